@@ -1,0 +1,85 @@
+//! A provider is data: one file of facts each, and this module, which reads them.
+//!
+//! It decides, from heads and bytes alone, what a request is, whose it is, what its answer tells
+//! of which users, and how a listing goes on. It knows no tokio, hyper client or diesel; a
+//! provider's name stands nowhere in its code.
+//!
+//! What must never be: an answer to another tenant that yields a [`Sighting`]; a body, token or
+//! password in an error; a panic on anything from outside.
+
+mod answer;
+mod caller;
+mod descriptor;
+mod extract;
+mod paging;
+mod route;
+mod split;
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+
+use crate::user::{IdType, Seen, UserId};
+
+pub use answer::OwnAnswer;
+pub use caller::{Caller, Credential, Foreign};
+pub use descriptor::{Mistake, Provider};
+pub use extract::{Answer, Extraction};
+pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
+pub use route::{Carries, Matched, Route};
+pub use split::{ItemSplitter, SplitFault};
+
+/// One tenant at a provider: what a listener is bound to, and the key for usertap's own reads.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// The provider's name, as in the feed's `key.provider`.
+    pub provider: String,
+    /// What tells this tenant from others, in the descriptor's order: `project`, `branch`, or the
+    /// fingerprint of the key. It is written to the database at the first start.
+    pub identity: Vec<(String, String)>,
+    /// The server key, for usertap's own requests and to know the operator's requests by.
+    pub key: Option<secrecy::SecretString>,
+    /// The provider's other settings by their descriptor names (a publishable key).
+    pub settings: Vec<(String, String)>,
+}
+
+/// The part of a request that decisions need.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'a> {
+    pub method: &'a Method,
+    /// Without the base path, still percent-encoded.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+}
+
+/// A request that usertap sends with the tenant's own key.
+#[derive(Debug, Clone)]
+pub struct OwnRequest {
+    pub method: Method,
+    /// Path and query below the upstream's base.
+    pub target: String,
+    /// Credentials are marked sensitive.
+    pub headers: HeaderMap,
+}
+
+/// What one exchange told of one user.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    pub id: UserId,
+    pub seen: Seen,
+    pub proof: Proof,
+    /// See [`crate::user::Observation::unsettled`].
+    pub unsettled: bool,
+}
+
+/// Whether an answer can prove by position, and from when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It shows the state at or after the moment its request was sent.
+    AtSending,
+    /// It may show the state of this long before.
+    Lagging(Duration),
+    /// Nobody knows how old it is.
+    Never,
+}

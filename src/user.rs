@@ -1,0 +1,18 @@
+//! The vocabulary: what usertap can know of a user, and when it came to know it.
+//!
+//! Whatever produces knowledge of a user (a proxied answer, a backfill page, a re-read) makes
+//! [`Observation`]s; the one recorder takes them. Nothing here does IO, reads a clock or knows
+//! of HTTP, SQL or a provider.
+//!
+//! What must never be: an [`Observation`] whose [`Sent`] was taken later than the first byte of
+//! the attempt that was answered.
+
+mod head;
+mod id;
+mod observation;
+mod view;
+
+pub use head::{Head, Position, Sent, Tick};
+pub use id::{IdType, UserId};
+pub use observation::{Observation, Origin, Seen, Source};
+pub use view::{ContentHash, Profile, View};

@@ -1,0 +1,91 @@
+//! A user's id in its one canonical spelling.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The type of `users_sync.id`, decided at the first migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdType {
+    Uuid,
+    Text,
+}
+
+impl IdType {
+    /// The column type's name in SQL.
+    pub fn sql(self) -> &'static str {
+        match self {
+            IdType::Uuid => "uuid",
+            IdType::Text => "text",
+        }
+    }
+}
+
+/// A provider's user id: a uuid in lower case with hyphens, or the provider's text unchanged.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(Arc<str>);
+
+/// No provider's ids come near this; it keeps junk out of memory and of the table's key.
+const LONGEST: usize = 512;
+
+impl UserId {
+    /// The canonical form of `text`, or nothing if no user can have that id.
+    pub fn parse(text: &str, kind: IdType) -> Option<UserId> {
+        match kind {
+            IdType::Uuid => uuid::Uuid::try_parse(text)
+                .ok()
+                .filter(|_| text.len() == 36)
+                .map(|id| UserId(id.to_string().into())),
+            IdType::Text => Self::fits(text).then(|| UserId(text.into())),
+        }
+    }
+
+    fn fits(text: &str) -> bool {
+        !text.is_empty() && text.len() <= LONGEST && !text.contains('\0')
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_have_one_spelling() {
+        let upper = UserId::parse("3520C449-3F36-4657-A50F-8FD63FCD2DE6", IdType::Uuid).unwrap();
+        assert_eq!(upper.as_str(), "3520c449-3f36-4657-a50f-8fd63fcd2de6");
+        for junk in [
+            "me",
+            "",
+            "3520c4493f364657a50f8fd63fcd2de6",
+            "{3520c449-3f36-4657-a50f-8fd63fcd2de6}",
+        ] {
+            assert_eq!(UserId::parse(junk, IdType::Uuid), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn text_ids_are_kept_as_they_are() {
+        assert_eq!(
+            UserId::parse("auth0|A1", IdType::Text).unwrap().as_str(),
+            "auth0|A1"
+        );
+        assert_eq!(UserId::parse("a\0b", IdType::Text), None);
+        assert_eq!(UserId::parse(&"x".repeat(513), IdType::Text), None);
+    }
+}

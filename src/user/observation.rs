@@ -1,0 +1,85 @@
+//! One sighting of one user, from wherever it came.
+
+use std::sync::Arc;
+
+use super::{Sent, UserId, View};
+
+/// What was seen of a user, by whom, and what was known when the question was sent.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    pub id: UserId,
+    pub seen: Seen,
+    pub sent: Sent,
+    pub source: Arc<Source>,
+    /// The provider goes on changing this user after the answer (Stack Auth's personal team):
+    /// the answer is recorded as it is and the user is read once more, without anybody waiting.
+    pub unsettled: bool,
+}
+
+/// What an exchange tells of a user.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// The whole user.
+    Whole(Box<View>),
+    /// Some of its fields: compared with the row, never written.
+    Partial(Box<serde_json::Value>),
+    /// The provider carried out a deletion.
+    Deleted,
+    /// The provider's own not-found at the user's own path, asked with the tenant's server key.
+    Missing,
+    /// It may have changed, nobody said how.
+    Touched,
+    /// Its id was told and only volatile fields can have moved.
+    Mentioned,
+    /// A re-read is late: a row with nothing but the id must stand, so that foreign keys hold.
+    Awaited,
+}
+
+impl Seen {
+    /// Whether this can settle what a user is, or only raise the question.
+    pub fn is_hint(&self) -> bool {
+        !matches!(self, Seen::Whole(_) | Seen::Deleted | Seen::Missing)
+    }
+
+    pub fn is_deletion(&self) -> bool {
+        matches!(self, Seen::Deleted | Seen::Missing)
+    }
+}
+
+/// Where an observation comes from; it stands in the change rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub origin: Origin,
+    /// The descriptor's name of the route, e.g. `PATCH /users/{id}`; never a real path.
+    pub route: Box<str>,
+    /// usertap's own id of the exchange, as in its log.
+    pub request_id: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    ProxyRead,
+    ProxyWrite,
+    Backfill,
+    Reconcile,
+    Webhook,
+    Refetch,
+    Ensure,
+    Sql,
+}
+
+impl Origin {
+    /// The word used in the feed, the log and the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::ProxyRead => "proxy.read",
+            Origin::ProxyWrite => "proxy.write",
+            Origin::Backfill => "backfill",
+            Origin::Reconcile => "reconcile",
+            Origin::Webhook => "webhook",
+            Origin::Refetch => "refetch",
+            Origin::Ensure => "ensure",
+            Origin::Sql => "sql",
+        }
+    }
+}
