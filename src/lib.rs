@@ -5,6 +5,7 @@ pub mod config;
 pub mod db;
 pub mod provider;
 pub mod record;
+pub mod refetch;
 pub mod tasks;
 pub mod upstream;
 pub mod user;

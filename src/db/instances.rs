@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::statement::{Bind, optional, statement};
+use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError};
 
 /// How often a live process says so.
@@ -59,7 +58,7 @@ pub async fn beat(database: &Database, id: Uuid, kind: Kind) -> Result<Others, D
     let beat = statement(&beat)
         .bind::<SqlUuid, _>(id)
         .bind::<Text, _>(kind.as_str());
-    beat.execute(&mut conn).await?;
+    execute(beat, &mut conn).await?;
     let others = database.names.sql(
         "WITH gone AS (DELETE FROM {state}.instances WHERE seen_at < now() - interval '1 day')
          SELECT count(*) FILTER (WHERE kind = 'serve') AS serving,
@@ -84,9 +83,6 @@ pub async fn beat(database: &Database, id: Uuid, kind: Kind) -> Result<Others, D
 pub async fn leave(database: &Database, id: Uuid) -> Result<(), DbError> {
     let mut conn = database.get().await?;
     let leave = database.names.sql("DELETE FROM {state}.instances WHERE id = $1");
-    statement(&leave)
-        .bind::<SqlUuid, _>(id)
-        .execute(&mut conn)
-        .await?;
+    execute(statement(&leave).bind::<SqlUuid, _>(id), &mut conn).await?;
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Text};
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::names::quoted;
-use super::statement::{Bind, optional, statement};
+use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError, connect, partitions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -46,7 +46,7 @@ pub async fn check(database: &Database) -> Result<(), DbError> {
 /// A session lock: it goes with the connection.
 async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(database.names.migration_lock());
-    lock.execute(conn).await?;
+    execute(lock, conn).await?;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Resu
         .bind::<Text, _>(&names.users_schema)
         .bind::<Text, _>(&names.state_schema)
         .bind::<Text, _>(names.id_type.sql());
-    settings.execute(conn).await?;
+    execute(settings, conn).await?;
     Ok(())
 }
 

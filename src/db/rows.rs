@@ -3,9 +3,8 @@
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
 
-use super::statement::{Bind, optional, statement};
+use super::statement::{Bind, load, optional, statement};
 use super::{Database, DbError};
 use crate::user::{Position, UserId};
 
@@ -71,7 +70,7 @@ pub async fn doubted(database: &Database, limit: i64) -> Result<Vec<(UserId, Pos
         "SELECT s.id, s.doubt FROM {state}.user_state s LEFT JOIN {state}.set_aside a ON a.id = s.id
          WHERE s.doubt IS NOT NULL AND (a.id IS NULL OR a.next_try <= now()) ORDER BY s.doubt LIMIT $1",
     );
-    let owed: Vec<Doubted> = statement(&sql).bind::<BigInt, _>(limit).load(&mut conn).await?;
+    let owed: Vec<Doubted> = load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?;
     let kind = database.names.id_type;
     let known = owed
         .into_iter()
@@ -130,5 +129,5 @@ pub async fn set_aside(database: &Database, limit: i64) -> Result<Vec<SetAside>,
     let sql = database
         .names
         .sql("SELECT id, reason, attempts, next_try FROM {state}.set_aside ORDER BY since LIMIT $1");
-    Ok(statement(&sql).bind::<BigInt, _>(limit).load(&mut conn).await?)
+    Ok(load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?)
 }

@@ -9,7 +9,9 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
-use diesel_async::RunQueryDsl as _;
+use diesel_async::methods::{ExecuteDsl, LoadQuery};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use std::marker::PhantomData;
 
 /// SQL text, its binds to follow in the order of `$1`, `$2`, ….
@@ -81,13 +83,31 @@ impl<Inner, ST, V> Query for Bound<Inner, ST, V> {
     type SqlType = Untyped;
 }
 
-/// The one row of a statement that gives at most one.
-pub async fn optional<'q, Q, Row, Conn>(query: Q, conn: &mut Conn) -> QueryResult<Option<Row>>
+/// Runs a statement; the number of rows it touched.
+///
+/// Boxed: a query that borrows its binds otherwise leaves a future whose `Send` the compiler
+/// cannot see.
+pub fn execute<'a, Q>(query: Q, conn: &'a mut AsyncPgConnection) -> BoxFuture<'a, QueryResult<usize>>
 where
-    Conn: diesel_async::AsyncConnectionCore<Backend = Pg>,
-    Q: diesel_async::methods::LoadQuery<'q, Conn, Row> + Query + 'q,
-    Row: Send + 'q,
+    Q: ExecuteDsl<AsyncPgConnection, Pg> + Send + 'a,
 {
-    let rows: Vec<Row> = query.load(conn).await?;
-    Ok(rows.into_iter().next())
+    Box::pin(Q::execute(query, conn))
+}
+
+/// All rows of a statement.
+pub fn load<'a, Row, Q>(query: Q, conn: &'a mut AsyncPgConnection) -> BoxFuture<'a, QueryResult<Vec<Row>>>
+where
+    Q: LoadQuery<'a, AsyncPgConnection, Row> + Query + RunQueryDsl<AsyncPgConnection> + Send + 'a,
+    Row: Send + 'a,
+{
+    Box::pin(RunQueryDsl::load(query, conn))
+}
+
+/// The one row of a statement that gives at most one.
+pub async fn optional<'a, Row, Q>(query: Q, conn: &'a mut AsyncPgConnection) -> QueryResult<Option<Row>>
+where
+    Q: LoadQuery<'a, AsyncPgConnection, Row> + Query + RunQueryDsl<AsyncPgConnection> + Send + 'a,
+    Row: Send + 'a,
+{
+    Ok(load(query, conn).await?.into_iter().next())
 }

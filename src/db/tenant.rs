@@ -2,9 +2,8 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text};
-use diesel_async::RunQueryDsl;
 
-use super::statement::{Bind, optional, statement};
+use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError};
 use crate::provider::Tenant;
 
@@ -29,7 +28,7 @@ pub async fn bind(database: &Database, tenant: &Tenant) -> Result<(), DbError> {
     let first = statement(&first)
         .bind::<Text, _>(&tenant.provider)
         .bind::<Text, _>(&ours);
-    first.execute(&mut conn).await?;
+    execute(first, &mut conn).await?;
     let there = database
         .names
         .sql("SELECT provider, tenant::text AS tenant FROM {state}.meta");
