@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod db;
 pub mod provider;
 pub mod record;
 pub mod tasks;

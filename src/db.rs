@@ -1,0 +1,3 @@
+//! The database: here, a Postgres of usertap's own.
+
+pub mod embedded;
