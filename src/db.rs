@@ -4,6 +4,7 @@
 //! Statements that write `users_sync` and the change rows stand in `record/sql.rs` alone.
 
 pub mod connect;
+pub mod embedded;
 pub mod instances;
 pub mod migrate;
 pub mod names;
