@@ -138,6 +138,14 @@ const HISTORY: &str = "
                SELECT FROM {state}.changes c WHERE c.position = $1 AND c.nonce = $2)) AS is_ours
     FROM {state}.meta m";
 
+/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see.
+const DIAGNOSE: &str = "
+    SELECT CASE
+        WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL THEN '42P01'
+        WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean THEN '25006'
+        WHEN NOT has_table_privilege($1, 'SELECT, INSERT, UPDATE') THEN '42501'
+        END AS code, NULL AS place";
+
 const NEW_EPOCH: &str = "
     UPDATE {state}.meta SET epoch = epoch + 1, history = gen_random_uuid(), position = greatest(position, $1)
     RETURNING epoch, position, floor, true AS is_ours";
@@ -531,6 +539,18 @@ impl Sql {
             .bind::<BigInt, _>(last.0)
             .bind::<Nullable<Integer>, _>(nonce);
         Ok(optional(history, conn).await?)
+    }
+
+    /// Why nothing can be written, where that can be told.
+    pub async fn diagnose(&self, conn: &mut Conn) -> Result<Option<String>, DbError> {
+        let tables = ["{users}", "{state}.user_state", "{state}.changes"].map(|table| self.names.sql(table));
+        let [users, states, changes] = &tables;
+        let asked = statement(DIAGNOSE)
+            .bind::<Text, _>(users)
+            .bind::<Text, _>(states)
+            .bind::<Text, _>(changes);
+        let tried: Option<Tried> = optional(asked, conn).await?;
+        Ok(tried.and_then(|tried| tried.code))
     }
 
     /// Commits were lost: what was sent before proves nothing any more.

@@ -87,6 +87,9 @@ impl Writer {
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let close = self.shared.close.clone();
         let mut closing = false;
+        if self.reconnect().await.is_err() {
+            return;
+        }
         loop {
             if let Some(job) = self.kept.take() {
                 if self.flush(job).await.is_err() {
@@ -451,7 +454,8 @@ impl Writer {
                 groups.push(todo);
             }
             Err(Alone::Failed(Failure::Refused)) => {
-                self.pause(refusal::trouble("unknown")).await?;
+                let code = self.diagnose().await;
+                self.pause(refusal::trouble(&code)).await?;
                 groups.push(todo);
             }
             Err(Alone::Trouble(code)) => {

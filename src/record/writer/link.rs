@@ -151,6 +151,15 @@ impl Writer {
         self.reconnect().await
     }
 
+    /// Why even one user alone cannot be written, as an SQLSTATE.
+    pub(super) async fn diagnose(&mut self) -> String {
+        let found = match self.link.conn_or_away() {
+            Ok(conn) => self.sql.diagnose(conn).await,
+            Err(error) => Err(error),
+        };
+        found.ok().flatten().unwrap_or_else(|| "unknown".into())
+    }
+
     fn note_trouble(&self, reason: String) {
         self.shared.health.trouble.send_if_modified(|trouble| {
             if trouble.as_deref() == Some(reason.as_str()) {
