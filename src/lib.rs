@@ -1,9 +1,11 @@
 //! usertap: a caching, recording proxy between an app and its auth provider's user API.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod provider;
 pub mod record;
 pub mod tasks;
+pub mod telemetry;
 pub mod upstream;
 pub mod user;
