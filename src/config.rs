@@ -6,7 +6,7 @@
 mod check;
 mod database_url;
 mod file;
-mod known;
+pub mod known;
 mod mistake;
 pub mod settings;
 pub mod table;

@@ -1,1 +1,3 @@
+//! What an app or an operator sees of usertap.
 
+mod settings;
