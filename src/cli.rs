@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-use crate::config::settings::{self, Env, ReadFile, Settings, Sources};
-use crate::config::{Config, File, Log, Mistake, Needs};
+use crate::config::settings::{self, Env, ReadFile, Settings};
+use crate::config::{Config, File, Log, Mistake, Needs, Sources};
 
 pub use options::{DemoOptions, SandboxOptions, StatusOptions};
 pub use usage::Usage;
@@ -73,7 +73,7 @@ pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command
         read,
     };
     let (provider, wrong) = settings::provider(&sources);
-    let (_, known) = settings::names(provider.as_ref());
+    let (_, known, _) = settings::names(provider.as_ref());
     let matches = match args::command(&known).try_get_matches_from(args) {
         Ok(matches) => matches,
         // The flags of a provider that could not be loaded look unknown.

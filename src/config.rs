@@ -9,8 +9,10 @@ mod file;
 pub mod known;
 mod mistake;
 pub mod settings;
+mod sources;
 pub mod table;
 mod tenant;
+mod unknown;
 pub mod value;
 
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ pub use database_url::{DatabaseUrl, TlsMode};
 pub use file::File;
 pub use known::Known;
 pub use mistake::{Mistake, Place};
+pub use sources::{Sources, Written};
 pub use table::{Setting, table};
 pub use tenant::{Kind, ProviderSetting};
 pub use value::Parsed;
@@ -79,7 +82,7 @@ impl Config {
             .into_iter()
             .map(|(name, value)| (name, value.into()))
             .collect();
-        let sources = settings::Sources {
+        let sources = Sources {
             file: File::default(),
             env: &env,
             flags: std::collections::BTreeMap::new(),

@@ -79,7 +79,7 @@ fn sandbox(known: &[Known]) -> Command {
         option(
             "listen",
             "ADDRESS",
-            "127.0.0.1:8402",
+            "127.0.0.1:8403",
             "Where it listens; port 0 takes a free one",
         ),
         Arg::new("rate")
@@ -174,7 +174,8 @@ fn setting(known: &Known) -> Arg {
         .long(known.flag())
         .value_name(known.value.clone())
         .help_heading(known.group.clone())
-        .hide_short_help(false)
+        // A key may start with a hyphen; taken for a flag, it would be printed.
+        .allow_hyphen_values(known.secret)
         .help(help)
 }
 

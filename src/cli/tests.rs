@@ -115,6 +115,22 @@ fn unknown_flags_and_later_ones_are_refused() {
 }
 
 #[test]
+fn a_key_in_a_mistyped_flag_is_not_shown() {
+    for line in [
+        "--stack-secret-serverkey=hush",
+        "--stack-secret-serverkey hush",
+        "--admin-tokn=hush",
+    ] {
+        assert!(
+            !wrong(&format!("usertap serve {line}"), &[]).contains("hush"),
+            "{line}"
+        );
+    }
+    let hyphen = "usertap serve --database-url embedded --stack-project-id p --stack-secret-server-key -hush";
+    assert!(given(hyphen, &[], None).is_ok());
+}
+
+#[test]
 fn usage_has_its_exit_codes() {
     let code = |line| given(line, &[], None).unwrap_err().exit_code();
     assert_eq!(code("usertap serve -h"), 0);

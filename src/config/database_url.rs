@@ -139,10 +139,12 @@ impl DatabaseUrl {
         if self.tls == TlsMode::Off {
             return Err("is of no use with `sslmode=disable`: take one of them out".to_owned());
         }
-        let url = self
-            .url
-            .expose_secret()
-            .replace("sslmode=prefer", "sslmode=require");
+        // `parse` put it last.
+        let url = self.url.expose_secret();
+        let url = match url.strip_suffix("sslmode=prefer") {
+            Some(rest) => format!("{rest}sslmode=require"),
+            None => url.to_owned(),
+        };
         Ok(DatabaseUrl {
             url: url.into(),
             tls: TlsMode::Required,

@@ -58,14 +58,15 @@ impl Known {
         }
     }
 
-    fn of_provider(provider: &str, setting: &ProviderSetting) -> Option<Known> {
+    /// A setting that a provider asks for, unless its names cannot be told from those `taken`.
+    pub fn of_provider(provider: &str, setting: &ProviderSetting, taken: &[Known]) -> Result<Known, String> {
         let compulsory = if setting.required {
             "none: compulsory"
         } else {
             "none"
         };
-        Some(Known {
-            name: setting.env.first()?.clone(),
+        let known = Known {
+            name: setting.env.first().unwrap_or(&setting.name).clone(),
             env: setting.env.clone(),
             secret: setting.secret,
             value: "TEXT".to_owned(),
@@ -74,21 +75,36 @@ impl Known {
             default: setting.default.clone().unwrap_or_else(|| compulsory.to_owned()),
             fallback: setting.default.clone(),
             exact: true,
-        })
+        };
+        match known.env.is_empty() || known.env.iter().any(|name| !may_be_asked_for(name, taken)) {
+            true => Err(format!(
+                "its setting `{}` has no usable name in the environment: write one of capital letters, digits and \
+                 `_` that usertap itself does not use",
+                setting.name
+            )),
+            false => Ok(known),
+        }
     }
+}
+
+/// Flags that are no settings.
+const RESERVED: &[&str] = &["config", "help", "json", "version"];
+
+fn may_be_asked_for(name: &str, taken: &[Known]) -> bool {
+    let key = name.to_ascii_lowercase();
+    let form = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let used = taken
+        .iter()
+        .any(|known| known.key() == key || known.env.iter().any(|env| env == name));
+    form && !used && !is_later(name) && !name.starts_with(table::PREFIX) && !RESERVED.contains(&key.as_str())
 }
 
 /// Usertap's own settings.
 pub fn own() -> Vec<Known> {
     table::table().iter().map(Known::own).collect()
-}
-
-/// Usertap's own settings and those of a provider.
-pub fn with_provider(provider: &str, settings: &[ProviderSetting]) -> Vec<Known> {
-    let theirs = settings
-        .iter()
-        .filter_map(|setting| Known::of_provider(provider, setting));
-    own().into_iter().chain(theirs).collect()
 }
 
 /// The setting that somebody who wrote `name` most likely meant.
@@ -118,6 +134,7 @@ fn plain(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tenant::Kind;
     use super::*;
 
     #[test]
@@ -129,6 +146,37 @@ mod tests {
         assert_eq!(timeout.env(), "USERTAP_SYNC_TIMEOUT");
         let direct = known.iter().find(|k| k.name == "DATABASE_DIRECT_URL").unwrap();
         assert_eq!(direct.env, ["DATABASE_DIRECT_URL", "DATABASE_URL_UNPOOLED"]);
+    }
+
+    #[test]
+    fn a_provider_cannot_take_names_that_are_in_use() {
+        let asks = |env: &[&str]| {
+            let setting = ProviderSetting {
+                name: "project".to_owned(),
+                env: env.iter().map(|&name| name.to_owned()).collect(),
+                required: true,
+                secret: false,
+                kind: Kind::Identity,
+                default: None,
+                help: String::new(),
+            };
+            Known::of_provider("mine", &setting, &own())
+        };
+        assert_eq!(asks(&["MY_PROJECT"]).unwrap().flag(), "my-project");
+        for name in [
+            "LISTEN",
+            "PORT",
+            "USERTAP_X",
+            "CONFIG",
+            "DATABASE_URL_UNPOOLED",
+            "CACHE_TTL",
+            "",
+            "a b",
+            "--X",
+        ] {
+            assert!(asks(&["MY_PROJECT", name]).is_err(), "{name}");
+        }
+        assert!(asks(&[]).is_err());
     }
 
     #[test]

@@ -12,13 +12,13 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
-use super::file::File;
 use super::known::{self, Known};
-use super::mistake::{Mistake, Place, shown};
-use super::table::PREFIX;
+use super::mistake::Mistake;
+use super::sources::{Sources, Written};
 use super::tenant::{self, ProviderSetting};
+use super::unknown;
 use crate::provider::Provider;
 
 /// The environment.
@@ -47,22 +47,6 @@ pub fn process_read(path: &Path) -> io::Result<String> {
         true => Err(io::Error::other("it is larger than 4 MiB")),
         false => Ok(text),
     }
-}
-
-/// A value and where it was written.
-#[derive(Debug, Clone)]
-pub struct Written {
-    pub text: SecretString,
-    pub place: Place,
-}
-
-/// The three places in which settings are written.
-pub struct Sources<'a> {
-    pub file: File,
-    pub env: &'a Env,
-    /// By flag, without the dashes.
-    pub flags: BTreeMap<String, String>,
-    pub read: ReadFile<'a>,
 }
 
 /// What was written in all of them, and what was wrong with how.
@@ -95,9 +79,9 @@ impl Settings {
 /// Reads all that was written.
 pub fn read(sources: &Sources<'_>, mut mistakes: Vec<Mistake>) -> Settings {
     let (provider, wrong) = provider(sources);
-    let (provider_settings, known) = names(provider.as_ref());
-    mistakes.extend(wrong);
-    mistakes.extend(unknown(sources, &known, provider.is_some()));
+    let (provider_settings, known, misnamed) = names(provider.as_ref());
+    mistakes.extend(wrong.into_iter().chain(misnamed));
+    mistakes.extend(unknown::unknown(sources, &known, provider.is_some()));
     let mut values = BTreeMap::new();
     for known in &known {
         match sources.find(known) {
@@ -117,16 +101,24 @@ pub fn read(sources: &Sources<'_>, mut mistakes: Vec<Mistake>) -> Settings {
     }
 }
 
-/// The names that count with this provider.
-pub fn names(provider: Option<&Provider>) -> (Vec<ProviderSetting>, Vec<Known>) {
-    match provider {
-        Some(provider) => {
-            let settings = tenant::settings(provider);
-            let known = known::with_provider(&provider.name, &settings);
-            (settings, known)
+/// The names that count with this provider, and what is wrong with those that it asks for.
+pub fn names(provider: Option<&Provider>) -> (Vec<ProviderSetting>, Vec<Known>, Vec<Mistake>) {
+    let Some(provider) = provider else {
+        return (Vec::new(), known::own(), Vec::new());
+    };
+    let mut known = known::own();
+    let mut settings = Vec::new();
+    let mut mistakes = Vec::new();
+    for setting in tenant::settings(provider) {
+        match Known::of_provider(&provider.name, &setting, &known) {
+            Ok(named) => {
+                known.push(named);
+                settings.push(setting);
+            }
+            Err(problem) => mistakes.push(Mistake::new("PROVIDER", None, problem)),
         }
-        None => (Vec::new(), known::own()),
     }
+    (settings, known, mistakes)
 }
 
 /// The provider that the sources name: it says which further settings there are.
@@ -149,139 +141,4 @@ pub fn provider(sources: &Sources<'_>) -> (Option<Provider>, Vec<Mistake>) {
             (None, texts.into_iter().map(mistake).collect())
         }
     }
-}
-
-impl Sources<'_> {
-    /// What was written for one setting, in the place that counts most.
-    pub fn find(&self, known: &Known) -> Result<Option<Written>, Mistake> {
-        let flag = known.flag();
-        if let Some(text) = self.flags.get(&flag) {
-            return Ok(Some(Written {
-                text: text.as_str().into(),
-                place: Place::Flag(flag),
-            }));
-        }
-        match self.in_env(known)? {
-            Some(written) => Ok(Some(written)),
-            None => self.in_file(known),
-        }
-    }
-
-    fn in_env(&self, known: &Known) -> Result<Option<Written>, Mistake> {
-        let mut found: Option<Written> = None;
-        for name in &known.env {
-            let Some(written) = self.variable(known, name)? else {
-                continue;
-            };
-            match &found {
-                Some(first) if known.exact && !same(first, &written) => {
-                    let text = format!("says something else than {}: take one of them out", first.place);
-                    return Err(Mistake::new(&known.name, Some(written.place), text));
-                }
-                Some(_) => {}
-                None => found = Some(written),
-            }
-        }
-        Ok(found)
-    }
-
-    /// `NAME`, or what stands in the file that `NAME_FILE` names.
-    fn variable(&self, known: &Known, name: &str) -> Result<Option<Written>, Mistake> {
-        let from = format!("{name}_FILE");
-        let (value, path) = (self.plain(known, name)?, self.plain(known, &from)?);
-        match (value, path) {
-            (Some(_), Some(_)) => {
-                let text = format!("{name} is set as well: take one of them out");
-                Err(Mistake::new(&known.name, Some(Place::Env(from)), text))
-            }
-            (Some(text), None) => Ok(Some(Written {
-                text: text.into(),
-                place: Place::Env(name.to_owned()),
-            })),
-            (None, Some(path)) => self.content(known, path, Place::Env(from)).map(Some),
-            (None, None) => Ok(None),
-        }
-    }
-
-    fn plain(&self, known: &Known, name: &str) -> Result<Option<&str>, Mistake> {
-        let Some(value) = self.env.get(name).filter(|value| !value.is_empty()) else {
-            return Ok(None);
-        };
-        let wrong = || Mistake::new(&known.name, Some(Place::Env(name.to_owned())), "is no UTF-8 text");
-        value.to_str().map(Some).ok_or_else(wrong)
-    }
-
-    fn in_file(&self, known: &Known) -> Result<Option<Written>, Mistake> {
-        let key = known.key();
-        match (self.file.get(&key), self.file.get(&format!("{key}_file"))) {
-            (Some(_), Some((_, place))) => {
-                let text = format!("`{key}` is set as well: take one of them out");
-                Err(Mistake::new(&known.name, Some(place), text))
-            }
-            (Some((text, place)), None) => Ok(Some(Written {
-                text: text.into(),
-                place,
-            })),
-            (None, Some((path, place))) => self.content(known, path, place).map(Some),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// A file's text without the line end that editors put behind it.
-    fn content(&self, known: &Known, path: &str, place: Place) -> Result<Written, Mistake> {
-        match (self.read)(Path::new(path)) {
-            Ok(text) => Ok(Written {
-                text: text.trim_end_matches(['\r', '\n']).into(),
-                place,
-            }),
-            Err(error) => {
-                let text = format!("the file {} cannot be read: {error}", shown(path, false));
-                Err(Mistake::new(&known.name, Some(place), text))
-            }
-        }
-    }
-}
-
-fn same(a: &Written, b: &Written) -> bool {
-    a.text.expose_secret() == b.text.expose_secret()
-}
-
-/// Names that no setting has. Without a provider the file's keys may be the provider's.
-fn unknown(sources: &Sources<'_>, known: &[Known], provider: bool) -> Vec<Mistake> {
-    let ours = sources.env.keys().filter(|name| name.starts_with(PREFIX));
-    let in_env = ours
-        .filter(|name| !known.iter().any(|known| is_variable(known, name)))
-        .map(|name| refuse(known, name, Place::Env(name.clone()), |k| k.env().to_owned()));
-    let keys = sources.file.keys();
-    let in_file = keys
-        .filter(|(key, _)| !known.iter().any(|known| is_key(known, key)))
-        .filter(|(key, _)| provider || known::is_later(key))
-        .map(|(key, place)| refuse(known, key, place, Known::key));
-    let later = sources.flags.keys().filter(|flag| known::is_later(flag));
-    let in_flags = later.map(|flag| refuse(known, flag, Place::Flag(flag.clone()), Known::flag));
-    in_env.chain(in_file).chain(in_flags).collect()
-}
-
-fn is_variable(known: &Known, name: &str) -> bool {
-    let bare = name.strip_suffix("_FILE");
-    known
-        .env
-        .iter()
-        .any(|env| env == name || Some(env.as_str()) == bare)
-}
-
-fn is_key(known: &Known, name: &str) -> bool {
-    let key = known.key();
-    key == name || Some(key.as_str()) == name.strip_suffix("_file")
-}
-
-fn refuse(known: &[Known], name: &str, place: Place, form: impl Fn(&Known) -> String) -> Mistake {
-    let text = match (known::is_later(name), known::nearest(known, name)) {
-        (true, _) => "this version does not have that setting yet: take it out".to_owned(),
-        (false, Some(meant)) => format!("there is no such setting: did you mean `{}`?", form(meant)),
-        (false, None) => {
-            "there is no such setting: take it out; `usertap serve -h` lists all there are".to_owned()
-        }
-    };
-    Mistake::new(name, Some(place), text)
 }

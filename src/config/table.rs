@@ -1,6 +1,6 @@
 //! Every setting of this version, once. File keys, environment names, flags, help, defaults and
 //! what counts as unknown all follow from this list; the provider's own settings join it at
-//! run time (see [`super::tenant`]).
+//! run time (see `config/tenant.rs`).
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Rate;
+use super::mistake::shown;
 use super::settings::ReadFile;
 use crate::provider::{Provider, Tenant};
 use crate::user::IdType;
@@ -41,24 +42,22 @@ pub enum Kind {
 pub(super) fn load(name: &str, read: ReadFile<'_>) -> Result<Provider, Vec<String>> {
     match name.contains('/') || name.ends_with(".toml") {
         true => load_file(Path::new(name), read),
-        false => builtin(name).ok_or_else(|| {
-            vec![format!(
-                "no provider of that name is built in: write `stack-auth`, or the path of a provider file, \
-                 such as `./{}.toml`",
-                name.chars()
-                    .filter(char::is_ascii_alphanumeric)
-                    .take(40)
-                    .collect::<String>()
-            )]
-        }),
+        false => builtin(name).ok_or_else(|| vec![UNKNOWN.to_owned()]),
     }
 }
 
+const UNKNOWN: &str = "no provider of that name is built in: write `stack-auth`, or the path of a provider file, \
+                       such as `./my-provider.toml`";
+
 fn load_file(path: &Path, read: ReadFile<'_>) -> Result<Provider, Vec<String>> {
-    let shown = path.display();
-    let text = read(path).map_err(|error| vec![format!("{shown} cannot be read: {error}")])?;
+    let shown = shown(&path.to_string_lossy(), false);
+    let text = read(path).map_err(|error| {
+        vec![format!(
+            "{shown} cannot be read: {error}; write the path of a provider file"
+        )]
+    })?;
     Provider::parse(&text).map_err(|mistakes| {
-        let line = |m: crate::provider::Mistake| format!("{shown}:{}: {}", m.line, m.text);
+        let line = |m: crate::provider::Mistake| format!("{}:{}: {}", path.display(), m.line, m.text);
         mistakes.into_iter().map(line).collect()
     })
 }

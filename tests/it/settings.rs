@@ -1,15 +1,22 @@
 //! What a user sees who set something wrong, and who asks for help.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use usertap::config::{Known, known, table};
 
 /// The binary in an empty folder, with nothing in its environment but `env`.
 fn usertap(args: &[&str], env: &[(&str, &str)]) -> Output {
-    in_folder(&std::env::temp_dir(), args, env)
+    in_folder(&folder("empty"), args, env)
 }
 
-fn in_folder(folder: &std::path::Path, args: &[&str], env: &[(&str, &str)]) -> Output {
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings").join(name);
+    std::fs::create_dir_all(&folder).expect("a folder below target");
+    folder
+}
+
+fn in_folder(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_usertap"))
         .args(args)
         .env_clear()
@@ -59,12 +66,10 @@ fn all_mistakes_at_once_and_no_secret() {
 
 #[test]
 fn mistakes_in_the_file_have_their_line() {
-    let folder = std::env::temp_dir().join(format!("usertap-settings-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = folder("wrong-file");
     std::fs::write(folder.join("usertap.toml"), "# mine\nlog = \"loud\"\nlogs = 1\n").unwrap();
     let output = in_folder(&folder, &["status"], &[]);
     let named = in_folder(&folder, &["status", "--config", "other.toml"], &[]);
-    std::fs::remove_dir_all(&folder).unwrap();
     let shown = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{shown}");
     assert!(

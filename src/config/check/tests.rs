@@ -7,8 +7,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::config::settings::{self, Sources};
-use crate::config::{Database, Deleted, File, Rate, Sync, TlsMode};
+use crate::config::settings;
+use crate::config::{Database, Deleted, File, Rate, Sources, Sync, TlsMode};
 
 /// What is enough for `serve`.
 const ENOUGH: &[(&str, &str)] = &[
@@ -85,7 +85,7 @@ impl World {
     /// What is shown of the mistakes.
     #[track_caller]
     fn wrong(&self) -> String {
-        let mistakes = self.read(Needs::Everything).err().expect("mistakes");
+        let mistakes = self.read(Needs::Everything).expect_err("mistakes");
         let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         lines.join("\n")
     }
@@ -223,7 +223,8 @@ fn a_value_may_stand_in_a_file() {
     assert_eq!(config.admin_token.unwrap().expose_secret(), "tok");
     let missing = World::enough().env(&secret).wrong();
     assert!(
-        missing.contains("USERTAP_ADMIN_TOKEN_FILE in the environment): the file `/run/token`"),
+        missing
+            .contains("USERTAP_ADMIN_TOKEN_FILE in the environment): the file that it names cannot be read"),
         "{missing}"
     );
     let both = World::enough()
@@ -361,7 +362,7 @@ fn an_unknown_provider_is_told_with_the_other_mistakes() {
     let path = World::enough()
         .env(&[("USERTAP_PROVIDER", "./gone.toml")])
         .wrong();
-    assert!(path.contains("./gone.toml cannot be read"), "{path}");
+    assert!(path.contains("`./gone.toml` cannot be read"), "{path}");
 }
 
 #[test]
