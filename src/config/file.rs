@@ -128,4 +128,24 @@ mod tests {
         }
         assert!(!shown.concat().contains("hush"), "{shown:#?}");
     }
+
+    #[test]
+    fn what_is_broken_is_not_shown() {
+        for text in [
+            "a = \"hush",
+            "a = 'hush",
+            "a = \"hush\\hush\"",
+            "a = hush\"",
+            "a = \"b\" hush",
+            "a = \"\"\"hush",
+            "a = 12hush",
+            "a = [\"hush\"",
+            "a = \"hush\"\na = \"hush\"",
+            "a = \"hush\u{1}\"",
+        ] {
+            let (_, mistakes) = File::parse(Path::new("f.toml"), text);
+            let shown: String = mistakes.iter().map(ToString::to_string).collect();
+            assert!(!shown.is_empty() && !shown.contains("hush"), "{text}: {shown}");
+        }
+    }
 }
