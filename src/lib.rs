@@ -3,8 +3,10 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod db;
 pub mod provider;
 pub mod record;
+pub mod refetch;
 pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
