@@ -1,5 +1,6 @@
 //! usertap: a caching, recording proxy between an app and its auth provider's user API.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -7,5 +8,6 @@ pub mod provider;
 pub mod record;
 pub mod refetch;
 pub mod tasks;
+pub mod telemetry;
 pub mod upstream;
 pub mod user;

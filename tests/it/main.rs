@@ -2,4 +2,5 @@
 
 mod embedded;
 mod record;
+mod settings;
 mod support;
