@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod provider;
+pub mod proxy;
 pub mod record;
 pub mod tasks;
 pub mod upstream;
