@@ -25,11 +25,12 @@ mod record;
 mod reply;
 mod traffic;
 mod upgrade;
+mod wire;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
@@ -48,6 +49,7 @@ use hold::{Ended, Memory};
 use listen::Listening;
 use outcome::{Outcome, Why};
 use traffic::Counted;
+use wire::{Failure, Wire};
 
 pub use listen::TlsError;
 pub use own::{Local, LocalAnswer, LocalFault, Readiness};
@@ -79,14 +81,10 @@ pub(crate) struct Shared {
     config: Arc<Config>,
     recorder: Recorder,
     head: Arc<Head>,
-    upstream: Arc<Upstream>,
-    tasks: Tasks,
     local: Arc<dyn Local>,
-    traffic: Arc<Traffic>,
+    wire: Arc<Wire>,
     memory: Memory,
     doubts: Arc<Semaphore>,
-    /// The path of the public URL, without a slash at its end.
-    base: String,
 }
 
 impl Proxy {
@@ -112,17 +110,24 @@ impl Proxy {
             .map_or("", url::Url::path)
             .trim_end_matches('/')
             .to_owned();
+        let (idle, drain) = (config.timeout, config.drain);
+        let wire = Arc::new(Wire {
+            upstream,
+            tasks,
+            traffic: Arc::default(),
+            base,
+            idle,
+            drain,
+        });
+        let doubts = Arc::new(Semaphore::new(DOUBTS));
         let shared = Shared {
             config,
             recorder,
             head,
-            upstream,
-            tasks,
             local,
-            traffic: Arc::default(),
+            wire,
             memory: Memory::default(),
-            doubts: Arc::new(Semaphore::new(DOUBTS)),
-            base,
+            doubts,
         };
         Ok(Proxy {
             shared: Arc::new(shared),
@@ -132,7 +137,7 @@ impl Proxy {
 
     /// The counters, for the status.
     pub fn traffic(&self) -> Arc<Traffic> {
-        self.shared.traffic.clone()
+        self.shared.wire.traffic.clone()
     }
 
     /// Serves until the process is to stop, then drains.
@@ -150,23 +155,24 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Bod
         return answer;
     }
     if headers::upgrade(request.headers()).is_some() {
-        return upgrade::answer(shared, request).await;
+        let answer = upgrade::answer(&shared.wire, request).await;
+        return answer.unwrap_or_else(|failure| shared.failed(failure));
     }
     let (app, answered) = oneshot::channel();
-    let tasks = shared.tasks.clone();
+    let tasks = shared.wire.tasks.clone();
     tasks.spawn(forwarded(shared.clone(), request, Answering(app)));
     answered
         .await
-        .unwrap_or_else(|_| shared.failed(UpstreamError::Broken))
+        .unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
 }
 
 /// Forwards a request. In a task of its own, so that an app that hangs up undoes nothing.
 async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answering) {
     let (parts, body) = request.into_parts();
-    let asked = Asked::new(&parts, &shared.base);
-    let body = body::flowing(body, shared.config.timeout);
+    let asked = Asked::new(&parts, &shared.wire.base);
+    let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
-        shared.traffic.count(Counted::Unmatched);
+        shared.wire.traffic.count(Counted::Unmatched);
         return app.send(shared.pass(&asked, "-", body, Why::Unmatched).await);
     };
     let name = &matched.route.name;
@@ -182,7 +188,7 @@ async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answeri
         .caller(&config.tenant, &matched, &head, request_body.as_deref())
     {
         Caller::Foreign(foreign) => {
-            shared.traffic.count(Counted::Foreign);
+            shared.wire.traffic.count(Counted::Foreign);
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
@@ -208,16 +214,16 @@ enum Read {
 impl Shared {
     /// What needs no provider: usertap's own paths, and what the provider's file answers.
     async fn own_answer(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
-        let target = headers::below(&self.base, headers::target(request.uri()));
+        let target = headers::below(&self.wire.base, headers::target(request.uri()));
         let (path, query) = target
             .split_once('?')
             .map_or((target, None), |(path, query)| (path, Some(query)));
         if let Some(path) = own::path(path) {
-            self.traffic.count(Counted::Own);
+            self.wire.traffic.count(Counted::Own);
             return Some(own::answer(self, request.method(), path, query, request.headers()).await);
         }
         if request.method() == Method::CONNECT {
-            return Some(self.unaddressable());
+            return Some(self.failed(Failure::Unaddressable));
         }
         let head = RequestHead {
             method: request.method(),
@@ -232,7 +238,7 @@ impl Shared {
             .map(|url| url.as_str().trim_end_matches('/'));
         let upstream = self.config.upstream.as_str().trim_end_matches('/');
         let answer = self.config.provider.own_answer(&head, public, upstream)?;
-        self.traffic.count(Counted::Own);
+        self.wire.traffic.count(Counted::Own);
         Some(reply::own(answer))
     }
 
@@ -255,37 +261,19 @@ impl Shared {
 
     /// Streams a request and its answer through; nothing of it is kept.
     async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
-        let Some(request) = asked.request(&self.upstream, body) else {
-            return self.unaddressable();
-        };
-        self.traffic.count(Counted::Forwarded);
-        match self.upstream.forward(request).await {
-            Ok(forwarded) => {
-                let (head, body) = forwarded.response.into_parts();
+        match self.wire.pass(asked, body).await {
+            Ok((head, body)) => {
                 let outcome = Outcome::Nothing(why);
                 asked.log(route, head.status, &outcome);
-                reply::through(head, body::flowing(body, self.config.timeout), &outcome)
+                reply::through(head, body, &outcome)
             }
             Err(failure) => self.failed(failure),
         }
     }
 
-    fn failed(&self, failure: UpstreamError) -> Response<Body> {
-        self.traffic.count(Counted::Failed);
-        tracing::info!(%failure, "a request could not be forwarded");
+    fn failed(&self, failure: Failure) -> Response<Body> {
+        self.wire.traffic.count(Counted::Failed);
+        tracing::info!(?failure, "a request could not be forwarded");
         reply::failed(&self.config.provider, failure)
-    }
-
-    /// `CONNECT`, and targets that no URL of the provider's can hold.
-    fn unaddressable(&self) -> Response<Body> {
-        self.traffic.count(Counted::Failed);
-        let text = "the provider has nothing that such a request could be sent to";
-        reply::error(
-            &self.config.provider,
-            StatusCode::BAD_GATEWAY,
-            "unaddressable",
-            text,
-            None,
-        )
     }
 }

@@ -27,8 +27,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 
 use crate::clock::{self, Instant};
-use crate::config::Config;
-use crate::provider::Provider;
+use crate::config::{Config, Rate};
 use crate::user::{Head, Sent};
 use budget::Budget;
 use client::Pooled;
@@ -46,7 +45,9 @@ pub fn empty() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
-#[derive(Debug)]
+/// The status that an answer means, which the provider's file knows.
+type Meant = Box<dyn Fn(StatusCode, &HeaderMap) -> StatusCode + Send + Sync>;
+
 pub struct Upstream {
     base: Base,
     pooled: Pooled,
@@ -54,7 +55,7 @@ pub struct Upstream {
     upgrading: Pooled,
     budget: Budget,
     head: Arc<Head>,
-    provider: Arc<Provider>,
+    meant: Meant,
     timeout: Duration,
 }
 
@@ -121,16 +122,37 @@ pub enum SetUpError {
 impl Upstream {
     /// `ca` names a PEM file of authorities trusted beside the public ones.
     pub fn new(config: &Config, head: Arc<Head>, ca: Option<&Path>) -> Result<Upstream, SetUpError> {
-        let (pooled, upgrading) = client::clients(ca, config.timeout)?;
+        let provider = config.provider.clone();
+        let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
+        Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)
+    }
+
+    fn to(
+        url: &url::Url,
+        rates: &[Rate],
+        timeout: Duration,
+        meant: Meant,
+        head: Arc<Head>,
+        ca: Option<&Path>,
+    ) -> Result<Upstream, SetUpError> {
+        let base = Base::of(url).map_err(|_| SetUpError::Unfit)?;
+        let (pooled, upgrading) = client::clients(ca, timeout)?;
         Ok(Upstream {
-            base: Base::of(&config.upstream).map_err(|_| SetUpError::Unfit)?,
+            base,
             pooled,
             upgrading,
-            budget: Budget::new(&config.rate),
+            budget: Budget::new(rates),
             head,
-            provider: config.provider.clone(),
-            timeout: config.timeout,
+            meant,
+            timeout,
         })
+    }
+
+    /// One whose statuses mean what they say.
+    #[cfg(test)]
+    pub(crate) fn plain(url: &str, rates: &[Rate], timeout: Duration) -> Upstream {
+        let meant: Meant = Box::new(|status, _| status);
+        Upstream::to(&url.parse().unwrap(), rates, timeout, meant, Arc::default(), None).unwrap()
     }
 
     /// The provider's URL for a path and query, byte for byte; nothing if no URL can hold them.
@@ -163,7 +185,7 @@ impl Upstream {
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
     /// HTTP 200, which is why the provider's file is asked.
     pub fn heed(&self, status: StatusCode, headers: &HeaderMap, whom: Yields) {
-        if self.provider.effective_status(status, headers) == StatusCode::TOO_MANY_REQUESTS {
+        if (self.meant)(status, headers) == StatusCode::TOO_MANY_REQUESTS {
             self.budget
                 .refused(pause::retry_after(headers, clock::wall()), whom);
         }
@@ -203,6 +225,14 @@ impl Upstream {
     }
 }
 
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
 fn repeatable(request: &Request<RequestBody>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && request.body().is_end_stream()
@@ -215,3 +245,6 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy.headers_mut().clone_from(request.headers());
     copy
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -140,6 +140,7 @@ impl http_body::Body for Fed {
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
+    use http_body::Body as _;
 
     use super::*;
 

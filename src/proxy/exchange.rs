@@ -17,7 +17,7 @@ use super::body::{self, Body};
 use super::hold::{Ended, Held};
 use super::outcome::{Outcome, Why};
 use super::record::Stamp;
-use super::traffic::Counted;
+use super::wire::Failure;
 use super::{Shared, reply};
 use crate::provider::{Answer, Credential, Extraction, Matched};
 use crate::upstream::decode::{self, DecodeFault};
@@ -47,14 +47,10 @@ impl Answering {
 
 impl Exchange<'_> {
     pub async fn run(self, body: Body, app: Answering) {
-        let Some(request) = self.asked.request(&self.shared.upstream, body) else {
-            return app.send(self.shared.unaddressable());
-        };
-        self.shared.traffic.count(Counted::Forwarded);
-        match self.shared.upstream.forward(request).await {
+        match self.shared.wire.forward(self.asked, body).await {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
-                if failure.leaves_doubt() {
+                if matches!(failure, Failure::Upstream(failure) if failure.leaves_doubt()) {
                     self.left_in_doubt();
                 }
                 app.send(self.shared.failed(failure));
@@ -69,7 +65,7 @@ impl Exchange<'_> {
             sent_at,
         } = forwarded;
         let (head, body) = response.into_parts();
-        let body = body::flowing(body, self.shared.config.timeout);
+        let body = body::flowing(body, self.shared.wire.idle);
         self.heed(&head);
         if !self.tells(&head) {
             return app.send(self.leaves(head, body, Outcome::Nothing(Why::NoUser)));
@@ -93,7 +89,7 @@ impl Exchange<'_> {
             Credential::OwnServer => Yields::Everyone,
             Credential::Server | Credential::Client => Yields::Own,
         };
-        self.shared.upstream.heed(head.status, &head.headers, whom);
+        self.shared.wire.upstream.heed(head.status, &head.headers, whom);
         if self.meant(head).is_server_error() {
             self.left_in_doubt();
         }
@@ -165,6 +161,7 @@ impl Exchange<'_> {
 
     pub fn malformed(&self, many: u64, what: &'static str) -> Outcome {
         self.shared
+            .wire
             .traffic
             .malformed(&self.matched.route.name, many, what);
         Outcome::Nothing(Why::Malformed)

@@ -48,11 +48,11 @@ impl Exchange<'_> {
             let body = held.replayed(ended);
             return app.send(self.leaves(head, body, Outcome::Nothing(Why::Oversized)));
         };
-        self.shared.traffic.count(Counted::Recorded);
+        self.shared.wire.traffic.count(Counted::Recorded);
         let (frames, fed) = mpsc::channel(FRAMES);
         app.send(self.leaves(head, Fed(fed).boxed(), Outcome::Nothing(Why::Streamed)));
         let alone = self.matched.route.writes;
-        let idle = self.shared.config.timeout;
+        let idle = self.shared.wire.idle;
         let mut users = Users::new(&self, splitter, coding, stamp);
         let whole = relay::relay(held.replayed(ended), frames, &mut users, idle, alone).await;
         if whole == relay::End::Broken {
@@ -74,7 +74,7 @@ struct Users<'e> {
 
 enum Reading<'e> {
     NotYet(Cutter<'e>),
-    Decoding(Decoder<Cutter<'e>>),
+    Decoding(Box<Decoder<Cutter<'e>>>),
     /// Ended, or given up.
     Over,
 }
@@ -104,7 +104,7 @@ impl<'e> Users<'e> {
             let Reading::NotYet(cutter) = std::mem::replace(&mut self.reading, Reading::Over) else {
                 return None;
             };
-            self.reading = Reading::Decoding(Decoder::new(self.coding, first, cutter));
+            self.reading = Reading::Decoding(Box::new(Decoder::new(self.coding, first, cutter)));
         }
         match &mut self.reading {
             Reading::Decoding(decoder) => Some(decoder),

@@ -44,7 +44,7 @@ impl Exchange<'_> {
         let Some(receipt) = self.submit(sightings, stamp) else {
             return Outcome::Nothing(Why::NoUser);
         };
-        self.shared.traffic.count(Counted::Recorded);
+        self.shared.wire.traffic.count(Counted::Recorded);
         match self.shared.config.sync {
             Sync::Async => Outcome::NotAwaited,
             Sync::BeforeResponse => {
@@ -59,18 +59,18 @@ impl Exchange<'_> {
         if !self.matched.route.writes {
             return;
         }
-        self.shared.traffic.count(Counted::Unanswered);
+        self.shared.wire.traffic.count(Counted::Unanswered);
         let Some(now) = self.doubt() else { return };
         self.shared.recorder.submit(now);
         let (Some(later), Ok(waits)) = (self.doubt(), self.shared.doubts.clone().try_acquire_owned()) else {
             return;
         };
         let shared = self.shared.clone();
-        self.shared.tasks.spawn(async move {
+        self.shared.wire.tasks.spawn(async move {
             let _waits = waits;
             tokio::select! {
                 () = tokio::time::sleep(CARRIED_OUT) => drop(shared.recorder.submit(later)),
-                () = shared.tasks.stopping() => {}
+                () = shared.wire.tasks.stopping() => {}
             }
         });
     }

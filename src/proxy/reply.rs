@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::body::{self, Body};
 use super::headers;
 use super::outcome::{Outcome, Why};
+use super::wire::Failure;
 use crate::provider::{OwnAnswer, Provider};
 use crate::upstream::UpstreamError;
 
@@ -26,10 +27,23 @@ pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome) -> Respons
 }
 
 /// The error that a failed way to the provider is.
-pub(super) fn failed(provider: &Provider, failure: UpstreamError) -> Response<Body> {
+pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
+    let bad = StatusCode::BAD_GATEWAY;
+    let failure = match failure {
+        Failure::Unaddressable => {
+            return error(
+                provider,
+                bad,
+                "unaddressable",
+                "the provider has no such address",
+                None,
+            );
+        }
+        Failure::Upstream(failure) => failure,
+    };
     let (status, word, wait) = match failure {
-        UpstreamError::Unreachable => (StatusCode::BAD_GATEWAY, "upstream-unreachable", None),
-        UpstreamError::Broken => (StatusCode::BAD_GATEWAY, "upstream-broken", None),
+        UpstreamError::Unreachable => (bad, "upstream-unreachable", None),
+        UpstreamError::Broken => (bad, "upstream-broken", None),
         UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", None),
         UpstreamError::Limited { retry_after } => {
             (StatusCode::TOO_MANY_REQUESTS, "rate-limited", Some(retry_after))

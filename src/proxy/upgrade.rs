@@ -12,24 +12,33 @@ use super::asked::Asked;
 use super::body::{self, Body};
 use super::outcome::{Outcome, Why};
 use super::traffic::Counted;
-use super::{Shared, headers, reply};
+use super::wire::{Failure, Wire};
+use super::{headers, reply};
 use crate::upstream::{Forwarded, empty};
 
 /// Asks the provider for the upgrade. Its refusal is an answer like any other.
-pub(super) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(
+    wire: &Arc<Wire>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
     let to = headers::upgrade(request.headers()).cloned();
     let app = on(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(&parts, &shared.base);
+    let mut asked = Asked::new(&parts, &wire.base);
     ask_for(&mut asked.headers, to);
-    let Some(request) = asked.request(&shared.upstream, body::flowing(body, shared.config.timeout)) else {
-        return shared.unaddressable();
-    };
-    shared.traffic.count(Counted::Forwarded);
-    match shared.upstream.forward_upgrade(request).await {
-        Ok(forwarded) => join(shared, forwarded, app),
-        Err(failure) => shared.failed(failure),
-    }
+    let body = body::flowing(body, wire.idle);
+    let request = asked
+        .request(&wire.upstream, body)
+        .ok_or(Failure::Unaddressable)?;
+    wire.traffic.count(Counted::Forwarded);
+    let forwarded = wire
+        .upstream
+        .forward_upgrade(request)
+        .await
+        .map_err(Failure::Upstream)?;
+    let answer = join(wire, forwarded, app);
+    asked.log("-", answer.status(), &Outcome::Nothing(Why::Upgrade));
+    Ok(answer)
 }
 
 fn ask_for(headers: &mut HeaderMap, to: Option<HeaderValue>) {
@@ -39,26 +48,25 @@ fn ask_for(headers: &mut HeaderMap, to: Option<HeaderValue>) {
     }
 }
 
-fn join(shared: Arc<Shared>, forwarded: Forwarded, app: OnUpgrade) -> Response<Body> {
+fn join(wire: &Arc<Wire>, forwarded: Forwarded, app: OnUpgrade) -> Response<Body> {
     let mut response = forwarded.response;
     let outcome = Outcome::Nothing(Why::Upgrade);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = response.into_parts();
-        return reply::through(head, body::flowing(body, shared.config.timeout), &outcome);
+        return reply::through(head, body::flowing(body, wire.idle), &outcome);
     }
-    shared.traffic.count(Counted::Upgraded);
+    wire.traffic.count(Counted::Upgraded);
     let provider = on(&mut response);
     let to = response.headers().get(UPGRADE).cloned();
     let (head, _) = response.into_parts();
     let mut answer = reply::through(head, empty(), &outcome);
     ask_for(answer.headers_mut(), to);
-    let tasks = shared.tasks.clone();
-    tasks.spawn(tunnel(shared, app, provider));
+    wire.tasks.spawn(tunnel(wire.clone(), app, provider));
     answer
 }
 
 /// Lasts until one side closes, or the process has stopped and its drain is over.
-async fn tunnel(shared: Arc<Shared>, app: OnUpgrade, provider: OnUpgrade) {
+async fn tunnel(wire: Arc<Wire>, app: OnUpgrade, provider: OnUpgrade) {
     let both = async {
         let Ok((app, provider)) = tokio::try_join!(app, provider) else {
             return;
@@ -68,8 +76,8 @@ async fn tunnel(shared: Arc<Shared>, app: OnUpgrade, provider: OnUpgrade) {
         let _ended = tokio::io::copy_bidirectional(&mut app, &mut provider).await;
     };
     let drained = async {
-        shared.tasks.stopping().await;
-        tokio::time::sleep(shared.config.drain).await;
+        wire.tasks.stopping().await;
+        tokio::time::sleep(wire.drain).await;
     };
     tokio::select! {
         () = both => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
@@ -31,7 +31,7 @@ impl Upstream {
             if matches!(answer, Err(UpstreamError::Limited { .. })) {
                 return answer;
             }
-            let came = Came::of(&answer, |fetched| self.meant(fetched.status, &fetched.headers));
+            let came = Came::of(&answer, |fetched| (self.meant)(fetched.status, &fetched.headers));
             let wait = retry::after(&request.method, attempt, came, jitter());
             match wait
                 .map(|wait| clock::now() + wait)
@@ -103,10 +103,6 @@ impl Upstream {
             sent,
             sent_at,
         })
-    }
-
-    fn meant(&self, status: StatusCode, headers: &HeaderMap) -> StatusCode {
-        self.provider.effective_status(status, headers)
     }
 }
 
