@@ -2,9 +2,11 @@
 
 pub mod clock;
 pub mod config;
+pub mod db;
 pub mod provider;
 pub mod proxy;
 pub mod record;
+pub mod refetch;
 pub mod tasks;
 pub mod upstream;
 pub mod user;

@@ -1,1 +1,5 @@
+//! One binary for all tests: what an app or an operator sees, against real parts.
 
+mod embedded;
+mod record;
+mod support;
