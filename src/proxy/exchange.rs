@@ -83,7 +83,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// A refusal makes usertap yield; a failed write may have been carried out all the same.
+    /// A refusal makes usertap yield. A write that failed at the provider may be carried out all the
+    /// same, and be seen only later.
     fn heed(&self, head: &Parts) {
         let whom = match self.credential {
             Credential::OwnServer => Yields::Everyone,
@@ -91,7 +92,7 @@ impl Exchange<'_> {
         };
         self.shared.wire.upstream.heed(head.status, &head.headers, whom);
         if self.meant(head).is_server_error() {
-            self.left_in_doubt();
+            self.doubt_later();
         }
     }
 

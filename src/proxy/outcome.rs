@@ -45,7 +45,7 @@ impl Outcome {
         match self {
             Outcome::Recorded(Recorded::Committed {
                 position: Some(position),
-            }) => format!("committed; pos={}", position.0).into(),
+            }) => format!("committed; pos={}", position).into(),
             Outcome::Recorded(Recorded::Committed { position: None }) => "committed; unchanged".into(),
             Outcome::Recorded(Recorded::Journaled) => "journaled; database-away".into(),
             Outcome::Recorded(Recorded::Queued) => "queued; database-away".into(),
@@ -90,13 +90,12 @@ fn unrecorded(why: Unrecorded) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::Position;
 
     #[test]
     fn the_words_are_those_of_the_interface() {
         let committed = |position| Outcome::Recorded(Recorded::Committed { position });
         for (outcome, words) in [
-            (committed(Some(Position(42))), "committed; pos=42"),
+            (committed(Some("42".into())), "committed; pos=42"),
             (committed(None), "committed; unchanged"),
             (Outcome::Recorded(Recorded::Queued), "queued; database-away"),
             (

@@ -60,18 +60,27 @@ impl Exchange<'_> {
             return;
         }
         self.shared.wire.traffic.count(Counted::Unanswered);
-        let Some(now) = self.doubt() else { return };
-        self.shared.recorder.submit(now);
-        let (Some(later), Ok(waits)) = (self.doubt(), self.shared.doubts.clone().try_acquire_owned()) else {
+        if let Some(doubt) = self.doubt() {
+            self.shared.recorder.submit(doubt);
+            self.doubt_later();
+        }
+    }
+
+    /// Ends without a word when the process does: the first doubt stands in the database.
+    pub fn doubt_later(&self) {
+        let Some(doubt) = self.doubt().filter(|_| self.matched.route.writes) else {
+            return;
+        };
+        let Ok(waits) = self.shared.doubts.clone().try_acquire_owned() else {
             return;
         };
         let shared = self.shared.clone();
         self.shared.wire.tasks.spawn(async move {
-            let _waits = waits;
             tokio::select! {
-                () = tokio::time::sleep(CARRIED_OUT) => drop(shared.recorder.submit(later)),
+                () = tokio::time::sleep(CARRIED_OUT) => drop(shared.recorder.submit(doubt)),
                 () = shared.wire.tasks.stopping() => {}
             }
+            drop(waits);
         });
     }
 
