@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod provider;
+pub mod proxy;
 pub mod record;
 pub mod refetch;
 pub mod tasks;

@@ -1,24 +1,63 @@
 //! The way to the provider: one pooled client, one budget.
 //!
 //! Never follows a redirect. With the tenant's own key nothing leaves for another host. The
-//! stamp of an attempt is taken just before its first byte, after queue and budget.
+//! stamp of an attempt is taken just before its first byte, after queue and budget; a repeated
+//! attempt has a stamp of its own.
 
+mod budget;
+mod client;
+mod deadline;
+pub mod decode;
+mod own;
+mod pace;
+mod pause;
+mod retry;
+mod target;
+mod window;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
 use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 
-use crate::clock::Instant;
-use crate::provider::OwnRequest;
-use crate::user::Sent;
+use crate::clock::{self, Instant};
+use crate::config::{Config, Rate};
+use crate::user::{Head, Sent};
+use budget::Budget;
+use client::Pooled;
+use deadline::Progress;
+use target::Base;
+
+pub use client::TrustError;
+pub use pause::Yields;
 
 /// A body on its way to the provider.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-#[derive(Debug)]
-pub struct Upstream {}
+/// A request without a body.
+pub fn empty() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+/// The status that an answer means, which the provider's file knows.
+type Meant = Box<dyn Fn(StatusCode, &HeaderMap) -> StatusCode + Send + Sync>;
+
+pub struct Upstream {
+    base: Base,
+    pooled: Pooled,
+    /// Speaks only HTTP/1.1, which alone can be upgraded.
+    upgrading: Pooled,
+    budget: Budget,
+    head: Arc<Head>,
+    meant: Meant,
+    timeout: Duration,
+}
 
 /// Who goes first when the budget is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +66,14 @@ pub enum Priority {
     App,
     Refetch,
     Backfill,
+}
+
+/// The head of an answer to an app's request, its body still flowing.
+#[derive(Debug)]
+pub struct Forwarded {
+    pub response: Response<Incoming>,
+    pub sent: Sent,
+    pub sent_at: Instant,
 }
 
 /// The answer to a request of usertap's own.
@@ -40,29 +87,164 @@ pub struct Fetched {
     pub sent_at: Instant,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
+    /// No connection: nothing was sent.
     #[error("the provider cannot be reached")]
     Unreachable,
+    /// It may or may not have been carried out.
     #[error("the provider did not answer in time")]
     Timeout,
+    /// Nothing was sent.
     #[error("the provider's limit is used up")]
     Limited { retry_after: Duration },
+    /// It may or may not have been carried out.
     #[error("the provider's answer broke off or cannot be read")]
     Broken,
 }
 
-impl Upstream {
-    /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone).
-    pub async fn forward(
-        &self,
-        _request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Sent), UpstreamError> {
-        todo!()
-    }
-
-    /// Sends a request of usertap's own, within the budget, repeating what is safe to repeat.
-    pub async fn own(&self, _request: OwnRequest, _priority: Priority) -> Result<Fetched, UpstreamError> {
-        todo!()
+impl UpstreamError {
+    /// Whether the provider can have carried the request out all the same.
+    pub fn leaves_doubt(self) -> bool {
+        matches!(self, UpstreamError::Timeout | UpstreamError::Broken)
     }
 }
+
+/// Why there is no way to the provider.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    #[error("UPSTREAM must be an http or https URL with a host")]
+    Unfit,
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+impl Upstream {
+    /// `ca` names a PEM file of authorities trusted beside the public ones.
+    pub fn new(config: &Config, head: Arc<Head>, ca: Option<&Path>) -> Result<Upstream, SetUpError> {
+        let provider = config.provider.clone();
+        let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
+        Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)
+    }
+
+    fn to(
+        url: &url::Url,
+        rates: &[Rate],
+        timeout: Duration,
+        meant: Meant,
+        head: Arc<Head>,
+        ca: Option<&Path>,
+    ) -> Result<Upstream, SetUpError> {
+        let base = Base::of(url).map_err(|_| SetUpError::Unfit)?;
+        let (pooled, upgrading) = client::clients(ca, timeout)?;
+        Ok(Upstream {
+            base,
+            pooled,
+            upgrading,
+            budget: Budget::new(rates),
+            head,
+            meant,
+            timeout,
+        })
+    }
+
+    /// One whose statuses mean what they say.
+    #[cfg(test)]
+    pub(crate) fn plain(url: &str, rates: &[Rate], timeout: Duration) -> Upstream {
+        let meant: Meant = Box::new(|status, _| status);
+        Upstream::to(&url.parse().unwrap(), rates, timeout, meant, Arc::default(), None).unwrap()
+    }
+
+    /// The provider's URL for a path and query, byte for byte; nothing if no URL can hold them.
+    pub fn target(&self, path_and_query: &str) -> Option<Uri> {
+        self.base.target(path_and_query)
+    }
+
+    /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone).
+    /// A read without a body whose pooled connection turned out to be closed is sent once more.
+    pub async fn forward(&self, request: Request<RequestBody>) -> Result<Forwarded, UpstreamError> {
+        let began = clock::now();
+        let again = repeatable(&request).then(|| copy(&request));
+        match (
+            self.attempt(&self.pooled, request, Priority::App, began).await,
+            again,
+        ) {
+            (Err(UpstreamError::Broken), Some(again)) => {
+                self.attempt(&self.pooled, again, Priority::App, began).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// Forwards a request that asks for an upgrade.
+    pub async fn forward_upgrade(&self, request: Request<RequestBody>) -> Result<Forwarded, UpstreamError> {
+        self.attempt(&self.upgrading, request, Priority::App, clock::now())
+            .await
+    }
+
+    /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
+    /// HTTP 200, which is why the provider's file is asked.
+    pub fn heed(&self, status: StatusCode, headers: &HeaderMap, whom: Yields) {
+        if (self.meant)(status, headers) == StatusCode::TOO_MANY_REQUESTS {
+            self.budget
+                .refused(pause::retry_after(headers, clock::wall()), whom);
+        }
+    }
+
+    /// Until when the provider wants nothing from this priority.
+    pub fn paused(&self, priority: Priority) -> Option<Instant> {
+        self.budget.paused(priority)
+    }
+
+    /// Requests a second that usertap allows itself; nothing where a published limit rules.
+    pub fn pace(&self) -> Option<f64> {
+        self.budget.pace()
+    }
+
+    async fn attempt(
+        &self,
+        client: &Pooled,
+        request: Request<RequestBody>,
+        priority: Priority,
+        began: Instant,
+    ) -> Result<Forwarded, UpstreamError> {
+        let leave = self.budget.leave(priority, began + self.timeout).await;
+        leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let progress = Progress::since(began);
+        let request = request.map(|body| progress.watch(body));
+        let (sent, sent_at) = (self.head.sent(), clock::now());
+        let answer = progress.answer(client.request(request), self.timeout).await;
+        let response = answer
+            .ok_or(UpstreamError::Timeout)?
+            .map_err(|error| client::failure(&error))?;
+        Ok(Forwarded {
+            response,
+            sent,
+            sent_at,
+        })
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+fn repeatable(request: &Request<RequestBody>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && request.body().is_end_stream()
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

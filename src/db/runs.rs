@@ -99,7 +99,9 @@ pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Run>, DbErr
              WHERE i.id = b.owner AND i.id <> $2 AND i.seen_at > now() - make_interval(secs => $1))
          RETURNING {COLUMNS}"
     ));
-    let take = statement(&take).bind::<Integer, _>(alive()).bind::<SqlUuid, _>(owner);
+    let take = statement(&take)
+        .bind::<Integer, _>(alive())
+        .bind::<SqlUuid, _>(owner);
     Ok(optional(take, &mut conn).await?)
 }
 
@@ -108,7 +110,8 @@ pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Run>, DbErr
 /// # Errors
 /// As the database gives them.
 pub async fn release(database: &Database, run: Uuid) -> Result<(), DbError> {
-    let release = "UPDATE {state}.backfill SET owner = NULL, state = 'requested' WHERE run = $1 AND state = 'running'";
+    let release =
+        "UPDATE {state}.backfill SET owner = NULL, state = 'requested' WHERE run = $1 AND state = 'running'";
     change(database, release, run).await
 }
 
@@ -121,7 +124,11 @@ pub async fn fail(database: &Database, run: Uuid, error: &str) -> Result<(), DbE
     let fail = database.names.sql(
         "UPDATE {state}.backfill SET owner = NULL, state = 'failed', error = $2, ended_at = now() WHERE run = $1",
     );
-    execute(statement(&fail).bind::<SqlUuid, _>(run).bind::<Text, _>(error), &mut conn).await?;
+    execute(
+        statement(&fail).bind::<SqlUuid, _>(run).bind::<Text, _>(error),
+        &mut conn,
+    )
+    .await?;
     Ok(())
 }
 
@@ -131,8 +138,14 @@ pub async fn fail(database: &Database, run: Uuid, error: &str) -> Result<(), DbE
 /// As the database gives them.
 pub async fn set_total(database: &Database, run: Uuid, total: i64) -> Result<(), DbError> {
     let mut conn = database.get().await?;
-    let set = database.names.sql("UPDATE {state}.backfill SET total = $2 WHERE run = $1");
-    execute(statement(&set).bind::<SqlUuid, _>(run).bind::<BigInt, _>(total), &mut conn).await?;
+    let set = database
+        .names
+        .sql("UPDATE {state}.backfill SET total = $2 WHERE run = $1");
+    execute(
+        statement(&set).bind::<SqlUuid, _>(run).bind::<BigInt, _>(total),
+        &mut conn,
+    )
+    .await?;
     Ok(())
 }
 
@@ -149,8 +162,12 @@ async fn change(database: &Database, sql: &str, run: Uuid) -> Result<(), DbError
 /// As the database gives them.
 pub async fn one(database: &Database, run: Uuid) -> Result<Option<Run>, DbError> {
     let mut conn = database.get().await?;
-    let sql = database.names.sql(&format!("SELECT {COLUMNS} FROM {{state}}.backfill b WHERE b.run = $2"));
-    let one = statement(&sql).bind::<Integer, _>(alive()).bind::<SqlUuid, _>(run);
+    let sql = database.names.sql(&format!(
+        "SELECT {COLUMNS} FROM {{state}}.backfill b WHERE b.run = $2"
+    ));
+    let one = statement(&sql)
+        .bind::<Integer, _>(alive())
+        .bind::<SqlUuid, _>(run);
     Ok(optional(one, &mut conn).await?)
 }
 

@@ -1,0 +1,279 @@
+//! The proxied side: one request from top to bottom.
+//!
+//! ```text
+//! below /_usertap/, or the provider's file has the answer  -> own answer
+//! asks for an upgrade                                      -> tunnel
+//! on no known route, or another tenant's                   -> streams through
+//! its answer tells of no user                              -> streams through
+//! else                                                     -> held, recorded, then as it came
+//! ```
+//!
+//! What must never be: a byte, header or status of the provider's changed on its way (hop-by-hop
+//! headers aside); a body, token, address or path in the log; an answer of the provider's that
+//! does not reach the app because of its recording.
+
+mod asked;
+mod body;
+mod exchange;
+mod headers;
+mod hold;
+mod large;
+mod listen;
+mod outcome;
+mod own;
+mod record;
+mod reply;
+mod traffic;
+mod upgrade;
+mod wire;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::config::Config;
+use crate::provider::{Caller, Matched, RequestHead};
+use crate::record::Recorder;
+use crate::tasks::Tasks;
+use crate::upstream::decode;
+use crate::upstream::{Upstream, UpstreamError};
+use crate::user::Head;
+use asked::Asked;
+use body::Body;
+use exchange::{Answering, Exchange};
+use hold::{Ended, Memory};
+use listen::Listening;
+use outcome::{Outcome, Why};
+use traffic::Counted;
+use wire::{Failure, Wire};
+
+pub use listen::TlsError;
+pub use own::{Local, LocalAnswer, LocalFault, Readiness};
+pub use traffic::{Traffic, TrafficSnapshot};
+
+/// A request that must be read to know whose it is: token requests are some hundred bytes.
+const READ_REQUEST: usize = 1 << 20;
+/// Writes without an answer that wait to be doubted a second time.
+const DOUBTS: usize = 10_000;
+
+/// What the proxy is built from.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub recorder: Recorder,
+    pub head: Arc<Head>,
+    pub upstream: Arc<Upstream>,
+    pub tasks: Tasks,
+    pub local: Arc<dyn Local>,
+}
+
+/// The listener for apps.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    listening: Listening,
+}
+
+/// What all requests have in common.
+pub(crate) struct Shared {
+    config: Arc<Config>,
+    recorder: Recorder,
+    head: Arc<Head>,
+    local: Arc<dyn Local>,
+    wire: Arc<Wire>,
+    memory: Memory,
+    doubts: Arc<Semaphore>,
+}
+
+impl Proxy {
+    /// Fails where the settings name a certificate or key that cannot be used.
+    pub fn new(parts: Parts) -> Result<Proxy, TlsError> {
+        let Parts {
+            config,
+            recorder,
+            head,
+            upstream,
+            tasks,
+            local,
+        } = parts;
+        let tls = config.tls.as_ref().map(listen::acceptor).transpose()?;
+        let listening = Listening {
+            tasks: tasks.clone(),
+            tls,
+            drain: config.drain,
+        };
+        let base = config
+            .public_url
+            .as_ref()
+            .map_or("", url::Url::path)
+            .trim_end_matches('/')
+            .to_owned();
+        let (idle, drain) = (config.timeout, config.drain);
+        let wire = Arc::new(Wire {
+            upstream,
+            tasks,
+            traffic: Arc::default(),
+            base,
+            idle,
+            drain,
+        });
+        let doubts = Arc::new(Semaphore::new(DOUBTS));
+        let shared = Shared {
+            config,
+            recorder,
+            head,
+            local,
+            wire,
+            memory: Memory::default(),
+            doubts,
+        };
+        Ok(Proxy {
+            shared: Arc::new(shared),
+            listening,
+        })
+    }
+
+    /// The counters, for the status.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        self.shared.wire.traffic.clone()
+    }
+
+    /// Serves until the process is to stop, then drains.
+    pub async fn serve(self, listener: TcpListener) {
+        let shared = self.shared;
+        self.listening
+            .serve(listener, move |request| answer(shared.clone(), request))
+            .await;
+    }
+}
+
+/// Answers a request, whoever it concerns.
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    if let Some(answer) = shared.own_answer(&request).await {
+        return answer;
+    }
+    if headers::upgrade(request.headers()).is_some() {
+        let answer = upgrade::answer(&shared.wire, request).await;
+        return answer.unwrap_or_else(|failure| shared.failed(failure));
+    }
+    let (app, answered) = oneshot::channel();
+    let tasks = shared.wire.tasks.clone();
+    tasks.spawn(forwarded(shared.clone(), request, Answering(app)));
+    answered
+        .await
+        .unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
+}
+
+/// Forwards a request. In a task of its own, so that an app that hangs up undoes nothing.
+async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answering) {
+    let (parts, body) = request.into_parts();
+    let asked = Asked::new(&parts, &shared.wire.base);
+    let body = body::flowing(body, shared.wire.idle);
+    let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
+        shared.wire.traffic.count(Counted::Unmatched);
+        return app.send(shared.pass(&asked, "-", body, Why::Unmatched).await);
+    };
+    let name = &matched.route.name;
+    let (body, read) = shared.read(&asked, &matched, body).await;
+    let request_body = match read {
+        Read::Whole(bytes) => Some(bytes),
+        Read::NotNeeded => None,
+        Read::TooLarge => return app.send(shared.pass(&asked, name, body, Why::RequestOversized).await),
+    };
+    let (config, head) = (&shared.config, asked.head());
+    match config
+        .provider
+        .caller(&config.tenant, &matched, &head, request_body.as_deref())
+    {
+        Caller::Foreign(foreign) => {
+            shared.wire.traffic.count(Counted::Foreign);
+            app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
+        }
+        Caller::Ours(credential) => {
+            let exchange = Exchange {
+                shared: &shared,
+                asked: &asked,
+                matched,
+                credential,
+                request_body,
+            };
+            exchange.run(body, app).await;
+        }
+    }
+}
+
+/// What is known of a request's body before it is sent.
+enum Read {
+    NotNeeded,
+    Whole(Bytes),
+    TooLarge,
+}
+
+impl Shared {
+    /// What needs no provider: usertap's own paths, and what the provider's file answers.
+    async fn own_answer(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let target = headers::below(&self.wire.base, headers::target(request.uri()));
+        let (path, query) = target
+            .split_once('?')
+            .map_or((target, None), |(path, query)| (path, Some(query)));
+        if let Some(path) = own::path(path) {
+            self.wire.traffic.count(Counted::Own);
+            return Some(own::answer(self, request.method(), path, query, request.headers()).await);
+        }
+        if request.method() == Method::CONNECT {
+            return Some(self.failed(Failure::Unaddressable));
+        }
+        let head = RequestHead {
+            method: request.method(),
+            path,
+            query,
+            headers: request.headers(),
+        };
+        let public = self
+            .config
+            .public_url
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/'));
+        let upstream = self.config.upstream.as_str().trim_end_matches('/');
+        let answer = self.config.provider.own_answer(&head, public, upstream)?;
+        self.wire.traffic.count(Counted::Own);
+        Some(reply::own(answer))
+    }
+
+    /// Reads the request's body where the route needs it. What is sent on is the same either way.
+    async fn read(&self, asked: &Asked, matched: &Matched<'_>, body: Body) -> (Body, Read) {
+        if !matched.route.needs_request_body {
+            return (body, Read::NotNeeded);
+        }
+        let (mut held, ended) = self.memory.hold(body, READ_REQUEST).await;
+        let read = match ended {
+            // A body that broke off breaks off for the provider too.
+            Ended::Whole | Ended::Broken => {
+                let decoded = decode::decoded(&asked.headers, &held.joined(), READ_REQUEST);
+                Read::Whole(decoded.unwrap_or_default())
+            }
+            Ended::More(_) => Read::TooLarge,
+        };
+        (held.replayed(ended), read)
+    }
+
+    /// Streams a request and its answer through; nothing of it is kept.
+    async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
+        match self.wire.pass(asked, body).await {
+            Ok((head, body)) => {
+                let outcome = Outcome::Nothing(why);
+                asked.log(route, head.status, &outcome);
+                reply::through(head, body, &outcome)
+            }
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Response<Body> {
+        self.wire.traffic.count(Counted::Failed);
+        tracing::info!(?failure, "a request could not be forwarded");
+        reply::failed(&self.config.provider, failure)
+    }
+}

@@ -1,0 +1,76 @@
+//! A request as the rest of the proxy sees it: already cleaned of what must not leave.
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode};
+use uuid::Uuid;
+
+use super::headers;
+use super::outcome::Outcome;
+use crate::clock::{self, Instant};
+use crate::provider::RequestHead;
+use crate::upstream::{RequestBody, Upstream};
+
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// usertap's own name of the exchange.
+    pub id: Uuid,
+    pub began: Instant,
+    pub method: Method,
+    /// As they leave: what is judged is what the provider sees.
+    pub headers: HeaderMap,
+    /// Path and query below the base path, byte for byte.
+    target: String,
+}
+
+impl Asked {
+    pub fn new(parts: &Parts, base: &str) -> Asked {
+        Asked {
+            id: Uuid::new_v4(),
+            began: clock::now(),
+            method: parts.method.clone(),
+            headers: headers::to_provider(&parts.headers),
+            target: headers::below(base, headers::target(&parts.uri)).to_owned(),
+        }
+    }
+
+    pub fn path(&self) -> &str {
+        self.target
+            .split_once('?')
+            .map_or(self.target.as_str(), |(path, _)| path)
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    pub fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            path: self.path(),
+            query: self.query(),
+            headers: &self.headers,
+        }
+    }
+
+    /// The request to the provider; nothing if no URL can hold its target.
+    pub fn request(&self, upstream: &Upstream, body: RequestBody) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = upstream.target(&self.target)?;
+        *request.headers_mut() = self.headers.clone();
+        Some(request)
+    }
+
+    /// One line for each exchange: the route's name, never its path.
+    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome) {
+        tracing::debug!(
+            exchange = %self.id,
+            method = %self.method,
+            route,
+            status = status.as_u16(),
+            recorded = %outcome.words(),
+            ms = clock::now().saturating_duration_since(self.began).as_millis() as u64,
+            "answered"
+        );
+    }
+}

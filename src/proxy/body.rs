@@ -1,0 +1,182 @@
+//! Bodies on their way through: bounded in time between bytes, and played again after they were
+//! held.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Sleep;
+
+use crate::clock;
+use crate::upstream::RequestBody;
+
+/// Any body; the same type in both directions.
+pub(super) type Body = RequestBody;
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why usertap itself ends a body early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Cut {
+    #[error("no byte came for too long")]
+    Idle,
+    #[error("the provider's answer broke off")]
+    Broken,
+}
+
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// What flows in, with a bound on each pause.
+pub(super) fn flowing(body: Incoming, idle: Duration) -> Body {
+    Idle {
+        body,
+        idle,
+        pause: None,
+    }
+    .boxed()
+}
+
+struct Idle {
+    body: Incoming,
+    idle: Duration,
+    /// Runs only while a byte is waited for.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Idle {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.pause = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let until = clock::now() + this.idle;
+        let pause = this
+            .pause
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        ready!(pause.as_mut().poll(context));
+        Poll::Ready(Some(Err(Cut::Idle.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What comes after the frames that were held.
+pub(super) enum Tail {
+    End,
+    Broken,
+    More(Body),
+}
+
+/// Held frames and their tail. Says nothing of its length, so that an answer that came in chunks
+/// leaves in chunks.
+pub(super) struct Replay {
+    pub frames: VecDeque<Frame<Bytes>>,
+    pub tail: Tail,
+    /// Given back when the app has read it all or left.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+impl http_body::Body for Replay {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Some(frame) = this.frames.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        this.memory = None;
+        match &mut this.tail {
+            Tail::End => Poll::Ready(None),
+            Tail::Broken => Poll::Ready(Some(Err(Cut::Broken.into()))),
+            Tail::More(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && matches!(self.tail, Tail::End)
+    }
+}
+
+/// A body fed from a task that may hold its end back.
+pub(super) struct Fed(pub mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http_body::Body as _;
+
+    use super::*;
+
+    fn replay(tail: Tail) -> Replay {
+        let trailers = HeaderMap::from_iter([(http::header::ETAG, "x".parse().unwrap())]);
+        let frames = [Frame::data(Bytes::from_static(b"ab")), Frame::trailers(trailers)];
+        Replay {
+            frames: frames.into(),
+            tail,
+            memory: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_held_comes_again_with_trailers_and_without_a_length() {
+        let whole = replay(Tail::End);
+        assert_eq!(whole.size_hint().exact(), None);
+        let collected = whole.collect().await.unwrap();
+        assert!(collected.trailers().is_some_and(|trailers| trailers.len() == 1));
+        assert_eq!(collected.to_bytes(), "ab");
+    }
+
+    #[tokio::test]
+    async fn a_broken_body_stays_broken_after_its_bytes() {
+        let mut broken = replay(Tail::Broken);
+        assert!(broken.frame().await.unwrap().is_ok() && broken.frame().await.unwrap().is_ok());
+        assert!(broken.frame().await.unwrap().is_err());
+    }
+
+    #[test]
+    fn nothing_held_is_no_body() {
+        let empty = Replay {
+            frames: VecDeque::new(),
+            tail: Tail::End,
+            memory: None,
+        };
+        assert!(empty.is_end_stream());
+    }
+}

@@ -1,0 +1,176 @@
+//! An exchange of our own tenant on a known route: what its answer tells is recorded before the
+//! answer leaves.
+//!
+//! It runs in a task of its own from the moment the request is sent: an app that hangs up does
+//! not undo what the provider has done. What must never be: an answer changed or lost because
+//! of its recording.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Response, StatusCode};
+use tokio::sync::oneshot;
+
+use super::asked::Asked;
+use super::body::{self, Body};
+use super::hold::{Ended, Held};
+use super::outcome::{Outcome, Why};
+use super::record::Stamp;
+use super::wire::Failure;
+use super::{Shared, reply};
+use crate::provider::{Answer, Credential, Extraction, Matched};
+use crate::upstream::decode::{self, DecodeFault};
+use crate::upstream::{Forwarded, Yields};
+
+/// An encoded answer whose text is larger than so many record buffers is read piece by piece.
+const UNFOLDED: usize = 4;
+
+pub(super) struct Exchange<'s> {
+    pub shared: &'s Arc<Shared>,
+    pub asked: &'s Asked,
+    pub matched: Matched<'s>,
+    pub credential: Credential,
+    /// Where the route needs it: decoded.
+    pub request_body: Option<Bytes>,
+}
+
+/// Where the app waits; it may be gone.
+pub(super) struct Answering(pub oneshot::Sender<Response<Body>>);
+
+impl Answering {
+    pub fn send(self, response: Response<Body>) {
+        // Nobody waits any more: what had to be done is done.
+        let _gone = self.0.send(response);
+    }
+}
+
+impl Exchange<'_> {
+    pub async fn run(self, body: Body, app: Answering) {
+        match self.shared.wire.forward(self.asked, body).await {
+            Ok(forwarded) => self.answered(forwarded, app).await,
+            Err(failure) => {
+                if matches!(failure, Failure::Upstream(failure) if failure.leaves_doubt()) {
+                    self.left_in_doubt();
+                }
+                app.send(self.shared.failed(failure));
+            }
+        }
+    }
+
+    async fn answered(self, forwarded: Forwarded, app: Answering) {
+        let Forwarded {
+            response,
+            sent,
+            sent_at,
+        } = forwarded;
+        let (head, body) = response.into_parts();
+        let body = body::flowing(body, self.shared.wire.idle);
+        self.heed(&head);
+        if !self.tells(&head) {
+            return app.send(self.leaves(head, body, Outcome::Nothing(Why::NoUser)));
+        }
+        let (held, ended) = self
+            .shared
+            .memory
+            .hold(body, self.shared.config.record_buffer)
+            .await;
+        let stamp = Stamp { sent, at: sent_at };
+        match ended {
+            Ended::Whole => self.whole(head, held, stamp, app).await,
+            Ended::More(_) => self.large(head, held, ended, stamp, app).await,
+            Ended::Broken => self.broken(head, held, app),
+        }
+    }
+
+    /// A refusal makes usertap yield. A write that failed at the provider may be carried out all the
+    /// same, and be seen only later.
+    fn heed(&self, head: &Parts) {
+        let whom = match self.credential {
+            Credential::OwnServer => Yields::Everyone,
+            Credential::Server | Credential::Client => Yields::Own,
+        };
+        self.shared.wire.upstream.heed(head.status, &head.headers, whom);
+        if self.meant(head).is_server_error() {
+            self.doubt_later();
+        }
+    }
+
+    fn meant(&self, head: &Parts) -> StatusCode {
+        self.shared
+            .config
+            .provider
+            .effective_status(head.status, &head.headers)
+    }
+
+    fn tells(&self, head: &Parts) -> bool {
+        let provider = &self.shared.config.provider;
+        provider.tells(&self.matched, self.credential, head.status, &head.headers)
+    }
+
+    async fn whole(self, head: Parts, mut held: Held, stamp: Stamp, app: Answering) {
+        let outcome = match self.extracted(&head, &held.joined()) {
+            Ok(extraction) => self.told(extraction, stamp).await,
+            Err(DecodeFault::TooLarge) => return self.large(head, held, Ended::Whole, stamp, app).await,
+            Err(DecodeFault::Unknown | DecodeFault::Corrupt) => self.malformed(1, "its encoding"),
+        };
+        app.send(self.leaves(head, held.replayed(Ended::Whole), outcome));
+    }
+
+    /// Decoded and extracted in one go: the decoded copy is gone before anything is waited for.
+    fn extracted(&self, head: &Parts, body: &Bytes) -> Result<Extraction, DecodeFault> {
+        let limit = self.shared.config.record_buffer.saturating_mul(UNFOLDED);
+        let body = decode::decoded(&head.headers, body, limit)?;
+        let answer = Answer {
+            status: head.status,
+            headers: &head.headers,
+            body: &body,
+        };
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let request_body = self.request_body.as_deref();
+        let asked = self.asked.head();
+        Ok(provider.extract(
+            tenant,
+            &self.matched,
+            self.credential,
+            &asked,
+            request_body,
+            &answer,
+        ))
+    }
+
+    async fn told(&self, extraction: Extraction, stamp: Stamp) -> Outcome {
+        let malformed = match extraction.malformed {
+            0 => None,
+            many => Some(self.malformed(many as u64, "its users")),
+        };
+        match (self.recorded(extraction.sightings, stamp).await, malformed) {
+            (Outcome::Nothing(Why::NoUser), Some(malformed)) => malformed,
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn broken(self, head: Parts, held: Held, app: Answering) {
+        self.left_in_doubt();
+        self.malformed(1, "it broke off");
+        app.send(self.leaves(
+            head,
+            held.replayed(Ended::Broken),
+            Outcome::Nothing(Why::Truncated),
+        ));
+    }
+
+    pub fn malformed(&self, many: u64, what: &'static str) -> Outcome {
+        self.shared
+            .wire
+            .traffic
+            .malformed(&self.matched.route.name, many, what);
+        Outcome::Nothing(Why::Malformed)
+    }
+
+    /// The answer as it came, and one line in the log.
+    pub fn leaves(&self, head: Parts, body: Body, outcome: Outcome) -> Response<Body> {
+        self.asked.log(&self.matched.route.name, head.status, &outcome);
+        reply::through(head, body, &outcome)
+    }
+}

@@ -1,0 +1,118 @@
+//! What became of an exchange in the tables, in the words of `x-usertap-recorded`. The same words
+//! stand in the log.
+
+use std::borrow::Cow;
+
+use http::HeaderValue;
+
+use crate::provider::Foreign;
+use crate::record::{Recorded, Unrecorded};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Recorded(Recorded),
+    /// Handed over; nobody waits (`SYNC=async`).
+    NotAwaited,
+    Nothing(Why),
+}
+
+/// Why an exchange is not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// On no route of the provider's file.
+    Unmatched,
+    Foreign(Foreign),
+    /// Its answer tells of no user.
+    NoUser,
+    /// Its answer cannot be read.
+    Malformed,
+    /// Its answer is too large to be held and not a list.
+    Oversized,
+    /// Its request is too large to be judged.
+    RequestOversized,
+    /// Recorded while it flows, which the head cannot wait for.
+    Streamed,
+    /// The answer broke off.
+    Truncated,
+    Upgrade,
+    /// usertap's own answer.
+    Own,
+}
+
+impl Outcome {
+    /// As in the header.
+    pub fn words(&self) -> Cow<'static, str> {
+        match self {
+            Outcome::Recorded(Recorded::Committed {
+                position: Some(position),
+            }) => format!("committed; pos={}", position).into(),
+            Outcome::Recorded(Recorded::Committed { position: None }) => "committed; unchanged".into(),
+            Outcome::Recorded(Recorded::Journaled) => "journaled; database-away".into(),
+            Outcome::Recorded(Recorded::Queued) => "queued; database-away".into(),
+            Outcome::Recorded(Recorded::None(why)) => format!("none; {}", unrecorded(*why)).into(),
+            Outcome::NotAwaited => "queued; async".into(),
+            Outcome::Nothing(why) => format!("none; {}", why.word()).into(),
+        }
+    }
+
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::try_from(self.words().as_ref()).unwrap_or(HeaderValue::from_static("none"))
+    }
+}
+
+impl Why {
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Unmatched => "unmatched",
+            Why::Foreign(Foreign::Tenant) => "foreign-tenant",
+            Why::Foreign(Foreign::Repeated) => "repeated-identity",
+            Why::Foreign(Foreign::Unnamed) => "unnamed-tenant",
+            Why::NoUser => "no-user",
+            Why::Malformed => "malformed",
+            Why::Oversized => "oversized",
+            Why::RequestOversized => "request-oversized",
+            Why::Streamed => "streamed",
+            Why::Truncated => "truncated",
+            Why::Upgrade => "upgrade",
+            Why::Own => "own-answer",
+        }
+    }
+}
+
+fn unrecorded(why: Unrecorded) -> &'static str {
+    match why {
+        Unrecorded::SetAside => "set-aside",
+        Unrecorded::RereadLate => "reread-late",
+        Unrecorded::QueueFull => "queue-full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_interface() {
+        let committed = |position| Outcome::Recorded(Recorded::Committed { position });
+        for (outcome, words) in [
+            (committed(Some("42".into())), "committed; pos=42"),
+            (committed(None), "committed; unchanged"),
+            (Outcome::Recorded(Recorded::Queued), "queued; database-away"),
+            (
+                Outcome::Recorded(Recorded::None(Unrecorded::SetAside)),
+                "none; set-aside",
+            ),
+            (
+                Outcome::Recorded(Recorded::None(Unrecorded::RereadLate)),
+                "none; reread-late",
+            ),
+            (
+                Outcome::Nothing(Why::Foreign(Foreign::Tenant)),
+                "none; foreign-tenant",
+            ),
+            (Outcome::Nothing(Why::NoUser), "none; no-user"),
+        ] {
+            assert_eq!(outcome.header(), words);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What usertap answers itself under `/_usertap/`.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::{HeaderMap, Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::body::Body;
+use super::reply;
+use crate::provider::{Caller, Credential, RequestHead};
+use crate::user::{IdType, UserId};
+
+/// Everything below is usertap's.
+const PREFIX: &str = "/_usertap";
+const USERS: &str = "/users/";
+/// The credential is judged before the id that is asked for: this one fits every id type.
+const ANY_ID: &str = "00000000-0000-0000-0000-000000000000";
+
+/// What the rest of the process knows; answered without this module's knowledge of tables.
+pub trait Local: Send + Sync + 'static {
+    fn readiness(&self) -> Readiness;
+
+    /// The synced row: the feed's `after` plus `raw_json`. With `ensure` it is fetched and
+    /// committed first if it is missing; nothing if the provider has no such user.
+    fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
+}
+
+pub type LocalAnswer<'l> = Pin<Box<dyn Future<Output = Result<Option<Value>, LocalFault>> + Send + 'l>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// The provider is down or the database away; requests are answered all the same.
+    Degraded,
+    /// The database can be reached and is not migrated yet.
+    NotReady,
+}
+
+/// Why a row cannot be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalFault {
+    DatabaseAway,
+    ProviderAway,
+    /// The provider did not answer in time, or its limit is used up.
+    Late,
+}
+
+/// The path below `/_usertap`, if it is one of usertap's own.
+pub(super) fn path(path: &str) -> Option<&str> {
+    path.strip_prefix(PREFIX)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Answers a request below `/_usertap`. `query` is what follows the question mark.
+pub(super) async fn answer(
+    shared: &Shared,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let known = matches!(path, "/healthz" | "/readyz") || path.starts_with(USERS);
+    if !known {
+        return reply::refusal(
+            StatusCode::NOT_FOUND,
+            "no-such-path",
+            "usertap has nothing at this path",
+        );
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return reply::refusal(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "this path answers GET only",
+        );
+    }
+    match path {
+        "/healthz" => reply::json(StatusCode::OK, &json!({ "status": "ok" })),
+        "/readyz" => ready(shared.local.readiness()),
+        _ => user(shared, path.trim_start_matches(USERS), query, headers).await,
+    }
+}
+
+fn ready(readiness: Readiness) -> Response<Body> {
+    let (status, word) = match readiness {
+        Readiness::Ready => (StatusCode::OK, "ready"),
+        Readiness::Degraded => (StatusCode::OK, "degraded"),
+        Readiness::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    reply::json(status, &json!({ "status": word }))
+}
+
+async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
+    if !shows_server_key(shared, headers) {
+        let text = "this needs the tenant's server key, sent as the provider's SDK sends it";
+        return reply::refusal(StatusCode::UNAUTHORIZED, "server-key", text);
+    }
+    let unknown = || reply::refusal(StatusCode::NOT_FOUND, "unknown-user", "there is no such user");
+    let Some(id) = parse(id, shared.config.id_type) else {
+        return unknown();
+    };
+    match shared.local.user(id, ensures(query)).await {
+        Ok(Some(row)) => reply::json(StatusCode::OK, &row),
+        Ok(None) => unknown(),
+        Err(fault) => faulty(shared, fault),
+    }
+}
+
+/// Judged as the provider's file judges a server's read of one user.
+fn shows_server_key(shared: &Shared, headers: &HeaderMap) -> bool {
+    let (provider, tenant) = (&shared.config.provider, &shared.config.tenant);
+    let own = UserId::parse(ANY_ID, shared.config.id_type).and_then(|id| provider.read_user(tenant, &id));
+    let Some(own) = own else { return false };
+    let path = own.target.split('?').next().unwrap_or_default();
+    let Some(matched) = provider.route(&own.method, path) else {
+        return false;
+    };
+    let head = RequestHead {
+        method: &own.method,
+        path,
+        query: None,
+        headers,
+    };
+    provider.caller(tenant, &matched, &head, None) == Caller::Ours(Credential::OwnServer)
+}
+
+fn parse(segment: &str, kind: IdType) -> Option<UserId> {
+    let id = percent_decode_str(segment)
+        .decode_utf8()
+        .ok()
+        .filter(|_| !segment.contains('/'))?;
+    UserId::parse(&id, kind)
+}
+
+fn ensures(query: Option<&str>) -> bool {
+    let mut pairs = query.unwrap_or_default().split('&');
+    pairs.any(|pair| matches!(pair, "ensure=1" | "ensure=true"))
+}
+
+fn faulty(shared: &Shared, fault: LocalFault) -> Response<Body> {
+    let soon = Some(std::time::Duration::from_secs(1));
+    let (status, word, text, wait) = match fault {
+        LocalFault::DatabaseAway => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database-away",
+            "the database cannot be reached",
+            soon,
+        ),
+        LocalFault::ProviderAway => (
+            StatusCode::BAD_GATEWAY,
+            "upstream-unreachable",
+            "the provider cannot be reached",
+            None,
+        ),
+        LocalFault::Late => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream-timeout",
+            "the provider did not answer in time",
+            None,
+        ),
+    };
+    reply::error(&shared.config.provider, status, word, text, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_prefix_itself_is_usertaps() {
+        assert_eq!(path("/_usertap/healthz"), Some("/healthz"));
+        assert_eq!(path("/_usertap"), Some(""));
+        assert_eq!(path("/_usertapped/healthz"), None);
+        assert_eq!(path("/api/v1/_usertap/healthz"), None);
+    }
+
+    #[test]
+    fn ids_are_decoded_once_and_never_hold_a_path() {
+        assert_eq!(parse("auth0%7CA", IdType::Text).unwrap().as_str(), "auth0|A");
+        assert_eq!(parse("a%2Fb", IdType::Text).unwrap().as_str(), "a/b");
+        assert_eq!(parse("a/b", IdType::Text), None);
+        assert_eq!(parse("nobody", IdType::Uuid), None);
+        assert_eq!(parse("%ff", IdType::Text), None);
+    }
+
+    #[test]
+    fn a_row_is_fetched_only_when_asked() {
+        assert!(ensures(Some("x=2&ensure=1")) && !ensures(Some("ensure=0&notensure=1")) && !ensures(None));
+    }
+
+    #[test]
+    fn degraded_is_still_ready() {
+        assert_eq!(ready(Readiness::Degraded).status(), 200);
+        assert_eq!(ready(Readiness::NotReady).status(), 503);
+    }
+}

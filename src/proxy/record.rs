@@ -1,0 +1,130 @@
+//! What an exchange told goes to the recorder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::config::Sync;
+use crate::provider::{Proof, Sighting};
+use crate::record::{Receipt, Submission};
+use crate::user::{Observation, Origin, Sent, Source};
+
+use super::exchange::Exchange;
+use super::outcome::{Outcome, Why};
+use super::traffic::Counted;
+
+/// A provider can still be carrying out a request whose connection is gone. Its edge and its
+/// functions give a user-API call ten to thirty seconds by default; after that it is over.
+const CARRIED_OUT: Duration = Duration::from_secs(30);
+
+/// What was known when the question was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    pub sent: Sent,
+    pub at: Instant,
+}
+
+impl Exchange<'_> {
+    /// Hands over what was seen; nothing if there is nothing.
+    pub fn submit(&self, sightings: Vec<Sighting>, stamp: Stamp) -> Option<Receipt> {
+        if sightings.is_empty() {
+            return None;
+        }
+        let source = Arc::new(self.source());
+        let observe = |sighting| self.observation(sighting, stamp, &source);
+        let observations = sightings.into_iter().map(observe).collect();
+        Some(self.shared.recorder.submit(Submission {
+            observations,
+            checkpoint: None,
+        }))
+    }
+
+    /// Hands over a whole answer's sightings and waits as long as the settings say.
+    pub async fn recorded(&self, sightings: Vec<Sighting>, stamp: Stamp) -> Outcome {
+        let Some(receipt) = self.submit(sightings, stamp) else {
+            return Outcome::Nothing(Why::NoUser);
+        };
+        self.shared.wire.traffic.count(Counted::Recorded);
+        match self.shared.config.sync {
+            Sync::Async => Outcome::NotAwaited,
+            Sync::BeforeResponse => {
+                Outcome::Recorded(receipt.recorded(self.shared.config.sync_timeout).await)
+            }
+        }
+    }
+
+    /// A write that may or may not have been carried out: its user is in doubt at once, and again
+    /// when the provider can no longer be at it.
+    pub fn left_in_doubt(&self) {
+        if !self.matched.route.writes {
+            return;
+        }
+        self.shared.wire.traffic.count(Counted::Unanswered);
+        if let Some(doubt) = self.doubt() {
+            self.shared.recorder.submit(doubt);
+            self.doubt_later();
+        }
+    }
+
+    /// Ends without a word when the process does: the first doubt stands in the database.
+    pub fn doubt_later(&self) {
+        let Some(doubt) = self.doubt().filter(|_| self.matched.route.writes) else {
+            return;
+        };
+        let Ok(waits) = self.shared.doubts.clone().try_acquire_owned() else {
+            return;
+        };
+        let shared = self.shared.clone();
+        self.shared.wire.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(CARRIED_OUT) => drop(shared.recorder.submit(doubt)),
+                () = shared.wire.tasks.stopping() => {}
+            }
+            drop(waits);
+        });
+    }
+
+    fn doubt(&self) -> Option<Submission> {
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let (head, body) = (self.asked.head(), self.request_body.as_deref());
+        let sightings = provider.unanswered(tenant, &self.matched, self.credential, &head, body);
+        let never = Stamp {
+            sent: Sent::NEVER,
+            at: self.asked.began,
+        };
+        let source = Arc::new(self.source());
+        let observe = |sighting| self.observation(sighting, never, &source);
+        let observations: Vec<Observation> = sightings.into_iter().map(observe).collect();
+        (!observations.is_empty()).then_some(Submission {
+            observations,
+            checkpoint: None,
+        })
+    }
+
+    fn observation(&self, sighting: Sighting, stamp: Stamp, source: &Arc<Source>) -> Observation {
+        let sent = match sighting.proof {
+            Proof::AtSending => stamp.sent,
+            Proof::Lagging(lag) => self.shared.head.sent_before(lag, stamp.at),
+            Proof::Never => Sent::NEVER,
+        };
+        Observation {
+            id: sighting.id,
+            seen: sighting.seen,
+            sent,
+            source: source.clone(),
+            unsettled: sighting.unsettled,
+        }
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            origin: if self.matched.route.writes {
+                Origin::ProxyWrite
+            } else {
+                Origin::ProxyRead
+            },
+            route: self.matched.route.name.clone(),
+            request_id: self.asked.id.to_string().into(),
+        }
+    }
+}

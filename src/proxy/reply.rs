@@ -1,0 +1,136 @@
+//! The answers that leave: the provider's, marked with what became of them, and usertap's own.
+//! The only maker of error answers.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::body::{self, Body};
+use super::headers;
+use super::outcome::{Outcome, Why};
+use super::wire::Failure;
+use crate::provider::{OwnAnswer, Provider};
+use crate::upstream::UpstreamError;
+
+const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
+const RECORDED: HeaderName = HeaderName::from_static("x-usertap-recorded");
+const ERROR: HeaderName = HeaderName::from_static("x-usertap-error");
+
+/// The provider's answer as it came, and what became of it.
+pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome) -> Response<Body> {
+    headers::to_app(&mut head.headers);
+    mark(&mut head.headers, outcome);
+    Response::from_parts(head, body)
+}
+
+/// The error that a failed way to the provider is.
+pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
+    let bad = StatusCode::BAD_GATEWAY;
+    let failure = match failure {
+        Failure::Unaddressable => {
+            return error(
+                provider,
+                bad,
+                "unaddressable",
+                "the provider has no such address",
+                None,
+            );
+        }
+        Failure::Upstream(failure) => failure,
+    };
+    let (status, word, wait) = match failure {
+        UpstreamError::Unreachable => (bad, "upstream-unreachable", None),
+        UpstreamError::Broken => (bad, "upstream-broken", None),
+        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", None),
+        UpstreamError::Limited { retry_after } => {
+            (StatusCode::TOO_MANY_REQUESTS, "rate-limited", Some(retry_after))
+        }
+    };
+    error(provider, status, word, &failure.to_string(), wait)
+}
+
+/// An error of usertap's own in the provider's shape. `wait` is told with 429 and 503.
+pub(super) fn error(
+    provider: &Provider,
+    status: StatusCode,
+    word: &'static str,
+    text: &str,
+    wait: Option<Duration>,
+) -> Response<Body> {
+    let mut answer = own(provider.error(status, word, text));
+    note_error(answer.headers_mut(), word, wait);
+    answer
+}
+
+fn note_error(headers: &mut HeaderMap, word: &'static str, wait: Option<Duration>) {
+    headers.insert(ERROR, HeaderValue::from_static(word));
+    if let Some(wait) = wait {
+        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+    }
+}
+
+/// Rounded up: nobody is told to come back too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// An answer that needed no provider.
+pub(super) fn own(answer: OwnAnswer) -> Response<Body> {
+    let mut response = Response::new(body::full(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    mark(response.headers_mut(), &Outcome::Nothing(Why::Own));
+    response
+}
+
+/// An answer under `/_usertap/`.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(body::full(value.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A refusal under `/_usertap/`.
+pub(super) fn refusal(status: StatusCode, word: &'static str, text: &str) -> Response<Body> {
+    let mut response = json(status, &json!({ "error": text }));
+    note_error(response.headers_mut(), word, None);
+    response
+}
+
+fn mark(headers: &mut HeaderMap, outcome: &Outcome) {
+    headers.insert(CACHE, HeaderValue::from_static("bypass; off"));
+    headers.insert(RECORDED, outcome.header());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_told_in_whole_seconds_rounded_up() {
+        for (millis, told) in [(0, "0"), (1, "1"), (1000, "1"), (1001, "2")] {
+            let mut headers = HeaderMap::new();
+            note_error(&mut headers, "rate-limited", Some(Duration::from_millis(millis)));
+            assert_eq!(headers[RETRY_AFTER], told);
+            assert_eq!(headers[ERROR], "rate-limited");
+        }
+    }
+
+    #[test]
+    fn a_provider_cannot_speak_for_usertap() {
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.headers
+            .insert(RECORDED, HeaderValue::from_static("committed; pos=9"));
+        head.headers
+            .insert("x-usertap-error", HeaderValue::from_static("x"));
+        let answer = through(head, body::full(""), &Outcome::Nothing(Why::NoUser));
+        assert_eq!(answer.headers()[RECORDED], "none; no-user");
+        assert!(!answer.headers().contains_key(ERROR));
+    }
+}

@@ -1,0 +1,109 @@
+//! The wait for an answer's head: counted from the last byte that the request gave, so that a
+//! long upload is not cut off while it flows.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::timeout_at;
+
+use super::RequestBody;
+use crate::clock::{self, Instant};
+
+/// When the request last moved.
+#[derive(Debug, Clone)]
+pub(super) struct Progress(Arc<Mutex<Instant>>);
+
+impl Progress {
+    pub fn since(began: Instant) -> Progress {
+        Progress(Arc::new(Mutex::new(began)))
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn moved(&self) {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = clock::now();
+    }
+
+    /// The body, its frames noted as they go.
+    pub fn watch(&self, body: RequestBody) -> RequestBody {
+        match body.is_end_stream() {
+            true => body,
+            false => Watched {
+                body,
+                progress: self.clone(),
+            }
+            .boxed(),
+        }
+    }
+
+    /// The answer, unless nothing moves for `idle`.
+    pub async fn answer<T>(&self, answer: impl Future<Output = T>, idle: Duration) -> Option<T> {
+        let mut answer = pin!(answer);
+        loop {
+            let due = self.last() + idle;
+            match timeout_at(due, &mut answer).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if self.last() + idle <= clock::now() => return None,
+                Err(_) => continue,
+            }
+        }
+    }
+}
+
+struct Watched {
+    body: RequestBody,
+    progress: Progress,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = <RequestBody as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_ready() {
+            self.progress.moved();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_lasts_as_long_as_the_request_moves() {
+        let idle = Duration::from_secs(8);
+        let began = clock::now();
+        let progress = Progress::since(began);
+        let upload = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                progress.moved();
+            }
+            std::future::pending::<()>().await
+        };
+        assert_eq!(progress.answer(upload, idle).await, None);
+        assert_eq!(clock::now() - began, Duration::from_secs(38));
+    }
+}

@@ -1,0 +1,128 @@
+//! Requests of usertap's own: reads of a user, pages of a backfill.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tokio::time::{timeout, timeout_at};
+
+use super::retry::{self, Came};
+use super::{Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
+use crate::clock::{self, Instant};
+use crate::provider::OwnRequest;
+
+/// A page of a thousand large users is some megabytes; more is not a page.
+const LARGEST: usize = 64 << 20;
+/// A re-read that nobody waits for goes on for so long before its caller looks at it anew.
+const REFETCH: Duration = Duration::from_secs(30);
+/// A backfill outlasts a provider's restart, and a limit that counts by the minute.
+const BACKFILL: Duration = Duration::from_secs(150);
+
+impl Upstream {
+    /// Sends a request of usertap's own, within the budget. A read is repeated after failures, 5xx
+    /// and 429 as long as the priority's patience lasts; what came last is the answer then.
+    pub async fn own(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
+        let deadline = clock::now() + self.patience(priority);
+        for attempt in 0.. {
+            let answer = self.attempt_own(&request, priority, deadline).await;
+            if matches!(answer, Err(UpstreamError::Limited { .. })) {
+                return answer;
+            }
+            let came = Came::of(&answer, |fetched| (self.meant)(fetched.status, &fetched.headers));
+            let wait = retry::after(&request.method, attempt, came, jitter());
+            match wait
+                .map(|wait| clock::now() + wait)
+                .filter(|next| *next < deadline)
+            {
+                Some(next) => tokio::time::sleep_until(next).await,
+                None => return answer,
+            }
+        }
+        Err(UpstreamError::Broken)
+    }
+
+    fn patience(&self, priority: Priority) -> Duration {
+        match priority {
+            Priority::App => self.timeout,
+            Priority::Refetch => REFETCH.max(self.timeout),
+            Priority::Backfill => BACKFILL.max(self.timeout),
+        }
+    }
+
+    async fn attempt_own(
+        &self,
+        request: &OwnRequest,
+        priority: Priority,
+        deadline: Instant,
+    ) -> Result<Fetched, UpstreamError> {
+        let leave = self.budget.leave(priority, deadline).await;
+        leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let exchange = async {
+            let Forwarded {
+                response,
+                sent,
+                sent_at,
+            } = self.send_own(request).await?;
+            let (head, body) = response.into_parts();
+            self.heed(head.status, &head.headers, Yields::Everyone);
+            let body = whole(body, self.timeout).await?;
+            let body = decode::decoded(&head.headers, &body, LARGEST).map_err(|_| UpstreamError::Broken)?;
+            Ok(Fetched {
+                status: head.status,
+                headers: head.headers,
+                body,
+                sent,
+                sent_at,
+            })
+        };
+        let answer = timeout_at(deadline, exchange)
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout))?;
+        self.budget
+            .answered(clock::now().saturating_duration_since(answer.sent_at));
+        Ok(answer)
+    }
+
+    async fn send_own(&self, own: &OwnRequest) -> Result<Forwarded, UpstreamError> {
+        let mut request = Request::new(empty());
+        *request.method_mut() = own.method.clone();
+        *request.uri_mut() = self.target(&own.target).ok_or(UpstreamError::Broken)?;
+        *request.headers_mut() = own.headers.clone();
+        request
+            .headers_mut()
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br"));
+        let (sent, sent_at) = (self.head.sent(), clock::now());
+        let answer = timeout(self.timeout, self.pooled.request(request)).await;
+        let answer = answer.map_err(|_| UpstreamError::Timeout)?;
+        let response = answer.map_err(|error| super::client::failure(&error))?;
+        Ok(Forwarded {
+            response,
+            sent,
+            sent_at,
+        })
+    }
+}
+
+/// The whole body, at most [`LARGEST`], no pause longer than `idle`.
+async fn whole(body: Incoming, idle: Duration) -> Result<Bytes, UpstreamError> {
+    let mut body = Limited::new(body, LARGEST);
+    let mut whole = bytes::BytesMut::new();
+    while let Some(frame) = timeout(idle, body.frame())
+        .await
+        .map_err(|_| UpstreamError::Timeout)?
+    {
+        let frame = frame.map_err(|_| UpstreamError::Broken)?;
+        if let Some(data) = frame.data_ref() {
+            whole.extend_from_slice(data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+/// Evenly from 0 to 1.
+fn jitter() -> f64 {
+    uuid::Uuid::new_v4().as_fields().0 as f64 / f64::from(u32::MAX)
+}

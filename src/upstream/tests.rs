@@ -1,0 +1,243 @@
+//! Against a server that says exactly what it is told to, byte for byte.
+
+use std::sync::Mutex;
+
+use http::HeaderMap;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::provider::OwnRequest;
+use crate::tasks::Tasks;
+use crate::user::Position;
+
+/// What the server does with a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Says {
+    /// These bytes; the connection stays.
+    Bytes(&'static [u8]),
+    /// These bytes and the end of the connection.
+    Last(&'static [u8]),
+    /// These bytes, and from then on whatever comes is sent back.
+    Echo(&'static [u8]),
+    Nothing,
+}
+
+/// A server with a list of answers, and the heads of the requests that it got.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    pub url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Vec<Says>>>,
+}
+
+impl Script {
+    /// Gives the answers one after another, the last one for ever.
+    pub async fn of(answers: &[Says]) -> Script {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let script = Script {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            seen: Arc::default(),
+            answers: Arc::new(Mutex::new(answers.iter().rev().copied().collect())),
+        };
+        let (tasks, serving) = (Tasks::default(), script.clone());
+        tasks.clone().spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tasks.spawn(serving.clone().connection(stream));
+            }
+        });
+        script
+    }
+
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn next(&self) -> Says {
+        let mut answers = self.answers.lock().unwrap();
+        if answers.len() > 1 {
+            answers.pop().unwrap()
+        } else {
+            answers[0]
+        }
+    }
+
+    async fn connection(self, stream: TcpStream) {
+        let mut stream = BufReader::new(stream);
+        while let Some(head) = request_head(&mut stream).await {
+            self.seen.lock().unwrap().push(head);
+            match self.next() {
+                Says::Bytes(bytes) => stream.write_all(bytes).await.unwrap(),
+                Says::Last(bytes) => return stream.write_all(bytes).await.unwrap(),
+                Says::Nothing => std::future::pending().await,
+                Says::Echo(bytes) => {
+                    stream.write_all(bytes).await.unwrap();
+                    return echo(stream).await;
+                }
+            }
+        }
+    }
+}
+
+async fn echo(mut stream: BufReader<TcpStream>) {
+    let mut piece = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut piece).await {
+        stream.write_all(&piece[..length]).await.unwrap();
+    }
+}
+
+async fn request_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(head)
+}
+
+const FINE: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+const BUSY: Says = Says::Bytes(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+const REFUSED: Says = Says::Bytes(b"HTTP/1.1 429 Too Many\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n");
+const MOVED: Says =
+    Says::Bytes(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+const CUT: Says = Says::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{");
+const GZIP: Says = Says::Bytes(
+    b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 22\r\n\r\n\
+      \x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00",
+);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn read() -> OwnRequest {
+    let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, "Bearer own".parse().unwrap())]);
+    OwnRequest {
+        method: Method::GET,
+        target: "/users/1?a=%2F".into(),
+        headers,
+    }
+}
+
+fn write(upstream: &Upstream) -> Request<RequestBody> {
+    let body = http_body_util::Full::new(Bytes::from_static(b"{}"))
+        .map_err(|never| match never {})
+        .boxed();
+    let uri = upstream.target("/users").unwrap();
+    Request::builder()
+        .method(Method::POST)
+        .uri(uri)
+        .body(body)
+        .unwrap()
+}
+
+async fn asked(answers: &[Says], timeout: Duration) -> (Script, Result<Fetched, UpstreamError>) {
+    let script = Script::of(answers).await;
+    let upstream = Upstream::plain(&script.url, &[], timeout);
+    let answer = upstream.own(read(), Priority::App).await;
+    (script, answer)
+}
+
+#[tokio::test]
+async fn an_own_read_carries_what_it_was_given_and_is_decoded() {
+    let (script, answer) = asked(&[GZIP], SECOND * 5).await;
+    assert_eq!(answer.unwrap().body, "{}");
+    let head = script.seen().remove(0);
+    assert!(head.starts_with("GET /users/1?a=%2F HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("authorization: Bearer own\r\n") && head.contains("accept-encoding: gzip, br\r\n"));
+}
+
+#[tokio::test]
+async fn a_failed_read_is_repeated_with_a_stamp_of_its_own() {
+    let script = Script::of(&[BUSY, FINE]).await;
+    let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
+    let commit_between = async {
+        while script.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        upstream.head.committed(1, Position(7), clock::now());
+    };
+    let (answer, ()) = tokio::join!(upstream.own(read(), Priority::App), commit_between);
+    let answer = answer.unwrap();
+    assert_eq!(
+        (answer.status, answer.sent.position),
+        (StatusCode::OK, Position(7))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_waited_out_by_everyone() {
+    let script = Script::of(&[REFUSED, FINE]).await;
+    let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
+    let began = clock::now();
+    assert_eq!(
+        upstream.own(read(), Priority::Refetch).await.unwrap().status,
+        StatusCode::OK
+    );
+    assert!(clock::now() - began >= SECOND);
+    upstream.heed(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Yields::Everyone);
+    let forwarded = upstream.forward(write(&upstream)).await;
+    assert!(forwarded.is_ok() && clock::now() - began >= SECOND * 2);
+}
+
+#[tokio::test]
+async fn a_refusal_longer_than_the_patience_is_told_at_once() {
+    let (script, answer) = asked(&[REFUSED], SECOND / 2).await;
+    assert!(matches!(answer, Err(UpstreamError::Limited { .. })), "{answer:?}");
+    assert_eq!(script.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn redirects_are_answers_and_never_followed() {
+    let (script, answer) = asked(&[MOVED], SECOND * 5).await;
+    assert_eq!(answer.unwrap().status, StatusCode::FOUND);
+    assert_eq!(script.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn what_breaks_off_or_never_comes_is_an_error_in_time() {
+    let began = clock::now();
+    let (script, cut) = asked(&[CUT], SECOND).await;
+    assert!(cut.is_err() && script.seen().len() > 1);
+    let (_, silent) = asked(&[Says::Nothing], SECOND).await;
+    assert_eq!(silent.unwrap_err(), UpstreamError::Timeout);
+    assert!(clock::now() - began < SECOND * 4);
+}
+
+#[tokio::test]
+async fn an_unanswered_write_leaves_a_doubt_and_is_never_repeated() {
+    for (says, failure) in [
+        (Says::Last(b""), UpstreamError::Broken),
+        (Says::Nothing, UpstreamError::Timeout),
+    ] {
+        let script = Script::of(&[says]).await;
+        let upstream = Upstream::plain(&script.url, &[], SECOND);
+        let failed = upstream.forward(write(&upstream)).await.unwrap_err();
+        assert!(failed == failure && failed.leaves_doubt());
+        assert_eq!(script.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_leaves_no_doubt() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let upstream = Upstream::plain(&format!("http://{free}"), &[], SECOND);
+    let failed = upstream.forward(write(&upstream)).await.unwrap_err();
+    assert!(failed == UpstreamError::Unreachable && !failed.leaves_doubt());
+}
+
+#[tokio::test]
+async fn a_published_limit_holds_for_apps_too() {
+    let script = Script::of(&[FINE]).await;
+    let rate = Rate {
+        requests: 1,
+        per: SECOND * 60,
+    };
+    let upstream = Upstream::plain(&script.url, &[rate], SECOND);
+    upstream.forward(write(&upstream)).await.unwrap();
+    let refused = upstream.forward(write(&upstream)).await.unwrap_err();
+    assert!(matches!(refused, UpstreamError::Limited { retry_after } if retry_after > SECOND * 50));
+    assert_eq!(script.seen().len(), 1);
+}

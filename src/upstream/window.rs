@@ -1,0 +1,154 @@
+//! One limit, kept so that no period of its length ever sees more.
+//!
+//! GCRA (governor) with a small burst: a few at once, the rest evenly. In any window of the
+//! limit's length that makes `burst + refill <= limit`, unlike a counter that starts anew.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+use governor::{Quota, RateLimiter};
+
+use crate::clock::{self, Instant};
+use crate::config::Rate;
+
+/// A twentieth of the limit may leave at once: enough for a page that asks a few things together.
+const BURST_SHARE: u32 = 20;
+/// The provider counts arrivals, not departures: the network may squeeze them together a little.
+const SLACK: f64 = 1.02;
+
+/// Can be asked first and charged later, so that several limits are charged together or not.
+#[derive(Debug)]
+pub(super) struct Window {
+    limiter: RateLimiter<NotKeyed, Account, Pausable>,
+    account: Account,
+}
+
+impl Window {
+    /// Keeps a limit that the provider published.
+    pub fn keeping(rate: Rate) -> Window {
+        let burst = (rate.requests / BURST_SHARE).max(1);
+        let refilled = rate.requests.saturating_sub(burst).max(1);
+        Window::new(burst, rate.per.mul_f64(SLACK) / refilled)
+    }
+
+    /// `burst` at once, then one more each `interval`.
+    pub fn new(burst: u32, interval: Duration) -> Window {
+        let account = Account::default();
+        let quota = Quota::with_period(interval.max(Duration::from_nanos(1)))
+            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
+        Window {
+            limiter: RateLimiter::new(quota, account.clone(), Pausable),
+            account,
+        }
+    }
+
+    /// When the next request may go; nothing if at once. Charges nothing.
+    pub fn wait(&self) -> Option<Instant> {
+        self.account.lock().asked_only = true;
+        let refused = self.limiter.check().err();
+        refused.map(|until| Instant::from_std(until.earliest_possible()))
+    }
+
+    /// Charges one request; right after [`Window::wait`] said "at once" it always fits.
+    pub fn charge(&self) {
+        self.account.lock().asked_only = false;
+        let _fits = self.limiter.check();
+    }
+}
+
+/// governor's state, with the difference between asking and charging.
+#[derive(Debug, Clone, Default)]
+struct Account(Arc<Mutex<Balance>>);
+
+#[derive(Debug, Default)]
+struct Balance {
+    theoretical_arrival: Option<Nanos>,
+    asked_only: bool,
+}
+
+impl Account {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Balance> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl StateStore for Account {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut balance = self.lock();
+        let (answer, next) = decide(balance.theoretical_arrival)?;
+        if !balance.asked_only {
+            balance.theoretical_arrival = Some(next);
+        }
+        Ok(answer)
+    }
+}
+
+/// The crate's clock, which tests can pause.
+#[derive(Debug, Clone)]
+struct Pausable;
+
+impl Clock for Pausable {
+    type Instant = std::time::Instant;
+
+    fn now(&self) -> Self::Instant {
+        clock::now().into_std()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes whatever is given for `lasting` and says when.
+    async fn greedily(window: &Window, lasting: Duration) -> Vec<Instant> {
+        let end = clock::now() + lasting;
+        let mut taken = Vec::new();
+        while clock::now() < end {
+            match window.wait() {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => {
+                    window.charge();
+                    taken.push(clock::now());
+                }
+            }
+        }
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_period_sees_more_than_the_limit_nor_much_less() {
+        for (requests, seconds) in [(1, 1), (2, 1), (7, 2), (100, 10), (1000, 10)] {
+            let per = Duration::from_secs(seconds);
+            let window = Window::keeping(Rate { requests, per });
+            let taken = greedily(&window, per * 5).await;
+            let most = (0..taken.len())
+                .map(|i| taken[i..].iter().take_while(|at| **at - taken[i] <= per).count())
+                .max();
+            assert!(most <= Some(requests as usize), "{requests}: {most:?}");
+            let floor = if requests > 10 {
+                requests as usize * 9 / 2
+            } else {
+                4
+            };
+            assert!(taken.len() >= floor, "{requests}: {}", taken.len());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asking_costs_nothing() {
+        let window = Window::new(1, Duration::from_secs(1));
+        assert!((0..10).all(|_| window.wait().is_none()));
+        window.charge();
+        assert_eq!(window.wait(), Some(clock::now() + Duration::from_secs(1)));
+    }
+}
