@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod provider;
 pub mod record;
+pub mod sandbox;
 pub mod tasks;
 pub mod upstream;
 pub mod user;
