@@ -26,6 +26,7 @@ mod token;
 mod user;
 mod view;
 mod world;
+mod write;
 
 use std::net::SocketAddr;
 use std::time::Duration;

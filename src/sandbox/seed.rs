@@ -65,9 +65,9 @@ fn name(user: &mut User, index: usize) {
         let name = NAMES.get(index % NAMES.len()).copied().unwrap_or_default();
         user.display_name = Some(format!("{name} {index}"));
     }
-    if index % 5 == 0 {
+    if index.is_multiple_of(5) {
         user.client_metadata = json!({ "theme": "dark", "visits": index });
-        user.server_metadata = json!({ "plan": if index % 2 == 0 { "pro" } else { "free" } });
+        user.server_metadata = json!({ "plan": if index.is_multiple_of(2) { "pro" } else { "free" } });
     }
     if index % 6 == 1 {
         user.profile_image_url = Some(format!("https://images.example.com/{index}.png"));
@@ -82,11 +82,11 @@ fn address(user: &mut User, index: usize) {
         id: id(index, Kind::Channel),
         value: format!("user{index}@example.com"),
         primary: true,
-        verified: index % 3 != 0,
+        verified: !index.is_multiple_of(3),
         used_for_auth: true,
     };
     user.channels.push(channel);
-    user.otp = index % 2 == 0;
+    user.otp = index.is_multiple_of(2);
     user.password = (index % 10 == 1).then(|| PASSWORD.to_owned());
 }
 
