@@ -6,7 +6,7 @@
 //! goes with the process. Project ids, keys and the first users are the same at every start, so
 //! that a database which has met the sandbox knows it again.
 //!
-//! [`routes`] is what it answers, one request at a time and without IO; [`server`] is the only part
+//! `routes` is what it answers, one request at a time and without IO; `server` is the only part
 //! that knows sockets; [`Control`] is how a test looks inside, works behind a proxy's back and
 //! scripts faults. Nothing of a request but its target and the names of its headers is remembered.
 

@@ -121,7 +121,8 @@ impl World {
     }
 }
 
-/// Whose budget a request is counted against.
+/// Whose budget a request is counted against. Those that name no project, refreshes of tokens among
+/// them, share one.
 pub fn counted_project(headers: &HeaderMap) -> &str {
     access::header(headers, "project-id").unwrap_or_default()
 }
