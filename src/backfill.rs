@@ -136,7 +136,11 @@ impl Backfill {
     /// The page as observations, with the checkpoint that goes into their transaction.
     fn digest(&self, run: Uuid, walk: Walk, got: Got) -> Result<(Submission, Step), WalkFault> {
         let Got { page, fetched } = got;
-        let users: Vec<&str> = page.sightings.iter().map(|sighting| sighting.id.as_str()).collect();
+        let users: Vec<&str> = page
+            .sightings
+            .iter()
+            .map(|sighting| sighting.id.as_str())
+            .collect();
         let place = |user: &str| {
             let id = crate::user::UserId::parse(user, self.tenant.id_type)?;
             self.provider.cursor_at(&id)
@@ -162,7 +166,10 @@ impl Backfill {
             source: source.clone(),
             unsettled: false,
         });
-        let submission = Submission { observations: observations.collect(), checkpoint: Some(checkpoint) };
+        let submission = Submission {
+            observations: observations.collect(),
+            checkpoint: Some(checkpoint),
+        };
         Ok((submission, step))
     }
 
@@ -185,17 +192,23 @@ impl Backfill {
                 Err(fault) if is_passing(&fault) => fault,
                 got => return got,
             };
-            let Some(pause) = pauses.next() else { return Err(fault) };
+            let Some(pause) = pauses.next() else {
+                return Err(fault);
+            };
             tracing::warn!(error = %fault, "a page could not be read; trying again");
             sleep(*pause).await;
         }
     }
 
     async fn try_page(&self, walk: &Walk) -> Result<Got, WalkFault> {
-        let asked = self.provider.page_request(&self.tenant, walk.cursor.as_ref(), walk.plain);
+        let asked = self
+            .provider
+            .page_request(&self.tenant, walk.cursor.as_ref(), walk.plain);
         let fetched = self.upstream.own(asked.request, Priority::Backfill).await?;
         let (status, headers, body) = (fetched.status, &fetched.headers, &fetched.body);
-        let page = self.provider.page(&self.tenant, walk.cursor.as_ref(), status, headers, body);
+        let page = self
+            .provider
+            .page(&self.tenant, walk.cursor.as_ref(), status, headers, body);
         match page {
             Ok(page) => Ok(Got { page, fetched }),
             Err(PageFault::Status { status }) if matches!(status.as_u16(), 401 | 403) => {
@@ -213,7 +226,10 @@ struct Got {
 
 /// Where the last page was committed; the beginning where none was.
 fn begin(run: &Run) -> Walk {
-    let kept = run.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let kept = run
+        .checkpoint
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok());
     kept.unwrap_or_default()
 }
 

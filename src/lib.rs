@@ -1,5 +1,6 @@
 //! usertap: a caching, recording proxy between an app and its auth provider's user API.
 
+pub mod backfill;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod provider;
 pub mod proxy;
 pub mod record;
 pub mod refetch;
+pub mod sandbox;
 pub mod tasks;
 pub mod telemetry;
 pub mod upstream;

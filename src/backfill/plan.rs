@@ -42,7 +42,12 @@ const LOST_AT_MOST: u32 = TRAIL as u32 + 3;
 impl Walk {
     /// After a page whose users (in its order) were `users`. `place` makes a cursor of a user, for
     /// providers whose cursors are ids.
-    pub fn advance(self, users: &[&str], next: Next, place: impl Fn(&str) -> Option<Cursor>) -> Result<Step, Astray> {
+    pub fn advance(
+        self,
+        users: &[&str],
+        next: Next,
+        place: impl Fn(&str) -> Option<Cursor>,
+    ) -> Result<Step, Astray> {
         match next {
             Next::More(cursor) => Ok(Step::Next(self.moved(users, Some(cursor)))),
             Next::End => Ok(Step::Done(self.moved(users, None))),
@@ -59,8 +64,14 @@ impl Walk {
         let first = self.trail.len().saturating_sub(TRAIL / 2);
         self.trail.drain(..first);
         let last = users.len().saturating_sub(TRAIL / 2);
-        self.trail.extend(users.iter().skip(last).map(|user| (*user).to_owned()));
-        Walk { cursor, pages: self.pages + 1, lost: 0, ..self }
+        self.trail
+            .extend(users.iter().skip(last).map(|user| (*user).to_owned()));
+        Walk {
+            cursor,
+            pages: self.pages + 1,
+            lost: 0,
+            ..self
+        }
     }
 
     /// From the latest user seen that can be a place; from the beginning where none can.
@@ -69,7 +80,11 @@ impl Walk {
             return Err(Astray);
         }
         let cursor = self.trail.pop().and_then(|user| place(&user));
-        Ok(Walk { cursor, lost: self.lost + 1, ..self })
+        Ok(Walk {
+            cursor,
+            lost: self.lost + 1,
+            ..self
+        })
     }
 }
 

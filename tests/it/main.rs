@@ -2,5 +2,6 @@
 
 mod embedded;
 mod record;
+mod sandbox;
 mod settings;
 mod support;
