@@ -1,10 +1,14 @@
 //! usertap: a caching, recording proxy between an app and its auth provider's user API.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod db;
 pub mod provider;
 pub mod record;
+pub mod refetch;
 pub mod sandbox;
 pub mod tasks;
+pub mod telemetry;
 pub mod upstream;
 pub mod user;

@@ -2,19 +2,66 @@
 //! each user.
 //!
 //! Observations come in through [`Recorder::submit`]; one writer judges those of a user in the
-//! order of receipt (the `merge` module says who wins), writes what waits in one transaction, and then lets
+//! order of receipt ([`merge`] says who wins), writes what waits in one transaction, and then lets
 //! all that waited for it go. What must never be: an older observation over a newer one; a
-//! receipt that says committed before the commit; a wait without an end.
+//! receipt that says committed before the commit; a wait without an end; a row that the database
+//! refuses holding up another.
 
-use std::time::Duration;
+mod batch;
+mod change;
+mod memory;
+pub mod merge;
+mod receipt;
+mod refusal;
+mod sql;
+mod waiters;
+mod writer;
 
-use tokio::sync::broadcast;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crate::user::{Observation, Position, UserId};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Deleted;
+use crate::db::Database;
+use crate::tasks::Tasks;
+use crate::user::{Head, Observation, Position, Seen, UserId};
+
+pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
+pub use waiters::Owed;
+
+use memory::Memory;
+use merge::Verdict;
+use receipt::Settled;
+use waiters::Waiters;
+
+/// Submissions that may wait for the writer.
+const QUEUE: usize = 8_192;
+/// Bytes of users' JSON that may wait for the writer, while the database is away above all.
+const QUEUE_BYTES: usize = 64 << 20;
+/// Changes that a slow subscriber may fall behind before it is told that it missed some.
+const CHANGED: usize = 4_096;
 
 /// A handle on the one recorder of a tenant; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Recorder {}
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    memory: Memory,
+    head: Arc<Head>,
+    epoch: AtomicI64,
+    queue: mpsc::Sender<Job>,
+    queued_bytes: AtomicUsize,
+    waiters: Waiters,
+    changed: broadcast::Sender<Changed>,
+    health: Health,
+    close: CancellationToken,
+}
 
 /// What one exchange or one page told: written in one transaction.
 #[derive(Debug, Default)]
@@ -39,33 +86,6 @@ pub struct Checkpoint {
     pub done: bool,
 }
 
-/// A promise to say what became of a [`Submission`].
-#[derive(Debug)]
-pub struct Receipt {}
-
-/// What became of it; the word in `x-usertap-recorded`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recorded {
-    /// The rows say what the answer says. `position` of the last change, if anything changed.
-    Committed { position: Option<Position> },
-    /// On disk, not yet in the database.
-    Journaled,
-    /// In memory, not yet in the database.
-    Queued,
-    /// Not there, and why.
-    None(Unrecorded),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unrecorded {
-    /// The database refused a row; it is retried.
-    SetAside,
-    /// A re-read that the answer needed is not back.
-    RereadLate,
-    /// The queue was full while the database was away.
-    QueueFull,
-}
-
 /// How a user fared, for a backfill's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -84,28 +104,201 @@ pub struct Changed {
     pub position: Position,
 }
 
+/// How the recorder itself fares, for the status.
+#[derive(Debug)]
+struct Health {
+    /// Why nothing can be written at the moment.
+    trouble: watch::Sender<Option<Arc<str>>>,
+    waiting: AtomicUsize,
+    /// Submissions that found the queue full.
+    lost: AtomicU64,
+    committed: AtomicU64,
+    unchanged: AtomicU64,
+    set_aside: AtomicU64,
+}
+
+/// Figures of the recorder since the process started.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Figures {
+    /// Why nothing can be written at the moment.
+    pub trouble: Option<String>,
+    pub waiting: usize,
+    pub lost: u64,
+    pub committed: u64,
+    pub unchanged: u64,
+    pub set_aside: u64,
+}
+
+/// Observations on their way to the writer.
+#[derive(Debug)]
+struct Job {
+    observations: Vec<Observation>,
+    checkpoint: Option<Checkpoint>,
+    bytes: usize,
+    reply: oneshot::Sender<Settled>,
+    /// For the figures and the account: those that needed no writer.
+    settled: Vec<Outcome>,
+}
+
 impl Recorder {
+    /// Starts the writer. The receiver gives the reads that are owed; the doubts in the database
+    /// are the truth, so it may be slow.
+    pub fn start(
+        database: Database,
+        head: Arc<Head>,
+        deleted: Deleted,
+        tasks: &Tasks,
+    ) -> (Recorder, mpsc::Receiver<Owed>) {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (waiters, owed) = Waiters::new();
+        let shared = Arc::new(Shared {
+            memory: Memory::new(head.clone()),
+            head,
+            epoch: AtomicI64::new(0),
+            queue,
+            queued_bytes: AtomicUsize::new(0),
+            waiters,
+            changed: broadcast::Sender::new(CHANGED),
+            health: Health::default(),
+            close: CancellationToken::new(),
+        });
+        let writer = writer::Writer::new(shared.clone(), database, deleted, jobs);
+        tasks.spawn(writer.run());
+        (Recorder { shared }, owed)
+    }
+
     /// Hands over what was seen. Never waits: a full queue is told by the receipt.
-    pub fn submit(&self, _submission: Submission) -> Receipt {
-        todo!()
+    pub fn submit(&self, submission: Submission) -> Receipt {
+        let Submission {
+            observations,
+            checkpoint,
+        } = submission;
+        let shared = &self.shared;
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        let verdicts = shared.memory.settle_or_wait(&observations, epoch, clock::now());
+        let (settled, waiting) = shared.divide(observations, verdicts);
+        if waiting.is_empty() && checkpoint.is_none() {
+            return Receipt::settled(self.clone(), settled);
+        }
+        self.enqueue(waiting, checkpoint, settled)
+    }
+
+    fn enqueue(
+        &self,
+        waiting: Vec<Observation>,
+        checkpoint: Option<Checkpoint>,
+        settled: Vec<Outcome>,
+    ) -> Receipt {
+        let shared = &self.shared;
+        let bytes = waiting.iter().map(weight).sum();
+        let (reply, receiver) = oneshot::channel();
+        let job = Job {
+            observations: waiting,
+            checkpoint,
+            bytes,
+            reply,
+            settled,
+        };
+        let before = shared.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let refused = match before + bytes > QUEUE_BYTES && before > 0 {
+            true => Some(job),
+            false => shared
+                .queue
+                .try_send(job)
+                .err()
+                .map(mpsc::error::TrySendError::into_inner),
+        };
+        match refused {
+            None => {
+                shared.health.waiting.fetch_add(1, Ordering::Relaxed);
+                Receipt::waiting(self.clone(), receiver)
+            }
+            Some(job) => {
+                shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+                shared.memory.judged(job.observations.iter().map(|o| &o.id));
+                shared.health.lost.fetch_add(1, Ordering::Relaxed);
+                Receipt::refused(self.clone())
+            }
+        }
     }
 
     /// Everything this process commits from now on.
     pub fn changed(&self) -> broadcast::Receiver<Changed> {
-        todo!()
+        self.shared.changed.subscribe()
+    }
+
+    /// Another process has begun or ceased to record the same tenant: what this one remembers of
+    /// users is not all there is, so judgements go through the database.
+    pub fn set_shared(&self, shared: bool) {
+        if shared != self.shared.memory.is_shared() {
+            self.shared.memory.set_shared(shared);
+            self.shared.memory.forget_all();
+        }
+    }
+
+    /// Lets the writer end once it has written what waits.
+    pub fn close(&self) {
+        self.shared.close.cancel();
+    }
+
+    pub fn figures(&self) -> Figures {
+        let health = &self.shared.health;
+        Figures {
+            trouble: health.trouble.borrow().as_deref().map(str::to_owned),
+            waiting: health.waiting.load(Ordering::Relaxed),
+            lost: health.lost.load(Ordering::Relaxed),
+            committed: health.committed.load(Ordering::Relaxed),
+            unchanged: health.unchanged.load(Ordering::Relaxed),
+            set_aside: health.set_aside.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.shared.health.trouble.subscribe()
     }
 }
 
-impl Receipt {
-    /// Waits until all of it is committed, doubts settled included, at most so long. What an
-    /// answer waits for. After the time a skeleton row has been asked for where a user had none.
-    pub async fn recorded(self, _at_most: Duration) -> Recorded {
-        todo!()
+impl Shared {
+    /// Those that needed no writer, as outcomes, and the rest.
+    fn divide(
+        &self,
+        observations: Vec<Observation>,
+        verdicts: Vec<Option<Verdict>>,
+    ) -> (Vec<Outcome>, Vec<Observation>) {
+        let mut waiting = Vec::new();
+        for (observation, verdict) in observations.into_iter().zip(&verdicts) {
+            if verdict.is_none() {
+                waiting.push(observation);
+            }
+        }
+        let settled = vec![Outcome::Unchanged; verdicts.len() - waiting.len()];
+        self.health
+            .unchanged
+            .fetch_add(settled.len() as u64, Ordering::Relaxed);
+        (settled, waiting)
     }
+}
 
-    /// Waits for the commit alone, as long as it takes, and tells how each observation fared, in
-    /// order. What a backfill waits for.
-    pub async fn outcomes(self) -> Vec<Outcome> {
-        todo!()
+impl Default for Health {
+    fn default() -> Self {
+        Health {
+            trouble: watch::Sender::new(None),
+            waiting: AtomicUsize::new(0),
+            lost: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
+        }
     }
+}
+
+/// What an observation costs while it waits, roughly.
+fn weight(observation: &Observation) -> usize {
+    const FIXED: usize = 256;
+    FIXED
+        + match &observation.seen {
+            Seen::Whole(view) => view.raw.len(),
+            Seen::Partial(_) => 2 * FIXED,
+            _ => 0,
+        }
 }

@@ -1,4 +1,7 @@
-//! The one test binary.
+//! One binary for all tests: what an app or an operator sees, against real parts.
 
+mod embedded;
+mod record;
 mod sandbox;
+mod settings;
 mod support;

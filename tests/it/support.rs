@@ -1,3 +1,26 @@
-//! What several tests need.
+//! What every test needs: a database of its own, waiting with a deadline.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read the clock to give every wait a deadline"
+)]
 
 pub mod http;
+pub mod postgres;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` gives something; fails the test when it does not.
+pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

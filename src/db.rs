@@ -1,0 +1,150 @@
+//! The database: how to reach it, the schema, and the statements' form.
+//!
+//! A [`Database`] is one tenant's: its schema names and id type are in it, nothing is global.
+//! Statements that write `users_sync` and the change rows stand in `record/sql.rs` alone.
+
+pub mod connect;
+pub mod embedded;
+pub mod instances;
+pub mod migrate;
+pub mod names;
+pub mod partitions;
+pub mod rows;
+pub mod runs;
+pub mod statement;
+pub mod tenant;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::AsyncDieselConnectionManager;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+
+pub use connect::Reach;
+pub use names::Names;
+
+/// Connections for reads beside the recorder's own one.
+const POOL: usize = 4;
+/// A pool that gives nothing for so long means a database that is away.
+const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// One tenant's database; cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<AsyncPgConnection>,
+    pub reach: Arc<Reach>,
+    pub names: Arc<Names>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the database did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No connection, or it broke: whether the last statement happened is not known.
+    #[error("the database cannot be reached: {0}")]
+    Away(String),
+    /// The server answered with an error. `kind` never quotes data.
+    #[error("the database refused: {kind}{}", .place.as_deref().map(|p| format!(" ({p})")).unwrap_or_default())]
+    Refused { kind: Refusal, place: Option<String> },
+    /// Settings and database do not go together; the sentence says what to do.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// What sort of refusal, without the message: that may quote a user's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Constraint,
+    ReadOnly,
+    Serialization,
+    Other,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refusal::Constraint => "a constraint was violated",
+            Refusal::ReadOnly => "it is read-only",
+            Refusal::Serialization => "a concurrent transaction won",
+            Refusal::Other => "it could not carry out a statement",
+        })
+    }
+}
+
+impl From<diesel::result::Error> for DbError {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::DatabaseErrorKind as Kind;
+        use diesel::result::Error;
+        let Error::DatabaseError(kind, about) = error else {
+            return DbError::Refused {
+                kind: Refusal::Other,
+                place: None,
+            };
+        };
+        let refusal = match kind {
+            Kind::UnableToSendCommand | Kind::ClosedConnection => {
+                return DbError::Away("the connection broke".into());
+            }
+            Kind::ReadOnlyTransaction => Refusal::ReadOnly,
+            Kind::SerializationFailure => Refusal::Serialization,
+            Kind::Unknown => Refusal::Other,
+            _ => Refusal::Constraint,
+        };
+        let place = about.constraint_name().or(about.table_name()).map(str::to_owned);
+        DbError::Refused { kind: refusal, place }
+    }
+}
+
+impl Database {
+    /// A pool that connects when it is first asked.
+    pub fn new(reach: Reach, names: Names) -> Database {
+        let manager = AsyncDieselConnectionManager::new_with_config(reach.url(), reach.manager_config());
+        let pool = Pool::builder(manager)
+            .max_size(POOL)
+            .wait_timeout(Some(POOL_WAIT))
+            .create_timeout(Some(POOL_WAIT))
+            .runtime(deadpool::Runtime::Tokio1)
+            .build();
+        Database {
+            pool: pool.unwrap_or_else(|_| unreachable!("timeouts are given with their runtime")),
+            reach: Arc::new(reach),
+            names: Arc::new(names),
+        }
+    }
+
+    /// A connection for reads and small writes.
+    ///
+    /// # Errors
+    /// [`DbError::Away`] when none comes within five seconds.
+    pub async fn get(&self) -> Result<Object<AsyncPgConnection>, DbError> {
+        self.pool
+            .get()
+            .await
+            .map_err(|error| DbError::Away(connect::reason(&error)))
+    }
+
+    /// A connection of the caller's own: the recorder's, the migrator's.
+    ///
+    /// # Errors
+    /// [`DbError::Away`].
+    pub async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
+        let connecting = connect::establish(&self.reach, self.reach.url());
+        let in_time = tokio::time::timeout(POOL_WAIT, connecting).await;
+        in_time
+            .map_err(|_| DbError::Away("no connection within 5 s".into()))?
+            .map_err(|error| DbError::Away(connect::reason(&error)))
+    }
+
+    /// Connections made before a migration may hold plans of the old tables.
+    pub fn forget_connections(&self) {
+        self.pool.retain(|_, _| false);
+    }
+}

@@ -1,0 +1,105 @@
+//! Reaching Postgres: URLs as hosts hand them out, TLS that checks certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::ManagerConfig;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How to reach one database.
+#[derive(Clone)]
+pub struct Reach {
+    url: SecretString,
+    direct: SecretString,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Reach {
+    /// `direct` is for migrations and LISTEN where `url` is a pooler. `ca` is the PEM file of a
+    /// private authority; the public ones are always trusted.
+    ///
+    /// # Errors
+    /// When the CA file cannot be read.
+    pub fn new(url: SecretString, direct: SecretString, ca: Option<&Path>) -> Result<Reach, std::io::Error> {
+        let tls = Arc::new(client_tls(ca)?);
+        Ok(Reach { url, direct, tls })
+    }
+
+    pub fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+
+    pub fn direct_url(&self) -> &str {
+        self.direct.expose_secret()
+    }
+
+    pub(super) fn manager_config(&self) -> ManagerConfig<AsyncPgConnection> {
+        let reach = self.clone();
+        let mut config = ManagerConfig::default();
+        config.custom_setup = Box::new(move |url| {
+            let reach = reach.clone();
+            let url = url.to_owned();
+            async move { establish(&reach, &url).await }.boxed() as BoxFuture<'_, _>
+        });
+        config
+    }
+}
+
+/// Opens one connection.
+pub async fn establish(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let tls = MakeRustlsConnect::new((*reach.tls).clone());
+    let (client, connection) = tokio_postgres::connect(url, tls).await.map_err(refused)?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
+fn refused(error: tokio_postgres::Error) -> ConnectionError {
+    let code = error.code().map(|code| code.code().to_owned());
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    let text = match (code.as_deref(), cause) {
+        (Some("28P01" | "28000"), _) => "user or password are refused: correct DATABASE_URL".into(),
+        (Some("3D000"), _) => "the database does not exist: create it or correct DATABASE_URL".into(),
+        (Some("53300"), _) => "it has no free connection: raise max_connections or use fewer clients".into(),
+        (Some(code), _) => format!("the server refused the connection (SQLSTATE {code})"),
+        (None, Some(cause)) => cause,
+        (None, None) => error.to_string(),
+    };
+    ConnectionError::BadConnection(text)
+}
+
+/// The sentence in an error of the pool or of [`establish`]; never the URL.
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn client_tls(ca: Option<&Path>) -> Result<rustls::ClientConfig, std::io::Error> {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    for certificate in ca.map(read_ca).transpose()?.unwrap_or_default() {
+        roots.add(certificate).map_err(std::io::Error::other)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(std::io::Error::other)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, std::io::Error> {
+    let named = |error: &dyn std::fmt::Display| {
+        std::io::Error::other(format!("{}: {error}", PathBuf::from(path).display()))
+    };
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| named(&e))?;
+    certificates.collect::<Result<_, _>>().map_err(|e| named(&e))
+}

@@ -1,0 +1,227 @@
+//! The folder of one server, Postgres' own account's alone (mode 0700):
+//!
+//! | in it | what |
+//! |---|---|
+//! | `data` | the cluster; made as `data.part-…` and renamed, so it is whole or not there |
+//! | `password` | of the role, mode 0600 |
+//! | `start.lock` | held while a server is looked for or started |
+//! | `users`, `closing` | see [`watchdog`](super::watchdog) |
+//! | `server.log` | of the last start; no statements, no values |
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::account::Account;
+use super::error::EmbeddedError;
+use super::run;
+use super::search::Programs;
+use super::server::Life;
+
+/// Where root's servers live if Postgres' own account cannot reach the data folder.
+pub(super) const OF_ROOT: &str = "/var/lib/usertap";
+pub(super) const LOG: &str = "server.log";
+
+/// Longer than another process can take for its start.
+const LOCKED_AT_MOST: Duration = Duration::from_secs(180);
+const INITDB_AT_MOST: Duration = Duration::from_secs(120);
+
+/// Where the servers of a data folder live.
+pub(super) struct Place {
+    pub dir: PathBuf,
+    pub relocated: bool,
+}
+
+/// The data folder itself, or where root's go if Postgres' own account cannot reach it.
+pub(super) fn place(data_dir: &Path, account: &Account) -> Result<Place, EmbeddedError> {
+    let dir = made(data_dir)?;
+    if account.reaches(&dir) {
+        return Ok(Place {
+            dir,
+            relocated: false,
+        });
+    }
+    let dir = made(&Path::new(OF_ROOT).join(relocated_name(&dir)))?;
+    if account.reaches(&dir) {
+        return Ok(Place { dir, relocated: true });
+    }
+    Err(EmbeddedError::OutOfReach {
+        account: account.name().into(),
+        path: dir,
+    })
+}
+
+fn made(dir: &Path) -> Result<PathBuf, EmbeddedError> {
+    fs::create_dir_all(dir).map_err(EmbeddedError::file("create", dir))?;
+    dir.canonicalize().map_err(EmbeddedError::file("find", dir))
+}
+
+/// Readable, and another one for every data folder.
+fn relocated_name(data_dir: &Path) -> String {
+    let hash = Sha256::digest(data_dir.as_os_str().as_bytes());
+    let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let of = data_dir
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or(OsStr::new("root"))
+        .to_string_lossy();
+    format!("{}-{hash}", of.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+}
+
+/// The major version of the data in a data folder; of the newest, if it holds several.
+pub(super) fn major_in_use(dir: &Path) -> Result<Option<u32>, EmbeddedError> {
+    let entries = fs::read_dir(dir).map_err(EmbeddedError::file("list", dir))?;
+    let major = |name: &OsStr| name.to_str()?.strip_prefix("postgres-")?.parse::<u32>().ok();
+    let with_data = entries
+        .flatten()
+        .filter(|entry| entry.path().join("data").is_dir());
+    Ok(with_data.filter_map(|entry| major(&entry.file_name())).max())
+}
+
+/// Held while a server is looked for or started in a folder; released with the process at the latest.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _held: File,
+}
+
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at this absolute path, made if need be.
+    pub(super) fn open(dir: PathBuf, account: &Account) -> Result<Folder, EmbeddedError> {
+        fs::create_dir_all(&dir).map_err(EmbeddedError::file("create", &dir))?;
+        account.give(&dir, 0o700)?;
+        Ok(Folder(dir))
+    }
+
+    /// One that exists.
+    pub(super) fn at(dir: PathBuf) -> Folder {
+        Folder(dir)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.join(LOG)
+    }
+
+    pub(super) fn lock(&self) -> Result<Lock, EmbeddedError> {
+        run::until(LOCKED_AT_MOST, || self.try_lock().transpose()).ok_or_else(|| EmbeddedError::Timeout {
+            what: "another process that starts a server",
+            folder: self.0.clone(),
+            seconds: LOCKED_AT_MOST.as_secs(),
+        })?
+    }
+
+    pub(super) fn try_lock(&self) -> Result<Option<Lock>, EmbeddedError> {
+        let path = self.0.join("start.lock");
+        let file = File::create(&path).map_err(EmbeddedError::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _held: file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(EmbeddedError::file("lock", &path)(error)),
+        }
+    }
+
+    /// Makes the cluster unless it is there. The caller holds the [`Lock`].
+    pub(super) fn init(
+        &self,
+        programs: &Programs,
+        account: &Account,
+        life: Life,
+    ) -> Result<(), EmbeddedError> {
+        let data = self.data();
+        if data.is_dir() {
+            return Ok(());
+        }
+        self.remove_parts();
+        let password = self.write("password", &new_password(), account)?;
+        let part = self.0.join(format!("data.part-{}", std::process::id()));
+        let mut initdb = account.command(programs.initdb());
+        initdb.arg("-D").arg(&part).arg("--pwfile").arg(password);
+        initdb.args([
+            "-U",
+            super::ROLE,
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
+        if life == Life::Ephemeral {
+            initdb.arg("--no-sync");
+        }
+        let output = run::output(&mut initdb, INITDB_AT_MOST)
+            .map_err(EmbeddedError::file("run", &programs.initdb()))?;
+        if !output.status.success() {
+            let program = programs.initdb().display().to_string();
+            return Err(EmbeddedError::Program {
+                program,
+                output: run::said(&output),
+            });
+        }
+        fs::rename(&part, &data).map_err(EmbeddedError::file("rename to its final name", &part))
+    }
+
+    /// What an `initdb` left whose starter was killed.
+    fn remove_parts(&self) {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let parts = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("data.part-"));
+        // What cannot be removed does no harm: the next part has a name of its own.
+        parts.for_each(|part| drop(fs::remove_dir_all(part.path())));
+    }
+
+    pub(super) fn password(&self) -> Result<SecretString, EmbeddedError> {
+        let path = self.0.join("password");
+        fs::read_to_string(&path)
+            .map(SecretString::from)
+            .map_err(EmbeddedError::file("read", &path))
+    }
+
+    /// An empty log that Postgres' account can write to.
+    pub(super) fn new_log(&self, account: &Account) -> Result<File, EmbeddedError> {
+        let path = self.write(LOG, &SecretString::default(), account)?;
+        File::options()
+            .append(true)
+            .open(&path)
+            .map_err(EmbeddedError::file("open", &path))
+    }
+
+    /// Writes a file of Postgres' account's alone.
+    fn write(&self, name: &str, content: &SecretString, account: &Account) -> Result<PathBuf, EmbeddedError> {
+        let path = self.0.join(name);
+        // Emptied before it is closed to others, filled after.
+        File::create(&path).map_err(EmbeddedError::file("create", &path))?;
+        account.give(&path, 0o600)?;
+        fs::write(&path, content.expose_secret()).map_err(EmbeddedError::file("write", &path))?;
+        Ok(path)
+    }
+}
+
+/// 244 random bits.
+fn new_password() -> SecretString {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_data_folder_is_relocated_to_one_of_its_own() {
+        let name = relocated_name(Path::new("/root/my app/.usertap"));
+        assert!(name.starts_with("my-app-"), "{name}");
+        assert_ne!(name, relocated_name(Path::new("/root/b/my app/.usertap")));
+    }
+}

@@ -1,0 +1,157 @@
+//! Bringing the schema up to date, by one process at a time.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Bool, Text};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::names::quoted;
+use super::statement::{Bind, execute, optional, statement};
+use super::{Database, DbError, connect, partitions};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// Runs what is missing; waits for another starter that does the same.
+///
+/// # Errors
+/// [`DbError::Unfit`] where a table of that name is not usertap's, or was made for other settings.
+pub async fn run(database: &Database) -> Result<(), DbError> {
+    let mut conn = connect::establish(&database.reach, database.reach.direct_url())
+        .await
+        .map_err(|error| DbError::Away(connect::reason(&error)))?;
+    lock(database, &mut conn).await?;
+    make_schemas(database, &mut conn).await?;
+    refuse_foreign_table(database, &mut conn).await?;
+    let mut conn = run_pending(conn).await?;
+    fits(database, &mut conn).await?;
+    partitions::ahead(database, &mut conn).await?;
+    database.forget_connections();
+    Ok(())
+}
+
+/// Whether the schema is there and made for these settings, without changing anything.
+///
+/// # Errors
+/// [`DbError::Unfit`] with the remedy where it is not.
+pub async fn check(database: &Database) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    if !has_meta(database, &mut conn).await? {
+        return Err(DbError::Unfit(
+            "the database is not migrated: run `usertap migrate`, or leave MIGRATE at auto".into(),
+        ));
+    }
+    fits(database, &mut conn).await
+}
+
+/// A session lock: it goes with the connection.
+async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(database.names.migration_lock());
+    execute(lock, conn).await?;
+    Ok(())
+}
+
+/// The schemas, and the settings that the migrations read.
+async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let names = &database.names;
+    let (users, state) = (quoted(&names.users_schema), quoted(&names.state_schema));
+    let make = format!(
+        "SET client_min_messages = warning;
+         CREATE SCHEMA IF NOT EXISTS {users}; CREATE SCHEMA IF NOT EXISTS {state}; SET search_path = {state};"
+    );
+    conn.batch_execute(&make)
+        .await
+        .map_err(|error| match DbError::from(error) {
+            DbError::Refused { .. } => DbError::Unfit(format!(
+                "the schemas {users} and {state} cannot be made: grant CREATE on the database to this user, \
+             or make them and give them to it"
+            )),
+            other => other,
+        })?;
+    let settings = statement(
+        "SELECT set_config('usertap.users_schema', $1, false), set_config('usertap.state_schema', $2, false),
+                set_config('usertap.id_type', $3, false)",
+    );
+    let settings = settings
+        .bind::<Text, _>(&names.users_schema)
+        .bind::<Text, _>(&names.state_schema)
+        .bind::<Text, _>(names.id_type.sql());
+    execute(settings, conn).await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Exists {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
+async fn has_meta(database: &Database, conn: &mut AsyncPgConnection) -> Result<bool, DbError> {
+    let meta = format!("{}.meta", quoted(&database.names.state_schema));
+    exists(conn, &meta).await
+}
+
+async fn exists(conn: &mut AsyncPgConnection, table: &str) -> Result<bool, DbError> {
+    let found = statement("SELECT to_regclass($1) IS NOT NULL AS yes").bind::<Text, _>(table);
+    let found: Option<Exists> = optional(found, conn).await?;
+    Ok(found.is_some_and(|found| found.yes))
+}
+
+/// A `users_sync` that usertap did not make is never altered.
+async fn refuse_foreign_table(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let table = format!("{}.users_sync", quoted(&database.names.users_schema));
+    if exists(conn, &table).await? && !has_meta(database, conn).await? {
+        return Err(DbError::Unfit(format!(
+            "the table {table} exists and was not made by usertap: set SCHEMA to another name, or rename that table"
+        )));
+    }
+    Ok(())
+}
+
+async fn run_pending(conn: AsyncPgConnection) -> Result<AsyncPgConnection, DbError> {
+    let migrating = tokio::task::spawn_blocking(move || {
+        let mut harness = AsyncMigrationHarness::new(conn);
+        let ran = harness
+            .run_pending_migrations(MIGRATIONS)
+            .map(|_| ())
+            .map_err(|error| error.to_string());
+        ran.map(|()| harness.into_inner())
+    });
+    let ran = migrating.await.unwrap_or_else(|error| Err(error.to_string()));
+    ran.map_err(|error| {
+        DbError::Unfit(format!(
+            "a migration failed: {error}. Nothing of it was kept; fix the cause and start again"
+        ))
+    })
+}
+
+#[derive(QueryableByName)]
+struct Made {
+    #[diesel(sql_type = Text)]
+    id_type: String,
+    #[diesel(sql_type = Text)]
+    users_schema: String,
+}
+
+/// The tables were made for one id type and one schema; settings that say otherwise are refused.
+async fn fits(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let names = &database.names;
+    let sql = names.sql("SELECT id_type, users_schema FROM {state}.meta");
+    let made: Option<Made> = optional(statement(&sql), conn).await?;
+    let made =
+        made.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+    if made.id_type != names.id_type.sql() {
+        let (there, asked) = (made.id_type, names.id_type.sql());
+        return Err(DbError::Unfit(format!(
+            "users_sync.id is {there} in this database, the settings ask for {asked}: set ID_TYPE={there}, \
+             or another SCHEMA and STATE_SCHEMA for new tables"
+        )));
+    }
+    if made.users_schema != names.users_schema {
+        let (there, asked) = (made.users_schema, &names.users_schema);
+        return Err(DbError::Unfit(format!(
+            "this usertap keeps its users in schema {there}, the settings ask for {asked}: set SCHEMA={there}, \
+             or another STATE_SCHEMA for new tables"
+        )));
+    }
+    Ok(())
+}

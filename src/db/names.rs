@@ -1,0 +1,74 @@
+//! Schema names chosen at run time, quoted once.
+
+use crate::user::IdType;
+
+/// Where one tenant's tables are, and the type of its ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// Unquoted schema of `users_sync`.
+    pub users_schema: String,
+    /// Unquoted schema of usertap's own tables.
+    pub state_schema: String,
+    pub id_type: IdType,
+}
+
+impl Names {
+    /// Puts the names into a statement: `{users}` is the quoted users table, `{state}` the quoted
+    /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`.
+    pub fn sql(&self, statement: &str) -> String {
+        let users = format!("{}.users_sync", quoted(&self.users_schema));
+        statement
+            .replace("{users}", &users)
+            .replace("{state}", &quoted(&self.state_schema))
+            .replace("{id}", self.id_type.sql())
+    }
+
+    /// The key of the advisory lock under which positions are given out: one for each schema.
+    pub fn position_lock(&self) -> i64 {
+        lock_key("position", &self.state_schema)
+    }
+
+    /// The key of the lock that keeps two migrations apart.
+    pub fn migration_lock(&self) -> i64 {
+        lock_key("migrate", &self.state_schema)
+    }
+}
+
+/// An identifier in SQL.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn lock_key(purpose: &str, schema: &str) -> i64 {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(format!("usertap {purpose} {schema}"));
+    digest
+        .iter()
+        .take(8)
+        .fold(0_i64, |key, byte| key << 8 | i64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted() {
+        let names = Names {
+            users_schema: "My \"Auth".into(),
+            state_schema: "usertap".into(),
+            id_type: IdType::Uuid,
+        };
+        let sql = names.sql("SELECT 1 FROM {users}, {state}.meta WHERE id = $1::{id}");
+        assert_eq!(
+            sql,
+            "SELECT 1 FROM \"My \"\"Auth\".users_sync, \"usertap\".meta WHERE id = $1::uuid"
+        );
+    }
+
+    #[test]
+    fn each_schema_has_its_own_locks() {
+        assert_ne!(lock_key("position", "a"), lock_key("position", "b"));
+        assert_ne!(lock_key("position", "a"), lock_key("migrate", "a"));
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading the users' table and what is known beside it; nothing here writes.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+
+use super::statement::{Bind, load, optional, statement};
+use super::{Database, DbError};
+use crate::user::{Position, UserId};
+
+/// One row of `users_sync`.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Row {
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub email: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub created_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub updated_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub deleted_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Text)]
+    pub raw_json: String,
+}
+
+impl Row {
+    /// The feed's `after` and `raw_json`.
+    pub fn json(&self) -> serde_json::Value {
+        let raw: serde_json::Value = serde_json::from_str(&self.raw_json).unwrap_or_default();
+        serde_json::json!({
+            "id": self.id, "name": self.name, "email": self.email,
+            "created_at": self.created_at, "updated_at": self.updated_at,
+            "deleted_at": self.deleted_at, "raw_json": raw,
+        })
+    }
+}
+
+/// The row of one user.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn one(database: &Database, id: &UserId) -> Result<Option<Row>, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database.names.sql(
+        "SELECT id::text, name, email, created_at, updated_at, deleted_at, raw_json::text
+         FROM {users} WHERE id = $1::{id}",
+    );
+    Ok(optional(statement(&sql).bind::<Text, _>(id.as_str()), &mut conn).await?)
+}
+
+#[derive(QueryableByName)]
+struct Doubted {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = BigInt)]
+    doubt: i64,
+}
+
+/// Users of whom a read is owed, the oldest doubt first; those set aside wait for their time.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn doubted(database: &Database, limit: i64) -> Result<Vec<(UserId, Position)>, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database.names.sql(
+        "SELECT s.id, s.doubt FROM {state}.user_state s LEFT JOIN {state}.set_aside a ON a.id = s.id
+         WHERE s.doubt IS NOT NULL AND (a.id IS NULL OR a.next_try <= now()) ORDER BY s.doubt LIMIT $1",
+    );
+    let owed: Vec<Doubted> = load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?;
+    let kind = database.names.id_type;
+    let known = owed
+        .into_iter()
+        .filter_map(|owed| Some((UserId::parse(&owed.id, kind)?, Position(owed.doubt))));
+    Ok(known.collect())
+}
+
+/// What the status and the doctor count.
+#[derive(Debug, Clone, QueryableByName, serde::Serialize)]
+pub struct Counts {
+    #[diesel(sql_type = BigInt)]
+    pub users: i64,
+    #[diesel(sql_type = BigInt)]
+    pub doubts: i64,
+    #[diesel(sql_type = BigInt)]
+    pub set_aside: i64,
+    #[diesel(sql_type = BigInt)]
+    pub position: i64,
+}
+
+/// Counts for the status; `users` is the planner's estimate, exact right after an ANALYZE.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn counts(database: &Database) -> Result<Option<Counts>, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database.names.sql(
+        "SELECT greatest((SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass($1)), 0) AS users,
+                (SELECT count(*) FROM {state}.user_state WHERE doubt IS NOT NULL) AS doubts,
+                (SELECT count(*) FROM {state}.set_aside) AS set_aside, position
+         FROM {state}.meta",
+    );
+    let table = database.names.sql("{users}");
+    Ok(optional(statement(&sql).bind::<Text, _>(table), &mut conn).await?)
+}
+
+/// Users whose rows the database refused, for the status: id, reason.
+#[derive(Debug, Clone, QueryableByName, serde::Serialize)]
+pub struct SetAside {
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    pub attempts: i32,
+    #[diesel(sql_type = Timestamptz)]
+    pub next_try: DateTime<Utc>,
+}
+
+/// The oldest of the rows set aside.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn set_aside(database: &Database, limit: i64) -> Result<Vec<SetAside>, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database
+        .names
+        .sql("SELECT id, reason, attempts, next_try FROM {state}.set_aside ORDER BY since LIMIT $1");
+    Ok(load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?)
+}

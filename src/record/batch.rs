@@ -1,0 +1,398 @@
+//! One batch on its way into one transaction: what the judgements come to, as writes.
+//!
+//! Pure: given what the database holds of the users concerned (their states locked), it says what
+//! is to be written and how each observation fared. A user changes at most once in a batch; what
+//! would change it again waits for the next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::Outcome;
+use super::change::{Change, Kind};
+use super::merge::{Known, Standing, Verdict, judge, settles, shows};
+use crate::user::{ContentHash, Observation, Position, Profile, Seen, Source, Tick, UserId, View};
+
+/// What the database holds of one user.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub known: Known,
+    /// There is a state row.
+    pub has_state: bool,
+    pub volatile: Option<ContentHash>,
+    pub volatile_at: Option<DateTime<Utc>>,
+    /// The content that the database refused.
+    pub refused: Option<ContentHash>,
+    pub aside: Aside,
+    pub row: Option<Columns>,
+    /// Only where a partial view is to be compared.
+    pub raw: Option<Value>,
+}
+
+/// Whether the database refused the user's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    No,
+    /// It did, and it is time to try again.
+    Due,
+    /// It did, and it is not yet time to try again.
+    Waits,
+}
+
+/// The columns of a row but `raw_json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    pub profile: Profile,
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// What is to be written of one user.
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub row: RowWrite,
+    pub change: Option<Change>,
+    /// The user's state as it was found.
+    pub before: State,
+    /// The user's state afterwards; its position is that of the change, if there is one.
+    pub state: State,
+    pub is_new: bool,
+    /// The state takes a position of its own although nothing changed: other processes record
+    /// too and must see that it was judged.
+    pub bumps: bool,
+    pub doubt: DoubtWrite,
+    /// An answer waits for the doubt raised here.
+    pub doubt_is_awaited: bool,
+    pub ends_set_aside: bool,
+    /// It was refused in this very transaction; the read that is owed waits for its time.
+    pub is_aside: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowWrite {
+    Nothing,
+    Whole(Box<View>),
+    Skeleton,
+    /// `deleted_at` is set.
+    Deletion,
+    /// Volatile fields alone: `raw_json` and nothing else.
+    Quiet(Box<str>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub position: Position,
+    pub standing: Standing,
+    pub version: Option<i64>,
+    pub volatile: Option<ContentHash>,
+    pub volatile_at: Option<DateTime<Utc>>,
+    pub refused: Option<ContentHash>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoubtWrite {
+    Keep(Option<Position>),
+    Clear,
+    /// At a new position.
+    Raise,
+}
+
+/// Everything that a batch comes to.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub writes: BTreeMap<UserId, Write>,
+    /// Of each observation, in order; `None` for those put off to the next batch.
+    pub judged: Vec<Option<Judged>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub outcome: Outcome,
+}
+
+/// What is the same for a whole batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    pub epoch: i64,
+    pub now: DateTime<Utc>,
+    /// Another process records too.
+    pub shared: bool,
+}
+
+/// Changes of volatile fields alone are written at most this often for a user.
+pub const VOLATILE_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+
+/// Judges `observations` in their order. `mark` gives the tick of an equal judgement.
+pub fn plan<'a>(
+    observations: impl Iterator<Item = &'a Observation>,
+    loaded: &mut BTreeMap<UserId, Loaded>,
+    at: Circumstances,
+    mut mark: impl FnMut(&UserId) -> Tick,
+) -> Plan {
+    let mut plan = Plan::default();
+    for observation in observations {
+        let judged = loaded
+            .get_mut(&observation.id)
+            .and_then(|loaded| plan.judge_one(observation, loaded, at, &mut mark));
+        plan.judged.push(judged);
+    }
+    plan
+}
+
+impl Plan {
+    fn judge_one(
+        &mut self,
+        observation: &Observation,
+        loaded: &mut Loaded,
+        at: Circumstances,
+        mark: &mut impl FnMut(&UserId) -> Tick,
+    ) -> Option<Judged> {
+        let agrees = |part: &Value| loaded.raw.as_ref().is_some_and(|raw| shows(raw, part));
+        let verdict = judge(
+            &loaded.known,
+            at.epoch,
+            &observation.seen,
+            observation.sent,
+            agrees,
+        );
+        let changes = matches!(verdict, Verdict::Apply | Verdict::Stand);
+        if changes
+            && self
+                .writes
+                .get(&observation.id)
+                .is_some_and(|write| write.change.is_some())
+        {
+            return None;
+        }
+        if changes && is_refused(loaded, &observation.seen) {
+            return Some(Judged {
+                verdict: Verdict::Idle,
+                outcome: Outcome::SetAside,
+            });
+        }
+        let outcome = outcome(verdict, loaded.known.standing);
+        self.note(observation, loaded, verdict, at, mark);
+        Some(Judged { verdict, outcome })
+    }
+
+    fn note(
+        &mut self,
+        observation: &Observation,
+        loaded: &mut Loaded,
+        verdict: Verdict,
+        at: Circumstances,
+        mark: &mut impl FnMut(&UserId) -> Tick,
+    ) {
+        let settled = verdict.counts_as_applied() && settles(loaded.known.doubt, at.epoch, observation.sent);
+        match verdict {
+            Verdict::Apply | Verdict::Stand => self.change(observation, loaded, at),
+            Verdict::Equal => {
+                loaded.known.mark = mark(&observation.id);
+                self.equal(observation, loaded, at);
+            }
+            Verdict::Ambiguous | Verdict::Doubt => self.doubt(&observation.id, loaded, DoubtWrite::Raise),
+            Verdict::Older | Verdict::Idle => {}
+        }
+        if settled {
+            self.doubt(&observation.id, loaded, DoubtWrite::Clear);
+        }
+        if verdict.raises_doubt() {
+            self.write(&observation.id, loaded).doubt_is_awaited = true;
+        }
+        if observation.unsettled && verdict == Verdict::Apply {
+            self.doubt(&observation.id, loaded, DoubtWrite::Raise);
+        }
+    }
+
+    /// The database refuses this user's row: it stays as it was (a skeleton `stands` where there was
+    /// none), what was refused is noted, and a read is owed.
+    pub fn set_aside(&mut self, id: &UserId, stands: bool) {
+        let Some(write) = self.writes.get_mut(id) else {
+            return;
+        };
+        let refused = match std::mem::replace(&mut write.row, RowWrite::Nothing) {
+            RowWrite::Whole(view) => Some(view.content),
+            _ => None,
+        };
+        let change = write.change.take().filter(|_| stands);
+        write.state = State {
+            refused,
+            ..write.before.clone()
+        };
+        write.bumps = false;
+        if let Some(change) = change {
+            write.state.standing = Standing::Skeleton;
+            write.change = Some(change.of_skeleton());
+        }
+        write.doubt = DoubtWrite::Raise;
+        write.doubt_is_awaited = false;
+        write.ends_set_aside = false;
+        write.is_aside = true;
+        for judged in self.judged.iter_mut().flatten() {
+            *judged = Judged {
+                verdict: Verdict::Idle,
+                outcome: Outcome::SetAside,
+            };
+        }
+    }
+
+    /// The write of a user, begun with what is there.
+    fn write(&mut self, id: &UserId, loaded: &Loaded) -> &mut Write {
+        self.writes.entry(id.clone()).or_insert_with(|| Write {
+            row: RowWrite::Nothing,
+            change: None,
+            before: state_of(loaded),
+            state: state_of(loaded),
+            is_new: !loaded.has_state,
+            bumps: false,
+            doubt: DoubtWrite::Keep(loaded.known.doubt),
+            doubt_is_awaited: false,
+            ends_set_aside: false,
+            is_aside: false,
+        })
+    }
+
+    fn doubt(&mut self, id: &UserId, loaded: &mut Loaded, doubt: DoubtWrite) {
+        loaded.known.doubt = match doubt {
+            DoubtWrite::Keep(doubt) => doubt,
+            DoubtWrite::Clear => None,
+            DoubtWrite::Raise => Some(UNBORN),
+        };
+        self.write(id, loaded).doubt = doubt;
+    }
+
+    fn equal(&mut self, observation: &Observation, loaded: &mut Loaded, at: Circumstances) {
+        if at.shared && loaded.has_state {
+            self.write(&observation.id, loaded).bumps = true;
+            loaded.known.position = UNBORN;
+        }
+        let Seen::Whole(view) = &observation.seen else {
+            return;
+        };
+        if loaded.volatile == Some(view.volatile) || !volatile_is_due(loaded.volatile_at, at.now) {
+            return;
+        }
+        loaded.volatile = Some(view.volatile);
+        loaded.volatile_at = Some(at.now);
+        let write = self.write(&observation.id, loaded);
+        if write.change.is_none() {
+            write.row = RowWrite::Quiet(view.raw.clone());
+            write.state.volatile = Some(view.volatile);
+            write.state.volatile_at = Some(at.now);
+        }
+    }
+
+    fn change(&mut self, observation: &Observation, loaded: &mut Loaded, at: Circumstances) {
+        let before = loaded.known.standing;
+        let row = row_write(&observation.seen, before);
+        let after = columns_after(&row, loaded.row.as_ref(), at.now);
+        let change = draft(before, &row, loaded.row.as_ref(), &after, &observation.source);
+        let ends_set_aside = loaded.aside != Aside::No;
+        loaded.refused = None;
+        loaded.aside = Aside::No;
+        let write = self.write(&observation.id, loaded);
+        write.change = change;
+        write.ends_set_aside |= ends_set_aside;
+        write.bumps = true;
+        write.state.refused = None;
+        match &row {
+            RowWrite::Whole(view) => {
+                write.state.standing = Standing::Present(view.content);
+                write.state.version = view.version;
+                write.state.volatile = Some(view.volatile);
+                write.state.volatile_at = Some(at.now);
+            }
+            RowWrite::Skeleton => write.state.standing = Standing::Skeleton,
+            RowWrite::Deletion => write.state.standing = Standing::Deleted,
+            // A deletion of a user who has no row leaves a tombstone alone.
+            RowWrite::Nothing | RowWrite::Quiet(_) => write.state.standing = Standing::Purged,
+        }
+        write.row = row;
+        loaded.known.standing = write.state.standing;
+        loaded.known.version = write.state.version;
+        loaded.known.position = UNBORN;
+        loaded.volatile = write.state.volatile;
+        loaded.volatile_at = write.state.volatile_at;
+        loaded.row = Some(after);
+        loaded.raw = None;
+    }
+}
+
+/// The state of a user as it was found.
+pub fn state_of(loaded: &Loaded) -> State {
+    State {
+        position: loaded.known.position,
+        standing: loaded.known.standing,
+        version: loaded.known.version,
+        volatile: loaded.volatile,
+        volatile_at: loaded.volatile_at,
+        refused: loaded.refused,
+    }
+}
+
+/// Stands for the position that the transaction will give: later than anything sent so far.
+const UNBORN: Position = Position(i64::MAX);
+
+fn is_refused(loaded: &Loaded, seen: &Seen) -> bool {
+    let same = match seen {
+        Seen::Whole(view) => loaded.refused == Some(view.content),
+        seen => seen.is_deletion() && loaded.refused.is_none(),
+    };
+    loaded.aside == Aside::Waits && same
+}
+
+fn volatile_is_due(written: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    written.is_none_or(|written| now - written >= VOLATILE_EVERY)
+}
+
+fn row_write(seen: &Seen, before: Standing) -> RowWrite {
+    match seen {
+        Seen::Whole(view) => RowWrite::Whole(view.clone()),
+        Seen::Awaited => RowWrite::Skeleton,
+        _ if before.has_row() => RowWrite::Deletion,
+        _ => RowWrite::Nothing,
+    }
+}
+
+fn columns_after(row: &RowWrite, before: Option<&Columns>, now: DateTime<Utc>) -> Columns {
+    match row {
+        RowWrite::Whole(view) => Columns {
+            profile: view.profile.clone(),
+            deleted_at: None,
+        },
+        RowWrite::Deletion => Columns {
+            deleted_at: Some(now),
+            ..before.cloned().unwrap_or_default()
+        },
+        _ => Columns::default(),
+    }
+}
+
+/// The change row, unless a user who never had a row is deleted.
+fn draft(
+    standing: Standing,
+    row: &RowWrite,
+    before: Option<&Columns>,
+    after: &Columns,
+    source: &Arc<Source>,
+) -> Option<Change> {
+    let kind = match (row, standing) {
+        (RowWrite::Nothing | RowWrite::Quiet(_), _) => return None,
+        (RowWrite::Deletion, _) => Kind::Deleted,
+        (RowWrite::Whole(_) | RowWrite::Skeleton, Standing::None) => Kind::Created,
+        (RowWrite::Whole(_) | RowWrite::Skeleton, Standing::Deleted | Standing::Purged) => Kind::Restored,
+        (RowWrite::Whole(_) | RowWrite::Skeleton, _) => Kind::Updated,
+    };
+    Some(Change::new(kind, before, after, source.clone()))
+}
+
+fn outcome(verdict: Verdict, standing: Standing) -> Outcome {
+    match verdict {
+        Verdict::Apply | Verdict::Stand if !standing.has_row() => Outcome::Inserted,
+        Verdict::Apply | Verdict::Stand => Outcome::Updated,
+        Verdict::Equal | Verdict::Idle => Outcome::Unchanged,
+        Verdict::Older | Verdict::Ambiguous | Verdict::Doubt => Outcome::Older,
+    }
+}

@@ -1,0 +1,125 @@
+//! A change row: what the feed will tell of one change.
+
+use std::sync::Arc;
+
+use chrono::SecondsFormat;
+use serde_json::json;
+
+use super::batch::Columns;
+use crate::user::{Position, Source};
+
+/// What happened to the user; the feed's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Created,
+    Updated,
+    Deleted,
+    Restored,
+    Purged,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Created => "user.created",
+            Kind::Updated => "user.updated",
+            Kind::Deleted => "user.deleted",
+            Kind::Restored => "user.restored",
+            Kind::Purged => "user.purged",
+        }
+    }
+}
+
+/// A change before it has a position. Its columns after the change are copied from the row by
+/// the statement that numbers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub kind: Kind,
+    /// Names of the columns that differ.
+    pub changed: Vec<&'static str>,
+    /// The columns before, as JSON; none for a user who had no row.
+    pub before: Option<String>,
+    pub source: Arc<Source>,
+    pub nonce: i32,
+}
+
+impl Change {
+    pub fn new(kind: Kind, before: Option<&Columns>, after: &Columns, source: Arc<Source>) -> Change {
+        Change {
+            kind,
+            changed: before.map_or_else(Vec::new, |before| differing(kind, before, after)),
+            before: before.map(spelled),
+            source,
+            nonce: nonce(),
+        }
+    }
+
+    /// The same user's first change with nothing but the id in its row.
+    pub fn of_skeleton(self) -> Change {
+        Change {
+            kind: Kind::Created,
+            changed: Vec::new(),
+            before: None,
+            ..self
+        }
+    }
+
+    /// As a Postgres array literal; the names need no quoting.
+    pub fn changed_literal(&self) -> String {
+        format!("{{{}}}", self.changed.join(","))
+    }
+}
+
+/// Random, so that a history that was lost cannot be taken for the one that took its place.
+pub fn nonce() -> i32 {
+    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+    i32::from_be_bytes([a, b, c, d])
+}
+
+/// A position as consumers see it: sorts as text in feed order, and carries the nonce of its row.
+pub fn public(position: Position, nonce: i32) -> String {
+    format!("{:016x}-{nonce:08x}", position.0)
+}
+
+fn differing(kind: Kind, before: &Columns, after: &Columns) -> Vec<&'static str> {
+    let (b, a) = (&before.profile, &after.profile);
+    let whole = kind != Kind::Deleted;
+    [
+        ("name", b.name != a.name),
+        ("email", b.email != a.email),
+        ("created_at", b.created_at != a.created_at),
+        ("deleted_at", before.deleted_at != after.deleted_at),
+        ("raw_json", whole),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+fn spelled(columns: &Columns) -> String {
+    let time = |at: Option<chrono::DateTime<chrono::Utc>>| {
+        at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    };
+    let profile = &columns.profile;
+    json!({
+        "name": profile.name, "email": profile.email, "created_at": time(profile.created_at),
+        "updated_at": time(profile.updated_at), "deleted_at": time(columns.deleted_at),
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_sort_as_text() {
+        let mut texts = [
+            public(Position(10), -1),
+            public(Position(9), 7),
+            public(Position(1 << 40), 0),
+        ];
+        texts.sort();
+        assert!(texts[0].starts_with("0000000000000009-") && texts[1].starts_with("000000000000000a-"));
+    }
+}

@@ -1,0 +1,289 @@
+//! What the recorder remembers of users, so that most answers cost no statement.
+//!
+//! A fingerprint is what the last commit left of a user; it is used only while nothing of that
+//! user waits to be judged. A mark says when an observation was last judged equal: an answer
+//! whose question was sent before it is ambiguous. Both are bounded; what was forgotten makes a
+//! later judgement ask the database or call the answer ambiguous, never wrong.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use moka::sync::Cache;
+use serde_json::Value;
+
+use super::merge::{Known, Standing, Verdict, judge, settles};
+use crate::clock::Instant;
+use crate::user::{ContentHash, Head, Observation, Seen, Tick, UserId};
+
+/// Fingerprints kept: about 300 bytes each.
+const FINGERPRINTS: u64 = 100_000;
+/// Marks kept: many more than observations that can be on their way at once.
+const MARKS: usize = 16_384;
+
+#[derive(Debug)]
+pub struct Memory {
+    head: Arc<Head>,
+    /// Another process records too: only the database can tell what is equal.
+    shared: AtomicBool,
+    hasher: RandomState,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    prints: Cache<UserId, Print>,
+    marks: Marks,
+    /// Users with observations that wait to be judged.
+    pending: HashMap<UserId, usize>,
+}
+
+/// What the last commit left of a user.
+#[derive(Debug, Clone)]
+pub struct Print {
+    pub known: Known,
+    pub volatile: Option<ContentHash>,
+    /// From when on a change of volatile fields alone is written.
+    pub volatile_due: Instant,
+    /// The partial view that was last found to agree.
+    pub agreed: Option<u64>,
+}
+
+impl Memory {
+    pub fn new(head: Arc<Head>) -> Memory {
+        let inner = Inner {
+            prints: Cache::new(FINGERPRINTS),
+            marks: Marks::default(),
+            pending: HashMap::new(),
+        };
+        Memory {
+            head,
+            shared: AtomicBool::new(false),
+            hasher: RandomState::new(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Another process has begun or ceased to record.
+    pub fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
+    }
+
+    pub fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Judges what can be judged without the database; what is left is counted as waiting until
+    /// [`Memory::judged`].
+    pub fn settle_or_wait(
+        &self,
+        observations: &[Observation],
+        epoch: i64,
+        now: Instant,
+    ) -> Vec<Option<Verdict>> {
+        let mut inner = self.lock();
+        let verdicts = observations.iter().map(|observation| {
+            let verdict = self.settle(&mut inner, observation, epoch, now, Settle::Arriving);
+            if verdict.is_none() {
+                *inner.pending.entry(observation.id.clone()).or_default() += 1;
+            }
+            verdict
+        });
+        verdicts.collect()
+    }
+
+    /// The same for an observation whose turn has come in the writer.
+    pub fn settle_in_turn(&self, observation: &Observation, epoch: i64, now: Instant) -> Option<Verdict> {
+        let mut inner = self.lock();
+        self.settle(&mut inner, observation, epoch, now, Settle::InTurn)
+    }
+
+    /// An observation that waited has been judged.
+    pub fn judged<'a>(&self, users: impl Iterator<Item = &'a UserId>) {
+        let mut inner = self.lock();
+        for user in users {
+            if let Some(waiting) = inner.pending.get_mut(user) {
+                *waiting -= 1;
+                if *waiting == 0 {
+                    inner.pending.remove(user);
+                }
+            }
+        }
+    }
+
+    /// What a commit or a look into the database left. `keep` only refreshes what is remembered
+    /// already: a walk over all users must not push out those that an app asks for.
+    pub fn remember(&self, user: &UserId, print: Print, keep: Keep) {
+        let inner = self.lock();
+        if keep == Keep::Always || inner.prints.contains_key(user) {
+            inner.prints.insert(user.clone(), print);
+        }
+    }
+
+    pub fn forget_all(&self) {
+        self.lock().prints.invalidate_all();
+    }
+
+    /// Notes that an observation of this user was judged equal just now.
+    pub fn mark(&self, user: &UserId) -> Tick {
+        let tick = self.head.tick();
+        self.lock().marks.set(user, tick);
+        tick
+    }
+
+    pub fn mark_of(&self, user: &UserId) -> Tick {
+        self.lock().marks.get(user)
+    }
+
+    /// Identifies a partial view within this process.
+    pub fn fingerprint_of(&self, value: &Value) -> u64 {
+        self.hasher.hash_one(value.to_string())
+    }
+
+    fn settle(
+        &self,
+        inner: &mut Inner,
+        observation: &Observation,
+        epoch: i64,
+        now: Instant,
+        when: Settle,
+    ) -> Option<Verdict> {
+        if when == Settle::Arriving && inner.pending.contains_key(&observation.id) {
+            return None;
+        }
+        let print = inner.prints.get(&observation.id)?;
+        let known = Known {
+            mark: inner.marks.get(&observation.id),
+            ..print.known
+        };
+        let agrees = |value: &Value| print.agreed == Some(self.fingerprint_of(value));
+        let verdict = judge(&known, epoch, &observation.seen, observation.sent, agrees);
+        if self.needs_database(&print, observation, verdict, epoch, now) {
+            return None;
+        }
+        if verdict == Verdict::Equal {
+            inner.marks.set(&observation.id, self.head.tick());
+        }
+        Some(verdict)
+    }
+
+    fn needs_database(
+        &self,
+        print: &Print,
+        seen: &Observation,
+        verdict: Verdict,
+        epoch: i64,
+        now: Instant,
+    ) -> bool {
+        match verdict {
+            Verdict::Idle => false,
+            Verdict::Equal => {
+                self.is_shared()
+                    || settles(print.known.doubt, epoch, seen.sent)
+                    || print.known.doubt.is_some()
+                    || volatile_is_due(print, &seen.seen, now)
+            }
+            _ => true,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settle {
+    Arriving,
+    InTurn,
+}
+
+/// Whether a fingerprint is worth remembering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    Always,
+    IfThere,
+}
+
+fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {
+    match seen {
+        Seen::Whole(view) => print.volatile != Some(view.volatile) && print.volatile_due <= now,
+        _ => false,
+    }
+}
+
+/// When each user was last judged equal, the oldest forgotten first. A forgotten mark is replaced
+/// by one that holds for everybody.
+#[derive(Debug, Default)]
+struct Marks {
+    of: HashMap<UserId, Tick>,
+    order: VecDeque<(UserId, Tick)>,
+    forgotten: Tick,
+}
+
+impl Marks {
+    fn get(&self, user: &UserId) -> Tick {
+        self.of.get(user).copied().unwrap_or(self.forgotten)
+    }
+
+    fn set(&mut self, user: &UserId, tick: Tick) {
+        self.of.insert(user.clone(), tick);
+        self.order.push_back((user.clone(), tick));
+        while self.order.len() > MARKS {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((user, tick)) = self.order.pop_front() else {
+            return;
+        };
+        if self.of.get(&user) == Some(&tick) {
+            self.of.remove(&user);
+            self.forgotten = self.forgotten.max(tick);
+        }
+    }
+}
+
+/// A user of whom nothing is known.
+pub fn stranger(floor: crate::user::Position) -> Known {
+    Known {
+        position: floor,
+        mark: Tick::default(),
+        standing: Standing::None,
+        version: None,
+        doubt: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::IdType;
+
+    fn user(n: usize) -> UserId {
+        UserId::parse(&format!("u{n}"), IdType::Text).unwrap()
+    }
+
+    #[test]
+    fn a_forgotten_mark_holds_for_everybody() {
+        let mut marks = Marks::default();
+        for n in 0..MARKS + 1 {
+            marks.set(&user(n), Tick(n as u64 + 1));
+        }
+        assert_eq!(marks.get(&user(0)), Tick(1));
+        assert_eq!(marks.get(&user(MARKS + 99)), Tick(1));
+        assert_eq!(marks.get(&user(5)), Tick(6));
+    }
+
+    #[test]
+    fn marking_one_user_again_and_again_forgets_nobody() {
+        let mut marks = Marks::default();
+        for n in 0..MARKS * 2 {
+            marks.set(&user(1), Tick(n as u64 + 1));
+        }
+        assert_eq!(marks.forgotten, Tick(0));
+        assert_eq!(marks.order.len(), MARKS);
+    }
+}

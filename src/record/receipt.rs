@@ -1,0 +1,198 @@
+//! A promise to say what became of a submission, and the words it is told in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep_until, timeout_at};
+
+use super::{Outcome, Recorder, Submission};
+use crate::clock::{self, Instant};
+use crate::user::{Observation, Origin, Seen, Sent, Source, UserId};
+
+/// A promise to say what became of a [`Submission`].
+#[derive(Debug)]
+pub struct Receipt {
+    recorder: Recorder,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Settled(Settled),
+    Waiting(oneshot::Receiver<Settled>),
+    Refused,
+}
+
+/// What the writer says of a submission, after the commit.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    pub outcomes: Vec<Outcome>,
+    /// The last change, as consumers see its position.
+    pub position: Option<String>,
+    /// Doubts that the answer must wait for.
+    pub doubts: Vec<(UserId, oneshot::Receiver<()>)>,
+    /// The walk's row was moved on (or there was none to move).
+    pub checkpoint_kept: bool,
+}
+
+/// What became of a submission; the word in `x-usertap-recorded`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// The rows say what the answer says. `position` of the last change, if anything changed.
+    Committed { position: Option<String> },
+    /// On disk, not yet in the database.
+    Journaled,
+    /// In memory, not yet in the database.
+    Queued,
+    /// Not there, and why.
+    None(Unrecorded),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// The database refused a row; it is retried.
+    SetAside,
+    /// A re-read that the answer needed is not back.
+    RereadLate,
+    /// The queue was full while the database was away.
+    QueueFull,
+}
+
+impl Unrecorded {
+    /// The reason word in the header, the log and the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unrecorded::SetAside => "set-aside",
+            Unrecorded::RereadLate => "reread-late",
+            Unrecorded::QueueFull => "queue-full",
+        }
+    }
+}
+
+/// How a page fared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fared {
+    pub outcomes: Vec<Outcome>,
+    /// Whether the checkpoint moved the walk's row: false where the run is no longer ours.
+    pub checkpoint_kept: bool,
+}
+
+/// A skeleton is one small commit; where even that is not done by then, the database is in
+/// trouble and the answer must not wait longer.
+const SKELETON_WAIT: Duration = Duration::from_secs(1);
+
+impl Receipt {
+    pub(super) fn settled(recorder: Recorder, outcomes: Vec<Outcome>) -> Receipt {
+        let settled = Settled {
+            outcomes,
+            checkpoint_kept: true,
+            ..Settled::default()
+        };
+        Receipt {
+            recorder,
+            stage: Stage::Settled(settled),
+        }
+    }
+
+    pub(super) fn waiting(recorder: Recorder, reply: oneshot::Receiver<Settled>) -> Receipt {
+        Receipt {
+            recorder,
+            stage: Stage::Waiting(reply),
+        }
+    }
+
+    pub(super) fn refused(recorder: Recorder) -> Receipt {
+        Receipt {
+            recorder,
+            stage: Stage::Refused,
+        }
+    }
+
+    /// Waits until all of it is committed and the doubts it raised are settled, at most so long;
+    /// while the database is known to be away, not at all. Users whose re-read is late have a
+    /// skeleton row then.
+    pub async fn recorded(self, at_most: Duration) -> Recorded {
+        let deadline = clock::now() + at_most;
+        let settled = match self.stage {
+            Stage::Refused => return Recorded::None(Unrecorded::QueueFull),
+            Stage::Settled(settled) => settled,
+            Stage::Waiting(reply) => match committed(reply, self.recorder.trouble(), deadline).await {
+                Some(settled) => settled,
+                None => return Recorded::Queued,
+            },
+        };
+        let late = late(settled.doubts, deadline).await;
+        if !late.is_empty() {
+            stand(&self.recorder, late).await;
+            return Recorded::None(Unrecorded::RereadLate);
+        }
+        match settled.outcomes.contains(&Outcome::SetAside) {
+            true => Recorded::None(Unrecorded::SetAside),
+            false => Recorded::Committed {
+                position: settled.position,
+            },
+        }
+    }
+
+    /// Waits for the commit alone, as long as it takes. What a backfill waits for. `None` when the
+    /// recorder was closed or its queue was full: nothing is known to be written.
+    pub async fn fared(self) -> Option<Fared> {
+        let settled = match self.stage {
+            Stage::Refused => return None,
+            Stage::Settled(settled) => settled,
+            Stage::Waiting(reply) => reply.await.ok()?,
+        };
+        Some(Fared {
+            outcomes: settled.outcomes,
+            checkpoint_kept: settled.checkpoint_kept,
+        })
+    }
+}
+
+/// What the writer says, unless the time is up or the database is known to be away.
+async fn committed(
+    mut reply: oneshot::Receiver<Settled>,
+    mut trouble: watch::Receiver<Option<Arc<str>>>,
+    deadline: Instant,
+) -> Option<Settled> {
+    tokio::select! {
+        biased;
+        settled = &mut reply => settled.ok(),
+        _ = trouble.wait_for(Option::is_some) => reply.try_recv().ok(),
+        () = sleep_until(deadline) => None,
+    }
+}
+
+/// The users whose doubts are not settled by the deadline.
+async fn late(doubts: Vec<(UserId, oneshot::Receiver<()>)>, deadline: Instant) -> Vec<UserId> {
+    let mut late = Vec::new();
+    for (user, settled) in doubts {
+        if !matches!(timeout_at(deadline, settled).await, Ok(Ok(()))) {
+            late.push(user);
+        }
+    }
+    late
+}
+
+/// Sees to it that these users have a row, so that foreign keys hold.
+async fn stand(recorder: &Recorder, users: Vec<UserId>) {
+    let source = Arc::new(Source {
+        origin: Origin::Refetch,
+        route: "reread".into(),
+        request_id: uuid::Uuid::new_v4().to_string().into(),
+    });
+    let observations = users.into_iter().map(|id| Observation {
+        id,
+        seen: Seen::Awaited,
+        sent: Sent::NEVER,
+        source: source.clone(),
+        unsettled: false,
+    });
+    let submission = Submission {
+        observations: observations.collect(),
+        checkpoint: None,
+    };
+    let fared = recorder.submit(submission).fared();
+    let _ = tokio::time::timeout(SKELETON_WAIT, fared).await;
+}

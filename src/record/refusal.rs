@@ -1,0 +1,87 @@
+//! Error → whose fault → what to do and say, in one pure table.
+
+use super::sql::RowRefusal;
+
+/// Stands for the SQLSTATE of a change that the database refused without telling it.
+const UNTOLD: &str = "untold";
+
+impl RowRefusal {
+    pub fn untold() -> RowRefusal {
+        RowRefusal {
+            code: UNTOLD.into(),
+            place: None,
+        }
+    }
+}
+
+/// Whose fault an SQLSTATE is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// This one row's: set it aside, go on with the others.
+    Row,
+    /// The table's, the server's or our rights': nothing can be written until it is mended.
+    Database,
+}
+
+/// Judges by the SQLSTATE's class (PostgreSQL's documentation, appendix A).
+pub fn fault(code: &str) -> Fault {
+    match code {
+        // A lock held too long, or a trigger that ran too long.
+        UNTOLD | "55P03" | "57014" => Fault::Row,
+        _ => match code.get(..2) {
+            // Data exceptions, constraints, check options, limits of a value, what a trigger raised,
+            // routines of the users' own.
+            Some("21" | "22" | "23" | "44" | "54" | "P0" | "2F" | "38" | "39" | "0A") => Fault::Row,
+            _ => Fault::Database,
+        },
+    }
+}
+
+/// The sentence for the status. The server's message is not used: it may quote the user's data.
+pub fn reason(refusal: &RowRefusal) -> String {
+    let what = match refusal.code.as_str() {
+        "23502" => "a NOT NULL constraint refused the row",
+        "23503" => "a foreign key refused the change",
+        "23505" => "a unique constraint refused the row",
+        "23514" => "a CHECK constraint refused the row",
+        "22P05" | "22021" => "the row holds a character that Postgres cannot store (U+0000)",
+        "22P02" => "the row holds a value that the column's type cannot hold",
+        "P0001" => "a trigger raised an exception",
+        "55P03" => "a lock on the row was held too long",
+        "57014" => "writing the row took too long",
+        UNTOLD => return "the database refused the change".into(),
+        _ => "the database refused the row",
+    };
+    match &refusal.place {
+        Some(place) => format!("{what}: {place} (SQLSTATE {})", refusal.code),
+        None => format!("{what} (SQLSTATE {})", refusal.code),
+    }
+}
+
+/// What stops all writing, and the remedy.
+pub fn trouble(code: &str) -> String {
+    let remedy = match code {
+        "42P01" => "users_sync or one of usertap's tables is gone or renamed: give it its name back",
+        "42501" => "usertap's user may not write its tables: grant it the right",
+        "42703" => "a column of users_sync is missing: restore it",
+        "25006" => "the database is read-only: point DATABASE_URL at the primary",
+        "53100" => "the database's disk is full: make room",
+        _ => "see the SQLSTATE in PostgreSQL's documentation",
+    };
+    format!("nothing can be written (SQLSTATE {code}): {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constraints_are_the_rows_fault_and_missing_tables_are_not() {
+        for code in ["23514", "22P05", "P0001", "23505", "55P03"] {
+            assert_eq!(fault(code), Fault::Row, "{code}");
+        }
+        for code in ["42P01", "42501", "25006", "53100", "57P01", "", "é"] {
+            assert_eq!(fault(code), Fault::Database, "{code}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The submissions of one batch while it is being written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::oneshot;
+
+use super::super::batch::Plan;
+use super::super::change;
+use super::super::memory::Keep;
+use super::super::receipt::Settled;
+use super::super::{Checkpoint, Job, Outcome};
+use crate::user::{Observation, Origin, Position, UserId};
+
+/// Observations in the order of receipt, and who waits for them.
+pub struct Flight {
+    items: Vec<Item>,
+    slots: Vec<Slot>,
+    /// Of the page, which then flies alone.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+struct Item {
+    slot: usize,
+    observation: Observation,
+    outcome: Option<Outcome>,
+}
+
+struct Slot {
+    reply: oneshot::Sender<Settled>,
+    settled: Settled,
+    /// Of the last change, to know the later of two.
+    last: Position,
+    bytes: usize,
+}
+
+impl Flight {
+    pub fn new(jobs: Vec<Job>) -> Flight {
+        let mut flight = Flight {
+            items: Vec::new(),
+            slots: Vec::new(),
+            checkpoint: None,
+        };
+        for job in jobs {
+            flight.board(job);
+        }
+        flight
+    }
+
+    fn board(&mut self, job: Job) {
+        let slot = self.slots.len();
+        let items = job.observations.into_iter();
+        self.items.extend(items.map(|observation| Item {
+            slot,
+            observation,
+            outcome: None,
+        }));
+        let settled = Settled {
+            outcomes: job.settled,
+            checkpoint_kept: job.checkpoint.is_none(),
+            ..Settled::default()
+        };
+        self.checkpoint = self.checkpoint.take().or(job.checkpoint);
+        self.slots.push(Slot {
+            reply: job.reply,
+            settled,
+            last: Position(0),
+            bytes: job.bytes,
+        });
+    }
+
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.items.len()).collect()
+    }
+
+    pub fn jobs(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.slots.iter().map(|slot| slot.bytes).sum()
+    }
+
+    pub fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.items.iter().map(|item| &item.observation.id)
+    }
+
+    pub fn observation(&self, place: usize) -> &Observation {
+        &self.items[place].observation
+    }
+
+    pub fn fared(&mut self, place: usize, outcome: Outcome) {
+        self.items[place].outcome = Some(outcome);
+    }
+
+    /// Outcomes of the whole page as they will be once `plan` is committed.
+    pub fn outcomes_with(&self, todo: &[usize], plan: &Plan) -> Vec<Outcome> {
+        let settled = self.slots.iter().flat_map(|slot| &slot.settled.outcomes).copied();
+        let earlier = self.items.iter().filter_map(|item| item.outcome);
+        let now = todo
+            .iter()
+            .zip(&plan.judged)
+            .filter_map(|(_, judged)| judged.map(|judged| judged.outcome));
+        settled.chain(earlier).chain(now).collect()
+    }
+
+    /// The answer that brought this observation waits for the doubt it raised.
+    pub fn waits(&mut self, place: usize, id: UserId, settled: oneshot::Receiver<()>) {
+        let slot = self.items[place].slot;
+        self.slots[slot].settled.doubts.push((id, settled));
+    }
+
+    /// Notes the positions of changes for the answers that brought them.
+    pub fn changed(&mut self, todo: &[usize], changes: &BTreeMap<UserId, (Position, i32)>) {
+        for &place in todo {
+            let item = &self.items[place];
+            let Some(&(position, nonce)) = changes.get(&item.observation.id) else {
+                continue;
+            };
+            let slot = &mut self.slots[item.slot];
+            if slot.last < position {
+                slot.last = position;
+                slot.settled.position = Some(change::public(position, nonce));
+            }
+        }
+    }
+
+    pub fn checkpoint_done(&mut self, kept: bool) {
+        self.checkpoint = None;
+        for slot in &mut self.slots {
+            slot.settled.checkpoint_kept = kept;
+        }
+    }
+
+    /// A walk over all users must not push out of memory those that an app asks for.
+    pub fn keep(&self, todo: &[usize], id: &UserId) -> Keep {
+        let of_app = |place: &&usize| {
+            let observation = &self.items[**place].observation;
+            observation.id == *id
+                && !matches!(observation.source.origin, Origin::Backfill | Origin::Reconcile)
+        };
+        match todo.iter().find(of_app) {
+            Some(_) => Keep::Always,
+            None => Keep::IfThere,
+        }
+    }
+
+    /// Two groups of users; nothing where there is only one.
+    pub fn halves(&self, todo: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
+        let users: BTreeSet<&UserId> = todo
+            .iter()
+            .map(|&place| &self.items[place].observation.id)
+            .collect();
+        let middle = users
+            .iter()
+            .nth(users.len() / 2)
+            .copied()
+            .filter(|_| users.len() > 1)?;
+        Some(
+            todo.iter()
+                .partition(|&&place| self.items[place].observation.id < *middle),
+        )
+    }
+
+    /// Lets everybody go who waited.
+    pub fn reply(mut self) {
+        for item in &self.items {
+            let outcome = item.outcome.unwrap_or(Outcome::Unchanged);
+            self.slots[item.slot].settled.outcomes.push(outcome);
+        }
+        for slot in self.slots {
+            // A caller that hung up needs no answer.
+            let _ = slot.reply.send(slot.settled);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Removing the rows of deleted users, where the operator wants that.
+//!
+//! Each in a transaction of its own, after the deletion is committed: the removal fires the users'
+//! own `ON DELETE`, which may be slow or refuse, and must hold up nobody else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::batch::{Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
+use super::super::change::{Change, Kind};
+use super::super::memory::Keep;
+use super::super::merge::Standing;
+use super::super::refusal;
+use super::super::sql::{Locking, RowRefusal};
+use super::{Failure, GivenUp, Writer, link};
+use crate::clock;
+use crate::config::Deleted;
+use crate::db::{DbError, Refusal};
+use crate::user::{Origin, Source, UserId};
+
+impl Writer {
+    /// Rows deleted in the batch just committed, where they are to go at once.
+    pub(super) async fn purge_now(&mut self, plan: &Plan) {
+        if self.deleted
+            != (Deleted::Purge {
+                after: Duration::ZERO,
+            })
+        {
+            return;
+        }
+        let deleted = plan
+            .writes
+            .iter()
+            .filter(|(_, write)| write.row == RowWrite::Deletion);
+        let users: Vec<UserId> = deleted.map(|(id, _)| id.clone()).collect();
+        self.purge_all(users).await;
+    }
+
+    /// Rows whose time has come, those that were refused earlier among them.
+    pub(super) async fn purge_due(&mut self) -> Result<(), GivenUp> {
+        let Deleted::Purge { after } = self.deleted else {
+            return Ok(());
+        };
+        let Ok(conn) = self.link.conn() else { return Ok(()) };
+        match self.sql.due_purges(conn, after).await {
+            Ok(users) => self.purge_all(users).await,
+            Err(error) => tracing::warn!(%error, "deleted rows stay for now"),
+        }
+        Ok(())
+    }
+
+    async fn purge_all(&mut self, users: Vec<UserId>) {
+        for user in users {
+            let purged = match self.begin().await {
+                Ok(()) => self.purge(&user).await,
+                Err(_) => Err(DbError::Away("the connection broke".into())),
+            };
+            if let Err(error) = purged {
+                self.rollback().await;
+                self.keep_row(&user, error).await;
+            }
+        }
+    }
+
+    async fn purge(&mut self, user: &UserId) -> Result<(), DbError> {
+        let floor = self.link.floor();
+        let conn = self.link.conn_or_away()?;
+        let loaded = self
+            .sql
+            .load(conn, &[user], floor, Locking::ForUpdate, false)
+            .await?;
+        let plan = loaded
+            .get(user)
+            .filter(|loaded| loaded.known.standing == Standing::Deleted);
+        let Some(plan) = plan.map(|loaded| purge_plan(user, loaded)) else {
+            return self.sql.commit(conn).await;
+        };
+        self.sql.purge(conn, user).await?;
+        let numbered = self.sql.number(conn, &plan).await?;
+        self.sql.blank(conn, user).await?;
+        self.sql.commit(conn).await?;
+        self.shared
+            .head
+            .committed(numbered.epoch, numbered.last, clock::now());
+        for (id, (position, nonce)) in &numbered.changes {
+            self.link.committed(*position, *nonce);
+            let changed = super::super::Changed {
+                id: id.clone(),
+                position: *position,
+            };
+            let _ = self.shared.changed.send(changed);
+        }
+        if let Some(write) = plan.writes.get(user) {
+            self.shared
+                .memory
+                .remember(user, link::print_of(write, &numbered, user), Keep::IfThere);
+        }
+        Ok(())
+    }
+
+    /// The row stays, deleted; the reason stands in the status and it is tried again.
+    async fn keep_row(&mut self, user: &UserId, error: DbError) {
+        let DbError::Refused { kind, place } = error else {
+            return;
+        };
+        let code = match kind {
+            Refusal::Constraint => "23503",
+            _ => return self.note_kept(user, RowRefusal::untold()).await,
+        };
+        self.note_kept(
+            user,
+            RowRefusal {
+                code: code.into(),
+                place,
+            },
+        )
+        .await;
+    }
+
+    async fn note_kept(&mut self, user: &UserId, refused: RowRefusal) {
+        let reason = format!(
+            "the deleted user's row could not be removed: {}",
+            refusal::reason(&refused)
+        );
+        tracing::warn!(%user, reason, "set aside");
+        let Ok(conn) = self.link.conn() else { return };
+        if let Err(error) = self.sql.set_aside(conn, user, &refused.code, &reason).await {
+            tracing::warn!(%error, "the refusal could not be noted");
+            if matches!(Failure::of(error), Failure::Away) {
+                self.link.drop_connection();
+            }
+        }
+    }
+}
+
+fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
+    let source = Source {
+        origin: Origin::Refetch,
+        route: "purge".into(),
+        request_id: "".into(),
+    };
+    let before = loaded.row.as_ref();
+    let change = Change {
+        before: None,
+        ..Change::new(Kind::Purged, before, &Columns::default(), Arc::new(source))
+    };
+    let state = state_of(loaded);
+    let write = Write {
+        row: RowWrite::Nothing,
+        change: Some(change),
+        state: State {
+            standing: Standing::Purged,
+            ..state.clone()
+        },
+        before: state,
+        is_new: false,
+        bumps: true,
+        doubt: DoubtWrite::Keep(loaded.known.doubt),
+        doubt_is_awaited: false,
+        ends_set_aside: true,
+        is_aside: false,
+    };
+    Plan {
+        writes: BTreeMap::from([(user.clone(), write)]),
+        judged: Vec::new(),
+    }
+}

@@ -1,0 +1,244 @@
+//! The reads that are owed: one user each, with the tenant's own key.
+//!
+//! Doubts in the database say what is owed; the recorder's hints make it quick. One read a user is
+//! in flight at a time; one that was sent before a doubt was raised never serves it, another
+//! follows. What fails stays owed. What must never be: a read on behalf of a request that the
+//! provider refused.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::db::{Database, rows};
+use crate::provider::{Provider, Sighting, Tenant};
+use crate::record::{Owed, Receipt, Recorder, Submission};
+use crate::tasks::Tasks;
+use crate::upstream::{Priority, Upstream, UpstreamError};
+use crate::user::{Observation, Origin, Position, Source, UserId};
+
+/// Reads in flight at once: enough to fill any provider's limit at usual latencies.
+const AT_ONCE: usize = 32;
+/// How often the database is asked for reads that no hint told of.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A read that failed is tried again after this.
+const FAILED_PAUSE: Duration = Duration::from_secs(5);
+
+/// What reading a user needs.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub provider: Arc<Provider>,
+    pub tenant: Arc<Tenant>,
+    pub upstream: Arc<Upstream>,
+    pub recorder: Recorder,
+}
+
+/// Why a read told nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    #[error("there is no server key: set the provider's secret key")]
+    NoKey,
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Neither the user nor its absence: a refused key, an error of the provider's.
+    #[error("the provider answered {0}, which says nothing of the user")]
+    Unclear(u16),
+}
+
+impl Reader {
+    /// Reads a user and hands what it shows to the recorder.
+    ///
+    /// # Errors
+    /// [`ReadFault`] where nothing was learned.
+    pub async fn read(
+        &self,
+        user: &UserId,
+        origin: Origin,
+        priority: Priority,
+    ) -> Result<(Receipt, Position), ReadFault> {
+        let request = self
+            .provider
+            .read_user(&self.tenant, user)
+            .ok_or(ReadFault::NoKey)?;
+        let answer = self.upstream.own(request, priority).await?;
+        let (status, headers) = (answer.status, &answer.headers);
+        let sighting = self
+            .provider
+            .read_user_answer(&self.tenant, user, status, headers, &answer.body);
+        let Sighting { id, seen, .. } = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
+        let source = Source {
+            origin,
+            route: "read user".into(),
+            request_id: uuid::Uuid::new_v4().to_string().into(),
+        };
+        let observation = Observation {
+            id,
+            seen,
+            sent: answer.sent,
+            source: Arc::new(source),
+            unsettled: false,
+        };
+        let submission = Submission {
+            observations: vec![observation],
+            checkpoint: None,
+        };
+        Ok((self.recorder.submit(submission), answer.sent.position))
+    }
+}
+
+/// The task that reads what is owed.
+#[derive(Debug, Clone)]
+pub struct Refetch {
+    reader: Reader,
+    database: Database,
+    tasks: Tasks,
+    places: Arc<Semaphore>,
+    in_flight: Arc<Mutex<HashMap<UserId, Option<Owed>>>>,
+    figures: Arc<Figures>,
+}
+
+/// Reads since the process started.
+#[derive(Debug, Default)]
+pub struct Figures {
+    pub done: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Refetch {
+    /// Starts reading what is owed, now and from now on.
+    pub fn start(reader: Reader, database: Database, owed: mpsc::Receiver<Owed>, tasks: &Tasks) -> Refetch {
+        let refetch = Refetch {
+            reader,
+            database,
+            tasks: tasks.clone(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            in_flight: Arc::default(),
+            figures: Arc::default(),
+        };
+        tasks.spawn(refetch.clone().run(owed));
+        refetch
+    }
+
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    async fn run(self, mut owed: mpsc::Receiver<Owed>) {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => return,
+                owed = owed.recv() => match owed {
+                    Some(owed) => self.take(owed).await,
+                    None => return,
+                },
+                _ = look.tick() => self.look().await,
+            }
+        }
+    }
+
+    /// What the database owes beyond the hints: after a restart, or when hints overflowed.
+    async fn look(&self) {
+        let free = i64::try_from(self.places.available_permits()).unwrap_or(0);
+        match rows::doubted(&self.database, free).await {
+            Ok(doubted) => {
+                for (user, after) in doubted {
+                    self.take(Owed {
+                        user,
+                        after,
+                        awaited: false,
+                    })
+                    .await;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "what is owed cannot be looked up"),
+        }
+    }
+
+    /// Begins the read unless one is in flight; then it follows.
+    async fn take(&self, owed: Owed) {
+        if !self.board(&owed) {
+            return;
+        }
+        let Ok(place) = self.places.clone().acquire_owned().await else {
+            return;
+        };
+        let refetch = self.clone();
+        self.tasks.spawn(async move {
+            refetch.serve(owed).await;
+            drop(place);
+        });
+    }
+
+    /// False where a read of this user is in flight; it is noted what it must be followed by.
+    fn board(&self, owed: &Owed) -> bool {
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        match in_flight.get_mut(&owed.user) {
+            Some(next) => {
+                let awaited = owed.awaited || next.as_ref().is_some_and(|next| next.awaited);
+                *next = Some(Owed {
+                    awaited,
+                    ..owed.clone()
+                });
+                false
+            }
+            None => {
+                in_flight.insert(owed.user.clone(), None);
+                true
+            }
+        }
+    }
+
+    async fn serve(&self, first: Owed) {
+        let mut owed = Some(first);
+        while let Some(due) = owed {
+            let sent = self.read(&due).await;
+            owed = self.next(&due.user, sent);
+        }
+    }
+
+    async fn read(&self, owed: &Owed) -> Position {
+        let priority = if owed.awaited {
+            Priority::App
+        } else {
+            Priority::Refetch
+        };
+        match self.reader.read(&owed.user, Origin::Refetch, priority).await {
+            Ok((receipt, sent)) => {
+                self.figures.done.fetch_add(1, Ordering::Relaxed);
+                receipt.fared().await;
+                sent
+            }
+            Err(error) => {
+                self.figures.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(user = %owed.user, %error, "a read that is owed failed; it stays owed");
+                tokio::select! {
+                    () = sleep(FAILED_PAUSE) => {}
+                    () = self.tasks.stopping() => {}
+                }
+                Position(0)
+            }
+        }
+    }
+
+    /// What must follow a read that was sent at `sent`.
+    fn next(&self, user: &UserId, sent: Position) -> Option<Owed> {
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let next = in_flight.get_mut(user).and_then(Option::take);
+        let next = next.filter(|next| next.after > sent && !self.tasks.is_stopping());
+        if next.is_none() {
+            in_flight.remove(user);
+        }
+        next
+    }
+}

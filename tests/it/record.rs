@@ -1,0 +1,473 @@
+//! The recorder against a real Postgres: what is written, what waits, what is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use usertap::config::Deleted;
+use usertap::record::{Outcome, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
+use usertap::tasks::Tasks;
+use usertap::user::{
+    ContentHash, Head, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, UserId, View,
+};
+
+use crate::support::eventually;
+use crate::support::postgres::TestDatabase;
+
+/// Longer than any commit takes; a wait this long means that nothing comes.
+const LONG: Duration = Duration::from_secs(20);
+
+struct Rig {
+    db: TestDatabase,
+    recorder: Recorder,
+    head: Arc<Head>,
+    owed: tokio::sync::mpsc::Receiver<Owed>,
+    tasks: Tasks,
+}
+
+impl Rig {
+    async fn new(deleted: Deleted) -> Rig {
+        let db = TestDatabase::new(IdType::Uuid).await;
+        let head = Arc::new(Head::default());
+        let tasks = Tasks::default();
+        let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), deleted, &tasks);
+        Rig {
+            db,
+            recorder,
+            head,
+            owed,
+            tasks,
+        }
+    }
+
+    fn submit(&self, observations: Vec<Observation>) -> Receipt {
+        self.recorder.submit(Submission {
+            observations,
+            checkpoint: None,
+        })
+    }
+
+    async fn record(&self, observation: Observation) -> Recorded {
+        self.submit(vec![observation]).recorded(LONG).await
+    }
+
+    async fn fared(&self, observation: Observation) -> Outcome {
+        self.submit(vec![observation])
+            .fared()
+            .await
+            .expect("the recorder runs")
+            .outcomes[0]
+    }
+
+    /// What a request sent now would carry.
+    fn seen(&self, id: &UserId, seen: Seen) -> Observation {
+        observation(id, seen, self.head.sent())
+    }
+
+    async fn row(&self, id: &UserId) -> Option<String> {
+        let sql = format!("SELECT coalesce(name, '-') FROM neon_identity.users_sync WHERE id = '{id}'");
+        self.db.text(&sql).await
+    }
+
+    async fn types(&self) -> Vec<String> {
+        let rows = self
+            .db
+            .client
+            .query("SELECT type FROM usertap.changes ORDER BY position", &[])
+            .await;
+        rows.expect("a query").iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn end(self) {
+        self.recorder.close();
+        self.tasks.stop();
+        assert!(self.tasks.ended(LONG).await, "the writer ends once it is closed");
+    }
+}
+
+fn user(n: u32) -> UserId {
+    UserId::parse(&format!("00000000-0000-4000-8000-{n:012}"), IdType::Uuid).expect("an id")
+}
+
+fn observation(id: &UserId, seen: Seen, sent: Sent) -> Observation {
+    let source = Source {
+        origin: Origin::ProxyRead,
+        route: "GET /users/{id}".into(),
+        request_id: "r".into(),
+    };
+    Observation {
+        id: id.clone(),
+        seen,
+        sent,
+        source: Arc::new(source),
+        unsettled: false,
+    }
+}
+
+fn view(id: &UserId, name: &str) -> Seen {
+    let mut content = [0; 16];
+    for (place, byte) in name.bytes().take(16).enumerate() {
+        content[place] = byte;
+    }
+    Seen::Whole(Box::new(View {
+        raw: serde_json::json!({ "id": id.as_str(), "display_name": name })
+            .to_string()
+            .into(),
+        profile: Profile {
+            name: Some(name.into()),
+            ..Profile::default()
+        },
+        content: ContentHash(content),
+        volatile: ContentHash([0; 16]),
+        version: None,
+    }))
+}
+
+fn position(recorded: &Recorded) -> Option<String> {
+    match recorded {
+        Recorded::Committed { position } => position.clone(),
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_new_user_is_a_row_and_a_change_before_the_receipt() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    let first = rig.record(rig.seen(&id, view(&id, "Ada"))).await;
+    assert!(position(&first).is_some());
+    assert_eq!(rig.row(&id).await.as_deref(), Some("Ada"));
+    let again = rig.record(rig.seen(&id, view(&id, "Ada"))).await;
+    assert_eq!(position(&again), None, "unchanged");
+    let second = rig.record(rig.seen(&id, view(&id, "Countess"))).await;
+    assert!(position(&second) > position(&first), "positions sort as text");
+    assert_eq!(rig.types().await, ["user.created", "user.updated"]);
+    let changed = rig
+        .db
+        .text("SELECT changed::text FROM usertap.changes WHERE type = 'user.updated'")
+        .await;
+    assert_eq!(changed.as_deref(), Some("{name,raw_json}"));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn an_older_question_never_overwrites_and_is_read_again() {
+    let mut rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    let slow = rig.head.sent();
+    rig.record(rig.seen(&id, view(&id, "B"))).await;
+    let late = rig.submit(vec![observation(&id, view(&id, "A"), slow)]);
+    let owed = rig.owed.recv().await.expect("a read is owed");
+    assert_eq!((&owed.user, owed.awaited), (&id, true));
+    assert_eq!(rig.row(&id).await.as_deref(), Some("B"));
+    let reread = rig.head.sent();
+    assert!(reread.position >= owed.after);
+    rig.record(observation(&id, view(&id, "B"), reread)).await;
+    assert!(matches!(late.recorded(LONG).await, Recorded::Committed { .. }));
+    assert_eq!(
+        rig.db
+            .count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL")
+            .await,
+        0
+    );
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_mark_in_memory_orders_what_no_commit_does() {
+    let mut rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    let slow = rig.head.sent();
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    assert_eq!(
+        rig.fared(observation(&id, view(&id, "old"), slow)).await,
+        Outcome::Older
+    );
+    assert!(rig.owed.recv().await.is_some());
+    assert_eq!(rig.row(&id).await.as_deref(), Some("A"));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn an_id_that_nobody_knows_stands_as_a_skeleton_when_its_read_is_late() {
+    let mut rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    let told = rig.submit(vec![rig.seen(&id, Seen::Mentioned)]);
+    assert_eq!(
+        told.recorded(Duration::from_millis(500)).await,
+        Recorded::None(Unrecorded::RereadLate)
+    );
+    assert_eq!(rig.row(&id).await.as_deref(), Some("-"));
+    let raw = rig
+        .db
+        .text("SELECT raw_json::text FROM neon_identity.users_sync")
+        .await;
+    assert_eq!(raw, Some(format!("{{\"id\": \"{id}\"}}")));
+    assert!(rig.owed.recv().await.is_some_and(|owed| owed.awaited));
+    rig.record(rig.seen(&id, view(&id, "Ada"))).await;
+    assert_eq!(rig.types().await, ["user.created", "user.updated"]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn deletions_are_kept_as_tombstones_and_only_newer_answers_restore() {
+    let mut rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    let before = rig.head.sent();
+    rig.record(rig.seen(&id, Seen::Deleted)).await;
+    let gone = "SELECT count(*) FROM neon_identity.users_sync WHERE deleted_at IS NOT NULL";
+    assert_eq!(rig.db.count(gone).await, 1);
+    assert_eq!(
+        rig.fared(observation(&id, view(&id, "A"), before)).await,
+        Outcome::Older
+    );
+    assert!(rig.owed.recv().await.is_some());
+    assert_eq!(rig.db.count(gone).await, 1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    assert_eq!(
+        rig.types().await,
+        ["user.created", "user.deleted", "user.restored"]
+    );
+    assert_eq!(rig.db.count(gone).await, 0);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_not_found_of_an_unknown_user_leaves_nothing_behind() {
+    let rig = Rig::new(Deleted::Keep).await;
+    rig.record(rig.seen(&user(7), Seen::Missing)).await;
+    assert_eq!(rig.db.count("SELECT count(*) FROM usertap.user_state").await, 0);
+    rig.record(rig.seen(&user(8), Seen::Deleted)).await;
+    assert_eq!(
+        rig.db
+            .text("SELECT standing FROM usertap.user_state")
+            .await
+            .as_deref(),
+        Some("purged")
+    );
+    assert_eq!(
+        rig.db
+            .count("SELECT count(*) FROM neon_identity.users_sync")
+            .await,
+        0
+    );
+    assert!(rig.types().await.is_empty());
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_row_is_set_aside_and_holds_up_no_other() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let check = "ALTER TABLE neon_identity.users_sync ADD CONSTRAINT no_eve CHECK (name <> 'Eve')";
+    rig.db.client.batch_execute(check).await.expect("a constraint");
+    let names = (0..50).map(|n| {
+        if n == 23 {
+            "Eve".to_owned()
+        } else {
+            format!("user {n}")
+        }
+    });
+    let page: Vec<Observation> = names
+        .enumerate()
+        .map(|(n, name)| rig.seen(&user(n as u32), view(&user(n as u32), &name)))
+        .collect();
+    let fared = rig.submit(page.clone()).fared().await.expect("the recorder runs");
+    assert_eq!(
+        fared
+            .outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Inserted)
+            .count(),
+        49
+    );
+    assert_eq!(fared.outcomes[23], Outcome::SetAside);
+    assert_eq!(
+        rig.row(&user(23)).await.as_deref(),
+        Some("-"),
+        "a skeleton stands in"
+    );
+    let reason = rig
+        .db
+        .text("SELECT reason FROM usertap.set_aside")
+        .await
+        .expect("a reason");
+    assert_eq!(
+        reason,
+        "a CHECK constraint refused the row: no_eve (SQLSTATE 23514)"
+    );
+    let nul = Seen::Whole(Box::new(View {
+        raw: format!("{{\"id\":\"{}\",\"a\":\"\\u0000\"}}", user(99)).into(),
+        profile: Profile::default(),
+        content: ContentHash([9; 16]),
+        volatile: ContentHash([0; 16]),
+        version: None,
+    }));
+    let recorded = rig.record(rig.seen(&user(99), nul)).await;
+    assert_eq!(recorded, Recorded::None(Unrecorded::SetAside));
+    assert_eq!(rig.db.count("SELECT count(*) FROM usertap.set_aside").await, 2);
+    // Not tried again at once, and taken as soon as its data is right.
+    assert_eq!(
+        rig.fared(rig.seen(&user(23), page[23].seen.clone())).await,
+        Outcome::SetAside
+    );
+    rig.record(rig.seen(&user(23), view(&user(23), "Eva"))).await;
+    assert_eq!(rig.row(&user(23)).await.as_deref(), Some("Eva"));
+    assert_eq!(rig.db.count("SELECT count(*) FROM usertap.set_aside").await, 1);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_purge_fires_the_users_own_on_delete_and_blanks_the_past() {
+    let rig = Rig::new(Deleted::Purge {
+        after: Duration::ZERO,
+    })
+    .await;
+    let tables = include_str!("../fixtures/foreign-keys.sql");
+    rig.db
+        .client
+        .batch_execute(tables)
+        .await
+        .expect("the documented examples");
+    let (id, held) = (user(1), user(2));
+    for id in [&id, &held] {
+        rig.record(rig.seen(id, view(id, "A"))).await;
+        let rows = format!(
+            "INSERT INTO todos (task, user_id) VALUES ('t', '{id}');
+             INSERT INTO posts (title, content, author_id) VALUES ('t', 'c', '{id}')"
+        );
+        rig.db
+            .client
+            .batch_execute(&rows)
+            .await
+            .expect("rows that refer to the user");
+    }
+    let strict = format!(
+        "CREATE TABLE bills (user_id uuid NOT NULL REFERENCES neon_identity.users_sync (id));
+         INSERT INTO bills VALUES ('{held}')"
+    );
+    rig.db
+        .client
+        .batch_execute(&strict)
+        .await
+        .expect("a foreign key without CASCADE");
+    for id in [&id, &held] {
+        rig.record(rig.seen(id, Seen::Deleted)).await;
+    }
+    assert_eq!(rig.row(&id).await, None);
+    assert_eq!(rig.db.count("SELECT count(*) FROM todos").await, 1);
+    assert_eq!(
+        rig.db
+            .count("SELECT count(*) FROM posts WHERE author_id IS NULL")
+            .await,
+        1
+    );
+    let kept = format!(
+        "SELECT count(*) FROM usertap.changes WHERE id = '{id}' AND (name IS NOT NULL OR raw IS NOT NULL)"
+    );
+    assert_eq!(rig.db.count(&kept).await, 0, "what older changes held is blanked");
+    assert_eq!(rig.types().await.last().map(String::as_str), Some("user.deleted"));
+    assert_eq!(
+        rig.db
+            .count("SELECT count(*) FROM usertap.changes WHERE type = 'user.purged'")
+            .await,
+        1
+    );
+    let reason = rig
+        .db
+        .text("SELECT reason FROM usertap.set_aside")
+        .await
+        .expect("a reason");
+    assert!(reason.contains("bills_user_id_fkey"), "{reason}");
+    assert_eq!(rig.row(&held).await.as_deref(), Some("A"), "it stays, deleted");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn volatile_fields_alone_make_no_change() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    let Seen::Whole(mut moved) = view(&id, "A") else {
+        unreachable!()
+    };
+    moved.volatile = ContentHash([1; 16]);
+    moved.raw = "{\"id\":\"x\",\"active\":2}".into();
+    let moved = Seen::Whole(moved);
+    assert_eq!(rig.fared(rig.seen(&id, moved.clone())).await, Outcome::Unchanged);
+    let active = "SELECT raw_json->>'active' FROM neon_identity.users_sync";
+    assert_eq!(rig.db.text(active).await, None, "not within the hour");
+    let hour = "UPDATE usertap.user_state SET volatile_at = now() - interval '61 minutes'";
+    rig.db.client.batch_execute(hour).await.expect("an hour passes");
+    let (again, _) = Recorder::start(
+        rig.db.database.clone(),
+        rig.head.clone(),
+        Deleted::Keep,
+        &rig.tasks,
+    );
+    let submission = Submission {
+        observations: vec![rig.seen(&id, moved)],
+        checkpoint: None,
+    };
+    again.submit(submission).fared().await.expect("the recorder runs");
+    assert_eq!(rig.db.text(active).await.as_deref(), Some("2"));
+    assert_eq!(rig.types().await, ["user.created"]);
+    again.close();
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_renamed_table_stops_nothing_for_good() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    let rename = |from: &str, to: &str| format!("ALTER TABLE neon_identity.{from} RENAME TO {to}");
+    rig.db
+        .client
+        .batch_execute(&rename("users_sync", "people"))
+        .await
+        .expect("a rename");
+    let queued = rig.record(rig.seen(&id, view(&id, "B"))).await;
+    assert_eq!(queued, Recorded::Queued);
+    let trouble = rig.recorder.figures().trouble.expect("the trouble is told");
+    assert!(trouble.contains("42P01"), "{trouble}");
+    rig.db
+        .client
+        .batch_execute(&rename("people", "users_sync"))
+        .await
+        .expect("a rename");
+    eventually("the queued row is written", || async {
+        rig.row(&id).await.filter(|name| name == "B")
+    })
+    .await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_lost_history_begins_a_new_epoch() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    let before = rig.head.sent();
+    // As after a restored backup: the last change is not the one that was committed.
+    let restore = "UPDATE usertap.changes SET nonce = nonce + 1;
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    rig.db
+        .client
+        .batch_execute(restore)
+        .await
+        .expect("a restored backup");
+    rig.record(rig.seen(&user(2), view(&user(2), "C"))).await;
+    assert_eq!(
+        rig.db.count("SELECT epoch FROM usertap.meta").await,
+        before.epoch + 1
+    );
+    assert_eq!(
+        rig.fared(observation(&id, view(&id, "B"), before)).await,
+        Outcome::Older
+    );
+    assert!(rig.head.sent().position > Position(0));
+    rig.end().await;
+}

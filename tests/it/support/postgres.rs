@@ -1,0 +1,84 @@
+//! One Postgres for the whole run, one database for each test.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use secrecy::{ExposeSecret, SecretString};
+use usertap::db::embedded::{Embedded, Search};
+use usertap::db::{Database, Names, Reach, migrate};
+use usertap::user::IdType;
+
+/// A migrated database with schemas of the usual names, and a plain client to look into it.
+pub struct TestDatabase {
+    pub database: Database,
+    pub url: SecretString,
+    pub client: tokio_postgres::Client,
+}
+
+fn server() -> &'static Embedded {
+    static SERVER: OnceLock<Embedded> = OnceLock::new();
+    SERVER.get_or_init(|| Embedded::ephemeral(&Search::from_os()).expect("a Postgres for the tests"))
+}
+
+/// An empty database.
+pub async fn empty() -> SecretString {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let server = tokio::task::spawn_blocking(server).await.expect("no panic");
+    let client = client(&server.url("postgres")).await;
+    client
+        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .await
+        .expect("a database");
+    server.url(&name)
+}
+
+fn tasks() -> usertap::tasks::Tasks {
+    usertap::tasks::Tasks::default()
+}
+
+/// A client that ends with the runtime of the test.
+pub async fn client(url: &SecretString) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url.expose_secret(), tokio_postgres::NoTls)
+        .await
+        .expect("a connection");
+    tasks().spawn(connection);
+    client
+}
+
+pub fn names(id_type: IdType) -> Names {
+    Names {
+        users_schema: "neon_identity".into(),
+        state_schema: "usertap".into(),
+        id_type,
+    }
+}
+
+pub fn database(url: &SecretString, id_type: IdType) -> Database {
+    let reach = Reach::new(url.clone(), url.clone(), None).expect("no CA file is read");
+    Database::new(reach, names(id_type))
+}
+
+impl TestDatabase {
+    pub async fn new(id_type: IdType) -> TestDatabase {
+        let url = empty().await;
+        let database = database(&url, id_type);
+        migrate::run(&database).await.expect("migrations");
+        TestDatabase {
+            client: client(&url).await,
+            database,
+            url,
+        }
+    }
+
+    /// A number that a query gives.
+    pub async fn count(&self, sql: &str) -> i64 {
+        self.client.query_one(sql, &[]).await.expect("a query").get(0)
+    }
+
+    /// A text that a query gives, if it gives a row.
+    pub async fn text(&self, sql: &str) -> Option<String> {
+        let row = self.client.query_opt(sql, &[]).await.expect("a query");
+        row.and_then(|row| row.get(0))
+    }
+}
