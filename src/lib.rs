@@ -1,5 +1,6 @@
 //! usertap: a caching, recording proxy between an app and its auth provider's user API.
 
+pub mod admin;
 pub mod backfill;
 pub mod cli;
 pub mod clock;
@@ -10,6 +11,9 @@ pub mod proxy;
 pub mod record;
 pub mod refetch;
 pub mod sandbox;
+pub mod serve;
+pub mod station;
+pub mod status;
 pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
