@@ -39,6 +39,7 @@ fn durable_data_are_there_again_after_the_last_user_left() {
 fn the_server_is_as_promised() {
     let dir = Temp::new();
     let server = durable(&dir);
+    assert!(!server.is_relocated());
     let folder = server.folder();
     assert!(
         folder.ends_with(format!("postgres-{}", server.major())),
@@ -87,6 +88,17 @@ fn starters_at_once_get_one_server() {
     assert_eq!(ports.len(), 1);
 }
 
+/// Each round may meet a server that runs, one that its last user just left, or none.
+#[test]
+fn users_that_come_and_go_always_get_a_server() {
+    let dir = Temp::new();
+    let come_and_go = || (0..8).for_each(|_| assert_eq!(sql(&durable(&dir), "select 1"), ["1"]));
+    std::thread::scope(|threads| {
+        threads.spawn(come_and_go);
+        threads.spawn(come_and_go);
+    });
+}
+
 #[test]
 fn it_ends_with_its_last_user_though_all_are_killed() {
     let dir = Temp::new();
@@ -118,11 +130,10 @@ fn a_killed_starter_leaves_no_server() {
         wait("its moment", || clock::now() >= end);
         child.kill().unwrap();
         child.wait().unwrap();
-        let server = durable(&dir);
-        assert_eq!(sql(&server, "select 1"), ["1"]);
-        let (port, folder) = (server.port(), server.folder().to_path_buf());
-        drop(server);
-        wait("the server to end", || is_gone(port, &folder));
+        wait("all processes of the folder to end", || {
+            processes_of(dir.path()).is_empty()
+        });
+        assert_eq!(sql(&durable(&dir), "select 1"), ["1"]);
     }
 }
 
@@ -180,6 +191,23 @@ fn a_killed_watchdog_is_replaced_by_the_next_user() {
     assert_eq!(sql(&old, "select 1"), ["1"], "the old user still counts");
     let (port, folder) = (old.port(), old.folder().to_path_buf());
     drop(old);
+    wait("the server to end", || is_gone(port, &folder));
+}
+
+#[test]
+fn roots_server_moves_where_its_account_can_reach_it() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("only root's server runs as another account");
+    }
+    let dir = Temp::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let server = durable(&dir);
+    assert!(server.is_relocated());
+    let relocated = Temp(server.folder().parent().unwrap().to_path_buf());
+    assert_eq!(relocated.path().parent(), Some(Path::new("/var/lib/usertap")));
+    assert_eq!(durable(&dir).port(), server.port());
+    let (port, folder) = (server.port(), server.folder().to_path_buf());
+    drop(server);
     wait("the server to end", || is_gone(port, &folder));
 }
 
@@ -428,6 +456,16 @@ fn watchdog_of(server: Pid) -> Vec<Pid> {
         .collect()
 }
 
+/// Whose command line names the folder.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let output = Command::new("ps").args(["-ww", "-eo", "args="]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .filter(|line| line.contains(folder.to_str().unwrap()))
+        .map(String::from)
+        .collect()
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -436,7 +474,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let end = clock::now() + DEADLINE;
     while !done() {
         assert!(clock::now() < end, "waited in vain for {what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
@@ -461,7 +499,7 @@ impl Drop for Temp {
         // A server may be ending in it.
         let end = clock::now() + DEADLINE;
         while fs::remove_dir_all(&self.0).is_err() && clock::now() < end {
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 }
