@@ -115,7 +115,7 @@ pub(super) fn postmaster(folder: &Path) -> Pid {
 /// The processes of the server's group except the server: the shells that watch it.
 pub(super) fn watchdog_of(server: Pid) -> Vec<Pid> {
     let output = Command::new("ps")
-        .args(["-eo", "pid=,pgid=,stat="])
+        .args(["-eo", "pid=,pgid=,stat=,comm="])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -125,9 +125,9 @@ pub(super) fn watchdog_of(server: Pid) -> Vec<Pid> {
         .collect();
     let number = server.to_string();
     let group = rows.iter().find(|row| row[0] == number).expect("the server runs")[1];
-    let of_group = rows
-        .iter()
-        .filter(|row| row[1] == group && row[0] != number && !row[2].starts_with('Z'));
+    let of_group = rows.iter().filter(|row| {
+        row[1] == group && row[0] != number && !row[2].starts_with('Z') && row[3] != "postgres"
+    });
     of_group
         .map(|row| Pid::from_raw(row[0].parse().unwrap()))
         .collect()
@@ -172,11 +172,12 @@ impl Temp {
 }
 
 impl Drop for Temp {
+    /// Only once its servers have ended: one whose files vanish while it stops is slow to.
     fn drop(&mut self) {
-        // A server may be ending in it.
         let end = clock::now() + DEADLINE;
-        while fs::remove_dir_all(&self.0).is_err() && clock::now() < end {
+        while !processes_of(&self.0).is_empty() && clock::now() < end {
             std::thread::park_timeout(Duration::from_millis(5));
         }
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
