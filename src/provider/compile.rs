@@ -146,8 +146,13 @@ impl Reader<'_> {
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {
+        if form.settings.is_empty() && form.default.is_none() && !form.fingerprint {
+            let text =
+                "nothing says which value is usertap's own: add settings, default or fingerprint = true";
+            self.mistake(form.part.span().start, text);
+        }
         Part {
-            part: form.part,
+            part: form.part.into_inner(),
             headers: self.headers(&form.headers),
             query: form.query,
             claims: form.claims,
@@ -209,9 +214,12 @@ impl Reader<'_> {
     }
 
     fn codes(&mut self, form: CodesForm) -> Option<Codes> {
-        let status = StatusCode::from_u16(form.status);
+        let status = StatusCode::from_u16(*form.status.get_ref());
         if status.is_err() {
-            self.mistake(0, format!("{} is no HTTP status", form.status));
+            self.mistake(
+                form.status.span().start,
+                "`status` is an HTTP status: write it as 404",
+            );
         }
         Some(Codes {
             status: status.ok()?,
@@ -385,7 +393,7 @@ fn settings(form: &Form) -> Vec<Setting> {
         .iter()
         .filter(|part| !part.fingerprint)
         .map(|part| Setting {
-            name: part.part.clone(),
+            name: part.part.get_ref().clone(),
             variables: part.settings.clone(),
             required: part.default.is_none(),
             secret: false,
