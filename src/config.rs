@@ -23,6 +23,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing_subscriber::filter::Targets;
 
+pub use crate::provider::Rate;
 use crate::provider::{Provider, Tenant};
 use crate::user::IdType;
 
@@ -124,13 +125,6 @@ pub struct Tls {
 pub enum Sync {
     BeforeResponse,
     Async,
-}
-
-/// So many requests in each period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    pub requests: u32,
-    pub per: Duration,
 }
 
 /// What becomes of a deleted user's row.

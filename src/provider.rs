@@ -9,21 +9,30 @@
 
 mod answer;
 mod caller;
+mod canon;
+mod compile;
 mod descriptor;
 mod extract;
+mod form;
 mod paging;
+mod pointer;
 mod route;
+mod source;
 mod split;
+mod tell;
+mod template;
+mod view;
 
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use crate::user::{IdType, Seen, UserId};
+use crate::clock::Instant;
+use crate::user::{Head, IdType, Seen, Sent, UserId};
 
 pub use answer::OwnAnswer;
 pub use caller::{Caller, Credential, Foreign};
-pub use descriptor::{Mistake, Provider};
+pub use descriptor::{Mistake, Provider, Setting};
 pub use extract::{Answer, Extraction};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use route::{Carries, Matched, Route};
@@ -37,10 +46,21 @@ pub struct Tenant {
     /// What tells this tenant from others, in the descriptor's order: `project`, `branch`, or the
     /// fingerprint of the key. It is written to the database at the first start.
     pub identity: Vec<(String, String)>,
+    /// The type of `users_sync.id`, which a setting may have made another than the provider's.
+    pub id_type: IdType,
+    /// The provider's base URL: a listing's links must stay there.
+    pub upstream: Option<url::Url>,
     /// The server key, for usertap's own requests and to know the operator's requests by.
     pub key: Option<secrecy::SecretString>,
     /// The provider's other settings by their descriptor names (a publishable key).
     pub settings: Vec<(String, String)>,
+}
+
+/// So many requests in each period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub requests: u32,
+    pub per: Duration,
 }
 
 /// The part of a request that decisions need.
@@ -82,4 +102,15 @@ pub enum Proof {
     Lagging(Duration),
     /// Nobody knows how old it is.
     Never,
+}
+
+impl Proof {
+    /// What an answer's sighting may claim to know, given the stamp of its request.
+    pub fn stamp(self, head: &Head, sent: Sent, sent_at: Instant) -> Sent {
+        match self {
+            Proof::AtSending => sent,
+            Proof::Lagging(lag) => head.sent_before(lag, sent_at),
+            Proof::Never => Sent::NEVER,
+        }
+    }
 }

@@ -63,8 +63,8 @@ impl<'a> Check<'a> {
         let database = self.database();
         let (schema, state_schema) = self.schemas();
         let id_type = self.id_type(schema.as_deref());
-        let tenant = self.tenant(needs);
         let upstream = self.upstream();
+        let tenant = self.tenant(needs, id_type, upstream.as_ref());
         let (listen, admin_listen) = self.listens();
         self.against_loops(upstream.as_ref(), listen);
         let admin_token = self.admin_token(admin_listen);

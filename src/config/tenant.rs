@@ -6,7 +6,6 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Rate;
 use super::mistake::shown;
 use super::settings::ReadFile;
 use crate::provider::{Provider, Tenant};
@@ -63,79 +62,55 @@ fn load_file(path: &Path, read: ReadFile<'_>) -> Result<Provider, Vec<String>> {
 }
 
 fn builtin(name: &str) -> Option<Provider> {
-    (name == "stack-auth").then(|| Provider {
-        name: name.to_owned(),
-        id_type: IdType::Uuid,
-        upstream: Some("https://api.stack-auth.com".to_owned()),
-    })
+    Provider::builtin(name)
 }
 
 /// The settings that `provider` asks for.
-pub(super) fn settings(_provider: &Provider) -> Vec<ProviderSetting> {
-    let setting = |name: &str, env: &[&str], kind, help: &str| ProviderSetting {
-        name: name.to_owned(),
-        env: env.iter().map(|&name| name.to_owned()).collect(),
-        required: kind != Kind::Other,
-        secret: kind == Kind::Key,
-        kind,
-        default: None,
-        help: help.to_owned(),
-    };
-    let project = ["STACK_PROJECT_ID", "NEXT_PUBLIC_STACK_PROJECT_ID"];
-    let client = [
-        "STACK_PUBLISHABLE_CLIENT_KEY",
-        "NEXT_PUBLIC_STACK_PUBLISHABLE_CLIENT_KEY",
-    ];
-    vec![
-        setting(
-            "project",
-            &project,
-            Kind::Identity,
-            "The project's id, from the dashboard",
-        ),
+pub(super) fn settings(provider: &Provider) -> Vec<ProviderSetting> {
+    let setting = |setting: &crate::provider::Setting| {
+        let kind = kind(provider, &setting.name);
         ProviderSetting {
-            required: false,
-            default: Some("main".to_owned()),
-            ..setting(
-                "branch",
-                &["STACK_BRANCH_ID"],
-                Kind::Identity,
-                "The project's branch",
-            )
-        },
-        setting(
-            "secret_server_key",
-            &["STACK_SECRET_SERVER_KEY"],
-            Kind::Key,
-            "The project's secret server key, from the dashboard",
-        ),
-        setting(
-            "publishable_client_key",
-            &client,
-            Kind::Other,
-            "The project's publishable client key, where it asks for one",
-        ),
-    ]
+            name: setting.name.clone(),
+            env: setting.variables.clone(),
+            required: setting.required || kind == Kind::Key,
+            secret: setting.secret,
+            default: setting.default.clone(),
+            kind,
+            help: help(&provider.name, &setting.name, kind),
+        }
+    };
+    provider.settings().iter().map(setting).collect()
 }
 
-/// The tenant that `values` (by the descriptor's names; defaults filled in, checked to be text
-/// that a header can hold) make.
-pub(super) fn tenant(provider: &Provider, values: &[(&ProviderSetting, SecretString)]) -> Tenant {
-    let of = |kind| {
-        values
-            .iter()
-            .filter(move |(setting, _)| setting.kind == kind)
-            .map(|(setting, value)| (setting.name.clone(), value.expose_secret().to_owned()))
-    };
-    Tenant {
-        provider: provider.name.clone(),
-        identity: of(Kind::Identity).collect(),
-        key: of(Kind::Key).next().map(|(_, value)| value.into()),
-        settings: of(Kind::Other).collect(),
+fn kind(provider: &Provider, name: &str) -> Kind {
+    match name {
+        "key" => Kind::Key,
+        name if provider.tells_tenants_apart(name) => Kind::Identity,
+        _ => Kind::Other,
     }
 }
 
-/// The limits that the provider publishes.
-pub(super) fn published_rates(_provider: &Provider) -> Vec<Rate> {
-    Vec::new()
+fn help(provider: &str, name: &str, kind: Kind) -> String {
+    match kind {
+        Kind::Key => format!("The secret server key, from {provider}'s dashboard"),
+        Kind::Identity => format!("Which {name} of {provider} this is"),
+        Kind::Other => format!("The {name} of {provider}, where it asks for one"),
+    }
+}
+
+/// The tenant that `values` (checked to be text that a header can hold) make.
+pub(super) fn tenant(
+    provider: &Provider,
+    id_type: IdType,
+    upstream: Option<url::Url>,
+    values: &[(&ProviderSetting, SecretString)],
+) -> Option<Tenant> {
+    let value = |name: &str| {
+        let of = |(setting, _): &&(&ProviderSetting, SecretString)| setting.env.iter().any(|env| env == name);
+        values
+            .iter()
+            .find(of)
+            .map(|(_, value)| value.expose_secret().to_owned())
+    };
+    provider.tenant(id_type, upstream, &value).ok()
 }

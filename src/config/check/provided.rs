@@ -9,10 +9,16 @@ use super::super::Rate;
 use super::super::tenant::{self, Kind, ProviderSetting};
 use super::{Check, Needs, value};
 use crate::provider::Tenant;
+use crate::user::IdType;
 
 impl Check<'_> {
     /// `None` without a provider, whose mistakes have been reported.
-    pub fn tenant(&mut self, needs: Needs) -> Option<Tenant> {
+    pub fn tenant(
+        &mut self,
+        needs: Needs,
+        id_type: Option<IdType>,
+        upstream: Option<&Url>,
+    ) -> Option<Tenant> {
         let settings = self.settings;
         let values: Vec<_> = settings
             .provider_settings
@@ -25,7 +31,7 @@ impl Check<'_> {
             .into_iter()
             .filter_map(|(setting, value)| Some((setting, value?)))
             .collect();
-        Some(tenant::tenant(provider, &written))
+        tenant::tenant(provider, id_type?, upstream.cloned(), &written)
     }
 
     fn provided(&mut self, setting: &ProviderSetting, needs: Needs) -> Option<Option<SecretString>> {
@@ -74,7 +80,12 @@ impl Check<'_> {
     }
 
     pub fn rate(&mut self) -> Option<Vec<Rate>> {
-        let published = || self.settings.provider.as_deref().map(tenant::published_rates);
+        let published = || {
+            self.settings
+                .provider
+                .as_ref()
+                .map(|provider| provider.rates.clone())
+        };
         let published = published().unwrap_or_default();
         self.optional("RATE", value::rates)
             .map(|written| written.unwrap_or(published))
