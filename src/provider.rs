@@ -14,6 +14,7 @@ mod compile;
 mod descriptor;
 mod extract;
 mod form;
+mod own;
 mod paging;
 mod pointer;
 mod route;

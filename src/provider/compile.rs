@@ -10,14 +10,13 @@ use super::caller::{CredentialRule, Part};
 use super::descriptor::{Setting, TokenRule};
 use super::extract::{Codes, Errors};
 use super::form::*;
-use super::paging::OwnHeader;
-use super::pointer::Pointer;
-use super::route::Pattern;
-use super::source::Source;
+use super::own::OwnHeader;
+use super::route::Route;
 use super::template::Template;
-use super::view::{Place, TextAt, TimeAt, UserMap};
+use super::view::{TextAt, TimeAt, UserMap};
 use super::{Mistake, Provider, Rate};
 
+mod leaves;
 mod list;
 mod routes;
 
@@ -66,7 +65,7 @@ impl Reader<'_> {
             .collect();
         let errors = self.errors(form.errors);
         let routes = self.routes(form.route, token.is_some());
-        let user = user.map(|user| self.user(user));
+        let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
@@ -255,9 +254,15 @@ impl Reader<'_> {
         Some((name, value))
     }
 
-    fn user(&mut self, form: UserForm) -> UserMap {
+    fn user(&mut self, form: UserForm, routes: &[Route]) -> UserMap {
         let read = form.read;
         let template = Template::parse(read.get_ref());
+        if !routes.iter().any(|route| route.reads_user_at(read.get_ref())) {
+            self.mistake(
+                read.span().start,
+                "`read` needs a [[route]] on GET of that path that tells `whole`",
+            );
+        }
         if !read.get_ref().starts_with('/') || template.names().ne(["id"]) {
             self.mistake(
                 read.span().start,
@@ -308,76 +313,6 @@ impl Reader<'_> {
             unless_query,
             with,
         })
-    }
-
-    fn headers(&mut self, names: &[Text]) -> Vec<HeaderName> {
-        names.iter().filter_map(|name| self.header(name)).collect()
-    }
-
-    fn header(&mut self, text: &Text) -> Option<HeaderName> {
-        let name = HeaderName::try_from(text.get_ref()).ok();
-        if name.is_none() {
-            self.mistake(
-                text.span().start,
-                format!("`{}` is no header name", text.get_ref()),
-            );
-        }
-        name
-    }
-
-    fn pointer(&mut self, text: &Text) -> Pointer {
-        let pointer = Pointer::parse(text.get_ref());
-        if pointer.is_none() {
-            let text_ = format!("`{}` is no JSON pointer: write it as /items/*/id", text.get_ref());
-            self.mistake(text.span().start, text_);
-        }
-        pointer.unwrap_or_default()
-    }
-
-    /// A pointer to one place.
-    fn single_pointer(&mut self, text: &Text) -> Pointer {
-        let pointer = self.pointer(text);
-        if !pointer.is_single() {
-            self.mistake(
-                text.span().start,
-                "this pointer must name one place: take the `*` out",
-            );
-        }
-        pointer
-    }
-
-    fn place(&mut self, text: &Text) -> Place {
-        Place::parse(text.get_ref()).unwrap_or_else(|error| {
-            let text_ = format!("`{}` is no JSONPath (RFC 9535): {error}", text.get_ref());
-            self.mistake(text.span().start, text_);
-            Place::Plain(Pointer::default())
-        })
-    }
-
-    fn pattern(&mut self, text: &Text) -> Option<Pattern> {
-        let pattern = Pattern::parse(text.get_ref());
-        if pattern.is_none() {
-            let text_ = format!("`{}` is no route: write it as GET /users/{{id}}", text.get_ref());
-            self.mistake(text.span().start, text_);
-        }
-        pattern
-    }
-
-    fn sources(&mut self, texts: &[Text]) -> Vec<Source> {
-        texts.iter().filter_map(|text| self.source(text)).collect()
-    }
-
-    fn source(&mut self, text: &Text) -> Option<Source> {
-        let source = Source::parse(text.get_ref());
-        if source.is_none() {
-            let text_ = format!(
-                "`{}` names no id: write path:NAME, query:NAME, form:NAME, request:/POINTER, answer:/POINTER, \
-                 answer-token:/POINTER, location, caller or named",
-                text.get_ref()
-            );
-            self.mistake(text.span().start, text_);
-        }
-        source
     }
 }
 

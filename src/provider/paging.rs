@@ -1,15 +1,13 @@
 //! How a listing goes on: offsets, page numbers, cursors and links are one thing to a backfill.
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use super::extract::{Codes, Extraction, Listed, raw_items};
 use super::pointer::Pointer;
-use super::template::{Template, percent_encoded};
-use super::{Answer, OwnRequest, Proof, Provider, RequestHead, Sighting, Tenant};
-use crate::user::{Seen, UserId};
+use super::{OwnRequest, Proof, Provider, Sighting, Tenant};
+use crate::user::UserId;
 
 /// Where the next page starts. Opaque to everyone but this module; kept as text in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -104,15 +102,6 @@ pub(super) enum Total {
     Path(String, Pointer),
 }
 
-/// A header of usertap's own requests.
-#[derive(Debug)]
-pub(super) struct OwnHeader {
-    pub name: HeaderName,
-    pub value: Template,
-    /// Left out while this part of the identity is its default.
-    pub unless_default: Option<String>,
-}
-
 impl Provider {
     /// The request for the page at `cursor` (the first where there is none). `plain` leaves out
     /// the parameters that the descriptor calls optional.
@@ -172,58 +161,6 @@ impl Provider {
         by_id.then(|| Cursor { at: id.to_string() })
     }
 
-    /// The request that tells how many users there are, where that is a request of its own.
-    pub fn count_request(&self, tenant: &Tenant) -> Option<OwnRequest> {
-        match &self.list.total {
-            Some(Total::Path(path, _)) => Some(self.own_request(tenant, path)),
-            _ => None,
-        }
-    }
-
-    /// Reads the answer to [`Provider::count_request`].
-    pub fn count(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<u64> {
-        let success = self.effective_status(status, headers).is_success();
-        match &self.list.total {
-            Some(Total::Path(_, at)) if success => number(body, at),
-            _ => None,
-        }
-    }
-
-    /// The read of one user with the tenant's key. `None` without a key.
-    pub fn read_user(&self, tenant: &Tenant, id: &UserId) -> Option<OwnRequest> {
-        tenant.key.as_ref()?;
-        let path = self.user.read.fill(&|_| Some(percent_encoded(id.as_str())))?;
-        Some(self.own_request(tenant, &path))
-    }
-
-    /// What the answer to [`Provider::read_user`] tells: the user, its absence, or neither.
-    pub fn read_user_answer(
-        &self,
-        tenant: &Tenant,
-        id: &UserId,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Option<Sighting> {
-        let request = self.read_user(tenant, id)?;
-        let matched = self.route(&request.method, &request.target)?;
-        let head = RequestHead {
-            method: &request.method,
-            path: &request.target,
-            query: None,
-            headers: &request.headers,
-        };
-        let answer = Answer {
-            status,
-            headers,
-            body,
-        };
-        let own = super::Credential::OwnServer;
-        let told = self.extract(tenant, &matched, own, &head, None, &answer);
-        let settles = |told: &Sighting| told.id == *id && matches!(told.seen, Seen::Whole(_) | Seen::Missing);
-        told.sightings.into_iter().find(settles)
-    }
-
     fn refuse_failure(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), PageFault> {
         let status = self.effective_status(status, headers);
         if status.is_success() {
@@ -264,52 +201,6 @@ impl Provider {
             }),
             next => Ok(next.map_or(Next::End, Next::More)),
         }
-    }
-
-    fn own_request(&self, tenant: &Tenant, path: &str) -> OwnRequest {
-        let mut headers = HeaderMap::new();
-        for own in &self.own {
-            if own
-                .unless_default
-                .as_ref()
-                .is_some_and(|part| self.is_default(tenant, part))
-            {
-                continue;
-            }
-            let value = own.value.fill(&|name| tenant.value(name));
-            let value = value.and_then(|value| http::HeaderValue::from_str(&value).ok());
-            if let Some(mut value) = value {
-                value.set_sensitive(own.value.names().next().is_some());
-                headers.insert(own.name.clone(), value);
-            }
-        }
-        let prefix = self
-            .prefixes
-            .first()
-            .map(|prefix| format!("/{}", prefix.join("/")));
-        let prefix = prefix.filter(|prefix| prefix != "/").unwrap_or_default();
-        OwnRequest {
-            method: Method::GET,
-            target: format!("{prefix}{path}"),
-            headers,
-        }
-    }
-
-    fn is_default(&self, tenant: &Tenant, part: &str) -> bool {
-        let rule = self.identity.iter().find(|rule| rule.part == part);
-        rule.is_some_and(|rule| rule.default.as_deref() == tenant.part(part))
-    }
-}
-
-impl Tenant {
-    /// A part of the identity, `key`, or a setting.
-    pub(super) fn value(&self, name: &str) -> Option<String> {
-        if name == "key" {
-            return self.key.as_ref().map(|key| key.expose_secret().to_owned());
-        }
-        let setting = self.settings.iter().find(|(own, _)| own == name);
-        let setting = setting.map(|(_, value)| value.as_str());
-        self.part(name).or(setting).map(str::to_owned)
     }
 }
 
@@ -357,18 +248,14 @@ impl List {
     fn total(&self, headers: &HeaderMap, body: &[u8]) -> Option<u64> {
         match self.total.as_ref()? {
             Total::Header(name) => headers.get(name)?.to_str().ok()?.trim().parse().ok(),
-            Total::Body(at) => number(body, at),
+            Total::Body(at) => super::own::number(body, at),
             Total::Path(..) => None,
         }
     }
 }
 
-fn raw_value(body: &[u8], at: &Pointer) -> Option<Value> {
+pub(super) fn raw_value(body: &[u8], at: &Pointer) -> Option<Value> {
     serde_json::from_str(at.raw(std::str::from_utf8(body).ok()?)?).ok()
-}
-
-fn number(body: &[u8], at: &Pointer) -> Option<u64> {
-    raw_value(body, at)?.as_u64()
 }
 
 fn last_item(body: &[u8], list: &Pointer) -> Option<Value> {

@@ -69,6 +69,12 @@ impl Matched<'_> {
 }
 
 impl Route {
+    /// Whether it is the read of one whole user at this path.
+    pub(super) fn reads_user_at(&self, path: &str) -> bool {
+        let same = Pattern::parse(&format!("GET {path}")).is_some_and(|read| read.clashes(&self.pattern));
+        same && self.tells.iter().any(|tell| matches!(tell.kind, Kind::Whole(_)))
+    }
+
     pub(super) fn list(&self) -> Option<&Tell> {
         self.tells
             .iter()

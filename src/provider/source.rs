@@ -178,9 +178,10 @@ impl<'a> Exchange<'a> {
 }
 
 impl Provider {
-    /// An id in its canonical spelling; words that stand for the caller are none.
+    /// An id in its canonical spelling. Words that stand for the caller are none, nor are dots,
+    /// which would lead out of the path that a read puts them in.
     pub(super) fn id(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
-        let word = self.not_ids.iter().any(|word| word == text);
+        let word = self.not_ids.iter().any(|word| word == text) || matches!(text, "." | "..");
         UserId::parse(text, tenant.id_type).filter(|_| !word)
     }
 

@@ -109,6 +109,15 @@ fn a_tenant_can_be_its_key() {
     assert_eq!(words("Bearer sk_live_1"), "whole user");
     assert_eq!(words("Bearer sk_live_2"), "");
     assert_eq!(words("sk_live_1"), "");
+    for dots in [".", ".."] {
+        let told = clerk_told(
+            "Bearer sk_live_1",
+            "GET /v1/users",
+            200,
+            &json!([{"id": dots}]).to_string(),
+        );
+        assert_eq!((told.sightings.len(), told.malformed), (0, 1));
+    }
     let (provider, tenant) = clerk();
     let method = Method::GET;
     let none = HeaderMap::new();

@@ -86,6 +86,10 @@ fn each_mistake_names_a_remedy() {
         (SOUND.replace("[[identity]]", "[identity]"), "[[identity]]"),
         (SOUND.replace("name = \"numbered\"", ""), "name"),
         (SOUND.replace("name = \"numbered\"", "name = "), "not TOML"),
+        (
+            SOUND.replace("{ whole = \"\" }", "{ partial = \"\" }"),
+            "tells `whole`",
+        ),
         (String::new(), "[provider]"),
     ];
     for (text, remedy) in cases {

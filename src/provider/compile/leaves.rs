@@ -1,0 +1,81 @@
+//! The smallest parts of a provider file: header names, pointers, paths, patterns, sources.
+
+use http::HeaderName;
+
+use super::super::form::{Reader, Text};
+use super::super::pointer::Pointer;
+use super::super::route::Pattern;
+use super::super::source::Source;
+use super::super::view::Place;
+
+impl Reader<'_> {
+    pub(super) fn headers(&mut self, names: &[Text]) -> Vec<HeaderName> {
+        names.iter().filter_map(|name| self.header(name)).collect()
+    }
+
+    pub(super) fn header(&mut self, text: &Text) -> Option<HeaderName> {
+        let name = HeaderName::try_from(text.get_ref()).ok();
+        if name.is_none() {
+            self.mistake(
+                text.span().start,
+                format!("`{}` is no header name", text.get_ref()),
+            );
+        }
+        name
+    }
+
+    pub(super) fn pointer(&mut self, text: &Text) -> Pointer {
+        let pointer = Pointer::parse(text.get_ref());
+        if pointer.is_none() {
+            let text_ = format!("`{}` is no JSON pointer: write it as /items/*/id", text.get_ref());
+            self.mistake(text.span().start, text_);
+        }
+        pointer.unwrap_or_default()
+    }
+
+    /// A pointer to one place.
+    pub(super) fn single_pointer(&mut self, text: &Text) -> Pointer {
+        let pointer = self.pointer(text);
+        if !pointer.is_single() {
+            self.mistake(
+                text.span().start,
+                "this pointer must name one place: take the `*` out",
+            );
+        }
+        pointer
+    }
+
+    pub(super) fn place(&mut self, text: &Text) -> Place {
+        Place::parse(text.get_ref()).unwrap_or_else(|error| {
+            let text_ = format!("`{}` is no JSONPath (RFC 9535): {error}", text.get_ref());
+            self.mistake(text.span().start, text_);
+            Place::Plain(Pointer::default())
+        })
+    }
+
+    pub(super) fn pattern(&mut self, text: &Text) -> Option<Pattern> {
+        let pattern = Pattern::parse(text.get_ref());
+        if pattern.is_none() {
+            let text_ = format!("`{}` is no route: write it as GET /users/{{id}}", text.get_ref());
+            self.mistake(text.span().start, text_);
+        }
+        pattern
+    }
+
+    pub(super) fn sources(&mut self, texts: &[Text]) -> Vec<Source> {
+        texts.iter().filter_map(|text| self.source(text)).collect()
+    }
+
+    pub(super) fn source(&mut self, text: &Text) -> Option<Source> {
+        let source = Source::parse(text.get_ref());
+        if source.is_none() {
+            let text_ = format!(
+                "`{}` names no id: write path:NAME, query:NAME, form:NAME, request:/POINTER, answer:/POINTER, \
+                 answer-token:/POINTER, location, caller or named",
+                text.get_ref()
+            );
+            self.mistake(text.span().start, text_);
+        }
+        source
+    }
+}
