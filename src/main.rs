@@ -2,30 +2,22 @@
 
 use std::process::ExitCode;
 
-use usertap::cli::{self, Command};
-use usertap::telemetry;
+use usertap::{cli, commands, telemetry};
 
 fn main() -> ExitCode {
-    match cli::from_process() {
-        Ok(command) => run(&command),
-        Err(usage) => usage.report(),
-    }
-}
-
-fn run(command: &Command) -> ExitCode {
+    let command = match cli::from_process() {
+        Ok(command) => command,
+        Err(usage) => return usage.report(),
+    };
     telemetry::init(command.log());
     for warning in command.warnings() {
         tracing::warn!("{warning}");
     }
-    let name = match command {
-        Command::Serve(_) => "serve",
-        Command::Backfill { .. } => "backfill",
-        Command::Status(_) => "status",
-        Command::Doctor { .. } => "doctor",
-        Command::Migrate(_) => "migrate",
-        Command::Sandbox(_) => "sandbox",
-        Command::Demo(_) => "demo",
-    };
-    eprintln!("usertap {name}: not wired yet");
-    ExitCode::FAILURE
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(commands::run(command)),
+        Err(error) => {
+            eprintln!("usertap: no threads can be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl Serving {
         let admin = bind("ADMIN_LISTEN", config.admin_listen).await?;
         let config = Arc::new(config);
         let (tasks, servers) = (Tasks::default(), Tasks::default());
-        let station = Arc::new(Station::open(config.clone(), Kind::Serve, &tasks).await?);
+        let station = Arc::new(Station::open(config.clone(), &tasks).await?);
         if station.database.is_open() {
             note_served(&config.data_dir);
         }

@@ -68,6 +68,21 @@ pub async fn database(config: &Config) -> Result<(Database, Option<Arc<Embedded>
     Ok((Database::new(reach, names).opened_by(opening), embedded))
 }
 
+/// Migrates and binds a database that must be there.
+///
+/// # Errors
+/// [`StartError`] with the remedy.
+pub async fn open(database: &Database) -> Result<(), StartError> {
+    database.open().await.map_err(not_opened)
+}
+
+fn not_opened(error: DbError) -> StartError {
+    match error {
+        DbError::Away(_) => StartError(format!("{error}. Check DATABASE_URL and that the server runs")),
+        error => StartError(error.to_string()),
+    }
+}
+
 async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
     let mut search = Search::from_os();
     search.pg_bin = config.pg_bin.clone().or(search.pg_bin);
@@ -83,27 +98,34 @@ async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
 }
 
 impl Station {
-    /// Starts everything but the listeners.
+    /// Starts everything of a serving process but the listeners.
     ///
     /// # Errors
     /// [`StartError`]; with a database that is away only where `DATA_DIR` has never served.
-    pub async fn open(config: Arc<Config>, kind: Kind, tasks: &Tasks) -> Result<Station, StartError> {
+    pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let (database, embedded) = database(&config).await?;
         match database.open().await {
-            Ok(()) => {}
-            Err(DbError::Away(reason)) if kind == Kind::Serve && has_served(&config.data_dir) => {
+            Err(DbError::Away(reason)) if has_served(&config.data_dir) => {
                 tracing::warn!(
                     reason,
                     "starting without the database: requests are forwarded, nothing is recorded yet"
                 );
             }
-            Err(error @ DbError::Away(_)) => {
-                return Err(StartError(format!(
-                    "{error}. Check DATABASE_URL and that the server runs"
-                )));
-            }
-            Err(error) => return Err(StartError(error.to_string())),
+            opened => opened.map_err(not_opened)?,
         }
+        Station::assemble(config, database, embedded, tasks)
+    }
+
+    /// Puts the parts around a database.
+    ///
+    /// # Errors
+    /// Where the way to the provider cannot be set up.
+    pub fn assemble(
+        config: Arc<Config>,
+        database: Database,
+        embedded: Option<Arc<Embedded>>,
+        tasks: &Tasks,
+    ) -> Result<Station, StartError> {
         let head = Arc::new(Head::default());
         let upstream = Upstream::new(&config, head.clone(), config.upstream_ca.as_deref());
         let upstream = Arc::new(upstream.map_err(|error| StartError(error.to_string()))?);

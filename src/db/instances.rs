@@ -76,6 +76,22 @@ pub async fn beat(database: &Database, id: Uuid, kind: Kind) -> Result<Others, D
     }))
 }
 
+/// Whether a `serve` is at work on this database.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn serving(database: &Database) -> Result<bool, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database.names.sql(
+        "SELECT count(*) FILTER (WHERE kind = 'serve') AS serving, 0::bigint AS backfilling
+         FROM {state}.instances WHERE seen_at > now() - make_interval(secs => $1)",
+    );
+    let dead_after = i32::try_from(DEAD_AFTER.as_secs()).unwrap_or(i32::MAX);
+    let counted: Option<Counted> =
+        optional(statement(&sql).bind::<Integer, _>(dead_after), &mut conn).await?;
+    Ok(counted.is_some_and(|counted| counted.serving > 0))
+}
+
 /// Says goodbye, so that nobody waits for a heartbeat that will not come.
 ///
 /// # Errors

@@ -1,0 +1,41 @@
+//! The commands: each a page that puts parts together and says what came of it.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed.
+
+mod account;
+mod backfill;
+mod client;
+mod demo;
+mod doctor;
+mod migrate;
+mod sandbox;
+mod show_status;
+
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::serve;
+
+/// Runs a command to its end.
+pub async fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Serve(config) => ended(serve::run(*config).await),
+        Command::Backfill { config, json } => backfill::run(*config, json).await,
+        Command::Status(options) => show_status::run(options).await,
+        Command::Doctor { config, json } => doctor::run(*config, json).await,
+        Command::Migrate(config) => ended(migrate::run(*config).await),
+        Command::Sandbox(options) => ended(sandbox::run(options).await),
+        Command::Demo(options) => ended(demo::run(options).await),
+    }
+}
+
+/// What a command that failed says, and its exit code.
+fn ended<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("usertap: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

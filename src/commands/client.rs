@@ -1,0 +1,73 @@
+//! A plain HTTP client for usertap's own servers on this machine.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+/// usertap answers within its own deadlines; this is beyond all of them at their defaults.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// A status or a user is some kilobytes.
+const LARGEST: usize = 16 << 20;
+
+/// An answer, whole.
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// Sends a request and collects its answer.
+///
+/// # Errors
+/// A sentence without the request's content.
+pub async fn send(
+    method: Method,
+    url: &str,
+    headers: &[(HeaderName, HeaderValue)],
+    body: impl Into<Bytes>,
+) -> Result<Reply, String> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request
+        .body(Full::new(body.into()))
+        .map_err(|error| error.to_string())?;
+    let answer = async {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client
+            .request(request)
+            .await
+            .map_err(|_| "nobody answers there".to_owned())?;
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, LARGEST)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.to_bytes(),
+        })
+    };
+    tokio::time::timeout(DEADLINE, answer)
+        .await
+        .unwrap_or_else(|_| Err("no answer within 30 s".into()))
+}

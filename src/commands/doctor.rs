@@ -1,0 +1,213 @@
+//! `usertap doctor`: each thing that must be right, one line each, with the remedy.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::config::Config;
+use crate::db::{Database, rows};
+use crate::provider::Sighting;
+use crate::station;
+use crate::upstream::{Fetched, Priority, Upstream};
+use crate::user::{Head, IdType, Seen, UserId};
+
+/// One line of the report.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Check {
+    what: &'static str,
+    ok: bool,
+    found: String,
+    /// Empty where nothing is to be done.
+    remedy: String,
+}
+
+pub async fn run(config: Config, json: bool) -> ExitCode {
+    let mut checks = vec![passed("settings", "every setting can be read".into())];
+    checks.extend(hints(&config));
+    checks.extend(database(&config).await);
+    checks.extend(provider(&config).await);
+    let ok = checks.iter().all(|check| check.ok);
+    match json {
+        true => println!("{}", serde_json::json!({ "ok": ok, "checks": checks })),
+        false => checks.iter().for_each(print),
+    }
+    match ok {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn print(check: &Check) {
+    let mark = if check.ok { "ok  " } else { "FAIL" };
+    let remedy = if check.remedy.is_empty() {
+        String::new()
+    } else {
+        format!(" -> {}", check.remedy)
+    };
+    println!("{mark} {}: {}{remedy}", check.what, check.found);
+}
+
+fn passed(what: &'static str, found: String) -> Check {
+    Check {
+        what,
+        ok: true,
+        found,
+        remedy: String::new(),
+    }
+}
+
+fn failed(what: &'static str, found: String, remedy: &str) -> Check {
+    Check {
+        what,
+        ok: false,
+        found,
+        remedy: remedy.into(),
+    }
+}
+
+/// What works, but perhaps not as meant.
+fn hints(config: &Config) -> Vec<Check> {
+    let warnings = config
+        .warnings
+        .iter()
+        .map(|warning| passed("hint", warning.clone()));
+    let port = config.listen.port();
+    // The SDK gives such a base URL a fallback of its own (Stack Auth, `urls.tsx`).
+    let trap = (port % 100 == 2 && config.listen.ip().is_loopback()).then(|| Check {
+        remedy: "choose a port that does not end in 02".into(),
+        ..passed(
+            "hint",
+            format!("Stack Auth's SDK treats http://localhost:{port} as its own development server"),
+        )
+    });
+    warnings.chain(trap).collect()
+}
+
+async fn database(config: &Config) -> Vec<Check> {
+    const WHAT: &str = "database";
+    let (database, _embedded) = match station::database(config).await {
+        Ok(found) => found,
+        Err(error) => {
+            return vec![failed(
+                WHAT,
+                error.to_string(),
+                "correct DATABASE_URL or install Postgres",
+            )];
+        }
+    };
+    match station::open(&database).await {
+        Err(error) => vec![failed(WHAT, error.to_string(), "see the sentence before")],
+        Ok(()) => vec![
+            passed(WHAT, "reachable, migrated, and this tenant's".into()),
+            table(&database).await,
+        ],
+    }
+}
+
+async fn table(database: &Database) -> Check {
+    const WHAT: &str = "table";
+    match rows::counts(database).await {
+        Ok(Some(counts)) if counts.set_aside > 0 => failed(
+            WHAT,
+            format!("{} users are set aside", counts.set_aside),
+            "`usertap status` names them and the constraints that refuse them",
+        ),
+        Ok(_) => passed(
+            WHAT,
+            format!("{}.users_sync takes rows", database.names.users_schema),
+        ),
+        Err(error) => failed(
+            WHAT,
+            error.to_string(),
+            "give users_sync back its name and usertap its rights",
+        ),
+    }
+}
+
+/// Asks for a user who cannot exist: the not-found proves the address, the tenant and the key.
+async fn provider(config: &Config) -> Vec<Check> {
+    let nobody = nobody(config.id_type);
+    let request = nobody
+        .as_ref()
+        .and_then(|id| config.provider.read_user(&config.tenant, id));
+    let (Some(nobody), Some(request)) = (nobody, request) else {
+        return vec![failed(
+            "provider key",
+            "there is none".into(),
+            "set the provider's secret server key",
+        )];
+    };
+    let upstream = match Upstream::new(config, Arc::new(Head::default()), config.upstream_ca.as_deref()) {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            return vec![failed(
+                "provider",
+                error.to_string(),
+                "correct UPSTREAM or UPSTREAM_CA",
+            )];
+        }
+    };
+    match upstream.own(request, Priority::App).await {
+        Err(error) => vec![failed(
+            "provider",
+            error.to_string(),
+            "check UPSTREAM and the way there",
+        )],
+        Ok(answer) => vec![key(config, &nobody, &answer), clock_of(&answer)],
+    }
+}
+
+fn key(config: &Config, nobody: &UserId, answer: &Fetched) -> Check {
+    const WHAT: &str = "provider key";
+    let (status, headers) = (answer.status, &answer.headers);
+    let told = config
+        .provider
+        .read_user_answer(&config.tenant, nobody, status, headers, &answer.body);
+    match told {
+        Some(Sighting {
+            seen: Seen::Missing, ..
+        }) => passed(WHAT, "the provider accepts it for this tenant".into()),
+        Some(_) => failed(
+            WHAT,
+            "the provider knows a user who cannot exist".into(),
+            "is UPSTREAM the provider?",
+        ),
+        None => {
+            let status = config.provider.effective_status(status, headers);
+            let found = format!("the provider answered {status}");
+            failed(
+                WHAT,
+                found,
+                "correct the key and the tenant's settings; UPSTREAM must be the provider's API",
+            )
+        }
+    }
+}
+
+/// A clock that is off makes webhook signatures and token times look wrong.
+fn clock_of(answer: &Fetched) -> Check {
+    const WHAT: &str = "clock";
+    let theirs = answer
+        .headers
+        .get(http::header::DATE)
+        .and_then(|date| date.to_str().ok());
+    let theirs = theirs.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+    let Some(theirs) = theirs else {
+        return passed(WHAT, "the provider does not tell its time".into());
+    };
+    let off = (clock::wall() - theirs.to_utc()).num_seconds().abs();
+    match off {
+        0..=60 => passed(WHAT, "agrees with the provider's".into()),
+        off => failed(
+            WHAT,
+            format!("{off} s away from the provider's"),
+            "set this machine's clock (NTP)",
+        ),
+    }
+}
+
+fn nobody(kind: IdType) -> Option<UserId> {
+    UserId::parse(&uuid::Uuid::new_v4().to_string(), kind)
+}

@@ -1,0 +1,18 @@
+//! `usertap migrate`: only the migrations.
+
+use crate::config::Config;
+use crate::db::migrate;
+use crate::station::{self, StartError};
+
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let (database, _embedded) = station::database(&config).await?;
+    migrate::run(&database)
+        .await
+        .map_err(|error| StartError(error.to_string()))?;
+    println!(
+        "migrated: {}.users_sync with {} ids",
+        config.schema,
+        config.id_type.sql()
+    );
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! `usertap sandbox`: a stand-in for the provider, until it is told to end.
+
+use crate::cli::SandboxOptions;
+use crate::sandbox::{Options, Sandbox};
+use crate::serve::told_to_end;
+use crate::station::StartError;
+use crate::tasks::Tasks;
+
+/// The provider that the sandbox plays.
+const PLAYED: &str = "stack-auth";
+
+pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
+    if options.provider != PLAYED {
+        return Err(StartError(format!(
+            "there is no sandbox for {}: use --provider {PLAYED}",
+            options.provider
+        )));
+    }
+    let tasks = Tasks::default();
+    let listen = options.listen;
+    let sandbox = Options {
+        listen,
+        users: options.users,
+        rate: options.rate,
+        latency: options.latency,
+        projects: options.projects,
+    };
+    let sandbox = Sandbox::start(sandbox, &tasks).await.map_err(|error| {
+        StartError(format!(
+            "--listen {listen} cannot be listened on: {error}. Stop what uses it, or name another"
+        ))
+    })?;
+    for (name, value) in (0..options.projects).flat_map(|project| sandbox.settings(project)) {
+        println!("{name}={value}");
+    }
+    println!("ready");
+    told_to_end().await;
+    tasks.stop();
+    Ok(())
+}

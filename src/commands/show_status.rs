@@ -1,0 +1,108 @@
+//! `usertap status`: what a running `serve` says of itself.
+
+use std::process::ExitCode;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::client::{self, Reply};
+use crate::cli::StatusOptions;
+
+pub async fn run(options: StatusOptions) -> ExitCode {
+    let status = match ask(&options).await {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("usertap: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match options.json {
+        true => println!("{status}"),
+        false => print(&status),
+    }
+    match status["healthy"] == Value::Bool(true) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+async fn ask(options: &StatusOptions) -> Result<Value, String> {
+    let url = format!("http://{}/v1/status", options.admin);
+    let reply = client::send(Method::GET, &url, &token(options), "")
+        .await
+        .map_err(|error| {
+            format!(
+                "no serve can be asked at ADMIN_LISTEN={}: {error}. Start `usertap serve`, or correct it",
+                options.admin
+            )
+        })?;
+    understood(&reply, options)
+}
+
+fn token(options: &StatusOptions) -> Vec<(HeaderName, HeaderValue)> {
+    let bearer = options
+        .admin_token
+        .as_ref()
+        .map(|token| format!("Bearer {}", token.expose_secret()));
+    let value = bearer.and_then(|bearer| HeaderValue::try_from(bearer).ok());
+    value
+        .map(|value| (header::AUTHORIZATION, value))
+        .into_iter()
+        .collect()
+}
+
+fn understood(reply: &Reply, options: &StatusOptions) -> Result<Value, String> {
+    match reply.status {
+        StatusCode::OK => Ok(reply.json()),
+        StatusCode::UNAUTHORIZED => {
+            Err("the admin side refuses the token: set ADMIN_TOKEN as `serve` has it".into())
+        }
+        status => Err(format!(
+            "{} answered {status}: is it usertap's ADMIN_LISTEN?",
+            options.admin
+        )),
+    }
+}
+
+fn print(status: &Value) {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let healthy = if status["healthy"] == Value::Bool(true) {
+        "healthy"
+    } else {
+        "not healthy"
+    };
+    println!("usertap {}: {healthy}", text(&status["version"]));
+    println!(
+        "provider   {} at {}",
+        text(&status["provider"]["name"]),
+        text(&status["provider"]["upstream"])
+    );
+    println!(
+        "database   {}",
+        if status["database"]["answers"] == Value::Bool(true) {
+            "answers"
+        } else {
+            "away"
+        }
+    );
+    println!(
+        "backfill   {}",
+        if status["backfill"].is_null() {
+            "never run".into()
+        } else {
+            text(&status["backfill"]["state"])
+        }
+    );
+    println!(
+        "recorder   {} changes committed, {} waiting",
+        status["recorder"]["committed"], status["recorder"]["waiting"]
+    );
+    for problem in status["problems"].as_array().into_iter().flatten() {
+        println!(
+            "problem    {}\n           {}",
+            text(&problem["what"]),
+            text(&problem["remedy"])
+        );
+    }
+}
