@@ -9,11 +9,19 @@
 
 mod answer;
 mod caller;
+mod canon;
+mod compile;
 mod descriptor;
 mod extract;
+mod form;
 mod paging;
+mod pointer;
 mod route;
+mod source;
 mod split;
+mod tell;
+mod template;
+mod view;
 
 use std::time::Duration;
 
@@ -23,7 +31,7 @@ use crate::user::{IdType, Seen, UserId};
 
 pub use answer::OwnAnswer;
 pub use caller::{Caller, Credential, Foreign};
-pub use descriptor::{Mistake, Provider};
+pub use descriptor::{Mistake, Provider, Setting};
 pub use extract::{Answer, Extraction};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use route::{Carries, Matched, Route};
@@ -37,10 +45,21 @@ pub struct Tenant {
     /// What tells this tenant from others, in the descriptor's order: `project`, `branch`, or the
     /// fingerprint of the key. It is written to the database at the first start.
     pub identity: Vec<(String, String)>,
+    /// The type of `users_sync.id`, which a setting may have made another than the provider's.
+    pub id_type: IdType,
+    /// The provider's base URL: a listing's links must stay there.
+    pub upstream: Option<url::Url>,
     /// The server key, for usertap's own requests and to know the operator's requests by.
     pub key: Option<secrecy::SecretString>,
     /// The provider's other settings by their descriptor names (a publishable key).
     pub settings: Vec<(String, String)>,
+}
+
+/// So many requests in each period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub requests: u32,
+    pub per: Duration,
 }
 
 /// The part of a request that decisions need.

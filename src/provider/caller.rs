@@ -1,6 +1,12 @@
 //! Whose request it is.
 
-use super::{Matched, Provider, RequestHead, Tenant};
+use http::{HeaderMap, HeaderName};
+use secrecy::ExposeSecret;
+use subtle::ConstantTimeEq;
+
+use super::form::Rank;
+use super::source::field;
+use super::{Matched, Provider, RequestHead, Tenant, canon};
 
 /// Who asks, as far as the request says; the provider's answer says whether it is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +26,7 @@ pub enum Credential {
     Client,
 }
 
-/// Why an exchange is nobody's business here. `reason()` is the word in `x-usertap-recorded`.
+/// Why an exchange is nobody's business here. All three are `foreign-tenant` to the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// Another project, branch or key.
@@ -31,15 +37,250 @@ pub enum Foreign {
     Unnamed,
 }
 
+/// One part of a tenant's identity.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub part: String,
+    /// One header for each generation of SDKs, in the same order for every part.
+    pub headers: Vec<HeaderName>,
+    pub query: Option<String>,
+    pub claims: Vec<String>,
+    pub default: Option<String>,
+    /// It is the fingerprint of the server key that the caller shows.
+    pub fingerprint: bool,
+}
+
+/// What a caller shows, and what it counts for.
+#[derive(Debug)]
+pub(super) struct CredentialRule {
+    pub is: Rank,
+    pub headers: Vec<HeaderName>,
+    pub scheme: Option<String>,
+    /// It is the kind of key that usertap itself has.
+    pub key: bool,
+    pub when: Option<(Vec<HeaderName>, Vec<String>)>,
+}
+
+/// Whose a source of identity says that the request is.
+type Says = Result<Option<String>, Foreign>;
+
 impl Provider {
     /// Judges a request by its head and, where the route needs it, its body.
     pub fn caller(
         &self,
-        _tenant: &Tenant,
-        _matched: &Matched<'_>,
-        _head: &RequestHead<'_>,
-        _body: Option<&[u8]>,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        head: &RequestHead<'_>,
+        body: Option<&[u8]>,
     ) -> Caller {
-        todo!()
+        match self.judge(tenant, matched, head, body) {
+            Ok(credential) => Caller::Ours(credential),
+            Err(foreign) => Caller::Foreign(foreign),
+        }
+    }
+
+    fn judge(
+        &self,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        head: &RequestHead<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Credential, Foreign> {
+        let (credential, key) = self.credential(tenant, head.headers)?;
+        let named = matched.route.tenant.as_ref();
+        let named = named.map(|rule| (rule, body.and_then(|body| field(body, &rule.form))));
+        if matches!(named, Some((_, None))) {
+            return Err(Foreign::Unnamed);
+        }
+        let in_form = |at: usize| {
+            let (rule, text) = named.as_ref()?;
+            part_of(text.as_deref()?, &rule.separator, at, self.identity.len())
+        };
+        self.same_in_all_generations(head.headers)?;
+        for (at, part) in self.identity.iter().enumerate() {
+            let says = [
+                single(head.headers, &part.headers)?.map(text_of),
+                part.query
+                    .as_deref()
+                    .map_or(Ok(None), |name| in_query(head.query, name))?,
+                in_form(at),
+                key.filter(|_| part.fingerprint).map(fingerprint),
+            ];
+            part.is_ours(tenant, &says)?;
+        }
+        Ok(credential)
+    }
+
+    /// What the caller shows, and the key itself where it is one like usertap's own.
+    fn credential<'h>(
+        &self,
+        tenant: &Tenant,
+        headers: &'h HeaderMap,
+    ) -> Result<(Credential, Option<&'h [u8]>), Foreign> {
+        for rule in &self.credentials {
+            let Some(shown) = rule.shown(headers)? else {
+                continue;
+            };
+            let own = rule.key && tenant.has_key(shown);
+            let credential = match rule.is {
+                Rank::Client => Credential::Client,
+                Rank::Server if own => Credential::OwnServer,
+                Rank::Server => Credential::Server,
+            };
+            return Ok((credential, Some(shown).filter(|_| rule.key)));
+        }
+        Ok((Credential::Client, None))
+    }
+
+    /// A provider reads one generation of headers; which one, nobody here knows. So each that
+    /// names anything must name the same tenant, defaults included.
+    fn same_in_all_generations(&self, headers: &HeaderMap) -> Result<(), Foreign> {
+        let generations = self
+            .identity
+            .iter()
+            .map(|part| part.headers.len())
+            .max()
+            .unwrap_or(0);
+        let named = (0..generations).filter(|at| self.identity.iter().any(|part| part.has(headers, *at)));
+        let named: Vec<usize> = named.collect();
+        let same = |part: &Part| {
+            let mut values = named.iter().filter_map(|at| part.value(headers, *at));
+            let first = values.next();
+            values.all(|value| Some(value) == first)
+        };
+        if self.identity.iter().all(same) {
+            Ok(())
+        } else {
+            Err(Foreign::Repeated)
+        }
+    }
+}
+
+impl Part {
+    fn is_ours(&self, tenant: &Tenant, says: &[Option<String>]) -> Result<(), Foreign> {
+        let ours = tenant.part(&self.part);
+        let mut said = says.iter().flatten().peekable();
+        if said.peek().is_none() {
+            let default = self.default.as_deref().ok_or(Foreign::Unnamed)?;
+            return if ours == Some(default) {
+                Ok(())
+            } else {
+                Err(Foreign::Tenant)
+            };
+        }
+        let all = said.all(|value| ours == Some(value.as_str()));
+        if all { Ok(()) } else { Err(Foreign::Tenant) }
+    }
+
+    fn has(&self, headers: &HeaderMap, generation: usize) -> bool {
+        self.headers
+            .get(generation)
+            .is_some_and(|name| headers.contains_key(name))
+    }
+
+    fn value<'v>(&'v self, headers: &'v HeaderMap, generation: usize) -> Option<&'v [u8]> {
+        let name = self.headers.get(generation)?;
+        let value = headers.get(name).map(|value| value.as_bytes());
+        value.or(self.default.as_deref().map(str::as_bytes))
+    }
+}
+
+impl CredentialRule {
+    fn shown<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Foreign> {
+        let shown = single(headers, &self.headers)?;
+        let shown = shown.and_then(|value| without_scheme(value, self.scheme.as_deref()));
+        let Some((names, values)) = &self.when else {
+            return Ok(shown);
+        };
+        let when = single(headers, names)?.unwrap_or_default();
+        let fits = values.iter().any(|value| value.as_bytes() == when);
+        Ok(shown.filter(|_| fits))
+    }
+}
+
+impl Tenant {
+    /// The value of one part of the identity.
+    pub fn part(&self, name: &str) -> Option<&str> {
+        let found = self.identity.iter().find(|(part, _)| part == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn has_key(&self, shown: &[u8]) -> bool {
+        let own = self.key.as_ref();
+        own.is_some_and(|own| own.expose_secret().as_bytes().ct_eq(shown).into())
+    }
+}
+
+/// What names a key without showing it: 128 bits of its SHA-256, in hex.
+pub(super) fn fingerprint(key: &[u8]) -> String {
+    format!("{:?}", canon::hash(key))
+}
+
+/// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
+pub(super) fn single<'h>(headers: &'h HeaderMap, names: &[HeaderName]) -> Result<Option<&'h [u8]>, Foreign> {
+    let mut found: Option<&[u8]> = None;
+    for name in names {
+        let mut values = headers.get_all(name).iter().map(|value| value.as_bytes());
+        let Some(value) = values.next() else { continue };
+        let differs = found.is_some_and(|found| found != value);
+        if differs || values.next().is_some() || value.contains(&b',') {
+            return Err(Foreign::Repeated);
+        }
+        found = Some(value);
+    }
+    Ok(found)
+}
+
+/// The credential behind `Bearer` or the like; nothing if it is shown under another scheme.
+pub(super) fn without_scheme<'h>(value: &'h [u8], scheme: Option<&str>) -> Option<&'h [u8]> {
+    let Some(scheme) = scheme else { return Some(value) };
+    let (head, rest) = value.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?;
+    head.eq_ignore_ascii_case(scheme.as_bytes())
+        .then_some(rest.trim_ascii())
+}
+
+/// A value that is no text can be nobody's.
+fn text_of(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+fn in_query(query: Option<&str>, name: &str) -> Says {
+    let query = query.unwrap_or_default().as_bytes();
+    let mut values = url::form_urlencoded::parse(query).filter(|(key, _)| key == name);
+    let first = values.next().map(|(_, value)| value.into_owned());
+    if values.next().is_some() {
+        Err(Foreign::Repeated)
+    } else {
+        Ok(first)
+    }
+}
+
+/// The part at `at` of several joined ones; the last takes what is left.
+fn part_of(joined: &str, separator: &str, at: usize, parts: usize) -> Option<String> {
+    let part = joined.splitn(parts.max(1), separator).nth(at)?;
+    Some(part.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_taken_off_only_if_it_is_the_one() {
+        assert_eq!(
+            without_scheme(b"bearer  sk_1", Some("Bearer")),
+            Some(&b"sk_1"[..])
+        );
+        assert_eq!(without_scheme(b"Basic sk_1", Some("Bearer")), None);
+        assert_eq!(without_scheme(b"sk", Some("Bearer")), None);
+        assert_eq!(without_scheme(b"sk_1", None), Some(&b"sk_1"[..]));
+    }
+
+    #[test]
+    fn a_fingerprint_does_not_show_the_key() {
+        let print = fingerprint(b"sk_live_1");
+        assert_eq!(print.len(), 32);
+        assert!(print.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

@@ -1,6 +1,20 @@
-//! The form that a provider file fills in, and the check of it.
+//! A provider file, checked and compiled; and what of it the settings fill in.
 
+use http::HeaderName;
+use secrecy::SecretString;
+
+use super::answer::{AnswerRule, Dashboard, OwnErrors};
+use super::caller::{CredentialRule, Part, fingerprint};
+use super::compile;
+use super::extract::Errors;
+use super::paging::{List, OwnHeader};
+use super::pointer::Pointer;
+use super::route::Route;
+use super::view::UserMap;
+use super::{Limit, Tenant};
 use crate::user::IdType;
+
+const STACK_AUTH: &str = include_str!("builtin/stack-auth.toml");
 
 /// A provider file, checked and compiled.
 #[derive(Debug)]
@@ -9,6 +23,43 @@ pub struct Provider {
     pub id_type: IdType,
     /// The provider's own base URL.
     pub upstream: Option<String>,
+    /// Its published limits, all of which apply; empty where none is known.
+    pub limits: Vec<Limit>,
+    pub(super) prefixes: Vec<Vec<String>>,
+    pub(super) not_ids: Vec<String>,
+    pub(super) identity: Vec<Part>,
+    pub(super) settings: Vec<Setting>,
+    pub(super) credentials: Vec<CredentialRule>,
+    pub(super) own: Vec<OwnHeader>,
+    pub(super) token: Option<TokenRule>,
+    pub(super) errors: Errors,
+    pub(super) own_errors: OwnErrors,
+    pub(super) user: UserMap,
+    pub(super) list: List,
+    pub(super) dashboard: Dashboard,
+    pub(super) answers: Vec<AnswerRule>,
+    /// The more literal ones first.
+    pub(super) routes: Vec<Route>,
+}
+
+/// Where a user's token stands in a request, and where in its claims the id.
+#[derive(Debug)]
+pub(super) struct TokenRule {
+    pub headers: Vec<HeaderName>,
+    pub scheme: Option<String>,
+    pub id: Pointer,
+}
+
+/// A setting of the provider's own that users already have, as `STACK_PROJECT_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// What the descriptor calls it: a part of the identity, `key`, or another.
+    pub name: String,
+    /// The variables it is read from; the first that is set counts.
+    pub variables: Vec<String>,
+    /// Without it no tenant can be bound.
+    pub required: bool,
+    pub secret: bool,
 }
 
 /// One mistake in a provider file: where, what, and the remedy.
@@ -18,14 +69,71 @@ pub struct Mistake {
     pub text: String,
 }
 
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.text)
+    }
+}
+
 impl Provider {
     /// A provider that is compiled in.
-    pub fn builtin(_name: &str) -> Option<Provider> {
-        todo!()
+    pub fn builtin(name: &str) -> Option<Provider> {
+        match name {
+            "stack-auth" => Provider::parse(STACK_AUTH).ok(),
+            _ => None,
+        }
     }
 
     /// Reads a provider file; all its mistakes at once.
-    pub fn parse(_text: &str) -> Result<Provider, Vec<Mistake>> {
-        todo!()
+    pub fn parse(text: &str) -> Result<Provider, Vec<Mistake>> {
+        compile::compile(text)
+    }
+
+    /// What of the provider's own settings makes a tenant, the key among them.
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// The tenant that the settings name. `value` gives a variable's value where it is set. The
+    /// error is the required settings that are not.
+    pub fn tenant(
+        &self,
+        id_type: IdType,
+        upstream: Option<url::Url>,
+        value: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Tenant, Vec<&Setting>> {
+        let read = |setting: &Setting| setting.variables.iter().find_map(|name| value(name));
+        let missing = |setting: &&Setting| setting.required && read(setting).is_none();
+        let missing: Vec<_> = self.settings.iter().filter(missing).collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let named = |name: &str| read(self.settings.iter().find(|setting| setting.name == name)?);
+        let key = named("key");
+        let part = |part: &Part| {
+            let printed = key.as_ref().filter(|_| part.fingerprint);
+            let printed = printed.map(|key| fingerprint(key.as_bytes()));
+            let value = printed
+                .or_else(|| named(&part.part))
+                .or_else(|| part.default.clone());
+            (part.part.clone(), value.unwrap_or_default())
+        };
+        let others = self
+            .settings
+            .iter()
+            .filter(|setting| !self.is_identity(&setting.name));
+        let others = others.filter_map(|setting| Some((setting.name.clone(), read(setting)?)));
+        Ok(Tenant {
+            provider: self.name.clone(),
+            identity: self.identity.iter().map(part).collect(),
+            id_type,
+            upstream,
+            settings: others.collect(),
+            key: key.map(SecretString::from),
+        })
+    }
+
+    fn is_identity(&self, setting: &str) -> bool {
+        setting == "key" || self.identity.iter().any(|part| part.part == setting)
     }
 }

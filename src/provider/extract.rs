@@ -1,8 +1,12 @@
 //! What an answer tells of which users.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::{Credential, Matched, Provider, RequestHead, Sighting, Tenant};
+use super::pointer::Pointer;
+use super::source::Exchange;
+use super::tell::{Kind, Tell};
+use super::{Credential, Matched, Proof, Provider, RequestHead, Sighting, Tenant};
+use crate::user::{Seen, UserId};
 
 /// A provider's answer, its body decoded (no content encoding).
 #[derive(Debug, Clone, Copy)]
@@ -20,56 +24,278 @@ pub struct Extraction {
     pub malformed: usize,
 }
 
+/// How a provider's errors are told.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    pub status_headers: Vec<HeaderName>,
+    pub code_headers: Vec<HeaderName>,
+    pub code: Option<Pointer>,
+    pub not_found: Option<Codes>,
+}
+
+/// A status together with the codes that count with it.
+#[derive(Debug)]
+pub(super) struct Codes {
+    pub status: StatusCode,
+    pub codes: Vec<String>,
+}
+
 impl Provider {
-    /// The status that the provider means, whatever the HTTP status line says.
-    pub fn effective_status(&self, _status: StatusCode, _headers: &HeaderMap) -> StatusCode {
-        todo!()
+    /// The status that the provider means, whatever the HTTP status line says. A header can only
+    /// turn a success into a failure, never the other way.
+    pub fn effective_status(&self, status: StatusCode, headers: &HeaderMap) -> StatusCode {
+        let told = self
+            .errors
+            .status_headers
+            .iter()
+            .filter_map(|name| headers.get(name));
+        let mut told = told.filter_map(|value| StatusCode::from_bytes(value.as_bytes()).ok());
+        told.next().filter(|_| status.is_success()).unwrap_or(status)
     }
 
     /// Whether this answer (by its head alone) can tell of users at all: decides whether its body
     /// is collected. Failing answers of reads by id can (not-found), others usually cannot.
     pub fn tells(
         &self,
-        _matched: &Matched<'_>,
-        _credential: Credential,
-        _status: StatusCode,
-        _headers: &HeaderMap,
+        matched: &Matched<'_>,
+        credential: Credential,
+        status: StatusCode,
+        headers: &HeaderMap,
     ) -> bool {
-        todo!()
+        let effective = self.effective_status(status, headers);
+        if effective.is_success() {
+            return matched.route.tells.iter().any(|tell| tell.is_for(credential));
+        }
+        let absence = matched.route.own_path.is_some() && credential != Credential::Client;
+        (absence && self.errors.may_be_not_found(effective, headers))
+            || (effective.is_server_error() && matched.route.writes)
+            || !matched.route.hides.is_empty()
     }
 
     /// Everything that an exchange of this tenant tells.
     pub fn extract(
         &self,
-        _tenant: &Tenant,
-        _matched: &Matched<'_>,
-        _credential: Credential,
-        _head: &RequestHead<'_>,
-        _request_body: Option<&[u8]>,
-        _answer: &Answer<'_>,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        credential: Credential,
+        head: &RequestHead<'_>,
+        request_body: Option<&[u8]>,
+        answer: &Answer<'_>,
     ) -> Extraction {
-        todo!()
+        let told = Some((answer.headers, answer.body));
+        let exchange = Exchange::new(self, tenant, matched, head, request_body, told);
+        let status = self.effective_status(answer.status, answer.headers);
+        let mut out = Extraction::default();
+        if status.is_success() {
+            let tells = matched
+                .route
+                .tells
+                .iter()
+                .filter(|tell| tell.applies(credential, &exchange));
+            tells.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
+        } else {
+            out.sightings = self.told_by_failure(&exchange, credential, status, answer);
+        }
+        out
     }
 
     /// One item that an [`super::ItemSplitter`] cut out of a large answer.
     pub fn extract_item(
         &self,
-        _matched: &Matched<'_>,
-        _credential: Credential,
-        _item: &[u8],
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        credential: Credential,
+        item: &[u8],
     ) -> Option<Sighting> {
-        todo!()
+        let tell = matched.route.list().filter(|tell| tell.is_for(credential))?;
+        let Kind::List { item: at, proof, .. } = &tell.kind else {
+            return None;
+        };
+        let text = at.raw(std::str::from_utf8(item).ok()?)?;
+        self.sighting(tenant, text, *proof, tell.unsettled)
     }
 
     /// What a write tells that got no answer: the user it names, if it names one.
     pub fn unanswered(
         &self,
-        _tenant: &Tenant,
-        _matched: &Matched<'_>,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
         _credential: Credential,
-        _head: &RequestHead<'_>,
-        _request_body: Option<&[u8]>,
+        head: &RequestHead<'_>,
+        request_body: Option<&[u8]>,
     ) -> Vec<Sighting> {
-        todo!()
+        if !matched.route.writes {
+            return Vec::new();
+        }
+        hints(&Exchange::new(self, tenant, matched, head, request_body, None))
+    }
+
+    fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {
+        match &tell.kind {
+            Kind::Whole(at) => self.told_whole(tell, at, exchange.tenant, body, out),
+            Kind::Partial(at) => self.told_partial(at, exchange, out),
+            Kind::List { at, item, proof } => {
+                let list = Listed {
+                    tenant: exchange.tenant,
+                    item,
+                    proof: *proof,
+                    unsettled: tell.unsettled,
+                };
+                self.told_list(&list, at, body, out);
+            }
+            Kind::Deleted(_) | Kind::Touched(_) | Kind::Mentioned(_) => told_ids(tell, exchange, out),
+        }
+    }
+
+    fn told_whole(&self, tell: &Tell, at: &Pointer, tenant: &Tenant, body: &[u8], out: &mut Extraction) {
+        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        match text.and_then(|text| self.sighting(tenant, text, Proof::AtSending, tell.unsettled)) {
+            Some(sighting) => out.sightings.push(sighting),
+            None => out.malformed += 1,
+        }
+    }
+
+    fn told_partial(&self, at: &Pointer, exchange: &Exchange<'_>, out: &mut Extraction) {
+        let value = exchange.answer_json().and_then(|body| at.find(body));
+        let read = value.and_then(|value| self.partial(exchange.tenant, value.clone()));
+        match read {
+            Some((id, seen)) => out.sightings.push(settled(id, seen)),
+            None => out.malformed += 1,
+        }
+    }
+
+    pub(super) fn told_list(
+        &self,
+        list: &Listed<'_>,
+        at: &Pointer,
+        body: &[u8],
+        out: &mut Extraction,
+    ) -> bool {
+        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let Some(items) = text.and_then(raw_items) else {
+            out.malformed += 1;
+            return false;
+        };
+        for item in items {
+            let user = list.item.raw(item.get());
+            match user.and_then(|text| self.sighting(list.tenant, text, list.proof, list.unsettled)) {
+                Some(sighting) => out.sightings.push(sighting),
+                None => out.malformed += 1,
+            }
+        }
+        true
+    }
+
+    fn told_by_failure(
+        &self,
+        exchange: &Exchange<'_>,
+        credential: Credential,
+        status: StatusCode,
+        answer: &Answer<'_>,
+    ) -> Vec<Sighting> {
+        let route = exchange.matched.route;
+        let code = self.errors.code(answer.headers, answer.body);
+        if self.errors.is_not_found(status, code.as_deref()) {
+            return self.absence(exchange, credential).into_iter().collect();
+        }
+        let hidden = code.is_some_and(|code| route.hides.contains(&code));
+        if hidden || (route.writes && status.is_server_error()) {
+            return hints(exchange);
+        }
+        Vec::new()
+    }
+
+    /// Not found at the user's own path: evidence with the tenant's own key, a hint with another
+    /// server key, nothing from a client.
+    fn absence(&self, exchange: &Exchange<'_>, credential: Credential) -> Option<Sighting> {
+        let param = exchange.matched.route.own_path.as_deref()?;
+        let id = self.id(exchange.tenant, exchange.matched.param(param)?)?;
+        match credential {
+            Credential::OwnServer => Some(settled(id, Seen::Missing)),
+            Credential::Server => Some(settled(id, Seen::Touched)),
+            Credential::Client => None,
+        }
+    }
+}
+
+/// What all items of one list have in common.
+pub(super) struct Listed<'a> {
+    pub tenant: &'a Tenant,
+    pub item: &'a Pointer,
+    pub proof: Proof,
+    pub unsettled: bool,
+}
+
+impl Errors {
+    /// The provider's own code. A header and a body that contradict each other say nothing.
+    pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+        let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        let in_body = || self.code.as_ref()?.find(body.as_ref()?)?.as_str();
+        match (self.code_in_head(headers), in_body()) {
+            (Some(head), Some(body)) if head != body => None,
+            (head, body) => head.or(body).map(str::to_owned),
+        }
+    }
+
+    fn code_in_head<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        self.code_headers
+            .iter()
+            .find_map(|name| headers.get(name)?.to_str().ok())
+    }
+
+    fn is_not_found(&self, status: StatusCode, code: Option<&str>) -> bool {
+        self.not_found
+            .as_ref()
+            .is_some_and(|rule| rule.fits(status, code))
+    }
+
+    fn may_be_not_found(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let rule = self.not_found.as_ref().filter(|rule| rule.status == status);
+        let code = self.code_in_head(headers);
+        rule.is_some_and(|rule| code.is_none() || rule.fits(status, code))
+    }
+}
+
+impl Codes {
+    /// Without codes the status is enough.
+    pub(super) fn fits(&self, status: StatusCode, code: Option<&str>) -> bool {
+        let known = |code: &str| self.codes.iter().any(|own| own == code);
+        status == self.status && (self.codes.is_empty() || code.is_some_and(known))
+    }
+}
+
+pub(super) fn raw_items(text: &str) -> Option<Vec<&serde_json::value::RawValue>> {
+    serde_json::from_str(text).ok()
+}
+
+/// Ids are told by what stays: a touched one is not also mentioned.
+fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
+    let seen = match tell.kind {
+        Kind::Deleted(_) => Seen::Deleted,
+        Kind::Touched(_) => Seen::Touched,
+        _ => Seen::Mentioned,
+    };
+    let ids = exchange.ids(tell.sources());
+    let unread = ids.is_empty() && tell.reads_body() && exchange.answer_json().is_none();
+    out.malformed += usize::from(unread);
+    for id in ids {
+        if !out.sightings.iter().any(|other| other.id == id) {
+            out.sightings.push(settled(id, seen.clone()));
+        }
+    }
+}
+
+/// The user that a write names, which may have been carried out.
+fn hints(exchange: &Exchange<'_>) -> Vec<Sighting> {
+    let ids = exchange.ids(&exchange.matched.route.user);
+    ids.into_iter().map(|id| settled(id, Seen::Touched)).collect()
+}
+
+pub(super) fn settled(id: UserId, seen: Seen) -> Sighting {
+    Sighting {
+        id,
+        seen,
+        proof: Proof::AtSending,
+        unsettled: false,
     }
 }

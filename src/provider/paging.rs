@@ -1,13 +1,20 @@
 //! How a listing goes on: offsets, page numbers, cursors and links are one thing to a backfill.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
 
-use super::{OwnRequest, Provider, Sighting, Tenant};
+use super::extract::{Codes, Extraction, Listed, raw_items};
+use super::pointer::Pointer;
+use super::template::{Template, percent_encoded};
+use super::{Answer, OwnRequest, Proof, Provider, RequestHead, Sighting, Tenant};
+use crate::user::{Seen, UserId};
 
 /// Where the next page starts. Opaque to everyone but this module; kept as text in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cursor {
-    /// Offset, page number, token or link, in the form the descriptor asks for.
+    /// Offset, page number, token, or the query of a link: never a host or a path.
     pub at: String,
 }
 
@@ -42,7 +49,7 @@ pub enum Next {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageFault {
     /// An optional query parameter is not known to this server: ask again without the optional
-    /// ones.
+    /// ones. If it comes again then, it is a failure like any other.
     #[error("the provider does not know an optional parameter")]
     UnknownParameter,
     #[error("the provider answered {status} to the listing")]
@@ -51,45 +58,390 @@ pub enum PageFault {
     Shape { what: &'static str },
 }
 
+/// The listing of all users.
+#[derive(Debug)]
+pub(super) struct List {
+    pub path: String,
+    pub at: Pointer,
+    pub item: Pointer,
+    pub proof: Proof,
+    pub query: Vec<(String, String)>,
+    /// Left out for a server that does not know them.
+    pub optional: Vec<(String, String)>,
+    pub unknown_parameter: Option<Codes>,
+    pub paging: Paging,
+    pub total: Option<Total>,
+}
+
+#[derive(Debug)]
+pub(super) enum Paging {
+    Offset {
+        param: String,
+    },
+    Page {
+        param: String,
+        first: u64,
+    },
+    Cursor {
+        param: String,
+        next: NextAt,
+        inclusive: bool,
+    },
+    Link,
+}
+
+#[derive(Debug)]
+pub(super) enum NextAt {
+    Body(Pointer),
+    LastItem(Pointer),
+}
+
+#[derive(Debug)]
+pub(super) enum Total {
+    Header(HeaderName),
+    Body(Pointer),
+    /// A request of its own.
+    Path(String, Pointer),
+}
+
+/// A header of usertap's own requests.
+#[derive(Debug)]
+pub(super) struct OwnHeader {
+    pub name: HeaderName,
+    pub value: Template,
+    /// Left out while this part of the identity is its default.
+    pub unless_default: Option<String>,
+}
+
 impl Provider {
     /// The request for the page at `cursor` (the first where there is none). `plain` leaves out
     /// the parameters that the descriptor calls optional.
-    pub fn page_request(&self, _tenant: &Tenant, _cursor: Option<&Cursor>, _plain: bool) -> PageRequest {
-        todo!()
+    pub fn page_request(&self, tenant: &Tenant, cursor: Option<&Cursor>, plain: bool) -> PageRequest {
+        let query = match (&self.list.paging, cursor) {
+            (Paging::Link, Some(cursor)) => cursor.at.clone(),
+            _ => self.list.page_query(cursor, plain),
+        };
+        let target = match query.as_str() {
+            "" => self.list.path.clone(),
+            query => format!("{}?{query}", self.list.path),
+        };
+        PageRequest {
+            request: self.own_request(tenant, &target),
+        }
     }
 
     /// Reads the answer to [`Provider::page_request`].
     pub fn page(
         &self,
-        _tenant: &Tenant,
-        _cursor: Option<&Cursor>,
-        _status: StatusCode,
-        _headers: &HeaderMap,
-        _body: &[u8],
+        tenant: &Tenant,
+        cursor: Option<&Cursor>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
     ) -> Result<Page, PageFault> {
-        todo!()
+        self.refuse_failure(status, headers, body)?;
+        let list = &self.list;
+        let mut read = Extraction::default();
+        let listed = Listed {
+            tenant,
+            item: &list.item,
+            proof: list.proof,
+            unsettled: false,
+        };
+        if !self.told_list(&listed, &list.at, body, &mut read) {
+            return Err(PageFault::Shape {
+                what: "there is no list where it should stand",
+            });
+        }
+        let fetched = read.sightings.len() + read.malformed;
+        let next = self.next(tenant, cursor, fetched, headers, body)?;
+        let total = list.total(headers, body);
+        Ok(Page {
+            sightings: read.sightings,
+            fetched,
+            malformed: read.malformed,
+            next,
+            total,
+        })
     }
 
     /// A cursor that starts (inclusively) at a user seen before, where the provider's cursors
     /// are ids; for walking around a lost one.
-    pub fn cursor_at(&self, _id: &crate::user::UserId) -> Option<Cursor> {
-        todo!()
+    pub fn cursor_at(&self, id: &UserId) -> Option<Cursor> {
+        let by_id = matches!(self.list.paging, Paging::Cursor { inclusive: true, .. });
+        by_id.then(|| Cursor { at: id.to_string() })
+    }
+
+    /// The request that tells how many users there are, where that is a request of its own.
+    pub fn count_request(&self, tenant: &Tenant) -> Option<OwnRequest> {
+        match &self.list.total {
+            Some(Total::Path(path, _)) => Some(self.own_request(tenant, path)),
+            _ => None,
+        }
+    }
+
+    /// Reads the answer to [`Provider::count_request`].
+    pub fn count(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<u64> {
+        let success = self.effective_status(status, headers).is_success();
+        match &self.list.total {
+            Some(Total::Path(_, at)) if success => number(body, at),
+            _ => None,
+        }
     }
 
     /// The read of one user with the tenant's key. `None` without a key.
-    pub fn read_user(&self, _tenant: &Tenant, _id: &crate::user::UserId) -> Option<OwnRequest> {
-        todo!()
+    pub fn read_user(&self, tenant: &Tenant, id: &UserId) -> Option<OwnRequest> {
+        tenant.key.as_ref()?;
+        let path = self.user.read.fill(&|_| Some(percent_encoded(id.as_str())))?;
+        Some(self.own_request(tenant, &path))
     }
 
     /// What the answer to [`Provider::read_user`] tells: the user, its absence, or neither.
     pub fn read_user_answer(
         &self,
-        _tenant: &Tenant,
-        _id: &crate::user::UserId,
-        _status: StatusCode,
-        _headers: &HeaderMap,
-        _body: &[u8],
+        tenant: &Tenant,
+        id: &UserId,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
     ) -> Option<Sighting> {
-        todo!()
+        let request = self.read_user(tenant, id)?;
+        let matched = self.route(&request.method, &request.target)?;
+        let head = RequestHead {
+            method: &request.method,
+            path: &request.target,
+            query: None,
+            headers: &request.headers,
+        };
+        let answer = Answer {
+            status,
+            headers,
+            body,
+        };
+        let own = super::Credential::OwnServer;
+        let told = self.extract(tenant, &matched, own, &head, None, &answer);
+        let settles = |told: &Sighting| told.id == *id && matches!(told.seen, Seen::Whole(_) | Seen::Missing);
+        told.sightings.into_iter().find(settles)
+    }
+
+    fn refuse_failure(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), PageFault> {
+        let status = self.effective_status(status, headers);
+        if status.is_success() {
+            return Ok(());
+        }
+        let code = self.errors.code(headers, body);
+        let unknown = self
+            .list
+            .unknown_parameter
+            .as_ref()
+            .filter(|_| !self.list.optional.is_empty());
+        match unknown.is_some_and(|rule| rule.fits(status, code.as_deref())) {
+            true => Err(PageFault::UnknownParameter),
+            false => Err(PageFault::Status { status }),
+        }
+    }
+
+    fn next(
+        &self,
+        tenant: &Tenant,
+        cursor: Option<&Cursor>,
+        fetched: usize,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Next, PageFault> {
+        let at = match &self.list.paging {
+            // A page may be shorter than was asked for, so only an empty one is the end.
+            _ if fetched == 0 => return Ok(self.list.empty_page(cursor)),
+            Paging::Offset { .. } => Some(number_at(cursor, 0)?.saturating_add(fetched as u64).to_string()),
+            Paging::Page { first, .. } => Some(number_at(cursor, *first)?.saturating_add(1).to_string()),
+            Paging::Cursor { next, .. } => self.list.next_token(next, body)?,
+            Paging::Link => next_link(tenant, &self.list.path, headers)?,
+        };
+        let next = at.map(|at| Cursor { at });
+        match next {
+            Some(next) if cursor == Some(&next) => Err(PageFault::Shape {
+                what: "the next page is this one",
+            }),
+            next => Ok(next.map_or(Next::End, Next::More)),
+        }
+    }
+
+    fn own_request(&self, tenant: &Tenant, path: &str) -> OwnRequest {
+        let mut headers = HeaderMap::new();
+        for own in &self.own {
+            if own
+                .unless_default
+                .as_ref()
+                .is_some_and(|part| self.is_default(tenant, part))
+            {
+                continue;
+            }
+            let value = own.value.fill(&|name| tenant.value(name));
+            let value = value.and_then(|value| http::HeaderValue::from_str(&value).ok());
+            if let Some(mut value) = value {
+                value.set_sensitive(own.value.names().next().is_some());
+                headers.insert(own.name.clone(), value);
+            }
+        }
+        let prefix = self
+            .prefixes
+            .first()
+            .map(|prefix| format!("/{}", prefix.join("/")));
+        let prefix = prefix.filter(|prefix| prefix != "/").unwrap_or_default();
+        OwnRequest {
+            method: Method::GET,
+            target: format!("{prefix}{path}"),
+            headers,
+        }
+    }
+
+    fn is_default(&self, tenant: &Tenant, part: &str) -> bool {
+        let rule = self.identity.iter().find(|rule| rule.part == part);
+        rule.is_some_and(|rule| rule.default.as_deref() == tenant.part(part))
+    }
+}
+
+impl Tenant {
+    /// A part of the identity, `key`, or a setting.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        if name == "key" {
+            return self.key.as_ref().map(|key| key.expose_secret().to_owned());
+        }
+        let setting = self.settings.iter().find(|(own, _)| own == name);
+        let setting = setting.map(|(_, value)| value.as_str());
+        self.part(name).or(setting).map(str::to_owned)
+    }
+}
+
+impl List {
+    fn page_query(&self, cursor: Option<&Cursor>, plain: bool) -> String {
+        let optional = self.optional.iter().filter(|_| !plain);
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.query.iter().chain(optional));
+        let (param, first) = match &self.paging {
+            Paging::Offset { param } | Paging::Cursor { param, .. } => (param, None),
+            Paging::Page { param, first } => (param, Some(first.to_string())),
+            Paging::Link => return query.finish(),
+        };
+        if let Some(at) = cursor.map(|cursor| &cursor.at).or(first.as_ref()) {
+            query.append_pair(param, at);
+        }
+        query.finish()
+    }
+
+    /// An inclusive cursor's page holds at least that user, or the user is gone.
+    fn empty_page(&self, cursor: Option<&Cursor>) -> Next {
+        let inclusive = matches!(self.paging, Paging::Cursor { inclusive: true, .. });
+        if inclusive && cursor.is_some() {
+            Next::Lost
+        } else {
+            Next::End
+        }
+    }
+
+    fn next_token(&self, next: &NextAt, body: &[u8]) -> Result<Option<String>, PageFault> {
+        let token = match next {
+            NextAt::Body(at) => raw_value(body, at),
+            NextAt::LastItem(at) => last_item(body, &self.at).and_then(|item| at.find(&item).cloned()),
+        };
+        match (token, next) {
+            (Some(Value::String(token)), _) => Ok(Some(token).filter(|token| !token.is_empty())),
+            (Some(Value::Number(token)), _) => Ok(Some(token.to_string())),
+            (None | Some(Value::Null), NextAt::Body(_)) => Ok(None),
+            _ => Err(PageFault::Shape {
+                what: "the next page's cursor is not a text",
+            }),
+        }
+    }
+
+    fn total(&self, headers: &HeaderMap, body: &[u8]) -> Option<u64> {
+        match self.total.as_ref()? {
+            Total::Header(name) => headers.get(name)?.to_str().ok()?.trim().parse().ok(),
+            Total::Body(at) => number(body, at),
+            Total::Path(..) => None,
+        }
+    }
+}
+
+fn raw_value(body: &[u8], at: &Pointer) -> Option<Value> {
+    serde_json::from_str(at.raw(std::str::from_utf8(body).ok()?)?).ok()
+}
+
+fn number(body: &[u8], at: &Pointer) -> Option<u64> {
+    raw_value(body, at)?.as_u64()
+}
+
+fn last_item(body: &[u8], list: &Pointer) -> Option<Value> {
+    let items = raw_items(list.raw(std::str::from_utf8(body).ok()?)?)?;
+    serde_json::from_str(items.last()?.get()).ok()
+}
+
+fn number_at(cursor: Option<&Cursor>, first: u64) -> Result<u64, PageFault> {
+    let at = cursor.map_or(Ok(first), |cursor| cursor.at.parse());
+    at.map_err(|_| PageFault::Shape {
+        what: "the stored place in the listing is not a number",
+    })
+}
+
+/// The query of the `Link` with rel=next. Only the query is kept: the next page is asked for at
+/// the list's own path, whatever the link says, and a link to another host is refused.
+fn next_link(tenant: &Tenant, path: &str, headers: &HeaderMap) -> Result<Option<String>, PageFault> {
+    let links = headers.get_all(http::header::LINK).iter();
+    let mut links = links
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(",<"));
+    let Some(target) = links.find_map(link_to_next) else {
+        return Ok(None);
+    };
+    if is_elsewhere(tenant, target) {
+        return Err(PageFault::Shape {
+            what: "the next page is said to be at another host",
+        });
+    }
+    let (link_path, query) = target.split_once('?').unwrap_or((target, ""));
+    if !link_path.trim_end_matches('/').ends_with(path) || query.is_empty() {
+        return Err(PageFault::Shape {
+            what: "the link to the next page leads out of the list",
+        });
+    }
+    Ok(Some(query.split('#').next().unwrap_or_default().to_owned()))
+}
+
+fn link_to_next(link: &str) -> Option<&str> {
+    let (target, params) = link.trim().trim_start_matches('<').split_once('>')?;
+    let is_next = |param: &str| {
+        let (name, value) = param.split_once('=')?;
+        let value = value.trim().trim_end_matches(',').trim_matches('"');
+        let rel = name.trim().eq_ignore_ascii_case("rel");
+        (rel && value
+            .split_ascii_whitespace()
+            .any(|rel| rel.eq_ignore_ascii_case("next")))
+        .then_some(())
+    };
+    params.split(';').find_map(is_next).map(|()| target.trim())
+}
+
+fn is_elsewhere(tenant: &Tenant, target: &str) -> bool {
+    let absolute = target.starts_with("//") || !target.starts_with('/');
+    let same = url::Url::parse(target).is_ok_and(|target| {
+        tenant
+            .upstream
+            .as_ref()
+            .is_some_and(|upstream| upstream.origin() == target.origin())
+    });
+    absolute && !same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_to_the_next_page_is_found_among_others() {
+        let value =
+            r#"<https://a/users?page=1>; rel="prev", <https://a/users?page=3,4>; title="x"; rel="next last""#;
+        let links = value.split(",<").flat_map(|part| part.split(", <"));
+        let found: Vec<_> = links.filter_map(link_to_next).collect();
+        assert_eq!(found, ["https://a/users?page=3,4"]);
     }
 }

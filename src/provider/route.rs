@@ -1,25 +1,57 @@
 //! Which route a request is on.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 use http::Method;
 
 use super::Provider;
+use super::source::Source;
+use super::tell::{Kind, Tell};
 
-/// What the answer of a route carries. (The helper who writes this may refine the variants.)
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a successful answer of a route carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carries {
+    /// No user: it streams through unread.
     Nothing,
+    /// The id of a user or of several, or a deletion.
+    Ids,
+    /// One user, whole or in part.
+    User,
+    /// Any number of whole users.
     Users,
 }
 
+/// One route of a provider.
 #[derive(Debug)]
 pub struct Route {
     /// `PATCH /users/{id}`: stands in change rows, logs and metrics.
     pub name: Box<str>,
+    /// The most that an answer of it carries, to whichever credential.
     pub carries: Carries,
     /// The request's body is needed to know the tenant or the user; it is collected up to a limit.
     pub needs_request_body: bool,
     /// Whether it changes anything at the provider.
     pub writes: bool,
+    /// It changes users that neither request nor answer names: only a later read, webhook or
+    /// reconcile brings them.
+    pub silent: bool,
+    pub(super) pattern: Pattern,
+    /// Where the request names the user.
+    pub(super) user: Vec<Source>,
+    /// The path parameter that is the user's id, where a not-found here is the user's own.
+    pub(super) own_path: Option<Box<str>>,
+    pub(super) tells: Vec<Tell>,
+    /// Error codes behind which a write may have happened all the same.
+    pub(super) hides: Vec<String>,
+    pub(super) tenant: Option<RouteTenant>,
+}
+
+/// A form field that names the tenant, its parts joined.
+#[derive(Debug)]
+pub(super) struct RouteTenant {
+    pub form: String,
+    pub separator: String,
 }
 
 /// A route and the decoded parameters of one path.
@@ -29,9 +61,173 @@ pub struct Matched<'p> {
     pub params: Vec<(&'p str, String)>,
 }
 
+impl Matched<'_> {
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
+        let found = self.params.iter().find(|(own, _)| *own == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+impl Route {
+    pub(super) fn list(&self) -> Option<&Tell> {
+        self.tells
+            .iter()
+            .find(|tell| matches!(tell.kind, Kind::List { .. }))
+    }
+}
+
+/// A method and the segments of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub method: Method,
+    pub segments: Vec<Segment>,
+}
+
+/// In the order of matching: literals win over parameters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Segment {
+    Literal(Box<str>),
+    Param(Box<str>),
+}
+
+impl Pattern {
+    /// `GET /users/{id}`.
+    pub(super) fn parse(text: &str) -> Option<Pattern> {
+        let (method, path) = text.split_once(' ')?;
+        let method: Method = method
+            .parse()
+            .ok()
+            .filter(|_| method.bytes().all(|b| b.is_ascii_uppercase()))?;
+        let segments = path.strip_prefix('/')?.split('/').map(Segment::parse);
+        Some(Pattern {
+            method,
+            segments: segments.collect::<Option<_>>()?,
+        })
+    }
+
+    pub(super) fn params(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Param(name) => Some(&**name),
+            Segment::Literal(_) => None,
+        })
+    }
+
+    /// Whether the same requests match both.
+    pub(super) fn clashes(&self, other: &Pattern) -> bool {
+        let same = |(one, two): (&Segment, &Segment)| match (one, two) {
+            (Segment::Literal(one), Segment::Literal(two)) => one == two,
+            (Segment::Param(_), Segment::Param(_)) => true,
+            _ => false,
+        };
+        self.method == other.method
+            && self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(same)
+    }
+
+    /// Puts the more literal one first.
+    pub(super) fn order(&self, other: &Pattern) -> Ordering {
+        self.segments.cmp(&other.segments)
+    }
+
+    pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        let fits = |(segment, text): (&Segment, &Cow<'_, str>)| match segment {
+            Segment::Literal(own) => **own == **text,
+            Segment::Param(_) => true,
+        };
+        self.method == method && self.segments.len() == path.len() && self.segments.iter().zip(path).all(fits)
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Option<Segment> {
+        let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        match name {
+            Some(name) if !name.is_empty() => Some(Segment::Param(name.into())),
+            None if !text.is_empty() && !text.contains(['{', '}']) => Some(Segment::Literal(text.into())),
+            _ => None,
+        }
+    }
+}
+
+/// The decoded segments; nothing for a path that could mean another one to somebody else.
+pub(super) fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
+    let path = path.strip_prefix('/')?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.split('/').map(segment).collect()
+}
+
+fn segment(raw: &str) -> Option<Cow<'_, str>> {
+    let decoded = percent_encoding::percent_decode_str(raw).decode_utf8().ok()?;
+    let plain = !matches!(&*decoded, "" | "." | "..") && !decoded.contains('\0');
+    plain.then_some(decoded)
+}
+
 impl Provider {
     /// The route of a request, any served prefix taken off, each segment percent-decoded.
-    pub fn route(&self, _method: &Method, _path: &str) -> Option<Matched<'_>> {
-        todo!()
+    pub fn route(&self, method: &Method, path: &str) -> Option<Matched<'_>> {
+        let segments = segments(path)?;
+        let rest = self.below_prefix(&segments)?;
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.pattern.matches(method, rest))?;
+        let params = route.pattern.segments.iter().zip(rest);
+        let params = params.filter_map(|(segment, text)| match segment {
+            Segment::Param(name) => Some((&**name, text.clone().into_owned())),
+            Segment::Literal(_) => None,
+        });
+        Some(Matched {
+            route,
+            params: params.collect(),
+        })
+    }
+
+    /// All routes, the more literal ones first; for tables and tests.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    pub(super) fn below_prefix<'s, 't>(&self, path: &'s [Cow<'t, str>]) -> Option<&'s [Cow<'t, str>]> {
+        let below = |prefix: &Vec<String>| {
+            let (head, rest) = path.split_at_checked(prefix.len())?;
+            head.iter()
+                .zip(prefix)
+                .all(|(have, want)| **have == **want)
+                .then_some(rest)
+        };
+        self.prefixes.iter().find_map(below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_could_mean_another_have_no_segments() {
+        for path in [
+            "",
+            "users",
+            "/a//b",
+            "/a/./b",
+            "/a/%2e%2e/b",
+            "/a/%00",
+            "/a/%ff",
+            "//",
+        ] {
+            assert_eq!(segments(path), None, "{path}");
+        }
+        assert_eq!(segments("/a/auth0%7C1/").unwrap(), ["a", "auth0|1"]);
+    }
+
+    #[test]
+    fn literals_come_before_parameters() {
+        let one = Pattern::parse("GET /users/me").unwrap();
+        let two = Pattern::parse("GET /users/{id}").unwrap();
+        assert_eq!(one.order(&two), Ordering::Less);
+        assert!(!one.clashes(&two) && two.clashes(&Pattern::parse("GET /users/{x}").unwrap()));
+        for bad in ["GET", "get /a", "GET a", "GET /a//b", "GET /{}", "GET /a{b}"] {
+            assert_eq!(Pattern::parse(bad), None, "{bad}");
+        }
     }
 }

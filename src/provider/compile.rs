@@ -1,0 +1,430 @@
+//! From the form as written to the provider as used: every mistake, with its line and a remedy.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::answer::{AnswerRule, AnswerWith, Dashboard, OwnErrors};
+use super::caller::{CredentialRule, Part};
+use super::descriptor::{Setting, TokenRule};
+use super::extract::{Codes, Errors};
+use super::form::*;
+use super::paging::OwnHeader;
+use super::pointer::Pointer;
+use super::route::Pattern;
+use super::source::Source;
+use super::template::Template;
+use super::view::{Place, TextAt, TimeAt, UserMap};
+use super::{Limit, Mistake, Provider};
+
+mod list;
+mod routes;
+
+/// Reads a provider file; all its mistakes at once, in the order of their lines.
+pub(super) fn compile(text: &str) -> Result<Provider, Vec<Mistake>> {
+    let mut reader = Reader::new(text);
+    let form = reader.form();
+    match (reader.provider(form), reader.mistakes) {
+        (Some(provider), mistakes) if mistakes.is_empty() => Ok(provider),
+        (_, mut mistakes) => {
+            mistakes.sort_by_key(|mistake| mistake.line);
+            Err(mistakes)
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn provider(&mut self, form: Form) -> Option<Provider> {
+        let settings = settings(&form);
+        let head = self.required(form.provider, "[provider] with name, id_type and prefixes");
+        let user = self.required(form.user, "[user] with id and read");
+        let list = self.required(form.list, "[list] with on and paging");
+        let own_errors = self.required(form.own_errors, "[own_errors] with body and headers");
+        if form.identity.is_empty() {
+            self.mistake(
+                0,
+                "[[identity]] is missing: say what tells one tenant's requests from another's",
+            );
+        }
+        let identity: Vec<Part> = form.identity.into_iter().map(|part| self.part(part)).collect();
+        let credentials = form
+            .credential
+            .into_iter()
+            .map(|rule| self.credential(rule))
+            .collect();
+        let own = form
+            .own
+            .into_iter()
+            .filter_map(|own| self.own(own, &settings, &identity))
+            .collect();
+        let token = form.token.map(|token| self.token(token));
+        let answers = form
+            .answer
+            .into_iter()
+            .filter_map(|answer| self.answer(answer))
+            .collect();
+        let errors = self.errors(form.errors);
+        let routes = self.routes(form.route, token.is_some());
+        let user = user.map(|user| self.user(user));
+        let list = list.and_then(|list| self.list(list, &routes));
+        let own_errors = own_errors.map(|errors| self.own_errors(errors));
+        let head = head?;
+        Some(Provider {
+            name: head.name,
+            id_type: head.id_type,
+            upstream: head.upstream.and_then(|url| self.base_url(url)),
+            limits: head.limits.iter().filter_map(|limit| self.limit(limit)).collect(),
+            prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
+            not_ids: head.not_ids,
+            identity,
+            settings,
+            credentials,
+            own,
+            token,
+            errors,
+            own_errors: own_errors?,
+            user: user?,
+            list: list?,
+            dashboard: dashboard(form.dashboard),
+            answers,
+            routes,
+        })
+    }
+
+    fn required<T>(&mut self, section: Option<T>, what: &str) -> Option<T> {
+        let already = self
+            .mistakes
+            .iter()
+            .any(|mistake| mistake.text.starts_with(section_of(what)));
+        if section.is_none() && !already {
+            self.mistake(0, format!("{what} is missing: add it"));
+        }
+        section
+    }
+
+    fn base_url(&mut self, text: Text) -> Option<String> {
+        let valid = url::Url::parse(text.get_ref()).is_ok_and(|url| url.has_host());
+        if !valid {
+            self.mistake(
+                text.span().start,
+                "`upstream` is not a URL: write it as https://host",
+            );
+        }
+        valid.then(|| text.into_inner())
+    }
+
+    fn prefix(&mut self, text: &Text) -> Vec<String> {
+        let prefix = text.get_ref();
+        if !prefix.is_empty() && (!prefix.starts_with('/') || prefix.ends_with('/')) {
+            self.mistake(
+                text.span().start,
+                "a prefix is empty, or begins with a slash and ends without one",
+            );
+        }
+        prefix
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn limit(&mut self, text: &Text) -> Option<Limit> {
+        let limit = text.get_ref().split_once('/').and_then(|(requests, per)| {
+            Some(Limit {
+                requests: requests.parse().ok().filter(|n| *n > 0)?,
+                per: duration(per)?,
+            })
+        });
+        if limit.is_none() {
+            self.mistake(
+                text.span().start,
+                "a limit is so many requests in a time: write it as 1000/10s",
+            );
+        }
+        limit
+    }
+
+    fn part(&mut self, form: IdentityForm) -> Part {
+        Part {
+            part: form.part,
+            headers: self.headers(&form.headers),
+            query: form.query,
+            claims: form.claims,
+            default: form.default,
+            fingerprint: form.fingerprint,
+        }
+    }
+
+    fn credential(&mut self, form: CredentialForm) -> CredentialRule {
+        let when = form.when.map(|when| (self.headers(&when.headers), when.values));
+        let headers = self.headers(&form.headers);
+        CredentialRule {
+            is: form.is,
+            headers,
+            scheme: form.scheme,
+            key: form.key,
+            when,
+        }
+    }
+
+    fn own(&mut self, form: OwnForm, settings: &[Setting], identity: &[Part]) -> Option<OwnHeader> {
+        let value = Template::parse(form.value.get_ref());
+        let known = |name: &str| settings.iter().any(|setting| setting.name == name);
+        let part = |name: &str| identity.iter().any(|part| part.part == name);
+        for name in value.names().filter(|name| !known(name) && !part(name)) {
+            let text = format!("`{{{name}}}` is no part of the identity, no setting and not `key`");
+            self.mistake(form.value.span().start, text);
+        }
+        let unless = form.unless_default;
+        if let Some(unless) = unless.as_ref().filter(|unless| !part(unless.get_ref())) {
+            self.mistake(
+                unless.span().start,
+                "`unless_default` names a part of the identity; this is none",
+            );
+        }
+        let name = self.header(&form.header)?;
+        Some(OwnHeader {
+            name,
+            value,
+            unless_default: unless.map(|text| text.into_inner()),
+        })
+    }
+
+    fn token(&mut self, form: TokenForm) -> TokenRule {
+        TokenRule {
+            headers: self.headers(&form.headers),
+            scheme: form.scheme,
+            id: self.pointer(&form.id),
+        }
+    }
+
+    fn errors(&mut self, form: ErrorsForm) -> Errors {
+        Errors {
+            status_headers: self.headers(&form.status_headers),
+            code_headers: self.headers(&form.code_headers),
+            code: form.code.map(|pointer| self.pointer(&pointer)),
+            not_found: form.not_found.and_then(|codes| self.codes(codes)),
+        }
+    }
+
+    fn codes(&mut self, form: CodesForm) -> Option<Codes> {
+        let status = StatusCode::from_u16(form.status);
+        if status.is_err() {
+            self.mistake(0, format!("{} is no HTTP status", form.status));
+        }
+        Some(Codes {
+            status: status.ok()?,
+            codes: form.codes,
+        })
+    }
+
+    fn own_errors(&mut self, form: OwnErrorsForm) -> OwnErrors {
+        let headers: Vec<_> = form
+            .headers
+            .iter()
+            .filter_map(|header| self.header_value(header))
+            .collect();
+        let json = headers.iter().any(|(name, value)| {
+            *name == http::header::CONTENT_TYPE && value.to_str().is_ok_and(|value| value.contains("json"))
+        });
+        OwnErrors {
+            body: Template::parse(&form.body),
+            json,
+            headers,
+        }
+    }
+
+    fn header_value(&mut self, (name, value): (&String, &Text)) -> Option<(HeaderName, HeaderValue)> {
+        let read = (HeaderName::try_from(name), HeaderValue::try_from(value.get_ref()));
+        let (Ok(name), Ok(value)) = read else {
+            self.mistake(
+                value.span().start,
+                format!("`{name}` and its value are no HTTP header"),
+            );
+            return None;
+        };
+        Some((name, value))
+    }
+
+    fn user(&mut self, form: UserForm) -> UserMap {
+        let read = form.read;
+        let template = Template::parse(read.get_ref());
+        if !read.get_ref().starts_with('/') || template.names().ne(["id"]) {
+            self.mistake(
+                read.span().start,
+                "`read` is the path of one user: write it as /users/{id}",
+            );
+        }
+        UserMap {
+            id: self.place(&form.id),
+            name: form.name.iter().map(|text| self.text_at(text)).collect(),
+            email: form.email.iter().map(|text| self.text_at(text)).collect(),
+            created_at: form.created_at.map(|time| self.time_at(time)),
+            updated_at: form.updated_at.map(|time| self.time_at(time)),
+            version: form.version.map(|time| self.time_at(time)),
+            volatile: form.volatile.iter().map(|text| self.pointer(text)).collect(),
+            drop: form.drop.iter().map(|text| self.pointer(text)).collect(),
+            whole_has: form.whole_has.iter().map(|text| self.pointer(text)).collect(),
+            read: template,
+        }
+    }
+
+    fn text_at(&mut self, form: &TextForm) -> TextAt {
+        TextAt(form.at.iter().map(|text| self.place(text)).collect())
+    }
+
+    fn time_at(&mut self, form: TimeForm) -> TimeAt {
+        TimeAt {
+            at: self.place(&form.at),
+            unit: form.unit,
+        }
+    }
+
+    fn answer(&mut self, form: AnswerForm) -> Option<AnswerRule> {
+        let redirect = form.redirect.map(StatusCode::from_u16);
+        let with = match (form.body, redirect) {
+            (Some(body), None) => AnswerWith::Body(Template::parse(&body)),
+            (None, Some(Ok(status))) if status.is_redirection() => AnswerWith::Redirect(status),
+            _ => {
+                self.mistake(
+                    form.on.span().start,
+                    "an answer has either `body` or `redirect = 307`",
+                );
+                return None;
+            }
+        };
+        let unless_query = pairs(form.unless_query.unwrap_or_default());
+        Some(AnswerRule {
+            pattern: self.pattern(&form.on)?,
+            unless_query,
+            with,
+        })
+    }
+
+    fn headers(&mut self, names: &[Text]) -> Vec<HeaderName> {
+        names.iter().filter_map(|name| self.header(name)).collect()
+    }
+
+    fn header(&mut self, text: &Text) -> Option<HeaderName> {
+        let name = HeaderName::try_from(text.get_ref()).ok();
+        if name.is_none() {
+            self.mistake(
+                text.span().start,
+                format!("`{}` is no header name", text.get_ref()),
+            );
+        }
+        name
+    }
+
+    fn pointer(&mut self, text: &Text) -> Pointer {
+        let pointer = Pointer::parse(text.get_ref());
+        if pointer.is_none() {
+            let text_ = format!("`{}` is no JSON pointer: write it as /items/*/id", text.get_ref());
+            self.mistake(text.span().start, text_);
+        }
+        pointer.unwrap_or_default()
+    }
+
+    /// A pointer to one place.
+    fn single_pointer(&mut self, text: &Text) -> Pointer {
+        let pointer = self.pointer(text);
+        if !pointer.is_single() {
+            self.mistake(
+                text.span().start,
+                "this pointer must name one place: take the `*` out",
+            );
+        }
+        pointer
+    }
+
+    fn place(&mut self, text: &Text) -> Place {
+        Place::parse(text.get_ref()).unwrap_or_else(|error| {
+            let text_ = format!("`{}` is no JSONPath (RFC 9535): {error}", text.get_ref());
+            self.mistake(text.span().start, text_);
+            Place::Plain(Pointer::default())
+        })
+    }
+
+    fn pattern(&mut self, text: &Text) -> Option<Pattern> {
+        let pattern = Pattern::parse(text.get_ref());
+        if pattern.is_none() {
+            let text_ = format!("`{}` is no route: write it as GET /users/{{id}}", text.get_ref());
+            self.mistake(text.span().start, text_);
+        }
+        pattern
+    }
+
+    fn sources(&mut self, texts: &[Text]) -> Vec<Source> {
+        texts.iter().filter_map(|text| self.source(text)).collect()
+    }
+
+    fn source(&mut self, text: &Text) -> Option<Source> {
+        let source = Source::parse(text.get_ref());
+        if source.is_none() {
+            let text_ = format!(
+                "`{}` names no id: write path:NAME, query:NAME, form:NAME, request:/POINTER, answer:/POINTER, \
+                 answer-token:/POINTER, location, caller or named",
+                text.get_ref()
+            );
+            self.mistake(text.span().start, text_);
+        }
+        source
+    }
+}
+
+/// The words by which an earlier mistake in the same section is known.
+fn section_of(what: &str) -> &str {
+    what.split(' ').next().unwrap_or(what)
+}
+
+fn settings(form: &Form) -> Vec<Setting> {
+    let fingerprint = form.identity.iter().any(|part| part.fingerprint);
+    let parts = form
+        .identity
+        .iter()
+        .filter(|part| !part.fingerprint)
+        .map(|part| Setting {
+            name: part.part.clone(),
+            variables: part.settings.clone(),
+            required: part.default.is_none(),
+            secret: false,
+        });
+    let key = form.key.iter().map(|key| Setting {
+        name: "key".to_owned(),
+        variables: key.settings.clone(),
+        required: fingerprint,
+        secret: true,
+    });
+    let others = form.setting.iter().map(|setting| Setting {
+        name: setting.name.clone(),
+        variables: setting.settings.clone(),
+        required: false,
+        secret: true,
+    });
+    parts.chain(key).chain(others).collect()
+}
+
+fn dashboard(form: DashboardForm) -> Dashboard {
+    Dashboard {
+        user: form.user.as_deref().map(Template::parse),
+        users: form.users.as_deref().map(Template::parse),
+    }
+}
+
+fn pairs(map: BTreeMap<String, String>) -> Vec<(String, String)> {
+    map.into_iter().collect()
+}
+
+/// `10s`, `5m`, `1h`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    Some(Duration::from_secs(number.checked_mul(seconds)?))
+}

@@ -1,0 +1,91 @@
+//! The listing of a provider file.
+
+use super::super::form::{ListForm, PagingForm, Reader, Text, TotalForm};
+use super::super::paging::{List, NextAt, Paging, Total};
+use super::super::pointer::Pointer;
+use super::super::route::Route;
+use super::super::tell::Kind;
+use super::pairs;
+
+impl Reader<'_> {
+    pub(super) fn list(&mut self, form: ListForm, routes: &[Route]) -> Option<List> {
+        let paging = self.paging(form.on.span().start, form.paging);
+        let total = form
+            .total
+            .and_then(|total| self.total(form.on.span().start, total));
+        let unknown_parameter = form.unknown_parameter.and_then(|codes| self.codes(codes));
+        let (at, item, proof) = self.listed(&form.on, routes)?;
+        let mut query = pairs(form.query);
+        query.extend(form.size.map(|size| (size.param, size.value.to_string())));
+        let (_, path) = form.on.get_ref().split_once(' ')?;
+        Some(List {
+            path: path.to_owned(),
+            at,
+            item,
+            proof,
+            query,
+            optional: pairs(form.optional),
+            unknown_parameter,
+            paging: paging?,
+            total,
+        })
+    }
+
+    /// What the route itself says of its list.
+    fn listed(&mut self, on: &Text, routes: &[Route]) -> Option<(Pointer, Pointer, super::super::Proof)> {
+        let route = routes.iter().find(|route| *route.name == **on.get_ref());
+        let kind = route.and_then(|route| route.list()).map(|tell| &tell.kind);
+        match kind {
+            Some(Kind::List { at, item, proof }) => Some((at.clone(), item.clone(), *proof)),
+            _ => {
+                self.mistake(
+                    on.span().start,
+                    "[list] names a [[route]] that tells a `list`; this is none",
+                );
+                None
+            }
+        }
+    }
+
+    fn paging(&mut self, at: usize, form: PagingForm) -> Option<Paging> {
+        Some(match form {
+            PagingForm::Offset { param } => Paging::Offset { param },
+            PagingForm::Page { param, first } => Paging::Page { param, first },
+            PagingForm::Link {} => Paging::Link,
+            PagingForm::Cursor {
+                param,
+                next,
+                last_item,
+                inclusive,
+            } => {
+                let next = match (next, last_item) {
+                    (Some(next), None) => Pointer::parse(&next).map(NextAt::Body),
+                    (None, Some(last)) => Pointer::parse(&last).map(NextAt::LastItem),
+                    _ => None,
+                };
+                if next.is_none() {
+                    let text = "a cursor comes from either `next` or `last_item`, a JSON pointer as /next";
+                    self.mistake(at, text);
+                }
+                Paging::Cursor {
+                    param,
+                    next: next?,
+                    inclusive,
+                }
+            }
+        })
+    }
+
+    fn total(&mut self, at: usize, form: TotalForm) -> Option<Total> {
+        let body = form.body.map(|body| self.single_pointer(&body));
+        match (form.header, form.path, body) {
+            (Some(header), None, None) => self.header(&header).map(Total::Header),
+            (None, None, Some(body)) => Some(Total::Body(body)),
+            (None, Some(path), Some(body)) => Some(Total::Path(path.into_inner(), body)),
+            _ => {
+                self.mistake(at, "`total` has `header`, or `body`, or `path` and `body`");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The routes of a provider file.
+
+use super::super::Proof;
+use super::super::form::{Reader, RouteForm, TellForm, Text};
+use super::super::pointer::Pointer;
+use super::super::route::{Carries, Pattern, Route, RouteTenant};
+use super::super::source::Source;
+use super::super::tell::{Kind, Tell};
+use super::duration;
+
+impl Reader<'_> {
+    /// The more literal ones first.
+    pub(super) fn routes(&mut self, forms: Vec<RouteForm>, has_token: bool) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::new();
+        for form in forms {
+            let at = form.on.span().start;
+            let Some(route) = self.route(form, has_token) else {
+                continue;
+            };
+            if routes.iter().any(|other| other.pattern.clashes(&route.pattern)) {
+                self.mistake(at, format!("`{}` stands there twice: take one out", route.name));
+            }
+            routes.push(route);
+        }
+        routes.sort_by(|one, other| one.pattern.order(&other.pattern));
+        routes
+    }
+
+    fn route(&mut self, form: RouteForm, has_token: bool) -> Option<Route> {
+        let at = form.on.span().start;
+        let pattern = self.pattern(&form.on);
+        let user = self.sources(&form.user);
+        let mut tells = Vec::new();
+        for tell in form.tells {
+            tells.extend(self.tell(at, tell));
+        }
+        let pattern = pattern?;
+        self.check_sources(&form.user, &pattern, has_token);
+        if user.iter().any(|source| !source.is_in_request()) {
+            self.mistake(
+                at,
+                "`user` says where the request names the user: an answer cannot",
+            );
+        }
+        let own_path = pattern.params().last().filter(|_| form.own_path).map(Into::into);
+        if form.own_path && own_path.is_none() {
+            self.mistake(
+                at,
+                "`own_path` needs a path that ends in the user's id, as /users/{id}",
+            );
+        }
+        Some(Route {
+            name: form.on.into_inner().into(),
+            carries: carries(&tells),
+            needs_request_body: form.tenant.is_some() || needs_request_body(&user, &tells),
+            writes: form.writes.unwrap_or(!pattern.method.is_safe()),
+            silent: form.silent,
+            own_path,
+            user,
+            tells,
+            hides: form.hides,
+            tenant: form.tenant.map(|form| RouteTenant {
+                form: form.form,
+                separator: form.separator,
+            }),
+            pattern,
+        })
+    }
+
+    fn check_sources(&mut self, texts: &[Text], pattern: &Pattern, has_token: bool) {
+        for text in texts {
+            let at = text.span().start;
+            match Source::parse(text.get_ref()) {
+                Some(Source::Path(name)) if !pattern.params().any(|param| param == &*name) => {
+                    self.mistake(at, format!("the route's path has no {{{name}}}"));
+                }
+                Some(Source::Caller | Source::AnswerToken(_)) if !has_token => {
+                    self.mistake(at, "a token names the user here: add [token] with headers and id");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, at: usize, form: TellForm) -> Option<Tell> {
+        let rank = form.rank;
+        let unsettled = form.unsettled;
+        let when_form = form.when_form.clone().unwrap_or_default();
+        let mut kinds = self.kinds(&form);
+        if kinds.len() > 1 || (kinds.is_empty() && nothing(&form)) {
+            let text = "each of `tells` has exactly one of whole, partial, list, deleted, touched, mentioned";
+            self.mistake(at, text);
+        }
+        let kind = kinds.pop()?;
+        if !matches!(kind, Kind::List { .. }) && (form.item.is_some() || form.consistency.is_some()) {
+            self.mistake(at, "`item` and `consistency` belong to a `list`");
+        }
+        Some(Tell {
+            kind,
+            rank,
+            unsettled,
+            when_form,
+        })
+    }
+
+    fn kinds(&mut self, form: &TellForm) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        kinds.extend(form.whole.as_ref().map(|at| Kind::Whole(self.single_pointer(at))));
+        kinds.extend(
+            form.partial
+                .as_ref()
+                .map(|at| Kind::Partial(self.single_pointer(at))),
+        );
+        kinds.extend(
+            form.deleted
+                .as_ref()
+                .map(|from| Kind::Deleted(self.sources(from))),
+        );
+        kinds.extend(
+            form.touched
+                .as_ref()
+                .map(|from| Kind::Touched(self.sources(from))),
+        );
+        kinds.extend(
+            form.mentioned
+                .as_ref()
+                .map(|from| Kind::Mentioned(self.sources(from))),
+        );
+        if let Some(at) = &form.list {
+            let at = self.single_pointer(at);
+            let item = form
+                .item
+                .as_ref()
+                .map_or_else(Pointer::default, |item| self.single_pointer(item));
+            let proof = self.consistency(form.consistency.as_ref());
+            kinds.push(Kind::List { at, item, proof });
+        }
+        kinds
+    }
+
+    /// Nothing said proves nothing.
+    fn consistency(&mut self, text: Option<&Text>) -> Proof {
+        let Some(text) = text else { return Proof::Never };
+        match text.get_ref().as_str() {
+            "at-sending" => Proof::AtSending,
+            "unknown" => Proof::Never,
+            lag => duration(lag).map_or_else(|| self.no_consistency(text), Proof::Lagging),
+        }
+    }
+
+    fn no_consistency(&mut self, text: &Text) -> Proof {
+        let what = "`consistency` is at-sending, unknown, or how old a list may be, as 30s";
+        self.mistake(text.span().start, what);
+        Proof::Never
+    }
+}
+
+fn nothing(form: &TellForm) -> bool {
+    let ids = [&form.deleted, &form.touched, &form.mentioned];
+    form.whole.is_none()
+        && form.partial.is_none()
+        && form.list.is_none()
+        && ids.iter().all(|ids| ids.is_none())
+}
+
+fn carries(tells: &[Tell]) -> Carries {
+    let has = |wanted: fn(&Kind) -> bool| tells.iter().any(|tell| wanted(&tell.kind));
+    if has(|kind| matches!(kind, Kind::List { .. })) {
+        Carries::Users
+    } else if has(|kind| matches!(kind, Kind::Whole(_) | Kind::Partial(_))) {
+        Carries::User
+    } else if tells.is_empty() {
+        Carries::Nothing
+    } else {
+        Carries::Ids
+    }
+}
+
+fn needs_request_body(user: &[Source], tells: &[Tell]) -> bool {
+    let told = tells.iter().flat_map(|tell| tell.sources());
+    let form = tells.iter().any(|tell| !tell.when_form.is_empty());
+    form || user.iter().chain(told).any(Source::needs_request_body)
+}

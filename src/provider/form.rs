@@ -1,0 +1,395 @@
+//! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
+//! in its comments what each part means.
+//!
+//! Each section and each entry of a list is read by itself, so that one mistake hides no other.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::Mistake;
+use crate::user::IdType;
+
+pub(super) type Text = Spanned<String>;
+
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    pub provider: Option<ProviderForm>,
+    pub identity: Vec<IdentityForm>,
+    pub key: Option<KeyForm>,
+    pub setting: Vec<SettingForm>,
+    pub credential: Vec<CredentialForm>,
+    pub own: Vec<OwnForm>,
+    pub token: Option<TokenForm>,
+    pub errors: ErrorsForm,
+    pub own_errors: Option<OwnErrorsForm>,
+    pub user: Option<UserForm>,
+    pub list: Option<ListForm>,
+    pub dashboard: DashboardForm,
+    pub answer: Vec<AnswerForm>,
+    pub route: Vec<RouteForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProviderForm {
+    pub name: String,
+    pub id_type: IdType,
+    pub upstream: Option<Text>,
+    pub prefixes: Vec<Text>,
+    #[serde(default)]
+    pub limits: Vec<Text>,
+    #[serde(default)]
+    pub not_ids: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IdentityForm {
+    pub part: String,
+    #[serde(default)]
+    pub settings: Vec<String>,
+    #[serde(default)]
+    pub headers: Vec<Text>,
+    pub query: Option<String>,
+    #[serde(default)]
+    pub claims: Vec<String>,
+    pub default: Option<String>,
+    #[serde(default)]
+    pub fingerprint: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyForm {
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SettingForm {
+    pub name: String,
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Rank {
+    Server,
+    Client,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CredentialForm {
+    pub is: Rank,
+    pub headers: Vec<Text>,
+    pub scheme: Option<String>,
+    #[serde(default)]
+    pub key: bool,
+    pub when: Option<WhenForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhenForm {
+    pub headers: Vec<Text>,
+    pub values: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnForm {
+    pub header: Text,
+    pub value: Text,
+    pub unless_default: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenForm {
+    pub headers: Vec<Text>,
+    pub scheme: Option<String>,
+    pub id: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErrorsForm {
+    #[serde(default)]
+    pub status_headers: Vec<Text>,
+    #[serde(default)]
+    pub code_headers: Vec<Text>,
+    pub code: Option<Text>,
+    pub not_found: Option<CodesForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CodesForm {
+    pub status: u16,
+    pub codes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnErrorsForm {
+    pub body: String,
+    pub headers: BTreeMap<String, Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserForm {
+    pub id: Text,
+    #[serde(default)]
+    pub name: Vec<TextForm>,
+    #[serde(default)]
+    pub email: Vec<TextForm>,
+    pub created_at: Option<TimeForm>,
+    pub updated_at: Option<TimeForm>,
+    pub version: Option<TimeForm>,
+    #[serde(default)]
+    pub volatile: Vec<Text>,
+    #[serde(default)]
+    pub drop: Vec<Text>,
+    #[serde(default)]
+    pub whole_has: Vec<Text>,
+    pub read: Text,
+}
+
+/// A JSONPath, or several whose texts are joined by a space.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextForm {
+    pub at: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimeForm {
+    pub at: Text,
+    pub unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum Unit {
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "ms")]
+    Millis,
+    #[serde(rename = "ms-string")]
+    MillisString,
+    #[serde(rename = "rfc3339")]
+    Rfc3339,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListForm {
+    pub on: Text,
+    pub size: Option<SizeForm>,
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    #[serde(default)]
+    pub optional: BTreeMap<String, String>,
+    pub unknown_parameter: Option<CodesForm>,
+    pub paging: PagingForm,
+    pub total: Option<TotalForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SizeForm {
+    pub param: String,
+    pub value: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+pub(super) enum PagingForm {
+    Offset {
+        param: String,
+    },
+    Page {
+        param: String,
+        #[serde(default)]
+        first: u64,
+    },
+    Cursor {
+        param: String,
+        /// Pointer into the answer's body.
+        next: Option<String>,
+        /// Or pointer into the page's last item.
+        last_item: Option<String>,
+        /// The cursor is the id of the page's own first user.
+        #[serde(default)]
+        inclusive: bool,
+    },
+    Link {},
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TotalForm {
+    pub body: Option<Text>,
+    pub header: Option<Text>,
+    /// A path of its own whose answer's `body` is the number.
+    pub path: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DashboardForm {
+    pub user: Option<String>,
+    pub users: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerForm {
+    pub on: Text,
+    pub redirect: Option<u16>,
+    pub unless_query: Option<BTreeMap<String, String>>,
+    pub body: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteForm {
+    pub on: Text,
+    #[serde(default)]
+    pub user: Vec<Text>,
+    #[serde(default)]
+    pub own_path: bool,
+    #[serde(default)]
+    pub tells: Vec<TellForm>,
+    #[serde(default)]
+    pub hides: Vec<String>,
+    pub writes: Option<bool>,
+    #[serde(default)]
+    pub silent: bool,
+    pub tenant: Option<RouteTenantForm>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TellForm {
+    pub whole: Option<Text>,
+    pub partial: Option<Text>,
+    pub list: Option<Text>,
+    pub deleted: Option<Vec<Text>>,
+    pub touched: Option<Vec<Text>>,
+    pub mentioned: Option<Vec<Text>>,
+    /// Of a list: where in each item the user stands.
+    pub item: Option<Text>,
+    /// Of a list: how old it may be.
+    pub consistency: Option<Text>,
+    #[serde(rename = "for")]
+    pub rank: Option<Rank>,
+    #[serde(default)]
+    pub unsettled: bool,
+    /// Only where the request's form has these values.
+    pub when_form: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteTenantForm {
+    pub form: String,
+    pub separator: String,
+}
+
+/// Collects mistakes with the lines they stand on.
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    pub mistakes: Vec<Mistake>,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Reader {
+            text,
+            mistakes: Vec::new(),
+        }
+    }
+
+    pub(super) fn mistake(&mut self, at: usize, text: impl Into<String>) {
+        let before = self.text.as_bytes().iter().take(at);
+        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        self.mistakes.push(Mistake {
+            line,
+            text: text.into(),
+        });
+    }
+
+    pub(super) fn form(&mut self) -> Form {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            self.error("the file", &error);
+        }
+        let mut form = Form::default();
+        for (key, value) in table.into_inner() {
+            self.section(&mut form, key.span().start, key.get_ref(), value);
+        }
+        form
+    }
+
+    fn section(&mut self, form: &mut Form, at: usize, key: &str, value: Spanned<DeValue<'_>>) {
+        match key {
+            "provider" => form.provider = self.one(key, value),
+            "identity" => form.identity = self.many(key, value),
+            "key" => form.key = self.one(key, value),
+            "setting" => form.setting = self.many(key, value),
+            "credential" => form.credential = self.many(key, value),
+            "own" => form.own = self.many(key, value),
+            "token" => form.token = self.one(key, value),
+            "errors" => form.errors = self.one(key, value).unwrap_or_default(),
+            "own_errors" => form.own_errors = self.one(key, value),
+            "user" => form.user = self.one(key, value),
+            "list" => form.list = self.one(key, value),
+            "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
+            "answer" => form.answer = self.many(key, value),
+            "route" => form.route = self.many(key, value),
+            _ => self.mistake(
+                at,
+                format!("`{key}` is no section of a provider file: take it out"),
+            ),
+        }
+    }
+
+    fn one<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let start = value.span().start;
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let at = error.span().map_or(start, |span| span.start);
+                self.mistake(at, format!("[{key}]: {}", error.message()));
+                None
+            }
+        }
+    }
+
+    fn many<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Vec<T> {
+        let start = value.span().start;
+        let DeValue::Array(items) = value.into_inner() else {
+            self.mistake(
+                start,
+                format!("`{key}` is a list: write its entries as [[{key}]]"),
+            );
+            return Vec::new();
+        };
+        let mut read = Vec::new();
+        for item in items {
+            read.extend(self.one(key, item));
+        }
+        read
+    }
+
+    fn error(&mut self, what: &str, error: &toml::de::Error) {
+        let at = error.span().map_or(0, |span| span.start);
+        self.mistake(at, format!("{what} is not TOML: {}", error.message()));
+    }
+}

@@ -1,0 +1,236 @@
+//! Where an exchange names a user, and how an id is read there.
+
+use std::cell::OnceCell;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::caller::{single, without_scheme};
+use super::pointer::Pointer;
+use super::{Matched, Provider, RequestHead, Tenant};
+use crate::user::UserId;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A parameter of the path.
+    Path(Box<str>),
+    /// A parameter of the query.
+    Query(Box<str>),
+    /// A field of a form in the request's body.
+    Form(Box<str>),
+    /// In the request's JSON body.
+    Request(Pointer),
+    /// The subject of the token that the request shows.
+    Caller,
+    /// In the answer's JSON body.
+    Answer(Pointer),
+    /// The subject of a token in the answer's JSON body.
+    AnswerToken(Pointer),
+    /// The last segment of the answer's `Location`.
+    Location,
+    /// Whatever the route says names its user.
+    Named,
+}
+
+impl Source {
+    pub(super) fn parse(text: &str) -> Option<Source> {
+        match text.split_once(':') {
+            None => match text {
+                "caller" => Some(Source::Caller),
+                "location" => Some(Source::Location),
+                "named" => Some(Source::Named),
+                _ => None,
+            },
+            Some(("path", name)) => Some(Source::Path(name.into())),
+            Some(("query", name)) => Some(Source::Query(name.into())),
+            Some(("form", name)) => Some(Source::Form(name.into())),
+            Some(("request", pointer)) => Pointer::parse(pointer).map(Source::Request),
+            Some(("answer", pointer)) => Pointer::parse(pointer).map(Source::Answer),
+            Some(("answer-token", pointer)) => Pointer::parse(pointer).map(Source::AnswerToken),
+            Some(_) => None,
+        }
+    }
+
+    pub(super) fn is_in_request(&self) -> bool {
+        !matches!(
+            self,
+            Source::Answer(_) | Source::AnswerToken(_) | Source::Location | Source::Named
+        )
+    }
+
+    pub(super) fn needs_request_body(&self) -> bool {
+        matches!(self, Source::Form(_) | Source::Request(_))
+    }
+}
+
+/// One exchange of the tenant, its bodies parsed once at most.
+pub(super) struct Exchange<'a> {
+    pub provider: &'a Provider,
+    pub tenant: &'a Tenant,
+    pub matched: &'a Matched<'a>,
+    pub head: &'a RequestHead<'a>,
+    pub request_body: Option<&'a [u8]>,
+    pub answer: Option<(&'a HeaderMap, &'a [u8])>,
+    request: OnceCell<Option<Value>>,
+    answered: OnceCell<Option<Value>>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        provider: &'a Provider,
+        tenant: &'a Tenant,
+        matched: &'a Matched<'a>,
+        head: &'a RequestHead<'a>,
+        request_body: Option<&'a [u8]>,
+        answer: Option<(&'a HeaderMap, &'a [u8])>,
+    ) -> Self {
+        let (request, answered) = (OnceCell::new(), OnceCell::new());
+        Exchange {
+            provider,
+            tenant,
+            matched,
+            head,
+            request_body,
+            answer,
+            request,
+            answered,
+        }
+    }
+
+    /// The ids that the first of `sources` which names any names.
+    pub(super) fn ids(&self, sources: &[Source]) -> Vec<UserId> {
+        let mut ids = sources.iter().map(|source| self.ids_at(source));
+        ids.find(|ids| !ids.is_empty()).unwrap_or_default()
+    }
+
+    fn ids_at(&self, source: &Source) -> Vec<UserId> {
+        match source {
+            Source::Named => self.ids(&self.matched.route.user),
+            Source::Answer(pointer) => self.ids_in(self.answer_json(), pointer),
+            Source::Request(pointer) => self.ids_in(self.request_json(), pointer),
+            one => self.id_at(one).into_iter().collect(),
+        }
+    }
+
+    fn id_at(&self, source: &Source) -> Option<UserId> {
+        match source {
+            Source::Path(name) => self.id(self.matched.param(name)?),
+            Source::Query(name) => self.id(&field(self.head.query?.as_bytes(), name)?),
+            Source::Form(name) => self.id(&self.form(name)?),
+            Source::Caller => self.caller(),
+            Source::AnswerToken(pointer) => self.subject(pointer.find(self.answer_json()?)?.as_str()?),
+            Source::Location => self.location(),
+            Source::Named | Source::Answer(_) | Source::Request(_) => None,
+        }
+    }
+
+    pub(super) fn form(&self, name: &str) -> Option<String> {
+        field(self.request_body?, name)
+    }
+
+    pub(super) fn answer_json(&self) -> Option<&Value> {
+        let parse = || serde_json::from_slice(self.answer?.1).ok();
+        self.answered.get_or_init(parse).as_ref()
+    }
+
+    fn request_json(&self) -> Option<&Value> {
+        let parse = || serde_json::from_slice(self.request_body?).ok();
+        self.request.get_or_init(parse).as_ref()
+    }
+
+    fn ids_in(&self, json: Option<&Value>, pointer: &Pointer) -> Vec<UserId> {
+        let mut ids = Vec::new();
+        if let Some(json) = json {
+            pointer.each(json, &mut |id| ids.extend(id.as_str().and_then(|id| self.id(id))));
+        }
+        ids
+    }
+
+    fn id(&self, text: &str) -> Option<UserId> {
+        self.provider.id(self.tenant, text)
+    }
+
+    fn location(&self) -> Option<UserId> {
+        let location = self.answer?.0.get(http::header::LOCATION)?.to_str().ok()?;
+        let path = location.split(['?', '#']).next()?;
+        let last = path.trim_end_matches('/').rsplit('/').next()?;
+        self.id(&percent_encoding::percent_decode_str(last).decode_utf8().ok()?)
+    }
+
+    /// Two tokens that differ are nobody's: the provider may have heard the other one.
+    fn caller(&self) -> Option<UserId> {
+        let rule = self.provider.token.as_ref()?;
+        let shown = single(self.head.headers, &rule.headers).ok()??;
+        let token = without_scheme(shown, rule.scheme.as_deref())?;
+        self.subject(std::str::from_utf8(token).ok()?)
+    }
+
+    /// The id in a token of this tenant. Its signature is for the provider to check, which has
+    /// made it or accepted it.
+    fn subject(&self, token: &str) -> Option<UserId> {
+        let rule = self.provider.token.as_ref()?;
+        let claims = claims(token)?;
+        let ours = self.provider.claims_are_ours(self.tenant, &claims);
+        self.id(rule.id.find(&claims)?.as_str()?).filter(|_| ours)
+    }
+}
+
+impl Provider {
+    /// An id in its canonical spelling; words that stand for the caller are none.
+    pub(super) fn id(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
+        let word = self.not_ids.iter().any(|word| word == text);
+        UserId::parse(text, tenant.id_type).filter(|_| !word)
+    }
+
+    fn claims_are_ours(&self, tenant: &Tenant, claims: &Value) -> bool {
+        self.identity
+            .iter()
+            .filter(|part| !part.claims.is_empty())
+            .all(|part| {
+                let claim = part.claims.iter().find_map(|name| claims.get(name));
+                match (claim, tenant.part(&part.part)) {
+                    (Some(Value::Array(among)), Some(ours)) => among.iter().any(|one| one == ours),
+                    (Some(claim), Some(ours)) => claim == ours,
+                    (None, ours) => ours.is_some() && ours == part.default.as_deref(),
+                    (Some(_), None) => false,
+                }
+            })
+    }
+}
+
+/// The value of a form's or query's field; nothing if it stands there twice.
+pub(super) fn field(form: &[u8], name: &str) -> Option<String> {
+    let mut values = url::form_urlencoded::parse(form).filter(|(key, _)| key == name);
+    let (_, value) = values.next()?;
+    values.next().is_none().then(|| value.into_owned())
+}
+
+fn claims(token: &str) -> Option<Value> {
+    let mut parts = token.split('.');
+    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&payload)
+        .ok()
+        .filter(|_| parts.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_given_twice_has_no_value() {
+        assert_eq!(field(b"a=1&b=x%23y", "b").as_deref(), Some("x#y"));
+        assert_eq!(field(b"a=1&a=1", "a"), None);
+    }
+
+    #[test]
+    fn only_three_parts_make_a_token() {
+        assert_eq!(claims("x.eyJzdWIiOiJhIn0.y").unwrap()["sub"], "a");
+        assert_eq!(claims("eyJzdWIiOiJhIn0"), None);
+        assert_eq!(claims("x.eyJzdWIiOiJhIn0.y.z"), None);
+        assert_eq!(claims("x.\u{1f600}.y"), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! From a provider's JSON of one user to what the table holds of it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use super::form::Unit;
+use super::pointer::Pointer;
+use super::template::Template;
+use super::{Proof, Provider, Sighting, Tenant, canon};
+use crate::user::{Profile, Seen, UserId, View};
+
+/// Where in a user's JSON its fields stand.
+#[derive(Debug)]
+pub(super) struct UserMap {
+    pub id: Place,
+    pub name: Vec<TextAt>,
+    pub email: Vec<TextAt>,
+    pub created_at: Option<TimeAt>,
+    pub updated_at: Option<TimeAt>,
+    pub version: Option<TimeAt>,
+    pub volatile: Vec<Pointer>,
+    pub drop: Vec<Pointer>,
+    pub whole_has: Vec<Pointer>,
+    /// The path of the read of one user.
+    pub read: Template,
+}
+
+/// A JSONPath (RFC 9535); the plain ones without the engine, which costs ten times as much.
+#[derive(Debug)]
+pub(super) enum Place {
+    Plain(Pointer),
+    Query(Box<JsonPath>),
+}
+
+/// Texts joined by a space; those that are absent or empty are left out.
+#[derive(Debug)]
+pub(super) struct TextAt(pub Vec<Place>);
+
+#[derive(Debug)]
+pub(super) struct TimeAt {
+    pub at: Place,
+    pub unit: Unit,
+}
+
+impl Place {
+    pub(super) fn parse(text: &str) -> Result<Place, String> {
+        let query = JsonPath::parse(text).map_err(|error| error.to_string())?;
+        let plain = text
+            .strip_prefix('$')
+            .filter(|rest| rest.bytes().all(is_plain) && !rest.contains(".."));
+        let pointer = plain.and_then(|rest| Pointer::parse(&rest.replace('.', "/")));
+        Ok(pointer.map_or(Place::Query(Box::new(query)), Place::Plain))
+    }
+
+    fn find<'v>(&self, user: &'v Value) -> Option<&'v Value> {
+        match self {
+            Place::Plain(pointer) => pointer.find(user),
+            Place::Query(path) => path.query(user).first(),
+        }
+    }
+
+    fn text<'v>(&self, user: &'v Value) -> Option<&'v str> {
+        self.find(user)?.as_str().filter(|text| !text.is_empty())
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'
+}
+
+impl TextAt {
+    fn read(&self, user: &Value) -> Option<String> {
+        let texts: Vec<&str> = self.0.iter().filter_map(|place| place.text(user)).collect();
+        (!texts.is_empty()).then(|| texts.join(" "))
+    }
+}
+
+impl TimeAt {
+    fn time(&self, user: &Value) -> Option<DateTime<Utc>> {
+        let value = self.at.find(user)?;
+        match self.unit {
+            Unit::Seconds => DateTime::from_timestamp_millis((value.as_f64()? * 1e3) as i64),
+            Unit::Millis => DateTime::from_timestamp_millis(whole(value)?),
+            Unit::MillisString => DateTime::from_timestamp_millis(value.as_str()?.parse().ok()?),
+            Unit::Rfc3339 => rfc3339(value),
+        }
+    }
+
+    fn version(&self, user: &Value) -> Option<i64> {
+        self.time(user).map(|time| time.timestamp_micros())
+    }
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|float| float as i64))
+}
+
+fn rfc3339(value: &Value) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(value.as_str()?).ok()?;
+    Some(time.with_timezone(&Utc))
+}
+
+impl UserMap {
+    fn profile(&self, user: &Value) -> Profile {
+        Profile {
+            name: self.name.iter().find_map(|at| at.read(user)),
+            email: self.email.iter().find_map(|at| at.read(user)),
+            created_at: self.created_at.as_ref().and_then(|at| at.time(user)),
+            updated_at: self.updated_at.as_ref().and_then(|at| at.time(user)),
+        }
+    }
+
+    fn is_whole(&self, user: &Value) -> bool {
+        self.whole_has.iter().all(|pointer| pointer.find(user).is_some())
+    }
+
+    fn without_dropped(&self, text: &str) -> Option<String> {
+        let mut kept: Option<String> = None;
+        for pointer in &self.drop {
+            let cut = pointer.cut(kept.as_deref().unwrap_or(text));
+            if let std::borrow::Cow::Owned(cut) = cut {
+                kept = Some(cut);
+            }
+        }
+        kept
+    }
+
+    /// Content first, then the volatile fields; nothing if numbers in it may have been rounded.
+    fn canonical(&self, mut user: Value, profile: &Profile, size: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+        let (mut content, mut volatile) = (Vec::with_capacity(size + 128), Vec::new());
+        let mut exact = true;
+        for pointer in &self.volatile {
+            pointer.take(&mut user, &mut |value| {
+                exact &= canon::write(&value, &mut volatile)
+            });
+            volatile.push(b'\n');
+        }
+        write_profile(profile, &mut content);
+        exact &= canon::write(&user, &mut content);
+        exact.then_some((content, volatile))
+    }
+}
+
+/// Each field with its length in front, so that none runs into the next.
+fn write_profile(profile: &Profile, out: &mut Vec<u8>) {
+    for text in [&profile.name, &profile.email] {
+        let text = text.as_deref();
+        out.extend_from_slice(&text.map_or(u64::MAX, |text| text.len() as u64).to_be_bytes());
+        out.extend_from_slice(text.unwrap_or_default().as_bytes());
+    }
+    for time in [profile.created_at, profile.updated_at] {
+        let micros = time.map_or(i64::MIN, |time| time.timestamp_micros());
+        out.extend_from_slice(&micros.to_be_bytes());
+    }
+}
+
+impl Provider {
+    /// What the JSON of one whole user tells. Nothing if it is no user.
+    pub(super) fn sighting(
+        &self,
+        tenant: &Tenant,
+        text: &str,
+        proof: Proof,
+        unsettled: bool,
+    ) -> Option<Sighting> {
+        let kept = self.user.without_dropped(text);
+        let text = kept.as_deref().unwrap_or(text);
+        let user: Value = serde_json::from_str(text).ok()?;
+        let id = self.id(tenant, self.user.id.text(&user)?)?;
+        let seen = if self.user.is_whole(&user) {
+            Seen::Whole(Box::new(self.view(user, text)?))
+        } else {
+            Seen::Partial(Box::new(self.without_volatile(user)))
+        };
+        Some(Sighting {
+            id,
+            seen,
+            proof,
+            unsettled,
+        })
+    }
+
+    pub(super) fn partial(&self, tenant: &Tenant, mut user: Value) -> Option<(UserId, Seen)> {
+        let id = self.id(tenant, self.user.id.text(&user)?)?;
+        for pointer in &self.user.drop {
+            pointer.take(&mut user, &mut drop);
+        }
+        Some((id, Seen::Partial(Box::new(self.without_volatile(user)))))
+    }
+
+    fn without_volatile(&self, mut user: Value) -> Value {
+        for pointer in &self.user.volatile {
+            pointer.take(&mut user, &mut drop);
+        }
+        user
+    }
+
+    fn view(&self, user: Value, text: &str) -> Option<View> {
+        let profile = self.user.profile(&user);
+        let version = self.user.version.as_ref().and_then(|at| at.version(&user));
+        let canonical = self.user.canonical(user, &profile, text.len());
+        let (content, volatile) = match canonical {
+            Some(exact) => exact,
+            None => {
+                let marked = serde_json::from_str(&canon::mark_numbers(text)).ok()?;
+                self.user.canonical(marked, &profile, text.len())?
+            }
+        };
+        Some(View {
+            raw: text.into(),
+            profile,
+            content: canon::hash(&content),
+            volatile: canon::hash(&volatile),
+            version,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn plain_paths_go_round_the_engine() {
+        assert!(matches!(Place::parse("$.a.b_c").unwrap(), Place::Plain(_)));
+        assert!(matches!(Place::parse("$.a[0].b").unwrap(), Place::Query(_)));
+        assert!(matches!(Place::parse("$..b").unwrap(), Place::Query(_)));
+        assert!(Place::parse("$.a[").is_err());
+        let user = json!({"a": {"b": "x"}, "l": [{"id": 1, "v": "one"}], "p": 1});
+        assert_eq!(Place::parse("$.a.b").unwrap().text(&user), Some("x"));
+        let by_reference = Place::parse("$.l[?@.id == $.p].v").unwrap();
+        assert_eq!(by_reference.text(&user), Some("one"));
+    }
+
+    #[test]
+    fn times_come_in_four_units() {
+        let time = |value: Value, unit| {
+            let at = TimeAt {
+                at: Place::parse("$.t").unwrap(),
+                unit,
+            };
+            at.time(&json!({"t": value})).map(|time| time.timestamp_millis())
+        };
+        assert_eq!(time(json!(1_500), Unit::Millis), Some(1_500));
+        assert_eq!(time(json!(1.5), Unit::Seconds), Some(1_500));
+        assert_eq!(time(json!("1500"), Unit::MillisString), Some(1_500));
+        assert_eq!(
+            time(json!("1970-01-01T01:00:01.5+01:00"), Unit::Rfc3339),
+            Some(1_500)
+        );
+        assert_eq!(time(json!(i64::MAX), Unit::Millis), None);
+        assert_eq!(time(json!("soon"), Unit::Rfc3339), None);
+    }
+}
