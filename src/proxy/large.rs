@@ -222,7 +222,12 @@ impl Write for Cutter<'_> {
             ..
         } = self.exchange;
         let (users, unreadable) = (&mut self.users, &mut self.unreadable);
-        let mut item = |json: &[u8]| match shared.config.provider.extract_item(matched, *credential, json) {
+        let mut item = |json: &[u8]| match shared.config.provider.extract_item(
+            &shared.config.tenant,
+            matched,
+            *credential,
+            json,
+        ) {
             Some(user) => users.push(user),
             None => *unreadable += 1,
         };
