@@ -267,8 +267,14 @@ impl Shared {
                 asked.log(route, head.status, &outcome);
                 reply::through(head, body, &outcome)
             }
-            Err(failure) => self.failed(failure),
+            Err(failure) => self.failed_for(asked, route, failure),
         }
+    }
+
+    fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
+        let answer = self.failed(failure);
+        asked.log(route, answer.status(), &Outcome::Nothing(Why::Own));
+        answer
     }
 
     fn failed(&self, failure: Failure) -> Response<Body> {

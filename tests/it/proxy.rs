@@ -4,10 +4,12 @@
 mod rig;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::Notify;
+use usertap::config::{Rate, Sync};
 
 use crate::support::eventually;
 use rig::{Does, KEY, PROJECT, Rig};
@@ -218,7 +220,7 @@ async fn a_write_without_an_answer_is_a_502_and_a_doubt() {
         (got.status.as_u16(), got.header("x-usertap-error")),
         (502, "upstream-broken")
     );
-    let owed = tokio::time::timeout(std::time::Duration::from_secs(20), rig.owed.recv()).await;
+    let owed = tokio::time::timeout(Duration::from_secs(20), rig.owed.recv()).await;
     assert!(
         owed.is_ok_and(|owed| owed.is_some()),
         "the user is to be read again"
@@ -255,5 +257,105 @@ async fn the_own_paths_need_the_server_key_and_reach_no_provider() {
     assert_eq!(ready.body.as_deref(), Some(&br#"{"status":"degraded"}"#[..]));
     assert_eq!(rig.ask("GET", "/_usertap/nothing", "").await.status, 404);
     assert_eq!(rig.seen().len(), 0);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_breaks_off_for_the_app_and_harms_nothing() {
+    let rig = Rig::new().await;
+    let whole = user(1, "Ada");
+    rig.does([Does::Breaks(whole.into())]);
+    let got = rig.ask("GET", &path(1), "").await;
+    assert_eq!(
+        (got.status.as_u16(), got.recorded(), got.body.as_ref()),
+        (200, "none; truncated", None)
+    );
+    assert_eq!(rig.rows().await, 0);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_is_a_504_and_the_write_a_doubt() {
+    let mut rig = Rig::with(|config| config.timeout = Duration::from_millis(300)).await;
+    rig.does([Does::Waits(Arc::default(), "".into())]);
+    let got = rig.ask("DELETE", &path(3), "{}").await;
+    assert_eq!(
+        (got.status.as_u16(), got.header("x-usertap-error")),
+        (504, "upstream-timeout")
+    );
+    let owed = tokio::time::timeout(Duration::from_secs(20), rig.owed.recv()).await;
+    assert!(
+        owed.is_ok_and(|owed| owed.is_some()),
+        "the user is to be read again"
+    );
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_limit_is_a_429_that_says_when_to_come_back() {
+    let limit = Rate {
+        requests: 1,
+        per: Duration::from_secs(600),
+    };
+    let rig = Rig::with(|config| config.rate = vec![limit]).await;
+    rig.answers(200, user(1, "Ada"));
+    assert_eq!(rig.ask("GET", &path(1), "").await.status, 200);
+    let got = rig.ask("GET", &path(1), "").await;
+    assert_eq!(
+        (got.status.as_u16(), got.header("x-usertap-error")),
+        (429, "rate-limited")
+    );
+    let seconds: u64 = got.header("retry-after").parse().expect("whole seconds");
+    assert!((590..=620).contains(&seconds), "{seconds}");
+    assert_eq!(got.header("access-control-allow-origin"), "*");
+    assert_eq!(rig.seen().len(), 1);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_the_provider_arrives_as_it_came_and_is_heeded() {
+    let rig = Rig::with(|config| config.timeout = Duration::from_secs(1)).await;
+    let headers = &[("x-stack-actual-status", "429"), ("retry-after", "7")];
+    rig.does([Does::Answers(200, headers, "slow down".into())]);
+    let got = rig.ask("GET", &path(1), "").await;
+    assert_eq!(
+        (got.status.as_u16(), got.body.as_deref()),
+        (200, Some(&b"slow down"[..]))
+    );
+    assert_eq!(
+        (got.header("retry-after"), got.header("x-usertap-error")),
+        ("7", "")
+    );
+    let next = rig.ask("GET", &path(1), "").await;
+    assert_eq!(
+        (next.status.as_u16(), next.header("x-usertap-error")),
+        (429, "rate-limited")
+    );
+    assert_eq!(
+        rig.seen().len(),
+        1,
+        "the key was refused: nobody asks with it until then"
+    );
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asynchronously_the_row_comes_after_the_answer() {
+    let rig = Rig::with(|config| config.sync = Sync::Async).await;
+    rig.answers(200, user(1, "Ada"));
+    assert_eq!(rig.ask("GET", &path(1), "").await.recorded(), "queued; async");
+    eventually("the row", || async { rig.name(&id(1)).await }).await;
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_base_path_of_the_public_url_is_taken_off() {
+    let base = "https://app.example/auth/".parse().expect("a URL");
+    let rig = Rig::with(|config| config.public_url = Some(base)).await;
+    rig.answers(200, user(1, "Ada"));
+    let got = rig.ask("GET", &format!("/auth{}", path(1)), "").await;
+    assert!(got.recorded().starts_with("committed"));
+    assert_eq!(rig.seen(), [format!("GET {}", path(1))]);
+    assert_eq!(rig.ask("GET", "/auth/_usertap/healthz", "").await.status, 200);
     rig.end().await;
 }

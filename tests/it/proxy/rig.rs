@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -31,6 +34,8 @@ pub const KEY: &str = "ssk_of_this_project";
 #[derive(Clone)]
 pub enum Does {
     Answers(u16, &'static [(&'static str, &'static str)], Bytes),
+    /// Begins an answer so and breaks off.
+    Breaks(Bytes),
     /// Takes the request and closes.
     HangsUp,
     /// Takes the request and waits to be told.
@@ -231,7 +236,7 @@ impl Script {
         address
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Gone> {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<BoxBody<Bytes, Gone>>, Gone> {
         let target = request
             .uri()
             .path_and_query()
@@ -242,6 +247,7 @@ impl Script {
         match does {
             None => Ok(answer(500, &[], Bytes::from_static(b"no answer left"))),
             Some(Does::Answers(status, headers, body)) => Ok(answer(status, headers, body)),
+            Some(Does::Breaks(begun)) => Ok(Response::new(broken(begun))),
             Some(Does::HangsUp) => Err(Gone),
             Some(Does::Waits(until, body)) => {
                 until.notified().await;
@@ -256,12 +262,27 @@ impl Script {
 #[error("the provider hung up")]
 struct Gone;
 
-fn answer(status: u16, headers: &[(&'static str, &'static str)], body: Bytes) -> Response<Full<Bytes>> {
+fn answer(
+    status: u16,
+    headers: &[(&'static str, &'static str)],
+    body: Bytes,
+) -> Response<BoxBody<Bytes, Gone>> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    response.body(Full::new(body)).expect("an answer")
+    let body = Full::new(body).map_err(|never| match never {}).boxed();
+    response.body(body).expect("an answer")
+}
+
+/// What was begun is on its way before the end of it.
+fn broken(begun: Bytes) -> BoxBody<Bytes, Gone> {
+    let end = async {
+        tokio::task::yield_now().await;
+        Err(Gone)
+    };
+    let begun = stream::iter([Ok(Frame::data(begun))]);
+    BodyExt::boxed(StreamBody::new(begun.chain(stream::once(end))))
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
