@@ -3,7 +3,17 @@
 //! [`settings`] reads what was written (file, environment, flags); this module says what it
 //! means, or every mistake at once. Secrets never print.
 
+mod check;
+mod database_url;
+mod file;
+pub mod known;
+mod mistake;
 pub mod settings;
+mod sources;
+pub mod table;
+mod tenant;
+mod unknown;
+pub mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,20 +21,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
 
+pub use crate::provider::Rate;
 use crate::provider::{Provider, Tenant};
 use crate::user::IdType;
+
+pub use check::{Check, Needs};
+pub use database_url::{DatabaseUrl, TlsMode};
+pub use file::File;
+pub use known::Known;
+pub use mistake::{Mistake, Place};
+pub use sources::{Sources, Written};
+pub use table::{Setting, table};
+pub use tenant::{Kind, ProviderSetting};
+pub use value::Parsed;
 
 /// Everything that `serve`, `backfill`, `status` and `doctor` need to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub database: Database,
     pub data_dir: PathBuf,
+    /// Folder of the Postgres binaries for the embedded database, where one was named.
+    pub pg_bin: Option<PathBuf>,
     pub migrate: bool,
     pub provider: Arc<Provider>,
     pub tenant: Arc<Tenant>,
     /// Base URL of the provider; its path is put before each request's.
     pub upstream: url::Url,
+    /// PEM file of the authority that signed the provider's certificate; the public ones otherwise.
+    pub upstream_ca: Option<PathBuf>,
     pub listen: SocketAddr,
     pub tls: Option<Tls>,
     pub admin_listen: SocketAddr,
@@ -45,14 +71,44 @@ pub struct Config {
     pub deleted: Deleted,
     pub drain: Duration,
     pub log: Log,
+    /// What works, but perhaps not as meant; to be logged once at the start.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// The configuration that exactly these variables make: no file, no flags, nothing of this
+    /// process' environment. Files that they name are read.
+    pub fn from_env(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Mistake>> {
+        let env = pairs
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        let sources = Sources {
+            file: File::default(),
+            env: &env,
+            flags: std::collections::BTreeMap::new(),
+            read: &settings::process_read,
+        };
+        Config::read(
+            &settings::read(&sources, Vec::new()),
+            sources.read,
+            Needs::Everything,
+        )
+    }
+
+    /// What is taken off the path of requests: empty, or `/auth`.
+    pub fn base_path(&self) -> &str {
+        let path = self.public_url.as_ref().map_or("", url::Url::path);
+        path.trim_end_matches('/')
+    }
 }
 
 #[derive(Debug, Clone)]
 pub enum Database {
     Url {
-        url: SecretString,
+        url: DatabaseUrl,
         /// For migrations and LISTEN where `url` is a pooler; the same otherwise.
-        direct: SecretString,
+        direct: DatabaseUrl,
     },
     /// A Postgres of usertap's own in `data_dir`.
     Embedded,
@@ -71,13 +127,6 @@ pub enum Sync {
     Async,
 }
 
-/// So many requests in each period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    pub requests: u32,
-    pub per: Duration,
-}
-
 /// What becomes of a deleted user's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
@@ -87,8 +136,19 @@ pub enum Deleted {
     Purge { after: Duration },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is logged, to stderr, and how.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
-    pub level: tracing::Level,
+    /// Other crates than usertap log below `warn` only where they are named.
+    pub levels: Targets,
     pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            levels: value::usertap_at(tracing::Level::INFO),
+            json: false,
+        }
+    }
 }

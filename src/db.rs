@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod instances;
 pub mod migrate;
 pub mod names;
+pub mod opening;
 pub mod partitions;
 pub mod rows;
 pub mod runs;
@@ -23,6 +24,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 
 pub use connect::Reach;
 pub use names::Names;
+pub use opening::Opening;
 
 /// Connections for reads beside the recorder's own one.
 const POOL: usize = 4;
@@ -35,6 +37,7 @@ pub struct Database {
     pool: Pool<AsyncPgConnection>,
     pub reach: Arc<Reach>,
     pub names: Arc<Names>,
+    opening: Option<Arc<Opening>>,
 }
 
 impl std::fmt::Debug for Database {
@@ -117,6 +120,15 @@ impl Database {
             pool: pool.unwrap_or_else(|_| unreachable!("timeouts are given with their runtime")),
             reach: Arc::new(reach),
             names: Arc::new(names),
+            opening: None,
+        }
+    }
+
+    /// To be opened before its first use.
+    pub fn opened_by(self, opening: Opening) -> Database {
+        Database {
+            opening: Some(Arc::new(opening)),
+            ..self
         }
     }
 

@@ -1,5 +1,8 @@
 //! usertap: a caching, recording proxy between an app and its auth provider's user API.
 
+pub mod admin;
+pub mod backfill;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -7,6 +10,11 @@ pub mod provider;
 pub mod proxy;
 pub mod record;
 pub mod refetch;
+pub mod sandbox;
+pub mod serve;
+pub mod station;
+pub mod status;
 pub mod tasks;
+pub mod telemetry;
 pub mod upstream;
 pub mod user;

@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use crate::user::{IdType, Seen, UserId};
+use crate::clock::Instant;
+use crate::user::{Head, IdType, Seen, Sent, UserId};
 
 pub use answer::OwnAnswer;
 pub use caller::{Caller, Credential, Foreign};
@@ -57,7 +58,7 @@ pub struct Tenant {
 
 /// So many requests in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct Rate {
     pub requests: u32,
     pub per: Duration,
 }
@@ -101,4 +102,15 @@ pub enum Proof {
     Lagging(Duration),
     /// Nobody knows how old it is.
     Never,
+}
+
+impl Proof {
+    /// What an answer's sighting may claim to know, given the stamp of its request.
+    pub fn stamp(self, head: &Head, sent: Sent, sent_at: Instant) -> Sent {
+        match self {
+            Proof::AtSending => sent,
+            Proof::Lagging(lag) => head.sent_before(lag, sent_at),
+            Proof::Never => Sent::NEVER,
+        }
+    }
 }

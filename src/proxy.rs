@@ -104,12 +104,7 @@ impl Proxy {
             tls,
             drain: config.drain,
         };
-        let base = config
-            .public_url
-            .as_ref()
-            .map_or("", url::Url::path)
-            .trim_end_matches('/')
-            .to_owned();
+        let base = config.base_path().to_owned();
         let (idle, drain) = (config.timeout, config.drain);
         let wire = Arc::new(Wire {
             upstream,

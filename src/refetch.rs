@@ -122,6 +122,19 @@ impl Refetch {
         refetch
     }
 
+    /// Reads a user because somebody asks for it now; several who ask at once share one read.
+    ///
+    /// # Errors
+    /// [`ReadFault`].
+    pub async fn ensure(
+        &self,
+        user: &UserId,
+        origin: Origin,
+        priority: Priority,
+    ) -> Result<(Receipt, Position), ReadFault> {
+        self.reader.read(user, origin, priority).await
+    }
+
     pub fn figures(&self) -> &Figures {
         &self.figures
     }

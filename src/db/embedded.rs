@@ -6,12 +6,12 @@
 //!   The folder goes with the server.
 //!
 //! Either ends with its **last user**, also after `kill -9`. No count is kept that a killed process could
-//! leave wrong; the kernel counts, see [`watchdog`].
+//! leave wrong; the kernel counts, see `watchdog`.
 //!
-//! Where the programs come from says [`search`]; as whom they run, [`account`]. The server listens on
+//! Where the programs come from says `search`; as whom they run, `account`. The server listens on
 //! 127.0.0.1 only, on a free port, with a password of its own (scram) and no Unix socket.
 //!
-//! Must never be: two servers on one folder; programs unpacked whose hash does not stand in [`pins`];
+//! Must never be: two servers on one folder; programs unpacked whose hash does not stand in `pins`;
 //! a statement, or a value out of one, in the server's log.
 //!
 //! Everything here blocks; async callers use `spawn_blocking`.

@@ -28,6 +28,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// Nothing but the id is known yet.
+    pub fn is_skeleton(&self) -> bool {
+        let raw: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(&self.raw_json);
+        raw.is_ok_and(|raw| raw.len() <= 1) && self.deleted_at.is_none()
+    }
+
     /// The feed's `after` and `raw_json`.
     pub fn json(&self) -> serde_json::Value {
         let raw: serde_json::Value = serde_json::from_str(&self.raw_json).unwrap_or_default();

@@ -16,7 +16,7 @@ use super::route::Pattern;
 use super::source::Source;
 use super::template::Template;
 use super::view::{Place, TextAt, TimeAt, UserMap};
-use super::{Limit, Mistake, Provider};
+use super::{Mistake, Provider, Rate};
 
 mod list;
 mod routes;
@@ -74,7 +74,7 @@ impl Reader<'_> {
             name: head.name,
             id_type: head.id_type,
             upstream: head.upstream.and_then(|url| self.base_url(url)),
-            limits: head.limits.iter().filter_map(|limit| self.limit(limit)).collect(),
+            rates: head.limits.iter().filter_map(|limit| self.rate(limit)).collect(),
             prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
             not_ids: head.not_ids,
             identity,
@@ -129,9 +129,9 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn limit(&mut self, text: &Text) -> Option<Limit> {
+    fn rate(&mut self, text: &Text) -> Option<Rate> {
         let limit = text.get_ref().split_once('/').and_then(|(requests, per)| {
-            Some(Limit {
+            Some(Rate {
                 requests: requests.parse().ok().filter(|n| *n > 0)?,
                 per: duration(per)?,
             })
@@ -146,8 +146,13 @@ impl Reader<'_> {
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {
+        if form.settings.is_empty() && form.default.is_none() && !form.fingerprint {
+            let text =
+                "nothing says which value is usertap's own: add settings, default or fingerprint = true";
+            self.mistake(form.part.span().start, text);
+        }
         Part {
-            part: form.part,
+            part: form.part.into_inner(),
             headers: self.headers(&form.headers),
             query: form.query,
             claims: form.claims,
@@ -209,9 +214,12 @@ impl Reader<'_> {
     }
 
     fn codes(&mut self, form: CodesForm) -> Option<Codes> {
-        let status = StatusCode::from_u16(form.status);
+        let status = StatusCode::from_u16(*form.status.get_ref());
         if status.is_err() {
-            self.mistake(0, format!("{} is no HTTP status", form.status));
+            self.mistake(
+                form.status.span().start,
+                "`status` is an HTTP status: write it as 404",
+            );
         }
         Some(Codes {
             status: status.ok()?,
@@ -385,22 +393,25 @@ fn settings(form: &Form) -> Vec<Setting> {
         .iter()
         .filter(|part| !part.fingerprint)
         .map(|part| Setting {
-            name: part.part.clone(),
+            name: part.part.get_ref().clone(),
             variables: part.settings.clone(),
             required: part.default.is_none(),
             secret: false,
+            default: part.default.clone(),
         });
     let key = form.key.iter().map(|key| Setting {
         name: "key".to_owned(),
         variables: key.settings.clone(),
         required: fingerprint,
         secret: true,
+        default: None,
     });
     let others = form.setting.iter().map(|setting| Setting {
         name: setting.name.clone(),
         variables: setting.settings.clone(),
         required: false,
         secret: true,
+        default: None,
     });
     parts.chain(key).chain(others).collect()
 }

@@ -11,7 +11,7 @@ use super::paging::{List, OwnHeader};
 use super::pointer::Pointer;
 use super::route::Route;
 use super::view::UserMap;
-use super::{Limit, Tenant};
+use super::{Rate, Tenant};
 use crate::user::IdType;
 
 const STACK_AUTH: &str = include_str!("builtin/stack-auth.toml");
@@ -24,7 +24,7 @@ pub struct Provider {
     /// The provider's own base URL.
     pub upstream: Option<String>,
     /// Its published limits, all of which apply; empty where none is known.
-    pub limits: Vec<Limit>,
+    pub rates: Vec<Rate>,
     pub(super) prefixes: Vec<Vec<String>>,
     pub(super) not_ids: Vec<String>,
     pub(super) identity: Vec<Part>,
@@ -60,6 +60,8 @@ pub struct Setting {
     /// Without it no tenant can be bound.
     pub required: bool,
     pub secret: bool,
+    /// What holds where it is not set.
+    pub default: Option<String>,
 }
 
 /// One mistake in a provider file: where, what, and the remedy.
@@ -133,7 +135,12 @@ impl Provider {
         })
     }
 
+    /// Whether this setting is a part of what tells tenants apart.
+    pub fn tells_tenants_apart(&self, setting: &str) -> bool {
+        self.identity.iter().any(|part| part.part == setting)
+    }
+
     fn is_identity(&self, setting: &str) -> bool {
-        setting == "key" || self.identity.iter().any(|part| part.part == setting)
+        setting == "key" || self.tells_tenants_apart(setting)
     }
 }

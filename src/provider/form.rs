@@ -48,7 +48,7 @@ pub(super) struct ProviderForm {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentityForm {
-    pub part: String,
+    pub part: Text,
     #[serde(default)]
     pub settings: Vec<String>,
     #[serde(default)]
@@ -129,7 +129,7 @@ pub(super) struct ErrorsForm {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodesForm {
-    pub status: u16,
+    pub status: Spanned<u16>,
     pub codes: Vec<String>,
 }
 

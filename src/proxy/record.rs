@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::config::Sync;
-use crate::provider::{Proof, Sighting};
+use crate::provider::Sighting;
 use crate::record::{Receipt, Submission};
 use crate::user::{Observation, Origin, Sent, Source};
 
@@ -102,11 +102,7 @@ impl Exchange<'_> {
     }
 
     fn observation(&self, sighting: Sighting, stamp: Stamp, source: &Arc<Source>) -> Observation {
-        let sent = match sighting.proof {
-            Proof::AtSending => stamp.sent,
-            Proof::Lagging(lag) => self.shared.head.sent_before(lag, stamp.at),
-            Proof::Never => Sent::NEVER,
-        };
+        let sent = sighting.proof.stamp(&self.shared.head, stamp.sent, stamp.at);
         Observation {
             id: sighting.id,
             seen: sighting.seen,

@@ -1,6 +1,9 @@
 //! One binary for all tests: what an app or an operator sees, against real parts.
 
 mod embedded;
+mod provider;
 mod proxy;
 mod record;
+mod sandbox;
+mod settings;
 mod support;

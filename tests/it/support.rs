@@ -5,6 +5,7 @@
     reason = "tests read the clock to give every wait a deadline"
 )]
 
+pub mod http;
 pub mod postgres;
 
 use std::time::{Duration, Instant};

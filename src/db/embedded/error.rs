@@ -44,7 +44,7 @@ pub enum EmbeddedError {
     )]
     NoAccount,
 
-    #[error("account `{account}`, as which Postgres runs when root starts it, cannot use {}: make every folder above it passable (`chmod o+x`), or set another data folder", path.display())]
+    #[error("{account}, as whom Postgres runs, cannot use {}: make every folder above it passable (`chmod o+x`), or set another data folder", path.display())]
     OutOfReach { account: String, path: PathBuf },
 
     #[error("`{program}` failed: {output}")]

@@ -96,7 +96,7 @@ fn client(search: &Search, package: &Package) -> Result<Command, String> {
     let mut command = match package.source {
         Source::Npm => {
             let mut npm = Command::new(program("npm")?);
-            npm.args(["pack", "--ignore-scripts", "--silent"]);
+            npm.args(["pack", "--ignore-scripts", "--loglevel=error"]);
             npm
         }
         Source::Pip => {

@@ -41,7 +41,7 @@ pub(super) struct Place {
 /// The data folder itself, or where root's go if Postgres' own account cannot reach it.
 pub(super) fn place(data_dir: &Path, account: &Account) -> Result<Place, EmbeddedError> {
     let dir = made(data_dir)?;
-    if account.reaches(&dir) {
+    if matches!(account, Account::Ours) || account.reaches(&dir) {
         return Ok(Place {
             dir,
             relocated: false,

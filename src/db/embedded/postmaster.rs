@@ -57,11 +57,19 @@ fn runs(pid: Pid) -> bool {
 /// Whether this process was started on this data folder. Where nothing can tell, we assume so: a server
 /// that is wrongly thought dead would mean two on one folder.
 fn is_of(pid: Pid, data: &Path) -> bool {
-    command_line(pid).is_none_or(|line| contains(&line, data.as_os_str().as_bytes()))
+    let words = [b" -D ", data.as_os_str().as_bytes(), b" "].concat();
+    command_line(pid).is_none_or(|line| contains(&line, &words))
 }
 
+/// Its words, with spaces between them.
 fn command_line(pid: Pid) -> Option<Vec<u8>> {
-    fs::read(format!("/proc/{pid}/cmdline")).ok().or_else(|| {
+    let of_proc = fs::read(format!("/proc/{pid}/cmdline")).ok();
+    let spaced = of_proc.map(|line| {
+        line.iter()
+            .map(|byte| if *byte == 0 { b' ' } else { *byte })
+            .collect()
+    });
+    spaced.or_else(|| {
         let mut ps = Command::new("ps");
         let output = run::output(
             ps.args(["-ww", "-o", "command=", "-p", &pid.to_string()]),

@@ -29,19 +29,19 @@ impl Reader<'_> {
     fn route(&mut self, form: RouteForm, has_token: bool) -> Option<Route> {
         let at = form.on.span().start;
         let pattern = self.pattern(&form.on);
-        let user = self.sources(&form.user);
-        let mut tells = Vec::new();
-        for tell in form.tells {
-            tells.extend(self.tell(at, tell));
+        if let Some(pattern) = &pattern {
+            named(&form).for_each(|text| self.check_source(text, pattern, has_token));
         }
-        let pattern = pattern?;
-        self.check_sources(&form.user, &pattern, has_token);
+        let user = self.sources(&form.user);
+        let tells: Vec<Option<Tell>> = form.tells.into_iter().map(|tell| self.tell(at, tell)).collect();
+        let tells: Vec<Tell> = tells.into_iter().flatten().collect();
         if user.iter().any(|source| !source.is_in_request()) {
             self.mistake(
                 at,
                 "`user` says where the request names the user: an answer cannot",
             );
         }
+        let pattern = pattern?;
         let own_path = pattern.params().last().filter(|_| form.own_path).map(Into::into);
         if form.own_path && own_path.is_none() {
             self.mistake(
@@ -67,18 +67,19 @@ impl Reader<'_> {
         })
     }
 
-    fn check_sources(&mut self, texts: &[Text], pattern: &Pattern, has_token: bool) {
-        for text in texts {
-            let at = text.span().start;
-            match Source::parse(text.get_ref()) {
-                Some(Source::Path(name)) if !pattern.params().any(|param| param == &*name) => {
-                    self.mistake(at, format!("the route's path has no {{{name}}}"));
-                }
-                Some(Source::Caller | Source::AnswerToken(_)) if !has_token => {
-                    self.mistake(at, "a token names the user here: add [token] with headers and id");
-                }
-                _ => {}
+    fn check_source(&mut self, text: &Text, pattern: &Pattern, has_token: bool) {
+        let at = text.span().start;
+        match Source::parse(text.get_ref()) {
+            Some(Source::Path(name)) if !pattern.params().any(|param| param == &*name) => {
+                self.mistake(
+                    at,
+                    format!("the route's path has no {{{name}}}: name one that it has"),
+                );
             }
+            Some(Source::Caller | Source::AnswerToken(_)) if !has_token => {
+                self.mistake(at, "a token names the user here: add [token] with headers and id");
+            }
+            _ => {}
         }
     }
 
@@ -153,6 +154,15 @@ impl Reader<'_> {
         self.mistake(text.span().start, what);
         Proof::Never
     }
+}
+
+/// Everything in a route that names an id.
+fn named(form: &RouteForm) -> impl Iterator<Item = &Text> {
+    let tells = form
+        .tells
+        .iter()
+        .flat_map(|tell| [&tell.deleted, &tell.touched, &tell.mentioned]);
+    form.user.iter().chain(tells.flatten().flatten())
 }
 
 fn nothing(form: &TellForm) -> bool {

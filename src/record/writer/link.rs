@@ -98,6 +98,7 @@ impl Writer {
     }
 
     async fn connect(&mut self) -> Result<(), DbError> {
+        self.database.open().await?;
         let mut conn = self.database.connect().await?;
         let (last, nonce) = self
             .link

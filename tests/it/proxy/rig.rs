@@ -15,10 +15,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use usertap::config::{Config, Database, Deleted, Log, Sync};
-use usertap::provider::Provider;
+use usertap::config::Config;
 use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic};
 use usertap::record::{Owed, Recorder};
 use usertap::tasks::Tasks;
@@ -292,45 +292,17 @@ async fn listener() -> (TcpListener, SocketAddr) {
 }
 
 fn config(upstream: SocketAddr, db: &TestDatabase) -> Config {
-    let provider = Provider::builtin("stack-auth").expect("compiled in");
-    let upstream: url::Url = format!("http://{upstream}").parse().expect("a URL");
-    let set = |name: &str| match name {
-        "STACK_PROJECT_ID" => Some(PROJECT.to_owned()),
-        "STACK_SECRET_SERVER_KEY" => Some(KEY.to_owned()),
-        _ => None,
-    };
-    let tenant = provider
-        .tenant(IdType::Uuid, Some(upstream.clone()), &set)
-        .expect("all settings");
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    Config {
-        database: Database::Url {
-            url: db.url.clone(),
-            direct: db.url.clone(),
-        },
-        data_dir: ".usertap".into(),
-        migrate: true,
-        provider: Arc::new(provider),
-        tenant: Arc::new(tenant),
-        upstream,
-        listen: loopback,
-        tls: None,
-        admin_listen: loopback,
-        admin_token: None,
-        public_url: None,
-        schema: "neon_identity".into(),
-        state_schema: "usertap".into(),
-        id_type: IdType::Uuid,
-        sync: Sync::BeforeResponse,
-        sync_timeout: Duration::from_secs(5),
-        timeout: Duration::from_secs(5),
-        record_buffer: 64 << 10,
-        rate: Vec::new(),
-        deleted: Deleted::Keep,
-        drain: Duration::from_secs(5),
-        log: Log {
-            level: tracing::Level::INFO,
-            json: false,
-        },
-    }
+    let upstream = format!("http://{upstream}");
+    let settings = [
+        ("DATABASE_URL", db.url.expose_secret()),
+        ("STACK_PROJECT_ID", PROJECT),
+        ("STACK_SECRET_SERVER_KEY", KEY),
+        ("USERTAP_UPSTREAM", &upstream),
+        ("USERTAP_SYNC_TIMEOUT", "5s"),
+        ("USERTAP_TIMEOUT", "5s"),
+        ("USERTAP_RECORD_BUFFER", "64KiB"),
+        ("USERTAP_DRAIN", "5s"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Config::from_env(settings).expect("settings without a mistake")
 }

@@ -1,0 +1,194 @@
+//! The admin side: status and starting a backfill, for the operator alone.
+//!
+//! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
+//! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
+//! for by a page of another origin.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+
+use crate::db::runs;
+use crate::proxy::{Readiness, Traffic};
+use crate::station::Station;
+use crate::status;
+use crate::tasks::Tasks;
+
+/// The listener for the operator.
+pub struct Admin {
+    shared: Shared,
+}
+
+#[derive(Clone)]
+struct Shared {
+    station: Arc<Station>,
+    traffic: Arc<Traffic>,
+    listen: SocketAddr,
+}
+
+impl Admin {
+    pub fn new(station: Arc<Station>, traffic: Arc<Traffic>, listen: SocketAddr) -> Admin {
+        Admin {
+            shared: Shared {
+                station,
+                traffic,
+                listen,
+            },
+        }
+    }
+
+    /// Serves until the servers are to stop.
+    pub async fn serve(self, listener: TcpListener, servers: Tasks) {
+        let guarded = Router::new()
+            .route("/v1/status", get(show_status))
+            .route("/v1/backfill", post(start_backfill))
+            .layer(middleware::from_fn_with_state(self.shared.clone(), token));
+        let routes = Router::new()
+            .route("/healthz", get(|| async { "ok" }))
+            .route("/readyz", get(readyz))
+            .merge(guarded)
+            .layer(middleware::from_fn_with_state(self.shared.clone(), own_origin))
+            .with_state(self.shared);
+        let serving =
+            axum::serve(listener, routes).with_graceful_shutdown(async move { servers.stopping().await });
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the admin side ended");
+        }
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    match status::readiness(&shared.station) {
+        Readiness::Ready => "ready".into_response(),
+        Readiness::Degraded => "degraded".into_response(),
+        Readiness::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response(),
+    }
+}
+
+async fn show_status(State(shared): State<Shared>) -> Response {
+    Json(status::status(&shared.station, &shared.traffic).await).into_response()
+}
+
+async fn start_backfill(State(shared): State<Shared>) -> Response {
+    match runs::request(&shared.station.database).await {
+        Ok(run) => (StatusCode::ACCEPTED, Json(json!({ "run": run }))).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+/// Refuses what comes by a foreign name or from a foreign page.
+async fn own_origin(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    match foreign(shared.listen, request.headers(), request.uri()) {
+        None => next.run(request).await,
+        Some(header) => problem(
+            StatusCode::FORBIDDEN,
+            &format!("the {header} header is not this server's"),
+        ),
+    }
+}
+
+async fn token(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let Some(token) = &shared.station.config.admin_token else {
+        return next.run(request).await;
+    };
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    match bool::from(given.as_bytes().ct_eq(token.expose_secret().as_bytes())) {
+        true => next.run(request).await,
+        false => problem(
+            StatusCode::UNAUTHORIZED,
+            "send ADMIN_TOKEN as `Authorization: Bearer …`",
+        ),
+    }
+}
+
+/// The header that does not name this server, if one does not. Beyond loopback the name by which
+/// people reach it is not known, and the token guards it; an origin must be the host all the same.
+fn foreign(listen: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Option<&'static str> {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| uri.host());
+    let Some(host) = host else { return Some("Host") };
+    if listen.ip().is_loopback() && !is_loopback_name(host, listen.port()) {
+        return Some("Host");
+    }
+    let origin = headers.get(header::ORIGIN)?;
+    let same = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .is_some_and(|(_, at)| at == host);
+    (!same).then_some("Origin")
+}
+
+fn is_loopback_name(host: &str, port: u16) -> bool {
+    let name = host.strip_suffix(&format!(":{port}")).unwrap_or(host);
+    matches!(name, "localhost" | "[::1]") || name.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback())
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let body = json!({ "status": status.as_u16(), "title": status.canonical_reason(), "detail": detail });
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        body.to_string(),
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(listen: &str, pairs: &[(header::HeaderName, &str)]) -> Option<&'static str> {
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect();
+        foreign(listen.parse().unwrap(), &headers, &Uri::from_static("/v1/status"))
+    }
+
+    #[test]
+    fn only_its_own_names_and_pages_reach_it() {
+        let (host, origin) = (header::HOST, header::ORIGIN);
+        for name in ["localhost:8401", "127.0.0.1:8401", "127.0.0.1", "[::1]:8401"] {
+            assert_eq!(judged("127.0.0.1:8401", &[(host.clone(), name)]), None, "{name}");
+        }
+        for name in [
+            "evil.example:8401",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io:8401",
+            "localhost:80",
+        ] {
+            assert_eq!(
+                judged("127.0.0.1:8401", &[(host.clone(), name)]),
+                Some("Host"),
+                "{name}"
+            );
+        }
+        let from = |page| [(host.clone(), "localhost:8401"), (origin.clone(), page)];
+        assert_eq!(judged("127.0.0.1:8401", &from("http://localhost:8401")), None);
+        assert_eq!(
+            judged("127.0.0.1:8401", &from("http://evil.example")),
+            Some("Origin")
+        );
+        assert_eq!(judged("127.0.0.1:8401", &from("null")), Some("Origin"));
+        assert_eq!(judged("0.0.0.0:8401", &[(host, "ops.example")]), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! The command line: which command, with what it needs to know, or everything that is wrong.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or settings. [`parse`] is pure; `main` runs what
+//! it says.
+
+mod args;
+mod options;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+
+use crate::config::settings::{self, Env, ReadFile, Settings};
+use crate::config::{Config, File, Log, Mistake, Needs, Sources};
+
+pub use options::{DemoOptions, SandboxOptions, StatusOptions};
+pub use usage::Usage;
+
+/// What the user asks for.
+#[derive(Debug)]
+pub enum Command {
+    Serve(Box<Config>),
+    Backfill { config: Box<Config>, json: bool },
+    Status(StatusOptions),
+    Doctor { config: Box<Config>, json: bool },
+    Migrate(Box<Config>),
+    Sandbox(SandboxOptions),
+    Demo(DemoOptions),
+}
+
+impl Command {
+    /// What to log, and how.
+    pub fn log(&self) -> &Log {
+        match self {
+            Command::Serve(config) | Command::Migrate(config) => &config.log,
+            Command::Backfill { config, .. } | Command::Doctor { config, .. } => &config.log,
+            Command::Status(options) => &options.log,
+            Command::Sandbox(options) => &options.log,
+            Command::Demo(options) => &options.log,
+        }
+    }
+
+    /// What the settings leave in doubt, to be logged once at the start.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Command::Serve(config) | Command::Migrate(config) => &config.warnings,
+            Command::Backfill { config, .. } | Command::Doctor { config, .. } => &config.warnings,
+            Command::Status(_) | Command::Sandbox(_) | Command::Demo(_) => &[],
+        }
+    }
+}
+
+/// The settings file that is read where `--config` names none.
+const FILE: &str = "usertap.toml";
+
+/// What this process was asked to do.
+pub fn from_process() -> Result<Command, Usage> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    parse(&args, &settings::process_env(), &settings::process_read)
+}
+
+/// Reads the command line (the program's name first), the environment, and files through `read`.
+pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command, Usage> {
+    let early = Early::scan(args);
+    let (file, mistakes) = early.file(read);
+    let mut sources = Sources {
+        file,
+        env,
+        flags: early.flags(),
+        read,
+    };
+    let (provider, wrong) = settings::provider(&sources);
+    let (_, known, _) = settings::names(provider.as_ref());
+    let matches = match args::command(&known).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        // The flags of a provider that could not be loaded look unknown.
+        Err(error) if error.kind() == clap::error::ErrorKind::UnknownArgument && !wrong.is_empty() => {
+            return Err(Usage::Settings(wrong));
+        }
+        Err(error) => return Err(Usage::Line(error)),
+    };
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Usage::Line(args::command(&known).error(
+            clap::error::ErrorKind::MissingSubcommand,
+            "a command is missing: see `usertap -h`",
+        )));
+    };
+    sources.flags = args::flags(matches, &known);
+    command(name, matches, sources, mistakes).map_err(Usage::Settings)
+}
+
+fn command(
+    name: &str,
+    matches: &ArgMatches,
+    mut sources: Sources<'_>,
+    mistakes: Vec<Mistake>,
+) -> Result<Command, Vec<Mistake>> {
+    let read = sources.read;
+    if matches!(name, "sandbox" | "demo") {
+        // Nothing is to be configured for these: what other commands are told does not concern them.
+        sources.file = File::default();
+        let settings = settings::read(&sources, Vec::new());
+        return match name {
+            "sandbox" => SandboxOptions::read(matches, &settings, read).map(Command::Sandbox),
+            _ => DemoOptions::read(matches, &settings, read).map(Command::Demo),
+        };
+    }
+    let settings = settings::read(&sources, mistakes);
+    let json = args::json(matches);
+    let config = |needs| config(&settings, read, needs);
+    match name {
+        "status" => StatusOptions::read(json, &settings, read).map(Command::Status),
+        "migrate" => config(Needs::NoKey).map(Command::Migrate),
+        "backfill" => config(Needs::Everything).map(|config| Command::Backfill { config, json }),
+        "doctor" => config(Needs::Everything).map(|config| Command::Doctor { config, json }),
+        _ => config(Needs::Everything).map(Command::Serve),
+    }
+}
+
+fn config(settings: &Settings, read: ReadFile<'_>, needs: Needs) -> Result<Box<Config>, Vec<Mistake>> {
+    Config::read(settings, read, needs).map(Box::new)
+}
+
+/// What must be known before the flags can be: they depend on the provider, and where that is
+/// named may be in the settings file.
+#[derive(Default)]
+struct Early {
+    config: Option<PathBuf>,
+    provider: Option<String>,
+}
+
+impl Early {
+    fn scan(args: &[OsString]) -> Early {
+        Early {
+            config: flag(args, "--config").map(PathBuf::from),
+            provider: flag(args, "--provider"),
+        }
+    }
+
+    fn flags(&self) -> BTreeMap<String, String> {
+        let provider = self.provider.iter().cloned();
+        provider.map(|text| ("provider".to_owned(), text)).collect()
+    }
+
+    fn file(&self, read: ReadFile<'_>) -> (File, Vec<Mistake>) {
+        let path = self.config.as_deref().unwrap_or(Path::new(FILE));
+        match read(path) {
+            Ok(text) => File::parse(path, &text),
+            Err(error) if self.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                (File::default(), Vec::new())
+            }
+            Err(error) => {
+                let text = format!("{} cannot be read: {error}", path.display());
+                (
+                    File::default(),
+                    vec![Mistake::new("the settings file", None, text)],
+                )
+            }
+        }
+    }
+}
+
+/// The value of a flag in either spelling, `--flag value` or `--flag=value`.
+fn flag(args: &[OsString], name: &str) -> Option<String> {
+    let texts: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
+    let joined = format!("{name}=");
+    texts.iter().enumerate().find_map(|(at, text)| {
+        let next = (*text == name).then(|| texts.get(at + 1).copied()).flatten();
+        text.strip_prefix(&joined).or(next).map(str::to_owned)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What the commands that do not need every setting need to know.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use secrecy::SecretString;
+
+use crate::config::settings::{ReadFile, Settings};
+use crate::config::{Check, Log, Mistake, Parsed, Place, Rate, value};
+
+/// For `usertap status`.
+#[derive(Debug)]
+pub struct StatusOptions {
+    /// Where a running `serve` can be asked: its address, or loopback where that is every one.
+    pub admin: SocketAddr,
+    pub admin_token: Option<SecretString>,
+    pub json: bool,
+    pub log: Log,
+}
+
+/// For `usertap sandbox`.
+#[derive(Debug)]
+pub struct SandboxOptions {
+    pub provider: String,
+    pub users: usize,
+    pub listen: SocketAddr,
+    pub rate: Option<Rate>,
+    pub latency: Duration,
+    /// One or two.
+    pub projects: usize,
+    pub log: Log,
+}
+
+/// For `usertap demo`.
+#[derive(Debug)]
+pub struct DemoOptions {
+    /// End after the demonstration.
+    pub exit: bool,
+    pub data_dir: PathBuf,
+    pub pg_bin: Option<PathBuf>,
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub admin_token: Option<SecretString>,
+    pub log: Log,
+}
+
+impl StatusOptions {
+    pub fn read(json: bool, settings: &Settings, read: ReadFile<'_>) -> Result<StatusOptions, Vec<Mistake>> {
+        let mut check = Check::new(settings, read);
+        check.mistakes.extend(settings.mistakes.iter().cloned());
+        let admin = check.value("ADMIN_LISTEN", value::address);
+        let (admin_token, log) = (check.secret("ADMIN_TOKEN"), check.log());
+        let options = || {
+            Some(StatusOptions {
+                admin: reachable(admin?),
+                admin_token: admin_token?,
+                json,
+                log: log?,
+            })
+        };
+        done(options(), check.mistakes)
+    }
+}
+
+impl DemoOptions {
+    pub fn read(
+        matches: &ArgMatches,
+        settings: &Settings,
+        read: ReadFile<'_>,
+    ) -> Result<DemoOptions, Vec<Mistake>> {
+        let mut check = Check::new(settings, read);
+        let (listen, admin_listen) = check.listens();
+        let admin_token = check.admin_token(admin_listen);
+        let data_dir = check.value("DATA_DIR", value::path);
+        let pg_bin = check.optional("PG_BIN", value::path);
+        let log = check.log();
+        let options = || {
+            Some(DemoOptions {
+                exit: matches.get_flag("exit"),
+                data_dir: data_dir?,
+                pg_bin: pg_bin?,
+                listen: listen?,
+                admin_listen: admin_listen?,
+                admin_token: admin_token?,
+                log: log?,
+            })
+        };
+        done(options(), check.mistakes)
+    }
+}
+
+impl SandboxOptions {
+    pub fn read(
+        matches: &ArgMatches,
+        settings: &Settings,
+        read: ReadFile<'_>,
+    ) -> Result<SandboxOptions, Vec<Mistake>> {
+        let mut check = Check::new(settings, read);
+        let log = check.log();
+        let mut flags = Flags {
+            matches,
+            mistakes: check.mistakes,
+        };
+        let provider = flags.get("provider", |text| Ok(text.to_owned()));
+        let users = flags.get("users", users);
+        let listen = flags.get("listen", value::address);
+        let latency = flags.get("latency", value::wait_or_none);
+        let projects = flags.get("projects", |text| value::one_of(text, &[("1", 1), ("2", 2)]));
+        let rate = match matches.get_one::<String>("rate") {
+            Some(_) => flags.get("rate", value::rate).map(Some),
+            None => Some(None),
+        };
+        let options = || {
+            Some(SandboxOptions {
+                provider: provider?,
+                users: users?,
+                listen: listen?,
+                rate: rate?,
+                latency: latency?,
+                projects: projects?,
+                log: log?,
+            })
+        };
+        done(options(), flags.mistakes)
+    }
+}
+
+/// Flags that are no settings.
+struct Flags<'a> {
+    matches: &'a ArgMatches,
+    mistakes: Vec<Mistake>,
+}
+
+impl Flags<'_> {
+    fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        let text = self.matches.get_one::<String>(name)?;
+        let wrong = |problem| {
+            let text = format!("`{text}` {problem}");
+            Mistake::new(name, Some(Place::Flag(name.to_owned())), text)
+        };
+        parse(text)
+            .map_err(|problem| self.mistakes.push(wrong(problem)))
+            .ok()
+    }
+}
+
+/// More than anyone can try out, less than memory holds.
+const MOST_USERS: usize = 10_000_000;
+
+fn users(text: &str) -> Parsed<usize> {
+    let number = text.parse().ok().filter(|number| *number <= MOST_USERS);
+    number.ok_or_else(|| format!("is no number of users: write a whole number up to {MOST_USERS}"))
+}
+
+fn done<T>(options: Option<T>, mistakes: Vec<Mistake>) -> Result<T, Vec<Mistake>> {
+    match options {
+        Some(options) if mistakes.is_empty() => Ok(options),
+        _ => Err(mistakes),
+    }
+}
+
+/// Nobody can connect to "every address".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

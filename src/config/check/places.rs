@@ -1,0 +1,112 @@
+//! Where usertap listens, and where the database is.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::super::database_url::{self, DatabaseUrl, Doubt};
+use super::super::{Database, Tls};
+use super::Check;
+use super::value;
+
+impl Check<'_> {
+    pub fn database(&mut self) -> Option<Database> {
+        let ca = self.ca("DATABASE_CA");
+        if self.settings.text("DATABASE_URL") == Some("embedded") {
+            return self.embedded();
+        }
+        let url = self.value("DATABASE_URL", database_url::parse);
+        let direct = self.optional("DATABASE_DIRECT_URL", database_url::parse);
+        let (url, doubts) = url?;
+        let direct = direct?;
+        let named = direct.is_some();
+        self.doubts("DATABASE_URL", &doubts, named);
+        let (direct, doubts) = direct.unwrap_or_else(|| (url.clone(), Vec::new()));
+        self.doubts("DATABASE_DIRECT_URL", &doubts, false);
+        let ca = ca?;
+        Some(Database::Url {
+            url: self.with_ca(url, ca.clone())?,
+            direct: self.with_ca(direct, ca)?,
+        })
+    }
+
+    fn embedded(&mut self) -> Option<Database> {
+        if self.settings.written("DATABASE_DIRECT_URL").is_some() {
+            let text = "DATABASE_DIRECT_URL is left out, for DATABASE_URL is `embedded`";
+            self.warnings.push(text.to_owned());
+        }
+        Some(Database::Embedded)
+    }
+
+    fn doubts(&mut self, name: &str, doubts: &[Doubt], direct: bool) {
+        let heard = doubts
+            .iter()
+            .filter(|doubt| !(direct && **doubt == Doubt::Pooler));
+        self.warnings.extend(heard.map(|doubt| format!("{name} {doubt}")));
+    }
+
+    fn with_ca(&mut self, url: DatabaseUrl, ca: Option<PathBuf>) -> Option<DatabaseUrl> {
+        let Some(ca) = ca else {
+            return Some(url);
+        };
+        let made = url.with_ca(ca);
+        made.map_err(|problem| self.wrong("DATABASE_CA", &problem)).ok()
+    }
+
+    /// The proxy's address and the admin side's, which must not meet.
+    pub fn listens(&mut self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let listen = match self.settings.written("LISTEN") {
+            Some(_) => self.value("LISTEN", value::address),
+            None => self.port_alone(),
+        };
+        let admin = self.value("ADMIN_LISTEN", value::address);
+        if let (Some(listen), Some(admin)) = (listen, admin)
+            && listen.port() == admin.port()
+            && listen.port() != 0
+        {
+            let text = format!(
+                "has port {} like the proxy: give one of them another port",
+                admin.port()
+            );
+            self.wrong("ADMIN_LISTEN", &text);
+        }
+        (listen, admin)
+    }
+
+    fn port_alone(&mut self) -> Option<SocketAddr> {
+        match self.optional("PORT", value::port)? {
+            Some(address) => Some(address),
+            None => self.value("LISTEN", value::address),
+        }
+    }
+
+    pub fn admin_token(&mut self, listen: Option<SocketAddr>) -> Option<Option<SecretString>> {
+        let token = self.secret("ADMIN_TOKEN")?;
+        let beyond = listen.is_some_and(|listen| !listen.ip().is_loopback());
+        if beyond && token.is_none() {
+            let text = "is missing, but ADMIN_LISTEN is reachable from other machines: set a long random token, \
+                        or let ADMIN_LISTEN be a loopback address such as `127.0.0.1:8401`";
+            self.wrong("ADMIN_TOKEN", text);
+            return None;
+        }
+        Some(token)
+    }
+
+    pub fn tls(&mut self) -> Option<Option<Tls>> {
+        let cert = self.pem("TLS_CERT", "CERTIFICATE");
+        let key = self.pem("TLS_KEY", "PRIVATE KEY");
+        match (cert?, key?) {
+            (Some(cert), Some(key)) => Some(Some(Tls { cert, key })),
+            (None, None) => Some(None),
+            (Some(_), None) => self.alone("TLS_KEY", "TLS_CERT"),
+            (None, Some(_)) => self.alone("TLS_CERT", "TLS_KEY"),
+        }
+    }
+
+    fn alone(&mut self, missing: &str, written: &str) -> Option<Option<Tls>> {
+        let text = format!("is missing beside {written}: set both for TLS, or neither");
+        self.wrong(missing, &text);
+        None
+    }
+}

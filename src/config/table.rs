@@ -1,0 +1,233 @@
+//! Every setting of this version, once. File keys, environment names, flags, help, defaults and
+//! what counts as unknown all follow from this list; the provider's own settings join it at
+//! run time (see `config/tenant.rs`).
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// `SYNC_TIMEOUT`: the key in the file is its lower case, the flag its kebab case.
+    pub name: &'static str,
+    /// What stands for the value in help: `DURATION`.
+    pub value: &'static str,
+    pub default: Default,
+    /// One or two sentences with unit and example.
+    pub help: &'static str,
+    /// Under which heading of `-h` it stands.
+    pub group: &'static str,
+    /// Never shown anywhere.
+    pub secret: bool,
+    /// Whether its name in the environment starts with `USERTAP_`.
+    pub prefixed: bool,
+    /// Further names in the environment, as they are; the first that is set counts.
+    pub also: &'static [&'static str],
+}
+
+/// What holds where nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// A value, read as if it had been written.
+    Value(&'static str),
+    /// Something that depends on other settings, in words for help.
+    Words(&'static str),
+}
+
+impl Default {
+    pub fn words(self) -> &'static str {
+        match self {
+            Default::Value(words) | Default::Words(words) => words,
+        }
+    }
+}
+
+impl Setting {
+    /// The name in the environment that users are told.
+    pub fn env(&self) -> String {
+        let prefix = if self.prefixed { PREFIX } else { "" };
+        format!("{prefix}{}", self.name)
+    }
+
+    const fn new(group: &'static str, name: &'static str, value: &'static str) -> Setting {
+        Setting {
+            name,
+            value,
+            default: Default::Words("none"),
+            help: "",
+            group,
+            secret: false,
+            prefixed: true,
+            also: &[],
+        }
+    }
+
+    const fn default(self, value: &'static str) -> Setting {
+        let default = Default::Value(value);
+        Setting { default, ..self }
+    }
+
+    const fn words(self, words: &'static str) -> Setting {
+        let default = Default::Words(words);
+        Setting { default, ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Setting {
+        Setting { help, ..self }
+    }
+
+    const fn secret(self) -> Setting {
+        Setting { secret: true, ..self }
+    }
+
+    const fn bare(self, also: &'static [&'static str]) -> Setting {
+        Setting {
+            prefixed: false,
+            also,
+            ..self
+        }
+    }
+}
+
+/// What the environment names of usertap's own settings start with.
+pub const PREFIX: &str = "USERTAP_";
+
+const DATABASE: &str = "Database";
+const PROVIDER: &str = "Provider";
+const LISTENING: &str = "Listening";
+const RECORDING: &str = "Recording";
+const RUNNING: &str = "Running";
+
+static TABLE: &[Setting] = &[
+    Setting::new(DATABASE, "DATABASE_URL", "URL")
+        .bare(&[])
+        .secret()
+        .words("none: compulsory")
+        .help("`postgres://user:password@host/database` as your host hands it out, or the word `embedded`"),
+    Setting::new(DATABASE, "DATABASE_DIRECT_URL", "URL")
+        .bare(&["DATABASE_URL_UNPOOLED"])
+        .secret()
+        .words("DATABASE_URL")
+        .help("For migrations and LISTEN, where DATABASE_URL is a pooler; on Neon the same address without `-pooler`"),
+    Setting::new(DATABASE, "DATABASE_CA", "FILE")
+        .words("the public certificate authorities")
+        .help("PEM file of the private certificate authority that signed the database's certificate"),
+    Setting::new(DATABASE, "DATA_DIR", "FOLDER")
+        .default("./.usertap")
+        .help("Folder of the embedded Postgres"),
+    Setting::new(DATABASE, "PG_BIN", "FOLDER")
+        .words("an installed Postgres, else one that is fetched")
+        .help("Folder of the Postgres binaries for the embedded database, e.g. `/usr/lib/postgresql/17/bin`"),
+    Setting::new(DATABASE, "MIGRATE", "auto|off")
+        .default("auto")
+        .help("Whether `serve` and `backfill` migrate the database first; with `off` run `usertap migrate`"),
+    Setting::new(DATABASE, "SCHEMA", "NAME")
+        .default("neon_identity")
+        .help("Schema in which `users_sync` lives"),
+    Setting::new(DATABASE, "STATE_SCHEMA", "NAME")
+        .default("usertap")
+        .help("Schema of usertap's own tables; another one where several usertaps share a database"),
+    Setting::new(DATABASE, "ID_TYPE", "uuid|text")
+        .words("the provider's; `text` with SCHEMA=neon_auth")
+        .help("Type of `users_sync.id`; decided at the first migration"),
+    Setting::new(PROVIDER, "PROVIDER", "NAME|FILE")
+        .default("stack-auth")
+        .help("A built-in provider's name, or the path of a provider file, e.g. `./my-provider.toml`"),
+    Setting::new(PROVIDER, "UPSTREAM", "URL")
+        .words("the provider's own")
+        .help("The provider's base URL; its path is put before each request's, e.g. `https://auth.example.com/api`"),
+    Setting::new(PROVIDER, "UPSTREAM_CA", "FILE")
+        .words("the public certificate authorities")
+        .help("PEM file of the private certificate authority that signed the provider's certificate"),
+    Setting::new(PROVIDER, "RATE", "RATES")
+        .words("the provider's published limit")
+        .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas"),
+    Setting::new(LISTENING, "LISTEN", "ADDRESS")
+        .default("127.0.0.1:8400")
+        .help("Where the proxy listens, e.g. `0.0.0.0:8400`"),
+    Setting::new(LISTENING, "PORT", "PORT")
+        .bare(&[])
+        .help("Without LISTEN: the proxy listens at this port on all interfaces"),
+    Setting::new(LISTENING, "TLS_CERT", "FILE").help("PEM file of the certificate chain, to serve TLS on LISTEN"),
+    Setting::new(LISTENING, "TLS_KEY", "FILE").help("PEM file of the private key that belongs to TLS_CERT"),
+    Setting::new(LISTENING, "PUBLIC_URL", "URL")
+        .help("The URL by which apps reach the proxy, e.g. `https://example.com/auth`; its path is taken off requests"),
+    Setting::new(LISTENING, "ADMIN_LISTEN", "ADDRESS")
+        .default("127.0.0.1:8401")
+        .help("Where the admin side (status, health) listens"),
+    Setting::new(LISTENING, "ADMIN_TOKEN", "TOKEN")
+        .secret()
+        .help("Bearer token for the admin side; compulsory when that side listens beyond loopback"),
+    Setting::new(RECORDING, "SYNC", "before-response|async")
+        .default("before-response")
+        .help("Whether an answer waits until its users are committed"),
+    Setting::new(RECORDING, "SYNC_TIMEOUT", "DURATION")
+        .default("2s")
+        .help("How long an answer may wait for its commit, e.g. `500ms`"),
+    Setting::new(RECORDING, "RECORD_BUFFER", "SIZE")
+        .default("4MiB")
+        .help("A recorded answer up to this size is collected whole, a larger one is streamed, e.g. `512KiB`; at most `256MiB`"),
+    Setting::new(RECORDING, "DELETED", "keep|purge|purge-after=DURATION")
+        .default("keep")
+        .help("A deleted user's row: `keep` sets only `deleted_at`, `purge` removes it at once, `purge-after=30d` later"),
+    Setting::new(RUNNING, "TIMEOUT", "DURATION")
+        .default("8s")
+        .help("Wait for the provider until the answer's head, then between bytes, e.g. `8s`"),
+    Setting::new(RUNNING, "DRAIN", "DURATION")
+        .default("10s")
+        .help("How long a stop waits for what is under way, e.g. `10s`"),
+    Setting::new(RUNNING, "LOG", "LEVELS")
+        .default("info")
+        .help("`error`, `warn`, `info`, `debug` or `trace` for usertap; other crates by name: `debug,hyper=info`"),
+    Setting::new(RUNNING, "LOG_FORMAT", "text|json")
+        .default("text")
+        .help("How log lines are written to stderr"),
+];
+
+/// All settings that this version has, the provider's own aside.
+pub fn table() -> &'static [Setting] {
+    TABLE
+}
+
+/// Settings that are documented for a later version: refused with that reason.
+pub(super) const LATER: &[&str] = &[
+    "CACHE_SIZE",
+    "CACHE_TTL",
+    "DATABASE_IDLE",
+    "FEED_RETENTION",
+    "RECONCILE_EVERY",
+    "STALE_IF_ERROR",
+    "TRUSTED_PROXIES",
+    "WEBHOOK_SECRET",
+];
+
+/// The flags of those.
+pub fn later() -> impl Iterator<Item = String> {
+    LATER
+        .iter()
+        .map(|name| name.to_ascii_lowercase().replace('_', "-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_row_is_explained() {
+        let names: BTreeSet<_> = table()
+            .iter()
+            .map(|s| s.name)
+            .chain(LATER.iter().copied())
+            .collect();
+        assert_eq!(names.len(), table().len() + LATER.len());
+        for setting in table() {
+            assert!(!setting.help.is_empty(), "{}", setting.name);
+            assert!(!setting.default.words().is_empty(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn only_what_others_already_set_has_no_prefix() {
+        let bare: Vec<_> = table().iter().filter(|s| !s.prefixed).map(|s| s.name).collect();
+        assert_eq!(bare, ["DATABASE_URL", "DATABASE_DIRECT_URL", "PORT"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Durations, sizes and rates.
+
+use std::time::Duration;
+
+use super::Parsed;
+use crate::config::Rate;
+
+/// `8s`, `250ms`, `5m`, `24h`, `30d`; `0` needs no unit.
+pub fn duration(text: &str) -> Parsed<Duration> {
+    number_and_unit(text, |unit| match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    })
+    .filter(|millis| *millis <= LONGEST)
+    .map(Duration::from_millis)
+    .ok_or_else(|| {
+        "is no duration: write a whole number and a unit, such as `250ms`, `8s`, `5m`, `24h` or `30d`"
+            .to_owned()
+    })
+}
+
+/// A hundred years, far from the overflow of any clock.
+const LONGEST: u64 = 36_500 * 86_400_000;
+
+/// A duration that somebody waits for: above zero, at most an hour.
+pub fn wait(text: &str) -> Parsed<Duration> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than nothing, such as `2s`".to_owned()),
+        wait => at_most_an_hour(wait),
+    }
+}
+
+/// Like [`wait`], but nothing is allowed too.
+pub fn wait_or_none(text: &str) -> Parsed<Duration> {
+    at_most_an_hour(duration(text)?)
+}
+
+fn at_most_an_hour(wait: Duration) -> Parsed<Duration> {
+    match wait <= Duration::from_secs(3600) {
+        true => Ok(wait),
+        false => Err("is too long: write at most `1h`".to_owned()),
+    }
+}
+
+/// Bytes: `4MiB`, `64KiB`, `1GiB`, `100B`.
+pub fn size(text: &str) -> Parsed<usize> {
+    number_and_unit(text, |unit| match unit {
+        "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    })
+    .and_then(|bytes| usize::try_from(bytes).ok())
+    .ok_or_else(|| "is no size: write a whole number and a unit, such as `64KiB` or `4MiB`".to_owned())
+}
+
+/// A size between 1 KiB and the 256 MiB that all recorded answers share.
+pub fn record_buffer(text: &str) -> Parsed<usize> {
+    let bytes = size(text)?;
+    match (1 << 10..=256 << 20).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err("is out of range: write something between `1KiB` and `256MiB`".to_owned()),
+    }
+}
+
+fn number_and_unit(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    let text = text.trim();
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let number: u64 = number.parse().ok()?;
+    match (number, unit.trim()) {
+        (0, "") => Some(0),
+        (number, unit) => number.checked_mul(factor(unit)?),
+    }
+}
+
+/// `1000/10s`, several separated by commas.
+pub fn rates(text: &str) -> Parsed<Vec<Rate>> {
+    text.split(',').map(rate).collect()
+}
+
+/// `1000/10s`.
+pub fn rate(text: &str) -> Parsed<Rate> {
+    let parts = text.trim().split_once('/');
+    let rate = parts.and_then(|(requests, per)| {
+        let requests = requests.trim().parse().ok().filter(|n| *n > 0)?;
+        let per = duration(per).ok().filter(|per| !per.is_zero())?;
+        Some(Rate { requests, per })
+    });
+    rate.ok_or_else(|| "is no rate: write requests and a period, such as `1000/10s`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(duration("8s").unwrap(), secs(8));
+        assert_eq!(duration("5m").unwrap(), secs(300));
+        assert_eq!(duration("30d").unwrap(), secs(30 * 86_400));
+        assert_eq!(duration("0").unwrap(), Duration::ZERO);
+        for wrong in [
+            "",
+            "8",
+            "8 parsecs",
+            "-1s",
+            "1.5s",
+            "s",
+            "99999999999999999999d",
+            "9999999999d",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert!(wait("0").is_err() && wait("2h").is_err() && wait_or_none("0").is_ok());
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64KiB").unwrap(), 65_536);
+        assert_eq!(record_buffer("4MiB").unwrap(), 4 << 20);
+        for wrong in ["", "4", "4MB", "1B", "1GiB", "99999999999999GiB"] {
+            assert!(record_buffer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_may_be_several() {
+        let per = |requests, per| Rate { requests, per };
+        assert_eq!(
+            rates("1000/10s, 50/1s").unwrap(),
+            [per(1000, secs(10)), per(50, secs(1))]
+        );
+        for wrong in ["", "0/1s", "10", "10/0s", "10/s", "10/1s,", "x/1s"] {
+            assert!(rates(wrong).is_err(), "{wrong}");
+        }
+    }
+}

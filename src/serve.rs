@@ -1,0 +1,166 @@
+//! `usertap serve`: the listeners around a station, and an orderly end.
+//!
+//! The order of an end: stop accepting, finish requests, drain the recorder, leave the database.
+//! Addresses are bound before anything else happens, so that a port in use leaves nothing behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::db::instances::Kind;
+use crate::db::rows;
+use crate::proxy::{Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness};
+use crate::record::Recorded;
+use crate::refetch::ReadFault;
+use crate::station::{StartError, Station, note_served};
+use crate::status;
+use crate::tasks::Tasks;
+use crate::upstream::{Priority, UpstreamError};
+use crate::user::{Origin, UserId};
+
+/// A serving process.
+pub struct Serving {
+    pub station: Arc<Station>,
+    /// Where apps reach the proxy.
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    servers: Tasks,
+}
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let serving = Serving::start(config).await?;
+    told_to_end().await;
+    tracing::info!("stopping");
+    serving.stop().await;
+    Ok(())
+}
+
+/// SIGINT or SIGTERM.
+pub async fn told_to_end() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+impl Serving {
+    /// Binds, starts and returns once requests are answered.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<Serving, StartError> {
+        let proxied = bind("LISTEN", config.listen).await?;
+        let admin = bind("ADMIN_LISTEN", config.admin_listen).await?;
+        let config = Arc::new(config);
+        let (tasks, servers) = (Tasks::default(), Tasks::default());
+        let station = Arc::new(Station::open(config.clone(), Kind::Serve, &tasks).await?);
+        if station.database.is_open() {
+            note_served(&config.data_dir);
+        }
+        let proxy = Proxy::new(Parts {
+            config: config.clone(),
+            recorder: station.recorder.clone(),
+            head: station.head.clone(),
+            upstream: station.upstream.clone(),
+            tasks: servers.clone(),
+            local: Arc::new(LocalRows {
+                station: station.clone(),
+            }),
+        });
+        let proxy = proxy.map_err(|error| StartError(error.to_string()))?;
+        let listen = address(&proxied, config.listen);
+        let admin_listen = address(&admin, config.admin_listen);
+        let console = Admin::new(station.clone(), proxy.traffic(), admin_listen);
+        servers.spawn(proxy.serve(proxied));
+        servers.spawn(console.serve(admin, servers.clone()));
+        tasks.spawn(station.clone().keep_beating(Kind::Serve));
+        tasks.spawn(station.backfill().serve());
+        tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");
+        Ok(Serving {
+            station,
+            listen,
+            admin: admin_listen,
+            servers,
+        })
+    }
+
+    /// Drains and ends.
+    pub async fn stop(self) {
+        self.servers.stop();
+        self.servers.ended(self.station.config.drain).await;
+        self.station.tasks.stop();
+        self.station.close().await;
+    }
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        StartError(format!(
+            "{setting}={address} cannot be listened on: {error}. Stop what uses it, or set another"
+        ))
+    })
+}
+
+fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+/// What the proxied side may ask of the rest of the process.
+struct LocalRows {
+    station: Arc<Station>,
+}
+
+impl Local for LocalRows {
+    fn readiness(&self) -> Readiness {
+        status::readiness(&self.station)
+    }
+
+    fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
+        Box::pin(user(&self.station, id, ensure))
+    }
+}
+
+/// The synced row; with `ensure` a missing one (or a skeleton) is fetched and committed first.
+pub async fn user(
+    station: &Station,
+    id: UserId,
+    ensure: bool,
+) -> Result<Option<serde_json::Value>, LocalFault> {
+    let row = row(station, &id).await?;
+    let is_whole = row.as_ref().is_some_and(|row| !row.is_skeleton());
+    if is_whole || !ensure {
+        return Ok(row.map(|row| row.json()));
+    }
+    let read = station.refetch.ensure(&id, Origin::Ensure, Priority::App).await;
+    let receipt = match read {
+        Ok((receipt, _)) => receipt,
+        Err(ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. })) => {
+            return Err(LocalFault::Late);
+        }
+        Err(_) => return Err(LocalFault::ProviderAway),
+    };
+    match receipt.recorded(station.config.sync_timeout).await {
+        Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
+        _ => Ok(self::row(station, &id).await?.map(|row| row.json())),
+    }
+}
+
+async fn row(station: &Station, id: &UserId) -> Result<Option<rows::Row>, LocalFault> {
+    rows::one(&station.database, id).await.map_err(|error| {
+        tracing::warn!(%error, "a row could not be read");
+        LocalFault::DatabaseAway
+    })
+}

@@ -1,0 +1,203 @@
+//! One tenant's parts, put together: what `serve` and a lone `backfill` have in common.
+//!
+//! The order of a start: the database (an embedded one is started), the recorder, the way to the
+//! provider, the reads that are owed. Nothing is recorded before the database is bound to the
+//! tenant.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::interval;
+use uuid::Uuid;
+
+use crate::backfill::Backfill;
+use crate::config::{self, Config};
+use crate::db::embedded::{Embedded, Search};
+use crate::db::instances::{self, BEAT, Kind, Others};
+use crate::db::{Database, DbError, Names, Opening, Reach};
+use crate::record::Recorder;
+use crate::refetch::{Reader, Refetch};
+use crate::tasks::Tasks;
+use crate::upstream::Upstream;
+use crate::user::Head;
+
+/// Everything of one tenant in this process.
+pub struct Station {
+    pub config: Arc<Config>,
+    pub database: Database,
+    pub head: Arc<Head>,
+    pub recorder: Recorder,
+    pub upstream: Arc<Upstream>,
+    pub refetch: Refetch,
+    pub tasks: Tasks,
+    pub instance: Uuid,
+    /// The database answered the last heartbeat.
+    pub database_answers: Arc<AtomicBool>,
+    _embedded: Option<Arc<Embedded>>,
+}
+
+/// Why a start failed: a sentence with the remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// The database of a configuration, started where it is embedded; not yet opened.
+///
+/// # Errors
+/// Where no embedded Postgres can be started or a CA file cannot be read.
+pub async fn database(config: &Config) -> Result<(Database, Option<Arc<Embedded>>), StartError> {
+    let names = Names {
+        users_schema: config.schema.clone(),
+        state_schema: config.state_schema.clone(),
+        id_type: config.id_type,
+    };
+    let (reach, embedded) = match &config.database {
+        config::Database::Url { url, direct } => (
+            Reach::new(url.url.clone(), direct.url.clone(), url.ca.as_deref()),
+            None,
+        ),
+        config::Database::Embedded => {
+            let embedded = start_embedded(config).await?;
+            let url = embedded.url("postgres");
+            (Reach::new(url.clone(), url, None), Some(Arc::new(embedded)))
+        }
+    };
+    let reach = reach.map_err(|error| StartError(format!("DATABASE_CA: {error}")))?;
+    let opening = Opening::new(config.migrate, config.tenant.clone());
+    Ok((Database::new(reach, names).opened_by(opening), embedded))
+}
+
+async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
+    let mut search = Search::from_os();
+    search.pg_bin = config.pg_bin.clone().or(search.pg_bin);
+    let folder = config.data_dir.clone();
+    let started = tokio::task::spawn_blocking(move || Embedded::durable(&search, &folder)).await;
+    let embedded = started
+        .map_err(|error| StartError(error.to_string()))?
+        .map_err(|error| StartError(error.to_string()))?;
+    if embedded.is_relocated() {
+        tracing::info!(folder = %embedded.folder().display(), "embedded Postgres cannot use DATA_DIR; it lives here");
+    }
+    Ok(embedded)
+}
+
+impl Station {
+    /// Starts everything but the listeners.
+    ///
+    /// # Errors
+    /// [`StartError`]; with a database that is away only where `DATA_DIR` has never served.
+    pub async fn open(config: Arc<Config>, kind: Kind, tasks: &Tasks) -> Result<Station, StartError> {
+        let (database, embedded) = database(&config).await?;
+        match database.open().await {
+            Ok(()) => {}
+            Err(DbError::Away(reason)) if kind == Kind::Serve && has_served(&config.data_dir) => {
+                tracing::warn!(
+                    reason,
+                    "starting without the database: requests are forwarded, nothing is recorded yet"
+                );
+            }
+            Err(error @ DbError::Away(_)) => {
+                return Err(StartError(format!(
+                    "{error}. Check DATABASE_URL and that the server runs"
+                )));
+            }
+            Err(error) => return Err(StartError(error.to_string())),
+        }
+        let head = Arc::new(Head::default());
+        let upstream = Upstream::new(&config, head.clone(), config.upstream_ca.as_deref());
+        let upstream = Arc::new(upstream.map_err(|error| StartError(error.to_string()))?);
+        let (recorder, owed) = Recorder::start(database.clone(), head.clone(), config.deleted, tasks);
+        let reader = Reader {
+            provider: config.provider.clone(),
+            tenant: config.tenant.clone(),
+            upstream: upstream.clone(),
+            recorder: recorder.clone(),
+        };
+        let refetch = Refetch::start(reader, database.clone(), owed, tasks);
+        Ok(Station {
+            config,
+            database,
+            head,
+            recorder,
+            upstream,
+            refetch,
+            tasks: tasks.clone(),
+            instance: Uuid::new_v4(),
+            database_answers: Arc::new(AtomicBool::new(true)),
+            _embedded: embedded,
+        })
+    }
+
+    pub fn backfill(&self) -> Backfill {
+        Backfill {
+            provider: self.config.provider.clone(),
+            tenant: self.config.tenant.clone(),
+            upstream: self.upstream.clone(),
+            recorder: self.recorder.clone(),
+            head: self.head.clone(),
+            database: self.database.clone(),
+            tasks: self.tasks.clone(),
+            instance: self.instance,
+        }
+    }
+
+    /// Registers this process, and learns whether another records too.
+    ///
+    /// # Errors
+    /// As the database gives them.
+    pub async fn beat(&self, kind: Kind) -> Result<Others, DbError> {
+        let others = instances::beat(&self.database, self.instance, kind).await;
+        self.database_answers.store(others.is_ok(), Ordering::Relaxed);
+        let others = others?;
+        self.recorder.set_shared(others.serving + others.backfilling > 0);
+        Ok(others)
+    }
+
+    /// Beats until the process stops.
+    pub async fn keep_beating(self: Arc<Self>, kind: Kind) {
+        let mut beats = interval(BEAT);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => break,
+                _ = beats.tick() => {}
+            }
+            if !self.database.is_open() {
+                self.database_answers.store(false, Ordering::Relaxed);
+                continue;
+            }
+            match self.beat(kind).await {
+                Ok(others) if kind == Kind::Serve && others.serving > 0 => {
+                    tracing::debug!("another serve records on this database");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "no heartbeat"),
+            }
+        }
+        // Gone all the same once the heartbeat is old.
+        let _ = instances::leave(&self.database, self.instance).await;
+    }
+
+    /// Writes what waits and ends: listeners must have stopped before.
+    pub async fn close(&self) {
+        self.recorder.close();
+        if !self.tasks.ended(self.config.drain).await {
+            tracing::warn!("not everything ended within DRAIN");
+        }
+    }
+}
+
+/// In `DATA_DIR` once a `serve` has reached its database: from then on it may start without it.
+const SERVED: &str = "served";
+
+fn has_served(data_dir: &Path) -> bool {
+    data_dir.join(SERVED).exists()
+}
+
+/// Notes that this `DATA_DIR` has served.
+pub fn note_served(data_dir: &Path) {
+    let noted = std::fs::create_dir_all(data_dir).and_then(|()| std::fs::write(data_dir.join(SERVED), []));
+    if let Err(error) = noted {
+        tracing::warn!(folder = %data_dir.display(), %error, "DATA_DIR cannot be written: a start needs the database");
+    }
+}

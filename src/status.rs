@@ -1,0 +1,185 @@
+//! What `GET /v1/status` and `usertap status` say: how things are, and each problem's remedy.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::db::runs::Run;
+use crate::db::{DbError, rows, runs};
+use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
+use crate::record;
+use crate::station::Station;
+
+/// The whole picture; shown as JSON.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub healthy: bool,
+    pub version: &'static str,
+    pub provider: ProviderStatus,
+    pub database: DatabaseStatus,
+    pub backfill: Option<Run>,
+    pub recorder: record::Figures,
+    pub refetch: RefetchStatus,
+    pub traffic: TrafficSnapshot,
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ProviderStatus {
+    pub name: String,
+    pub upstream: String,
+    /// Which tenant at the provider: `project`, `branch`.
+    pub tenant: serde_json::Map<String, serde_json::Value>,
+    /// Seconds for which the provider asked to be left alone; 0 when it did not.
+    pub paused_for: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DatabaseStatus {
+    pub answers: bool,
+    pub schema: String,
+    pub counts: Option<rows::Counts>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RefetchStatus {
+    pub done: u64,
+    pub failed: u64,
+}
+
+/// Something is wrong, and what to do about it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub what: String,
+    pub remedy: String,
+}
+
+/// Users set aside that a status names.
+const NAMED: i64 = 20;
+
+/// Looks at everything.
+pub async fn status(station: &Station, traffic: &Traffic) -> Status {
+    let known = Known::ask(station).await;
+    let recorder = station.recorder.figures();
+    let problems = problems(&known, &recorder);
+    let (answers, counts, backfill) = match known {
+        Ok(known) => (true, known.counts, known.backfill),
+        Err(_) => (false, None, None),
+    };
+    let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    let refetch = station.refetch.figures();
+    Status {
+        healthy: problems.is_empty(),
+        version: env!("CARGO_PKG_VERSION"),
+        provider: provider(station),
+        database: DatabaseStatus {
+            answers,
+            schema: station.config.schema.clone(),
+            counts,
+        },
+        backfill,
+        recorder,
+        refetch: RefetchStatus {
+            done: count(&refetch.done),
+            failed: count(&refetch.failed),
+        },
+        traffic: traffic.snapshot(),
+        problems,
+    }
+}
+
+/// Ready once the database, if it can be reached, is migrated.
+pub fn readiness(station: &Station) -> Readiness {
+    let answers = station.database_answers.load(Ordering::Relaxed);
+    match (
+        station.database.is_open(),
+        answers && station.recorder.figures().trouble.is_none(),
+    ) {
+        (true, true) => Readiness::Ready,
+        (false, true) => Readiness::NotReady,
+        (_, false) => Readiness::Degraded,
+    }
+}
+
+fn provider(station: &Station) -> ProviderStatus {
+    let tenant = station.config.tenant.identity.iter();
+    let tenant = tenant.map(|(name, value)| (name.clone(), value.clone().into()));
+    let paused = station.upstream.paused(crate::upstream::Priority::Backfill);
+    ProviderStatus {
+        name: station.config.tenant.provider.clone(),
+        upstream: station.config.upstream.origin().ascii_serialization(),
+        tenant: tenant.collect(),
+        paused_for: paused.map_or(0, |until| {
+            until.saturating_duration_since(crate::clock::now()).as_secs()
+        }),
+    }
+}
+
+struct Known {
+    counts: Option<rows::Counts>,
+    set_aside: Vec<rows::SetAside>,
+    backfill: Option<Run>,
+}
+
+impl Known {
+    async fn ask(station: &Station) -> Result<Known, DbError> {
+        let database = &station.database;
+        Ok(Known {
+            counts: rows::counts(database).await?,
+            set_aside: rows::set_aside(database, NAMED).await?,
+            backfill: runs::latest(database).await?,
+        })
+    }
+}
+
+fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<Problem> {
+    let problem = |what: String, remedy: &str| Problem {
+        what,
+        remedy: remedy.into(),
+    };
+    let mut problems = Vec::new();
+    if let Some(trouble) = &recorder.trouble {
+        problems.push(problem(
+            trouble.clone(),
+            "answers leave `queued`; mend the database, nothing else is needed",
+        ));
+    }
+    if recorder.lost > 0 {
+        let what = format!(
+            "{} answers found the queue full and were not recorded",
+            recorder.lost
+        );
+        problems.push(problem(what, "run `usertap backfill`, then restart usertap"));
+    }
+    match known {
+        Err(error) => problems.push(problem(error.to_string(), "check DATABASE_URL and the server")),
+        Ok(known) => {
+            problems.extend(known.set_aside.iter().map(|aside| Problem {
+                what: format!("user {} is set aside: {}", aside.id, aside.reason),
+                remedy: format!(
+                    "mend the row or the constraint; it is tried again at {}",
+                    aside.next_try
+                ),
+            }));
+            problems.extend(known.backfill.as_ref().and_then(of_backfill));
+        }
+    }
+    problems
+}
+
+fn of_backfill(run: &Run) -> Option<Problem> {
+    match run.state.as_str() {
+        "failed" => Some(Problem {
+            what: format!(
+                "the backfill failed: {}",
+                run.error.as_deref().unwrap_or("no reason was noted")
+            ),
+            remedy: "mend the cause and run `usertap backfill` again: it goes on where it stopped".into(),
+        }),
+        "done" if !run.balanced() => Some(Problem {
+            what: "the last backfill's account does not balance".into(),
+            remedy: "run `usertap backfill` again and report this".into(),
+        }),
+        _ => None,
+    }
+}

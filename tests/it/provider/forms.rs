@@ -1,0 +1,269 @@
+//! What the form can say of other providers, and what usertap answers itself.
+
+use super::*;
+use std::time::Duration;
+use usertap::provider::{Foreign, Proof};
+use usertap::user::IdType;
+
+pub fn fixture(text: &str) -> Provider {
+    Provider::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+const CLERK: &str = include_str!("../../fixtures/providers/clerk-like.toml");
+
+fn clerk() -> (Provider, Tenant) {
+    let provider = fixture(CLERK);
+    let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk_live_1")]);
+    (provider, tenant)
+}
+
+fn clerk_user(extra: serde_json::Value) -> String {
+    let mut user = json!({
+        "id": "user_2abc", "first_name": "Ada", "last_name": "Lovelace", "username": "ada",
+        "primary_email_address_id": "idn_2",
+        "email_addresses": [
+            {"id": "idn_1", "email_address": "old@example.com"},
+            {"id": "idn_2", "email_address": "ada@example.com"},
+        ],
+        "private_metadata": {"secret": 1}, "last_active_at": 5,
+        "external_accounts": [{"id": "e", "token": "t"}],
+        "created_at": 1_700_000_000_000_i64, "updated_at": 1_700_000_000_001_i64,
+    });
+    user.as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().unwrap().clone());
+    user.to_string()
+}
+
+fn clerk_told(authorization: &str, on: &str, status: u16, answer: &str) -> Extraction {
+    let (provider, tenant) = clerk();
+    let (method, path) = on.split_once(' ').unwrap();
+    let exchange = Exchange {
+        method,
+        path,
+        query: None,
+        headers: headers(&[("authorization", authorization)]),
+        request: r#"{"user_id":"user_2abc"}"#,
+        status,
+        answered: HeaderMap::new(),
+        answer,
+    };
+    exchange.told(&provider, &tenant)
+}
+
+fn view_of(answer: &str) -> usertap::user::View {
+    let told = clerk_told("Bearer sk_live_1", "GET /v1/users/user_2abc", 200, answer);
+    match told.sightings.into_iter().next().unwrap().seen {
+        Seen::Whole(view) => *view,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_email_by_reference_and_a_name_of_two_fields() {
+    let view = view_of(&clerk_user(json!({})));
+    assert_eq!(view.profile.name.as_deref(), Some("Ada Lovelace"));
+    assert_eq!(view.profile.email.as_deref(), Some("ada@example.com"));
+    assert_eq!(
+        view.profile.updated_at.unwrap().timestamp_millis(),
+        1_700_000_000_001
+    );
+    assert!(view.version > view_of(&clerk_user(json!({"updated_at": 1}))).version);
+    let view = view_of(&clerk_user(
+        json!({"first_name": null, "last_name": "", "primary_email_address_id": null}),
+    ));
+    assert_eq!(view.profile.name.as_deref(), Some("ada"));
+    assert_eq!(view.profile.email.as_deref(), Some("old@example.com"));
+}
+
+#[test]
+fn dropped_fields_are_gone_before_anything_is_kept() {
+    let view = view_of(&clerk_user(json!({})));
+    assert!(
+        !view.raw.contains("secret") && !view.raw.contains("token"),
+        "{}",
+        view.raw
+    );
+    let other = view_of(&clerk_user(json!({"private_metadata": {"secret": 2}})));
+    assert_eq!(view.content, other.content);
+}
+
+#[test]
+fn volatile_fields_have_a_hash_of_their_own() {
+    let (one, two) = (
+        view_of(&clerk_user(json!({}))),
+        view_of(&clerk_user(json!({"last_active_at": 6}))),
+    );
+    assert_eq!(one.content, two.content);
+    assert_ne!(one.volatile, two.volatile);
+    assert_ne!(one.content, view_of(&clerk_user(json!({"locked": true}))).content);
+}
+
+#[test]
+fn a_tenant_can_be_its_key() {
+    let (_, tenant) = clerk();
+    let print = tenant.part("key").unwrap();
+    assert!(print.len() == 32 && !print.contains("sk_live"), "{print}");
+    let user = clerk_user(json!({}));
+    let words = |authorization| words(&clerk_told(authorization, "GET /v1/users/user_2abc", 200, &user));
+    assert_eq!(words("Bearer sk_live_1"), "whole user");
+    assert_eq!(words("Bearer sk_live_2"), "");
+    assert_eq!(words("sk_live_1"), "");
+    let (provider, tenant) = clerk();
+    let method = Method::GET;
+    let none = HeaderMap::new();
+    let head = RequestHead {
+        method: &method,
+        path: "/v1/users",
+        query: None,
+        headers: &none,
+    };
+    let matched = provider.route(&method, "/v1/users").unwrap();
+    let caller = provider.caller(&tenant, &matched, &head, None);
+    assert_eq!(caller, Caller::Foreign(Foreign::Unnamed));
+    let missing = provider.tenant(IdType::Text, None, &|_| None).unwrap_err();
+    assert_eq!(missing[0].variables, ["CLERK_SECRET_KEY"]);
+}
+
+#[test]
+fn codes_in_bodies_and_ids_in_requests_can_be_said() {
+    let own = "Bearer sk_live_1";
+    let gone = r#"{"errors":[{"code":"resource_not_found","message":"not found"}]}"#;
+    assert_eq!(
+        words(&clerk_told(own, "GET /v1/users/user_2abc", 404, gone)),
+        "missing user"
+    );
+    assert_eq!(
+        words(&clerk_told(
+            own,
+            "GET /v1/users/user_2abc",
+            404,
+            r#"{"errors":[]}"#
+        )),
+        ""
+    );
+    let deleted = r#"{"object":"user","id":"user_2abc","deleted":true}"#;
+    assert_eq!(
+        words(&clerk_told(own, "DELETE /v1/users/user_2abc", 200, deleted)),
+        "deleted user"
+    );
+    assert_eq!(
+        words(&clerk_told(own, "POST /v1/email_addresses", 200, "{}")),
+        "touched user"
+    );
+    let list = format!("[{}]", clerk_user(json!({})));
+    let listed = clerk_told(own, "GET /v1/users", 200, &list);
+    assert_eq!(listed.sightings[0].proof, Proof::Lagging(Duration::from_secs(30)));
+}
+
+#[test]
+fn an_id_can_come_from_the_location_and_a_tenant_from_the_query() {
+    let provider = fixture(include_str!("../../fixtures/providers/numbered.toml"));
+    let tenant = tenant_with(&provider, &[("TENANT", "a b")]);
+    let created = |query| {
+        let exchange = Exchange {
+            method: "POST",
+            path: "/users",
+            query: Some(query),
+            headers: HeaderMap::new(),
+            request: "",
+            status: 201,
+            answered: headers(&[("location", &format!("https://x/users/{ADA}"))]),
+            answer: "",
+        };
+        words(&exchange.told(&provider, &tenant))
+    };
+    assert_eq!(created("tenant=a%20b"), "touched 3520");
+    assert_eq!(created("tenant=b"), "");
+    assert_eq!(created("tenant=b&tenant=a+b"), "");
+    assert_eq!(created(""), "");
+}
+
+fn answered(path: &str, query: Option<&str>, public: Option<&str>) -> Option<(u16, String, String)> {
+    let provider = stack();
+    let none = HeaderMap::new();
+    let head = RequestHead {
+        method: &Method::GET,
+        path,
+        query,
+        headers: &none,
+    };
+    let answer = provider.own_answer(&head, public, "https://api.stack-auth.com/")?;
+    let location = answer
+        .headers
+        .get("location")
+        .map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(answer.headers["access-control-allow-origin"], "*");
+    Some((answer.status.as_u16(), location.unwrap_or_default(), answer.body))
+}
+
+#[test]
+fn an_sdk_that_asks_where_else_to_go_is_kept() {
+    let path = "/api/v1/internal/backend-urls";
+    let told = answered(path, None, Some("https://proxy.example/base/")).unwrap();
+    assert_eq!(
+        told,
+        (
+            200,
+            String::new(),
+            r#"{"urls":["https://proxy.example/base"]}"#.to_owned()
+        )
+    );
+    assert_eq!(answered(path, None, None).unwrap().0, 404);
+    assert_eq!(answered("/api/v1/users", None, None), None);
+}
+
+#[test]
+fn browsers_are_sent_to_the_providers_own_host() {
+    let path = "/api/latest/auth/oauth/authorize/github";
+    let told = answered(path, Some("a=b&c=d%2F"), None).unwrap();
+    assert_eq!(told.0, 307);
+    assert_eq!(
+        told.1,
+        "https://api.stack-auth.com/api/latest/auth/oauth/authorize/github?a=b&c=d%2F"
+    );
+    assert_eq!(answered(path, Some("x=1&stack_response_mode=json"), None), None);
+    assert_eq!(
+        answered(path, Some("stack_response_mode=redirect"), None)
+            .unwrap()
+            .0,
+        307
+    );
+}
+
+#[test]
+fn own_errors_have_the_providers_shape() {
+    let error = stack().error(StatusCode::SERVICE_UNAVAILABLE, "limited", "say \"when\"");
+    let body: serde_json::Value = serde_json::from_str(&error.body).unwrap();
+    assert_eq!(body["error"], "say \"when\"");
+    assert_eq!(error.headers["access-control-allow-origin"], "*");
+    assert!(
+        error
+            .headers
+            .keys()
+            .all(|name| !name.as_str().contains("known-error"))
+    );
+    let error = clerk().0.error(StatusCode::TOO_MANY_REQUESTS, "limited", "wait");
+    // Clerk's SDK reads no JSON under any other spelling of this.
+    assert_eq!(error.headers["content-type"], "application/json");
+    let text = fixture(include_str!("../../fixtures/providers/linked.toml"));
+    assert_eq!(
+        text.error(StatusCode::BAD_GATEWAY, "w", "\"t\"").body,
+        "502 w: \"t\""
+    );
+}
+
+#[test]
+fn dashboards_and_limits_are_told() {
+    let provider = stack();
+    let link = provider
+        .dashboard_user(&tenant(&provider), &id(&provider, ADA))
+        .unwrap();
+    assert_eq!(
+        link,
+        format!("https://app.stack-auth.com/projects/{PROJECT}/users/{ADA}")
+    );
+    assert!(provider.rates.is_empty());
+    let limit = clerk().0.rates[0];
+    assert_eq!((limit.requests, limit.per), (1000, Duration::from_secs(10)));
+}

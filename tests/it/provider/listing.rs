@@ -1,0 +1,297 @@
+//! How listings go on, and usertap's own requests.
+
+use super::forms::fixture;
+use super::*;
+use usertap::provider::{Cursor, Next, Page, PageFault};
+
+fn user(id: &str) -> String {
+    json!({"id": id, "server_metadata": null}).to_string()
+}
+
+fn read(
+    provider: &Provider,
+    tenant: &Tenant,
+    at: Option<&str>,
+    link: &str,
+    body: &str,
+) -> Result<Page, PageFault> {
+    let cursor = at.map(|at| Cursor { at: at.to_owned() });
+    let headers = headers(&[("link", link), ("x-total-count", "12")]);
+    provider.page(tenant, cursor.as_ref(), StatusCode::OK, &headers, body.as_bytes())
+}
+
+fn more(at: &str) -> Next {
+    Next::More(Cursor { at: at.to_owned() })
+}
+
+fn target(provider: &Provider, tenant: &Tenant, at: Option<&str>) -> String {
+    let cursor = at.map(|at| Cursor { at: at.to_owned() });
+    provider
+        .page_request(tenant, cursor.as_ref(), false)
+        .request
+        .target
+}
+
+#[test]
+fn stack_lists_everyone_by_inclusive_cursors() {
+    let (provider, ada) = (stack(), user(ADA));
+    let tenant = tenant(&provider);
+    let first = "/api/v1/users?desc=false&order_by=signed_up_at&limit=200&include_anonymous=true";
+    assert_eq!(target(&provider, &tenant, None), first);
+    assert_eq!(
+        target(&provider, &tenant, Some(BEA)),
+        format!("{first}&cursor={BEA}")
+    );
+    let plain = provider.page_request(&tenant, None, true).request.target;
+    assert!(!plain.contains("anonymous"), "{plain}");
+
+    let page = |at, next| {
+        let body =
+            format!(r#"{{"items":[{ada}],"is_paginated":true,"pagination":{{"next_cursor":{next}}}}}"#);
+        read(&provider, &tenant, at, "", &body)
+    };
+    let bea = format!("\"{BEA}\"");
+    let read_page = page(None, bea.as_str()).unwrap();
+    assert_eq!(
+        (read_page.fetched, read_page.malformed, &read_page.next),
+        (1, 0, &more(BEA))
+    );
+    assert_eq!(word(&read_page.sightings[0]), "whole 3520");
+    assert_eq!(page(Some(ADA), "null").unwrap().next, Next::End);
+    let same = format!("\"{ADA}\"");
+    assert!(matches!(
+        page(Some(ADA), same.as_str()),
+        Err(PageFault::Shape { .. })
+    ));
+    assert!(matches!(page(None, "{}"), Err(PageFault::Shape { .. })));
+}
+
+#[test]
+fn a_deleted_cursor_user_is_not_the_end() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let empty = r#"{"items":[],"pagination":{"next_cursor":null}}"#;
+    assert_eq!(read(&provider, &tenant, None, "", empty).unwrap().next, Next::End);
+    assert_eq!(
+        read(&provider, &tenant, Some(ADA), "", empty).unwrap().next,
+        Next::Lost
+    );
+    let older = provider.cursor_at(&id(&provider, BEA)).unwrap();
+    assert_eq!(older.at, BEA);
+}
+
+#[test]
+fn failures_of_a_listing_have_reasons() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let failed = |status: &str, body: &str| {
+        let headers = headers(&[("x-stack-actual-status", status)]);
+        provider
+            .page(&tenant, None, StatusCode::OK, &headers, body.as_bytes())
+            .unwrap_err()
+    };
+    assert_eq!(
+        failed("400", r#"{"code":"SCHEMA_ERROR"}"#),
+        PageFault::UnknownParameter
+    );
+    assert_eq!(
+        failed("401", r#"{"code":"SCHEMA_ERROR"}"#),
+        PageFault::Status {
+            status: StatusCode::UNAUTHORIZED
+        }
+    );
+    assert_eq!(
+        failed("400", "{}"),
+        PageFault::Status {
+            status: StatusCode::BAD_REQUEST
+        }
+    );
+    for body in ["", "<html>", "{}", r#"{"items":null}"#] {
+        assert!(
+            matches!(
+                read(&provider, &tenant, None, "", body),
+                Err(PageFault::Shape { .. })
+            ),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn offsets_go_on_until_a_page_is_empty() {
+    let provider = fixture(include_str!("../../fixtures/providers/clerk-like.toml"));
+    let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk")]);
+    assert_eq!(
+        target(&provider, &tenant, None),
+        "/v1/users?order_by=%2Bcreated_at&limit=500"
+    );
+    assert_eq!(
+        target(&provider, &tenant, Some("2")),
+        "/v1/users?order_by=%2Bcreated_at&limit=500&offset=2"
+    );
+    let two = format!("[{}, 7]", user("user_1"));
+    let page = read(&provider, &tenant, None, "", &two).unwrap();
+    assert_eq!((page.fetched, page.malformed, page.next), (2, 1, more("2")));
+    assert_eq!(
+        read(&provider, &tenant, Some("2"), "", "[]").unwrap().next,
+        Next::End
+    );
+    assert!(read(&provider, &tenant, Some("x"), "", &two).is_err());
+    let count = provider.count_request(&tenant).unwrap();
+    assert_eq!(
+        (
+            count.target.as_str(),
+            count.headers["authorization"].to_str().unwrap()
+        ),
+        ("/v1/users/count", "Bearer sk")
+    );
+    assert!(count.headers["authorization"].is_sensitive());
+    let total = provider.count(StatusCode::OK, &HeaderMap::new(), br#"{"total_count":41}"#);
+    assert_eq!(total, Some(41));
+    assert_eq!(provider.cursor_at(&id(&provider, "user_1")), None);
+}
+
+#[test]
+fn numbered_pages_begin_where_the_file_says() {
+    let provider = fixture(include_str!("../../fixtures/providers/numbered.toml"));
+    let tenant = tenant_with(&provider, &[("TENANT", "t")]);
+    assert_eq!(target(&provider, &tenant, None), "/users?per_page=50&page=1");
+    let body = format!(r#"{{"users":[{}]}}"#, user(ADA));
+    let page = read(&provider, &tenant, None, "", &body).unwrap();
+    assert_eq!((page.next, page.total), (more("2"), Some(12)));
+    assert_eq!(
+        read(&provider, &tenant, Some("11"), "", &body).unwrap().next,
+        more("12")
+    );
+    assert_eq!(
+        read(&provider, &tenant, Some("12"), "", r#"{"users":[]}"#)
+            .unwrap()
+            .next,
+        Next::End
+    );
+}
+
+#[test]
+fn a_cursor_can_be_the_last_id() {
+    let provider = fixture(include_str!("../../fixtures/providers/last-id.toml"));
+    let tenant = tenant_with(&provider, &[("TENANT", "t")]);
+    let body = format!(r#"{{"data":[{},{}],"total":3}}"#, user(ADA), user(BEA));
+    let page = read(&provider, &tenant, None, "", &body).unwrap();
+    assert_eq!((page.next, page.total), (more(BEA), Some(3)));
+    assert_eq!(target(&provider, &tenant, Some("a&b")), "/users?after=a%26b");
+    assert_eq!(
+        read(&provider, &tenant, Some(BEA), "", r#"{"data":[]}"#)
+            .unwrap()
+            .next,
+        Next::End
+    );
+}
+
+#[test]
+fn links_are_followed_on_the_lists_own_path_alone() {
+    let provider = fixture(include_str!("../../fixtures/providers/linked.toml"));
+    let tenant = tenant_with(&provider, &[("TENANT", "t")]);
+    let next =
+        |link: &str| read(&provider, &tenant, None, link, &format!("[{}]", user(ADA))).map(|page| page.next);
+    let query = "limit=200&after=x";
+    assert_eq!(
+        next(&format!("</users?{query}>; rel=\"next\"")).unwrap(),
+        more(query)
+    );
+    assert_eq!(
+        next(&format!("<https://api.example/base/users?{query}>; rel=next")).unwrap(),
+        more(query)
+    );
+    assert_eq!(target(&provider, &tenant, Some(query)), format!("/users?{query}"));
+    assert_eq!(next("</users?page=1>; rel=\"prev\"").unwrap(), Next::End);
+    for elsewhere in [
+        "<https://evil.example/base/users?a=b>; rel=next",
+        "<https://api.example:444/base/users?a=b>; rel=next",
+        "<http://api.example/base/users?a=b>; rel=next",
+        "<//evil.example/users?a=b>; rel=next",
+        "</admin/delete?a=b>; rel=next",
+        "<\\\\evil.example/users?a=b>; rel=next",
+    ] {
+        assert!(next(elsewhere).is_err(), "{elsewhere}");
+    }
+}
+
+#[test]
+fn one_user_is_read_with_the_tenants_key() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let ada = id(&provider, ADA);
+    let read = provider.read_user(&tenant, &ada).unwrap();
+    assert_eq!(read.target, format!("/api/v1/users/{ADA}"));
+    let shown = |name: &str| read.headers.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!(shown("x-stack-project-id"), Some(PROJECT));
+    assert_eq!(shown("x-stack-access-type"), Some("server"));
+    assert_eq!(shown("x-stack-secret-server-key"), Some(KEY));
+    assert_eq!(shown("x-stack-branch-id"), None);
+    assert!(read.headers["x-stack-secret-server-key"].is_sensitive());
+    let dev = tenant_with(
+        &provider,
+        &[
+            ("STACK_PROJECT_ID", PROJECT),
+            ("STACK_BRANCH_ID", "dev"),
+            ("STACK_SECRET_SERVER_KEY", KEY),
+        ],
+    );
+    assert_eq!(
+        provider.read_user(&dev, &ada).unwrap().headers["x-stack-branch-id"],
+        "dev"
+    );
+    let keyless = tenant_with(&provider, &[("STACK_PROJECT_ID", PROJECT)]);
+    assert!(provider.read_user(&keyless, &ada).is_none());
+}
+
+#[test]
+fn the_answer_to_a_read_settles_or_says_nothing() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let ada = id(&provider, ADA);
+    let told = |status: u16, actual: &[(&str, &str)], body: &str| {
+        let status = StatusCode::from_u16(status).unwrap();
+        let told = provider.read_user_answer(&tenant, &ada, status, &headers(actual), body.as_bytes());
+        told.map(|told| word(&told))
+    };
+    assert_eq!(told(200, &[], &user(ADA)).as_deref(), Some("whole 3520"));
+    let gone = [
+        ("x-stack-actual-status", "404"),
+        ("x-stack-known-error", "USER_NOT_FOUND"),
+    ];
+    assert_eq!(
+        told(200, &gone, r#"{"code":"USER_NOT_FOUND"}"#).as_deref(),
+        Some("missing 3520")
+    );
+    assert_eq!(told(200, &[], &user(BEA)), None);
+    assert_eq!(told(500, &[], ""), None);
+    assert_eq!(told(200, &[("x-stack-actual-status", "401")], "{}"), None);
+}
+
+#[test]
+fn a_large_list_is_cut_and_extracted_on_the_way() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let body = format!(r#"{{"items":[{},{}],"pagination":{{}}}}"#, user(ADA), user(BEA));
+    let matched = provider.route(&Method::GET, "/api/v1/users").unwrap();
+    let mut splitter = provider.splitter(&matched, 1000).unwrap();
+    let mut seen = Vec::new();
+    for chunk in body.as_bytes().chunks(7) {
+        let mut take = |item: &[u8]| {
+            seen.push(
+                provider
+                    .extract_item(&tenant, &matched, Credential::Server, item)
+                    .unwrap(),
+            )
+        };
+        splitter.feed(chunk, &mut take).unwrap();
+    }
+    assert!(splitter.finished());
+    assert_eq!(
+        seen.iter().map(word).collect::<Vec<_>>(),
+        ["whole 3520", "whole d8d2"]
+    );
+    let one = provider.route(&Method::GET, "/api/v1/users/me").unwrap();
+    assert!(provider.splitter(&one, 1000).is_none());
+}

@@ -1,0 +1,100 @@
+//! A user's own provider file: every mistake is named at once, with its line.
+
+use usertap::provider::Provider;
+
+const SOUND: &str = include_str!("../../fixtures/providers/numbered.toml");
+
+fn mistakes(text: &str) -> Vec<String> {
+    let found = Provider::parse(text).expect_err("it has mistakes");
+    found.iter().map(ToString::to_string).collect()
+}
+
+fn line_of(text: &str, what: &str) -> usize {
+    1 + text.lines().position(|line| line.contains(what)).unwrap()
+}
+
+#[test]
+fn all_mistakes_come_at_once_with_their_lines() {
+    let text = SOUND
+        .replace("id = \"$.id\"", "id = \"$.id[\"")
+        .replace("query = \"tenant\"", "query = \"tenant\"\nquerry = \"tenant\"")
+        .replace("tells = [{ whole = \"\" }]", "tells = [{ hole = \"\" }]")
+        .replace("\"location\"", "\"place\"")
+        .replace("kind = \"page\"", "kind = \"pages\"")
+        .replace("{tenant}", "{tenent}");
+    let text = format!("{text}\n[[route]]\non = \"get users\"\n\n[colour]\nred = 1\n");
+    let found = mistakes(&text);
+    for what in [
+        "id = \"$.id[",
+        "querry",
+        "hole",
+        "place",
+        "pages",
+        "tenent",
+        "get users",
+        "[colour]",
+    ] {
+        let line = format!("line {}: ", line_of(&text, what));
+        assert!(
+            found.iter().any(|mistake| mistake.starts_with(&line)),
+            "{what} ({line}) is not in {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn each_mistake_names_a_remedy() {
+    let cases = [
+        (
+            SOUND.replace("on = \"POST /users\"", "on = \"GET /users\""),
+            "twice",
+        ),
+        (SOUND.replace("\"path:id\"", "\"path:name\""), "has no {name}"),
+        (SOUND.replace("\"path:id\"", "\"caller\""), "add [token]"),
+        (SOUND.replace("\"location\"", "\"path:x\""), "has no {x}"),
+        (SOUND.replace("settings = [\"TENANT\"]", ""), "add settings"),
+        (SOUND.replace("\"path:id\"", "\"answer:/id\""), "an answer cannot"),
+        (
+            SOUND.replace("{ list = \"/users\" }", "{ list = \"/users\", whole = \"\" }"),
+            "exactly one",
+        ),
+        (
+            SOUND.replace("{ list = \"/users\" }", "{ list = \"/users/*\" }"),
+            "take the `*` out",
+        ),
+        (
+            SOUND.replace(
+                "{ list = \"/users\" }",
+                "{ list = \"/users\", consistency = \"soon\" }",
+            ),
+            "at-sending",
+        ),
+        (SOUND.replace("[\"\"]", "[\"v1\"]"), "begins with a slash"),
+        (
+            SOUND.replace("read = \"/users/{id}\"", "read = \"/users\""),
+            "/users/{id}",
+        ),
+        (
+            SOUND.replace("unit = \"rfc3339\"", "unit = \"years\""),
+            "unknown variant",
+        ),
+        (SOUND.replace("x-total-count", "x total"), "no header name"),
+        (
+            SOUND.replace("on = \"GET /users\"\nsize", "on = \"GET /people\"\nsize"),
+            "[list] names",
+        ),
+        (SOUND.replace("[[identity]]", "[identity]"), "[[identity]]"),
+        (SOUND.replace("name = \"numbered\"", ""), "name"),
+        (SOUND.replace("name = \"numbered\"", "name = "), "not TOML"),
+        (String::new(), "[provider]"),
+    ];
+    for (text, remedy) in cases {
+        let found = mistakes(&text);
+        assert!(
+            found.iter().any(|mistake| mistake.contains(remedy)),
+            "{remedy} is not in {found:#?}"
+        );
+    }
+    assert!(Provider::parse(SOUND).is_ok());
+    assert!(Provider::builtin("nobody").is_none());
+}
