@@ -104,12 +104,7 @@ impl Proxy {
             tls,
             drain: config.drain,
         };
-        let base = config
-            .public_url
-            .as_ref()
-            .map_or("", url::Url::path)
-            .trim_end_matches('/')
-            .to_owned();
+        let base = config.base_path().to_owned();
         let (idle, drain) = (config.timeout, config.drain);
         let wire = Arc::new(Wire {
             upstream,
@@ -267,8 +262,14 @@ impl Shared {
                 asked.log(route, head.status, &outcome);
                 reply::through(head, body, &outcome)
             }
-            Err(failure) => self.failed(failure),
+            Err(failure) => self.failed_for(asked, route, failure),
         }
+    }
+
+    fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
+        let answer = self.failed(failure);
+        asked.log(route, answer.status(), &Outcome::Nothing(Why::Own));
+        answer
     }
 
     fn failed(&self, failure: Failure) -> Response<Body> {

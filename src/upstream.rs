@@ -155,6 +155,20 @@ impl Upstream {
         Upstream::to(&url.parse().unwrap(), rates, timeout, meant, Arc::default(), None).unwrap()
     }
 
+    #[cfg(test)]
+    pub(crate) fn trusting(url: &str, ca: &Path, timeout: Duration) -> Upstream {
+        let meant: Meant = Box::new(|status, _| status);
+        Upstream::to(
+            &url.parse().unwrap(),
+            &[],
+            timeout,
+            meant,
+            Arc::default(),
+            Some(ca),
+        )
+        .unwrap()
+    }
+
     /// The provider's URL for a path and query, byte for byte; nothing if no URL can hold them.
     pub fn target(&self, path_and_query: &str) -> Option<Uri> {
         self.base.target(path_and_query)

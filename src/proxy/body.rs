@@ -39,14 +39,41 @@ pub(super) fn flowing(body: Incoming, idle: Duration) -> Body {
     Idle {
         body,
         idle,
+        parting: None,
         pause: None,
     }
     .boxed()
 }
 
+/// An error ends the app's connection at once, with what was not yet written; it is held back
+/// for so long, in which the last bytes get on their way.
+pub(super) const PARTING: Duration = Duration::from_millis(100);
+
+/// An error that is to be told soon.
+struct Parting {
+    error: Option<BodyError>,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl Parting {
+    fn with(error: BodyError) -> Parting {
+        let pause = Box::pin(tokio::time::sleep(PARTING));
+        Parting {
+            error: Some(error),
+            pause,
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        ready!(self.pause.as_mut().poll(context));
+        Poll::Ready(self.error.take().map(Err))
+    }
+}
+
 struct Idle {
     body: Incoming,
     idle: Duration,
+    parting: Option<Parting>,
     /// Runs only while a byte is waited for.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -60,9 +87,15 @@ impl http_body::Body for Idle {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(parting) = &mut this.parting {
+            return parting.poll(context);
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.pause = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return match frame {
+                Some(Err(error)) => this.parting.insert(Parting::with(error.into())).poll(context),
+                frame => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+            };
         }
         let until = clock::now() + this.idle;
         let pause = this
@@ -91,10 +124,11 @@ pub(super) enum Tail {
 /// Held frames and their tail. Says nothing of its length, so that an answer that came in chunks
 /// leaves in chunks.
 pub(super) struct Replay {
-    pub frames: VecDeque<Frame<Bytes>>,
-    pub tail: Tail,
+    frames: VecDeque<Frame<Bytes>>,
+    tail: Tail,
+    parting: Option<Parting>,
     /// Given back when the app has read it all or left.
-    pub memory: Option<OwnedSemaphorePermit>,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl http_body::Body for Replay {
@@ -112,13 +146,27 @@ impl http_body::Body for Replay {
         this.memory = None;
         match &mut this.tail {
             Tail::End => Poll::Ready(None),
-            Tail::Broken => Poll::Ready(Some(Err(Cut::Broken.into()))),
+            Tail::Broken => {
+                let parting = || Parting::with(Cut::Broken.into());
+                this.parting.get_or_insert_with(parting).poll(context)
+            }
             Tail::More(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         self.frames.is_empty() && matches!(self.tail, Tail::End)
+    }
+}
+
+impl Replay {
+    pub fn new(frames: VecDeque<Frame<Bytes>>, tail: Tail, memory: Option<OwnedSemaphorePermit>) -> Replay {
+        Replay {
+            frames,
+            tail,
+            parting: None,
+            memory,
+        }
     }
 }
 
@@ -147,11 +195,7 @@ mod tests {
     fn replay(tail: Tail) -> Replay {
         let trailers = HeaderMap::from_iter([(http::header::ETAG, "x".parse().unwrap())]);
         let frames = [Frame::data(Bytes::from_static(b"ab")), Frame::trailers(trailers)];
-        Replay {
-            frames: frames.into(),
-            tail,
-            memory: None,
-        }
+        Replay::new(frames.into(), tail, None)
     }
 
     #[tokio::test]
@@ -172,11 +216,7 @@ mod tests {
 
     #[test]
     fn nothing_held_is_no_body() {
-        let empty = Replay {
-            frames: VecDeque::new(),
-            tail: Tail::End,
-            memory: None,
-        };
+        let empty = Replay::new(VecDeque::new(), Tail::End, None);
         assert!(empty.is_end_stream());
     }
 }

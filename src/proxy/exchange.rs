@@ -53,7 +53,8 @@ impl Exchange<'_> {
                 if matches!(failure, Failure::Upstream(failure) if failure.leaves_doubt()) {
                     self.left_in_doubt();
                 }
-                app.send(self.shared.failed(failure));
+                let name = &self.matched.route.name;
+                app.send(self.shared.failed_for(self.asked, name, failure));
             }
         }
     }

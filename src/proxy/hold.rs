@@ -112,12 +112,7 @@ impl Held {
             Ended::Broken => Tail::Broken,
             Ended::More(body) => Tail::More(body),
         };
-        Replay {
-            frames: self.frames,
-            tail,
-            memory: self.memory,
-        }
-        .boxed()
+        Replay::new(self.frames, tail, self.memory).boxed()
     }
 }
 

@@ -142,7 +142,7 @@ impl Adaptive {
             return self.second.sent > 0;
         }
         let mean = self.waited / self.answered;
-        let fastest = *self.fastest.get_or_insert(mean).min(&mut mean.clone());
+        let fastest = self.fastest.map_or(mean, |fastest| fastest.min(mean));
         self.fastest = Some(fastest);
         mean > fastest * SLOWER + SLOWER_BY
     }

@@ -2,6 +2,7 @@
 
 mod embedded;
 mod provider;
+mod proxy;
 mod record;
 mod sandbox;
 mod settings;

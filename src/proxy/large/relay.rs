@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
-use crate::proxy::body::{Body, BodyError, Cut};
+use crate::proxy::body::{Body, BodyError, Cut, PARTING};
 
 /// Sees what passes.
 pub(super) trait Tap {
@@ -60,8 +60,12 @@ pub(super) async fn relay(
     };
     tap.end(!broken).await;
     let broke = (broken && app.is_some()).then(|| Err(Cut::Broken.into()));
-    for frame in last.map(Ok).into_iter().chain(trailers.map(Ok)).chain(broke) {
+    for frame in last.map(Ok).into_iter().chain(trailers.map(Ok)) {
         app = deliver(app, frame, idle).await;
+    }
+    if let Some(broke) = broke {
+        tokio::time::sleep(PARTING).await;
+        app = deliver(app, broke, idle).await;
     }
     match (app, broken) {
         (None, _) => End::AppGone,
