@@ -7,3 +7,4 @@ mod record;
 mod sandbox;
 mod settings;
 mod support;
+mod tidy;
