@@ -6,11 +6,12 @@
 //! provider refused.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::db::{Database, rows};
@@ -26,6 +27,9 @@ const AT_ONCE: usize = 32;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A read that failed is tried again after this.
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Users asked for at once that do not wait for each other.
+const TURNS: usize = 64;
 
 /// What reading a user needs.
 #[derive(Debug, Clone)]
@@ -97,6 +101,9 @@ pub struct Refetch {
     tasks: Tasks,
     places: Arc<Semaphore>,
     in_flight: Arc<Mutex<HashMap<UserId, Option<Owed>>>>,
+    /// Several users may share one: they only wait a little longer.
+    turns: Arc<[Arc<AsyncMutex<()>>; TURNS]>,
+    hasher: RandomState,
     figures: Arc<Figures>,
 }
 
@@ -116,23 +123,28 @@ impl Refetch {
             tasks: tasks.clone(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             in_flight: Arc::default(),
+            turns: Arc::new(std::array::from_fn(|_| Arc::default())),
+            hasher: RandomState::new(),
             figures: Arc::default(),
         };
         tasks.spawn(refetch.clone().run(owed));
         refetch
     }
 
-    /// Reads a user because somebody asks for it now; several who ask at once share one read.
+    /// Waits for one's turn to read a user that somebody asks for: those who come second find what
+    /// the first has read.
+    pub async fn turn(&self, user: &UserId) -> OwnedMutexGuard<()> {
+        let place = self.hasher.hash_one(user) as usize % self.turns.len();
+        self.turns[place].clone().lock_owned().await
+    }
+
+    /// Reads a user because somebody asks for it now.
     ///
     /// # Errors
     /// [`ReadFault`].
-    pub async fn ensure(
-        &self,
-        user: &UserId,
-        origin: Origin,
-        priority: Priority,
-    ) -> Result<(Receipt, Position), ReadFault> {
-        self.reader.read(user, origin, priority).await
+    pub async fn ensure(&self, user: &UserId) -> Result<Receipt, ReadFault> {
+        let (receipt, _sent) = self.reader.read(user, Origin::Ensure, Priority::App).await?;
+        Ok(receipt)
     }
 
     pub fn figures(&self) -> &Figures {

@@ -19,8 +19,8 @@ use crate::refetch::ReadFault;
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
-use crate::upstream::{Priority, UpstreamError};
-use crate::user::{Origin, UserId};
+use crate::upstream::UpstreamError;
+use crate::user::UserId;
 
 /// A serving process.
 pub struct Serving {
@@ -140,21 +140,33 @@ pub async fn user(
     ensure: bool,
 ) -> Result<Option<serde_json::Value>, LocalFault> {
     let row = row(station, &id).await?;
-    let is_whole = row.as_ref().is_some_and(|row| !row.is_skeleton());
-    if is_whole || !ensure {
-        return Ok(row.map(|row| row.json()));
+    match is_whole(row.as_ref()) || !ensure {
+        true => Ok(row.map(|row| row.json())),
+        false => ensured(station, &id).await,
     }
-    let read = station.refetch.ensure(&id, Origin::Ensure, Priority::App).await;
-    let receipt = match read {
-        Ok((receipt, _)) => receipt,
-        Err(ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. })) => {
-            return Err(LocalFault::Late);
-        }
-        Err(_) => return Err(LocalFault::ProviderAway),
-    };
+}
+
+async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Value>, LocalFault> {
+    let _turn = station.refetch.turn(id).await;
+    let found = row(station, id).await?;
+    if is_whole(found.as_ref()) {
+        return Ok(found.map(|row| row.json()));
+    }
+    let receipt = station.refetch.ensure(id).await.map_err(unread)?;
     match receipt.recorded(station.config.sync_timeout).await {
         Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
-        _ => Ok(self::row(station, &id).await?.map(|row| row.json())),
+        _ => Ok(row(station, id).await?.map(|row| row.json())),
+    }
+}
+
+fn is_whole(row: Option<&rows::Row>) -> bool {
+    row.is_some_and(|row| !row.is_skeleton())
+}
+
+fn unread(fault: ReadFault) -> LocalFault {
+    match fault {
+        ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. }) => LocalFault::Late,
+        _ => LocalFault::ProviderAway,
     }
 }
 
