@@ -3,6 +3,7 @@
 mod embedded;
 mod provider;
 mod proxy;
+mod readme;
 mod record;
 mod sandbox;
 mod settings;
