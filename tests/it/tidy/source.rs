@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     pub path: String,
     pub text: String,
-    /// Without comments and without what follows the first `#[cfg(test)]`: unit tests stand at a
-    /// file's end and may know more than the file.
+    /// Without comments and unit tests, which may know more than the file.
     code: String,
 }
 
@@ -81,9 +80,19 @@ fn read(path: &Path, kinds: &[&str]) -> Option<Source> {
 }
 
 fn code_of(text: &str) -> String {
-    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
-    let code = lines.filter(|line| !line.trim_start().starts_with("//"));
-    code.collect::<Vec<_>>().join("\n")
+    let mut code = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        match line {
+            // `mod tests;`, or everything up to its closing brace.
+            "#[cfg(test)]" => {
+                lines.find(|line| *line == "}" || line.ends_with(';') && !line.starts_with(' '));
+            }
+            line if line.trim_start().starts_with("//") => {}
+            line => code.push(line),
+        }
+    }
+    code.join("\n")
 }
 
 impl Source {
@@ -220,7 +229,7 @@ pub fn has_word(text: &str, needle: &str) -> bool {
 #[test]
 fn imports_are_found_in_every_spelling() {
     let text = "use crate::{clock::{self, now}, user::Head};\nfn f() { crate::record::x() }\nuse super::db;\n\
-                // crate::comment\n#[cfg(test)]\nuse crate::tests_only;";
+                // crate::comment\n#[cfg(test)]\nmod tests {\n    use crate::tests_only;\n}\nuse crate::after;";
     let source = Source {
         path: "src/proxy.rs".into(),
         text: text.into(),
@@ -228,7 +237,7 @@ fn imports_are_found_in_every_spelling() {
     };
     assert_eq!(
         Vec::from_iter(source.imports()),
-        ["clock", "db", "record", "user"]
+        ["after", "clock", "db", "record", "user"]
     );
     assert_eq!(source.module(), "proxy");
     assert!(
