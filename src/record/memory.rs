@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use moka::sync::Cache;
 use serde_json::Value;
 
-use super::merge::{Known, Standing, Verdict, judge, settles};
+use super::merge::{Known, Standing, Verdict, judge, version_of_equals};
 use crate::clock::Instant;
 use crate::user::{ContentHash, Head, Observation, Seen, Tick, UserId};
 
@@ -66,8 +66,13 @@ impl Memory {
     }
 
     /// Another process has begun or ceased to record.
+    ///
+    /// What was remembered goes under the same lock, so that nothing is judged by it afterwards.
     pub fn set_shared(&self, shared: bool) {
-        self.shared.store(shared, Ordering::Relaxed);
+        let inner = self.lock();
+        if self.shared.swap(shared, Ordering::Relaxed) != shared {
+            inner.prints.invalidate_all();
+        }
     }
 
     pub fn is_shared(&self) -> bool {
@@ -125,11 +130,9 @@ impl Memory {
         self.lock().prints.invalidate_all();
     }
 
-    /// Notes that an observation of this user was judged equal just now.
-    pub fn mark(&self, user: &UserId) -> Tick {
-        let tick = self.head.tick();
+    /// Notes when an observation of this user was judged equal.
+    pub fn mark(&self, user: &UserId, tick: Tick) {
         self.lock().marks.set(user, tick);
-        tick
     }
 
     pub fn mark_of(&self, user: &UserId) -> Tick {
@@ -159,7 +162,7 @@ impl Memory {
         };
         let agrees = |value: &Value| print.agreed == Some(self.fingerprint_of(value));
         let verdict = judge(&known, epoch, &observation.seen, observation.sent, agrees);
-        if self.needs_database(&print, observation, verdict, epoch, now) {
+        if self.needs_database(&print, observation, verdict, now) {
             return None;
         }
         if verdict == Verdict::Equal {
@@ -173,15 +176,15 @@ impl Memory {
         print: &Print,
         seen: &Observation,
         verdict: Verdict,
-        epoch: i64,
         now: Instant,
     ) -> bool {
         match verdict {
+            _ if self.is_shared() => true,
             Verdict::Idle => false,
             Verdict::Equal => {
-                self.is_shared()
-                    || settles(print.known.doubt, epoch, seen.sent)
-                    || print.known.doubt.is_some()
+                print.known.doubt.is_some()
+                    || seen.unsettled
+                    || moves_version(print, &seen.seen)
                     || volatile_is_due(print, &seen.seen, now)
             }
             _ => true,
@@ -204,6 +207,13 @@ enum Settle {
 pub enum Keep {
     Always,
     IfThere,
+}
+
+fn moves_version(print: &Print, seen: &Seen) -> bool {
+    match seen {
+        Seen::Whole(view) => version_of_equals(print.known.version, view.version) != print.known.version,
+        _ => false,
+    }
 }
 
 fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {

@@ -228,6 +228,7 @@ impl Writer {
                 _ => left.push(place),
             }
         }
+        self.mark(&plan, |id| !plan.writes.contains_key(id));
         self.remember_loaded(flight, todo, &plan, &loaded);
         self.settle_waiters(flight, todo, &plan, Some(&left));
         Ok(left)
@@ -312,6 +313,7 @@ impl Writer {
         numbered: Option<Numbered>,
     ) {
         self.clear_trouble();
+        self.mark(plan, |_| true);
         self.remember_loaded(flight, todo, plan, loaded);
         if let Some(numbered) = &numbered {
             self.publish(flight, todo, plan, numbered);
@@ -381,6 +383,13 @@ impl Writer {
         }
     }
 
+    /// Remembers the equal judgements that stand.
+    fn mark(&self, plan: &Plan, stands: impl Fn(&UserId) -> bool) {
+        for (id, tick) in plan.marks.iter().filter(|(id, _)| stands(id)) {
+            self.shared.memory.mark(id, *tick);
+        }
+    }
+
     fn plan(&self, flight: &Flight, todo: &[usize], loaded: &mut BTreeMap<UserId, Loaded>) -> Plan {
         let memory = &self.shared.memory;
         let at = Circumstances {
@@ -389,7 +398,7 @@ impl Writer {
             shared: memory.is_shared(),
         };
         let observations = todo.iter().map(|&place| flight.observation(place));
-        batch::plan(observations, loaded, at, |id| memory.mark(id))
+        batch::plan(observations, loaded, at, || self.shared.head.tick())
     }
 
     async fn load(

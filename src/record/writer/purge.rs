@@ -3,7 +3,6 @@
 //! Each in a transaction of its own, after the deletion is committed: the removal fires the users'
 //! own `ON DELETE`, which may be slow or refuse, and must hold up nobody else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,8 +160,5 @@ fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
         ends_set_aside: true,
         is_aside: false,
     };
-    Plan {
-        writes: BTreeMap::from([(user.clone(), write)]),
-        judged: Vec::new(),
-    }
+    Plan::of_one(user.clone(), write)
 }
