@@ -2,5 +2,6 @@
 
 mod embedded;
 mod record;
+mod record_property;
 mod settings;
 mod support;
