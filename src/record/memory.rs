@@ -5,7 +5,7 @@
 //! whose question was sent before it is ambiguous. Both are bounded; what was forgotten makes a
 //! later judgement ask the database or call the answer ambiguous, never wrong.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -171,13 +171,7 @@ impl Memory {
         Some(verdict)
     }
 
-    fn needs_database(
-        &self,
-        print: &Print,
-        seen: &Observation,
-        verdict: Verdict,
-        now: Instant,
-    ) -> bool {
+    fn needs_database(&self, print: &Print, seen: &Observation, verdict: Verdict, now: Instant) -> bool {
         match verdict {
             _ if self.is_shared() => true,
             Verdict::Idle => false,
@@ -228,7 +222,7 @@ fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {
 #[derive(Debug, Default)]
 struct Marks {
     of: HashMap<UserId, Tick>,
-    order: VecDeque<(UserId, Tick)>,
+    order: BTreeMap<Tick, UserId>,
     forgotten: Tick,
 }
 
@@ -238,18 +232,17 @@ impl Marks {
     }
 
     fn set(&mut self, user: &UserId, tick: Tick) {
-        self.of.insert(user.clone(), tick);
-        self.order.push_back((user.clone(), tick));
-        while self.order.len() > MARKS {
+        if let Some(older) = self.of.insert(user.clone(), tick) {
+            self.order.remove(&older);
+        }
+        self.order.insert(tick, user.clone());
+        if self.order.len() > MARKS {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some((user, tick)) = self.order.pop_front() else {
-            return;
-        };
-        if self.of.get(&user) == Some(&tick) {
+        if let Some((tick, user)) = self.order.pop_first() {
             self.of.remove(&user);
             self.forgotten = self.forgotten.max(tick);
         }
@@ -294,6 +287,6 @@ mod tests {
             marks.set(&user(1), Tick(n as u64 + 1));
         }
         assert_eq!(marks.forgotten, Tick(0));
-        assert_eq!(marks.order.len(), MARKS);
+        assert_eq!((marks.order.len(), marks.of.len()), (1, 1));
     }
 }

@@ -184,7 +184,9 @@ impl World {
 
     /// One of three contents, so that lives go back to what they were; or no user at all.
     fn content(&mut self) -> Option<u8> {
-        u8::try_from(self.dice.below(4)).ok().filter(|content| *content > 0)
+        u8::try_from(self.dice.below(4))
+            .ok()
+            .filter(|content| *content > 0)
     }
 
     fn ask(&mut self, user: usize, what: What) {
@@ -554,6 +556,10 @@ fn every_clause_of_the_rule_is_needed() {
         Shared,
         RereadAfterLoss,
     ] {
-        assert_ne!(first_wrong(without), None, "{without:?} is switched off and nothing fails");
+        assert_ne!(
+            first_wrong(without),
+            None,
+            "{without:?} is switched off and nothing fails"
+        );
     }
 }

@@ -3,5 +3,6 @@
 mod embedded;
 mod record;
 mod record_property;
+mod record_shared;
 mod settings;
 mod support;

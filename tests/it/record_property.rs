@@ -30,7 +30,7 @@ fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 200,
+        max_shrink_iters: 30,
         ..Config::default()
     };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &SEED))
@@ -467,7 +467,7 @@ fn the_recorder_does_what_the_rule_says() {
     let runtime = runtime();
     let db = runtime.block_on(TestDatabase::new(IdType::Uuid));
     let case = std::cell::Cell::new(0);
-    let ran = runner(96).run(&steps(), |steps| {
+    let ran = runner(48).run(&steps(), |steps| {
         case.set(case.get() + 1);
         runtime.block_on(conforms(&db, case.get(), steps));
         Ok(())
@@ -617,9 +617,13 @@ async fn come_to_rest(db: &TestDatabase, provider: &mut Provider, process: &Proc
             let arrived = provider.arrive(round).into_iter().collect();
             process.submit(arrived).fared().await.expect("the recorder runs");
         }
-        let owed = rows::doubted(&db.database, 100).await.expect("doubts");
+        let owed = rows::doubted(&db.database, Position(0), 100)
+            .await
+            .expect("doubts");
         let ours = (0..USERS).map(|n| user(provider.case, n));
-        let ours: Vec<UserId> = ours.filter(|id| owed.iter().any(|(owed, _)| owed == id)).collect();
+        let ours: Vec<UserId> = ours
+            .filter(|id| owed.iter().any(|(owed, _)| owed == id))
+            .collect();
         if ours.is_empty() {
             return;
         }
@@ -653,8 +657,8 @@ fn rows_never_go_back_and_end_as_the_provider_has_them() {
     let runtime = runtime();
     let db = runtime.block_on(TestDatabase::new(IdType::Uuid));
     let case = std::cell::Cell::new(0);
-    let picks = vec((0..37_u8, 0..10_000_usize), 20..120);
-    let ran = runner(96).run(&picks, |picks| {
+    let picks = vec((0..37_u8, 0..10_000_usize), 20..100);
+    let ran = runner(32).run(&picks, |picks| {
         case.set(case.get() + 1);
         runtime.block_on(converges(&db, case.get(), picks));
         Ok(())

@@ -76,8 +76,12 @@ impl Writer {
             return self.sql.commit(conn).await;
         };
         self.sql.purge(conn, user).await?;
-        let numbered = self.sql.number(conn, &plan).await?;
         self.sql.blank(conn, user).await?;
+        let numbered = self.sql.number(conn, &plan).await?;
+        if numbered.epoch != self.shared.epoch.load(std::sync::atomic::Ordering::Acquire) {
+            self.link.drop_connection();
+            return Err(DbError::Away("another process began a new epoch".into()));
+        }
         self.sql.commit(conn).await?;
         self.shared
             .head
