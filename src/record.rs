@@ -78,6 +78,8 @@ pub struct Submission {
 pub struct Checkpoint {
     /// The run in `usertap.backfill`.
     pub run: uuid::Uuid,
+    /// The process that walks: a walk that another has taken over is not moved.
+    pub owner: uuid::Uuid,
     /// What the walk needs to go on (opaque here), as JSON.
     pub state: String,
     /// Users on this page, readable or not.

@@ -168,7 +168,8 @@ impl Sql {
             .bind::<BigInt, _>(count(Outcome::Unchanged))
             .bind::<BigInt, _>(count(Outcome::Older))
             .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
-            .bind::<Bool, _>(at.done);
+            .bind::<Bool, _>(at.done)
+            .bind::<SqlUuid, _>(at.owner);
         Ok(execute(moved, conn).await? == 1)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::super::batch::{Loaded, Plan};
+use super::super::change;
 use super::super::sql::Numbered;
 use super::flight::Flight;
 use super::{Failure, Writer, link};
@@ -71,10 +72,10 @@ impl Writer {
                 flight.fared(place, judged.outcome);
             }
         }
-        self.settle_waiters(flight, todo, plan, None);
         self.count(plan);
         self.renew_partitions().await;
         self.purge_now(plan).await;
+        self.settle_waiters(flight, todo, plan, None, numbered.as_ref());
     }
 
     fn publish(&mut self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
@@ -124,15 +125,17 @@ impl Writer {
         todo: &[usize],
         plan: &Plan,
         except: Option<&[usize]>,
+        numbered: Option<&Numbered>,
     ) {
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         for (place, judged) in todo.iter().zip(&plan.judged) {
             let observation = flight.observation(*place);
             let counts = judged.is_some_and(|judged| judged.verdict.counts_as_applied());
             if counts && observation.sent.epoch == epoch && !except.is_some_and(|left| left.contains(place)) {
-                self.shared
-                    .waiters
-                    .settle(&observation.id, observation.sent.position);
+                let change = numbered.and_then(|numbered| numbered.changes.get(&observation.id));
+                let change = change.map(|(position, nonce)| change::public(*position, *nonce));
+                let waiters = &self.shared.waiters;
+                waiters.settle(&observation.id, observation.sent.position, change.as_deref());
             }
         }
     }

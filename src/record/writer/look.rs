@@ -68,7 +68,7 @@ impl Writer {
         }
         self.mark(&plan, |id| !plan.writes.contains_key(id));
         self.remember_loaded(flight, todo, &plan, &loaded);
-        self.settle_waiters(flight, todo, &plan, Some(&left));
+        self.settle_waiters(flight, todo, &plan, Some(&left), None);
         Ok(left)
     }
 
