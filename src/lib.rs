@@ -21,6 +21,7 @@
 //! | [`db`] | how to reach Postgres, the migrations, reads, a Postgres of our own |
 //! | [`upstream`] | the way to the provider: one pooled client, one budget |
 //! | [`record`] | who wins ([`record::merge`]), one writer, group commit; the only place that writes `users_sync` and `changes` |
+//! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |

@@ -21,12 +21,14 @@ pub fn exists(path: &str) -> bool {
     root().join(path).exists() || !root().join(top).exists()
 }
 
-/// What becomes the product: everything below `src` but the files of unit tests.
+/// What becomes the product: everything below `src` but modules that only tests have.
 pub fn product() -> Vec<Source> {
     let found = below(&["src"], &["rs"]);
-    let (tests, product): (Vec<_>, Vec<_>) = found
+    let tests: BTreeSet<String> = found.iter().flat_map(Source::test_modules).collect();
+    let product: Vec<Source> = found
         .into_iter()
-        .partition(|source| source.path.ends_with("/tests.rs"));
+        .filter(|source| !tests.contains(&source.path))
+        .collect();
     assert!(
         product.len() > 100 && !tests.is_empty(),
         "the walk over src misses files"
@@ -113,6 +115,14 @@ impl Source {
             let inside = self.path.strip_prefix(folder);
             inside.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         })
+    }
+
+    /// Files of modules that are declared for tests alone.
+    fn test_modules(&self) -> Vec<String> {
+        let folder = self.path.trim_end_matches(".rs").trim_end_matches("/lib");
+        let declared = self.text.split("#[cfg(test)]\nmod ").skip(1);
+        let names = declared.filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
+        names.map(|name| format!("{folder}/{name}.rs")).collect()
     }
 
     pub fn has(&self, needle: &str) -> bool {
