@@ -76,6 +76,8 @@ pub struct Submission {
 pub struct Checkpoint {
     /// The run in `usertap.backfill`.
     pub run: uuid::Uuid,
+    /// Who walks: a page of one from whom the walk was taken moves nothing.
+    pub owner: uuid::Uuid,
     /// What the walk needs to go on (opaque here), as JSON.
     pub state: String,
     /// Users on this page, readable or not.

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Admin;
+use crate::clock;
 use crate::config::Config;
 use crate::db::instances::Kind;
 use crate::db::rows;
@@ -36,23 +37,25 @@ pub struct Serving {
 /// # Errors
 /// [`StartError`].
 pub async fn run(config: Config) -> Result<(), StartError> {
+    let told = told_to_end();
     let serving = Serving::start(config).await?;
-    told_to_end().await;
+    told.await;
     tracing::info!("stopping");
     serving.stop().await;
     Ok(())
 }
 
-/// SIGINT or SIGTERM.
-pub async fn told_to_end() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT or SIGTERM, from this call on: neither ends the process by itself any more.
+pub fn told_to_end() -> impl Future<Output = ()> + Send {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 
@@ -86,6 +89,10 @@ impl Serving {
         let console = Admin::new(station.clone(), proxy.traffic(), admin_listen);
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
+        if station.database.is_open() {
+            // Before it takes a walk: one whose owner does not live is anyone's.
+            let _ = station.beat(Kind::Serve).await;
+        }
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve());
         tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");
@@ -99,10 +106,11 @@ impl Serving {
 
     /// Drains and ends.
     pub async fn stop(self) {
+        let drain = self.station.config.drain;
+        let deadline = clock::now() + drain;
         self.servers.stop();
-        self.servers.ended(self.station.config.drain).await;
-        self.station.tasks.stop();
-        self.station.close().await;
+        self.servers.ended(drain).await;
+        self.station.close(deadline).await;
     }
 }
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::config::Config;
-use crate::db::{Database, rows};
+use crate::db::migrate::{self, Stage};
+use crate::db::{Database, DbError, rows, tenant};
 use crate::provider::Sighting;
 use crate::station;
 use crate::upstream::{Fetched, Priority, Upstream};
@@ -97,13 +98,36 @@ async fn database(config: &Config) -> Vec<Check> {
             )];
         }
     };
-    match station::open(&database).await {
-        Err(error) => vec![failed(WHAT, error.to_string(), "see the sentence before")],
-        Ok(()) => vec![
+    match inspected(&database, config).await {
+        Err(error) => vec![refused(&error)],
+        Ok(Stage::Migratable) => vec![passed(
+            WHAT,
+            "reachable, and not migrated yet: `usertap serve` does that at its start".into(),
+        )],
+        Ok(Stage::Migrated) => vec![
             passed(WHAT, "reachable, migrated, and this tenant's".into()),
             table(&database).await,
         ],
     }
+}
+
+/// A look changes nothing: neither migrates nor binds the tenant.
+async fn inspected(database: &Database, config: &Config) -> Result<Stage, DbError> {
+    let stage = migrate::inspect(database).await?;
+    if stage == Stage::Migrated {
+        tenant::check(database, &config.tenant).await?;
+    }
+    Ok(stage)
+}
+
+fn refused(error: &DbError) -> Check {
+    let remedy = match error {
+        DbError::Away(_) => "check DATABASE_URL and that the server runs",
+        DbError::Refused { .. } => "give usertap's user its rights on its schemas",
+        // Its sentence names the remedy.
+        DbError::Unfit(_) => "",
+    };
+    failed("database", error.to_string(), remedy)
 }
 
 async fn table(database: &Database) -> Check {

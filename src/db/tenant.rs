@@ -2,6 +2,7 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text};
+use diesel_async::AsyncPgConnection;
 
 use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError};
@@ -29,13 +30,39 @@ pub async fn bind(database: &Database, tenant: &Tenant) -> Result<(), DbError> {
         .bind::<Text, _>(&tenant.provider)
         .bind::<Text, _>(&ours);
     execute(first, &mut conn).await?;
+    refuse_other(&mut conn, database, tenant).await?.map_or_else(
+        || {
+            Err(DbError::Unfit(
+                "the table meta is empty: restore it from a backup".into(),
+            ))
+        },
+        Ok,
+    )
+}
+
+/// Whether the database is this tenant's or has none yet; writes nothing.
+///
+/// # Errors
+/// [`DbError::Unfit`], naming both tenants, where it has another.
+pub async fn check(database: &Database, tenant: &Tenant) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    refuse_other(&mut conn, database, tenant).await.map(drop)
+}
+
+/// Nothing where no tenant is bound.
+async fn refuse_other(
+    conn: &mut AsyncPgConnection,
+    database: &Database,
+    tenant: &Tenant,
+) -> Result<Option<()>, DbError> {
+    let ours = spelled(tenant);
     let there = database
         .names
         .sql("SELECT provider, tenant::text AS tenant FROM {state}.meta");
-    let there: Option<Bound> = optional(statement(&there), &mut conn).await?;
+    let there: Option<Bound> = optional(statement(&there), conn).await?;
     let there = there.and_then(|bound| Some((bound.provider?, bound.tenant?)));
     match there {
-        Some((provider, identity)) if provider == tenant.provider && same(&identity, &ours) => Ok(()),
+        Some((provider, identity)) if provider == tenant.provider && same(&identity, &ours) => Ok(Some(())),
         Some((provider, identity)) => Err(DbError::Unfit(format!(
             "this database holds the users of {provider} {}, the settings name {} {}: correct the settings, \
              or use another database (or SCHEMA and STATE_SCHEMA)",
@@ -43,9 +70,7 @@ pub async fn bind(database: &Database, tenant: &Tenant) -> Result<(), DbError> {
             tenant.provider,
             readable(&ours),
         ))),
-        None => Err(DbError::Unfit(
-            "the table meta is empty: restore it from a backup".into(),
-        )),
+        None => Ok(None),
     }
 }
 

@@ -107,7 +107,7 @@ const CHECKPOINT: &str = "
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
         moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
         ended_at = CASE WHEN $9 THEN now() END
-    WHERE run = $1 AND state = 'running'";
+    WHERE run = $1 AND state = 'running' AND owner = $10 AND checkpoint IS DISTINCT FROM $2::jsonb";
 
 const SET_ASIDE: &str = "
     INSERT INTO {state}.set_aside AS a (id, sqlstate, reason, next_try)
@@ -479,7 +479,8 @@ impl Sql {
         Ok(())
     }
 
-    /// Moves a walk on. False where the run is no longer ours to move.
+    /// Moves a walk on. False where the run is no longer its owner's to move, or has moved there
+    /// already (a commit whose answer was lost): no page counts twice.
     pub async fn checkpoint(
         &self,
         conn: &mut Conn,
@@ -496,7 +497,8 @@ impl Sql {
             .bind::<BigInt, _>(count(Outcome::Unchanged))
             .bind::<BigInt, _>(count(Outcome::Older))
             .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
-            .bind::<Bool, _>(at.done);
+            .bind::<Bool, _>(at.done)
+            .bind::<SqlUuid, _>(at.owner);
         Ok(execute(moved, conn).await? == 1)
     }
 
