@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::Admin;
 use crate::clock;
 use crate::config::Config;
-use crate::db::instances::Kind;
+use crate::db::instances::{BEAT, Kind};
 use crate::db::rows;
 use crate::proxy::{Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness};
 use crate::record::Recorded;
@@ -20,8 +20,8 @@ use crate::refetch::ReadFault;
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
-use crate::upstream::{Priority, UpstreamError};
-use crate::user::{Origin, UserId};
+use crate::upstream::UpstreamError;
+use crate::user::UserId;
 
 /// A serving process.
 pub struct Serving {
@@ -87,12 +87,9 @@ impl Serving {
         let listen = address(&proxied, config.listen);
         let admin_listen = address(&admin, config.admin_listen);
         let console = Admin::new(station.clone(), proxy.traffic(), admin_listen);
+        join(&station).await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
-        if station.database.is_open() {
-            // Before it takes a walk: one whose owner does not live is anyone's.
-            let _ = station.beat(Kind::Serve).await;
-        }
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve());
         tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");
@@ -109,8 +106,22 @@ impl Serving {
         let drain = self.station.config.drain;
         let deadline = clock::now() + drain;
         self.servers.stop();
-        self.servers.ended(drain).await;
+        if !self.servers.ended(drain).await {
+            tracing::warn!("DRAIN is over: what is still under way is cut");
+        }
         self.station.close(deadline).await;
+    }
+}
+
+/// Makes itself known. Where another process records already, it must have learned of this one
+/// before anything is sent from here: what it judged in memory until then is not known here.
+async fn join(station: &Station) {
+    if !station.database.is_open() {
+        return;
+    }
+    let others = station.beat(Kind::Serve).await.unwrap_or_default();
+    if others.serving + others.backfilling > 0 {
+        tokio::time::sleep(2 * BEAT).await;
     }
 }
 
@@ -148,21 +159,33 @@ pub async fn user(
     ensure: bool,
 ) -> Result<Option<serde_json::Value>, LocalFault> {
     let row = row(station, &id).await?;
-    let is_whole = row.as_ref().is_some_and(|row| !row.is_skeleton());
-    if is_whole || !ensure {
-        return Ok(row.map(|row| row.json()));
+    match is_whole(row.as_ref()) || !ensure {
+        true => Ok(row.map(|row| row.json())),
+        false => ensured(station, &id).await,
     }
-    let read = station.refetch.ensure(&id, Origin::Ensure, Priority::App).await;
-    let receipt = match read {
-        Ok((receipt, _)) => receipt,
-        Err(ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. })) => {
-            return Err(LocalFault::Late);
-        }
-        Err(_) => return Err(LocalFault::ProviderAway),
-    };
+}
+
+async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Value>, LocalFault> {
+    let _turn = station.refetch.turn(id).await;
+    let found = row(station, id).await?;
+    if is_whole(found.as_ref()) {
+        return Ok(found.map(|row| row.json()));
+    }
+    let receipt = station.refetch.ensure(id).await.map_err(unread)?;
     match receipt.recorded(station.config.sync_timeout).await {
         Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
-        _ => Ok(self::row(station, &id).await?.map(|row| row.json())),
+        _ => Ok(row(station, id).await?.map(|row| row.json())),
+    }
+}
+
+fn is_whole(row: Option<&rows::Row>) -> bool {
+    row.is_some_and(|row| !row.is_skeleton())
+}
+
+fn unread(fault: ReadFault) -> LocalFault {
+    match fault {
+        ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. }) => LocalFault::Late,
+        _ => LocalFault::ProviderAway,
     }
 }
 

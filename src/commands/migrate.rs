@@ -7,7 +7,7 @@ use crate::station::{self, StartError};
 pub async fn run(config: Config) -> Result<(), StartError> {
     let (database, _embedded) = station::database(&config).await?;
     migrate::run(&database).await.map_err(station::not_opened)?;
-    tenant::check(&database, &config.tenant)
+    tenant::is_bound(&database, &config.tenant)
         .await
         .map_err(station::not_opened)?;
     println!(

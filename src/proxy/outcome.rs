@@ -64,9 +64,7 @@ impl Why {
     pub fn word(self) -> &'static str {
         match self {
             Why::Unmatched => "unmatched",
-            Why::Foreign(Foreign::Tenant) => "foreign-tenant",
-            Why::Foreign(Foreign::Repeated) => "repeated-identity",
-            Why::Foreign(Foreign::Unnamed) => "unnamed-tenant",
+            Why::Foreign(_) => "foreign-tenant",
             Why::NoUser => "no-user",
             Why::Malformed => "malformed",
             Why::Oversized => "oversized",

@@ -5,6 +5,8 @@ mod processes;
 mod provider;
 mod proxy;
 mod record;
+mod record_property;
+mod record_shared;
 mod sandbox;
 mod settings;
 mod support;

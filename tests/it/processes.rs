@@ -281,3 +281,9 @@ fn id_of(reply: &Reply) -> uuid::Uuid {
         .parse()
         .expect("a UUID")
 }
+
+/// The first word of what became of it.
+fn recorded(reply: &Reply) -> String {
+    let said = reply.header("x-usertap-recorded").unwrap_or_default();
+    said.split(';').next().unwrap_or_default().to_owned()
+}

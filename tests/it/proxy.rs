@@ -93,7 +93,7 @@ async fn strangers_leave_no_trace() {
         ),
         (
             &[("x-stack-project-id", PROJECT), ("x-stack-project-id", other)][..],
-            "none; repeated-identity",
+            "none; foreign-tenant",
         ),
     ] {
         rig.answers(200, user(1, "planted"));

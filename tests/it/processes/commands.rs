@@ -6,7 +6,7 @@ use ::http::Method;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::World;
+use super::{World, recorded};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::process::{Folder, Output, Process, setting};
@@ -178,8 +178,8 @@ async fn status_says_healthy_or_what_is_wrong() {
         .unwrap();
     let reply = server.create(&world, "Ada").await;
     assert_eq!(
-        (reply.status.as_u16(), reply.header("x-usertap-recorded")),
-        (201, Some("queued"))
+        (reply.status.as_u16(), recorded(&reply).as_str()),
+        (201, "queued")
     );
     let ended = status(&world, &server.admin, &[]).await;
     let shown = ended.with_code(1).stdout.join("\n");

@@ -1,6 +1,6 @@
 //! One walk, whoever is there to do it: `serve` and `backfill` side by side.
 
-use super::{PAGE, World};
+use super::{PAGE, Server, World};
 use crate::support::process::setting;
 
 #[tokio::test]
@@ -25,10 +25,10 @@ async fn beside_a_live_serve_the_walk_is_handed_to_it() {
 
 #[tokio::test]
 async fn a_walk_that_fails_in_serve_fails_the_command() {
-    let world = World::with_users(3)
-        .await
-        .and("STACK_SECRET_SERVER_KEY", "ssk_wrong_one");
-    let server = world.serve().await;
+    let world = World::with_users(3).await;
+    world.backfill().await;
+    let wrong = [setting("STACK_SECRET_SERVER_KEY", "ssk_wrong_one")];
+    let server = Server::of(world.start_with(&["serve"], &wrong)).await;
     let ended = world.start(&["backfill"]).ended().await;
     ended.failed_saying(&["the provider refuses the key"]);
     server.stop().await;

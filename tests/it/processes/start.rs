@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use usertap::sandbox::Options;
 
-use super::{Server, World, id_of};
+use super::{Server, World, id_of, recorded};
 use crate::support::postgres;
 use crate::support::process::setting;
 
@@ -33,6 +33,18 @@ async fn a_first_start_needs_the_database() {
     }
     let left = std::fs::read_dir(world.folder.path()).unwrap().count();
     assert_eq!(left, 0, "nothing half-done");
+}
+
+#[tokio::test]
+async fn with_a_wrong_key_no_database_is_bound() {
+    let world = World::with_users(2).await;
+    let wrong = [setting("STACK_SECRET_SERVER_KEY", "ssk_wrong_one")];
+    for command in ["serve", "backfill"] {
+        let ended = world.start_with(&[command], &wrong).ended().await;
+        let output = ended.failed_saying(&["the provider refuses", "correct the key"]);
+        assert!(!output.log().contains("ssk_wrong_one"));
+    }
+    assert_eq!(world.backfill().await["inserted"], 2);
 }
 
 #[tokio::test]
@@ -105,12 +117,7 @@ async fn migrate_off_needs_a_migrated_database() {
 async fn serves_with(world: &World, table: &str, id_type: &str) {
     let server = world.serve().await;
     let reply = server.create(world, "Ada").await;
-    assert!(
-        reply
-            .header("x-usertap-recorded")
-            .unwrap()
-            .starts_with("committed")
-    );
+    assert_eq!(recorded(&reply), "committed");
     let id = id_of(&reply);
     let row = format!("SELECT count(*) FROM {table} WHERE id::text = '{id}' AND name = 'Ada'");
     assert_eq!(world.count(&row).await, 1);
