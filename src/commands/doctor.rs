@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::config::Config;
+use crate::db::embedded::Embedded;
 use crate::db::{Database, rows};
 use crate::provider::Sighting;
 use crate::station;
@@ -87,7 +88,7 @@ fn hints(config: &Config) -> Vec<Check> {
 
 async fn database(config: &Config) -> Vec<Check> {
     const WHAT: &str = "database";
-    let (database, _embedded) = match station::database(config).await {
+    let (database, embedded) = match station::database(config).await {
         Ok(found) => found,
         Err(error) => {
             return vec![failed(
@@ -100,9 +101,22 @@ async fn database(config: &Config) -> Vec<Check> {
     match station::open(&database).await {
         Err(error) => vec![failed(WHAT, error.to_string(), "see the sentence before")],
         Ok(()) => vec![
-            passed(WHAT, "reachable, migrated, and this tenant's".into()),
+            passed(WHAT, reached(embedded.as_deref())),
             table(&database).await,
         ],
+    }
+}
+
+/// An embedded one's address is known to nobody else.
+fn reached(embedded: Option<&Embedded>) -> String {
+    const REACHED: &str = "reachable, migrated, and this tenant's";
+    match embedded {
+        None => REACHED.into(),
+        Some(embedded) => format!(
+            "{REACHED}; psql {}, password in {}",
+            embedded.address(),
+            embedded.password_file().display()
+        ),
     }
 }
 
