@@ -100,10 +100,7 @@ async fn database(config: &Config) -> Vec<Check> {
     };
     match station::open(&database).await {
         Err(error) => vec![failed(WHAT, error.to_string(), "see the sentence before")],
-        Ok(()) => vec![
-            passed(WHAT, reached(embedded.as_deref())),
-            table(&database).await,
-        ],
+        Ok(()) => vec![passed(WHAT, reached(embedded.as_deref())), table(&database).await],
     }
 }
 

@@ -19,7 +19,7 @@ const world = () => started;
 before(async () => {
   started = await World.start();
 });
-after(() => started?.end());
+after(async () => assert.equal(await started?.end(), 0, "usertap ended as it should"));
 
 for (const version of Object.keys(VERSIONS)) {
   for (const pointing of POINTINGS) {

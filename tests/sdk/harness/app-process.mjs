@@ -52,4 +52,4 @@ process.on("message", async ({ call, step, input }) => {
   }
 });
 process.on("disconnect", () => process.exit());
-process.send("ready");
+process.send({ call: 0 });

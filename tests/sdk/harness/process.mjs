@@ -3,11 +3,15 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { once } from "node:events";
 
-const PROGRAM = new URL(`${process.env.CARGO_TARGET_DIR ?? "../../../target"}/debug/usertap`, import.meta.url);
+const PROGRAM = process.env.USERTAP_PROGRAM ?? new URL("../../../target/debug/usertap", import.meta.url).pathname;
+/** What a program may know of this process' surroundings; settings come from the tests alone. */
+const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "USERTAP_PG_BIN"];
 /** A first start may fetch or initialise Postgres on a busy machine. */
 const STARTS_WITHIN_MS = 120_000;
 /** Longer than usertap's own `DRAIN`. */
 const ENDS_WITHIN_MS = 20_000;
+
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 export class Program {
   #child;
@@ -16,11 +20,14 @@ export class Program {
 
   /** `stream` is where the lines come from that tell of the start. */
   constructor(args, { env = {}, stream }) {
-    this.#child = spawn(PROGRAM.pathname, args, {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    const inherited = INHERITED.filter((name) => name in process.env).map((name) => [name, process.env[name]]);
+    this.#child = spawn(PROGRAM, args, {
+      env: { ...Object.fromEntries(inherited), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#exited = once(this.#child, "exit");
+    // Where the tests themselves are stopped.
+    process.once("exit", () => this.#child.kill("SIGTERM"));
     this.lines = createInterface({ input: this.#child[stream] });
     this.lines.on("line", (line) => this.#printed.push(line));
     const other = stream === "stdout" ? "stderr" : "stdout";

@@ -1,5 +1,6 @@
 // A sandbox, usertap before it with a Postgres of its own, and a look at the rows: started for the
 // tests, and gone with them.
+import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,6 +9,8 @@ import pg from "pg";
 import { Program } from "./process.mjs";
 
 const LOOPBACK = "127.0.0.1:0";
+/** Of the first project: the sandbox's keys are the same at every start, and it prints usertap's only. */
+const ADMIN_KEY = "sak_69b82ebc9223430080d29eb57de1d510c4d06ca2f39a4";
 
 export class World {
   /** The first project at the sandbox: the one that usertap is set to. */
@@ -101,10 +104,26 @@ export class World {
         "x-stack-access-type": access,
         "x-stack-publishable-client-key": of.clientKey,
         ...(access === "server" && { "x-stack-secret-server-key": of.serverKey }),
+        ...(access === "admin" && { "x-stack-super-secret-admin-key": ADMIN_KEY }),
       },
       body: body && JSON.stringify(body),
     });
     return { status: answer.status, body: await answer.json().catch(() => null) };
+  }
+
+  /** Runs something while the first project is configured so, as on the provider's dashboard. */
+  async configured(config, run) {
+    await this.#configure(config);
+    try {
+      return await run();
+    } finally {
+      await this.#configure(Object.fromEntries(Object.keys(config).map((name) => [name, false])));
+    }
+  }
+
+  async #configure(config) {
+    const answer = await this.call("admin", "PATCH", "/internal/projects/current", { body: { config } });
+    assert.equal(answer.status, 200);
   }
 
   /** What usertap has logged. */

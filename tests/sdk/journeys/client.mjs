@@ -1,6 +1,6 @@
 // A browser's or phone's app: answers that carry an id, a part of a user, or nothing.
 import assert from "node:assert/strict";
-import { assertRow, assertRowOf, refusalOf } from "../harness/compare.mjs";
+import { assertDeleted, assertRow, assertRowOf, refusalOf } from "../harness/compare.mjs";
 
 const PASSWORD = "correct horse battery";
 
@@ -107,10 +107,42 @@ export function clientJourney(test, { world, app, name }) {
     await assertRowOf(world(), stranger.user_id);
   });
 
+  test("client: an anonymous visitor, who then signs up and stays the same user", async () => {
+    const visitor = await app().run(async ({ client, kept, shown }) => {
+      kept.visitor = client();
+      return shown(await kept.visitor.getUser({ or: "anonymous" }));
+    });
+    assert.equal(visitor.email, null);
+    await world().sql("insert into todos (task, user_id) values ('look', $1)", [visitor.id]);
+    const row = await assertRow(world(), visitor);
+    assert.equal(row.raw_json.is_anonymous, true);
+    const known = await app().run(
+      async ({ kept, shown }, { email, password }) => {
+        const result = await kept.visitor.signUpWithCredential({ email, password, noRedirect: true, noVerificationCallback: true });
+        if (result.status === "error") throw result.error;
+        return shown(await kept.visitor.getUser());
+      },
+      { email: `visitor.${name}@example.com`, password: PASSWORD },
+    );
+    assert.equal(known.id, visitor.id);
+    assert.notEqual(known.signedUpAt.getTime(), visitor.signedUpAt.getTime());
+    await assertRow(world(), known);
+  });
+
   test("client: delete me, which the project does not allow", async () => {
     const refusal = await refusalOf(app().run(async ({ kept }) => (await kept.client.getUser()).delete()));
     assert.match(refusal.message, /deletion is not enabled/i);
     await assertRow(world(), emmy);
+  });
+
+  test("client: delete me, which it does", async () => {
+    await world().configured({ client_user_deletion_enabled: true }, () =>
+      app().run(async ({ kept }) => (await kept.client.getUser()).delete()),
+    );
+    await assertDeleted(world(), emmy.id);
+    // Until it is removed, the row holds what refers to it.
+    const todos = await world().sql("select task from todos where user_id = $1", [emmy.id]);
+    assert.deepEqual(todos, [{ task: "read" }]);
   });
 }
 

@@ -4,11 +4,10 @@ import { assertDeleted, assertRow, refusalOf } from "../harness/compare.mjs";
 
 export function serverJourney(test, { world, app, name }) {
   const email = `ada.${name}@example.com`;
-  const step = (title, run) => test(title, run);
   let ada;
   let team;
 
-  step("server: create", async () => {
+  test("server: create", async () => {
     ada = await app().run(
       async ({ server, shown, kept }, email) => {
         kept.ada = await server.createUser({
@@ -25,7 +24,16 @@ export function serverJourney(test, { world, app, name }) {
     await assertRow(world(), ada);
   });
 
-  step("server: a second user with the same e-mail is refused in the SDK's words", async () => {
+  test("server: create, where the answer is older than the user it tells of", async () => {
+    await world().configured({ create_team_on_sign_up: true }, async () => {
+      const made = await app().run(async ({ server, shown }) => shown(await server.createUser({ displayName: "A. Turing" })));
+      assert.equal(made.selectedTeam, null, "so the SDK shows the user");
+      const row = await assertRow(world(), made);
+      assert.ok(row.raw_json.selected_team_id, "a personal team was made and selected all the same");
+    });
+  });
+
+  test("server: a second user with the same e-mail is refused in the SDK's words", async () => {
     const before = await world().sql("select count(*) from neon_identity.users_sync");
     const refusal = await refusalOf(
       app().run(
@@ -38,7 +46,7 @@ export function serverJourney(test, { world, app, name }) {
     assert.deepEqual(await world().sql("select count(*) from neon_identity.users_sync"), before);
   });
 
-  step("server: read of a user whom nobody has read before", async () => {
+  test("server: read of a user whom nobody has read before", async () => {
     const body = { display_name: "Grace Hopper", primary_email: `grace.${name}@example.com` };
     const made = await world().call("server", "POST", "/users", { body });
     assert.equal(await world().row(made.body.id), undefined, "made behind usertap's back");
@@ -47,13 +55,13 @@ export function serverJourney(test, { world, app, name }) {
     await assertRow(world(), grace);
   });
 
-  step("server: read of a user who is not there", async () => {
+  test("server: read of a user who is not there", async () => {
     const nobody = "3d5c1a0e-5d6c-4c1a-9a37-1f0b3c2d4e5f";
     assert.equal(await app().run(({ server }, id) => server.getUser(id), nobody), null);
     assert.equal(await world().row(nobody), undefined);
   });
 
-  step("server: list, page by page", async () => {
+  test("server: list, page by page", async () => {
     const listed = await app().run(async ({ server, shown }) => {
       const users = [];
       let cursor;
@@ -68,7 +76,7 @@ export function serverJourney(test, { world, app, name }) {
     for (const user of listed) await assertRow(world(), user);
   });
 
-  step("server: update", async () => {
+  test("server: update", async () => {
     ada = await app().run(async ({ server, shown, kept }) => {
       await kept.ada.update({ displayName: "Countess Lovelace", clientMetadata: { theme: "dark" } });
       kept.ada = await server.getUser(kept.ada.id);
@@ -79,7 +87,7 @@ export function serverJourney(test, { world, app, name }) {
     assert.deepEqual(row.raw_json.client_metadata, { theme: "dark" });
   });
 
-  step("server: metadata", async () => {
+  test("server: metadata", async () => {
     await app().run(async ({ kept }) => {
       await kept.ada.setServerMetadata({ plan: "free", seats: 3 });
       await kept.ada.setClientReadOnlyMetadata({ since: 1843 });
@@ -89,7 +97,7 @@ export function serverJourney(test, { world, app, name }) {
     assert.deepEqual(row.raw_json.client_read_only_metadata, { since: 1843 });
   });
 
-  step("server: a further e-mail becomes the primary one", async () => {
+  test("server: a further e-mail becomes the primary one", async () => {
     const second = `countess.${name}@example.com`;
     await app().run(async ({ kept }, value) => {
       kept.channel = await kept.ada.createContactChannel({ type: "email", value, usedForAuth: false });
@@ -104,7 +112,7 @@ export function serverJourney(test, { world, app, name }) {
     assert.equal(row.raw_json.primary_email_verified, true);
   });
 
-  step("server: a team, selected", async () => {
+  test("server: a team, selected", async () => {
     ada = await app().run(async ({ server, shown, kept }) => {
       kept.team = await server.createTeam({ displayName: "Analysts" });
       await kept.team.addUser(kept.ada.id);
@@ -117,7 +125,7 @@ export function serverJourney(test, { world, app, name }) {
     assert.equal(row.raw_json.selected_team_id, team);
   });
 
-  step("server: delete", async () => {
+  test("server: delete", async () => {
     await app().run(({ kept }) => kept.ada.delete());
     await assertDeleted(world(), ada.id);
     assert.equal(await app().run(({ server }, id) => server.getUser(id), ada.id), null);
