@@ -28,8 +28,11 @@ export function serverJourney(test, { world, app, name }) {
     await world().configured({ create_team_on_sign_up: true }, async () => {
       const made = await app().run(async ({ server, shown }) => shown(await server.createUser({ displayName: "A. Turing" })));
       assert.equal(made.selectedTeam, null, "so the SDK shows the user");
-      const row = await assertRow(world(), made);
-      assert.ok(row.raw_json.selected_team_id, "a personal team was made and selected all the same");
+      const row = await world().row(made.id);
+      assert.deepEqual([row.name, row.created_at, row.deleted_at], [made.name, made.signedUpAt, null]);
+      const read = await app().run(async ({ server, shown }, id) => shown(await server.getUser(id)), made.id);
+      assert.ok(read.selectedTeam, "a personal team was made and selected all the same");
+      assert.equal((await assertRow(world(), read)).raw_json.selected_team_id, read.selectedTeam);
     });
   });
 
