@@ -8,7 +8,7 @@ import { World } from "./harness/world.mjs";
 import { clientJourney } from "./journeys/client.mjs";
 import { serverJourney } from "./journeys/server.mjs";
 import { strangersJourney } from "./journeys/tenant.mjs";
-import { leakThroughPlainProxy, wayJourney } from "./journeys/way.mjs";
+import { leakThroughPlainProxy, wayByPublicUrl, wayJourney } from "./journeys/way.mjs";
 
 /** Versions that look for further addresses when they are pointed by the environment. */
 const ASKING = ["2.8.108"];
@@ -44,7 +44,10 @@ describe("another project", () => {
 });
 
 describe("the way", () => {
-  for (const version of ASKING) leakThroughPlainProxy(test, { world, version });
+  for (const version of ASKING) {
+    wayByPublicUrl(test, { version });
+    leakThroughPlainProxy(test, { world, version });
+  }
 });
 
 describe("what usertap logged", () => {

@@ -18,6 +18,11 @@ const stage = {
   server: new StackServerApp({ ...common, tokenStore: "memory" }),
   /** A browser's or phone's app: no secret, tokens in memory. */
   client: () => new StackClientApp({ ...common, tokenStore: "memory" }),
+  /** Neither redirects nor sends an e-mail; throws what the SDK would show as an error. */
+  signUp: async (client, { email, password }) =>
+    orThrow(await client.signUpWithCredential({ email, password, noRedirect: true, noVerificationCallback: true })),
+  signIn: async (client, { email, password }) =>
+    orThrow(await client.signInWithCredential({ email, password, noRedirect: true })),
   /** What the steps of a test hand on to later ones. */
   kept: {},
   requests: () => seen.map(({ request: _, ...one }) => one),
@@ -33,13 +38,15 @@ const stage = {
       serverMetadata: user.serverMetadata,
       selectedTeam: user.selectedTeam?.id ?? null,
     },
-  /** An error of the SDK's, as plain data. */
-  refusal: (error) => ({ name: error.name, code: codeOf(error), status: error.statusCode, message: error.message }),
 };
 
-/** Only the SDK's own errors have one. */
-function codeOf(error) {
-  return error.constructor.errorCode;
+function orThrow(result) {
+  if (result.status === "error") throw result.error;
+}
+
+/** An error as plain data; only the SDK's own have a code. */
+function told(error) {
+  return { name: error.name, code: error.constructor.errorCode, status: error.statusCode, message: error.message };
 }
 
 process.on("message", async ({ call, step, input }) => {
@@ -48,7 +55,7 @@ process.on("message", async ({ call, step, input }) => {
     const result = await (0, eval)(`(${step})`)(stage, input);
     process.send({ call, result });
   } catch (error) {
-    process.send({ call, error: stage.refusal(error) });
+    process.send({ call, error: told(error) });
   }
 });
 process.on("disconnect", () => process.exit());

@@ -1,7 +1,9 @@
 // A sandbox, usertap before it with a Postgres of its own, and a look at the rows: started for the
 // tests, and gone with them.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import pg from "pg";
@@ -25,10 +27,11 @@ export class World {
   #serve;
   #rows;
 
-  static async start() {
+  /** With `announced`, usertap is told a public URL: its address under another name than `proxy`'s. */
+  static async start({ announced = false } = {}) {
     const world = new World();
     try {
-      await world.#start();
+      await world.#start(announced);
     } catch (error) {
       await world.end();
       throw error;
@@ -36,24 +39,25 @@ export class World {
     return world;
   }
 
-  async #start() {
+  async #start(announced) {
     const args = ["sandbox", "--users", "5", "--projects", "2", "--listen", LOOPBACK];
     this.#sandbox = new Program(args, { stream: "stdout" });
     const printed = await this.#sandbox.until((line) => line === "ready");
     const settings = Object.fromEntries(printed.filter((line) => line !== "ready").map(pair));
     this.project = project(settings, "");
     this.other = project(settings, "OTHER_");
-    await this.#startServe(settings);
+    await this.#startServe(settings, announced ? await freePort() : 0);
   }
 
-  async #startServe(settings) {
+  async #startServe(settings, port) {
     this.#dataDir = await mkdtemp(join(tmpdir(), "usertap-sdk-"));
     const own = Object.entries(settings).filter(([name]) => !name.startsWith("OTHER_"));
     const env = {
       ...Object.fromEntries(own),
       DATABASE_URL: "embedded",
       USERTAP_DATA_DIR: this.#dataDir,
-      USERTAP_LISTEN: LOOPBACK,
+      USERTAP_LISTEN: `127.0.0.1:${port}`,
+      ...(port && { USERTAP_PUBLIC_URL: `http://localhost:${port}` }),
       USERTAP_ADMIN_LISTEN: LOOPBACK,
       USERTAP_LOG_FORMAT: "json",
     };
@@ -146,6 +150,14 @@ export class World {
     // Postgres ends with its last user, an instant after it.
     if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
+}
+
+async function freePort() {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address();
+  await new Promise((closed) => server.close(closed));
+  return port;
 }
 
 function pair(line) {

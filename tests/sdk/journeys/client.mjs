@@ -10,10 +10,9 @@ export function clientJourney(test, { world, app, name }) {
 
   test("client: sign-up, and a foreign key to the new user at once", async () => {
     const id = await app().run(
-      async ({ client, kept }, { email, password }) => {
+      async ({ client, kept, signUp }, account) => {
         kept.client = client();
-        const result = await kept.client.signUpWithCredential({ email, password, noRedirect: true, noVerificationCallback: true });
-        if (result.status === "error") throw result.error;
+        await signUp(kept.client, account);
         // From the token that the sign-up brought: no further request.
         const { accessToken } = kept.client._memoryTokenStore.get();
         return JSON.parse(atob(accessToken.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub;
@@ -47,7 +46,8 @@ export function clientJourney(test, { world, app, name }) {
   });
 
   test("client: a second sign-up with the same e-mail is refused in the SDK's words", async () => {
-    const refusal = await signUpAgain(app(), email);
+    const again = app().run(({ client, signUp }, account) => signUp(client(), account), { email, password: PASSWORD });
+    const refusal = await refusalOf(again);
     assert.equal(refusal.code, "USER_EMAIL_ALREADY_EXISTS");
     await assertRow(world(), emmy);
   });
@@ -85,14 +85,8 @@ export function clientJourney(test, { world, app, name }) {
 
   test("client: the first sight of a user is a sign-in", async () => {
     const stranger = await signedUpElsewhere(world(), `first.${name}@example.com`);
-    const id = await app().run(
-      async ({ client }, { email, password }) => {
-        const result = await client().signInWithCredential({ email, password, noRedirect: true });
-        if (result.status === "error") throw result.error;
-      },
-      { email: stranger.email, password: PASSWORD },
-    );
-    assert.equal(id, undefined);
+    const account = { email: stranger.email, password: PASSWORD };
+    await app().run(({ client, signIn }, account) => signIn(client(), account), account);
     const row = await assertRowOf(world(), stranger.user_id);
     assert.equal(row.email, stranger.email);
   });
@@ -117,9 +111,8 @@ export function clientJourney(test, { world, app, name }) {
     const row = await assertRow(world(), visitor);
     assert.equal(row.raw_json.is_anonymous, true);
     const known = await app().run(
-      async ({ kept, shown }, { email, password }) => {
-        const result = await kept.visitor.signUpWithCredential({ email, password, noRedirect: true, noVerificationCallback: true });
-        if (result.status === "error") throw result.error;
+      async ({ kept, shown, signUp }, account) => {
+        await signUp(kept.visitor, account);
         return shown(await kept.visitor.getUser());
       },
       { email: `visitor.${name}@example.com`, password: PASSWORD },
@@ -146,22 +139,11 @@ export function clientJourney(test, { world, app, name }) {
   });
 }
 
-function signUpAgain(app, email) {
-  return app.run(
-    async ({ client, refusal }, { email, password }) => {
-      const result = await client().signUpWithCredential({ email, password, noRedirect: true, noVerificationCallback: true });
-      return refusal(result.error);
-    },
-    { email, password: PASSWORD },
-  );
-}
-
 function signIn(app, email, password) {
   return app.run(
-    async ({ client, kept, shown }, { email, password }) => {
+    async ({ client, kept, shown, signIn }, account) => {
       const fresh = client();
-      const result = await fresh.signInWithCredential({ email, password, noRedirect: true });
-      if (result.status === "error") throw result.error;
+      await signIn(fresh, account);
       kept.client = fresh;
       return shown(await fresh.getUser());
     },

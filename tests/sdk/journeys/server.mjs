@@ -26,7 +26,9 @@ export function serverJourney(test, { world, app, name }) {
 
   test("server: create, where the answer is older than the user it tells of", async () => {
     await world().configured({ create_team_on_sign_up: true }, async () => {
-      const made = await app().run(async ({ server, shown }) => shown(await server.createUser({ displayName: "A. Turing" })));
+      const made = await app().run(async ({ server, shown }) => {
+        return shown(await server.createUser({ displayName: "A. Turing" }));
+      });
       assert.equal(made.selectedTeam, null, "so the SDK shows the user");
       const row = await world().row(made.id);
       assert.deepEqual([row.name, row.created_at, row.deleted_at], [made.name, made.signedUpAt, null]);

@@ -8,11 +8,11 @@ export function strangersJourney(test, { world, version }) {
     const app = await App.start({ version, pointing: "constructor", base: world().proxy, project });
     t.after(() => app.end());
     const before = await rows(world());
-    const made = await app.run(async ({ server, client, shown }, email) => {
+    const made = await app.run(async ({ server, client, shown, signUp }, email) => {
       const user = await server.createUser({ displayName: "A stranger" });
       await user.update({ displayName: "Still a stranger" });
       const visitor = client();
-      await visitor.signUpWithCredential({ email, password: "correct horse battery", noRedirect: true, noVerificationCallback: true });
+      await signUp(visitor, { email, password: "correct horse battery" });
       const me = await visitor.getUser();
       const shownUser = shown(await server.getUser(user.id));
       const gone = await server.createUser({ displayName: "Gone" });

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import { App } from "../harness/app.mjs";
+import { assertRow } from "../harness/compare.mjs";
+import { World } from "../harness/world.mjs";
 
 const ASKS_FOR_ADDRESSES = "/api/v1/internal/backend-urls";
 /** Far more than one answer on loopback takes. */
@@ -35,6 +37,25 @@ export function leakThroughPlainProxy(test, { world, version }) {
     await answered(app);
     await readAFew(app);
     assert.deepEqual(origins(await app.requests()), [base, upstream].sort());
+  });
+}
+
+/** With a public URL, usertap's answer names it, and the SDK goes on there. */
+export function wayByPublicUrl(test, { version }) {
+  test(`${version}: told of usertap's public URL, the SDK goes on there, and the rows are there too`, async (t) => {
+    const world = await World.start({ announced: true });
+    t.after(() => world.end());
+    const announced = world.proxy.replace("127.0.0.1", "localhost");
+    const { project, proxy: base } = world;
+    const app = await App.start({ version, pointing: "environment", base, project });
+    t.after(() => app.end());
+    await readAFew(app);
+    await answered(app);
+    const user = await app.run(async ({ server, shown }) => shown(await server.createUser({ displayName: "Later" })));
+    await assertRow(world, user);
+    const requests = await app.requests();
+    assert.deepEqual(origins(requests), [base, announced]);
+    assert.equal(requests.at(-1).origin, announced);
   });
 }
 
