@@ -7,6 +7,8 @@
 
 pub mod http;
 pub mod postgres;
+pub mod process;
+pub mod relay;
 
 use std::time::{Duration, Instant};
 
