@@ -127,6 +127,8 @@ async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
     if embedded.is_relocated() {
         tracing::info!(folder = %embedded.folder().display(), "embedded Postgres cannot use DATA_DIR; it lives here");
     }
+    let (url, password_file) = (embedded.address(), embedded.password_file());
+    tracing::info!(url, password_file = %password_file.display(), "embedded Postgres is up");
     Ok(embedded)
 }
 

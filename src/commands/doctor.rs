@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::config::Config;
+use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
 use crate::db::{Database, DbError, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
@@ -88,7 +89,7 @@ fn hints(config: &Config) -> Vec<Check> {
 
 async fn database(config: &Config) -> Vec<Check> {
     const WHAT: &str = "database";
-    let (database, _embedded) = match station::database(config).await {
+    let (database, embedded) = match station::database(config).await {
         Ok(found) => found,
         Err(error) => {
             return vec![failed(
@@ -104,10 +105,20 @@ async fn database(config: &Config) -> Vec<Check> {
             WHAT,
             "reachable, and not migrated yet: `usertap serve` does that at its start".into(),
         )],
-        Ok(Stage::Migrated) => vec![
-            passed(WHAT, "reachable, migrated, and this tenant's".into()),
-            table(&database).await,
-        ],
+        Ok(Stage::Migrated) => vec![passed(WHAT, reached(embedded.as_deref())), table(&database).await],
+    }
+}
+
+/// An embedded one's address is known to nobody else.
+fn reached(embedded: Option<&Embedded>) -> String {
+    const REACHED: &str = "reachable, migrated, and this tenant's";
+    match embedded {
+        None => REACHED.into(),
+        Some(embedded) => format!(
+            "{REACHED}; psql {}, password in {}",
+            embedded.address(),
+            embedded.password_file().display()
+        ),
     }
 }
 
