@@ -158,12 +158,6 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
 
 /// A file that a reader takes in at one sitting.
 const CEILING: usize = 400;
-/// Files that may be longer, and why.
-const LONG: &[(&str, &str)] = &[(
-    "src/record/batch.rs",
-    "what one batch comes to: its types and the one pass over it, read together",
-)];
-
 #[test]
 fn each_module_imports_only_from_below() {
     let mut wrong = Vec::new();
@@ -262,8 +256,7 @@ fn files_read_like_a_page() {
     let mut wrong = Vec::new();
     for source in source::product() {
         let lines = source.text.lines().count();
-        let excused = LONG.iter().any(|(path, _)| source.path == *path);
-        if lines > CEILING && !excused {
+        if lines > CEILING {
             wrong.push(format!(
                 "{}: {lines} lines; split it, {CEILING} is the ceiling",
                 source.path

@@ -1,0 +1,103 @@
+//! What the database holds of a user, and what is to be written of it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::super::change::Change;
+use super::super::merge::{Known, Standing};
+use crate::user::{ContentHash, Position, Profile, View};
+
+/// What the database holds of one user.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub known: Known,
+    /// There is a state row.
+    pub has_state: bool,
+    pub volatile: Option<ContentHash>,
+    pub volatile_at: Option<DateTime<Utc>>,
+    /// The content that the database refused.
+    pub refused: Option<ContentHash>,
+    pub aside: Aside,
+    pub row: Option<Columns>,
+    /// Only where a partial view is to be compared.
+    pub raw: Option<Value>,
+}
+
+/// Whether the database refused the user's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    No,
+    /// It did, and it is time to try again.
+    Due,
+    /// It did, and it is not yet time to try again.
+    Waits,
+}
+
+/// The columns of a row but `raw_json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    pub profile: Profile,
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// What is to be written of one user.
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub row: RowWrite,
+    pub change: Option<Change>,
+    /// The user's state as it was found.
+    pub before: State,
+    /// The user's state afterwards; its position is that of the change, if there is one.
+    pub state: State,
+    pub is_new: bool,
+    /// The state takes a position of its own although nothing changed: other processes record
+    /// too and must see that it was judged.
+    pub bumps: bool,
+    pub doubt: DoubtWrite,
+    /// An answer waits for the doubt raised here.
+    pub doubt_is_awaited: bool,
+    pub ends_set_aside: bool,
+    /// It was refused in this very transaction; the read that is owed waits for its time.
+    pub is_aside: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowWrite {
+    Nothing,
+    Whole(Box<View>),
+    Skeleton,
+    /// `deleted_at` is set.
+    Deletion,
+    /// Volatile fields alone: `raw_json` and nothing else.
+    Quiet(Box<str>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub position: Position,
+    pub standing: Standing,
+    pub version: Option<i64>,
+    pub volatile: Option<ContentHash>,
+    pub volatile_at: Option<DateTime<Utc>>,
+    pub refused: Option<ContentHash>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoubtWrite {
+    Keep(Option<Position>),
+    Clear,
+    /// At a new position.
+    Raise,
+}
+
+/// The state of a user as it was found.
+pub fn state_of(loaded: &Loaded) -> State {
+    State {
+        position: loaded.known.position,
+        standing: loaded.known.standing,
+        version: loaded.known.version,
+        volatile: loaded.volatile,
+        volatile_at: loaded.volatile_at,
+        refused: loaded.refused,
+    }
+}
