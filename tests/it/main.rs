@@ -6,4 +6,5 @@ mod proxy;
 mod record;
 mod sandbox;
 mod settings;
+mod stack;
 mod support;

@@ -7,6 +7,8 @@
 
 pub mod http;
 pub mod postgres;
+pub mod relay;
+pub mod stack;
 
 use std::time::{Duration, Instant};
 
