@@ -149,6 +149,7 @@ impl Backfill {
         let (Step::Next(after) | Step::Done(after)) = &step;
         let checkpoint = Checkpoint {
             run,
+            owner: self.instance,
             state: serde_json::to_string(after).unwrap_or_default(),
             fetched: page.fetched as u64,
             malformed: page.malformed as u64,

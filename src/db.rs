@@ -1,7 +1,7 @@
 //! The database: how to reach it, the schema, and the statements' form.
 //!
 //! A [`Database`] is one tenant's: its schema names and id type are in it, nothing is global.
-//! Statements that write `users_sync` and the change rows stand in `record/sql.rs` alone.
+//! Statements that write `users_sync` and the change rows stand in `record/sql*` alone.
 
 pub mod connect;
 pub mod embedded;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod db;
+pub mod probe;
 pub mod provider;
 pub mod proxy;
 pub mod record;

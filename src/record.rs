@@ -13,6 +13,8 @@ mod memory;
 pub mod merge;
 mod receipt;
 mod refusal;
+#[cfg(test)]
+mod simulation;
 mod sql;
 mod waiters;
 mod writer;
@@ -76,6 +78,8 @@ pub struct Submission {
 pub struct Checkpoint {
     /// The run in `usertap.backfill`.
     pub run: uuid::Uuid,
+    /// The process that walks: a walk that another has taken over is not moved.
+    pub owner: uuid::Uuid,
     /// What the walk needs to go on (opaque here), as JSON.
     pub state: String,
     /// Users on this page, readable or not.
@@ -200,6 +204,7 @@ impl Recorder {
             settled,
         };
         let before = shared.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        shared.health.waiting.fetch_add(1, Ordering::Relaxed);
         let refused = match before + bytes > QUEUE_BYTES && before > 0 {
             true => Some(job),
             false => shared
@@ -209,11 +214,9 @@ impl Recorder {
                 .map(mpsc::error::TrySendError::into_inner),
         };
         match refused {
-            None => {
-                shared.health.waiting.fetch_add(1, Ordering::Relaxed);
-                Receipt::waiting(self.clone(), receiver)
-            }
+            None => Receipt::waiting(self.clone(), receiver),
             Some(job) => {
+                shared.health.waiting.fetch_sub(1, Ordering::Relaxed);
                 shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
                 shared.memory.judged(job.observations.iter().map(|o| &o.id));
                 shared.health.lost.fetch_add(1, Ordering::Relaxed);
@@ -230,10 +233,7 @@ impl Recorder {
     /// Another process has begun or ceased to record the same tenant: what this one remembers of
     /// users is not all there is, so judgements go through the database.
     pub fn set_shared(&self, shared: bool) {
-        if shared != self.shared.memory.is_shared() {
-            self.shared.memory.set_shared(shared);
-            self.shared.memory.forget_all();
-        }
+        self.shared.memory.set_shared(shared);
     }
 
     /// Lets the writer end once it has written what waits.

@@ -100,6 +100,8 @@ pub struct Refetch {
     database: Database,
     tasks: Tasks,
     places: Arc<Semaphore>,
+    /// Answers that wait have places of their own: the others may all be waiting for the limit.
+    awaited: Arc<Semaphore>,
     in_flight: Arc<Mutex<HashMap<UserId, Option<Owed>>>>,
     /// Several users may share one: they only wait a little longer.
     turns: Arc<[Arc<AsyncMutex<()>>; TURNS]>,
@@ -122,6 +124,7 @@ impl Refetch {
             database,
             tasks: tasks.clone(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            awaited: Arc::new(Semaphore::new(AT_ONCE)),
             in_flight: Arc::default(),
             turns: Arc::new(std::array::from_fn(|_| Arc::default())),
             hasher: RandomState::new(),
@@ -154,6 +157,7 @@ impl Refetch {
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Position(0);
         loop {
             tokio::select! {
                 () = self.tasks.stopping() => return,
@@ -161,35 +165,38 @@ impl Refetch {
                     Some(owed) => self.take(owed).await,
                     None => return,
                 },
-                _ = look.tick() => self.look().await,
+                _ = look.tick() => looked = self.look(looked).await,
             }
         }
     }
 
-    /// What the database owes beyond the hints: after a restart, or when hints overflowed.
-    async fn look(&self) {
+    /// What the database owes beyond the hints: after a restart, or when hints overflowed. Goes on
+    /// behind what it looked at last, so that reads that keep failing hold up no other.
+    async fn look(&self, behind: Position) -> Position {
         let free = i64::try_from(self.places.available_permits()).unwrap_or(0);
-        match rows::doubted(&self.database, free).await {
-            Ok(doubted) => {
-                for (user, after) in doubted {
-                    self.take(Owed {
-                        user,
-                        after,
-                        awaited: false,
-                    })
-                    .await;
-                }
+        let doubted = match rows::doubted(&self.database, behind, free).await {
+            Ok(doubted) => doubted,
+            Err(error) => {
+                tracing::debug!(%error, "what is owed cannot be looked up");
+                return behind;
             }
-            Err(error) => tracing::debug!(%error, "what is owed cannot be looked up"),
+        };
+        let last = doubted.last().map_or(Position(0), |(_, after)| *after);
+        for (user, after) in doubted {
+            let awaited = false;
+            self.take(Owed { user, after, awaited }).await;
         }
+        last
     }
 
-    /// Begins the read unless one is in flight; then it follows.
+    /// Begins the read unless one is in flight; then it follows. One that nobody waits for is left
+    /// to the next look where all places are taken.
     async fn take(&self, owed: Owed) {
-        if !self.board(&owed) {
+        if !owed.awaited && self.places.available_permits() == 0 || !self.board(&owed) {
             return;
         }
-        let Ok(place) = self.places.clone().acquire_owned().await else {
+        let places = if owed.awaited { &self.awaited } else { &self.places };
+        let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
         let refetch = self.clone();

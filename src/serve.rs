@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::db::instances::Kind;
+use crate::db::instances::{BEAT, Kind};
 use crate::db::rows;
 use crate::proxy::{Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness};
 use crate::record::Recorded;
@@ -84,6 +84,7 @@ impl Serving {
         let listen = address(&proxied, config.listen);
         let admin_listen = address(&admin, config.admin_listen);
         let console = Admin::new(station.clone(), proxy.traffic(), admin_listen);
+        join(&station).await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
@@ -103,6 +104,15 @@ impl Serving {
         self.servers.ended(self.station.config.drain).await;
         self.station.tasks.stop();
         self.station.close().await;
+    }
+}
+
+/// Makes itself known. Where another process records already, it must have learned of this one
+/// before anything is sent from here: what it judged in memory until then is not known here.
+async fn join(station: &Station) {
+    let others = station.beat(Kind::Serve).await.unwrap_or_default();
+    if others.serving + others.backfilling > 0 {
+        tokio::time::sleep(2 * BEAT).await;
     }
 }
 

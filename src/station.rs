@@ -15,7 +15,9 @@ use crate::backfill::Backfill;
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
 use crate::db::instances::{self, BEAT, Kind, Others};
+use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
+use crate::probe::{Found, REMEDY, probe};
 use crate::record::Recorder;
 use crate::refetch::{Reader, Refetch};
 use crate::tasks::Tasks;
@@ -64,8 +66,33 @@ pub async fn database(config: &Config) -> Result<(Database, Option<Arc<Embedded>
         }
     };
     let reach = reach.map_err(|error| StartError(format!("DATABASE_CA: {error}")))?;
-    let opening = Opening::new(config.migrate, config.tenant.clone());
+    let opening = Opening::new(
+        config.migrate,
+        config.tenant.clone(),
+        refuse_a_wrong_provider(config),
+    );
     Ok((Database::new(reach, names).opened_by(opening), embedded))
+}
+
+/// With a wrong key or address a database must not be bound to its tenant for good.
+fn refuse_a_wrong_provider(config: &Config) -> BeforeBinding {
+    let config = Arc::new(config.clone());
+    Box::new(move || Box::pin(takes_the_key(config.clone())))
+}
+
+async fn takes_the_key(config: Arc<Config>) -> Result<(), String> {
+    let upstream = Upstream::new(&config, Arc::default(), config.upstream_ca.as_deref());
+    let upstream = upstream.map_err(|error| error.to_string())?;
+    match probe(&config, &upstream).await {
+        Found::Refuses(status) => Err(format!(
+            "the provider refuses usertap's own request ({status}): {REMEDY}"
+        )),
+        Found::Away(error) => {
+            tracing::warn!(%error, "the provider could not be asked whether it takes the key");
+            Ok(())
+        }
+        Found::Accepts(_) | Found::NoKey => Ok(()),
+    }
 }
 
 /// Migrates and binds a database that must be there.

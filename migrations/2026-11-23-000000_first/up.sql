@@ -62,6 +62,7 @@ CREATE TABLE user_state (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX user_state_doubts ON user_state (doubt) WHERE doubt IS NOT NULL;
+CREATE INDEX user_state_deleted ON user_state (id) WHERE standing = 'deleted';
 
 -- Every change, in commit order. Partitions are made ahead by src/db/partitions.rs.
 CREATE TABLE changes (
@@ -131,7 +132,8 @@ CREATE UNIQUE INDEX backfill_one_at_a_time ON backfill ((true)) WHERE state IN (
 
 -- Writes one row and says how the database refused it, if it did; an error here would take the
 -- whole transaction with it, and a client's error does not carry the code. Of the message nothing
--- is kept: it may quote the user's data.
+-- is kept: it may quote the user's data. Deferred constraints are asked at once, while their answer
+-- can still be told; a trigger that runs too long is no reason to stop (OTHERS leaves out these two).
 DO $do$
 BEGIN
     EXECUTE format(
@@ -147,7 +149,8 @@ BEGIN
             ON CONFLICT (id) DO UPDATE SET
                 name = excluded.name, email = excluded.email, created_at = excluded.created_at,
                 updated_at = excluded.updated_at, deleted_at = NULL, raw_json = excluded.raw_json;
-        EXCEPTION WHEN OTHERS THEN
+            SET CONSTRAINTS ALL IMMEDIATE;
+        EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
             GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, place = CONSTRAINT_NAME;
         END
         $body$

@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::clock;
 use crate::config::Config;
 use crate::db::{Database, rows};
-use crate::provider::Sighting;
+use crate::probe::{Found, REMEDY, probe};
 use crate::station;
-use crate::upstream::{Fetched, Priority, Upstream};
-use crate::user::{Head, IdType, Seen, UserId};
+use crate::upstream::{Fetched, Upstream};
+use crate::user::Head;
 
 /// One line of the report.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -126,19 +126,8 @@ async fn table(database: &Database) -> Check {
     }
 }
 
-/// Asks for a user who cannot exist: the not-found proves the address, the tenant and the key.
 async fn provider(config: &Config) -> Vec<Check> {
-    let nobody = nobody(config.id_type);
-    let request = nobody
-        .as_ref()
-        .and_then(|id| config.provider.read_user(&config.tenant, id));
-    let (Some(nobody), Some(request)) = (nobody, request) else {
-        return vec![failed(
-            "provider key",
-            "there is none".into(),
-            "set the provider's secret server key",
-        )];
-    };
+    const WHAT: &str = "provider key";
     let upstream = match Upstream::new(config, Arc::new(Head::default()), config.upstream_ca.as_deref()) {
         Ok(upstream) => upstream,
         Err(error) => {
@@ -149,40 +138,24 @@ async fn provider(config: &Config) -> Vec<Check> {
             )];
         }
     };
-    match upstream.own(request, Priority::App).await {
-        Err(error) => vec![failed(
+    match probe(config, &upstream).await {
+        Found::Accepts(answer) => {
+            vec![
+                passed(WHAT, "the provider accepts it for this tenant".into()),
+                clock_of(&answer),
+            ]
+        }
+        Found::Refuses(status) => vec![failed(WHAT, format!("the provider answered {status}"), REMEDY)],
+        Found::Away(error) => vec![failed(
             "provider",
             error.to_string(),
             "check UPSTREAM and the way there",
         )],
-        Ok(answer) => vec![key(config, &nobody, &answer), clock_of(&answer)],
-    }
-}
-
-fn key(config: &Config, nobody: &UserId, answer: &Fetched) -> Check {
-    const WHAT: &str = "provider key";
-    let (status, headers) = (answer.status, &answer.headers);
-    let told = config
-        .provider
-        .read_user_answer(&config.tenant, nobody, status, headers, &answer.body);
-    match told {
-        Some(Sighting {
-            seen: Seen::Missing, ..
-        }) => passed(WHAT, "the provider accepts it for this tenant".into()),
-        Some(_) => failed(
+        Found::NoKey => vec![failed(
             WHAT,
-            "the provider knows a user who cannot exist".into(),
-            "is UPSTREAM the provider?",
-        ),
-        None => {
-            let status = config.provider.effective_status(status, headers);
-            let found = format!("the provider answered {status}");
-            failed(
-                WHAT,
-                found,
-                "correct the key and the tenant's settings; UPSTREAM must be the provider's API",
-            )
-        }
+            "there is none".into(),
+            "set the provider's secret server key",
+        )],
     }
 }
 
@@ -206,8 +179,4 @@ fn clock_of(answer: &Fetched) -> Check {
             "set this machine's clock (NTP)",
         ),
     }
-}
-
-fn nobody(kind: IdType) -> Option<UserId> {
-    UserId::parse(&uuid::Uuid::new_v4().to_string(), kind)
 }

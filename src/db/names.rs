@@ -17,10 +17,24 @@ impl Names {
     /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`.
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
-        statement
-            .replace("{users}", &users)
-            .replace("{state}", &quoted(&self.state_schema))
-            .replace("{id}", self.id_type.sql())
+        let state = quoted(&self.state_schema);
+        let names = [
+            ("{users}", &*users),
+            ("{state}", &*state),
+            ("{id}", self.id_type.sql()),
+        ];
+        let mut sql = String::with_capacity(statement.len() * 2);
+        let mut rest = statement;
+        // In one pass: a schema may be called `{id}`.
+        while let Some((before, from)) = rest.find('{').and_then(|at| rest.split_at_checked(at)) {
+            let named = names.iter().find(|(name, _)| from.starts_with(name));
+            let (name, text) = named.copied().unwrap_or(("{", "{"));
+            sql.push_str(before);
+            sql.push_str(text);
+            rest = from.strip_prefix(name).unwrap_or_default();
+        }
+        sql.push_str(rest);
+        sql
     }
 
     /// The key of the advisory lock under which positions are given out: one for each schema.
@@ -63,6 +77,19 @@ mod tests {
         assert_eq!(
             sql,
             "SELECT 1 FROM \"My \"\"Auth\".users_sync, \"usertap\".meta WHERE id = $1::uuid"
+        );
+    }
+
+    #[test]
+    fn a_schema_may_have_any_name() {
+        let names = Names {
+            users_schema: "{state}".into(),
+            state_schema: "{id}".into(),
+            id_type: IdType::Text,
+        };
+        assert_eq!(
+            names.sql("{users} {state}.m '{}' {id}"),
+            "\"{state}\".users_sync \"{id}\".m '{}' text"
         );
     }
 

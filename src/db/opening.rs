@@ -4,25 +4,40 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::BoxFuture;
+
 use super::{Database, DbError, migrate, tenant};
 use crate::provider::Tenant;
 
 /// Done at the first connection, whoever makes it: at the start, or when a database that was away
 /// is back.
-#[derive(Debug)]
 pub struct Opening {
     migrate: bool,
     tenant: Arc<Tenant>,
+    before_binding: BeforeBinding,
     done: AtomicBool,
 }
 
+/// Asked once, before a database is bound to its tenant for good: an error is a sentence that says
+/// why the settings must be wrong.
+pub type BeforeBinding = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 impl Opening {
-    pub fn new(migrate: bool, tenant: Arc<Tenant>) -> Opening {
+    pub fn new(migrate: bool, tenant: Arc<Tenant>, before_binding: BeforeBinding) -> Opening {
         Opening {
             migrate,
             tenant,
+            before_binding,
             done: AtomicBool::new(false),
         }
+    }
+
+    async fn bind(&self, database: &Database) -> Result<(), DbError> {
+        if tenant::is_bound(database, &self.tenant).await? {
+            return Ok(());
+        }
+        (self.before_binding)().await.map_err(DbError::Unfit)?;
+        tenant::bind(database, &self.tenant).await
     }
 }
 
@@ -43,7 +58,7 @@ impl Database {
             true => migrate::run(self).await?,
             false => migrate::check(self).await?,
         }
-        tenant::bind(self, &opening.tenant).await?;
+        opening.bind(self).await?;
         opening.done.store(true, Ordering::Release);
         Ok(())
     }

@@ -66,17 +66,25 @@ struct Doubted {
     doubt: i64,
 }
 
-/// Users of whom a read is owed, the oldest doubt first; those set aside wait for their time.
+/// Users of whom a read is owed since after `behind`, the oldest doubt first; those set aside wait
+/// for their time.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn doubted(database: &Database, limit: i64) -> Result<Vec<(UserId, Position)>, DbError> {
+pub async fn doubted(
+    database: &Database,
+    behind: Position,
+    limit: i64,
+) -> Result<Vec<(UserId, Position)>, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(
         "SELECT s.id, s.doubt FROM {state}.user_state s LEFT JOIN {state}.set_aside a ON a.id = s.id
-         WHERE s.doubt IS NOT NULL AND (a.id IS NULL OR a.next_try <= now()) ORDER BY s.doubt LIMIT $1",
+         WHERE s.doubt > $2 AND (a.id IS NULL OR a.next_try <= now()) ORDER BY s.doubt LIMIT $1",
     );
-    let owed: Vec<Doubted> = load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?;
+    let owed = statement(&sql)
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(behind.0);
+    let owed: Vec<Doubted> = load(owed, &mut conn).await?;
     let kind = database.names.id_type;
     let known = owed
         .into_iter()

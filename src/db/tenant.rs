@@ -15,38 +15,49 @@ struct Bound {
     tenant: Option<String>,
 }
 
-/// Writes the tenant down if the database has none yet.
+/// Whether the database has a tenant already.
 ///
 /// # Errors
 /// [`DbError::Unfit`], naming both tenants, where it has another.
-pub async fn bind(database: &Database, tenant: &Tenant) -> Result<(), DbError> {
+pub async fn is_bound(database: &Database, tenant: &Tenant) -> Result<bool, DbError> {
     let mut conn = database.get().await?;
-    let ours = spelled(tenant);
-    let first = database
-        .names
-        .sql("UPDATE {state}.meta SET provider = $1, tenant = $2::jsonb WHERE provider IS NULL");
-    let first = statement(&first)
-        .bind::<Text, _>(&tenant.provider)
-        .bind::<Text, _>(&ours);
-    execute(first, &mut conn).await?;
     let there = database
         .names
         .sql("SELECT provider, tenant::text AS tenant FROM {state}.meta");
     let there: Option<Bound> = optional(statement(&there), &mut conn).await?;
-    let there = there.and_then(|bound| Some((bound.provider?, bound.tenant?)));
-    match there {
-        Some((provider, identity)) if provider == tenant.provider && same(&identity, &ours) => Ok(()),
-        Some((provider, identity)) => Err(DbError::Unfit(format!(
+    let there =
+        there.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+    let Some((provider, identity)) = there.provider.zip(there.tenant) else {
+        return Ok(false);
+    };
+    let ours = spelled(tenant);
+    match provider == tenant.provider && same(&identity, &ours) {
+        true => Ok(true),
+        false => Err(DbError::Unfit(format!(
             "this database holds the users of {provider} {}, the settings name {} {}: correct the settings, \
              or use another database (or SCHEMA and STATE_SCHEMA)",
             readable(&identity),
             tenant.provider,
             readable(&ours),
         ))),
-        None => Err(DbError::Unfit(
-            "the table meta is empty: restore it from a backup".into(),
-        )),
     }
+}
+
+/// Writes the tenant down if the database has none yet.
+///
+/// # Errors
+/// [`DbError::Unfit`] where another process has bound it to another meanwhile.
+pub async fn bind(database: &Database, tenant: &Tenant) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let first = database
+        .names
+        .sql("UPDATE {state}.meta SET provider = $1, tenant = $2::jsonb WHERE provider IS NULL");
+    let first = statement(&first)
+        .bind::<Text, _>(&tenant.provider)
+        .bind::<Text, _>(spelled(tenant));
+    execute(first, &mut conn).await?;
+    drop(conn);
+    is_bound(database, tenant).await.map(|_| ())
 }
 
 /// The identity as a JSON array of pairs, in the descriptor's order.

@@ -4,7 +4,7 @@
 //! is to be written and how each observation fared. A user changes at most once in a batch; what
 //! would change it again waits for the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::change::{Change, Kind};
-use super::merge::{Known, Standing, Verdict, judge, settles, shows};
+use super::merge::{Known, Standing, Verdict, judge, settles, shows, version_of_equals};
 use crate::user::{ContentHash, Observation, Position, Profile, Seen, Source, Tick, UserId, View};
 
 /// What the database holds of one user.
@@ -104,6 +104,11 @@ pub struct Plan {
     pub writes: BTreeMap<UserId, Write>,
     /// Of each observation, in order; `None` for those put off to the next batch.
     pub judged: Vec<Option<Judged>>,
+    /// When users were last judged equal: to be remembered once the judgement stands, as a
+    /// judgement that is repeated must not meet its own mark.
+    pub marks: BTreeMap<UserId, Tick>,
+    /// Whose later observations wait for the next batch, so that their order stays.
+    put_off: BTreeSet<UserId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,32 +129,43 @@ pub struct Circumstances {
 /// Changes of volatile fields alone are written at most this often for a user.
 pub const VOLATILE_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 
-/// Judges `observations` in their order. `mark` gives the tick of an equal judgement.
+/// Judges `observations` in their order. `tick` gives the tick of an equal judgement.
 pub fn plan<'a>(
     observations: impl Iterator<Item = &'a Observation>,
     loaded: &mut BTreeMap<UserId, Loaded>,
     at: Circumstances,
-    mut mark: impl FnMut(&UserId) -> Tick,
+    mut tick: impl FnMut() -> Tick,
 ) -> Plan {
     let mut plan = Plan::default();
     for observation in observations {
         let judged = loaded
             .get_mut(&observation.id)
-            .and_then(|loaded| plan.judge_one(observation, loaded, at, &mut mark));
+            .and_then(|loaded| plan.judge_one(observation, loaded, at, &mut tick));
         plan.judged.push(judged);
     }
     plan
 }
 
 impl Plan {
+    /// One user's write that no observation brought.
+    pub fn of_one(id: UserId, write: Write) -> Plan {
+        Plan {
+            writes: BTreeMap::from([(id, write)]),
+            ..Plan::default()
+        }
+    }
+
     fn judge_one(
         &mut self,
         observation: &Observation,
         loaded: &mut Loaded,
         at: Circumstances,
-        mark: &mut impl FnMut(&UserId) -> Tick,
+        tick: &mut impl FnMut() -> Tick,
     ) -> Option<Judged> {
-        let agrees = |part: &Value| loaded.raw.as_ref().is_some_and(|raw| shows(raw, part));
+        if self.put_off.contains(&observation.id) {
+            return None;
+        }
+        let agrees = |part: &Value| self.agrees(&observation.id, loaded, part);
         let verdict = judge(
             &loaded.known,
             at.epoch,
@@ -158,12 +174,8 @@ impl Plan {
             agrees,
         );
         let changes = matches!(verdict, Verdict::Apply | Verdict::Stand);
-        if changes
-            && self
-                .writes
-                .get(&observation.id)
-                .is_some_and(|write| write.change.is_some())
-        {
+        if changes && self.is_changed(&observation.id) {
+            self.put_off.insert(observation.id.clone());
             return None;
         }
         if changes && is_refused(loaded, &observation.seen) {
@@ -173,8 +185,24 @@ impl Plan {
             });
         }
         let outcome = outcome(verdict, loaded.known.standing);
-        self.note(observation, loaded, verdict, at, mark);
+        self.note(observation, loaded, verdict, at, tick);
         Some(Judged { verdict, outcome })
+    }
+
+    /// A user changes at most once in a transaction.
+    fn is_changed(&self, id: &UserId) -> bool {
+        let write = self.writes.get(id);
+        write.is_some_and(|write| write.change.is_some())
+    }
+
+    /// Whether the row shows the same as a partial view, as it is after what came before.
+    fn agrees(&self, id: &UserId, loaded: &Loaded, part: &Value) -> bool {
+        match self.writes.get(id).map(|write| &write.row) {
+            Some(RowWrite::Whole(view)) => {
+                serde_json::from_str(&view.raw).is_ok_and(|raw: Value| shows(&raw, part))
+            }
+            _ => loaded.raw.as_ref().is_some_and(|raw| shows(raw, part)),
+        }
     }
 
     fn note(
@@ -183,13 +211,14 @@ impl Plan {
         loaded: &mut Loaded,
         verdict: Verdict,
         at: Circumstances,
-        mark: &mut impl FnMut(&UserId) -> Tick,
+        tick: &mut impl FnMut() -> Tick,
     ) {
         let settled = verdict.counts_as_applied() && settles(loaded.known.doubt, at.epoch, observation.sent);
         match verdict {
             Verdict::Apply | Verdict::Stand => self.change(observation, loaded, at),
             Verdict::Equal => {
-                loaded.known.mark = mark(&observation.id);
+                loaded.known.mark = tick();
+                self.marks.insert(observation.id.clone(), loaded.known.mark);
                 self.equal(observation, loaded, at);
             }
             Verdict::Ambiguous | Verdict::Doubt => self.doubt(&observation.id, loaded, DoubtWrite::Raise),
@@ -197,11 +226,12 @@ impl Plan {
         }
         if settled {
             self.doubt(&observation.id, loaded, DoubtWrite::Clear);
+            self.end_set_aside(&observation.id, loaded);
         }
         if verdict.raises_doubt() {
             self.write(&observation.id, loaded).doubt_is_awaited = true;
         }
-        if observation.unsettled && verdict == Verdict::Apply {
+        if observation.unsettled && verdict.counts_as_applied() {
             self.doubt(&observation.id, loaded, DoubtWrite::Raise);
         }
     }
@@ -263,14 +293,31 @@ impl Plan {
         self.write(id, loaded).doubt = doubt;
     }
 
+    /// What was refused is no longer what the provider shows.
+    fn end_set_aside(&mut self, id: &UserId, loaded: &mut Loaded) {
+        if loaded.aside == Aside::No {
+            return;
+        }
+        loaded.aside = Aside::No;
+        loaded.refused = None;
+        let write = self.write(id, loaded);
+        write.ends_set_aside = true;
+        write.state.refused = None;
+    }
+
     fn equal(&mut self, observation: &Observation, loaded: &mut Loaded, at: Circumstances) {
-        if at.shared && loaded.has_state {
+        if at.shared {
             self.write(&observation.id, loaded).bumps = true;
             loaded.known.position = UNBORN;
         }
         let Seen::Whole(view) = &observation.seen else {
             return;
         };
+        let version = version_of_equals(loaded.known.version, view.version);
+        if version != loaded.known.version {
+            self.write(&observation.id, loaded).state.version = version;
+            loaded.known.version = version;
+        }
         if loaded.volatile == Some(view.volatile) || !volatile_is_due(loaded.volatile_at, at.now) {
             return;
         }

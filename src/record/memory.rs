@@ -5,7 +5,7 @@
 //! whose question was sent before it is ambiguous. Both are bounded; what was forgotten makes a
 //! later judgement ask the database or call the answer ambiguous, never wrong.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use moka::sync::Cache;
 use serde_json::Value;
 
-use super::merge::{Known, Standing, Verdict, judge, settles};
+use super::merge::{Known, Standing, Verdict, judge, version_of_equals};
 use crate::clock::Instant;
 use crate::user::{ContentHash, Head, Observation, Seen, Tick, UserId};
 
@@ -66,8 +66,13 @@ impl Memory {
     }
 
     /// Another process has begun or ceased to record.
+    ///
+    /// What was remembered goes under the same lock, so that nothing is judged by it afterwards.
     pub fn set_shared(&self, shared: bool) {
-        self.shared.store(shared, Ordering::Relaxed);
+        let inner = self.lock();
+        if self.shared.swap(shared, Ordering::Relaxed) != shared {
+            inner.prints.invalidate_all();
+        }
     }
 
     pub fn is_shared(&self) -> bool {
@@ -125,11 +130,9 @@ impl Memory {
         self.lock().prints.invalidate_all();
     }
 
-    /// Notes that an observation of this user was judged equal just now.
-    pub fn mark(&self, user: &UserId) -> Tick {
-        let tick = self.head.tick();
+    /// Notes when an observation of this user was judged equal.
+    pub fn mark(&self, user: &UserId, tick: Tick) {
         self.lock().marks.set(user, tick);
-        tick
     }
 
     pub fn mark_of(&self, user: &UserId) -> Tick {
@@ -159,7 +162,7 @@ impl Memory {
         };
         let agrees = |value: &Value| print.agreed == Some(self.fingerprint_of(value));
         let verdict = judge(&known, epoch, &observation.seen, observation.sent, agrees);
-        if self.needs_database(&print, observation, verdict, epoch, now) {
+        if self.needs_database(&print, observation, verdict, now) {
             return None;
         }
         if verdict == Verdict::Equal {
@@ -168,20 +171,14 @@ impl Memory {
         Some(verdict)
     }
 
-    fn needs_database(
-        &self,
-        print: &Print,
-        seen: &Observation,
-        verdict: Verdict,
-        epoch: i64,
-        now: Instant,
-    ) -> bool {
+    fn needs_database(&self, print: &Print, seen: &Observation, verdict: Verdict, now: Instant) -> bool {
         match verdict {
+            _ if self.is_shared() => true,
             Verdict::Idle => false,
             Verdict::Equal => {
-                self.is_shared()
-                    || settles(print.known.doubt, epoch, seen.sent)
-                    || print.known.doubt.is_some()
+                print.known.doubt.is_some()
+                    || seen.unsettled
+                    || moves_version(print, &seen.seen)
                     || volatile_is_due(print, &seen.seen, now)
             }
             _ => true,
@@ -206,6 +203,13 @@ pub enum Keep {
     IfThere,
 }
 
+fn moves_version(print: &Print, seen: &Seen) -> bool {
+    match seen {
+        Seen::Whole(view) => version_of_equals(print.known.version, view.version) != print.known.version,
+        _ => false,
+    }
+}
+
 fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {
     match seen {
         Seen::Whole(view) => print.volatile != Some(view.volatile) && print.volatile_due <= now,
@@ -218,7 +222,7 @@ fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {
 #[derive(Debug, Default)]
 struct Marks {
     of: HashMap<UserId, Tick>,
-    order: VecDeque<(UserId, Tick)>,
+    order: BTreeMap<Tick, UserId>,
     forgotten: Tick,
 }
 
@@ -228,18 +232,17 @@ impl Marks {
     }
 
     fn set(&mut self, user: &UserId, tick: Tick) {
-        self.of.insert(user.clone(), tick);
-        self.order.push_back((user.clone(), tick));
-        while self.order.len() > MARKS {
+        if let Some(older) = self.of.insert(user.clone(), tick) {
+            self.order.remove(&older);
+        }
+        self.order.insert(tick, user.clone());
+        if self.order.len() > MARKS {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some((user, tick)) = self.order.pop_front() else {
-            return;
-        };
-        if self.of.get(&user) == Some(&tick) {
+        if let Some((tick, user)) = self.order.pop_first() {
             self.of.remove(&user);
             self.forgotten = self.forgotten.max(tick);
         }
@@ -284,6 +287,6 @@ mod tests {
             marks.set(&user(1), Tick(n as u64 + 1));
         }
         assert_eq!(marks.forgotten, Tick(0));
-        assert_eq!(marks.order.len(), MARKS);
+        assert_eq!((marks.order.len(), marks.of.len()), (1, 1));
     }
 }

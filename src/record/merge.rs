@@ -110,6 +110,12 @@ pub fn settles(doubt: Option<Position>, epoch: i64, sent: Sent) -> bool {
     doubt.is_some_and(|doubt| doubt <= since(sent, epoch).position)
 }
 
+/// The version of a row that an observation with this one was equal to. Where one of them has
+/// none, nobody can say any more which version it is that the row shows.
+pub fn version_of_equals(row: Option<i64>, seen: Option<i64>) -> Option<i64> {
+    Some(row?.max(seen?))
+}
+
 /// What was sent in another epoch was sent before everything.
 fn since(sent: Sent, epoch: i64) -> Sent {
     if sent.epoch == epoch { sent } else { Sent::NEVER }

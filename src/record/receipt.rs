@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep_until, timeout_at};
 
+use super::waiters::Settling;
 use super::{Outcome, Recorder, Submission};
 use crate::clock::{self, Instant};
 use crate::user::{Observation, Origin, Seen, Sent, Source, UserId};
@@ -31,7 +32,7 @@ pub(super) struct Settled {
     /// The last change, as consumers see its position.
     pub position: Option<String>,
     /// Doubts that the answer must wait for.
-    pub doubts: Vec<(UserId, oneshot::Receiver<()>)>,
+    pub doubts: Vec<(UserId, oneshot::Receiver<Settling>)>,
     /// The walk's row was moved on (or there was none to move).
     pub checkpoint_kept: bool,
 }
@@ -122,7 +123,7 @@ impl Receipt {
                 None => return Recorded::Queued,
             },
         };
-        let late = late(settled.doubts, deadline).await;
+        let (late, reread) = settlings(settled.doubts, deadline).await;
         if !late.is_empty() {
             stand(&self.recorder, late).await;
             return Recorded::None(Unrecorded::RereadLate);
@@ -130,7 +131,7 @@ impl Receipt {
         match settled.outcomes.contains(&Outcome::SetAside) {
             true => Recorded::None(Unrecorded::SetAside),
             false => Recorded::Committed {
-                position: settled.position,
+                position: settled.position.max(reread),
             },
         }
     }
@@ -164,15 +165,19 @@ async fn committed(
     }
 }
 
-/// The users whose doubts are not settled by the deadline.
-async fn late(doubts: Vec<(UserId, oneshot::Receiver<()>)>, deadline: Instant) -> Vec<UserId> {
-    let mut late = Vec::new();
+/// The users whose doubts are not settled by the deadline, and the last change that settled one.
+async fn settlings(
+    doubts: Vec<(UserId, oneshot::Receiver<Settling>)>,
+    deadline: Instant,
+) -> (Vec<UserId>, Option<String>) {
+    let (mut late, mut last) = (Vec::new(), None);
     for (user, settled) in doubts {
-        if !matches!(timeout_at(deadline, settled).await, Ok(Ok(()))) {
-            late.push(user);
+        match timeout_at(deadline, settled).await {
+            Ok(Ok(change)) => last = last.max(change),
+            _ => late.push(user),
         }
     }
-    late
+    (late, last)
 }
 
 /// Sees to it that these users have a row, so that foreign keys hold.

@@ -6,6 +6,14 @@ use super::sql::RowRefusal;
 const UNTOLD: &str = "untold";
 
 impl RowRefusal {
+    /// What the server says of a text with U+0000 in it.
+    pub fn nul() -> RowRefusal {
+        RowRefusal {
+            code: "22021".into(),
+            place: None,
+        }
+    }
+
     pub fn untold() -> RowRefusal {
         RowRefusal {
             code: UNTOLD.into(),
@@ -63,6 +71,7 @@ pub fn trouble(code: &str) -> String {
     let remedy = match code {
         "42P01" => "users_sync or one of usertap's tables is gone or renamed: give it its name back",
         "42501" => "usertap's user may not write its tables: grant it the right",
+        "42883" => "usertap's function try_row is gone: restore it",
         "42703" => "a column of users_sync is missing: restore it",
         "25006" => "the database is read-only: point DATABASE_URL at the primary",
         "53100" => "the database's disk is full: make room",

@@ -32,10 +32,13 @@ pub struct Waiters {
     owed: mpsc::Sender<Owed>,
 }
 
+/// The public position of the change that settled a doubt; none where nothing had changed.
+pub type Settling = Option<String>;
+
 #[derive(Debug)]
 struct Waiter {
     after: Position,
-    settled: oneshot::Sender<()>,
+    settled: oneshot::Sender<Settling>,
 }
 
 impl Waiters {
@@ -46,7 +49,7 @@ impl Waiters {
     }
 
     /// Asks for the read; the receiver resolves when the doubt is settled.
-    pub fn wait(&self, user: &UserId, after: Position) -> oneshot::Receiver<()> {
+    pub fn wait(&self, user: &UserId, after: Position) -> oneshot::Receiver<Settling> {
         let (settled, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         if waiting.len() > MANY {
@@ -64,15 +67,16 @@ impl Waiters {
         let _ = self.owed.try_send(Owed { user, after, awaited });
     }
 
-    /// An observation of `user` that was sent at `sent` has been applied or was equal.
-    pub fn settle(&self, user: &UserId, sent: Position) {
+    /// An observation of `user` that was sent at `sent` has been applied (as the change at this
+    /// public position) or was equal.
+    pub fn settle(&self, user: &UserId, sent: Position, change: Option<&str>) {
         let mut waiting = self.lock();
         let Some(of_user) = waiting.get_mut(user) else {
             return;
         };
         let still = of_user.drain(..).filter_map(|waiter| match waiter.after <= sent {
             true => {
-                let _ = waiter.settled.send(());
+                let _ = waiter.settled.send(change.map(str::to_owned));
                 None
             }
             false => (!waiter.settled.is_closed()).then_some(waiter),
@@ -103,9 +107,9 @@ mod tests {
         let user = UserId::parse("u", IdType::Text).unwrap();
         let mut early = waiters.wait(&user, Position(5));
         let mut late = waiters.wait(&user, Position(9));
-        waiters.settle(&user, Position(7));
+        waiters.settle(&user, Position(7), None);
         assert!(early.try_recv().is_ok() && late.try_recv().is_err());
-        waiters.settle(&user, Position(9));
+        waiters.settle(&user, Position(9), None);
         assert!(late.try_recv().is_ok());
         assert!(waiters.lock().is_empty());
     }

@@ -4,6 +4,8 @@ mod embedded;
 mod provider;
 mod proxy;
 mod record;
+mod record_property;
+mod record_shared;
 mod sandbox;
 mod settings;
 mod stack;

@@ -471,3 +471,69 @@ async fn a_lost_history_begins_a_new_epoch() {
     assert!(rig.head.sent().position > Position(0));
     rig.end().await;
 }
+
+#[tokio::test]
+async fn a_row_that_no_statement_can_carry_holds_up_no_other() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN IF NEW.name = ''slow'' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END';
+        CREATE TRIGGER slow BEFORE INSERT ON neon_identity.users_sync FOR EACH ROW EXECUTE FUNCTION slow();
+        CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN IF NEW.name = ''late'' THEN RAISE EXCEPTION ''no''; END IF; RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON neon_identity.users_sync
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()";
+    rig.db.client.batch_execute(slow).await.expect("triggers");
+    let Seen::Whole(mut ancient) = view(&user(4), "ancient") else {
+        unreachable!()
+    };
+    ancient.profile.created_at = Some(chrono::DateTime::<chrono::Utc>::MIN_UTC);
+    let page = vec![
+        rig.seen(&user(1), view(&user(1), "a\0b")),
+        rig.seen(&user(2), view(&user(2), "slow")),
+        rig.seen(&user(3), view(&user(3), "late")),
+        rig.seen(&user(4), Seen::Whole(ancient)),
+        rig.seen(&user(5), view(&user(5), "Ada")),
+    ];
+    let fared = rig.submit(page).fared().await.expect("the recorder runs");
+    let aside = Outcome::SetAside;
+    assert_eq!(fared.outcomes, [aside, aside, aside, aside, Outcome::Inserted]);
+    assert_eq!(rig.row(&user(5)).await.as_deref(), Some("Ada"));
+    let codes = "SELECT string_agg(sqlstate, ' ' ORDER BY id) FROM usertap.set_aside";
+    assert_eq!(
+        rig.db.text(codes).await.as_deref(),
+        Some("22021 57014 P0001 untold")
+    );
+    let skeletons = "SELECT count(*) FROM neon_identity.users_sync WHERE name IS NULL";
+    assert_eq!(rig.db.count(skeletons).await, 4, "foreign keys hold");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_row_set_aside_is_well_again_once_the_provider_shows_what_it_holds() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let check = "ALTER TABLE neon_identity.users_sync ADD CONSTRAINT no_eve CHECK (name <> 'Eve')";
+    rig.db.client.batch_execute(check).await.expect("a constraint");
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "Ada"))).await;
+    let refused = rig.record(rig.seen(&id, view(&id, "Eve"))).await;
+    assert_eq!(refused, Recorded::None(Unrecorded::SetAside));
+    let back = rig.record(rig.seen(&id, view(&id, "Ada"))).await;
+    assert_eq!(back, Recorded::Committed { position: None });
+    assert_eq!(rig.db.count("SELECT count(*) FROM usertap.set_aside").await, 0);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn two_answers_at_once_of_a_new_user_need_no_other_read() {
+    let mut rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    eventually("the recorder knows the head", || async {
+        (rig.head.sent().epoch > 0).then_some(())
+    })
+    .await;
+    let pair = vec![rig.seen(&id, view(&id, "A")), rig.seen(&id, view(&id, "A"))];
+    let fared = rig.submit(pair).fared().await.expect("the recorder runs");
+    assert_eq!(fared.outcomes, [Outcome::Inserted, Outcome::Unchanged]);
+    assert!(rig.owed.try_recv().is_err());
+    rig.end().await;
+}

@@ -8,6 +8,7 @@ use super::super::batch::Plan;
 use super::super::change;
 use super::super::memory::Keep;
 use super::super::receipt::Settled;
+use super::super::waiters::Settling;
 use super::super::{Checkpoint, Job, Outcome};
 use crate::user::{Observation, Origin, Position, UserId};
 
@@ -104,7 +105,7 @@ impl Flight {
     }
 
     /// The answer that brought this observation waits for the doubt it raised.
-    pub fn waits(&mut self, place: usize, id: UserId, settled: oneshot::Receiver<()>) {
+    pub fn waits(&mut self, place: usize, id: UserId, settled: oneshot::Receiver<Settling>) {
         let slot = self.items[place].slot;
         self.slots[slot].settled.doubts.push((id, settled));
     }

@@ -3,7 +3,6 @@
 //! Each in a transaction of its own, after the deletion is committed: the removal fires the users'
 //! own `ON DELETE`, which may be slow or refuse, and must hold up nobody else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +76,12 @@ impl Writer {
             return self.sql.commit(conn).await;
         };
         self.sql.purge(conn, user).await?;
-        let numbered = self.sql.number(conn, &plan).await?;
         self.sql.blank(conn, user).await?;
+        let numbered = self.sql.number(conn, &plan).await?;
+        if numbered.epoch != self.shared.epoch.load(std::sync::atomic::Ordering::Acquire) {
+            self.link.drop_connection();
+            return Err(DbError::Away("another process began a new epoch".into()));
+        }
         self.sql.commit(conn).await?;
         self.shared
             .head
@@ -161,8 +164,5 @@ fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
         ends_set_aside: true,
         is_aside: false,
     };
-    Plan {
-        writes: BTreeMap::from([(user.clone(), write)]),
-        judged: Vec::new(),
-    }
+    Plan::of_one(user.clone(), write)
 }

@@ -1,0 +1,61 @@
+//! Whether the provider is there and takes the key: asked for a user who cannot exist, it says
+//! so only to the tenant's own server.
+
+use http::StatusCode;
+
+use crate::config::Config;
+use crate::provider::Sighting;
+use crate::upstream::{Fetched, Priority, Upstream, UpstreamError};
+use crate::user::{IdType, Seen, UserId};
+
+/// What the provider made of the question.
+#[derive(Debug)]
+pub enum Found {
+    /// The address, the tenant and the key are right.
+    Accepts(Fetched),
+    /// It answered, and not as the tenant's provider would; the status that it meant.
+    Refuses(StatusCode),
+    /// It may be right: nobody answered, or something is broken there.
+    Away(UpstreamError),
+    /// There is no key to ask with.
+    NoKey,
+}
+
+/// The remedy for [`Found::Refuses`].
+pub const REMEDY: &str = "correct the key and the tenant's settings; UPSTREAM must be the provider's API";
+
+/// Asks once.
+pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
+    let nobody = nobody(config.id_type);
+    let request = nobody
+        .as_ref()
+        .and_then(|id| config.provider.read_user(&config.tenant, id));
+    let (Some(nobody), Some(request)) = (nobody, request) else {
+        return Found::NoKey;
+    };
+    match upstream.own(request, Priority::App).await {
+        Err(error) => Found::Away(error),
+        Ok(answer) => judged(config, &nobody, answer),
+    }
+}
+
+fn judged(config: &Config, nobody: &UserId, answer: Fetched) -> Found {
+    let (status, headers) = (answer.status, &answer.headers);
+    let told = config
+        .provider
+        .read_user_answer(&config.tenant, nobody, status, headers, &answer.body);
+    match told {
+        Some(Sighting {
+            seen: Seen::Missing, ..
+        }) => Found::Accepts(answer),
+        _ => match config.provider.effective_status(status, headers) {
+            status if status.is_server_error() => Found::Away(UpstreamError::Broken),
+            StatusCode::TOO_MANY_REQUESTS => Found::Away(UpstreamError::Timeout),
+            status => Found::Refuses(status),
+        },
+    }
+}
+
+fn nobody(kind: IdType) -> Option<UserId> {
+    UserId::parse(&uuid::Uuid::new_v4().to_string(), kind)
+}

@@ -1,0 +1,231 @@
+//! Giving out positions: change rows and states in one statement under the position lock.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel_async::SimpleAsyncConnection;
+
+use super::super::batch::{DoubtWrite, Plan, Write};
+use super::super::change::Change;
+use super::super::merge::Standing;
+use super::{Conn, Sql};
+use crate::db::DbError;
+use crate::db::statement::{Bind, optional, statement};
+use crate::user::{ContentHash, Position, UserId};
+
+/// Positions given out by one transaction.
+#[derive(Debug, Clone)]
+pub struct Numbered {
+    pub epoch: i64,
+    pub last: Position,
+    /// Position and nonce of each change, by user.
+    pub changes: BTreeMap<UserId, (Position, i32)>,
+    /// Position of each doubt raised, by user.
+    pub doubts: BTreeMap<UserId, Position>,
+    /// Position of each state that moved.
+    pub states: BTreeMap<UserId, Position>,
+}
+
+#[derive(QueryableByName)]
+struct NumberedRow {
+    #[diesel(sql_type = BigInt)]
+    base: i64,
+    #[diesel(sql_type = BigInt)]
+    epoch: i64,
+    #[diesel(sql_type = BigInt)]
+    states: i64,
+}
+
+impl Sql {
+    /// Gives out positions and writes change rows and states. `Err(Refused{Serialization})` where
+    /// another process made one of the users meanwhile: the transaction must begin anew.
+    pub async fn number(&self, conn: &mut Conn, plan: &Plan) -> Result<Numbered, DbError> {
+        let numbering = Numbering::of(plan);
+        if numbering.taken > 0 {
+            conn.batch_execute(&self.position_lock).await?;
+        }
+        let (changes, states) = (ChangeRows::of(plan, &numbering), StateRows::of(plan, &numbering));
+        let expected = states.ids.len();
+        let number = statement(&self.number)
+            .bind::<BigInt, _>(numbering.taken)
+            .bind::<Array<BigInt>, _>(changes.places)
+            .bind::<Array<Integer>, _>(changes.nonces)
+            .bind::<Array<Text>, _>(changes.ids)
+            .bind::<Array<Text>, _>(changes.types)
+            .bind::<Array<Text>, _>(changes.changed)
+            .bind::<Array<Nullable<Text>>, _>(changes.before)
+            .bind::<Array<Text>, _>(changes.origins)
+            .bind::<Array<Text>, _>(changes.routes)
+            .bind::<Array<Text>, _>(changes.requests)
+            .bind::<Array<Text>, _>(states.ids)
+            .bind::<Array<Bool>, _>(states.is_new)
+            .bind::<Array<BigInt>, _>(states.positions)
+            .bind::<Array<Nullable<BigInt>>, _>(states.places)
+            .bind::<Array<Text>, _>(states.standings)
+            .bind::<Array<Nullable<BigInt>>, _>(states.versions)
+            .bind::<Array<Nullable<Binary>>, _>(states.contents)
+            .bind::<Array<Nullable<Binary>>, _>(states.volatiles)
+            .bind::<Array<Nullable<Timestamptz>>, _>(states.volatile_ats)
+            .bind::<Array<Nullable<BigInt>>, _>(states.doubts)
+            .bind::<Array<Nullable<BigInt>>, _>(states.doubt_places)
+            .bind::<Array<Nullable<Binary>>, _>(states.refused);
+        let numbered: Option<NumberedRow> = optional(number, conn).await?;
+        let numbered =
+            numbered.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it".into()))?;
+        if usize::try_from(numbered.states) != Ok(expected) {
+            return Err(DbError::Refused {
+                kind: crate::db::Refusal::Serialization,
+                place: None,
+            });
+        }
+        Ok(numbering.numbered(plan, numbered.base, numbered.epoch))
+    }
+}
+
+/// Which write takes which place in the order, counted from 1.
+#[derive(Debug, Default)]
+struct Numbering {
+    taken: i64,
+    /// Of a change, or of a state that moves without one.
+    state: BTreeMap<UserId, i64>,
+    doubt: BTreeMap<UserId, i64>,
+}
+
+impl Numbering {
+    fn of(plan: &Plan) -> Numbering {
+        let mut numbering = Numbering::default();
+        for (id, write) in &plan.writes {
+            if write.change.is_some() || write.bumps {
+                numbering.taken += 1;
+                numbering.state.insert(id.clone(), numbering.taken);
+            }
+            if write.doubt == DoubtWrite::Raise {
+                numbering.taken += 1;
+                numbering.doubt.insert(id.clone(), numbering.taken);
+            }
+        }
+        numbering
+    }
+
+    fn numbered(&self, plan: &Plan, base: i64, epoch: i64) -> Numbered {
+        let at = |place: i64| Position(base + place);
+        let changes = plan.writes.iter().filter_map(|(id, write)| {
+            let nonce = write.change.as_ref()?.nonce;
+            Some((id.clone(), (at(*self.state.get(id)?), nonce)))
+        });
+        Numbered {
+            epoch,
+            last: at(self.taken),
+            changes: changes.collect(),
+            doubts: self
+                .doubt
+                .iter()
+                .map(|(id, place)| (id.clone(), at(*place)))
+                .collect(),
+            states: self
+                .state
+                .iter()
+                .map(|(id, place)| (id.clone(), at(*place)))
+                .collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct ChangeRows<'a> {
+    places: Vec<i64>,
+    nonces: Vec<i32>,
+    ids: Vec<&'a str>,
+    types: Vec<&'static str>,
+    changed: Vec<String>,
+    before: Vec<Option<&'a str>>,
+    origins: Vec<&'static str>,
+    routes: Vec<&'a str>,
+    requests: Vec<&'a str>,
+}
+
+impl<'a> ChangeRows<'a> {
+    fn of(plan: &'a Plan, numbering: &Numbering) -> ChangeRows<'a> {
+        let mut rows = ChangeRows::default();
+        for (id, write) in &plan.writes {
+            if let (Some(change), Some(place)) = (&write.change, numbering.state.get(id)) {
+                rows.push(id, change, *place);
+            }
+        }
+        rows
+    }
+
+    fn push(&mut self, id: &'a UserId, change: &'a Change, place: i64) {
+        self.places.push(place);
+        self.nonces.push(change.nonce);
+        self.ids.push(id.as_str());
+        self.types.push(change.kind.as_str());
+        self.changed.push(change.changed_literal());
+        self.before.push(change.before.as_deref());
+        self.origins.push(change.source.origin.as_str());
+        self.routes.push(&change.source.route);
+        self.requests.push(&change.source.request_id);
+    }
+}
+
+#[derive(Default)]
+struct StateRows<'a> {
+    ids: Vec<&'a str>,
+    is_new: Vec<bool>,
+    positions: Vec<i64>,
+    places: Vec<Option<i64>>,
+    standings: Vec<&'static str>,
+    versions: Vec<Option<i64>>,
+    contents: Vec<Option<Vec<u8>>>,
+    volatiles: Vec<Option<Vec<u8>>>,
+    volatile_ats: Vec<Option<DateTime<Utc>>>,
+    doubts: Vec<Option<i64>>,
+    doubt_places: Vec<Option<i64>>,
+    refused: Vec<Option<Vec<u8>>>,
+}
+
+impl<'a> StateRows<'a> {
+    fn of(plan: &'a Plan, numbering: &Numbering) -> StateRows<'a> {
+        let mut rows = StateRows::default();
+        for (id, write) in &plan.writes {
+            rows.push(id, write, numbering);
+        }
+        rows
+    }
+
+    fn push(&mut self, id: &'a UserId, write: &Write, numbering: &Numbering) {
+        let bytes = |hash: Option<ContentHash>| hash.map(|hash| hash.0.to_vec());
+        let state = &write.state;
+        let content = match state.standing {
+            Standing::Present(content) => Some(content),
+            _ => None,
+        };
+        self.ids.push(id.as_str());
+        self.is_new.push(write.is_new);
+        self.positions.push(state.position.0);
+        self.places.push(numbering.state.get(id).copied());
+        self.standings.push(word(state.standing));
+        self.versions.push(state.version);
+        self.contents.push(bytes(content));
+        self.volatiles.push(bytes(state.volatile));
+        self.volatile_ats.push(state.volatile_at);
+        self.doubts.push(match write.doubt {
+            DoubtWrite::Keep(doubt) => doubt.map(|doubt| doubt.0),
+            DoubtWrite::Clear | DoubtWrite::Raise => None,
+        });
+        self.doubt_places.push(numbering.doubt.get(id).copied());
+        self.refused.push(bytes(state.refused));
+    }
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::None => "none",
+        Standing::Skeleton => "skeleton",
+        Standing::Present(_) => "present",
+        Standing::Deleted => "deleted",
+        Standing::Purged => "purged",
+    }
+}

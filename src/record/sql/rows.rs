@@ -1,0 +1,161 @@
+//! Writing the rows of `users_sync`: users' triggers and cascades run here, before any position
+//! is given out.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
+
+use super::super::batch::{Plan, RowWrite};
+use super::{Conn, Sql};
+use crate::db::DbError;
+use crate::db::statement::{Bind, execute, optional, statement};
+use crate::user::{UserId, View};
+
+#[derive(QueryableByName)]
+pub(super) struct Tried {
+    #[diesel(sql_type = Nullable<Text>)]
+    pub code: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub place: Option<String>,
+}
+
+/// How the database refused a row; the message is left out, it may quote the user's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowRefusal {
+    pub code: String,
+    pub place: Option<String>,
+}
+
+impl Sql {
+    /// Writes the rows of a plan; the states stay for [`Sql::number`].
+    pub async fn write_rows(&self, conn: &mut Conn, plan: &Plan, now: DateTime<Utc>) -> Result<(), DbError> {
+        self.upsert(conn, plan).await?;
+        self.write_quietly(conn, plan).await?;
+        self.mark_deleted(conn, plan, now).await
+    }
+
+    async fn upsert(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
+        let mut rows = Rows::default();
+        for (id, write) in &plan.writes {
+            match &write.row {
+                RowWrite::Whole(view) => rows.push_view(id, view),
+                RowWrite::Skeleton => rows.push_skeleton(id),
+                _ => {}
+            }
+        }
+        if rows.ids.is_empty() {
+            return Ok(());
+        }
+        let upsert = statement(&self.upsert)
+            .bind::<Array<Text>, _>(rows.ids)
+            .bind::<Array<Nullable<Text>>, _>(rows.names)
+            .bind::<Array<Nullable<Text>>, _>(rows.emails)
+            .bind::<Array<Nullable<Timestamptz>>, _>(rows.created)
+            .bind::<Array<Nullable<Timestamptz>>, _>(rows.updated)
+            .bind::<Array<Text>, _>(rows.raws);
+        execute(upsert, conn).await?;
+        Ok(())
+    }
+
+    async fn write_quietly(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
+        let quiet = plan.writes.iter().filter_map(|(id, write)| match &write.row {
+            RowWrite::Quiet(raw) => Some((id.as_str(), &**raw)),
+            _ => None,
+        });
+        let (ids, raws): (Vec<&str>, Vec<&str>) = quiet.unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let quiet = statement(&self.quiet)
+            .bind::<Array<Text>, _>(ids)
+            .bind::<Array<Text>, _>(raws);
+        execute(quiet, conn).await?;
+        Ok(())
+    }
+
+    async fn mark_deleted(&self, conn: &mut Conn, plan: &Plan, now: DateTime<Utc>) -> Result<(), DbError> {
+        let deleted = plan
+            .writes
+            .iter()
+            .filter(|(_, write)| write.row == RowWrite::Deletion);
+        let ids: Vec<&str> = deleted.map(|(id, _)| id.as_str()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let delete = statement(&self.delete)
+            .bind::<Array<Text>, _>(ids)
+            .bind::<Timestamptz, _>(now);
+        execute(delete, conn).await?;
+        Ok(())
+    }
+
+    /// Writes one row and says how the database refused it; the transaction stays usable.
+    pub async fn try_row(
+        &self,
+        conn: &mut Conn,
+        id: &UserId,
+        row: &RowWrite,
+    ) -> Result<Option<RowRefusal>, DbError> {
+        let mut rows = Rows::default();
+        match row {
+            RowWrite::Whole(view) => rows.push_view(id, view),
+            RowWrite::Skeleton => rows.push_skeleton(id),
+            _ => return Ok(None),
+        }
+        if rows.hold_nul() {
+            return Ok(Some(RowRefusal::nul()));
+        }
+        let tried = statement(&self.try_row)
+            .bind::<Text, _>(id.as_str())
+            .bind::<Nullable<Text>, _>(rows.names.pop().flatten())
+            .bind::<Nullable<Text>, _>(rows.emails.pop().flatten())
+            .bind::<Nullable<Timestamptz>, _>(rows.created.pop().flatten())
+            .bind::<Nullable<Timestamptz>, _>(rows.updated.pop().flatten())
+            .bind::<Nullable<Text>, _>(rows.raws.pop());
+        let tried: Option<Tried> = optional(tried, conn).await?;
+        Ok(tried.and_then(|tried| {
+            let place = tried.place.filter(|place| !place.is_empty());
+            Some(RowRefusal {
+                code: tried.code?,
+                place,
+            })
+        }))
+    }
+}
+
+#[derive(Default)]
+struct Rows<'a> {
+    ids: Vec<&'a str>,
+    names: Vec<Option<&'a str>>,
+    emails: Vec<Option<&'a str>>,
+    created: Vec<Option<DateTime<Utc>>>,
+    updated: Vec<Option<DateTime<Utc>>>,
+    raws: Vec<std::borrow::Cow<'a, str>>,
+}
+
+impl<'a> Rows<'a> {
+    /// Such a text is refused before the statement runs, and takes the transaction with it.
+    fn hold_nul(&self) -> bool {
+        let mut texts = self.names.iter().chain(&self.emails).flatten();
+        texts.any(|text| text.contains('\0')) || self.raws.iter().any(|raw| raw.contains('\0'))
+    }
+
+    fn push_view(&mut self, id: &'a UserId, view: &'a View) {
+        self.ids.push(id.as_str());
+        self.names.push(view.profile.name.as_deref());
+        self.emails.push(view.profile.email.as_deref());
+        self.created.push(view.profile.created_at);
+        self.updated.push(view.profile.updated_at);
+        self.raws.push((&*view.raw).into());
+    }
+
+    fn push_skeleton(&mut self, id: &'a UserId) {
+        self.ids.push(id.as_str());
+        self.names.push(None);
+        self.emails.push(None);
+        self.created.push(None);
+        self.updated.push(None);
+        self.raws
+            .push(serde_json::json!({ "id": id.as_str() }).to_string().into());
+    }
+}

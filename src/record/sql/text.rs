@@ -1,0 +1,113 @@
+//! The text of the recorder's statements; `{users}`, `{state}` and `{id}` are filled in once.
+
+/// A row of the users' table is never waited for longer than this, and a user's trigger never
+/// runs longer than that: what takes longer is set aside.
+pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'";
+
+pub const LOAD: &str = "
+    SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
+           s.refused, a.next_try > now() AS waits,
+           s.ctid IS DISTINCT FROM (SELECT o.ctid FROM {state}.user_state o WHERE o.id = s.id) AS moved,
+           u.id IS NOT NULL AS has_row, u.name, u.email, u.created_at, u.updated_at, u.deleted_at,
+           CASE WHEN $2 THEN u.raw_json::text END AS raw
+    FROM {state}.user_state s
+    LEFT JOIN {users} u ON u.id = s.id::{id}
+    LEFT JOIN {state}.set_aside a ON a.id = s.id
+    WHERE s.id = ANY($1)";
+
+pub const UPSERT: &str = "
+    INSERT INTO {users} AS u (id, name, email, created_at, updated_at, raw_json)
+    SELECT id::{id}, name, email, created_at, coalesce(updated_at, now()), raw::jsonb
+    FROM unnest($1, $2, $3, $4, $5, $6) AS r (id, name, email, created_at, updated_at, raw)
+    ON CONFLICT (id) DO UPDATE SET
+        name = excluded.name, email = excluded.email, created_at = excluded.created_at,
+        updated_at = excluded.updated_at, deleted_at = NULL, raw_json = excluded.raw_json";
+
+pub const QUIET: &str = "
+    UPDATE {users} AS u SET raw_json = r.raw::jsonb
+    FROM unnest($1, $2) AS r (id, raw) WHERE u.id = r.id::{id}";
+
+pub const DELETE: &str = "
+    UPDATE {users} AS u SET deleted_at = $2, updated_at = $2
+    WHERE u.id = ANY(SELECT unnest($1)::{id})";
+
+pub const NUMBER: &str = "
+    WITH base AS (
+        UPDATE {state}.meta SET position = position + $1 RETURNING position - $1 AS base, epoch
+    ), logged AS (
+        INSERT INTO {state}.changes (position, nonce, id, type, changed, name, email, created_at, updated_at,
+            deleted_at, raw, before, origin, route, request_id)
+        SELECT base.base + c.place, c.nonce, c.id, c.type, c.changed::text[], u.name, u.email, u.created_at,
+            u.updated_at, u.deleted_at, u.raw_json, c.before::jsonb, c.origin, c.route, c.request_id
+        FROM base, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)
+            AS c (place, nonce, id, type, changed, before, origin, route, request_id)
+        LEFT JOIN {users} u ON u.id = c.id::{id}
+    ), s AS (
+        SELECT * FROM unnest($11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) AS s
+            (id, is_new, position, place, standing, version, content, volatile, volatile_at, doubt,
+             doubt_place, refused)
+    ), moved AS (
+        UPDATE {state}.user_state t SET
+            position = coalesce(base.base + s.place, s.position), standing = s.standing, version = s.version,
+            content = s.content, volatile = s.volatile, volatile_at = s.volatile_at,
+            doubt = coalesce(base.base + s.doubt_place, s.doubt), refused = s.refused
+        FROM base, s WHERE t.id = s.id AND NOT s.is_new RETURNING 1
+    ), made AS (
+        INSERT INTO {state}.user_state (id, position, standing, version, content, volatile, volatile_at,
+            doubt, refused)
+        SELECT s.id, coalesce(base.base + s.place, s.position), s.standing, s.version, s.content, s.volatile,
+            s.volatile_at, coalesce(base.base + s.doubt_place, s.doubt), s.refused
+        FROM base, s WHERE s.is_new ON CONFLICT (id) DO NOTHING RETURNING 1
+    )
+    SELECT base.base, base.epoch, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
+
+pub const CHECKPOINT: &str = "
+    UPDATE {state}.backfill SET checkpoint = $2::jsonb, fetched = fetched + $3, inserted = inserted + $4,
+        updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
+        moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
+        ended_at = CASE WHEN $9 THEN now() END
+    WHERE run = $1 AND owner = $10 AND state = 'running'";
+
+pub const SET_ASIDE: &str = "
+    INSERT INTO {state}.set_aside AS a (id, sqlstate, reason, next_try)
+    VALUES ($1, $2, $3, now() + make_interval(secs => 10))
+    ON CONFLICT (id) DO UPDATE SET sqlstate = excluded.sqlstate, reason = excluded.reason,
+        attempts = a.attempts + 1,
+        next_try = now() + least(make_interval(secs => 10 * power(2, least(a.attempts, 12))), interval '1 hour')";
+
+pub const PURGE: &str = "
+    WITH gone AS (DELETE FROM {users} WHERE id = $1::{id} AND deleted_at IS NOT NULL RETURNING 1)
+    SELECT count(*) AS count FROM gone";
+
+pub const BLANK: &str = "
+    WITH blanked AS (
+        UPDATE {state}.changes SET name = NULL, email = NULL, created_at = NULL, updated_at = NULL,
+            deleted_at = NULL, raw = NULL, before = NULL, blank = true
+        WHERE id = $1 AND NOT blank)
+    DELETE FROM {state}.set_aside WHERE id = $1";
+
+pub const DUE_PURGES: &str = "
+    SELECT s.id FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
+    LEFT JOIN {state}.set_aside a ON a.id = s.id
+    WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1) AND (a.id IS NULL OR a.next_try <= now())
+    ORDER BY u.deleted_at LIMIT 100";
+
+pub const HISTORY: &str = "
+    SELECT m.epoch, m.position, m.floor,
+           ($1 = 0 OR m.position >= $1) AND ($2 IS NULL OR EXISTS (
+               SELECT FROM {state}.changes c WHERE c.position = $1 AND c.nonce = $2)) AS is_ours
+    FROM {state}.meta m";
+
+/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see.
+pub const DIAGNOSE: &str = "
+    SELECT CASE
+        WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL THEN '42P01'
+        WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean THEN '25006'
+        WHEN NOT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT')
+                  AND has_table_privilege($1, 'UPDATE')) THEN '42501'
+        WHEN to_regproc($4) IS NULL THEN '42883'
+        END AS code, NULL AS place";
+
+pub const NEW_EPOCH: &str = "
+    UPDATE {state}.meta SET epoch = epoch + 1, history = gen_random_uuid(), position = greatest(position, $1)
+    RETURNING epoch, position, floor, true AS is_ours";

@@ -1,0 +1,138 @@
+//! One user whom the database refuses: found out why, and set aside so that the others go on.
+
+use std::sync::atomic::Ordering;
+
+use super::super::batch::{Plan, RowWrite};
+use super::super::merge::Standing;
+use super::super::refusal::{self, Fault};
+use super::super::sql::{Locking, RowRefusal};
+use super::flight::Flight;
+use super::{Failure, GivenUp, Writer};
+use crate::db::DbError;
+use crate::user::UserId;
+
+/// Why a user alone could not be written either.
+enum Alone {
+    Failed(Failure),
+    /// Not the row's fault: the SQLSTATE.
+    Trouble(String),
+}
+
+impl Writer {
+    /// One user whom the database refuses: written in a way that tells why, or set aside.
+    pub(super) async fn alone(
+        &mut self,
+        flight: &mut Flight,
+        todo: Vec<usize>,
+        groups: &mut Vec<Vec<usize>>,
+    ) -> Result<(), GivenUp> {
+        let with_checkpoint = groups.is_empty() && flight.checkpoint.is_some();
+        match self.try_alone(flight, &todo, with_checkpoint).await {
+            Ok(put_off) if put_off.is_empty() => {}
+            Ok(put_off) => groups.push(put_off),
+            Err(Alone::Failed(Failure::Overtaken)) => groups.push(todo),
+            Err(Alone::Failed(Failure::Away)) => {
+                self.reconnect().await?;
+                groups.push(todo);
+            }
+            Err(Alone::Failed(Failure::Refused)) => {
+                let code = self.diagnose().await;
+                self.pause(refusal::trouble(&code)).await?;
+                groups.push(todo);
+            }
+            Err(Alone::Trouble(code)) => {
+                self.pause(refusal::trouble(&code)).await?;
+                groups.push(todo);
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_alone(
+        &mut self,
+        flight: &mut Flight,
+        todo: &[usize],
+        checkpoint: bool,
+    ) -> Result<Vec<usize>, Alone> {
+        self.begin().await.map_err(Alone::Failed)?;
+        let attempted = self.attempt_alone(flight, todo, checkpoint).await;
+        if attempted.is_err() {
+            self.rollback().await;
+        }
+        attempted
+    }
+
+    async fn attempt_alone(
+        &mut self,
+        flight: &mut Flight,
+        todo: &[usize],
+        checkpoint: bool,
+    ) -> Result<Vec<usize>, Alone> {
+        let mut loaded = self
+            .load(flight, todo, Locking::ForUpdate)
+            .await
+            .map_err(Alone::Failed)?;
+        let mut plan = self.plan(flight, todo, &mut loaded);
+        let ids: Vec<UserId> = plan.writes.keys().cloned().collect();
+        for id in ids {
+            self.write_alone(&id, &mut plan).await?;
+        }
+        let finished = self.finish(flight, todo, &plan, &loaded, checkpoint).await;
+        finished.map_err(Alone::Failed)
+    }
+
+    /// Writes the user's row or turns the plan into setting it aside.
+    async fn write_alone(&mut self, id: &UserId, plan: &mut Plan) -> Result<(), Alone> {
+        let Some(write) = plan.writes.get_mut(id) else {
+            return Ok(());
+        };
+        let refused = match &write.row {
+            row @ (RowWrite::Whole(_) | RowWrite::Skeleton) => self.try_row(id, &row.clone()).await?,
+            RowWrite::Nothing => None,
+            // Refused before it stood alone; only a row that is written whole can tell the code.
+            RowWrite::Deletion | RowWrite::Quiet(_) => Some(RowRefusal::untold()),
+        };
+        let Some(refusal) = refused else {
+            return Ok(());
+        };
+        if refusal::fault(&refusal.code) == Fault::Database {
+            return Err(Alone::Trouble(refusal.code));
+        }
+        self.set_aside(id, plan, &refusal)
+            .await
+            .map_err(|error| Alone::Failed(Failure::of(error)))
+    }
+
+    /// A value that the server does not take at all fails the statement itself: where the database
+    /// is otherwise well, that is the row's fault too.
+    async fn try_row(&mut self, id: &UserId, row: &RowWrite) -> Result<Option<RowRefusal>, Alone> {
+        let failed = |error| Alone::Failed(Failure::of(error));
+        let conn = self.link.conn().map_err(Alone::Failed)?;
+        self.sql.savepoint(conn).await.map_err(failed)?;
+        match self.sql.try_row(conn, id, row).await {
+            Err(DbError::Refused { .. }) => {}
+            tried => return tried.map_err(failed),
+        }
+        self.sql.rollback_to_savepoint(conn).await.map_err(failed)?;
+        match self.sql.diagnose(conn).await.map_err(failed)? {
+            Some(code) => Err(Alone::Trouble(code)),
+            None => Ok(Some(RowRefusal::untold())),
+        }
+    }
+
+    /// Leaves the row as it is (a skeleton where there is none), notes the reason, owes a read.
+    async fn set_aside(&mut self, id: &UserId, plan: &mut Plan, refused: &RowRefusal) -> Result<(), DbError> {
+        let Some(write) = plan.writes.get_mut(id) else {
+            return Ok(());
+        };
+        let conn = self.link.conn_or_away()?;
+        let reason = refusal::reason(refused);
+        self.sql.set_aside(conn, id, &refused.code, &reason).await?;
+        tracing::warn!(user = %id, reason, "set aside");
+        self.shared.health.set_aside.fetch_add(1, Ordering::Relaxed);
+        let needs_row = write.before.standing == Standing::None && write.change.is_some();
+        let stands = needs_row && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
+        plan.set_aside(id, stands);
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! The end of a transaction, and what follows from its commit: memory, waiters, subscribers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use super::super::batch::{Loaded, Plan};
+use super::super::change;
+use super::super::sql::Numbered;
+use super::flight::Flight;
+use super::{Failure, Writer, link};
+use crate::clock;
+use crate::user::UserId;
+
+impl Writer {
+    /// Positions, the checkpoint, the commit, and what follows from it.
+    pub(super) async fn finish(
+        &mut self,
+        flight: &mut Flight,
+        todo: &[usize],
+        plan: &Plan,
+        loaded: &BTreeMap<UserId, Loaded>,
+        checkpoint: bool,
+    ) -> Result<Vec<usize>, Failure> {
+        let conn = self.link.conn()?;
+        let put_off: Vec<usize> = zip_none(todo, plan).collect();
+        self.sql.end_set_aside(conn, plan).await.map_err(Failure::of)?;
+        let kept = match (&flight.checkpoint, checkpoint && put_off.is_empty()) {
+            (Some(at), true) => {
+                let outcomes = flight.outcomes_with(todo, plan);
+                Some(
+                    self.sql
+                        .checkpoint(conn, at, &outcomes)
+                        .await
+                        .map_err(Failure::of)?,
+                )
+            }
+            _ => None,
+        };
+        let numbered = match plan.writes.is_empty() {
+            true => None,
+            false => Some(self.sql.number(conn, plan).await.map_err(Failure::of)?),
+        };
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        if numbered.as_ref().is_some_and(|numbered| numbered.epoch != epoch) {
+            self.link.drop_connection();
+            return Err(Failure::Away);
+        }
+        self.sql.commit(conn).await.map_err(Failure::of)?;
+        self.after_commit(flight, todo, plan, loaded, numbered).await;
+        if let Some(kept) = kept {
+            flight.checkpoint_done(kept);
+        }
+        Ok(put_off)
+    }
+
+    async fn after_commit(
+        &mut self,
+        flight: &mut Flight,
+        todo: &[usize],
+        plan: &Plan,
+        loaded: &BTreeMap<UserId, Loaded>,
+        numbered: Option<Numbered>,
+    ) {
+        self.clear_trouble();
+        self.mark(plan, |_| true);
+        self.remember_loaded(flight, todo, plan, loaded);
+        if let Some(numbered) = &numbered {
+            self.publish(flight, todo, plan, numbered);
+        }
+        for (&place, judged) in todo.iter().zip(&plan.judged) {
+            if let Some(judged) = judged {
+                flight.fared(place, judged.outcome);
+            }
+        }
+        self.count(plan);
+        self.renew_partitions().await;
+        self.purge_now(plan).await;
+        self.settle_waiters(flight, todo, plan, None, numbered.as_ref());
+    }
+
+    fn publish(&mut self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
+        let shared = &self.shared;
+        shared.head.committed(numbered.epoch, numbered.last, clock::now());
+        for (id, (position, nonce)) in &numbered.changes {
+            self.link.committed(*position, *nonce);
+            let changed = super::super::Changed {
+                id: id.clone(),
+                position: *position,
+            };
+            // Nobody may be subscribed.
+            let _ = shared.changed.send(changed);
+        }
+        for (id, write) in &plan.writes {
+            let keep = flight.keep(todo, id);
+            shared
+                .memory
+                .remember(id, link::print_of(write, numbered, id), keep);
+        }
+        self.raise_doubts(flight, todo, plan, numbered);
+        flight.changed(todo, &numbered.changes);
+    }
+
+    fn raise_doubts(&self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
+        let waiters = &self.shared.waiters;
+        for (&place, judged) in todo.iter().zip(&plan.judged) {
+            let id = flight.observation(place).id.clone();
+            let raised = judged.is_some_and(|judged| judged.verdict.raises_doubt());
+            if let (true, Some(&after)) = (raised, numbered.doubts.get(&id)) {
+                let settled = waiters.wait(&id, after);
+                flight.waits(place, id, settled);
+            }
+        }
+        for (id, after) in &numbered.doubts {
+            let write = plan.writes.get(id);
+            if write.is_some_and(|write| !write.is_aside) {
+                waiters.owe(id, *after, write.is_some_and(|write| write.doubt_is_awaited));
+            }
+        }
+    }
+
+    /// Those who wait for a doubt learn of what was applied or equal. `except` stays to be judged.
+    pub(super) fn settle_waiters(
+        &self,
+        flight: &Flight,
+        todo: &[usize],
+        plan: &Plan,
+        except: Option<&[usize]>,
+        numbered: Option<&Numbered>,
+    ) {
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        for (place, judged) in todo.iter().zip(&plan.judged) {
+            let observation = flight.observation(*place);
+            let counts = judged.is_some_and(|judged| judged.verdict.counts_as_applied());
+            if counts && observation.sent.epoch == epoch && !except.is_some_and(|left| left.contains(place)) {
+                let change = numbered.and_then(|numbered| numbered.changes.get(&observation.id));
+                let change = change.map(|(position, nonce)| change::public(*position, *nonce));
+                let waiters = &self.shared.waiters;
+                waiters.settle(&observation.id, observation.sent.position, change.as_deref());
+            }
+        }
+    }
+
+    fn count(&self, plan: &Plan) {
+        let health = &self.shared.health;
+        let changes = plan
+            .writes
+            .values()
+            .filter(|write| write.change.is_some())
+            .count();
+        health.committed.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+}
+
+fn zip_none<'a>(todo: &'a [usize], plan: &'a Plan) -> impl Iterator<Item = usize> + 'a {
+    todo.iter()
+        .zip(&plan.judged)
+        .filter(|(_, judged)| judged.is_none())
+        .map(|(place, _)| *place)
+}

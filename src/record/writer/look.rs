@@ -1,0 +1,135 @@
+//! What is known of the users of a batch, from memory or the database, and what follows from it
+//! before anything is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use super::super::Outcome;
+use super::super::batch::{self, Circumstances, Loaded, Plan};
+use super::super::sql::Locking;
+use super::flight::Flight;
+use super::{Failure, Writer};
+use crate::clock;
+use crate::user::{Origin, Seen, UserId};
+
+impl Writer {
+    pub(super) fn settle_in_memory(&self, flight: &mut Flight, group: Vec<usize>) -> Vec<usize> {
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let now = clock::now();
+        let mut dirty = BTreeSet::new();
+        let left = group.into_iter().filter(|&place| {
+            let observation = flight.observation(place);
+            if !dirty.contains(&observation.id) {
+                if self
+                    .shared
+                    .memory
+                    .settle_in_turn(observation, epoch, now)
+                    .is_some()
+                {
+                    flight.fared(place, Outcome::Unchanged);
+                    return false;
+                }
+                dirty.insert(observation.id.clone());
+            }
+            true
+        });
+        left.collect()
+    }
+
+    /// One statement over ids and stored hashes tells what changes nothing. Writes are spared
+    /// it: they nearly always change something.
+    pub(super) async fn look(
+        &mut self,
+        flight: &mut Flight,
+        todo: Vec<usize>,
+    ) -> Result<Vec<usize>, (Failure, Vec<usize>)> {
+        let reads = todo
+            .iter()
+            .all(|&place| flight.observation(place).source.origin != Origin::ProxyWrite);
+        if todo.is_empty() || !reads {
+            return Ok(todo);
+        }
+        match self.try_look(flight, &todo).await {
+            Ok(left) => Ok(left),
+            Err(failure) => Err((failure, todo)),
+        }
+    }
+
+    async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Vec<usize>, Failure> {
+        let mut loaded = self.load(flight, todo, Locking::None).await?;
+        let plan = self.plan(flight, todo, &mut loaded);
+        let mut left = Vec::new();
+        for (&place, judged) in todo.iter().zip(&plan.judged) {
+            let id = &flight.observation(place).id;
+            match judged {
+                Some(judged) if !plan.writes.contains_key(id) => flight.fared(place, judged.outcome),
+                _ => left.push(place),
+            }
+        }
+        self.mark(&plan, |id| !plan.writes.contains_key(id));
+        self.remember_loaded(flight, todo, &plan, &loaded);
+        self.settle_waiters(flight, todo, &plan, Some(&left), None);
+        Ok(left)
+    }
+
+    /// Remembers the equal judgements that stand.
+    pub(super) fn mark(&self, plan: &Plan, stands: impl Fn(&UserId) -> bool) {
+        for (id, tick) in plan.marks.iter().filter(|(id, _)| stands(id)) {
+            self.shared.memory.mark(id, *tick);
+        }
+    }
+
+    pub(super) fn plan(
+        &self,
+        flight: &Flight,
+        todo: &[usize],
+        loaded: &mut BTreeMap<UserId, Loaded>,
+    ) -> Plan {
+        let memory = &self.shared.memory;
+        let at = Circumstances {
+            epoch: self.shared.epoch.load(Ordering::Acquire),
+            now: clock::wall(),
+            shared: memory.is_shared(),
+        };
+        let observations = todo.iter().map(|&place| flight.observation(place));
+        batch::plan(observations, loaded, at, || self.shared.head.tick())
+    }
+
+    pub(super) async fn load(
+        &mut self,
+        flight: &Flight,
+        todo: &[usize],
+        locking: Locking,
+    ) -> Result<BTreeMap<UserId, Loaded>, Failure> {
+        let ids: BTreeSet<&UserId> = todo.iter().map(|&place| &flight.observation(place).id).collect();
+        let ids: Vec<&UserId> = ids.into_iter().collect();
+        let is_partial = |place: &usize| matches!(flight.observation(*place).seen, Seen::Partial(_));
+        let with_raw = todo.iter().any(is_partial);
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let floor = self.link.floor();
+        let conn = self.link.conn()?;
+        let loaded = self.sql.load(conn, &ids, floor, locking, with_raw).await;
+        let mut loaded = loaded.map_err(Failure::of)?;
+        for (id, loaded) in &mut loaded {
+            loaded.known.mark = self.shared.memory.mark_of(id);
+        }
+        self.learn_head(&loaded);
+        Ok(loaded)
+    }
+
+    /// Whatever position another process left is committed. Without this a doubt of a process that
+    /// died would lie ahead of every stamp for as long as nothing else changes.
+    fn learn_head(&self, loaded: &BTreeMap<UserId, Loaded>) {
+        let known = loaded.values().map(|loaded| loaded.known);
+        let Some(last) = known
+            .map(|known| known.position.max(known.doubt.unwrap_or_default()))
+            .max()
+        else {
+            return;
+        };
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        self.shared.head.committed(epoch, last, clock::now());
+    }
+}
