@@ -32,7 +32,9 @@ fn wire(stack: &Stack) -> &Relay {
 
 async fn at_once(stack: &Stack, caller: &Caller, method: Method, path: &str, body: Value) -> Reply {
     let asked = stack.ask(caller, method, path, &body);
-    timeout(AT_ONCE, asked).await.expect("an answer that does not wait for the database")
+    timeout(AT_ONCE, asked)
+        .await
+        .expect("an answer that does not wait for the database")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,13 +50,37 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
         let reply = at_once(&stack, &server, Method::PATCH, &path, name).await;
         assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
     }
-    let deleted = at_once(&stack, &server, Method::DELETE, &format!("/users/{gone}"), json!({})).await;
+    let deleted = at_once(
+        &stack,
+        &server,
+        Method::DELETE,
+        &format!("/users/{gone}"),
+        json!({}),
+    )
+    .await;
     assert_eq!((deleted.effective_status(), deleted.recorded()), (200, QUEUED));
-    let made = at_once(&stack, &server, Method::POST, "/users", json!({ "display_name": "Made" })).await;
+    let made = at_once(
+        &stack,
+        &server,
+        Method::POST,
+        "/users",
+        json!({ "display_name": "Made" }),
+    )
+    .await;
     assert_eq!(made.recorded(), QUEUED);
     let new = json!({ "email": "new@example.com", "password": "correct horse battery" });
-    let signed_up = at_once(&stack, &stack.browser(0), Method::POST, "/auth/password/sign-up", new).await;
-    assert_eq!((signed_up.effective_status(), signed_up.recorded()), (200, QUEUED));
+    let signed_up = at_once(
+        &stack,
+        &stack.browser(0),
+        Method::POST,
+        "/auth/password/sign-up",
+        new,
+    )
+    .await;
+    assert_eq!(
+        (signed_up.effective_status(), signed_up.recorded()),
+        (200, QUEUED)
+    );
     degraded(&stack).await;
     wire(&stack).mend();
     stack.settled().await;
@@ -68,16 +94,29 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
 
 async fn names(stack: &Stack, user: Uuid) -> Vec<String> {
     let sql = "SELECT name FROM usertap.changes WHERE id = $1 ORDER BY position";
-    let rows = stack.client.query(sql, &[&user.to_string()]).await.expect("a query");
+    let rows = stack
+        .client
+        .query(sql, &[&user.to_string()])
+        .await
+        .expect("a query");
     rows.iter().map(|row| row.get(0)).collect()
 }
 
 async fn degraded(stack: &Stack) {
-    assert_eq!(stack.own(&Caller::default(), "/_usertap/healthz").await.status, 200);
+    assert_eq!(
+        stack.own(&Caller::default(), "/_usertap/healthz").await.status,
+        200
+    );
     let ready = stack.own(&Caller::default(), "/_usertap/readyz").await;
-    assert_eq!((ready.status.as_u16(), &ready.json()["status"]), (200, &json!("degraded")));
+    assert_eq!(
+        (ready.status.as_u16(), &ready.json()["status"]),
+        (200, &json!("degraded"))
+    );
     let status = stack.status().await;
-    assert_eq!((&status["healthy"], &status["database"]["answers"]), (&json!(false), &json!(false)));
+    assert_eq!(
+        (&status["healthy"], &status["database"]["answers"]),
+        (&json!(false), &json!(false))
+    );
 }
 
 async fn recovered(stack: &Stack) {
@@ -114,7 +153,14 @@ async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     wire(&stack).swallow();
     let path = format!("/users/{user}");
-    let reply = at_once(&stack, &server, Method::PATCH, &path, json!({ "display_name": "Countess" })).await;
+    let reply = at_once(
+        &stack,
+        &server,
+        Method::PATCH,
+        &path,
+        json!({ "display_name": "Countess" }),
+    )
+    .await;
     assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
     wire(&stack).mend();
     eventually("the row", || async { stack.agrees(user).await.ok() }).await;
@@ -128,8 +174,10 @@ async fn connections_that_the_server_ends_are_made_anew_unnoticed() {
     let user = stack.known_user(json!({ "display_name": "0" })).await;
     for n in 1..=5 {
         stack
-            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                  WHERE datname = current_database() AND pid <> pg_backend_pid()")
+            .sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
             .await;
         let name = json!({ "display_name": n.to_string() });
         let reply = stack.patch(&server, &format!("/users/{user}"), name).await;
@@ -143,13 +191,24 @@ async fn a_table_that_is_gone_for_a_while_stops_nothing() {
     let stack = Stack::new().await;
     let server = stack.server(0);
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
-    stack.sql("ALTER TABLE neon_identity.users_sync RENAME TO elsewhere").await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync RENAME TO elsewhere")
+        .await;
     let path = format!("/users/{user}");
-    let reply = at_once(&stack, &server, Method::PATCH, &path, json!({ "display_name": "Countess" })).await;
+    let reply = at_once(
+        &stack,
+        &server,
+        Method::PATCH,
+        &path,
+        json!({ "display_name": "Countess" }),
+    )
+    .await;
     assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
     let problems = stack.status().await["problems"].to_string();
     assert!(problems.contains("give it its name back"), "{problems}");
-    stack.sql("ALTER TABLE neon_identity.elsewhere RENAME TO users_sync").await;
+    stack
+        .sql("ALTER TABLE neon_identity.elsewhere RENAME TO users_sync")
+        .await;
     eventually("the row", || async { stack.agrees(user).await.ok() }).await;
     stack.end().await;
 }

@@ -25,8 +25,14 @@ async fn with_examples(settings: &[(&'static str, &'static str)]) -> Stack {
 
 async fn sign_up(stack: &Stack, n: usize) -> (Uuid, Reply) {
     let body = json!({ "email": format!("user-{n}@example.com"), "password": "correct horse battery" });
-    let reply = stack.post(&stack.browser(0), "/auth/password/sign-up", body).await;
-    let id = reply.json()["user_id"].as_str().expect("a user").parse().expect("an id");
+    let reply = stack
+        .post(&stack.browser(0), "/auth/password/sign-up", body)
+        .await;
+    let id = reply.json()["user_id"]
+        .as_str()
+        .expect("a user")
+        .parse()
+        .expect("an id");
     (id, reply)
 }
 
@@ -41,7 +47,10 @@ async fn who_signed_up_a_moment_ago_has_todos() {
     let (user, reply) = sign_up(&stack, 0).await;
     add_todo(&stack, user).await.expect("the foreign key holds");
     stack.is_recorded(&reply, user).await;
-    assert!(add_todo(&stack, Uuid::new_v4()).await.is_err(), "it is a foreign key after all");
+    assert!(
+        add_todo(&stack, Uuid::new_v4()).await.is_err(),
+        "it is a foreign key after all"
+    );
     stack.end().await;
 }
 
@@ -62,13 +71,18 @@ async fn sixty_four_sign_ups_at_once_have_todos_at_once() {
 async fn a_skeleton_stands_in_while_the_provider_is_slow_to_show_the_user() {
     let stack = with_examples(&[("USERTAP_SYNC_TIMEOUT", "300ms")]).await;
     let gate = Gate::new();
-    stack.control().fault(Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET));
+    stack
+        .control()
+        .fault(Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET));
     let (user, reply) = sign_up(&stack, 0).await;
     assert_eq!(reply.recorded(), "none; reread-late");
     assert!(stack.row(user).await.expect("a row").is_skeleton());
     add_todo(&stack, user).await.expect("the foreign key holds");
     gate.release();
-    eventually("the skeleton is filled", || async { stack.agrees(user).await.ok() }).await;
+    eventually("the skeleton is filled", || async {
+        stack.agrees(user).await.ok()
+    })
+    .await;
     stack.end().await;
 }
 
@@ -79,18 +93,43 @@ async fn a_purge_fires_what_the_examples_declare_before_the_answer_leaves() {
     let (stays, _) = sign_up(&stack, 1).await;
     for user in [gone, stays] {
         add_todo(&stack, user).await.expect("the foreign key holds");
-        stack.sql(&format!("INSERT INTO posts (title, content, author_id) VALUES ('t', 'c', '{user}')")).await;
+        stack
+            .sql(&format!(
+                "INSERT INTO posts (title, content, author_id) VALUES ('t', 'c', '{user}')"
+            ))
+            .await;
     }
     let reply = stack.delete(&stack.server(0), &format!("/users/{gone}")).await;
     assert!(reply.recorded().starts_with("committed"));
     assert_eq!(stack.row(gone).await, None);
     assert_eq!(stack.count("SELECT count(*) FROM todos").await, 1, "CASCADE");
-    assert_eq!(stack.count("SELECT count(*) FROM posts WHERE author_id IS NULL").await, 1, "SET NULL");
+    assert_eq!(
+        stack
+            .count("SELECT count(*) FROM posts WHERE author_id IS NULL")
+            .await,
+        1,
+        "SET NULL"
+    );
     assert_eq!(stack.count("SELECT count(*) FROM posts").await, 2);
-    let kept = "SELECT count(*) FROM usertap.changes WHERE id = $1 AND (raw IS NOT NULL OR email IS NOT NULL)";
-    let kept = stack.client.query_one(kept, &[&gone.to_string()]).await.expect("a query");
-    assert_eq!(kept.get::<_, i64>(0), 0, "older changes hold nothing of the user any more");
-    assert_eq!(stack.delete(&stack.server(0), &format!("/users/{gone}")).await.effective_status(), 404);
+    let kept =
+        "SELECT count(*) FROM usertap.changes WHERE id = $1 AND (raw IS NOT NULL OR email IS NOT NULL)";
+    let kept = stack
+        .client
+        .query_one(kept, &[&gone.to_string()])
+        .await
+        .expect("a query");
+    assert_eq!(
+        kept.get::<_, i64>(0),
+        0,
+        "older changes hold nothing of the user any more"
+    );
+    assert_eq!(
+        stack
+            .delete(&stack.server(0), &format!("/users/{gone}"))
+            .await
+            .effective_status(),
+        404
+    );
     stack.end().await;
 }
 
@@ -101,7 +140,9 @@ async fn a_reference_without_on_delete_keeps_the_row_and_is_named() {
         .sql("CREATE TABLE invoices (user_id uuid NOT NULL REFERENCES neon_identity.users_sync (id))")
         .await;
     let (user, _) = sign_up(&stack, 0).await;
-    stack.sql(&format!("INSERT INTO invoices VALUES ('{user}')")).await;
+    stack
+        .sql(&format!("INSERT INTO invoices VALUES ('{user}')"))
+        .await;
     let reply = stack.delete(&stack.server(0), &format!("/users/{user}")).await;
     assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
     assert!(stack.row(user).await.expect("it is referenced").is_deleted);
@@ -116,7 +157,11 @@ async fn a_reference_without_on_delete_keeps_the_row_and_is_named() {
 async fn names(stack: &Stack, user: Uuid) {
     let status = stack.status().await;
     let problems = status["problems"].as_array().expect("a list");
-    let named = |problem: &Value| problem["what"].as_str().is_some_and(|what| what.contains(&user.to_string()));
+    let named = |problem: &Value| {
+        problem["what"]
+            .as_str()
+            .is_some_and(|what| what.contains(&user.to_string()))
+    };
     assert!(problems.iter().any(named), "{status:#}");
     assert_eq!(status["healthy"], json!(false));
 }
@@ -129,9 +174,19 @@ async fn a_constraint_that_refuses_one_row_holds_up_nobody() {
         .await;
     let server = stack.server(0);
     let create = async |n: usize| {
-        let name = if n == 3 { "Refused".to_owned() } else { format!("User {n}") };
-        let reply = stack.post(&server, "/users", json!({ "display_name": name })).await;
-        let id: Uuid = reply.json()["id"].as_str().expect("an id").parse().expect("an id");
+        let name = if n == 3 {
+            "Refused".to_owned()
+        } else {
+            format!("User {n}")
+        };
+        let reply = stack
+            .post(&server, "/users", json!({ "display_name": name }))
+            .await;
+        let id: Uuid = reply.json()["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("an id");
         assert_eq!(reply.effective_status(), 201);
         match n {
             3 => assert_eq!(reply.recorded(), "none; set-aside"),
@@ -144,7 +199,13 @@ async fn a_constraint_that_refuses_one_row_holds_up_nobody() {
     assert!(stack.row(refused).await.expect("a row").is_skeleton());
     add_todo(&stack, refused).await.expect("the foreign key holds");
     names(&stack, refused).await;
-    let mended = stack.patch(&server, &format!("/users/{refused}"), json!({ "display_name": "Fine" })).await;
+    let mended = stack
+        .patch(
+            &server,
+            &format!("/users/{refused}"),
+            json!({ "display_name": "Fine" }),
+        )
+        .await;
     stack.is_recorded(&mended, refused).await;
     assert_eq!(stack.status().await["problems"], json!([]));
     stack.end().await;
@@ -158,8 +219,13 @@ async fn an_update_that_is_refused_leaves_the_row_as_it_was() {
         .await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let path = format!("/users/{user}");
-    let refused = stack.patch(&stack.server(0), &path, json!({ "display_name": "Refused" })).await;
-    assert_eq!((refused.effective_status(), refused.recorded()), (200, "none; set-aside"));
+    let refused = stack
+        .patch(&stack.server(0), &path, json!({ "display_name": "Refused" }))
+        .await;
+    assert_eq!(
+        (refused.effective_status(), refused.recorded()),
+        (200, "none; set-aside")
+    );
     assert_eq!(stack.row(user).await.expect("a row").name.as_deref(), Some("Ada"));
     let again = stack.get(&stack.server(0), &path).await;
     assert_eq!(again.recorded(), "none; set-aside");

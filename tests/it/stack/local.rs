@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
+use ::http::Method;
 use futures_util::future::join_all;
-use http::Method;
 use serde_json::{Value, json};
 use usertap::sandbox::{Action, Fault, Gate, Options};
 use uuid::Uuid;
@@ -30,8 +30,15 @@ async fn a_list_of_six_thousand_streams_and_every_row_stands_at_its_end() {
     let stack = with_users(MANY, &[("USERTAP_RECORD_BUFFER", "256KiB")]).await;
     for again in [false, true] {
         let list = stack.get(&stack.server(0), "/users?include_anonymous=true").await;
-        assert_eq!(stack.count("SELECT count(*) FROM neon_identity.users_sync").await, MANY as i64);
-        assert_eq!(list.json()["items"].as_array().map(Vec::len), Some(MANY), "again: {again}");
+        assert_eq!(
+            stack.count("SELECT count(*) FROM neon_identity.users_sync").await,
+            MANY as i64
+        );
+        assert_eq!(
+            list.json()["items"].as_array().map(Vec::len),
+            Some(MANY),
+            "again: {again}"
+        );
         assert_eq!(list.recorded(), "none; streamed");
     }
     stack.end().await;
@@ -61,13 +68,23 @@ async fn a_user_who_came_another_way_is_fetched_when_the_app_asks() {
     let server = stack.server(0);
     let user = stack.user(json!({ "display_name": "Ada", "primary_email": "ada@example.com" }));
     let path = format!("/_usertap/users/{user}");
-    assert_eq!(stack.own(&server, &path).await.status, 404, "nobody asked for it to be fetched");
+    assert_eq!(
+        stack.own(&server, &path).await.status,
+        404,
+        "nobody asked for it to be fetched"
+    );
     let fetched = stack.own(&server, &format!("{path}?ensure=1")).await;
     assert_eq!(fetched.status, 200);
     stack.agrees(user).await.expect("the row stands");
     let row = fetched.json();
-    assert_eq!((&row["id"], &row["name"], &row["email"]), (&json!(user), &json!("Ada"), &json!("ada@example.com")));
-    assert_eq!((&row["deleted_at"], &row["raw_json"]["id"]), (&Value::Null, &json!(user)));
+    assert_eq!(
+        (&row["id"], &row["name"], &row["email"]),
+        (&json!(user), &json!("Ada"), &json!("ada@example.com"))
+    );
+    assert_eq!(
+        (&row["deleted_at"], &row["raw_json"]["id"]),
+        (&Value::Null, &json!(user))
+    );
     assert_eq!(stack.own(&server, &path).await.json(), row);
     stack.control().delete(0, user);
     stack.get(&server, &format!("/users/{user}")).await;
@@ -81,8 +98,15 @@ async fn a_user_who_came_another_way_is_fetched_when_the_app_asks() {
 async fn who_is_nowhere_is_not_found_and_leaves_nothing() {
     let stack = Stack::new().await;
     let before = stack.position().await;
-    for id in [Uuid::new_v4().to_string(), "me".into(), "junk".into(), "a%2Fb".into()] {
-        let reply = stack.own(&stack.server(0), &format!("/_usertap/users/{id}?ensure=1")).await;
+    for id in [
+        Uuid::new_v4().to_string(),
+        "me".into(),
+        "junk".into(),
+        "a%2Fb".into(),
+    ] {
+        let reply = stack
+            .own(&stack.server(0), &format!("/_usertap/users/{id}?ensure=1"))
+            .await;
         assert_eq!(reply.status, 404, "{id}");
     }
     assert_eq!(stack.position().await, before);
@@ -116,7 +140,9 @@ async fn without_the_very_server_key_nothing_is_shown_and_nothing_is_read() {
         stack.server(0).with("secret-server-key", ""),
         stack.server(0).without("project-id"),
         stack.server(0).with("access-type", "client"),
-        stack.server(0).raw("x-hexclave-project-id", stack.setting(1, "STACK_PROJECT_ID")),
+        stack
+            .server(0)
+            .raw("x-hexclave-project-id", stack.setting(1, "STACK_PROJECT_ID")),
     ];
     for (n, caller) in callers.iter().enumerate() {
         for id in [known.to_string(), unknown.to_string(), "junk".to_owned()] {
@@ -126,7 +152,9 @@ async fn without_the_very_server_key_nothing_is_shown_and_nothing_is_read() {
         }
     }
     assert!(stack.control().log().is_empty(), "the provider was asked nothing");
-    let newer = stack.own(&stack.server(0).newer(), &format!("/_usertap/users/{known}")).await;
+    let newer = stack
+        .own(&stack.server(0).newer(), &format!("/_usertap/users/{known}"))
+        .await;
     assert_eq!(newer.status, 200);
     stack.end().await;
 }
@@ -139,13 +167,22 @@ async fn ensure_completes_a_skeleton() {
     })
     .await;
     let gate = Gate::new();
-    stack.control().fault(Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET));
+    stack
+        .control()
+        .fault(Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET));
     let new = json!({ "email": "ada@example.com", "password": "correct horse battery" });
     let signed_up = stack.post(&stack.browser(0), "/auth/password/sign-up", new).await;
     assert_eq!(signed_up.recorded(), "none; reread-late");
-    let user: Uuid = signed_up.json()["user_id"].as_str().expect("a user").parse().expect("an id");
+    let user: Uuid = signed_up.json()["user_id"]
+        .as_str()
+        .expect("a user")
+        .parse()
+        .expect("an id");
     let path = format!("/_usertap/users/{user}");
-    assert_eq!(stack.own(&stack.server(0), &path).await.json()["raw_json"], json!({ "id": user }));
+    assert_eq!(
+        stack.own(&stack.server(0), &path).await.json()["raw_json"],
+        json!({ "id": user })
+    );
     let whole = stack.own(&stack.server(0), &format!("{path}?ensure=1")).await;
     assert_eq!(whole.json()["email"], "ada@example.com");
     stack.agrees(user).await.expect("the row is whole");
@@ -160,9 +197,16 @@ async fn many_who_ask_for_the_same_missing_user_get_it() {
     let path = format!("/_usertap/users/{user}?ensure=1");
     let server = stack.server(0);
     for reply in join_all((0..16).map(|_| stack.own(&server, &path))).await {
-        assert_eq!((reply.status.as_u16(), &reply.json()["name"]), (200, &json!("Ada")));
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["name"]),
+            (200, &json!("Ada"))
+        );
     }
-    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 1, "one read for all");
+    assert_eq!(
+        stack.control().count(&Method::GET, "/users/{id}"),
+        1,
+        "one read for all"
+    );
     stack.end().await;
 }
 
@@ -171,12 +215,21 @@ async fn health_needs_no_token_and_tells_no_data() {
     let stack = with_users(1, &[]).await;
     for path in ["/_usertap/healthz", "/_usertap/readyz"] {
         let reply = stack.own(&Caller::default(), path).await;
-        assert_eq!((reply.status.as_u16(), reply.json().as_object().map(|fields| fields.len())), (200, Some(1)));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.json().as_object().map(|fields| fields.len())
+            ),
+            (200, Some(1))
+        );
     }
     for path in ["/healthz", "/readyz"] {
         assert_eq!(http::get(&stack.admin_url(path), &[]).await.status, 200);
     }
-    assert_eq!(stack.own(&Caller::default(), "/_usertap/nothing").await.status, 404);
+    assert_eq!(
+        stack.own(&Caller::default(), "/_usertap/nothing").await.status,
+        404
+    );
     assert!(stack.control().log().is_empty());
     stack.get(&stack.server(0), "/users?include_anonymous=true").await;
     stack.end().await;
@@ -189,7 +242,10 @@ async fn the_admin_side_answers_its_own_names_and_pages_alone() {
         ..Setup::default()
     })
     .await;
-    let (url, bearer) = (stack.admin_url("/v1/status"), ("authorization", "Bearer a-long-enough-admin-token"));
+    let (url, bearer) = (
+        stack.admin_url("/v1/status"),
+        ("authorization", "Bearer a-long-enough-admin-token"),
+    );
     for (headers, status) in [
         (vec![bearer], 200),
         (vec![], 401),
@@ -202,8 +258,11 @@ async fn the_admin_side_answers_its_own_names_and_pages_alone() {
         assert_eq!(reply.status, status, "{headers:?}");
         assert!(status == 200 || !reply.text().contains("tenant"));
     }
-    let crossing = http::post(&stack.admin_url("/v1/backfill"), &[bearer, ("origin", "http://evil.example")], &json!({}));
-    assert_eq!(crossing.await.status, 403);
+    let (backfill, page) = (stack.admin_url("/v1/backfill"), ("origin", "http://evil.example"));
+    assert_eq!(
+        http::post(&backfill, &[bearer, page], &json!({})).await.status,
+        403
+    );
     assert_eq!(stack.count("SELECT count(*) FROM usertap.backfill").await, 0);
     let shown = http::get(&url, &[bearer]).await.text();
     for name in ["STACK_SECRET_SERVER_KEY", "USERTAP_ADMIN_TOKEN", "DATABASE_URL"] {

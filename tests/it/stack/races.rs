@@ -18,18 +18,30 @@ async fn a_read_answered_after_a_newer_write_waits_until_the_doubt_is_settled() 
     let (server, path) = (stack.server(0), format!("/users/{user}"));
     let reads = || stack.control().count(&Method::GET, "/users/{id}");
     let (gate, before) = (Gate::new(), reads());
-    stack.control().fault(Fault::on(&path, Action::HoldAfter(gate.clone())));
+    stack
+        .control()
+        .fault(Fault::on(&path, Action::HoldAfter(gate.clone())));
     let meanwhile = async {
         gate.reached().await;
-        let written = stack.patch(&server, &path, json!({ "display_name": "New" })).await;
+        let written = stack
+            .patch(&server, &path, json!({ "display_name": "New" }))
+            .await;
         stack.is_recorded(&written, user).await;
         gate.release();
     };
     let (late, ()) = join(stack.get(&server, &path), meanwhile).await;
-    assert_eq!(late.json()["display_name"], "Old", "the app gets what the provider answered");
+    assert_eq!(
+        late.json()["display_name"],
+        "Old",
+        "the app gets what the provider answered"
+    );
     stack.is_recorded(&late, user).await;
     assert_eq!(stack.row(user).await.expect("a row").name.as_deref(), Some("New"));
-    assert_eq!(reads(), before + 2, "the app's own and the one that settled the doubt");
+    assert_eq!(
+        reads(),
+        before + 2,
+        "the app's own and the one that settled the doubt"
+    );
     assert_eq!(names_of(&stack, user).await, ["Old", "New"]);
     stack.end().await;
 }
@@ -41,9 +53,15 @@ async fn what_is_answered_after_a_deletion_resurrects_nobody() {
     for by_list in [false, true] {
         let user = stack.known_user(json!({ "display_name": "Ada" })).await;
         let path = format!("/users/{user}");
-        let late = if by_list { "/users?limit=1000" } else { path.as_str() };
+        let late = if by_list {
+            "/users?limit=1000"
+        } else {
+            path.as_str()
+        };
         let gate = Gate::new();
-        stack.control().fault(Fault::on(late, Action::HoldAfter(gate.clone())));
+        stack
+            .control()
+            .fault(Fault::on(late, Action::HoldAfter(gate.clone())));
         let meanwhile = async {
             gate.reached().await;
             let deleted = stack.delete(&server, &path).await;
@@ -51,7 +69,10 @@ async fn what_is_answered_after_a_deletion_resurrects_nobody() {
             gate.release();
         };
         let (read, ()) = join(stack.get(&server, late), meanwhile).await;
-        assert!(read.text().contains(&user.to_string()), "the app gets what the provider answered");
+        assert!(
+            read.text().contains(&user.to_string()),
+            "the app gets what the provider answered"
+        );
         stack.is_recorded(&read, user).await;
         assert!(stack.row(user).await.expect("a row").is_deleted);
     }
@@ -67,7 +88,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -90,7 +114,9 @@ impl Storm<'_> {
                 continue;
             }
             let (gate, target) = (Gate::new(), format!("/users/{}", self.users[user as usize]));
-            self.stack.control().fault(Fault::on(&target, Action::HoldAfter(gate.clone())));
+            self.stack
+                .control()
+                .fault(Fault::on(&target, Action::HoldAfter(gate.clone())));
             let mut inner = Dice(dice.below(u64::MAX));
             let meanwhile = async {
                 gate.reached().await;
@@ -128,7 +154,11 @@ impl Storm<'_> {
     async fn mention(&self, user: u64) {
         let path = format!("/contact-channels?user_id={}", self.users[user as usize]);
         let reply = self.stack.get(&self.stack.server(0), &path).await;
-        assert!(reply.recorded().starts_with("none; no-user"), "no channel, nobody told: {}", reply.recorded());
+        assert!(
+            reply.recorded().starts_with("none; no-user"),
+            "no channel, nobody told: {}",
+            reply.recorded()
+        );
     }
 
     /// Now and then the provider does it and the answer is lost.
@@ -175,6 +205,10 @@ async fn a_storm_of_readers_and_writers_ends_in_what_the_provider_has() {
 /// Of the changes of one user, in their order.
 async fn names_of(stack: &Stack, user: Uuid) -> Vec<String> {
     let sql = "SELECT name FROM usertap.changes WHERE id = $1 AND name IS NOT NULL ORDER BY position";
-    let rows = stack.client.query(sql, &[&user.to_string()]).await.expect("a query");
+    let rows = stack
+        .client
+        .query(sql, &[&user.to_string()])
+        .await
+        .expect("a query");
     rows.iter().map(|row| row.get(0)).collect()
 }

@@ -66,7 +66,11 @@ async fn leave_no_trace(stack: &Stack, attempts: Vec<Attempt<'_>>) {
     } in attempts
     {
         let reply = stack.ask(&by, method.clone(), path, &body).await;
-        assert!(reply.recorded().starts_with("none; "), "{method} {path}: {}", reply.recorded());
+        assert!(
+            reply.recorded().starts_with("none; "),
+            "{method} {path}: {}",
+            reply.recorded()
+        );
     }
     let expected = Traces {
         asked: before.asked + many,
@@ -79,10 +83,18 @@ async fn leave_no_trace(stack: &Stack, attempts: Vec<Attempt<'_>>) {
 async fn a_foreign_project_leaves_no_trace() {
     let stack = two_projects().await;
     let ours = stack.known_user(json!({ "display_name": "Ours" })).await;
-    let theirs = stack.control().create(1, json!({ "display_name": "Theirs" })).expect("a user");
+    let theirs = stack
+        .control()
+        .create(1, json!({ "display_name": "Theirs" }))
+        .expect("a user");
     let (our_path, their_path) = (format!("/users/{ours}"), format!("/users/{theirs}"));
     let channels = format!("/contact-channels?user_id={ours}");
-    for server in [stack.server(1), stack.admin(1), stack.server(1).newer(), stack.server(1).under("/api/latest")] {
+    for server in [
+        stack.server(1),
+        stack.admin(1),
+        stack.server(1).newer(),
+        stack.server(1).under("/api/latest"),
+    ] {
         let name = json!({ "display_name": "Planted" });
         leave_no_trace(
             &stack,
@@ -99,7 +111,11 @@ async fn a_foreign_project_leaves_no_trace() {
         )
         .await;
     }
-    leave_no_trace(&stack, vec![attempt(&stack.server(1), Method::DELETE, &their_path, json!({}))]).await;
+    leave_no_trace(
+        &stack,
+        vec![attempt(&stack.server(1), Method::DELETE, &their_path, json!({}))],
+    )
+    .await;
     stack.agrees(ours).await.expect("untouched");
     stack.end().await;
 }
@@ -136,8 +152,14 @@ async fn users_of_a_foreign_project_sign_up_unseen() {
 async fn tokens_of_a_foreign_project_open_nothing_here() {
     let stack = two_projects().await;
     let ours = stack.known_user(json!({ "display_name": "Ours" })).await;
-    let theirs = stack.control().create(1, json!({ "display_name": "Theirs" })).expect("a user");
-    let token = stack.control().access_token(1, theirs, std::time::Duration::from_secs(600)).expect("a token");
+    let theirs = stack
+        .control()
+        .create(1, json!({ "display_name": "Theirs" }))
+        .expect("a user");
+    let token = stack
+        .control()
+        .access_token(1, theirs, std::time::Duration::from_secs(600))
+        .expect("a token");
     let mixed = stack.browser(0).with("access-token", token.clone());
     let with_key = stack.server(0).with("access-token", token);
     let channel = format!("/contact-channels?user_id={theirs}");
@@ -146,7 +168,12 @@ async fn tokens_of_a_foreign_project_open_nothing_here() {
         vec![
             attempt(&mixed, Method::GET, "/users/me", Value::Null),
             attempt(&mixed, Method::DELETE, "/users/me", json!({})),
-            attempt(&mixed, Method::POST, "/auth/password/set", json!({ "password": "long enough" })),
+            attempt(
+                &mixed,
+                Method::POST,
+                "/auth/password/set",
+                json!({ "password": "long enough" }),
+            ),
             attempt(&with_key, Method::GET, "/users/me", Value::Null),
             attempt(&with_key, Method::GET, &channel, Value::Null),
         ],
@@ -167,20 +194,28 @@ async fn oauth_forms(stack: &Stack, theirs: Uuid) {
     );
     let before = traces(stack).await;
     for library in [Caller::default(), stack.browser(0), stack.server(0)] {
-        let sent = stack.send(&library.form(), Method::POST, "/auth/oauth/token", form.clone()).await;
+        let sent = stack
+            .send(&library.form(), Method::POST, "/auth/oauth/token", form.clone())
+            .await;
         let reply = sent.expect("an answer");
         assert!(reply.json()["access_token"].is_string(), "{}", reply.text());
         assert_eq!(reply.recorded(), "none; foreign-tenant");
     }
     let after = traces(stack).await;
-    assert_eq!((after.position, after.states, after.asked), (before.position, before.states, before.asked + 3));
+    assert_eq!(
+        (after.position, after.states, after.asked),
+        (before.position, before.states, before.asked + 3)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_given_twice_is_nobodys() {
     let stack = two_projects().await;
     let ours = stack.known_user(json!({ "display_name": "Ours" })).await;
-    let (a, b) = (stack.setting(0, "STACK_PROJECT_ID"), stack.setting(1, "STACK_PROJECT_ID"));
+    let (a, b) = (
+        stack.setting(0, "STACK_PROJECT_ID"),
+        stack.setting(1, "STACK_PROJECT_ID"),
+    );
     let (server, foreign) = (stack.server(0), stack.server(1));
     let callers = [
         server.clone().raw("x-stack-project-id", b.clone()),
@@ -191,7 +226,10 @@ async fn an_identity_given_twice_is_nobodys() {
         server.clone().with("project-id", format!("{a}, {b}")),
         server.clone().with("project-id", format!("{b},{a}")),
         server.clone().with("branch-id", "other"),
-        server.clone().raw("x-stack-branch-id", "main").raw("x-hexclave-branch-id", "other"),
+        server
+            .clone()
+            .raw("x-stack-branch-id", "main")
+            .raw("x-hexclave-branch-id", "other"),
         server.clone().without("project-id"),
     ];
     let path = format!("/users/{ours}");
@@ -205,7 +243,11 @@ async fn an_identity_given_twice_is_nobodys() {
     // One of them the provider takes for ours, the other for the stranger's: it deletes nobody here
     // and usertap believes neither.
     let two_faced = foreign.raw("x-hexclave-project-id", a);
-    leave_no_trace(&stack, vec![attempt(&two_faced, Method::DELETE, &path, json!({}))]).await;
+    leave_no_trace(
+        &stack,
+        vec![attempt(&two_faced, Method::DELETE, &path, json!({}))],
+    )
+    .await;
     stack.agrees(ours).await.expect("untouched");
     stack.end().await;
 }
@@ -215,10 +257,15 @@ async fn credentials_that_the_provider_refuses_cause_nothing() {
     let stack = two_projects().await;
     let ours = stack.known_user(json!({ "display_name": "Ours" })).await;
     let path = format!("/users/{ours}");
-    let expired = stack.control().access_token(0, ours, std::time::Duration::ZERO).expect("a token");
+    let expired = stack
+        .control()
+        .access_token(0, ours, std::time::Duration::ZERO)
+        .expect("a token");
     let callers = [
         stack.server(0).with("secret-server-key", "ssk_junk"),
-        stack.server(0).with("secret-server-key", stack.setting(1, "STACK_SECRET_SERVER_KEY")),
+        stack
+            .server(0)
+            .with("secret-server-key", stack.setting(1, "STACK_SECRET_SERVER_KEY")),
         stack.server(0).without("secret-server-key"),
         stack.server(0).without("access-type"),
         stack.server(0).with("access-type", "client"),
@@ -262,20 +309,34 @@ async fn a_not_found_is_evidence_only_with_the_tenants_own_server_key() {
     };
     for method in [Method::GET, Method::PATCH, Method::DELETE] {
         stack.control().fault(Fault::on(&path, not_found()));
-        leave_no_trace(&stack, vec![attempt(&stack.signed_in(0, ours), method, &path, json!({}))]).await;
+        leave_no_trace(
+            &stack,
+            vec![attempt(&stack.signed_in(0, ours), method, &path, json!({}))],
+        )
+        .await;
         stack.control().fault(Fault::on(&path, not_found()));
-    // One server key of several may see less than ours does: usertap looks for itself.
+        // One server key of several may see less than ours does: usertap looks for itself.
         let admin = stack.get(&stack.admin(0), &path).await;
         assert_eq!(admin.effective_status(), 404);
         stack.is_recorded(&admin, ours).await;
         assert!(!stack.row(ours).await.expect("a row").is_deleted);
     }
     let wrong_code = Canned::new(404, r#"{"code":"TEAM_NOT_FOUND","error":"?"}"#);
-    stack.control().fault(Fault::on(&path, Action::Reject(wrong_code)));
-    leave_no_trace(&stack, vec![attempt(&stack.server(0), Method::GET, &path, Value::Null)]).await;
+    stack
+        .control()
+        .fault(Fault::on(&path, Action::Reject(wrong_code)));
+    leave_no_trace(
+        &stack,
+        vec![attempt(&stack.server(0), Method::GET, &path, Value::Null)],
+    )
+    .await;
     let edge = Canned::new(404, "<html>no such host</html>");
     stack.control().fault(Fault::on(&path, Action::Reject(edge)));
-    leave_no_trace(&stack, vec![attempt(&stack.server(0), Method::GET, &path, Value::Null)]).await;
+    leave_no_trace(
+        &stack,
+        vec![attempt(&stack.server(0), Method::GET, &path, Value::Null)],
+    )
+    .await;
     stack.end().await;
 }
 

@@ -10,7 +10,11 @@ use crate::support::http::Reply;
 use crate::support::stack::{Caller, Setup, Stack};
 
 fn id(reply: &Reply, field: &str) -> Uuid {
-    reply.json()[field].as_str().expect("an id").parse().expect("an id")
+    reply.json()[field]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,12 +29,28 @@ async fn an_error_that_comes_as_a_200_is_never_recorded() {
         let missing = stack.get(caller, &nobody).await;
         assert_eq!(missing.effective_status(), 404);
         let refused = stack.patch(caller, &path, wrong.clone()).await;
-        assert_eq!((refused.effective_status(), refused.recorded()), (400, "none; no-user"));
+        assert_eq!(
+            (refused.effective_status(), refused.recorded()),
+            (400, "none; no-user")
+        );
         let refused = stack.post(caller, "/users", wrong.clone()).await;
-        assert_eq!((refused.effective_status(), refused.recorded()), (400, "none; no-user"));
+        assert_eq!(
+            (refused.effective_status(), refused.recorded()),
+            (400, "none; no-user")
+        );
     }
-    assert_eq!(stack.get(&server, &nobody).await.status, 200, "the provider's word is not touched");
-    assert_eq!((stack.position().await, stack.count("SELECT count(*) FROM usertap.user_state").await), (before, 1));
+    assert_eq!(
+        stack.get(&server, &nobody).await.status,
+        200,
+        "the provider's word is not touched"
+    );
+    assert_eq!(
+        (
+            stack.position().await,
+            stack.count("SELECT count(*) FROM usertap.user_state").await
+        ),
+        (before, 1)
+    );
     stack.end().await;
 }
 
@@ -38,7 +58,10 @@ async fn an_error_that_comes_as_a_200_is_never_recorded() {
 async fn usertap_names_itself_where_newer_sdks_ask_for_other_urls() {
     for (settings, told) in [
         (vec![], None),
-        (vec![("USERTAP_PUBLIC_URL", "https://auth.example/")], Some("https://auth.example")),
+        (
+            vec![("USERTAP_PUBLIC_URL", "https://auth.example/")],
+            Some("https://auth.example"),
+        ),
     ] {
         let stack = Stack::with(Setup {
             settings,
@@ -67,12 +90,20 @@ async fn a_list_that_ends_because_its_cursor_is_gone_deletes_nobody() {
     let page = stack.get(&stack.server(0), "/users?limit=1").await;
     assert_eq!(page.json()["pagination"]["next_cursor"], json!(second));
     stack.control().delete(0, second);
-    let rest = stack.get(&stack.server(0), &format!("/users?limit=1&cursor={second}")).await;
-    assert_eq!((rest.json()["items"].clone(), rest.recorded()), (json!([]), "none; no-user"));
+    let rest = stack
+        .get(&stack.server(0), &format!("/users?limit=1&cursor={second}"))
+        .await;
+    assert_eq!(
+        (rest.json()["items"].clone(), rest.recorded()),
+        (json!([]), "none; no-user")
+    );
     assert!(!stack.row(second).await.expect("a row").is_deleted);
     let gone = stack.get(&stack.server(0), &format!("/users/{second}")).await;
     stack.is_recorded(&gone, second).await;
-    assert!(stack.row(second).await.expect("a row").is_deleted, "its own 404 does");
+    assert!(
+        stack.row(second).await.expect("a row").is_deleted,
+        "its own 404 does"
+    );
     assert!(!stack.row(first).await.expect("a row").is_deleted);
     stack.end().await;
 }
@@ -80,8 +111,12 @@ async fn a_list_that_ends_because_its_cursor_is_gone_deletes_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_sees_is_compared_and_never_written() {
     let stack = Stack::new().await;
-    let user = stack.known_user(json!({ "display_name": "Ada", "server_metadata": { "plan": "pro" } })).await;
-    let (me, reads) = (stack.signed_in(0, user), || stack.control().count(&Method::GET, "/users/{id}"));
+    let user = stack
+        .known_user(json!({ "display_name": "Ada", "server_metadata": { "plan": "pro" } }))
+        .await;
+    let (me, reads) = (stack.signed_in(0, user), || {
+        stack.control().count(&Method::GET, "/users/{id}")
+    });
     let before = reads();
     for _ in 0..3 {
         let seen = stack.get(&me, "/users/me").await;
@@ -89,11 +124,16 @@ async fn what_a_client_sees_is_compared_and_never_written() {
         stack.is_recorded(&seen, user).await;
     }
     assert_eq!(reads(), before, "what agrees needs no read");
-    stack.control().edit(0, user, json!({ "display_name": "Countess" }));
+    stack
+        .control()
+        .edit(0, user, json!({ "display_name": "Countess" }));
     let seen = stack.get(&me, "/users/me").await;
     stack.is_recorded(&seen, user).await;
     assert_eq!(reads(), before + 1, "what differs needs one");
-    assert_eq!(stack.row(user).await.expect("a row").raw["server_metadata"]["plan"], "pro");
+    assert_eq!(
+        stack.row(user).await.expect("a row").raw["server_metadata"]["plan"],
+        "pro"
+    );
     stack.end().await;
 }
 
@@ -101,7 +141,9 @@ async fn what_a_client_sees_is_compared_and_never_written() {
 async fn the_team_that_comes_after_the_answer_reaches_the_row() {
     let stack = Stack::new().await;
     stack.control().set_personal_teams(0, true);
-    let made = stack.post(&stack.server(0), "/users", json!({ "display_name": "Ada" })).await;
+    let made = stack
+        .post(&stack.server(0), "/users", json!({ "display_name": "Ada" }))
+        .await;
     let user = id(&made, "id");
     assert!(made.recorded().starts_with("committed"));
     assert_eq!(made.json()["selected_team_id"], Value::Null);
@@ -123,26 +165,51 @@ async fn an_anonymous_user_who_signs_up_keeps_its_row() {
     stack.is_recorded(&anonymous, user).await;
     let before = stack.row(user).await.expect("a row");
     assert_eq!(before.raw["is_anonymous"], json!(true));
-    let token = anonymous.json()["access_token"].as_str().expect("a token").to_owned();
+    let token = anonymous.json()["access_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
     let signing = json!({ "email": "ada@example.com", "password": "correct horse battery" });
-    let signed_up = stack.post(&stranger.with("access-token", token), "/auth/password/sign-up", signing).await;
+    let signed_up = stack
+        .post(
+            &stranger.with("access-token", token),
+            "/auth/password/sign-up",
+            signing,
+        )
+        .await;
     assert_eq!(id(&signed_up, "user_id"), user);
     stack.is_recorded(&signed_up, user).await;
     let after = stack.row(user).await.expect("a row");
-    assert_eq!((after.email.as_deref(), &after.raw["is_anonymous"]), (Some("ada@example.com"), &json!(false)));
-    assert!(after.created_at > before.created_at, "the provider counts from the sign-up");
+    assert_eq!(
+        (after.email.as_deref(), &after.raw["is_anonymous"]),
+        (Some("ada@example.com"), &json!(false))
+    );
+    assert!(
+        after.created_at > before.created_at,
+        "the provider counts from the sign-up"
+    );
     stack.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_sign_up_can_hide_that_it_happened() {
     let stack = Stack::new().await;
-    let user = stack.known_user(json!({ "is_anonymous": true, "totp_secret_base64": "c2VjcmV0" })).await;
+    let user = stack
+        .known_user(json!({ "is_anonymous": true, "totp_secret_base64": "c2VjcmV0" }))
+        .await;
     let signing = json!({ "email": "ada@example.com", "password": "correct horse battery" });
-    let reply = stack.post(&stack.signed_in(0, user), "/auth/password/sign-up", signing).await;
-    assert_eq!(reply.header("x-stack-known-error"), Some("MULTI_FACTOR_AUTHENTICATION_REQUIRED"));
+    let reply = stack
+        .post(&stack.signed_in(0, user), "/auth/password/sign-up", signing)
+        .await;
+    assert_eq!(
+        reply.header("x-stack-known-error"),
+        Some("MULTI_FACTOR_AUTHENTICATION_REQUIRED")
+    );
     stack.is_recorded(&reply, user).await;
-    assert_eq!(stack.row(user).await.expect("a row").raw["is_anonymous"], json!(false));
+    assert_eq!(
+        stack.row(user).await.expect("a row").raw["is_anonymous"],
+        json!(false)
+    );
     stack.end().await;
 }
 
@@ -174,7 +241,10 @@ async fn a_browser_is_sent_to_the_providers_own_host_to_sign_in() {
         let path = format!("/auth/oauth/authorize/github?{query}");
         let reply = stack.get(&browser.clone().under(prefix), &path).await;
         let expected = format!("http://{}{prefix}{path}", stack.sandbox.addr());
-        assert_eq!((reply.status.as_u16(), reply.header("location")), (307, Some(expected.as_str())));
+        assert_eq!(
+            (reply.status.as_u16(), reply.header("location")),
+            (307, Some(expected.as_str()))
+        );
     }
     assert!(stack.control().log().is_empty());
     let path = format!("/auth/oauth/authorize/github?{query}&stack_response_mode=json");
@@ -199,10 +269,16 @@ async fn the_exchange_of_a_code_is_the_first_sight_of_an_oauth_user() {
         stack.setting(0, "STACK_PROJECT_ID")
     );
     let library = Caller::default().form();
-    let reply = stack.send(&library, Method::POST, "/auth/oauth/token", form).await.expect("an answer");
+    let reply = stack
+        .send(&library, Method::POST, "/auth/oauth/token", form)
+        .await
+        .expect("an answer");
     assert_eq!(reply.json()["is_new_user"], json!(true));
     stack.is_recorded(&reply, user).await;
-    assert_eq!(stack.row(user).await.expect("a row").raw["oauth_providers"][0]["account_id"], "ada");
+    assert_eq!(
+        stack.row(user).await.expect("a row").raw["oauth_providers"][0]["account_id"],
+        "ada"
+    );
     stack.end().await;
 }
 
@@ -217,14 +293,24 @@ async fn a_second_delete_proves_that_the_user_is_gone() {
     let first = stack.delete(&server, &path).await;
     stack.is_recorded(&first, twice).await;
     let deleted_at = format!("SELECT deleted_at::text FROM neon_identity.users_sync WHERE id = '{twice}'");
-    let when: String = stack.client.query_one(&deleted_at, &[]).await.expect("a row").get(0);
+    let when: String = stack
+        .client
+        .query_one(&deleted_at, &[])
+        .await
+        .expect("a row")
+        .get(0);
     for (user, path) in [(twice, path), (elsewhere, format!("/users/{elsewhere}"))] {
         let reply = stack.delete(&server, &path).await;
         assert_eq!(reply.effective_status(), 404);
         stack.is_recorded(&reply, user).await;
         assert!(stack.row(user).await.expect("a row").is_deleted);
     }
-    let still: String = stack.client.query_one(&deleted_at, &[]).await.expect("a row").get(0);
+    let still: String = stack
+        .client
+        .query_one(&deleted_at, &[])
+        .await
+        .expect("a row")
+        .get(0);
     assert_eq!(when, still);
     stack.end().await;
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use http::Method;
+use ::http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use usertap::config::Config;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::http::Reply;
 use super::relay::Relay;
-use super::{eventually, http as wire, postgres};
+use super::{eventually, http, postgres};
 
 pub use at_rest::Row;
 pub use caller::Caller;
@@ -108,9 +108,12 @@ impl Stack {
         url: &SecretString,
         more: &[(&'static str, &'static str)],
     ) -> Vec<(String, String)> {
-        let url = self.relay.as_ref().map_or(url.expose_secret().to_owned(), |relay| {
-            through(url, relay.address)
-        });
+        let url = self
+            .relay
+            .as_ref()
+            .map_or(url.expose_secret().to_owned(), |relay| {
+                through(url, relay.address)
+            });
         let own = [
             ("DATABASE_URL", url),
             ("USERTAP_DATA_DIR", self.folder.display().to_string()),
@@ -124,7 +127,9 @@ impl Stack {
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         let of_sandbox = self.sandbox.settings(project).into_iter();
         let of_sandbox = of_sandbox.map(|(name, value)| (name.replace("OTHER_", ""), value));
-        let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let more = more
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         own.chain(of_sandbox).chain(more).collect()
     }
 
@@ -161,7 +166,7 @@ impl Stack {
     }
 
     pub fn setting(&self, project: usize, name: &str) -> String {
-        let own = self.settings.iter().cloned().filter(|_| project == 0);
+        let own = self.settings.iter().filter(|_| project == 0).cloned();
         let of_sandbox = self.sandbox.settings(project).into_iter();
         let mut all = own.chain(of_sandbox);
         let found = all.find(|(key, _)| key.trim_start_matches("OTHER_") == name);
@@ -241,14 +246,6 @@ impl Stack {
         reply
     }
 
-    /// Past the proxy.
-    pub async fn directly(&self, caller: &Caller, method: Method, path: &str, body: &Value) -> Reply {
-        let sent = caller.send(self.sandbox.addr(), method, path, body.to_string());
-        let reply = sent.await.expect("an answer");
-        self.note();
-        reply
-    }
-
     /// usertap's own path on the proxied side.
     pub async fn own(&self, caller: &Caller, path: &str) -> Reply {
         let caller = caller.clone().under("");
@@ -260,7 +257,7 @@ impl Stack {
 
     /// The admin side.
     pub async fn status(&self) -> Value {
-        wire::get(&self.admin_url("/v1/status"), &[]).await.json()
+        http::get(&self.admin_url("/v1/status"), &[]).await.json()
     }
 
     pub fn admin_url(&self, path: &str) -> String {
@@ -307,7 +304,12 @@ impl Stack {
 impl Stack {
     /// The answer says so, and the row stands already.
     pub async fn is_recorded(&self, reply: &Reply, id: Uuid) {
-        assert!(reply.recorded().starts_with("committed"), "{}: {}", reply.recorded(), reply.text());
+        assert!(
+            reply.recorded().starts_with("committed"),
+            "{}: {}",
+            reply.recorded(),
+            reply.text()
+        );
         self.agrees(id).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     }
 
@@ -357,8 +359,15 @@ impl Stack {
         let serving = self.serving.take().expect("it serves");
         let station = serving.station.clone();
         serving.stop().await;
-        assert_eq!(station.recorder.figures().waiting, 0, "something waits to be written");
-        assert!(station.tasks.ended(Duration::ZERO).await, "something goes on after the end");
+        assert_eq!(
+            station.recorder.figures().waiting,
+            0,
+            "something waits to be written"
+        );
+        assert!(
+            station.tasks.ended(Duration::ZERO).await,
+            "something goes on after the end"
+        );
         drop(station);
         assert_eq!(self.count("SELECT count(*) FROM usertap.instances").await, 0);
     }

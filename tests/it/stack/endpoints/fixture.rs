@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use usertap::sandbox::OauthAccount;
 use uuid::Uuid;
 
-use super::By;
+use super::table::By;
 use crate::support::http::Reply;
 use crate::support::stack::{Caller, Stack};
 
@@ -54,32 +54,42 @@ impl<'s> Fixture<'s> {
     async fn fill_in(&mut self) {
         let made = r#"{"display_name":"Team","creator_user_id":"$user"}"#;
         self.make("team", "POST /teams", made).await;
-        self.make("other", "POST /teams", r#"{"display_name":"Other"}"#).await;
-        self.prepare("PATCH /users/$user", By::Server, r#"{"selected_team_id":"$team"}"#).await;
-        self.prepare("GET /contact-channels?user_id=$user", By::Server, "").await;
-        self.set("primary", self.from_first("/items/0/id"));
+        self.make("other", "POST /teams", r#"{"display_name":"Other"}"#)
+            .await;
+        self.prepare(
+            "PATCH /users/$user",
+            By::Server,
+            r#"{"selected_team_id":"$team"}"#,
+        )
+        .await;
+        self.prepare("GET /contact-channels?user_id=$user", By::Server, "")
+            .await;
+        self.set("primary", self.first_answer("/items/0/id"));
         let channel = r#"{"user_id":"$user","type":"email","value":"second-$n@example.com"}"#;
         self.make("channel", "POST /contact-channels", channel).await;
         let account = r#"{"user_id":"$user","provider_config_id":"github","account_id":"gh-$n"}"#;
         self.make("account", "POST /oauth-providers", account).await;
         let refresh = self.stack.control().refresh_token(0, self.user);
         self.set("refresh", refresh.expect("a user"));
-        self.prepare("POST /auth/sessions/current/refresh", By::Refresh, "{}").await;
-        self.set("access", self.from_first("/access_token"));
+        self.prepare("POST /auth/sessions/current/refresh", By::Refresh, "{}")
+            .await;
+        self.set("access", self.first_answer("/access_token"));
     }
 
     async fn make(&mut self, name: &'static str, on: &str, body: &str) {
         self.prepare(on, By::Server, body).await;
-        self.set(name, self.from_first("/id"));
+        self.set(name, self.first_answer("/id"));
     }
 
     fn set(&mut self, name: &'static str, value: String) {
         self.values.insert(name, value);
     }
 
-    fn from_first(&self, pointer: &str) -> String {
+    fn first_answer(&self, pointer: &str) -> String {
         let found = self.first.pointer(pointer).and_then(Value::as_str);
-        found.unwrap_or_else(|| panic!("{pointer} in {}", self.first)).to_owned()
+        found
+            .unwrap_or_else(|| panic!("{pointer} in {}", self.first))
+            .to_owned()
     }
 
     /// At the provider, past the proxy.
@@ -88,8 +98,13 @@ impl<'s> Fixture<'s> {
         let caller = self.caller(by);
         let sent = caller.send(self.stack.sandbox.addr(), method, &path, body);
         let reply = sent.await.expect("an answer");
-        let asks_for_second_factor = reply.header("x-stack-known-error") == Some("MULTI_FACTOR_AUTHENTICATION_REQUIRED");
-        assert!(reply.effective_status() < 400 || asks_for_second_factor, "{on}: {}", reply.text());
+        let asks_for_second_factor =
+            reply.header("x-stack-known-error") == Some("MULTI_FACTOR_AUTHENTICATION_REQUIRED");
+        assert!(
+            reply.effective_status() < 400 || asks_for_second_factor,
+            "{on}: {}",
+            reply.text()
+        );
         self.first = reply.json();
     }
 
@@ -97,19 +112,34 @@ impl<'s> Fixture<'s> {
     pub async fn call(&self, on: &str, by: By, body: &str, newer: bool) -> Reply {
         let (method, path, body) = self.request(on, body);
         let caller = self.caller(by);
-        let caller = if newer { caller.newer().under("/api/latest") } else { caller };
-        self.stack.send(&caller, method, &path, body).await.expect("an answer")
+        let caller = if newer {
+            caller.newer().under("/api/latest")
+        } else {
+            caller
+        };
+        self.stack
+            .send(&caller, method, &path, body)
+            .await
+            .expect("an answer")
     }
 
     fn request(&self, on: &str, body: &str) -> (Method, String, String) {
         let (method, path) = on.split_once(' ').expect("a method and a path");
-        (method.parse().expect("a method"), self.filled(path), self.filled(body))
+        (
+            method.parse().expect("a method"),
+            self.filled(path),
+            self.filled(body),
+        )
     }
 
     fn caller(&self, by: By) -> Caller {
-        let (stack, value) = (self.stack, |name| self.values.get(name).cloned().unwrap_or_default());
+        let (stack, value) = (self.stack, |name| {
+            self.values.get(name).cloned().unwrap_or_default()
+        });
         let me = |caller: Caller| {
-            caller.with("access-token", value("access")).with("allow-restricted-user", "true")
+            caller
+                .with("access-token", value("access"))
+                .with("allow-restricted-user", "true")
         };
         match by {
             By::Server => stack.server(0),
@@ -126,7 +156,7 @@ impl<'s> Fixture<'s> {
         let mut text = text.to_owned();
         while let Some((before, after)) = text.split_once("$first(") {
             let (pointer, rest) = after.split_once(')').expect("a closing parenthesis");
-            text = format!("{before}{}{rest}", self.from_first(pointer));
+            text = format!("{before}{}{rest}", self.first_answer(pointer));
         }
         for (name, mailbox) in [("$code(fresh)", "fresh"), ("$code", "email")] {
             if text.contains(name) {
@@ -158,7 +188,10 @@ impl<'s> Fixture<'s> {
 /// The user that an answer names: by its id, or in a token.
 pub fn named(reply: &Reply, at: &str) -> Uuid {
     let answer = reply.json();
-    let text = answer.pointer(at).and_then(Value::as_str).unwrap_or_else(|| panic!("{at} in {answer}"));
+    let text = answer
+        .pointer(at)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("{at} in {answer}"));
     if let Ok(id) = text.parse() {
         return id;
     }

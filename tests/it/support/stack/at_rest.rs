@@ -53,7 +53,9 @@ fn read(row: &tokio_postgres::Row, first: usize) -> Row {
         created_at: row.get(first + 3),
         updated_at: row.get(first + 4),
         is_deleted: row.get(first + 5),
-        raw: raw.map_or(Value::Null, |raw| steady(serde_json::from_str(&raw).expect("JSON"))),
+        raw: raw.map_or(Value::Null, |raw| {
+            steady(serde_json::from_str(&raw).expect("JSON"))
+        }),
     }
 }
 
@@ -99,7 +101,12 @@ pub async fn check(stack: &Stack) {
         set_aside(stack).await,
     ]
     .concat();
-    assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} things are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 fn against_provider(stack: &Stack, table: &[Row]) -> Vec<String> {
@@ -119,7 +126,10 @@ fn against_provider(stack: &Stack, table: &[Row]) -> Vec<String> {
     }
     let purges = stack.settings.iter().any(|(_, value)| value == "purge");
     let rows: BTreeSet<Uuid> = table.iter().map(|row| row.id).collect();
-    let lacking = told.ever.difference(&rows).filter(|id| !told.unseen.contains(*id));
+    let lacking = told
+        .ever
+        .difference(&rows)
+        .filter(|id| !told.unseen.contains(*id));
     let lacking = lacking.filter(|id| present.contains(*id) || !purges);
     wrong.extend(lacking.map(|id| format!("{id} has no row, and was told of")));
     wrong
@@ -177,10 +187,17 @@ fn kind_fits(change: &Change, before: Option<&Row>) -> Option<String> {
 }
 
 async fn set_aside(stack: &Stack) -> Vec<String> {
-    let rows = stack.client.query("SELECT id, reason FROM usertap.set_aside", &[]).await;
+    let rows = stack
+        .client
+        .query("SELECT id, reason FROM usertap.set_aside", &[])
+        .await;
     let rows = rows.expect("a query");
     let told = stack.told.lock().expect("no panic");
-    let named = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
+    let named = rows
+        .iter()
+        .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
     let unexpected = named.filter(|(id, _)| !told.refused.iter().any(|refused| refused.to_string() == *id));
-    unexpected.map(|(id, reason)| format!("{id} is set aside: {reason}")).collect()
+    unexpected
+        .map(|(id, reason)| format!("{id} is set aside: {reason}"))
+        .collect()
 }

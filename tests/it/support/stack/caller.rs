@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::Method;
+use ::http::Method;
 
 use crate::support::http::{self, Reply};
 
@@ -78,7 +78,10 @@ impl Caller {
         body: String,
     ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
         let url = format!("http://{to}{}{path}", self.prefix);
-        let named = self.named.iter().map(|(name, value)| (format!("{}{name}", self.family), value));
+        let named = self
+            .named
+            .iter()
+            .map(|(name, value)| (format!("{}{name}", self.family), value));
         let raw = self.raw.iter().map(|(name, value)| ((*name).to_owned(), value));
         let headers: Vec<(String, &String)> = named.chain(raw).collect();
         let content_type = (!body.is_empty()).then_some(("content-type", self.content_type));
