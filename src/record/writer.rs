@@ -88,6 +88,7 @@ impl Writer {
         if self.reconnect().await.is_err() {
             return;
         }
+        self.clear_trouble();
         loop {
             if let Some(job) = self.kept.take() {
                 if self.flush(job).await.is_err() {
@@ -125,6 +126,8 @@ impl Writer {
             .fetch_sub(flight.jobs(), Ordering::Relaxed);
         self.shared.memory.judged(flight.users());
         if done.is_ok() {
+            // Whether or not anything had to be written: the database was asked and answered.
+            self.clear_trouble();
             flight.reply();
         }
         done

@@ -64,10 +64,7 @@ async fn a_write_with_an_unreadable_answer_is_looked_up() {
             .patch(&server, &path, json!({ "display_name": format!("Name {n}") }))
             .await;
         assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, junk));
-        eventually("the row is what the write left", || async {
-            stack.agrees(user).await.ok()
-        })
-        .await;
+        stack.is_recorded(&reply, user).await;
     }
     stack.end().await;
 }

@@ -98,6 +98,8 @@ impl Stack {
         };
         stack.settings = stack.settings(0, &url, &setup.settings);
         stack.start().await;
+        // A first start asks the provider whether the key is good.
+        stack.control().forget_traffic();
         stack
     }
 
