@@ -8,6 +8,7 @@
 
 pub mod plan;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use crate::db::runs::{self, Run};
 use crate::db::{Database, DbError};
-use crate::provider::{Page, PageFault, Provider, Tenant};
+use crate::provider::{OwnRequest, Page, PageFault, Provider, Tenant};
 use crate::record::{Checkpoint, Recorder, Submission};
 use crate::tasks::Tasks;
 use crate::upstream::{Fetched, Priority, Upstream, UpstreamError};
@@ -27,13 +28,18 @@ use plan::{Astray, Step, Walk};
 /// How often a serving process looks for a walk to take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pauses between attempts at a page that failed; then the walk fails, to be resumed.
-const PAUSES: [Duration; 5] = [
+const PAUSES: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
     Duration::from_secs(3),
     Duration::from_secs(10),
-    Duration::from_secs(30),
 ];
+/// Attempts at the first page that does not look like one: rather another server than an accident.
+const FIRST_PAUSES: usize = 2;
+/// A provider that is silent for so long is worth a line in the log.
+const SILENT: Duration = Duration::from_secs(10);
+/// The recorder connects in milliseconds; a page sent before proves nothing of older rows.
+const HEAD_WAIT: Duration = Duration::from_secs(30);
 
 /// What a walk needs.
 #[derive(Debug, Clone)]
@@ -52,8 +58,10 @@ pub struct Backfill {
 /// Why a walk stopped before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkFault {
-    #[error("the provider's list could not be read: {0}")]
+    #[error("the provider's list could not be read: {0}; check UPSTREAM and the way there")]
     Upstream(#[from] UpstreamError),
+    #[error("{0}; is UPSTREAM the provider's API?")]
+    NotTheProvider(PageFault),
     #[error(transparent)]
     Page(#[from] PageFault),
     #[error("the provider refuses the key ({0}): correct the provider's secret key")]
@@ -84,22 +92,19 @@ impl Backfill {
         }
     }
 
-    /// Walks, and writes down why where the end is not reached.
+    /// Walks, and writes down why where the end is not reached. When the process stops, the page
+    /// that is being written is the last, and the walk is free for another.
     pub async fn walk_to_its_end(&self, run: &Run) {
         tracing::info!(run = %run.run, resumed = run.resumed, "backfill begins");
-        let walked = tokio::select! {
-            walked = self.walk(run) => walked,
-            () = self.tasks.stopping() => Err(WalkFault::HandedOver),
-        };
-        let noted = match walked {
+        let noted = match self.walk(run).await {
             Ok(()) => {
                 tracing::info!(run = %run.run, "backfill done");
                 Ok(())
             }
-            Err(WalkFault::HandedOver) => runs::release(&self.database, run.run).await,
+            Err(WalkFault::HandedOver) => runs::release(&self.database, run.run, self.instance).await,
             Err(fault) => {
                 tracing::error!(run = %run.run, error = %fault, "backfill failed; started again, it goes on where it stopped");
-                runs::fail(&self.database, run.run, &fault.to_string()).await
+                runs::fail(&self.database, run.run, self.instance, &fault.to_string()).await
             }
         };
         if let Err(error) = noted {
@@ -109,8 +114,7 @@ impl Backfill {
 
     async fn walk(&self, run: &Run) -> Result<(), WalkFault> {
         let mut walk = begin(run);
-        let mut page = self.page(&mut walk).await?;
-        self.note_total(run, &page).await?;
+        let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
         loop {
             let (submission, step) = self.digest(run.run, walk, page)?;
             let recorded = self.record(submission);
@@ -118,7 +122,8 @@ impl Backfill {
                 Step::Done(_) => return recorded.await,
                 Step::Next(next) => {
                     walk = next;
-                    let (recorded, following) = tokio::join!(recorded, self.page(&mut walk));
+                    let following = self.unless_stopping(self.page(&mut walk));
+                    let (recorded, following) = tokio::join!(recorded, following);
                     recorded?;
                     page = following?;
                 }
@@ -126,11 +131,59 @@ impl Backfill {
         }
     }
 
-    async fn note_total(&self, run: &Run, page: &Got) -> Result<(), WalkFault> {
-        if let Some(total) = page.page.total.and_then(|total| i64::try_from(total).ok()) {
+    async fn unless_stopping<T>(
+        &self,
+        step: impl Future<Output = Result<T, WalkFault>>,
+    ) -> Result<T, WalkFault> {
+        tokio::select! {
+            done = step => done,
+            () = self.tasks.stopping() => Err(WalkFault::HandedOver),
+        }
+    }
+
+    async fn first_page(&self, run: &Run, walk: &mut Walk) -> Result<Got, WalkFault> {
+        self.head_known().await;
+        let got = match walk.pages {
+            0 => self.very_first_page(walk).await?,
+            _ => self.page(walk).await?,
+        };
+        let total = match got.page.total {
+            Some(total) => Some(total),
+            None => self.count().await,
+        };
+        if let Some(total) = total.and_then(|total| i64::try_from(total).ok()) {
             runs::set_total(&self.database, run.run, total).await?;
         }
-        Ok(())
+        Ok(got)
+    }
+
+    /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning
+    /// is a wrong setting more often than a restart.
+    async fn very_first_page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
+        match self.try_page(walk, Priority::App).await {
+            Err(WalkFault::Upstream(UpstreamError::Unreachable)) => Err(UpstreamError::Unreachable.into()),
+            Err(WalkFault::Key(status)) => Err(WalkFault::Key(status)),
+            Err(_) => self.page(walk).await,
+            got => got,
+        }
+    }
+
+    /// How many users there are, where that is a request of its own; without it nothing is missing
+    /// but the time left.
+    async fn count(&self) -> Option<u64> {
+        let request = self.provider.count_request(&self.tenant)?;
+        let answer = self.upstream.own(request, Priority::Backfill).await.ok()?;
+        self.provider.count(answer.status, &answer.headers, &answer.body)
+    }
+
+    async fn head_known(&self) {
+        let known = async {
+            while self.head.sent().epoch == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Without it everything that differs is read once more: slow, not wrong.
+        let _ = tokio::time::timeout(HEAD_WAIT, known).await;
     }
 
     /// The page as observations, with the checkpoint that goes into their transaction.
@@ -183,29 +236,40 @@ impl Backfill {
 
     /// The page at the walk's place, tried again where that may help.
     async fn page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            let fault = match self.try_page(walk).await {
+        for attempt in 0.. {
+            let fault = match self.try_page(walk, Priority::Backfill).await {
                 Err(WalkFault::Page(PageFault::UnknownParameter)) if !walk.plain => {
                     *walk = std::mem::take(walk).plainly();
                     continue;
                 }
-                Err(fault) if is_passing(&fault) => fault,
+                Err(fault) => fault,
                 got => return got,
             };
-            let Some(pause) = pauses.next() else {
-                return Err(fault);
+            let Some(pause) = pause(&fault, walk, attempt) else {
+                return Err(named(fault, walk));
             };
             tracing::warn!(error = %fault, "a page could not be read; trying again");
-            sleep(*pause).await;
+            sleep(pause).await;
         }
+        Err(WalkFault::HandedOver)
     }
 
-    async fn try_page(&self, walk: &Walk) -> Result<Got, WalkFault> {
+    async fn fetch(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
+        let mut asking = pin!(self.upstream.own(request, priority));
+        tokio::select! {
+            answer = &mut asking => return answer,
+            () = sleep(SILENT) => {
+                tracing::warn!("no page from the provider for {} s; still trying", SILENT.as_secs());
+            }
+        }
+        asking.await
+    }
+
+    async fn try_page(&self, walk: &Walk, priority: Priority) -> Result<Got, WalkFault> {
         let asked = self
             .provider
             .page_request(&self.tenant, walk.cursor.as_ref(), walk.plain);
-        let fetched = self.upstream.own(asked.request, Priority::Backfill).await?;
+        let fetched = self.fetch(asked.request, priority).await?;
         let (status, headers, body) = (fetched.status, &fetched.headers, &fetched.body);
         let page = self
             .provider
@@ -234,10 +298,69 @@ fn begin(run: &Run) -> Walk {
     kept.unwrap_or_default()
 }
 
-fn is_passing(fault: &WalkFault) -> bool {
+/// How long to wait before a page is tried again; nothing where that cannot help.
+fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
+    let at_most = match fault {
+        WalkFault::Page(PageFault::Shape { .. }) if walk.pages == 0 => FIRST_PAUSES,
+        WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. }) => PAUSES.len(),
+        WalkFault::Page(PageFault::Status { status })
+            if status.is_server_error() || status.as_u16() == 429 =>
+        {
+            PAUSES.len()
+        }
+        _ => 0,
+    };
+    PAUSES.get(attempt).filter(|_| attempt < at_most).copied()
+}
+
+/// Where not one page was like the provider's, that is what to say.
+fn named(fault: WalkFault, walk: &Walk) -> WalkFault {
     match fault {
-        WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. }) => true,
-        WalkFault::Page(PageFault::Status { status }) => status.is_server_error() || status.as_u16() == 429,
-        _ => false,
+        WalkFault::Page(fault) if walk.pages == 0 => WalkFault::NotTheProvider(fault),
+        fault => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn tries(fault: &WalkFault, walk: &Walk) -> usize {
+        (0..)
+            .take_while(|attempt| pause(fault, walk, *attempt).is_some())
+            .count()
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_nothing_else() {
+        let begun = Walk {
+            pages: 1,
+            ..Walk::default()
+        };
+        let status = |code| {
+            WalkFault::Page(PageFault::Status {
+                status: StatusCode::from_u16(code).unwrap(),
+            })
+        };
+        for fault in [
+            status(503),
+            status(429),
+            WalkFault::Upstream(UpstreamError::Broken),
+        ] {
+            assert_eq!(tries(&fault, &begun), PAUSES.len(), "{fault}");
+        }
+        for fault in [status(404), WalkFault::Key(401), WalkFault::HandedOver] {
+            assert_eq!(tries(&fault, &begun), 0, "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_first_page_that_is_none_is_soon_given_up() {
+        let shape = || WalkFault::Page(PageFault::Shape { what: "no list" });
+        assert_eq!(tries(&shape(), &Walk::default()), FIRST_PAUSES);
+        let told = named(shape(), &Walk::default()).to_string();
+        assert!(told.contains("UPSTREAM"), "{told}");
     }
 }

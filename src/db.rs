@@ -148,7 +148,19 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
-        let connecting = connect::establish(&self.reach, self.reach.url());
+        self.connect_to(self.reach.url()).await
+    }
+
+    /// Past a pooler, for migrations.
+    ///
+    /// # Errors
+    /// [`DbError::Away`].
+    pub async fn connect_directly(&self) -> Result<AsyncPgConnection, DbError> {
+        self.connect_to(self.reach.direct_url()).await
+    }
+
+    async fn connect_to(&self, url: &str) -> Result<AsyncPgConnection, DbError> {
+        let connecting = connect::establish(&self.reach, url);
         let in_time = tokio::time::timeout(POOL_WAIT, connecting).await;
         in_time
             .map_err(|_| DbError::Away("no connection within 5 s".into()))?

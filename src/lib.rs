@@ -1,4 +1,59 @@
-//! usertap: a caching, recording proxy between an app and its auth provider's user API.
+//! usertap: a recording proxy between an app and its auth provider's user API.
+//!
+//! The app points its provider's SDK at usertap. Every answer that tells of a user (a read, a
+//! create, a sign-up that carries only an id, a deletion) leaves only once the row that says the
+//! same is committed to the app's own Postgres, in `neon_identity.users_sync`. So a foreign key
+//! to a user who signed up a millisecond ago holds.
+//!
+//! # Code map
+//!
+//! By data flow: a module is a station that the data passes. One noun flows, the
+//! [`user::Observation`]; whoever comes to know something of a user makes one, and the one
+//! [`record::Recorder`] takes it. Each line below knows only lines above it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`clock`], [`tasks`] | the only reader of the clock; the only spawner of tasks |
+//! | [`user`] | the vocabulary: ids, views, observations, positions; pure |
+//! | [`provider`] | a provider is data: one file of facts each, and what they mean for a request or an answer; pure |
+//! | [`config`] | from what was written to what it means, every mistake at once |
+//! | [`telemetry`] | structured logs |
+//! | [`db`] | how to reach Postgres, the migrations, reads, a Postgres of our own |
+//! | [`upstream`] | the way to the provider: one pooled client, one budget |
+//! | [`record`] | who wins ([`record::merge`]), one writer, group commit; the only place that writes `users_sync` and `changes` |
+//! | [`probe`] | whether the provider is there and takes the key |
+//! | [`sandbox`] | a stand-in for the provider, to try and to test against |
+//! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
+//! | [`station`] | one tenant's parts, put together |
+//! | [`status`], [`admin`], [`serve`] | what a running process says and where it listens |
+//! | [`cli`], [`commands`] | what was asked for, and a page for each command |
+//!
+//! [`proxy`] is the file to read first: one request from top to bottom. `tests/it/tidy.rs` holds
+//! this map to what the files really import.
+//!
+//! # Two walks
+//!
+//! **A request.** Match its route, judge whose it is → headers out, the stamp of the attempt
+//! taken just before its first byte → what tells of no user streams through → else the answer is
+//! held up to a limit, its users extracted, submitted → where a row would change, wait for the
+//! commit (and for the re-read where only an id was told) → the answer leaves as it came.
+//!
+//! **A backfill page.** [`backfill::plan`] says the next page → the provider is asked after apps
+//! and re-reads had their turn → the same extraction with the list's route → rows, changes and
+//! the checkpoint in one transaction → the next page, fetched meanwhile.
+//!
+//! # What must never be
+//!
+//! - An answer that says `committed` before the commit, or a row older than one that was there.
+//! - Two places that decide who wins, or that write the users' table.
+//! - An answer of the provider's that is changed, or does not reach the app, because of its
+//!   recording.
+//! - A row planted or deleted by an exchange of another tenant, or one that the provider refused.
+//! - A body, token, key or address in a log, an error or a file.
+//! - A queue without a bound, a wait without a deadline, a body without a limit, a panic on
+//!   anything from outside.
+
+#![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod backfill;

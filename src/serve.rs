@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Admin;
+use crate::clock;
 use crate::config::Config;
 use crate::db::instances::{BEAT, Kind};
 use crate::db::rows;
@@ -36,23 +37,25 @@ pub struct Serving {
 /// # Errors
 /// [`StartError`].
 pub async fn run(config: Config) -> Result<(), StartError> {
+    let told = told_to_end();
     let serving = Serving::start(config).await?;
-    told_to_end().await;
+    told.await;
     tracing::info!("stopping");
     serving.stop().await;
     Ok(())
 }
 
-/// SIGINT or SIGTERM.
-pub async fn told_to_end() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT or SIGTERM, from this call on: neither ends the process by itself any more.
+pub fn told_to_end() -> impl Future<Output = ()> + Send {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 
@@ -100,16 +103,22 @@ impl Serving {
 
     /// Drains and ends.
     pub async fn stop(self) {
+        let drain = self.station.config.drain;
+        let deadline = clock::now() + drain;
         self.servers.stop();
-        self.servers.ended(self.station.config.drain).await;
-        self.station.tasks.stop();
-        self.station.close().await;
+        if !self.servers.ended(drain).await {
+            tracing::warn!("DRAIN is over: what is still under way is cut");
+        }
+        self.station.close(deadline).await;
     }
 }
 
 /// Makes itself known. Where another process records already, it must have learned of this one
 /// before anything is sent from here: what it judged in memory until then is not known here.
 async fn join(station: &Station) {
+    if !station.database.is_open() {
+        return;
+    }
     let others = station.beat(Kind::Serve).await.unwrap_or_default();
     if others.serving + others.backfilling > 0 {
         tokio::time::sleep(2 * BEAT).await;

@@ -7,11 +7,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::interval;
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
+use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
 use crate::db::instances::{self, BEAT, Kind, Others};
@@ -23,6 +25,9 @@ use crate::refetch::{Reader, Refetch};
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 use crate::user::Head;
+
+/// What is left to the recorder where requests took the whole of `DRAIN`.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Everything of one tenant in this process.
 pub struct Station {
@@ -103,7 +108,8 @@ pub async fn open(database: &Database) -> Result<(), StartError> {
     database.open().await.map_err(not_opened)
 }
 
-fn not_opened(error: DbError) -> StartError {
+/// What is said of a database that is not fit for a start.
+pub fn not_opened(error: DbError) -> StartError {
     match error {
         DbError::Away(_) => StartError(format!("{error}. Check DATABASE_URL and that the server runs")),
         error => StartError(error.to_string()),
@@ -121,6 +127,8 @@ async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
     if embedded.is_relocated() {
         tracing::info!(folder = %embedded.folder().display(), "embedded Postgres cannot use DATA_DIR; it lives here");
     }
+    let (url, password_file) = (embedded.address(), embedded.password_file());
+    tracing::info!(url, password_file = %password_file.display(), "embedded Postgres is up");
     Ok(embedded)
 }
 
@@ -227,10 +235,12 @@ impl Station {
         let _ = instances::leave(&self.database, self.instance).await;
     }
 
-    /// Writes what waits and ends: listeners must have stopped before.
-    pub async fn close(&self) {
+    /// Writes what waits and ends, at the latest at `deadline`: listeners must have stopped before.
+    pub async fn close(&self, deadline: Instant) {
+        self.tasks.stop();
         self.recorder.close();
-        if !self.tasks.ended(self.config.drain).await {
+        let left = deadline.saturating_duration_since(clock::now());
+        if !self.tasks.ended(left.max(LAST_MOMENT)).await {
             tracing::warn!("not everything ended within DRAIN");
         }
     }

@@ -82,10 +82,24 @@ fn left(run: &Run, rate: f64) -> Option<Duration> {
 /// The account as one JSON object.
 pub fn json(run: &Run) -> serde_json::Value {
     json!({
-        "state": run.state, "error": run.error,
         "fetched": run.fetched, "inserted": run.inserted, "updated": run.updated, "unchanged": run.unchanged,
         "older": run.older, "set_aside": run.set_aside, "resumed": run.resumed, "balanced": run.balanced(),
     })
+}
+
+/// The walk, if it reached its end and every user is accounted for.
+///
+/// # Errors
+/// What went wrong, in a sentence.
+pub fn checked(run: Run) -> Result<Run, String> {
+    match (run.state.as_str(), run.balanced()) {
+        ("done", true) => Ok(run),
+        ("done", false) => Err(sentence(&run)),
+        _ => Err(format!(
+            "the backfill failed: {}",
+            run.error.as_deref().unwrap_or("no reason was noted")
+        )),
+    }
 }
 
 /// The account as a sentence.

@@ -1,8 +1,9 @@
-//! `usertap backfill`: the walk itself, or following a serving process that does it.
+//! `usertap backfill`: the walk itself, or following another process that does it.
 //!
-//! Two processes never spend one budget twice: beside a live `serve` the walk is handed to it,
-//! also when that `serve` starts later; when it dies, the walk comes back.
+//! Two processes never spend one budget twice: beside a live `serve` (or another backfill) the walk
+//! is left to it, also when that `serve` starts later; when it dies, the walk comes back.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::account::{self, Progress};
+use crate::clock;
 use crate::config::Config;
 use crate::db::instances::{self, BEAT, Kind};
 use crate::db::runs::{self, Run};
@@ -23,9 +25,14 @@ use crate::tasks::Tasks;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub async fn run(config: Config, json: bool) -> ExitCode {
+    let (told, stop) = (told_to_end(), Tasks::default());
+    let mut working = pin!(to_its_end(Arc::new(config), &stop));
     let run = tokio::select! {
-        run = to_its_end(Arc::new(config)) => run,
-        () = told_to_end() => Err(StartError("stopped; started again, it goes on where it stopped".into())),
+        run = &mut working => run,
+        () = told => {
+            stop.stop();
+            working.await
+        }
     };
     match run {
         Ok(run) => report(&run, json),
@@ -37,60 +44,78 @@ pub async fn run(config: Config, json: bool) -> ExitCode {
 }
 
 fn report(run: &Run, json: bool) -> ExitCode {
-    if let Some(error) = run.error.as_deref().filter(|_| run.state == "failed") {
-        eprintln!(
-            "usertap: the backfill failed: {error}. Mend it and run the same again: it goes on where it stopped"
-        );
-    }
     match json {
         true => println!("{}", account::json(run)),
         false => println!("{}", account::sentence(run)),
     }
-    match run.state == "done" && run.balanced() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    match account::checked(run.clone()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(
+                "usertap: {error}. Run the same again once that is mended: it goes on where it stopped"
+            );
+            ExitCode::FAILURE
+        }
     }
 }
 
-async fn to_its_end(config: Arc<Config>) -> Result<Run, StartError> {
+/// Who has the walk now.
+enum Stand {
+    Over(Run),
+    /// A `serve` lives, or another backfill walks.
+    Another,
+    Nobody,
+}
+
+async fn to_its_end(config: Arc<Config>, stop: &Tasks) -> Result<Run, StartError> {
     let (database, _embedded) = station::database(&config).await?;
     station::open(&database).await?;
     let run = runs::request(&database).await.map_err(start_error)?;
     let mut progress = Progress::new();
-    loop {
-        let serving = instances::serving(&database).await.map_err(start_error)?;
-        match serving {
-            true => follow(&database, run, &mut progress).await?,
-            false => walk(&config, &database, run, &mut progress).await?,
-        }
-        if let Some(ended) = over(&database, run).await? {
-            progress.end();
-            return Ok(ended);
-        }
-    }
-}
-
-async fn over(database: &Database, run: Uuid) -> Result<Option<Run>, StartError> {
-    let found = runs::one(database, run).await.map_err(start_error)?;
-    match found {
-        Some(run) => Ok(run.is_over().then_some(run)),
-        None => Err(StartError(
-            "the walk is gone from the database: run the backfill again".into(),
-        )),
-    }
-}
-
-/// Shows the progress until the walk is over or nobody serves any more.
-async fn follow(database: &Database, run: Uuid, progress: &mut Progress) -> Result<(), StartError> {
-    tracing::info!("a serve is at work on this database: it walks, this follows");
-    while instances::serving(database).await.map_err(start_error)? {
-        if let Some(at) = runs::one(database, run).await.map_err(start_error)? {
-            progress.show(&at);
-            if at.is_over() {
-                break;
+    while !stop.is_stopping() {
+        match stand(&database, run).await? {
+            Stand::Over(run) => {
+                progress.end();
+                return Ok(run);
             }
+            Stand::Another => follow(&database, run, stop, &mut progress).await?,
+            Stand::Nobody => walk(&config, &database, run, stop, &mut progress).await?,
         }
-        sleep(LOOK_EVERY).await;
+    }
+    progress.end();
+    Err(StartError(
+        "stopped; started again, it goes on where it stopped".into(),
+    ))
+}
+
+async fn stand(database: &Database, run: Uuid) -> Result<Stand, StartError> {
+    let found = runs::one(database, run).await.map_err(start_error)?;
+    let found = found
+        .ok_or_else(|| StartError("the walk is gone from the database: run the backfill again".into()))?;
+    if found.is_over() {
+        return Ok(Stand::Over(found));
+    }
+    let serving = instances::serving(database).await.map_err(start_error)?;
+    match serving || found.is_owned {
+        true => Ok(Stand::Another),
+        false => Ok(Stand::Nobody),
+    }
+}
+
+/// Shows the progress until the walk is over or has nobody any more.
+async fn follow(
+    database: &Database,
+    run: Uuid,
+    stop: &Tasks,
+    progress: &mut Progress,
+) -> Result<(), StartError> {
+    tracing::info!("another usertap is at work on this database: it walks, this follows");
+    while !stop.is_stopping() && matches!(stand(database, run).await?, Stand::Another) {
+        look(database, run, progress).await;
+        tokio::select! {
+            () = sleep(LOOK_EVERY) => {}
+            () = stop.stopping() => {}
+        }
     }
     Ok(())
 }
@@ -100,38 +125,40 @@ async fn walk(
     config: &Arc<Config>,
     database: &Database,
     run: Uuid,
+    stop: &Tasks,
     progress: &mut Progress,
 ) -> Result<(), StartError> {
     let tasks = Tasks::default();
     let station = Station::assemble(config.clone(), database.clone(), None, &tasks)?;
-    let walked = {
-        let walking = walk_unless_served(&station);
-        let showing = show(database, run, progress);
-        tokio::select! {
-            walked = walking => walked,
-            never = showing => never,
-        }
+    let walked = tokio::select! {
+        walked = walk_unless_served(&station, stop) => walked,
+        never = show(database, run, progress) => never,
     };
-    tasks.stop();
-    station.close().await;
+    station.close(clock::now() + config.drain).await;
     // Gone all the same once the heartbeat is old.
     let _ = instances::leave(database, station.instance).await;
     walked.map_err(start_error)
 }
 
-async fn walk_unless_served(station: &Station) -> Result<(), DbError> {
+async fn walk_unless_served(station: &Station, stop: &Tasks) -> Result<(), DbError> {
     if station.beat(Kind::Backfill).await?.serving > 0 {
         return Ok(());
     }
     let Some(run) = runs::take(&station.database, station.instance).await? else {
-        sleep(LOOK_EVERY).await;
         return Ok(());
     };
     let backfill = station.backfill();
+    let mut walking = pin!(backfill.walk_to_its_end(&run));
     tokio::select! {
-        () = backfill.walk_to_its_end(&run) => Ok(()),
-        () = served(station) => runs::release(&station.database, run.run).await,
+        () = &mut walking => return Ok(()),
+        () = served(station) => {}
+        () = stop.stopping() => {}
     }
+    station.tasks.stop();
+    // With the database away nothing that waits will be written.
+    station.recorder.close();
+    walking.await;
+    Ok(())
 }
 
 /// Resolves when a serve has come to life on this database.
@@ -148,10 +175,14 @@ async fn served(station: &Station) {
 
 async fn show(database: &Database, run: Uuid, progress: &mut Progress) -> Result<(), DbError> {
     loop {
-        if let Ok(Some(run)) = runs::one(database, run).await {
-            progress.show(&run);
-        }
+        look(database, run, progress).await;
         sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn look(database: &Database, run: Uuid, progress: &mut Progress) {
+    if let Ok(Some(run)) = runs::one(database, run).await {
+        progress.show(&run);
     }
 }
 

@@ -108,7 +108,7 @@ async fn backfill(database: &Database) -> Result<Run, StartError> {
     let run = runs::request(database).await.map_err(failed)?;
     loop {
         match runs::one(database, run).await.map_err(failed)? {
-            Some(run) if run.is_over() => return Ok(run),
+            Some(run) if run.is_over() => return account::checked(run).map_err(StartError),
             _ => sleep(Duration::from_millis(50)).await,
         }
     }

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::config::Config;
-use crate::db::{Database, rows};
+use crate::db::embedded::Embedded;
+use crate::db::migrate::{self, Stage};
+use crate::db::{Database, DbError, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
 use crate::upstream::{Fetched, Upstream};
@@ -87,7 +89,7 @@ fn hints(config: &Config) -> Vec<Check> {
 
 async fn database(config: &Config) -> Vec<Check> {
     const WHAT: &str = "database";
-    let (database, _embedded) = match station::database(config).await {
+    let (database, embedded) = match station::database(config).await {
         Ok(found) => found,
         Err(error) => {
             return vec![failed(
@@ -97,13 +99,46 @@ async fn database(config: &Config) -> Vec<Check> {
             )];
         }
     };
-    match station::open(&database).await {
-        Err(error) => vec![failed(WHAT, error.to_string(), "see the sentence before")],
-        Ok(()) => vec![
-            passed(WHAT, "reachable, migrated, and this tenant's".into()),
-            table(&database).await,
-        ],
+    match inspected(&database, config).await {
+        Err(error) => vec![refused(&error)],
+        Ok(Stage::Migratable) => vec![passed(
+            WHAT,
+            "reachable, and not migrated yet: `usertap serve` does that at its start".into(),
+        )],
+        Ok(Stage::Migrated) => vec![passed(WHAT, reached(embedded.as_deref())), table(&database).await],
     }
+}
+
+/// An embedded one's address is known to nobody else.
+fn reached(embedded: Option<&Embedded>) -> String {
+    const REACHED: &str = "reachable, migrated, and this tenant's";
+    match embedded {
+        None => REACHED.into(),
+        Some(embedded) => format!(
+            "{REACHED}; psql {}, password in {}",
+            embedded.address(),
+            embedded.password_file().display()
+        ),
+    }
+}
+
+/// A look changes nothing: neither migrates nor binds the tenant.
+async fn inspected(database: &Database, config: &Config) -> Result<Stage, DbError> {
+    let stage = migrate::inspect(database).await?;
+    if stage == Stage::Migrated {
+        tenant::is_bound(database, &config.tenant).await?;
+    }
+    Ok(stage)
+}
+
+fn refused(error: &DbError) -> Check {
+    let remedy = match error {
+        DbError::Away(_) => "check DATABASE_URL and that the server runs",
+        DbError::Refused { .. } => "give usertap's user its rights on its schemas",
+        // Its sentence names the remedy.
+        DbError::Unfit(_) => "",
+    };
+    failed("database", error.to_string(), remedy)
 }
 
 async fn table(database: &Database) -> Check {

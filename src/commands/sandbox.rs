@@ -16,6 +16,7 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
             options.provider
         )));
     }
+    let told = told_to_end();
     let tasks = Tasks::default();
     let listen = options.listen;
     let sandbox = Options {
@@ -34,7 +35,7 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
         println!("{name}={value}");
     }
     println!("ready");
-    told_to_end().await;
+    told.await;
     tasks.stop();
     Ok(())
 }

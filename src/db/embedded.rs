@@ -107,6 +107,16 @@ impl Embedded {
         format!("postgres://{ROLE}:{password}@127.0.0.1:{}/{database}", self.port).into()
     }
 
+    /// How `psql` reaches it: without the password, which stands in [`Embedded::password_file`].
+    pub fn address(&self) -> String {
+        format!("postgres://{ROLE}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Postgres' own account's alone.
+    pub fn password_file(&self) -> PathBuf {
+        self.folder.join(folder::PASSWORD)
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -7,7 +7,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError, connect, partitions};
+use super::{Database, DbError, partitions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -16,12 +16,14 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// # Errors
 /// [`DbError::Unfit`] where a table of that name is not usertap's, or was made for other settings.
 pub async fn run(database: &Database) -> Result<(), DbError> {
-    let mut conn = connect::establish(&database.reach, database.reach.direct_url())
-        .await
-        .map_err(|error| DbError::Away(connect::reason(&error)))?;
+    let mut conn = database.connect_directly().await?;
     lock(database, &mut conn).await?;
+    // Before anything is made, so that a refusal leaves nothing behind.
+    match has_meta(database, &mut conn).await? {
+        true => fits(database, &mut conn).await?,
+        false => refuse_foreign_table(database, &mut conn).await?,
+    }
     make_schemas(database, &mut conn).await?;
-    refuse_foreign_table(database, &mut conn).await?;
     let mut conn = run_pending(conn).await?;
     fits(database, &mut conn).await?;
     partitions::ahead(database, &mut conn).await?;
@@ -43,6 +45,34 @@ pub async fn check(database: &Database) -> Result<(), DbError> {
     fits(database, &mut conn).await
 }
 
+/// What a database is ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Migrated,
+    /// A migration would succeed as far as can be seen.
+    Migratable,
+}
+
+/// Looks without changing anything: migrated for these settings, or fit to be.
+///
+/// # Errors
+/// [`DbError::Unfit`] with the remedy where it is neither.
+pub async fn inspect(database: &Database) -> Result<Stage, DbError> {
+    let mut conn = database.get().await?;
+    if has_meta(database, &mut conn).await? {
+        fits(database, &mut conn).await?;
+        return Ok(Stage::Migrated);
+    }
+    refuse_foreign_table(database, &mut conn).await?;
+    let missing = missing_schemas(database, &mut conn).await?;
+    let may = statement("SELECT has_database_privilege(current_database(), 'CREATE') AS yes");
+    let may: Option<Exists> = optional(may, &mut conn).await?;
+    match missing.is_empty() || may.is_some_and(|may| may.yes) {
+        true => Ok(Stage::Migratable),
+        false => Err(schemas_refused(database)),
+    }
+}
+
 /// A session lock: it goes with the connection.
 async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(database.names.migration_lock());
@@ -53,18 +83,16 @@ async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), D
 /// The schemas, and the settings that the migrations read.
 async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let names = &database.names;
-    let (users, state) = (quoted(&names.users_schema), quoted(&names.state_schema));
-    let make = format!(
-        "SET client_min_messages = warning;
-         CREATE SCHEMA IF NOT EXISTS {users}; CREATE SCHEMA IF NOT EXISTS {state}; SET search_path = {state};"
-    );
+    // Postgres asks for the right to make a schema even where it exists.
+    let missing = missing_schemas(database, conn).await?.into_iter();
+    let mut make: String = missing
+        .map(|schema| format!("CREATE SCHEMA {}; ", quoted(schema)))
+        .collect();
+    make.push_str(&format!("SET search_path = {}", quoted(&names.state_schema)));
     conn.batch_execute(&make)
         .await
         .map_err(|error| match DbError::from(error) {
-            DbError::Refused { .. } => DbError::Unfit(format!(
-                "the schemas {users} and {state} cannot be made: grant CREATE on the database to this user, \
-             or make them and give them to it"
-            )),
+            DbError::Refused { .. } => schemas_refused(database),
             other => other,
         })?;
     let settings = statement(
@@ -77,6 +105,32 @@ async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Resu
         .bind::<Text, _>(names.id_type.sql());
     execute(settings, conn).await?;
     Ok(())
+}
+
+fn schemas_refused(database: &Database) -> DbError {
+    let names = &database.names;
+    let (users, state) = (quoted(&names.users_schema), quoted(&names.state_schema));
+    DbError::Unfit(format!(
+        "the schemas {users} and {state} cannot be made: grant CREATE on the database to this user, \
+         or make them and give them to it"
+    ))
+}
+
+async fn missing_schemas<'d>(
+    database: &'d Database,
+    conn: &mut AsyncPgConnection,
+) -> Result<Vec<&'d str>, DbError> {
+    let names = &database.names;
+    let mut missing = Vec::new();
+    for schema in [names.users_schema.as_str(), names.state_schema.as_str()] {
+        let found =
+            statement("SELECT to_regnamespace($1) IS NOT NULL AS yes").bind::<Text, _>(quoted(schema));
+        let found: Option<Exists> = optional(found, conn).await?;
+        if !found.is_some_and(|found| found.yes) && !missing.contains(&schema) {
+            missing.push(schema);
+        }
+    }
+    Ok(missing)
 }
 
 #[derive(QueryableByName)]
@@ -99,7 +153,7 @@ async fn exists(conn: &mut AsyncPgConnection, table: &str) -> Result<bool, DbErr
 /// A `users_sync` that usertap did not make is never altered.
 async fn refuse_foreign_table(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let table = format!("{}.users_sync", quoted(&database.names.users_schema));
-    if exists(conn, &table).await? && !has_meta(database, conn).await? {
+    if exists(conn, &table).await? {
         return Err(DbError::Unfit(format!(
             "the table {table} exists and was not made by usertap: set SCHEMA to another name, or rename that table"
         )));

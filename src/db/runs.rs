@@ -71,7 +71,7 @@ fn alive() -> i32 {
 pub async fn request(database: &Database) -> Result<Uuid, DbError> {
     let mut conn = database.get().await?;
     let revive = database.names.sql(
-        "UPDATE {state}.backfill SET state = 'requested', error = NULL WHERE state = 'failed'
+        "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL WHERE state = 'failed'
          AND run = (SELECT run FROM {state}.backfill ORDER BY started_at DESC LIMIT 1)",
     );
     execute(statement(&revive), &mut conn).await?;
@@ -109,26 +109,35 @@ pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Run>, DbErr
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn release(database: &Database, run: Uuid) -> Result<(), DbError> {
-    let release =
-        "UPDATE {state}.backfill SET owner = NULL, state = 'requested' WHERE run = $1 AND state = 'running'";
-    change(database, release, run).await
+pub async fn release(database: &Database, run: Uuid, owner: Uuid) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let release = database.names.sql(
+        "UPDATE {state}.backfill SET owner = NULL, state = 'requested'
+         WHERE run = $1 AND owner = $2 AND state = 'running'",
+    );
+    let release = statement(&release)
+        .bind::<SqlUuid, _>(run)
+        .bind::<SqlUuid, _>(owner);
+    execute(release, &mut conn).await?;
+    Ok(())
 }
 
-/// Ends a walk that cannot go on; [`request`] makes it go on where it stopped.
+/// Ends a walk that cannot go on; [`request`] makes it go on where it stopped. Nothing happens to
+/// one that another has taken meanwhile.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn fail(database: &Database, run: Uuid, error: &str) -> Result<(), DbError> {
+pub async fn fail(database: &Database, run: Uuid, owner: Uuid, error: &str) -> Result<(), DbError> {
     let mut conn = database.get().await?;
     let fail = database.names.sql(
-        "UPDATE {state}.backfill SET owner = NULL, state = 'failed', error = $2, ended_at = now() WHERE run = $1",
+        "UPDATE {state}.backfill SET owner = NULL, state = 'failed', error = $3, ended_at = now()
+         WHERE run = $1 AND owner = $2 AND state = 'running'",
     );
-    execute(
-        statement(&fail).bind::<SqlUuid, _>(run).bind::<Text, _>(error),
-        &mut conn,
-    )
-    .await?;
+    let fail = statement(&fail)
+        .bind::<SqlUuid, _>(run)
+        .bind::<SqlUuid, _>(owner)
+        .bind::<Text, _>(error);
+    execute(fail, &mut conn).await?;
     Ok(())
 }
 
@@ -146,13 +155,6 @@ pub async fn set_total(database: &Database, run: Uuid, total: i64) -> Result<(),
         &mut conn,
     )
     .await?;
-    Ok(())
-}
-
-async fn change(database: &Database, sql: &str, run: Uuid) -> Result<(), DbError> {
-    let mut conn = database.get().await?;
-    let sql = database.names.sql(sql);
-    execute(statement(&sql).bind::<SqlUuid, _>(run), &mut conn).await?;
     Ok(())
 }
 

@@ -151,7 +151,8 @@ impl Sql {
         Ok(())
     }
 
-    /// Moves a walk on. False where the run is no longer ours to move.
+    /// Moves a walk on. False where the run is no longer ours to move, or has moved there already (a
+    /// commit whose answer was lost): no page counts twice.
     pub async fn checkpoint(
         &self,
         conn: &mut Conn,

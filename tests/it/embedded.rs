@@ -41,7 +41,7 @@ fn the_server_is_as_promised() {
         "{}",
         folder.display()
     );
-    assert_eq!(mode(&folder.join("password")), 0o600);
+    assert_eq!(mode(&server.password_file()), 0o600);
     assert_eq!(mode(folder), 0o700);
     let shown = |setting: &str| sql(&server, &format!("show {setting}"));
     assert_eq!(shown("timezone"), ["UTC"]);
@@ -57,6 +57,16 @@ fn the_server_is_as_promised() {
         log.contains("ready to accept") && !log.contains("ada@example.com"),
         "{log}"
     );
+}
+
+#[test]
+fn its_address_and_its_passwords_file_are_enough_to_reach_it() {
+    let dir = Temp::new();
+    let server = durable(&dir);
+    let password = fs::read_to_string(server.password_file()).unwrap();
+    assert!(!server.address().contains(&password), "the address may be logged");
+    let url = server.address().replace("@", &format!(":{password}@"));
+    assert_eq!(query(&url, "select current_user").unwrap(), ["usertap"]);
 }
 
 #[test]

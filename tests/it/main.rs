@@ -1,8 +1,10 @@
 //! One binary for all tests: what an app or an operator sees, against real parts.
 
 mod embedded;
+mod processes;
 mod provider;
 mod proxy;
+mod readme;
 mod record;
 mod record_property;
 mod record_shared;
@@ -10,3 +12,4 @@ mod sandbox;
 mod settings;
 mod stack;
 mod support;
+mod tidy;

@@ -7,8 +7,13 @@
 
 pub mod http;
 pub mod postgres;
+<<<<<<< HEAD
 pub mod relay;
 pub mod stack;
+=======
+pub mod process;
+pub mod relay;
+>>>>>>> main
 
 use std::time::{Duration, Instant};
 

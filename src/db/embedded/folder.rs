@@ -27,6 +27,7 @@ use super::server::Life;
 /// Where root's servers live if Postgres' own account cannot reach the data folder.
 pub(super) const OF_ROOT: &str = "/var/lib/usertap";
 pub(super) const LOG: &str = "server.log";
+pub(super) const PASSWORD: &str = "password";
 
 /// Longer than another process can take for its start.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(180);
@@ -148,7 +149,7 @@ impl Folder {
             return Ok(());
         }
         self.remove_parts();
-        let password = self.write("password", &new_password(), account)?;
+        let password = self.write(PASSWORD, &new_password(), account)?;
         let part = self.0.join(format!("data.part-{}", std::process::id()));
         let mut initdb = account.command(programs.initdb());
         initdb.arg("-D").arg(&part).arg("--pwfile").arg(password);
@@ -183,7 +184,7 @@ impl Folder {
     }
 
     pub(super) fn password(&self) -> Result<SecretString, EmbeddedError> {
-        let path = self.0.join("password");
+        let path = self.0.join(PASSWORD);
         fs::read_to_string(&path)
             .map(SecretString::from)
             .map_err(EmbeddedError::file("read", &path))

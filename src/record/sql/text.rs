@@ -66,7 +66,7 @@ pub const CHECKPOINT: &str = "
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
         moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
         ended_at = CASE WHEN $9 THEN now() END
-    WHERE run = $1 AND owner = $10 AND state = 'running'";
+    WHERE run = $1 AND owner = $10 AND state = 'running' AND checkpoint IS DISTINCT FROM $2::jsonb";
 
 pub const SET_ASIDE: &str = "
     INSERT INTO {state}.set_aside AS a (id, sqlstate, reason, next_try)

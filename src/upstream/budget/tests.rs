@@ -1,3 +1,5 @@
+//! Who goes first and how often, by a paused clock.
+
 use std::sync::Arc;
 
 use futures_util::future::join_all;

@@ -1,3 +1,5 @@
+//! Every coding is undone; what is cut off, mislabelled or a bomb is a fault, never a panic.
+
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 

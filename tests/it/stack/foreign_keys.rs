@@ -69,7 +69,7 @@ async fn sixty_four_sign_ups_at_once_have_todos_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_skeleton_stands_in_while_the_provider_is_slow_to_show_the_user() {
-    let stack = with_examples(&[("USERTAP_SYNC_TIMEOUT", "300ms")]).await;
+    let stack = with_examples(&[("USERTAP_SYNC_TIMEOUT", "2s")]).await;
     let gate = Gate::new();
     stack
         .control()

@@ -162,7 +162,7 @@ async fn without_the_very_server_key_nothing_is_shown_and_nothing_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ensure_completes_a_skeleton() {
     let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_SYNC_TIMEOUT", "300ms")],
+        settings: vec![("USERTAP_SYNC_TIMEOUT", "2s")],
         ..Setup::default()
     })
     .await;

@@ -1,0 +1,289 @@
+//! The product as processes: the binary against a real Postgres and a sandbox that this test holds.
+
+mod backfill;
+mod commands;
+mod handover;
+mod secrets;
+mod serve;
+mod start;
+
+use std::time::Duration;
+
+use ::http::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use usertap::config::Rate;
+use usertap::sandbox::{Action, Control, Fault, Gate, Options, Sandbox};
+use usertap::tasks::Tasks;
+
+use crate::support::eventually;
+use crate::support::http::{self, Reply};
+use crate::support::postgres;
+use crate::support::process::{Folder, Output, Process, Settings, setting};
+
+/// Users on a page of the provider's list.
+const PAGE: usize = 200;
+
+/// A provider, an empty database, and a folder to work in.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub url: SecretString,
+    pub client: tokio_postgres::Client,
+    pub folder: Folder,
+    /// Over those that point usertap at the sandbox and the database.
+    pub also: Settings,
+    tasks: Tasks,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.tasks.stop();
+    }
+}
+
+impl World {
+    pub async fn with_users(users: usize) -> World {
+        World::new(Options {
+            users,
+            ..Options::default()
+        })
+        .await
+    }
+
+    pub async fn new(options: Options) -> World {
+        let tasks = Tasks::default();
+        let sandbox = Sandbox::start(options, &tasks).await.expect("a sandbox");
+        let url = postgres::empty().await;
+        World {
+            client: postgres::client(&url).await,
+            folder: Folder::new(),
+            also: Vec::new(),
+            sandbox,
+            url,
+            tasks,
+        }
+    }
+
+    #[must_use]
+    pub fn and(mut self, name: &str, value: impl ToString) -> World {
+        self.also.push(setting(name, value));
+        self
+    }
+
+    pub fn control(&self) -> &Control {
+        self.sandbox.control()
+    }
+
+    pub fn settings(&self) -> Settings {
+        let own = [
+            setting("DATABASE_URL", self.url.expose_secret()),
+            setting("USERTAP_LISTEN", "127.0.0.1:0"),
+            setting("USERTAP_ADMIN_LISTEN", "127.0.0.1:0"),
+            setting("USERTAP_RATE", "1000/1s"),
+        ];
+        own.into_iter()
+            .chain(self.sandbox.settings(0))
+            .chain(self.also.iter().cloned())
+            .collect()
+    }
+
+    pub fn start(&self, args: &[&str]) -> Process {
+        self.start_with(args, &[])
+    }
+
+    pub fn start_with(&self, args: &[&str], also: &[(String, String)]) -> Process {
+        let settings: Settings = self.settings().into_iter().chain(also.iter().cloned()).collect();
+        Process::start(self.folder.path(), args, &settings)
+    }
+
+    /// A backfill that succeeds; its account.
+    pub async fn backfill(&self) -> Value {
+        let ended = self.start(&["backfill", "--json"]).ended().await;
+        ended.with_code(0).json()
+    }
+
+    pub async fn serve(&self) -> Server {
+        Server::of(self.start(&["serve"])).await
+    }
+
+    /// Keeps the next request for the page that begins at the user of this index at a gate.
+    pub fn hold_page_at(&self, index: usize) -> Gate {
+        let gate = Gate::new();
+        self.on_page_at(index, Action::HoldBefore(gate.clone()));
+        gate
+    }
+
+    pub fn on_page_at(&self, index: usize, action: Action) {
+        let user = self.control().ids(0)[index];
+        self.control().fault(Fault::on(&format!("cursor={user}"), action));
+    }
+
+    /// Requests for pages since the traffic was forgotten.
+    pub fn pages(&self) -> u64 {
+        self.control().count(&Method::GET, "/users")
+    }
+
+    pub async fn count(&self, sql: &str) -> i64 {
+        self.client.query_one(sql, &[]).await.expect("a query").get(0)
+    }
+
+    pub async fn rows(&self) -> i64 {
+        self.count("SELECT count(*) FROM neon_identity.users_sync").await
+    }
+
+    pub async fn name(&self, id: uuid::Uuid) -> Option<String> {
+        let sql = format!("SELECT name FROM neon_identity.users_sync WHERE id = '{id}'");
+        let row = self.client.query_opt(&sql, &[]).await.expect("a query");
+        row.and_then(|row| row.get(0))
+    }
+
+    /// Waits until the walk's checkpoint stands after so many users.
+    pub async fn fetched(&self, users: i64) {
+        let sql = "SELECT coalesce(max(fetched), 0) FROM usertap.backfill";
+        eventually("the page is committed", || async {
+            (self.count(sql).await == users).then_some(())
+        })
+        .await;
+    }
+
+    /// Every row says what the provider says, and nobody is missing.
+    pub async fn assert_all_there(&self) {
+        let sql = "SELECT id::text, name, email, (extract(epoch FROM created_at) * 1000)::bigint,
+                          raw_json::text FROM neon_identity.users_sync WHERE deleted_at IS NULL";
+        let rows = self.client.query(sql, &[]).await.expect("rows");
+        let rows: std::collections::HashMap<String, _> = rows.iter().map(|row| (row.get(0), row)).collect();
+        for user in self.control().users(0) {
+            let id = user["id"].as_str().expect("an id");
+            let row = rows.get(id).unwrap_or_else(|| panic!("{id} has no row"));
+            let (name, email): (Option<String>, Option<String>) = (row.get(1), row.get(2));
+            assert_eq!(json!(name), user["display_name"], "{id}");
+            assert_eq!(json!(email), user["primary_email"], "{id}");
+            assert_eq!(
+                json!(row.get::<_, Option<i64>>(3)),
+                user["signed_up_at_millis"],
+                "{id}"
+            );
+            let raw: Value = serde_json::from_str(row.get(4)).expect("JSON");
+            assert_eq!(raw, user, "{id}");
+        }
+    }
+
+    fn server_headers(&self) -> Vec<(&'static str, String)> {
+        let settings = self.sandbox.settings(0);
+        let of = |name: &str| {
+            settings
+                .iter()
+                .find(|(key, _)| key == name)
+                .expect("a setting")
+                .1
+                .clone()
+        };
+        vec![
+            ("x-stack-access-type", "server".to_owned()),
+            ("x-stack-project-id", of("STACK_PROJECT_ID")),
+            ("x-stack-secret-server-key", of("STACK_SECRET_SERVER_KEY")),
+        ]
+    }
+
+    fn client_headers(&self) -> Vec<(&'static str, String)> {
+        let settings = self.sandbox.settings(0);
+        let of = |name: &str| {
+            settings
+                .iter()
+                .find(|(key, _)| key == name)
+                .expect("a setting")
+                .1
+                .clone()
+        };
+        vec![
+            ("x-stack-access-type", "client".to_owned()),
+            ("x-stack-project-id", of("STACK_PROJECT_ID")),
+            (
+                "x-stack-publishable-client-key",
+                of("STACK_PUBLISHABLE_CLIENT_KEY"),
+            ),
+        ]
+    }
+}
+
+/// A process that serves.
+pub struct Server {
+    pub process: Process,
+    pub listen: String,
+    pub admin: String,
+}
+
+impl Server {
+    pub async fn of(process: Process) -> Server {
+        let line = process.line(" serving").await;
+        let word = |name: &str| {
+            let value = line.split_whitespace().find_map(|word| word.strip_prefix(name));
+            value.unwrap_or_else(|| panic!("{name} in {line}")).to_owned()
+        };
+        Server {
+            listen: word("listen="),
+            admin: word("admin="),
+            process,
+        }
+    }
+
+    pub async fn ask(&self, world: &World, method: Method, path: &str, body: &Value) -> Reply {
+        let headers = world.server_headers();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        http::send(
+            method,
+            &format!("http://{}/api/v1{path}", self.listen),
+            &headers,
+            body,
+        )
+        .await
+    }
+
+    pub async fn ask_as_client(&self, world: &World, path: &str, body: &Value) -> Reply {
+        let headers = world.client_headers();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        http::post(&format!("http://{}/api/v1{path}", self.listen), &headers, body).await
+    }
+
+    pub async fn create(&self, world: &World, name: &str) -> Reply {
+        self.ask(world, Method::POST, "/users", &json!({ "display_name": name }))
+            .await
+    }
+
+    pub async fn readyz(&self) -> String {
+        http::get(&format!("http://{}/_usertap/readyz", self.listen), &[])
+            .await
+            .text()
+    }
+
+    pub async fn stop(self) -> Output {
+        self.process.terminated().await.with_code(0)
+    }
+}
+
+fn rate(requests: u32, seconds: u64) -> Rate {
+    Rate {
+        requests,
+        per: Duration::from_secs(seconds),
+    }
+}
+
+fn id_of(reply: &Reply) -> uuid::Uuid {
+    let json = reply.json();
+    let id = json["id"].as_str().or(json["user_id"].as_str());
+    id.unwrap_or_else(|| panic!("an id in {json}"))
+        .parse()
+        .expect("a UUID")
+}
+
+/// The first word of what became of it.
+fn recorded(reply: &Reply) -> String {
+    let said = reply.header("x-usertap-recorded").unwrap_or_default();
+    said.split(';').next().unwrap_or_default().to_owned()
+}

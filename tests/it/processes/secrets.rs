@@ -1,0 +1,123 @@
+//! What must never stand in a log, however much is logged.
+
+use ::http::Method;
+use serde_json::json;
+use usertap::sandbox::{Action, Fault};
+
+use super::{Server, World, id_of};
+use crate::support::http;
+
+const PASSWORD: &str = "planted-password-9x";
+const EMAIL: &str = "planted.person";
+const TOKEN: &str = "planted-token-4k";
+const QUERY: &str = "planted-query-7q";
+const NAME: &str = "Planted Personage";
+const COOKIE: &str = "planted-cookie-2c";
+
+async fn traffic(world: &World, server: &Server) {
+    let email = format!("{EMAIL}@example.com");
+    let created = server
+        .ask(
+            world,
+            Method::POST,
+            "/users",
+            &json!({ "display_name": NAME, "primary_email": email }),
+        )
+        .await;
+    let id = id_of(&created);
+    server
+        .ask(
+            world,
+            Method::PATCH,
+            &format!("/users/{id}?x={QUERY}"),
+            &json!({ "display_name": NAME }),
+        )
+        .await;
+    let sign_up = json!({ "email": format!("{EMAIL}2@example.com"), "password": PASSWORD });
+    let signed = server
+        .ask_as_client(world, "/auth/password/sign-up", &sign_up)
+        .await;
+    assert_eq!(signed.status, 200, "{}", signed.text());
+    let wrong = json!({ "email": email, "password": PASSWORD });
+    server
+        .ask_as_client(world, "/auth/password/sign-in", &wrong)
+        .await;
+    let url = format!("http://{}/api/v1/users/me?code={QUERY}", server.listen);
+    for token in [TOKEN, signed.json()["access_token"].as_str().unwrap()] {
+        let headers = [
+            ("x-stack-access-token", token),
+            ("cookie", COOKIE),
+            ("authorization", TOKEN),
+        ];
+        http::get(&url, &headers).await;
+    }
+    for fault in [
+        Action::Drop,
+        Action::Cut(30),
+        Action::Body(format!("{{\"{NAME}").into()),
+    ] {
+        world
+            .control()
+            .fault(Fault::on(&format!("/users/{id}"), fault).method(Method::GET));
+        let headers = world.server_headers();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let url = format!("http://{}/api/v1/users/{id}?x={QUERY}", server.listen);
+        // Some of these answers break off.
+        let _ = http::request(Method::GET, &url, &headers, "").await;
+    }
+    server
+        .ask(
+            world,
+            Method::GET,
+            &format!("/_usertap/users/{id}?ensure=1"),
+            &json!({}),
+        )
+        .await;
+    server
+        .ask(world, Method::DELETE, &format!("/users/{id}"), &json!({}))
+        .await;
+}
+
+/// A row that the database refuses: its own message would quote the row.
+async fn refused(world: &World, server: &Server) {
+    let check =
+        format!("ALTER TABLE neon_identity.users_sync ADD CONSTRAINT no_planted CHECK (name <> '{NAME} II')");
+    world.client.batch_execute(&check).await.unwrap();
+    let body =
+        json!({ "display_name": format!("{NAME} II"), "primary_email": format!("{EMAIL}3@example.com") });
+    let reply = server.ask(world, Method::POST, "/users", &body).await;
+    assert_eq!(reply.header("x-usertap-recorded"), Some("none; set-aside"));
+}
+
+#[tokio::test]
+async fn no_secret_and_no_person_stands_in_the_log() {
+    for level in ["debug", "trace", "usertap=trace"] {
+        let world = World::with_users(3).await.and("USERTAP_LOG", level);
+        let server = world.serve().await;
+        traffic(&world, &server).await;
+        refused(&world, &server).await;
+        let key = world.server_headers()[2].1.clone();
+        let backfill = world.start(&["backfill"]).ended().await.with_code(0);
+        let mut output = server.stop().await;
+        assert!(output.stderr.len() > 3, "something is logged");
+        output.stderr.extend(backfill.stderr);
+        output.stdout.extend(backfill.stdout);
+        let all = format!("{output:?}");
+        for secret in [
+            PASSWORD,
+            EMAIL,
+            TOKEN,
+            QUERY,
+            NAME,
+            COOKIE,
+            &key,
+            "eyJ",
+            "example.com",
+        ] {
+            assert!(!all.contains(secret), "{secret} at {level} in\n{}", output.log());
+        }
+    }
+}

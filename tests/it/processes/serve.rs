@@ -1,0 +1,187 @@
+//! A serving process through outages, stops and kills.
+
+use ::http::Method;
+use nix::sys::signal::Signal;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::net::TcpStream;
+use usertap::sandbox::{Action, Fault, Gate};
+
+use super::{Server, World, id_of, recorded};
+use crate::support::eventually;
+use crate::support::process::setting;
+use crate::support::relay::Relay;
+
+/// A relay to the world's database, and the URL through it.
+async fn through_a_relay(world: &World) -> (Relay, String) {
+    let mut url: url::Url = world.url.expose_secret().parse().unwrap();
+    let relay = Relay::to(url.port().unwrap()).await;
+    url.set_port(Some(relay.addr.port())).unwrap();
+    (relay, url.to_string())
+}
+
+#[tokio::test]
+async fn a_folder_that_has_served_starts_without_the_database() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    let through = [setting("DATABASE_URL", &url)];
+    relay.open();
+    Server::of(world.start_with(&["serve"], &through))
+        .await
+        .stop()
+        .await;
+    relay.close();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    assert!(server.readyz().await.contains("degraded"));
+    let reply = server.create(&world, "Ada").await;
+    assert_eq!(
+        (reply.status.as_u16(), recorded(&reply).as_str()),
+        (201, "queued")
+    );
+    assert_eq!(world.rows().await, 0);
+    relay.open();
+    eventually("the row comes", || async {
+        (world.name(id_of(&reply)).await.as_deref() == Some("Ada")).then_some(())
+    })
+    .await;
+    eventually("it is ready", || async {
+        server.readyz().await.contains("\"ready\"").then_some(())
+    })
+    .await;
+    let reply = server.create(&world, "Grace").await;
+    assert_eq!(recorded(&reply), "committed");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_while_serving_queues_and_ends() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    assert_eq!(server.create(&world, "Ada").await.status, 201);
+    relay.close();
+    let reply = server.create(&world, "Grace").await;
+    assert_eq!(
+        (reply.status.as_u16(), recorded(&reply).as_str()),
+        (201, "queued")
+    );
+    eventually("it says so", || async {
+        server.readyz().await.contains("degraded").then_some(())
+    })
+    .await;
+    relay.open();
+    eventually("the row comes", || async {
+        (world.name(id_of(&reply)).await.as_deref() == Some("Grace")).then_some(())
+    })
+    .await;
+    eventually("it is ready", || async {
+        server.readyz().await.contains("\"ready\"").then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_with_the_database_away_is_still_one() {
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "2s");
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    relay.close();
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "queued");
+    let output = server.stop().await;
+    assert!(output.log().contains("run a backfill"), "{}", output.log());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_answer_that_is_under_way() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let gate = Gate::new();
+    let hold = Fault::on("/users", Action::HoldAfter(gate.clone())).method(Method::POST);
+    world.control().fault(hold);
+    let stopping = async {
+        gate.reached().await;
+        server.process.signal(Signal::SIGTERM);
+        eventually("no new connection", || async {
+            TcpStream::connect(&server.listen).await.is_err().then_some(())
+        })
+        .await;
+        gate.release();
+    };
+    let (reply, ()) = tokio::join!(server.create(&world, "Ada"), stopping);
+    assert_eq!(reply.status, 201);
+    assert_eq!(recorded(&reply), "committed");
+    assert_eq!(world.name(id_of(&reply)).await.as_deref(), Some("Ada"));
+    let output = server.process.ended().await.with_code(0);
+    assert!(!output.log().contains("WARN"), "{}", output.log());
+    assert_eq!(world.count("SELECT count(*) FROM usertap.instances").await, 0);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_longer_than_the_drain() {
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "500ms");
+    let server = world.serve().await;
+    let gate = Gate::new();
+    world
+        .control()
+        .fault(Fault::on("/users", Action::HoldAfter(gate.clone())));
+    let began = usertap::clock::now();
+    let stopping = async {
+        gate.reached().await;
+        server.process.terminated().await.with_code(0)
+    };
+    let url = format!("http://{}/api/v1/users", server.listen);
+    let asking = crate::support::http::request(Method::GET, &url, &[], "");
+    let (_, output) = tokio::join!(asking, stopping);
+    assert!(began.elapsed().as_secs() < 5);
+    assert!(output.log().contains("DRAIN is over"), "{}", output.log());
+}
+
+#[tokio::test]
+async fn reads_owed_by_a_killed_process_are_made_at_the_next_start() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let gate = Gate::new();
+    world
+        .control()
+        .fault(Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET));
+    let sign_up = json!({ "email": "ada@example.com", "password": "correct horse battery" });
+    let reply = server
+        .ask_as_client(&world, "/auth/password/sign-up", &sign_up)
+        .await;
+    assert_eq!(reply.header("x-usertap-recorded"), Some("none; reread-late"));
+    let skeleton = "SELECT count(*) FROM neon_identity.users_sync WHERE email IS NULL";
+    assert_eq!(world.count(skeleton).await, 1, "the foreign key holds");
+    server.process.killed().await;
+    let server = world.serve().await;
+    eventually("the row is whole", || async {
+        let whole = "SELECT count(*) FROM neon_identity.users_sync WHERE email = 'ada@example.com'";
+        (world.count(whole).await == 1).then_some(())
+    })
+    .await;
+    eventually("nothing is owed", || async {
+        let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
+        (world.count(owed).await == 0).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_survives_a_kill() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let id = id_of(&server.create(&world, "Ada").await);
+    server.process.killed().await;
+    assert_eq!(world.name(id).await.as_deref(), Some("Ada"));
+    let server = world.serve().await;
+    let patched = json!({ "display_name": "Countess" });
+    let reply = server
+        .ask(&world, Method::PATCH, &format!("/users/{id}"), &patched)
+        .await;
+    assert_eq!(recorded(&reply), "committed");
+    assert_eq!(world.name(id).await.as_deref(), Some("Countess"));
+    server.stop().await;
+}

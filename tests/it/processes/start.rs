@@ -1,0 +1,225 @@
+//! Starts that must not succeed, and starts with unusual settings.
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use usertap::sandbox::Options;
+
+use super::{Server, World, id_of, recorded};
+use crate::support::postgres;
+use crate::support::process::setting;
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_the_remedy() {
+    let world = World::with_users(0).await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    for name in ["LISTEN", "ADMIN_LISTEN"] {
+        let also = [setting(&format!("USERTAP_{name}"), address)];
+        let ended = world.start_with(&["serve"], &also).ended().await;
+        ended.failed_saying(&[&format!("{name}={address} cannot be listened on"), "set another"]);
+    }
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('usertap', 'neon_identity')";
+    assert_eq!(world.count(schemas).await, 0, "nothing half-done");
+}
+
+#[tokio::test]
+async fn a_first_start_needs_the_database() {
+    let world = World::with_users(0).await;
+    let away = [setting("DATABASE_URL", "postgres://app:hush@127.0.0.1:9/app")];
+    for command in ["serve", "backfill", "migrate"] {
+        let ended = world.start_with(&[command], &away).ended().await;
+        let output = ended.failed_saying(&["the database cannot be reached", "Check DATABASE_URL"]);
+        assert!(!output.log().contains("hush"), "{}", output.log());
+    }
+    let left = std::fs::read_dir(world.folder.path()).unwrap().count();
+    assert_eq!(left, 0, "nothing half-done");
+}
+
+#[tokio::test]
+async fn with_a_wrong_key_no_database_is_bound() {
+    let world = World::with_users(2).await;
+    let wrong = [setting("STACK_SECRET_SERVER_KEY", "ssk_wrong_one")];
+    for command in ["serve", "backfill"] {
+        let ended = world.start_with(&[command], &wrong).ended().await;
+        let output = ended.failed_saying(&["the provider refuses", "correct the key"]);
+        assert!(!output.log().contains("ssk_wrong_one"));
+    }
+    assert_eq!(world.backfill().await["inserted"], 2);
+}
+
+#[tokio::test]
+async fn a_wrong_password_or_database_is_named() {
+    let world = World::with_users(0).await;
+    let mut url: url::Url = world.url.expose_secret().parse().unwrap();
+    url.set_path("/no_such_database");
+    let gone = [setting("DATABASE_URL", &url)];
+    world
+        .start_with(&["serve"], &gone)
+        .ended()
+        .await
+        .failed_saying(&["the database does not exist"]);
+    url.set_password(Some("hush")).unwrap();
+    let refused = [setting("DATABASE_URL", &url)];
+    let output = world.start_with(&["serve"], &refused).ended().await;
+    let output = output.failed_saying(&["user or password are refused"]);
+    assert!(!output.log().contains("hush"));
+}
+
+#[tokio::test]
+async fn another_tenant_is_refused_by_name() {
+    let world = World::new(Options {
+        users: 2,
+        projects: 2,
+        ..Options::default()
+    })
+    .await;
+    world.backfill().await;
+    let of = |project: usize, name: &str| {
+        let settings = world.sandbox.settings(project);
+        settings
+            .into_iter()
+            .find(|(key, _)| key.ends_with(name))
+            .unwrap()
+            .1
+    };
+    let (ours, theirs) = (of(0, "STACK_PROJECT_ID"), of(1, "STACK_PROJECT_ID"));
+    let other = [
+        setting("STACK_PROJECT_ID", &theirs),
+        setting("STACK_SECRET_SERVER_KEY", of(1, "STACK_SECRET_SERVER_KEY")),
+    ];
+    for command in ["serve", "backfill", "migrate"] {
+        let ended = world.start_with(&[command], &other).ended().await;
+        ended.failed_saying(&[&ours, &theirs, "another database"]);
+    }
+    assert_eq!(world.rows().await, 2);
+}
+
+#[tokio::test]
+async fn migrate_off_needs_a_migrated_database() {
+    let world = World::with_users(1).await.and("USERTAP_MIGRATE", "off");
+    let ended = world.start(&["serve"]).ended().await;
+    ended.failed_saying(&["not migrated", "usertap migrate"]);
+    assert_eq!(
+        world
+            .count("SELECT count(*) FROM pg_namespace WHERE nspname = 'usertap'")
+            .await,
+        0
+    );
+    let output = world.start(&["migrate"]).ended().await.with_code(0);
+    assert_eq!(
+        output.stdout,
+        ["migrated: neon_identity.users_sync with uuid ids"]
+    );
+    world.backfill().await;
+    assert_eq!(world.rows().await, 1);
+}
+
+async fn serves_with(world: &World, table: &str, id_type: &str) {
+    let server = world.serve().await;
+    let reply = server.create(world, "Ada").await;
+    assert_eq!(recorded(&reply), "committed");
+    let id = id_of(&reply);
+    let row = format!("SELECT count(*) FROM {table} WHERE id::text = '{id}' AND name = 'Ada'");
+    assert_eq!(world.count(&row).await, 1);
+    let typed = format!(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = 'id'
+         AND atttypid = '{id_type}'::regtype"
+    );
+    assert_eq!(world.count(&typed).await, 1);
+    server.stop().await;
+    assert_eq!(world.backfill().await["fetched"], 3);
+}
+
+#[tokio::test]
+async fn schemas_may_have_any_name() {
+    let world = World::with_users(2).await;
+    let world = world
+        .and("USERTAP_SCHEMA", "My \"Auth")
+        .and("USERTAP_STATE_SCHEMA", "ut 2");
+    serves_with(&world, "\"My \"\"Auth\".users_sync", "uuid").await;
+    assert_eq!(world.count("SELECT position FROM \"ut 2\".meta").await, 3);
+}
+
+#[tokio::test]
+async fn ids_may_be_text() {
+    let world = World::with_users(2).await.and("USERTAP_ID_TYPE", "text");
+    serves_with(&world, "neon_identity.users_sync", "text").await;
+    let other = [setting("USERTAP_ID_TYPE", "uuid")];
+    let ended = world.start_with(&["serve"], &other).ended().await;
+    ended.failed_saying(&["set ID_TYPE=text"]);
+}
+
+#[tokio::test]
+async fn the_older_tables_schema_has_text_ids() {
+    let world = World::with_users(2).await.and("USERTAP_SCHEMA", "neon_auth");
+    serves_with(&world, "neon_auth.users_sync", "text").await;
+}
+
+#[tokio::test]
+async fn a_table_that_usertap_did_not_make_is_left_as_it_is() {
+    let world = World::with_users(2).await.and("USERTAP_SCHEMA", "neon_auth");
+    let theirs = "CREATE SCHEMA neon_auth; CREATE TABLE neon_auth.users_sync (id text, mine int);
+                  INSERT INTO neon_auth.users_sync VALUES ('a', 1)";
+    world.client.batch_execute(theirs).await.unwrap();
+    for command in ["serve", "backfill", "migrate"] {
+        let ended = world.start(&[command]).ended().await;
+        ended.failed_saying(&["was not made by usertap", "set SCHEMA"]);
+    }
+    let row = "SELECT mine FROM neon_auth.users_sync WHERE id = 'a'";
+    assert_eq!(
+        i64::from(world.client.query_one(row, &[]).await.unwrap().get::<_, i32>(0)),
+        1
+    );
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'usertap'";
+    assert_eq!(world.count(made).await, 0, "nothing half-done");
+}
+
+#[tokio::test]
+async fn other_settings_for_tables_that_are_there_are_refused_and_make_nothing() {
+    let world = World::with_users(2).await;
+    world.backfill().await;
+    let other = [setting("USERTAP_SCHEMA", "elsewhere")];
+    let ended = world.start_with(&["serve"], &other).ended().await;
+    ended.failed_saying(&["set SCHEMA=neon_identity"]);
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'elsewhere'";
+    assert_eq!(world.count(made).await, 0);
+}
+
+/// The URL of a user who may not make schemas in the world's database.
+async fn modest(world: &World) -> SecretString {
+    let role = format!("modest_{}", uuid::Uuid::new_v4().simple());
+    let make = format!("CREATE ROLE {role} LOGIN PASSWORD 'hush'");
+    world.client.batch_execute(&make).await.unwrap();
+    let mut url: url::Url = world.url.expose_secret().parse().unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("hush")).unwrap();
+    url.to_string().into()
+}
+
+#[tokio::test]
+async fn without_the_right_to_make_schemas_they_can_be_made_for_it() {
+    let world = World::with_users(2).await;
+    let url = modest(&world).await;
+    let as_modest = [setting("DATABASE_URL", url.expose_secret())];
+    let ended = world.start_with(&["serve"], &as_modest).ended().await;
+    ended.failed_saying(&["grant CREATE on the database", "make them and give them to it"]);
+    let role = url
+        .expose_secret()
+        .parse::<url::Url>()
+        .unwrap()
+        .username()
+        .to_owned();
+    let make = format!(
+        "CREATE SCHEMA neon_identity AUTHORIZATION {role}; CREATE SCHEMA usertap AUTHORIZATION {role}"
+    );
+    world.client.batch_execute(&make).await.unwrap();
+    let server = Server::of(world.start_with(&["serve"], &as_modest)).await;
+    assert_eq!(server.create(&world, "Ada").await.status, 201);
+    server.stop().await;
+    let client = postgres::client(&url).await;
+    let count = client
+        .query_one("SELECT count(*) FROM neon_identity.users_sync", &[])
+        .await
+        .unwrap();
+    assert_eq!(count.get::<_, i64>(0), 1);
+}

@@ -1,0 +1,349 @@
+//! The architecture is a test: who may import whom, who may touch the outside world, how long a
+//! file may grow. Each failure names the file and what to do instead.
+
+mod source;
+
+use std::collections::BTreeSet;
+
+/// What each module may import. A module may only name those above it, so that there is no circle.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("tasks", &["clock"]),
+    ("user", &["clock"]),
+    ("provider", &["clock", "user"]),
+    ("config", &["provider", "user"]),
+    ("telemetry", &["config"]),
+    ("db", &["clock", "config", "provider", "tasks", "user"]),
+    ("upstream", &["clock", "config", "provider", "tasks", "user"]),
+    ("record", &["clock", "config", "db", "tasks", "user"]),
+    ("sandbox", &["clock", "config", "tasks"]),
+    ("probe", &["clock", "config", "provider", "upstream", "user"]),
+    // None of these three knows another.
+    (
+        "refetch",
+        &[
+            "clock", "config", "db", "provider", "record", "tasks", "upstream", "user",
+        ],
+    ),
+    (
+        "backfill",
+        &[
+            "clock", "config", "db", "provider", "record", "tasks", "upstream", "user",
+        ],
+    ),
+    // The proxy knows no table: what it needs of them comes through its trait `Local`.
+    (
+        "proxy",
+        &[
+            "clock", "config", "provider", "record", "tasks", "upstream", "user",
+        ],
+    ),
+    (
+        "station",
+        &[
+            "backfill", "clock", "config", "db", "probe", "provider", "record", "refetch", "tasks",
+            "upstream", "user",
+        ],
+    ),
+    (
+        "status",
+        &[
+            "clock", "config", "db", "proxy", "record", "station", "upstream", "user",
+        ],
+    ),
+    (
+        "admin",
+        &[
+            "clock", "config", "db", "proxy", "station", "status", "tasks", "user",
+        ],
+    ),
+    (
+        "serve",
+        &[
+            "admin", "clock", "config", "db", "proxy", "record", "refetch", "station", "status", "tasks",
+            "upstream", "user",
+        ],
+    ),
+    ("cli", &["config"]),
+    (
+        "commands",
+        &[
+            "backfill", "cli", "clock", "config", "db", "probe", "provider", "proxy", "record", "sandbox",
+            "serve", "station", "status", "tasks", "upstream", "user",
+        ],
+    ),
+];
+
+const SQL: &[&str] = &[
+    "diesel",
+    "diesel_async",
+    "diesel_migrations",
+    "tokio_postgres",
+    "deadpool",
+];
+const WIRE: &[&str] = &[
+    "http",
+    "hyper",
+    "hyper_util",
+    "axum",
+    "http_body",
+    "http_body_util",
+    "url",
+];
+const RUNTIME: &[&str] = &["tokio", "tokio_util", "hyper", "hyper_util", "axum"];
+
+/// What a module must not use of other people's.
+const ABSENT: &[(&str, &[&[&str]])] = &[
+    ("user", &[SQL, WIRE]),
+    ("provider", &[SQL, RUNTIME]),
+    ("record", &[WIRE]),
+    ("upstream", &[SQL]),
+    ("proxy", &[SQL]),
+    ("refetch", &[SQL]),
+    ("backfill", &[SQL]),
+    ("station", &[SQL]),
+    ("status", &[SQL]),
+    ("admin", &[SQL]),
+    ("serve", &[SQL]),
+    ("cli", &[SQL, WIRE]),
+    ("commands", &[SQL]),
+    ("sandbox", &[SQL]),
+];
+
+/// Calls that only these files may make, and what the others use.
+const ONLY: &[(&[&str], &[&str], &str)] = &[
+    (
+        &["env::var", "env::vars"],
+        // PATH and the cache folder are the system's, not settings.
+        &["src/config/settings.rs", "src/db/embedded/search.rs"],
+        "read a setting through src/config/settings.rs",
+    ),
+    (
+        &["env::args"],
+        &["src/cli.rs"],
+        "the command line is read in src/cli.rs",
+    ),
+    (
+        &["Instant::now", "Utc::now", "Local::now", "SystemTime::now"],
+        &["src/clock.rs"],
+        "ask crate::clock, so that tests can pause it",
+    ),
+    (
+        &["tokio::spawn", "task::spawn(", "JoinSet", "Handle::current"],
+        &["src/tasks.rs"],
+        "start it with Tasks::spawn, so that a stop waits for it",
+    ),
+    (
+        // They wait for a child process, whom nothing else may wait for.
+        &["thread::spawn", "thread::Builder"],
+        &["src/db/embedded/run.rs", "src/db/embedded/watchdog.rs"],
+        "start a task with Tasks::spawn, or block in spawn_blocking",
+    ),
+    (
+        &["thread::sleep"],
+        &["src/db/embedded/run.rs"],
+        "wait for a condition with a deadline",
+    ),
+    (
+        &["axum::"],
+        &["src/admin.rs"],
+        "only the admin side is an axum router",
+    ),
+    (
+        &["try_row("],
+        &["src/record.rs"],
+        "rows are written by the recorder alone",
+    ),
+];
+
+/// A file that a reader takes in at one sitting.
+const CEILING: usize = 400;
+/// Files that may be longer, and why.
+const LONG: &[(&str, &str)] = &[(
+    "src/record/batch.rs",
+    "what one batch comes to: its types and the one pass over it, read together",
+)];
+
+#[test]
+fn each_module_imports_only_from_below() {
+    let mut wrong = Vec::new();
+    for source in source::product() {
+        let module = source.module();
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
+            // The binary and the front page name everything.
+            if !matches!(module, "main" | "lib") {
+                wrong.push(format!(
+                    "{}: `{module}` has no place in LAYERS of tests/it/tidy.rs",
+                    source.path
+                ));
+            }
+            continue;
+        };
+        for import in source.imports() {
+            if import != module && !allowed.contains(&import.as_str()) {
+                wrong.push(format!(
+                    "{}: `{module}` must not know `crate::{import}`",
+                    source.path
+                ));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn the_layers_have_no_circle() {
+    let mut above = BTreeSet::new();
+    for (module, allowed) in LAYERS {
+        for import in *allowed {
+            assert!(above.contains(import), "{module} stands above {import} in LAYERS");
+        }
+        above.insert(module);
+    }
+}
+
+#[test]
+fn each_module_leaves_out_what_is_not_its_business() {
+    let mut wrong = Vec::new();
+    for (module, absent) in ABSENT {
+        for source in source::product()
+            .iter()
+            .filter(|source| source.module() == *module)
+        {
+            for name in absent.iter().copied().flatten().filter(|name| source.uses(name)) {
+                wrong.push(format!("{}: `{module}` must not know `{name}`", source.path));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn the_outside_world_is_touched_in_one_place_each() {
+    let mut wrong = Vec::new();
+    for (calls, files, instead) in ONLY {
+        for source in source::product().iter().filter(|source| !source.is_one_of(files)) {
+            for call in calls.iter().filter(|call| source.has(call)) {
+                wrong.push(format!(
+                    "{}: `{call}` belongs to {}: {instead}",
+                    source.path,
+                    files.join(", ")
+                ));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn only_the_recorder_writes_users_and_changes() {
+    let mut wrong = Vec::new();
+    for source in source::product()
+        .iter()
+        .filter(|source| !source.is_one_of(&["src/record/sql.rs"]))
+    {
+        for table in source.written_tables() {
+            if ["users_sync", "{users}", "changes"]
+                .iter()
+                .any(|kept| table.ends_with(kept))
+            {
+                wrong.push(format!(
+                    "{}: writes {table}: only src/record/sql.rs does",
+                    source.path
+                ));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn files_read_like_a_page() {
+    let mut wrong = Vec::new();
+    for source in source::product() {
+        let lines = source.text.lines().count();
+        let excused = LONG.iter().any(|(path, _)| source.path == *path);
+        if lines > CEILING && !excused {
+            wrong.push(format!(
+                "{}: {lines} lines; split it, {CEILING} is the ceiling",
+                source.path
+            ));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn files_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for source in source::rust() {
+        if !source.text.starts_with("//! ") {
+            wrong.push(format!(
+                "{}: begin it with `//!` and what it promises",
+                source.path
+            ));
+        }
+        let stem = source
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".rs");
+        for vague in ["util", "helper", "manager", "common", "misc"] {
+            if stem.split('_').any(|word| word.trim_end_matches('s') == vague) {
+                wrong.push(format!("{}: name it after what it does", source.path));
+            }
+        }
+        if stem == "mod" {
+            wrong.push(format!("{}: write foo.rs beside foo/", source.path));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // In two pieces, or this file would be found.
+    let words = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+        concat!("/wo", "rk/"),
+        concat!("/tmp/bash", "_jobs"),
+    ];
+    let mut wrong = Vec::new();
+    for source in source::everything() {
+        for (at, line) in source.text.lines().enumerate() {
+            for word in words.iter().filter(|word| source::has_word(line, word)) {
+                wrong.push(format!(
+                    "{}:{}: `{word}`: do it, or take it out",
+                    source.path,
+                    at + 1
+                ));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+/// Comments lie when files move.
+#[test]
+fn files_that_are_named_exist() {
+    let mut wrong = Vec::new();
+    for source in source::everything() {
+        for path in source.named_files() {
+            if !source::exists(&path) {
+                wrong.push(format!("{}: names {path}, which does not exist", source.path));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[track_caller]
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
