@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::provider::{Cursor, Next};
 
-/// Older places kept to go on from: the users of the last page, and one of each page before.
+/// Older places kept to go on from, half of them of the last page: that many users who are deleted
+/// at once are walked around without beginning anew.
 const TRAIL: usize = 40;
 
 /// What the checkpoint holds.

@@ -24,6 +24,9 @@ use crate::tasks::Tasks;
 /// How often the progress is looked up.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// An outage of the database that one who only follows waits out.
+const OUTAGE: Duration = Duration::from_secs(120);
+
 pub async fn run(config: Config, json: bool) -> ExitCode {
     let (told, stop) = (told_to_end(), Tasks::default());
     let mut working = pin!(to_its_end(Arc::new(config), &stop));
@@ -73,7 +76,7 @@ async fn to_its_end(config: Arc<Config>, stop: &Tasks) -> Result<Run, StartError
     let run = runs::request(&database).await.map_err(start_error)?;
     let mut progress = Progress::new();
     while !stop.is_stopping() {
-        match stand(&database, run).await? {
+        match stand(&database, run).await.map_err(start_error)? {
             Stand::Over(run) => {
                 progress.end();
                 return Ok(run);
@@ -88,15 +91,14 @@ async fn to_its_end(config: Arc<Config>, stop: &Tasks) -> Result<Run, StartError
     ))
 }
 
-async fn stand(database: &Database, run: Uuid) -> Result<Stand, StartError> {
-    let found = runs::one(database, run).await.map_err(start_error)?;
+async fn stand(database: &Database, run: Uuid) -> Result<Stand, DbError> {
+    let found = runs::one(database, run).await?;
     let found = found
-        .ok_or_else(|| StartError("the walk is gone from the database: run the backfill again".into()))?;
+        .ok_or_else(|| DbError::Unfit("the walk is gone from the database: run the backfill again".into()))?;
     if found.is_over() {
         return Ok(Stand::Over(found));
     }
-    let serving = instances::serving(database).await.map_err(start_error)?;
-    match serving || found.is_owned {
+    match found.is_owned || instances::serving(database).await? {
         true => Ok(Stand::Another),
         false => Ok(Stand::Nobody),
     }
@@ -110,8 +112,18 @@ async fn follow(
     progress: &mut Progress,
 ) -> Result<(), StartError> {
     tracing::info!("another usertap is at work on this database: it walks, this follows");
-    while !stop.is_stopping() && matches!(stand(database, run).await?, Stand::Another) {
-        look(database, run, progress).await;
+    let mut give_up = clock::now() + OUTAGE;
+    while !stop.is_stopping() {
+        match stand(database, run).await {
+            Ok(Stand::Another) => {
+                give_up = clock::now() + OUTAGE;
+                look(database, run, progress).await;
+            }
+            Ok(_) => return Ok(()),
+            // Who walks waits for the database too.
+            Err(DbError::Away(reason)) if clock::now() < give_up => tracing::debug!(reason, "no progress"),
+            Err(error) => return Err(start_error(error)),
+        }
         tokio::select! {
             () = sleep(LOOK_EVERY) => {}
             () = stop.stopping() => {}

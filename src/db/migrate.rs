@@ -75,8 +75,18 @@ pub async fn inspect(database: &Database) -> Result<Stage, DbError> {
 
 /// A session lock: it goes with the connection.
 async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    conn.batch_execute("SET lock_timeout = '60s'").await?;
     let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(database.names.migration_lock());
-    execute(lock, conn).await?;
+    execute(lock, conn)
+        .await
+        .map_err(|error| match DbError::from(error) {
+            DbError::Refused { .. } => DbError::Unfit(
+                "another process has been migrating this database for 60 s: start again once it is done"
+                    .into(),
+            ),
+            other => other,
+        })?;
+    conn.batch_execute("RESET lock_timeout").await?;
     Ok(())
 }
 

@@ -86,6 +86,10 @@ impl Writer {
         let close = self.shared.close.clone();
         let mut closing = false;
         if self.reconnect().await.is_err() {
+            // Closed before it ever reached the database: what was taken meanwhile goes with it.
+            if !self.jobs.is_empty() {
+                given_up();
+            }
             return;
         }
         self.clear_trouble();

@@ -20,6 +20,7 @@ use crate::support::eventually;
 use crate::support::http::{self, Reply};
 use crate::support::postgres;
 use crate::support::process::{Folder, Output, Process, Settings, setting};
+use crate::support::relay::Relay;
 
 /// Users on a page of the provider's list.
 const PAGE: usize = 200;
@@ -286,4 +287,12 @@ fn id_of(reply: &Reply) -> uuid::Uuid {
 fn recorded(reply: &Reply) -> String {
     let said = reply.header("x-usertap-recorded").unwrap_or_default();
     said.split(';').next().unwrap_or_default().to_owned()
+}
+
+/// A relay to the world's database, closed at first, and the URL through it.
+async fn through_a_relay(world: &World) -> (Relay, String) {
+    let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
+    let relay = Relay::to(url.port().expect("a port")).await;
+    url.set_port(Some(relay.addr.port())).expect("a port");
+    (relay, url.to_string())
 }

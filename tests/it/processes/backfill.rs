@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault, Options};
 
-use super::{PAGE, World, rate};
+use super::{PAGE, World, rate, through_a_relay};
 use crate::support::http;
 use crate::support::process::setting;
 
@@ -323,4 +323,30 @@ async fn one_that_is_frozen_while_another_takes_over_counts_no_page_twice() {
     frozen.signal(Signal::SIGCONT);
     assert_eq!(frozen.ended().await.with_code(0).json(), account);
     assert_eq!(world.count("SELECT fetched FROM usertap.backfill").await, 800);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_database_is_waited_out() {
+    let world = World::with_users(4 * PAGE).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let gate = world.hold_page_at(2 * PAGE);
+    let through = [setting("DATABASE_URL", &url)];
+    let process = world.start_with(&["backfill", "--json"], &through);
+    gate.reached().await;
+    world.fetched(400).await;
+    relay.close();
+    gate.release();
+    process.line("answers leave unrecorded").await;
+    relay.open();
+    let account = process.ended().await.with_code(0).json();
+    assert_account(
+        &account,
+        &[
+            ("fetched", 800),
+            ("inserted", 800),
+            ("resumed", account["resumed"].as_i64().unwrap()),
+        ],
+    );
+    world.assert_all_there().await;
 }

@@ -2,23 +2,13 @@
 
 use ::http::Method;
 use nix::sys::signal::Signal;
-use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::net::TcpStream;
 use usertap::sandbox::{Action, Fault, Gate};
 
-use super::{Server, World, id_of, recorded};
+use super::{Server, World, id_of, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::process::setting;
-use crate::support::relay::Relay;
-
-/// A relay to the world's database, and the URL through it.
-async fn through_a_relay(world: &World) -> (Relay, String) {
-    let mut url: url::Url = world.url.expose_secret().parse().unwrap();
-    let relay = Relay::to(url.port().unwrap()).await;
-    url.set_port(Some(relay.addr.port())).unwrap();
-    (relay, url.to_string())
-}
 
 #[tokio::test]
 async fn a_folder_that_has_served_starts_without_the_database() {
@@ -87,9 +77,16 @@ async fn a_stop_with_the_database_away_is_still_one() {
     let world = World::with_users(0).await.and("USERTAP_DRAIN", "2s");
     let (relay, url) = through_a_relay(&world).await;
     relay.open();
-    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
     relay.close();
-    assert_eq!(recorded(&server.create(&world, "Ada").await), "queued");
+    assert_eq!(recorded(&server.create(&world, "Grace").await), "queued");
+    let output = server.stop().await;
+    assert!(output.log().contains("run a backfill"), "{}", output.log());
+    // The same where the database was away from the start.
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    assert_eq!(recorded(&server.create(&world, "Emmy").await), "queued");
     let output = server.stop().await;
     assert!(output.log().contains("run a backfill"), "{}", output.log());
 }

@@ -137,7 +137,9 @@ async fn schemas_may_have_any_name() {
         .and("USERTAP_SCHEMA", "My \"Auth")
         .and("USERTAP_STATE_SCHEMA", "ut 2");
     serves_with(&world, "\"My \"\"Auth\".users_sync", "uuid").await;
-    assert_eq!(world.count("SELECT position FROM \"ut 2\".meta").await, 3);
+    assert!(world.count("SELECT position FROM \"ut 2\".meta").await >= 3);
+    let usual = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('usertap', 'neon_identity')";
+    assert_eq!(world.count(usual).await, 0);
 }
 
 #[tokio::test]
@@ -222,4 +224,14 @@ async fn without_the_right_to_make_schemas_they_can_be_made_for_it() {
         .await
         .unwrap();
     assert_eq!(count.get::<_, i64>(0), 1);
+}
+
+#[tokio::test]
+async fn several_that_start_at_once_migrate_once() {
+    let world = World::with_users(2).await;
+    let starting: Vec<_> = (0..3).map(|_| world.start(&["migrate"])).collect();
+    for process in starting {
+        process.ended().await.with_code(0);
+    }
+    assert_eq!(world.backfill().await["inserted"], 2);
 }
