@@ -7,13 +7,9 @@
 
 pub mod http;
 pub mod postgres;
-<<<<<<< HEAD
-pub mod relay;
-pub mod stack;
-=======
 pub mod process;
 pub mod relay;
->>>>>>> main
+pub mod stack;
 
 use std::time::{Duration, Instant};
 

@@ -44,7 +44,7 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
     let user = stack.known_user(json!({ "display_name": "0" })).await;
     let gone = stack.known_user(json!({ "display_name": "Gone" })).await;
     let path = format!("/users/{user}");
-    wire(&stack).refuse();
+    wire(&stack).close();
     for n in 1..=5 {
         let name = json!({ "display_name": n.to_string() });
         let reply = at_once(&stack, &server, Method::PATCH, &path, name).await;
@@ -82,7 +82,7 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
         (200, QUEUED)
     );
     degraded(&stack).await;
-    wire(&stack).mend();
+    wire(&stack).open();
     stack.settled().await;
     assert!(stack.row(gone).await.expect("a row").is_deleted);
     // What came while nothing could be committed may be read once instead of being told one by one.
@@ -141,11 +141,11 @@ async fn reads_of_what_is_known_end_the_trouble_as_well() {
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let other = stack.known_user(json!({ "display_name": "Grace" })).await;
     stack.restart().await;
-    wire(&stack).refuse();
+    wire(&stack).close();
     let path = format!("/users/{user}");
     let away = at_once(&stack, &stack.server(0), Method::GET, &path, Value::Null).await;
     assert_eq!(away.recorded(), QUEUED);
-    wire(&stack).mend();
+    wire(&stack).open();
     recovered(&stack).await;
     let back = stack.get(&stack.server(0), &format!("/users/{other}")).await;
     stack.is_recorded(&back, other).await;
@@ -157,7 +157,7 @@ async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout
     let stack = relayed(&[("USERTAP_SYNC_TIMEOUT", "500ms")]).await;
     let server = stack.server(0);
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
-    wire(&stack).swallow();
+    wire(&stack).silence();
     let path = format!("/users/{user}");
     let reply = at_once(
         &stack,
@@ -168,7 +168,7 @@ async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout
     )
     .await;
     assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
-    wire(&stack).mend();
+    wire(&stack).open();
     eventually("the row", || async { stack.agrees(user).await.ok() }).await;
     stack.end().await;
 }

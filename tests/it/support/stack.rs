@@ -43,7 +43,7 @@ pub struct Stack {
     pub client: tokio_postgres::Client,
     settings: Vec<(String, String)>,
     serving: Option<Serving>,
-    /// The sandbox and the relay.
+    /// Of the sandbox.
     tasks: Tasks,
     told: Mutex<Told>,
     folder: PathBuf,
@@ -82,9 +82,10 @@ impl Stack {
         let sandbox = Sandbox::start(setup.sandbox, &tasks).await.expect("a sandbox");
         let url = postgres::empty().await;
         let relay = match setup.relayed {
-            true => Some(Relay::start(server_of(&url), &tasks).await),
+            true => Some(Relay::to(port_of(&url)).await),
             false => None,
         };
+        relay.iter().for_each(Relay::open);
         let folder = std::env::temp_dir().join(format!("usertap-stack-{}", Uuid::new_v4().simple()));
         let mut stack = Stack {
             client: postgres::client(&url).await,
@@ -113,9 +114,7 @@ impl Stack {
         let url = self
             .relay
             .as_ref()
-            .map_or(url.expose_secret().to_owned(), |relay| {
-                through(url, relay.address)
-            });
+            .map_or(url.expose_secret().to_owned(), |relay| through(url, relay.addr));
         let own = [
             ("DATABASE_URL", url),
             ("USERTAP_DATA_DIR", self.folder.display().to_string()),
@@ -375,10 +374,9 @@ impl Stack {
     }
 }
 
-fn server_of(url: &SecretString) -> SocketAddr {
+fn port_of(url: &SecretString) -> u16 {
     let url: url::Url = url.expose_secret().parse().expect("a URL");
-    let port = url.port().expect("a port");
-    SocketAddr::from(([127, 0, 0, 1], port))
+    url.port().expect("a port")
 }
 
 fn through(url: &SecretString, relay: SocketAddr) -> String {
