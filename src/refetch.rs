@@ -214,11 +214,10 @@ impl Refetch {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         match in_flight.get_mut(&owed.user) {
             Some(next) => {
-                let awaited = owed.awaited || next.as_ref().is_some_and(|next| next.awaited);
-                *next = Some(Owed {
-                    awaited,
-                    ..owed.clone()
-                });
+                let due = next.get_or_insert_with(|| owed.clone());
+                // A look into the database may be older than the hints that came meanwhile.
+                due.after = due.after.max(owed.after);
+                due.awaited |= owed.awaited;
                 false
             }
             None => {

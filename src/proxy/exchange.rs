@@ -113,7 +113,10 @@ impl Exchange<'_> {
         let outcome = match self.extracted(&head, &held.joined()) {
             Ok(extraction) => self.told(extraction, stamp).await,
             Err(DecodeFault::TooLarge) => return self.large(head, held, Ended::Whole, stamp, app).await,
-            Err(DecodeFault::Unknown | DecodeFault::Corrupt) => self.malformed(1, "its encoding"),
+            Err(DecodeFault::Unknown | DecodeFault::Corrupt) => {
+                self.malformed(1, "its encoding");
+                self.unread(Why::Malformed, stamp).await
+            }
         };
         app.send(self.leaves(head, held.replayed(Ended::Whole), outcome));
     }
@@ -141,13 +144,22 @@ impl Exchange<'_> {
     }
 
     async fn told(&self, extraction: Extraction, stamp: Stamp) -> Outcome {
-        let malformed = match extraction.malformed {
-            0 => None,
-            many => Some(self.malformed(many as u64, "its users")),
-        };
-        match (self.recorded(extraction.sightings, stamp).await, malformed) {
-            (Outcome::Nothing(Why::NoUser), Some(malformed)) => malformed,
-            (outcome, _) => outcome,
+        let malformed = extraction.malformed;
+        if malformed > 0 {
+            self.malformed(malformed as u64, "its users");
+        }
+        match extraction.sightings.is_empty() && malformed > 0 {
+            true => self.unread(Why::Malformed, stamp).await,
+            false => self.recorded(extraction.sightings, stamp).await,
+        }
+    }
+
+    /// A write was carried out and its answer does not say what it came to: the user that it names
+    /// is read again before the answer leaves.
+    pub async fn unread(&self, why: Why, stamp: Stamp) -> Outcome {
+        match self.recorded(self.hints(), stamp).await {
+            Outcome::Nothing(Why::NoUser) => Outcome::Nothing(why),
+            recorded => recorded,
         }
     }
 
@@ -161,12 +173,11 @@ impl Exchange<'_> {
         ));
     }
 
-    pub fn malformed(&self, many: u64, what: &'static str) -> Outcome {
+    pub fn malformed(&self, many: u64, what: &'static str) {
         self.shared
             .wire
             .traffic
             .malformed(&self.matched.route.name, many, what);
-        Outcome::Nothing(Why::Malformed)
     }
 
     /// The answer as it came, and one line in the log.

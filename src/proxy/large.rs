@@ -45,8 +45,8 @@ impl Exchange<'_> {
         let splitter = self.shared.config.provider.splitter(&self.matched, largest);
         let (Some(splitter), Ok(coding)) = (splitter, Coding::named(&head.headers)) else {
             self.malformed(1, "its size");
-            let body = held.replayed(ended);
-            return app.send(self.leaves(head, body, Outcome::Nothing(Why::Oversized)));
+            let outcome = self.unread(Why::Oversized, stamp).await;
+            return app.send(self.leaves(head, held.replayed(ended), outcome));
         };
         self.shared.wire.traffic.count(Counted::Recorded);
         let (frames, fed) = mpsc::channel(FRAMES);

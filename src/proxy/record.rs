@@ -84,17 +84,21 @@ impl Exchange<'_> {
         });
     }
 
-    fn doubt(&self) -> Option<Submission> {
+    /// The user that a write names, for want of an answer that shows it.
+    pub fn hints(&self) -> Vec<Sighting> {
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
-        let sightings = provider.unanswered(tenant, &self.matched, self.credential, &head, body);
+        provider.unanswered(tenant, &self.matched, self.credential, &head, body)
+    }
+
+    fn doubt(&self) -> Option<Submission> {
         let never = Stamp {
             sent: Sent::NEVER,
             at: self.asked.began,
         };
         let source = Arc::new(self.source());
         let observe = |sighting| self.observation(sighting, never, &source);
-        let observations: Vec<Observation> = sightings.into_iter().map(observe).collect();
+        let observations: Vec<Observation> = self.hints().into_iter().map(observe).collect();
         (!observations.is_empty()).then_some(Submission {
             observations,
             checkpoint: None,

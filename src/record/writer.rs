@@ -92,6 +92,7 @@ impl Writer {
             }
             return;
         }
+        self.clear_trouble();
         loop {
             if let Some(job) = self.kept.take() {
                 if self.flush(job).await.is_err() {
@@ -129,6 +130,8 @@ impl Writer {
             .fetch_sub(flight.jobs(), Ordering::Relaxed);
         self.shared.memory.judged(flight.users());
         if done.is_ok() {
+            // Whether or not anything had to be written: the database was asked and answered.
+            self.clear_trouble();
             flight.reply();
         }
         done

@@ -10,5 +10,6 @@ mod record_property;
 mod record_shared;
 mod sandbox;
 mod settings;
+mod stack;
 mod support;
 mod tidy;

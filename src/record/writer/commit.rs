@@ -61,7 +61,6 @@ impl Writer {
         loaded: &BTreeMap<UserId, Loaded>,
         numbered: Option<Numbered>,
     ) {
-        self.clear_trouble();
         self.mark(plan, |_| true);
         self.remember_loaded(flight, todo, plan, loaded);
         if let Some(numbered) = &numbered {

@@ -31,9 +31,15 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
+    /// What became of it in the tables.
+    pub fn recorded(&self) -> &str {
+        self.header("x-usertap-recorded").unwrap_or_default()
+    }
+
     /// The provider's: what it says the status really is.
     pub fn effective_status(&self) -> u16 {
-        self.header("x-stack-actual-status")
+        let told = self.header("x-stack-actual-status");
+        told.or(self.header("x-hexclave-actual-status"))
             .map_or(self.status.as_u16(), |status| status.parse().unwrap())
     }
 }

@@ -1,16 +1,25 @@
 //! A way to the database that a test can close: as if the server were away.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use usertap::tasks::Tasks;
 
+/// What becomes of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Every one breaks, and none is made.
+    Closed,
+    /// They stay and carry nothing.
+    Silent,
+}
+
 pub struct Relay {
     pub addr: SocketAddr,
-    open: Arc<watch::Sender<bool>>,
+    way: watch::Sender<Way>,
     tasks: Tasks,
 }
 
@@ -20,22 +29,26 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let relay = Relay {
             addr: listener.local_addr().expect("an address"),
-            open: Arc::new(watch::Sender::new(false)),
+            way: watch::Sender::new(Way::Closed),
             tasks: Tasks::default(),
         };
-        relay
-            .tasks
-            .spawn(accept(listener, port, relay.open.clone(), relay.tasks.clone()));
+        let accepting = accept(listener, port, relay.way.subscribe(), relay.tasks.clone());
+        relay.tasks.spawn(accepting);
         relay
     }
 
     pub fn open(&self) {
-        self.open.send_replace(true);
+        self.way.send_replace(Way::Open);
     }
 
     /// Every connection breaks, and none is made.
     pub fn close(&self) {
-        self.open.send_replace(false);
+        self.way.send_replace(Way::Closed);
+    }
+
+    /// Every connection stays and carries nothing; they break when the way is opened or closed.
+    pub fn silence(&self) {
+        self.way.send_replace(Way::Silent);
     }
 }
 
@@ -45,26 +58,35 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, port: u16, open: Arc<watch::Sender<bool>>, tasks: Tasks) {
+async fn accept(listener: TcpListener, port: u16, way: watch::Receiver<Way>, tasks: Tasks) {
     loop {
         let (from, _) = tokio::select! {
             accepted = listener.accept() => accepted.expect("a connection"),
             () = tasks.stopping() => return,
         };
-        let mut is_open = open.subscribe();
-        if *is_open.borrow_and_update() {
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = pass(from, port) => {}
-                    _ = is_open.wait_for(|open| !open) => {}
-                }
-            });
-        }
+        let (way, ends) = (way.clone(), tasks.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = pass(from, port, way) => {}
+                () = ends.stopping() => {}
+            }
+        });
     }
 }
 
-async fn pass(mut from: TcpStream, port: u16) {
-    if let Ok(mut to) = TcpStream::connect(("127.0.0.1", port)).await {
-        let _ = copy_bidirectional(&mut from, &mut to).await;
+async fn pass(mut from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
+    let now = *way.borrow_and_update();
+    if now == Way::Open {
+        let Ok(mut to) = TcpStream::connect(("127.0.0.1", port)).await else {
+            return;
+        };
+        tokio::select! {
+            _ended = copy_bidirectional(&mut from, &mut to) => return,
+            _closed = way.changed() => {}
+        }
+        // The sockets stay open until the way is something else again.
+        let _ = way.wait_for(|way| *way != Way::Silent).await;
+    } else if now == Way::Silent {
+        let _ = way.wait_for(|way| *way != Way::Silent).await;
     }
 }

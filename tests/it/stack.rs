@@ -1,0 +1,11 @@
+//! usertap whole, before the sandbox and a real Postgres: what an app gets, and which rows stand
+//! when it has got it.
+
+mod away;
+mod bad_input;
+mod endpoints;
+mod foreign_keys;
+mod local;
+mod races;
+mod tenants;
+mod traps;
