@@ -128,7 +128,9 @@ impl Bench {
         };
         assert!(ended.balanced() && counted == self.users as i64, "{ended:?}");
         tasks.stop();
-        station.close(clock::now() + std::time::Duration::from_secs(10)).await;
+        station
+            .close(clock::now() + std::time::Duration::from_secs(10))
+            .await;
         // One that does not say so counts as another recorder until its heartbeat is old.
         let left = instances::leave(&station.database, station.instance).await;
         left.expect("an answer");
