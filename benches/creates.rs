@@ -108,7 +108,7 @@ impl Bench {
         let config = provider::config(sandbox, &url, &[("USERTAP_SYNC", sync)]);
         let serving = Serving::start(config).await.expect("a proxy");
         let word = match sync {
-            "async" => "not-awaited",
+            "async" => "queued; async",
             _ => "committed",
         };
         let spent = self.creates(&App::new(serving.listen, sandbox), word).await;

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::batch::{Circumstances, DoubtWrite, Loaded, Plan, RowWrite, Write, plan};
-use super::memory::stranger;
 use super::merge::{Standing, Verdict};
 use crate::user::{
     ContentHash, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, Tick, UserId, View,
@@ -124,7 +123,7 @@ impl World {
     fn new(seed: u64, without: Without) -> World {
         let mut dice = Dice(seed);
         let kept = Kept {
-            users: vec![unknown(); USERS],
+            users: vec![Loaded::stranger(Position(0)); USERS],
             shown: vec![0; USERS],
             position: 0,
         };
@@ -492,19 +491,6 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-fn unknown() -> Loaded {
-    Loaded {
-        known: stranger(Position(0)),
-        has_state: false,
-        volatile: None,
-        volatile_at: None,
-        refused: None,
-        aside: super::batch::Aside::No,
-        row: None,
-        raw: None,
     }
 }
 

@@ -27,10 +27,11 @@ pub use rows::RowRefusal;
 use rows::Tried;
 use text::*;
 
-/// The recorder's statements, their names filled in once.
+/// The recorder's statements, their names filled in.
 #[derive(Debug)]
 pub struct Sql {
     names: Names,
+    planned_at: Magnitude,
     load: String,
     lock: String,
     upsert: String,
@@ -77,27 +78,60 @@ struct Id {
 
 type Conn = AsyncPgConnection;
 
+/// How large the tables are, as a power of two of positions given out.
+///
+/// Postgres plans a prepared statement once and for all, by the size that the tables have then: what
+/// was planned over empty tables reads them whole for every batch, however large they have become
+/// (12 times slower at 10,000 users). So the statements are made, and planned, anew at each doubling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Magnitude(u32);
+
+impl Magnitude {
+    fn of(position: Position) -> Magnitude {
+        Magnitude(position.0.checked_ilog2().unwrap_or(0))
+    }
+
+    /// Another text is another statement.
+    fn marks(self, statement: &str) -> String {
+        format!("/* 2^{} */ {statement}", self.0)
+    }
+}
+
 impl Sql {
     pub fn new(names: &Names) -> Sql {
+        Sql::planned_at(names, Magnitude(0))
+    }
+
+    /// Told of the last position: has the statements planned anew where the tables have doubled.
+    pub fn grown_to(&mut self, position: Position) {
+        let magnitude = Magnitude::of(position);
+        if magnitude != self.planned_at {
+            *self = Sql::planned_at(&self.names, magnitude);
+        }
+    }
+
+    fn planned_at(names: &Names, magnitude: Magnitude) -> Sql {
+        let planned = |statement: &str| magnitude.marks(&names.sql(statement));
         Sql {
-            load: names.sql(LOAD),
-            lock: names.sql(&format!("{LOAD} ORDER BY s.id FOR UPDATE OF s")),
-            upsert: names.sql(UPSERT),
-            quiet: names.sql(QUIET),
-            delete: names.sql(DELETE),
+            planned_at: magnitude,
+            load: planned(LOAD),
+            lock: planned(&format!("{LOAD} ORDER BY s.id FOR UPDATE OF s")),
+            upsert: planned(UPSERT),
+            quiet: planned(QUIET),
+            delete: planned(DELETE),
             // Deferred constraints and triggers are the users' own: they run before the lock.
             position_lock: format!(
                 "SET CONSTRAINTS ALL IMMEDIATE; SELECT pg_advisory_xact_lock({})",
                 names.position_lock()
             ),
-            number: names.sql(NUMBER),
+            number: planned(NUMBER),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),
             checkpoint: names.sql(CHECKPOINT),
             set_aside: names.sql(SET_ASIDE),
             end_set_aside: names.sql("DELETE FROM {state}.set_aside WHERE id = ANY($1)"),
             purge: names.sql(PURGE),
-            blank: names.sql(BLANK),
-            due_purges: names.sql(DUE_PURGES),
+            blank: planned(BLANK),
+            due_purges: planned(DUE_PURGES),
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
             names: names.clone(),

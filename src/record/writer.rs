@@ -27,6 +27,7 @@ use crate::db::{Database, DbError, Refusal};
 
 use flight::Flight;
 use link::Link;
+use look::{Left, Users};
 
 /// Observations in one transaction: beyond this, a bigger batch writes no faster.
 const BATCH: usize = 1_000;
@@ -160,8 +161,8 @@ impl Writer {
         while let Some(group) = groups.pop() {
             let is_last = groups.is_empty();
             let todo = self.settle_in_memory(flight, group);
-            let todo = match self.look(flight, todo).await {
-                Ok(todo) => todo,
+            let Left { todo, are } = match self.look(flight, todo).await {
+                Ok(left) => left,
                 Err((failure, todo)) => {
                     self.recover(failure, flight, todo, &mut groups).await?;
                     continue;
@@ -171,7 +172,7 @@ impl Writer {
             if todo.is_empty() && !with_checkpoint {
                 continue;
             }
-            match self.transact(flight, &todo, with_checkpoint).await {
+            match self.transact(flight, &todo, are, with_checkpoint).await {
                 Ok(put_off) if put_off.is_empty() => {}
                 Ok(put_off) => groups.push(put_off),
                 Err(failure) => self.recover(failure, flight, todo, &mut groups).await?,
@@ -185,10 +186,11 @@ impl Writer {
         &mut self,
         flight: &mut Flight,
         todo: &[usize],
+        are: Users,
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
         self.begin().await?;
-        let attempted = self.attempt(flight, todo, checkpoint).await;
+        let attempted = self.attempt(flight, todo, are, checkpoint).await;
         if attempted.is_err() {
             self.rollback().await;
         }
@@ -199,9 +201,13 @@ impl Writer {
         &mut self,
         flight: &mut Flight,
         todo: &[usize],
+        are: Users,
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
-        let mut loaded = self.load(flight, todo, Locking::ForUpdate).await?;
+        let mut loaded = match are {
+            Users::Strangers => self.strangers(flight, todo),
+            Users::Any => self.load(flight, todo, Locking::ForUpdate).await?,
+        };
         let plan = self.plan(flight, todo, &mut loaded);
         let now = clock::wall();
         let conn = self.link.conn()?;

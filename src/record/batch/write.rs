@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::super::change::Change;
+use super::super::memory::stranger;
 use super::super::merge::{Known, Standing};
 use crate::user::{ContentHash, Position, Profile, View};
 
@@ -21,6 +22,22 @@ pub struct Loaded {
     pub row: Option<Columns>,
     /// Only where a partial view is to be compared.
     pub raw: Option<Value>,
+}
+
+impl Loaded {
+    /// Of a user without a state.
+    pub fn stranger(floor: Position) -> Loaded {
+        Loaded {
+            known: stranger(floor),
+            has_state: false,
+            volatile: None,
+            volatile_at: None,
+            refused: None,
+            aside: Aside::No,
+            row: None,
+            raw: None,
+        }
+    }
 }
 
 /// Whether the database refused the user's row.

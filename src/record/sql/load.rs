@@ -7,7 +7,6 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz};
 
 use super::super::batch::{Aside, Columns, Loaded};
-use super::super::memory::stranger;
 use super::super::merge::{Known, Standing};
 use super::{Conn, Sql};
 use crate::db::DbError;
@@ -82,7 +81,7 @@ impl Sql {
             rows = Self::load_rows(&self.load, conn, ids, with_raw).await?;
         }
         let mut found: BTreeMap<UserId, Loaded> =
-            ids.iter().map(|id| ((*id).clone(), unknown(floor))).collect();
+            ids.iter().map(|id| ((*id).clone(), Loaded::stranger(floor))).collect();
         for row in rows {
             if let Some(id) = UserId::parse(&row.id, self.names.id_type) {
                 found.insert(id, row.loaded());
@@ -136,19 +135,6 @@ impl LoadedRow {
             }),
             raw: self.raw.and_then(|raw| serde_json::from_str(&raw).ok()),
         }
-    }
-}
-
-fn unknown(floor: Position) -> Loaded {
-    Loaded {
-        known: stranger(floor),
-        has_state: false,
-        volatile: None,
-        volatile_at: None,
-        refused: None,
-        aside: Aside::No,
-        row: None,
-        raw: None,
     }
 }
 

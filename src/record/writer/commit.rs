@@ -80,6 +80,7 @@ impl Writer {
     fn publish(&mut self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
         let shared = &self.shared;
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
+        self.sql.grown_to(numbered.last);
         for (id, (position, nonce)) in &numbered.changes {
             self.link.committed(*position, *nonce);
             let changed = super::super::Changed {

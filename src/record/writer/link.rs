@@ -117,6 +117,7 @@ impl Writer {
         partitions::ahead(&self.database, &mut conn).await?;
         self.link.floor = Position(history.floor);
         self.link.ahead = Position(history.position);
+        self.sql.grown_to(Position(history.position));
         self.link.conn = Some(conn);
         self.shared.epoch.store(history.epoch, Ordering::Release);
         self.shared

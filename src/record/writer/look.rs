@@ -12,6 +12,28 @@ use super::{Failure, Writer};
 use crate::clock;
 use crate::user::{Origin, Seen, UserId};
 
+/// What a look into the database leaves to be written.
+pub(super) struct Left {
+    pub todo: Vec<usize>,
+    pub are: Users,
+}
+
+/// Whose observations they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Users {
+    Any,
+    /// A moment ago none of them had a state: there is nothing to lock, and where another process has
+    /// made one since, the statement that numbers them says so.
+    Strangers,
+}
+
+impl Left {
+    fn of_any(todo: Vec<usize>) -> Left {
+        let are = Users::Any;
+        Left { todo, are }
+    }
+}
+
 impl Writer {
     pub(super) fn settle_in_memory(&self, flight: &mut Flight, group: Vec<usize>) -> Vec<usize> {
         let epoch = self.shared.epoch.load(Ordering::Acquire);
@@ -42,12 +64,12 @@ impl Writer {
         &mut self,
         flight: &mut Flight,
         todo: Vec<usize>,
-    ) -> Result<Vec<usize>, (Failure, Vec<usize>)> {
+    ) -> Result<Left, (Failure, Vec<usize>)> {
         let reads = todo
             .iter()
             .all(|&place| flight.observation(place).source.origin != Origin::ProxyWrite);
         if todo.is_empty() || !reads {
-            return Ok(todo);
+            return Ok(Left::of_any(todo));
         }
         match self.try_look(flight, &todo).await {
             Ok(left) => Ok(left),
@@ -55,8 +77,12 @@ impl Writer {
         }
     }
 
-    async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Vec<usize>, Failure> {
+    async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Left, Failure> {
         let mut loaded = self.load(flight, todo, Locking::None).await?;
+        let are = match loaded.values().any(|loaded| loaded.has_state) {
+            true => Users::Any,
+            false => Users::Strangers,
+        };
         let plan = self.plan(flight, todo, &mut loaded);
         let mut left = Vec::new();
         for (&place, judged) in todo.iter().zip(&plan.judged) {
@@ -69,7 +95,18 @@ impl Writer {
         self.mark(&plan, |id| !plan.writes.contains_key(id));
         self.remember_loaded(flight, todo, &plan, &loaded);
         self.settle_waiters(flight, todo, &plan, Some(&left), None);
-        Ok(left)
+        Ok(Left { todo: left, are })
+    }
+
+    pub(super) fn strangers(&self, flight: &Flight, todo: &[usize]) -> BTreeMap<UserId, Loaded> {
+        let floor = self.link.floor();
+        let ids = todo.iter().map(|&place| &flight.observation(place).id);
+        let stranger = |id: &UserId| {
+            let mut loaded = Loaded::stranger(floor);
+            loaded.known.mark = self.shared.memory.mark_of(id);
+            (id.clone(), loaded)
+        };
+        ids.map(stranger).collect()
     }
 
     /// Remembers the equal judgements that stand.
