@@ -1,6 +1,8 @@
 //! A change row: what the feed will tell of one change.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use chrono::SecondsFormat;
 use serde_json::json;
@@ -72,7 +74,9 @@ impl Change {
 
 /// Random, so that a history that was lost cannot be taken for the one that took its place.
 pub fn nonce() -> i32 {
-    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let [a, b, c, d, ..] = KEY.hash_one(NEXT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
     i32::from_be_bytes([a, b, c, d])
 }
 

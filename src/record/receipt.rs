@@ -123,15 +123,15 @@ impl Receipt {
                 None => return Recorded::Queued,
             },
         };
-        let (late, reread) = settlings(settled.doubts, deadline).await;
-        if !late.is_empty() {
-            stand(&self.recorder, late).await;
+        let rereads = Rereads::of(settled.doubts, deadline).await;
+        if !rereads.late.is_empty() {
+            stand(&self.recorder, rereads.late).await;
             return Recorded::None(Unrecorded::RereadLate);
         }
-        match settled.outcomes.contains(&Outcome::SetAside) {
+        match rereads.is_set_aside || settled.outcomes.contains(&Outcome::SetAside) {
             true => Recorded::None(Unrecorded::SetAside),
             false => Recorded::Committed {
-                position: settled.position.max(reread),
+                position: settled.position.max(rereads.last),
             },
         }
     }
@@ -165,19 +165,28 @@ async fn committed(
     }
 }
 
-/// The users whose doubts are not settled by the deadline, and the last change that settled one.
-async fn settlings(
-    doubts: Vec<(UserId, oneshot::Receiver<Settling>)>,
-    deadline: Instant,
-) -> (Vec<UserId>, Option<String>) {
-    let (mut late, mut last) = (Vec::new(), None);
-    for (user, settled) in doubts {
-        match timeout_at(deadline, settled).await {
-            Ok(Ok(change)) => last = last.max(change),
-            _ => late.push(user),
+/// What came of the reads that an answer needed.
+#[derive(Debug, Default)]
+struct Rereads {
+    /// Users whose doubts are not settled by the deadline.
+    late: Vec<UserId>,
+    is_set_aside: bool,
+    /// The last change that settled one.
+    last: Option<String>,
+}
+
+impl Rereads {
+    async fn of(doubts: Vec<(UserId, oneshot::Receiver<Settling>)>, deadline: Instant) -> Rereads {
+        let mut rereads = Rereads::default();
+        for (user, settled) in doubts {
+            match timeout_at(deadline, settled).await {
+                Ok(Ok(Settling::Recorded(change))) => rereads.last = rereads.last.take().max(change),
+                Ok(Ok(Settling::SetAside)) => rereads.is_set_aside = true,
+                _ => rereads.late.push(user),
+            }
         }
+        rereads
     }
-    (late, last)
 }
 
 /// Sees to it that these users have a row, so that foreign keys hold.

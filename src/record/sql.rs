@@ -35,10 +35,12 @@ pub struct Sql {
     load: String,
     lock: String,
     upsert: String,
+    insert: String,
     quiet: String,
     delete: String,
     position_lock: String,
     number: String,
+    number_new: String,
     try_row: String,
     checkpoint: String,
     set_aside: String,
@@ -78,6 +80,16 @@ struct Id {
 
 type Conn = AsyncPgConnection;
 
+/// Whose rows a transaction writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users {
+    Any,
+    /// A moment ago none of them had a state: there is nothing to lock, and rows that are simply
+    /// inserted cost a quarter less. Where there is one after all, the database refuses, and they are
+    /// written as [`Users::Any`].
+    Strangers,
+}
+
 /// How large the tables are, as a power of two of positions given out.
 ///
 /// Postgres plans a prepared statement once and for all, by the size that the tables have then: what
@@ -116,7 +128,8 @@ impl Sql {
             planned_at: magnitude,
             load: planned(LOAD),
             lock: planned(&format!("{LOAD} ORDER BY s.id FOR UPDATE OF s")),
-            upsert: planned(UPSERT),
+            upsert: planned(&format!("{INSERT} {OR_UPDATE}")),
+            insert: planned(INSERT),
             quiet: planned(QUIET),
             delete: planned(DELETE),
             // Deferred constraints and triggers are the users' own: they run before the lock.
@@ -124,7 +137,8 @@ impl Sql {
                 "SET CONSTRAINTS ALL IMMEDIATE; SELECT pg_advisory_xact_lock({})",
                 names.position_lock()
             ),
-            number: planned(NUMBER),
+            number: planned(&number(OR_NOTHING)),
+            number_new: planned(&number("")),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),
             checkpoint: names.sql(CHECKPOINT),
             set_aside: names.sql(SET_ASIDE),

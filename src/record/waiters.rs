@@ -32,8 +32,14 @@ pub struct Waiters {
     owed: mpsc::Sender<Owed>,
 }
 
-/// The public position of the change that settled a doubt; none where nothing had changed.
-pub type Settling = Option<String>;
+/// What settled a doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settling {
+    /// An observation that was applied or equal: the public position of the change, if there was one.
+    Recorded(Option<String>),
+    /// What the provider shows, the database refuses.
+    SetAside,
+}
 
 #[derive(Debug)]
 struct Waiter {
@@ -67,16 +73,15 @@ impl Waiters {
         let _ = self.owed.try_send(Owed { user, after, awaited });
     }
 
-    /// An observation of `user` that was sent at `sent` has been applied (as the change at this
-    /// public position) or was equal.
-    pub fn settle(&self, user: &UserId, sent: Position, change: Option<&str>) {
+    /// An observation of `user` that was sent at `sent` has been judged, and this came of it.
+    pub fn settle(&self, user: &UserId, sent: Position, settling: &Settling) {
         let mut waiting = self.lock();
         let Some(of_user) = waiting.get_mut(user) else {
             return;
         };
         let still = of_user.drain(..).filter_map(|waiter| match waiter.after <= sent {
             true => {
-                let _ = waiter.settled.send(change.map(str::to_owned));
+                let _ = waiter.settled.send(settling.clone());
                 None
             }
             false => (!waiter.settled.is_closed()).then_some(waiter),
@@ -107,9 +112,9 @@ mod tests {
         let user = UserId::parse("u", IdType::Text).unwrap();
         let mut early = waiters.wait(&user, Position(5));
         let mut late = waiters.wait(&user, Position(9));
-        waiters.settle(&user, Position(7), None);
+        waiters.settle(&user, Position(7), &Settling::Recorded(None));
         assert!(early.try_recv().is_ok() && late.try_recv().is_err());
-        waiters.settle(&user, Position(9), None);
+        waiters.settle(&user, Position(9), &Settling::SetAside);
         assert!(late.try_recv().is_ok());
         assert!(waiters.lock().is_empty());
     }

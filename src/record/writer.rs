@@ -19,7 +19,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::sql::{Locking, Sql};
+use super::batch::Plan;
+use super::sql::{Locking, Sql, Users};
 use super::{Job, Shared};
 use crate::clock;
 use crate::config::Deleted;
@@ -27,7 +28,7 @@ use crate::db::{Database, DbError, Refusal};
 
 use flight::Flight;
 use link::Link;
-use look::{Left, Users};
+use look::Left;
 
 /// Observations in one transaction: beyond this, a bigger batch writes no faster.
 const BATCH: usize = 1_000;
@@ -204,15 +205,34 @@ impl Writer {
         are: Users,
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
-        let mut loaded = match are {
-            Users::Strangers => self.strangers(flight, todo),
-            Users::Any => self.load(flight, todo, Locking::ForUpdate).await?,
+        let (mut loaded, users) = match are {
+            Users::Strangers => (self.strangers(flight, todo), are),
+            Users::Any => {
+                let loaded = self.load(flight, todo, Locking::ForUpdate).await?;
+                let users = flight.whose(&loaded);
+                (loaded, users)
+            }
         };
         let plan = self.plan(flight, todo, &mut loaded);
+        let written = self.write(&plan, users).await;
+        let finished = match written {
+            Ok(()) => self.finish(flight, todo, &plan, &loaded, users, checkpoint).await,
+            Err(failure) => Err(failure),
+        };
+        match (finished, users) {
+            (Err(Failure::Refused), Users::Strangers) => {
+                flight.not_strangers();
+                Err(Failure::Overtaken)
+            }
+            (finished, _) => finished,
+        }
+    }
+
+    async fn write(&mut self, plan: &Plan, users: Users) -> Result<(), Failure> {
         let now = clock::wall();
         let conn = self.link.conn()?;
-        self.sql.write_rows(conn, &plan, now).await.map_err(Failure::of)?;
-        self.finish(flight, todo, &plan, &loaded, checkpoint).await
+        let written = self.sql.write_rows(conn, plan, users, now).await;
+        written.map_err(Failure::of)
     }
 
     /// What to do about a failure: connect again, halve, or set the one user aside.

@@ -537,3 +537,22 @@ async fn two_answers_at_once_of_a_new_user_need_no_other_read() {
     assert!(rig.owed.try_recv().is_err());
     rig.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_there_before_its_user_was_known_is_taken_over() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let (made, new) = (user(1), user(2));
+    let insert = format!(
+        "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{made}', 'By hand', '{{}}')"
+    );
+    rig.db.client.batch_execute(&insert).await.expect("a row");
+    let page = vec![
+        rig.seen(&made, view(&made, "Ada")),
+        rig.seen(&new, view(&new, "Bob")),
+    ];
+    let fared = rig.submit(page).fared().await.expect("the recorder runs");
+    assert_eq!(fared.outcomes, [Outcome::Inserted, Outcome::Inserted]);
+    assert_eq!(rig.row(&made).await.as_deref(), Some("Ada"));
+    assert_eq!(rig.row(&new).await.as_deref(), Some("Bob"));
+    rig.end().await;
+}

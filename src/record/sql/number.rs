@@ -10,7 +10,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::super::batch::{DoubtWrite, Plan, Write};
 use super::super::change::Change;
 use super::super::merge::Standing;
-use super::{Conn, Sql};
+use super::{Conn, Sql, Users};
 use crate::db::DbError;
 use crate::db::statement::{Bind, optional, statement};
 use crate::user::{ContentHash, Position, UserId};
@@ -41,14 +41,18 @@ struct NumberedRow {
 impl Sql {
     /// Gives out positions and writes change rows and states. `Err(Refused{Serialization})` where
     /// another process made one of the users meanwhile: the transaction must begin anew.
-    pub async fn number(&self, conn: &mut Conn, plan: &Plan) -> Result<Numbered, DbError> {
+    pub async fn number(&self, conn: &mut Conn, plan: &Plan, users: Users) -> Result<Numbered, DbError> {
         let numbering = Numbering::of(plan);
         if numbering.taken > 0 {
             conn.batch_execute(&self.position_lock).await?;
         }
         let (changes, states) = (ChangeRows::of(plan, &numbering), StateRows::of(plan, &numbering));
         let expected = states.ids.len();
-        let number = statement(&self.number)
+        let number = match users {
+            Users::Any => &self.number,
+            Users::Strangers => &self.number_new,
+        };
+        let number = statement(number)
             .bind::<BigInt, _>(numbering.taken)
             .bind::<Array<BigInt>, _>(changes.places)
             .bind::<Array<Integer>, _>(changes.nonces)

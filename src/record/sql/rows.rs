@@ -6,7 +6,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
 
 use super::super::batch::{Plan, RowWrite};
-use super::{Conn, Sql};
+use super::{Conn, Sql, Users};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, optional, statement};
 use crate::user::{UserId, View};
@@ -28,13 +28,19 @@ pub struct RowRefusal {
 
 impl Sql {
     /// Writes the rows of a plan; the states stay for [`Sql::number`].
-    pub async fn write_rows(&self, conn: &mut Conn, plan: &Plan, now: DateTime<Utc>) -> Result<(), DbError> {
-        self.upsert(conn, plan).await?;
+    pub async fn write_rows(
+        &self,
+        conn: &mut Conn,
+        plan: &Plan,
+        users: Users,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        self.upsert(conn, plan, users).await?;
         self.write_quietly(conn, plan).await?;
         self.mark_deleted(conn, plan, now).await
     }
 
-    async fn upsert(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
+    async fn upsert(&self, conn: &mut Conn, plan: &Plan, users: Users) -> Result<(), DbError> {
         let mut rows = Rows::default();
         for (id, write) in &plan.writes {
             match &write.row {
@@ -46,7 +52,11 @@ impl Sql {
         if rows.ids.is_empty() {
             return Ok(());
         }
-        let upsert = statement(&self.upsert)
+        let upsert = match users {
+            Users::Any => &self.upsert,
+            Users::Strangers => &self.insert,
+        };
+        let upsert = statement(upsert)
             .bind::<Array<Text>, _>(rows.ids)
             .bind::<Array<Nullable<Text>>, _>(rows.names)
             .bind::<Array<Nullable<Text>>, _>(rows.emails)

@@ -15,10 +15,12 @@ pub const LOAD: &str = "
     LEFT JOIN {state}.set_aside a ON a.id = s.id
     WHERE s.id = ANY($1)";
 
-pub const UPSERT: &str = "
+pub const INSERT: &str = "
     INSERT INTO {users} AS u (id, name, email, created_at, updated_at, raw_json)
     SELECT id::{id}, name, email, created_at, coalesce(updated_at, now()), raw::jsonb
-    FROM unnest($1, $2, $3, $4, $5, $6) AS r (id, name, email, created_at, updated_at, raw)
+    FROM unnest($1, $2, $3, $4, $5, $6) AS r (id, name, email, created_at, updated_at, raw)";
+
+pub const OR_UPDATE: &str = "
     ON CONFLICT (id) DO UPDATE SET
         name = excluded.name, email = excluded.email, created_at = excluded.created_at,
         updated_at = excluded.updated_at, deleted_at = NULL, raw_json = excluded.raw_json";
@@ -31,7 +33,15 @@ pub const DELETE: &str = "
     UPDATE {users} AS u SET deleted_at = $2, updated_at = $2
     WHERE u.id = ANY(SELECT unnest($1)::{id})";
 
-pub const NUMBER: &str = "
+/// New states that another process has made meanwhile are left to it.
+pub const OR_NOTHING: &str = "ON CONFLICT (id) DO NOTHING";
+
+/// Change rows and states under one base. `conflict`: what becomes of new states that are there.
+pub fn number(conflict: &str) -> String {
+    NUMBER.replace("{conflict}", conflict)
+}
+
+const NUMBER: &str = "
     WITH base AS (
         UPDATE {state}.meta SET position = position + $1 RETURNING position - $1 AS base, epoch
     ), logged AS (
@@ -57,7 +67,7 @@ pub const NUMBER: &str = "
             doubt, refused)
         SELECT s.id, coalesce(base.base + s.place, s.position), s.standing, s.version, s.content, s.volatile,
             s.volatile_at, coalesce(base.base + s.doubt_place, s.doubt), s.refused
-        FROM base, s WHERE s.is_new ON CONFLICT (id) DO NOTHING RETURNING 1
+        FROM base, s WHERE s.is_new {conflict} RETURNING 1
     )
     SELECT base.base, base.epoch, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
 

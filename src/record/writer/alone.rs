@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::super::batch::{Plan, RowWrite};
 use super::super::merge::Standing;
 use super::super::refusal::{self, Fault};
-use super::super::sql::{Locking, RowRefusal};
+use super::super::sql::{Locking, RowRefusal, Users};
 use super::flight::Flight;
 use super::{Failure, GivenUp, Writer};
 use crate::db::DbError;
@@ -77,7 +77,9 @@ impl Writer {
         for id in ids {
             self.write_alone(&id, &mut plan).await?;
         }
-        let finished = self.finish(flight, todo, &plan, &loaded, checkpoint).await;
+        let finished = self
+            .finish(flight, todo, &plan, &loaded, Users::Any, checkpoint)
+            .await;
         finished.map_err(Alone::Failed)
     }
 

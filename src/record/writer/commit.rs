@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::super::batch::{Loaded, Plan};
+use super::super::Outcome;
+use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change;
-use super::super::sql::Numbered;
+use super::super::sql::{Numbered, Users};
+use super::super::waiters::Settling;
 use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;
@@ -19,6 +21,7 @@ impl Writer {
         todo: &[usize],
         plan: &Plan,
         loaded: &BTreeMap<UserId, Loaded>,
+        users: Users,
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
         let conn = self.link.conn()?;
@@ -38,7 +41,7 @@ impl Writer {
         };
         let numbered = match plan.writes.is_empty() {
             true => None,
-            false => Some(self.sql.number(conn, plan).await.map_err(Failure::of)?),
+            false => Some(self.sql.number(conn, plan, users).await.map_err(Failure::of)?),
         };
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         if numbered.as_ref().is_some_and(|numbered| numbered.epoch != epoch) {
@@ -130,12 +133,13 @@ impl Writer {
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         for (place, judged) in todo.iter().zip(&plan.judged) {
             let observation = flight.observation(*place);
-            let counts = judged.is_some_and(|judged| judged.verdict.counts_as_applied());
-            if counts && observation.sent.epoch == epoch && !except.is_some_and(|left| left.contains(place)) {
-                let change = numbered.and_then(|numbered| numbered.changes.get(&observation.id));
-                let change = change.map(|(position, nonce)| change::public(*position, *nonce));
+            let is_left = except.is_some_and(|left| left.contains(place));
+            let (Some(judged), false) = (judged, is_left || observation.sent.epoch != epoch) else {
+                continue;
+            };
+            if let Some(settling) = settling(judged, &observation.id, numbered) {
                 let waiters = &self.shared.waiters;
-                waiters.settle(&observation.id, observation.sent.position, change.as_deref());
+                waiters.settle(&observation.id, observation.sent.position, &settling);
             }
         }
     }
@@ -149,6 +153,17 @@ impl Writer {
             .count();
         health.committed.fetch_add(changes as u64, Ordering::Relaxed);
     }
+}
+
+/// What a judgement means for those who wait for this user.
+fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option<Settling> {
+    if judged.outcome == Outcome::SetAside {
+        return Some(Settling::SetAside);
+    }
+    let change = numbered.and_then(|numbered| numbered.changes.get(id));
+    let change = change.map(|(position, nonce)| change::public(*position, *nonce));
+    let counts = judged.verdict.counts_as_applied();
+    counts.then_some(Settling::Recorded(change))
 }
 
 fn zip_none<'a>(todo: &'a [usize], plan: &'a Plan) -> impl Iterator<Item = usize> + 'a {

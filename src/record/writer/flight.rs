@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use super::super::batch::Plan;
+use super::super::batch::{Loaded, Plan};
 use super::super::change;
 use super::super::memory::Keep;
 use super::super::receipt::Settled;
+use super::super::sql::Users;
 use super::super::waiters::Settling;
 use super::super::{Checkpoint, Job, Outcome};
 use crate::user::{Observation, Origin, Position, UserId};
@@ -18,6 +19,8 @@ pub struct Flight {
     slots: Vec<Slot>,
     /// Of the page, which then flies alone.
     pub checkpoint: Option<Checkpoint>,
+    /// The database refused to take its users for strangers.
+    are_known: bool,
 }
 
 struct Item {
@@ -40,6 +43,7 @@ impl Flight {
             items: Vec::new(),
             slots: Vec::new(),
             checkpoint: None,
+            are_known: false,
         };
         for job in jobs {
             flight.board(job);
@@ -87,6 +91,20 @@ impl Flight {
 
     pub fn observation(&self, place: usize) -> &Observation {
         &self.items[place].observation
+    }
+
+    /// Whether all of these users can be taken for strangers.
+    pub fn whose(&self, loaded: &BTreeMap<UserId, Loaded>) -> Users {
+        match self.are_known || loaded.values().any(|loaded| loaded.has_state) {
+            true => Users::Any,
+            false => Users::Strangers,
+        }
+    }
+
+    /// There is a row or a state of one of them after all, or the database refuses one for another
+    /// reason: the same again, and this time it will tell.
+    pub fn not_strangers(&mut self) {
+        self.are_known = true;
     }
 
     pub fn fared(&mut self, place: usize, outcome: Outcome) {

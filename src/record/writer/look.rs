@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::Outcome;
 use super::super::batch::{self, Circumstances, Loaded, Plan};
-use super::super::sql::Locking;
+use super::super::sql::{Locking, Users};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::clock;
@@ -16,15 +16,6 @@ use crate::user::{Origin, Seen, UserId};
 pub(super) struct Left {
     pub todo: Vec<usize>,
     pub are: Users,
-}
-
-/// Whose observations they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Users {
-    Any,
-    /// A moment ago none of them had a state: there is nothing to lock, and where another process has
-    /// made one since, the statement that numbers them says so.
-    Strangers,
 }
 
 impl Left {
@@ -79,10 +70,7 @@ impl Writer {
 
     async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Left, Failure> {
         let mut loaded = self.load(flight, todo, Locking::None).await?;
-        let are = match loaded.values().any(|loaded| loaded.has_state) {
-            true => Users::Any,
-            false => Users::Strangers,
-        };
+        let are = flight.whose(&loaded);
         let plan = self.plan(flight, todo, &mut loaded);
         let mut left = Vec::new();
         for (&place, judged) in todo.iter().zip(&plan.judged) {

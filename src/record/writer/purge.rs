@@ -11,7 +11,7 @@ use super::super::change::{Change, Kind};
 use super::super::memory::Keep;
 use super::super::merge::Standing;
 use super::super::refusal;
-use super::super::sql::{Locking, RowRefusal};
+use super::super::sql::{Locking, RowRefusal, Users};
 use super::{Failure, GivenUp, Writer, link};
 use crate::clock;
 use crate::config::Deleted;
@@ -77,7 +77,7 @@ impl Writer {
         };
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
-        let numbered = self.sql.number(conn, &plan).await?;
+        let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         if numbered.epoch != self.shared.epoch.load(std::sync::atomic::Ordering::Acquire) {
             self.link.drop_connection();
             return Err(DbError::Away("another process began a new epoch".into()));

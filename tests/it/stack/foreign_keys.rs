@@ -234,3 +234,26 @@ async fn an_update_that_is_refused_leaves_the_row_as_it_was() {
     assert!(stack.row(user).await.expect("a row").is_deleted);
     stack.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_up_and_is_refused_does_not_wait_for_what_cannot_come() {
+    let stack = with_examples(&[("USERTAP_SYNC_TIMEOUT", "600s"), ("USERTAP_DRAIN", "20s")]).await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync ADD CHECK (email NOT LIKE 'user-7@%')")
+        .await;
+    let (user, reply) = sign_up(&stack, 7).await;
+    assert_eq!(reply.recorded(), "none; set-aside");
+    add_todo(&stack, user).await.expect("the foreign key holds");
+    names(&stack, user).await;
+    let (next, reply) = sign_up(&stack, 8).await;
+    stack.is_recorded(&reply, next).await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync DROP CONSTRAINT users_sync_email_check")
+        .await;
+    let path = format!("/users/{user}");
+    let mended = stack
+        .patch(&stack.server(0), &path, json!({ "display_name": "Fine" }))
+        .await;
+    stack.is_recorded(&mended, user).await;
+    stack.end().await;
+}
