@@ -7,8 +7,10 @@
 //! receipt that says committed before the commit; a wait without an end; a row that the database
 //! refuses holding up another.
 
+mod backlog;
 mod batch;
 mod change;
+mod journal;
 mod memory;
 pub mod merge;
 mod receipt;
@@ -19,8 +21,12 @@ mod sql;
 mod waiters;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,18 +37,16 @@ use crate::db::Database;
 use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
+pub use journal::JournalFault;
 pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
 pub use waiters::Owed;
 
+use backlog::{Backlog, Job, Rest};
+use journal::Keeper;
 use memory::Memory;
 use merge::Verdict;
-use receipt::Settled;
 use waiters::Waiters;
 
-/// Submissions that may wait for the writer.
-const QUEUE: usize = 8_192;
-/// Bytes of users' JSON that may wait for the writer, while the database is away above all.
-const QUEUE_BYTES: usize = 64 << 20;
 /// Changes that a slow subscriber may fall behind before it is told that it missed some.
 const CHANGED: usize = 4_096;
 
@@ -57,8 +61,9 @@ pub(crate) struct Shared {
     memory: Memory,
     head: Arc<Head>,
     epoch: AtomicI64,
-    queue: mpsc::Sender<Job>,
-    queued_bytes: AtomicUsize,
+    backlog: Backlog,
+    /// Where there is a journal.
+    keeper: Option<Arc<Keeper>>,
     waiters: Waiters,
     changed: broadcast::Sender<Changed>,
     health: Health,
@@ -113,9 +118,10 @@ pub struct Changed {
 struct Health {
     /// Why nothing can be written at the moment.
     trouble: watch::Sender<Option<Arc<str>>>,
-    waiting: AtomicUsize,
     /// Submissions that found the queue full.
     lost: AtomicU64,
+    /// Records of the journal that could not be read any more.
+    damaged: AtomicU64,
     committed: AtomicU64,
     unchanged: AtomicU64,
     set_aside: AtomicU64,
@@ -131,44 +137,78 @@ pub struct Figures {
     pub committed: u64,
     pub unchanged: u64,
     pub set_aside: u64,
+    pub journal: JournalFigures,
 }
 
-/// Observations on their way to the writer.
-#[derive(Debug)]
-struct Job {
-    observations: Vec<Observation>,
-    checkpoint: Option<Checkpoint>,
-    bytes: usize,
-    reply: oneshot::Sender<Settled>,
-    /// For the figures and the account: those that needed no writer.
-    settled: Vec<Outcome>,
+/// What waits on disk.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct JournalFigures {
+    /// Why it takes nothing at the moment.
+    pub trouble: Option<String>,
+    /// Answers whose users are in it and not yet in the database.
+    pub waiting: usize,
+    pub bytes: u64,
+    /// When the oldest of them was received.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Records that could not be read any more.
+    pub damaged: u64,
+}
+
+/// Where the journal lives, and whose it is.
+#[derive(Debug, Clone)]
+pub struct JournalPlace {
+    pub data_dir: PathBuf,
+    /// Tells one tenant of one provider from every other.
+    pub tenant: [u8; 16],
+    /// What the database has not taken by then goes into the journal.
+    pub patience: Duration,
 }
 
 impl Recorder {
     /// Starts the writer. The receiver gives the reads that are owed; the doubts in the database
-    /// are the truth, so it may be slow.
+    /// are the truth, so it may be slow. Without a journal: what waits, waits in memory.
     pub fn start(
         database: Database,
         head: Arc<Head>,
         deleted: Deleted,
         tasks: &Tasks,
     ) -> (Recorder, mpsc::Receiver<Owed>) {
-        let (queue, jobs) = mpsc::channel(QUEUE);
-        let (waiters, owed) = Waiters::new();
-        let shared = Arc::new(Shared {
-            memory: Memory::new(head.clone()),
-            head,
-            epoch: AtomicI64::new(0),
-            queue,
-            queued_bytes: AtomicUsize::new(0),
-            waiters,
-            changed: broadcast::Sender::new(CHANGED),
-            health: Health::default(),
-            close: CancellationToken::new(),
-        });
-        let writer = writer::Writer::new(shared.clone(), database, deleted, jobs);
+        let (shared, owed) = Shared::new(head, None);
+        (Recorder::run(shared, database, deleted, Vec::new(), tasks), owed)
+    }
+
+    /// The same with a journal; what an earlier process left in it comes first.
+    ///
+    /// # Errors
+    /// Where another process or another tenant has the folder. One that cannot be written is no
+    /// error: the figures say so.
+    pub fn start_with_journal(
+        database: Database,
+        head: Arc<Head>,
+        deleted: Deleted,
+        place: JournalPlace,
+        tasks: &Tasks,
+    ) -> Result<(Recorder, mpsc::Receiver<Owed>), JournalFault> {
+        let keeper = Keeper::new(place, database.names.id_type);
+        let (shared, owed) = Shared::new(head, Some(Arc::new(keeper)));
+        let left_by = match &shared.keeper {
+            Some(keeper) => journal::adopt(&shared, keeper)?,
+            None => Vec::new(),
+        };
+        Ok((Recorder::run(shared, database, deleted, left_by, tasks), owed))
+    }
+
+    fn run(
+        shared: Arc<Shared>,
+        database: Database,
+        deleted: Deleted,
+        left_by: Vec<uuid::Uuid>,
+        tasks: &Tasks,
+    ) -> Recorder {
+        let writer = writer::Writer::new(shared.clone(), database, deleted, left_by);
         tasks.spawn(writer.run());
-        (Recorder { shared }, owed)
+        tasks.spawn(journal::keep(shared.clone()));
+        Recorder { shared }
     }
 
     /// Hands over what was seen. Never waits: a full queue is told by the receipt.
@@ -194,31 +234,22 @@ impl Recorder {
         settled: Vec<Outcome>,
     ) -> Receipt {
         let shared = &self.shared;
-        let bytes = waiting.iter().map(weight).sum();
-        let (reply, receiver) = oneshot::channel();
+        let (reply, replied) = oneshot::channel();
+        let (told, durable) = oneshot::channel();
         let job = Job {
-            observations: waiting,
-            checkpoint,
-            bytes,
-            reply,
-            settled,
+            bytes: waiting.iter().map(weight).sum(),
+            observations: waiting.into(),
+            told,
+            rest: Rest {
+                checkpoint,
+                reply: Some(reply),
+                settled,
+            },
         };
-        let before = shared.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
-        shared.health.waiting.fetch_add(1, Ordering::Relaxed);
-        let refused = match before + bytes > QUEUE_BYTES && before > 0 {
-            true => Some(job),
-            false => shared
-                .queue
-                .try_send(job)
-                .err()
-                .map(mpsc::error::TrySendError::into_inner),
-        };
-        match refused {
-            None => Receipt::waiting(self.clone(), receiver),
-            Some(job) => {
-                shared.health.waiting.fetch_sub(1, Ordering::Relaxed);
-                shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-                shared.memory.judged(job.observations.iter().map(|o| &o.id));
+        match shared.backlog.push(job) {
+            Ok(()) => Receipt::waiting(self.clone(), replied, durable),
+            Err(job) => {
+                shared.memory.judged(job.observations.iter().map(|seen| &seen.id));
                 shared.health.lost.fetch_add(1, Ordering::Relaxed);
                 Receipt::refused(self.clone())
             }
@@ -239,13 +270,25 @@ impl Recorder {
     /// Lets the writer end once it has written what waits.
     pub fn close(&self) {
         self.shared.close.cancel();
+        self.shared.backlog.close();
     }
 
     pub fn figures(&self) -> Figures {
         let health = &self.shared.health;
+        let depth = self.shared.backlog.depth();
+        let keeper = self.shared.keeper.as_ref();
         Figures {
+            journal: JournalFigures {
+                trouble: keeper
+                    .and_then(|keeper| keeper.fault())
+                    .map(|fault| fault.to_string()),
+                waiting: depth.journaled,
+                bytes: keeper.map_or(0, |keeper| keeper.weight()),
+                oldest: depth.oldest_journaled,
+                damaged: health.damaged.load(Ordering::Relaxed),
+            },
             trouble: health.trouble.borrow().as_deref().map(str::to_owned),
-            waiting: health.waiting.load(Ordering::Relaxed),
+            waiting: depth.waiting,
             lost: health.lost.load(Ordering::Relaxed),
             committed: health.committed.load(Ordering::Relaxed),
             unchanged: health.unchanged.load(Ordering::Relaxed),
@@ -253,12 +296,28 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.shared.health.trouble.subscribe()
+    fn has_journal(&self) -> bool {
+        self.shared.keeper.is_some()
     }
 }
 
 impl Shared {
+    fn new(head: Arc<Head>, keeper: Option<Arc<Keeper>>) -> (Arc<Shared>, mpsc::Receiver<Owed>) {
+        let (waiters, owed) = Waiters::new();
+        let shared = Shared {
+            memory: Memory::new(head.clone()),
+            head,
+            epoch: AtomicI64::new(0),
+            backlog: Backlog::default(),
+            keeper,
+            waiters,
+            changed: broadcast::Sender::new(CHANGED),
+            health: Health::default(),
+            close: CancellationToken::new(),
+        };
+        (Arc::new(shared), owed)
+    }
+
     /// Those that needed no writer, as outcomes, and the rest.
     fn divide(
         &self,
@@ -283,8 +342,8 @@ impl Default for Health {
     fn default() -> Self {
         Health {
             trouble: watch::Sender::new(None),
-            waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),

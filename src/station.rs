@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::time::interval;
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ use crate::db::instances::{self, BEAT, Kind, Others};
 use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
 use crate::probe::{Found, REMEDY, probe};
-use crate::record::Recorder;
+use crate::record::{JournalPlace, Recorder};
 use crate::refetch::{Reader, Refetch};
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
@@ -148,10 +149,11 @@ impl Station {
             }
             opened => opened.map_err(not_opened)?,
         }
-        Station::assemble(config, database, embedded, tasks)
+        Station::put_together(config, database, embedded, Journaling::Yes, tasks)
     }
 
-    /// Puts the parts around a database.
+    /// Puts the parts of a walk around a database: its pages wait for the database, so it has no
+    /// journal.
     ///
     /// # Errors
     /// Where the way to the provider cannot be set up.
@@ -161,10 +163,27 @@ impl Station {
         embedded: Option<Arc<Embedded>>,
         tasks: &Tasks,
     ) -> Result<Station, StartError> {
+        Station::put_together(config, database, embedded, Journaling::No, tasks)
+    }
+
+    fn put_together(
+        config: Arc<Config>,
+        database: Database,
+        embedded: Option<Arc<Embedded>>,
+        journaling: Journaling,
+        tasks: &Tasks,
+    ) -> Result<Station, StartError> {
         let head = Arc::new(Head::default());
         let upstream = Upstream::new(&config, head.clone(), config.upstream_ca.as_deref());
         let upstream = Arc::new(upstream.map_err(|error| StartError(error.to_string()))?);
-        let (recorder, owed) = Recorder::start(database.clone(), head.clone(), config.deleted, tasks);
+        let (base, deleted) = (database.clone(), config.deleted);
+        let (recorder, owed) = match journaling {
+            Journaling::No => Recorder::start(base, head.clone(), deleted, tasks),
+            Journaling::Yes => {
+                Recorder::start_with_journal(base, head.clone(), deleted, journal_place(&config), tasks)
+                    .map_err(|fault| StartError(fault.to_string()))?
+            }
+        };
         let reader = Reader {
             provider: config.provider.clone(),
             tenant: config.tenant.clone(),
@@ -243,6 +262,28 @@ impl Station {
         if !self.tasks.ended(left.max(LAST_MOMENT)).await {
             tracing::warn!("not everything ended within DRAIN");
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Journaling {
+    Yes,
+    No,
+}
+
+fn journal_place(config: &Config) -> JournalPlace {
+    let (provider, identity) = (&config.tenant.provider, &config.tenant.identity);
+    let mut tenant = Sha256::new();
+    for part in std::iter::once(provider).chain(identity.iter().flat_map(|(name, value)| [name, value])) {
+        tenant.update(part.len().to_le_bytes());
+        tenant.update(part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&tenant.finalize()[..16]);
+    JournalPlace {
+        data_dir: config.data_dir.clone(),
+        tenant: short,
+        patience: config.sync_timeout,
     }
 }
 

@@ -141,9 +141,10 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
     if let Some(trouble) = &recorder.trouble {
         problems.push(problem(
             trouble.clone(),
-            "answers leave `queued`; mend the database, nothing else is needed",
+            "answers leave `journaled`; mend the database, nothing else is needed",
         ));
     }
+    problems.extend(of_journal(&recorder.journal));
     if recorder.lost > 0 {
         let what = format!(
             "{} answers found the queue full and were not recorded",
@@ -165,6 +166,22 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
         }
     }
     problems
+}
+
+fn of_journal(journal: &record::JournalFigures) -> Vec<Problem> {
+    let trouble = journal.trouble.as_ref().map(|trouble| Problem {
+        what: trouble.clone(),
+        remedy: "until then answers leave `queued` while the database is away, and `kill -9` loses them"
+            .into(),
+    });
+    let damaged = (journal.damaged > 0).then(|| Problem {
+        what: format!(
+            "{} answers in the journal could not be read any more",
+            journal.damaged
+        ),
+        remedy: "run `usertap backfill`, then restart usertap".into(),
+    });
+    trouble.into_iter().chain(damaged).collect()
 }
 
 fn of_backfill(run: &Run) -> Option<Problem> {

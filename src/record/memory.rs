@@ -104,6 +104,24 @@ impl Memory {
         self.settle(&mut inner, observation, epoch, now, Settle::InTurn)
     }
 
+    /// Observations of these users wait in the journal.
+    pub fn expect<'a>(&self, users: impl Iterator<Item = &'a UserId>) {
+        let mut inner = self.lock();
+        for user in users {
+            *inner.pending.entry(user.clone()).or_default() += 1;
+        }
+    }
+
+    /// Another process may have judged what this one knows nothing of: whatever was sent before now
+    /// can only be equal, or be read again.
+    pub fn distrust(&self) {
+        let mut inner = self.lock();
+        inner.marks = Marks {
+            forgotten: self.head.tick(),
+            ..Marks::default()
+        };
+    }
+
     /// An observation that waited has been judged.
     pub fn judged<'a>(&self, users: impl Iterator<Item = &'a UserId>) {
         let mut inner = self.lock();

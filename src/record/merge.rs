@@ -118,7 +118,13 @@ pub fn version_of_equals(row: Option<i64>, seen: Option<i64>) -> Option<i64> {
 
 /// What was sent in another epoch was sent before everything.
 fn since(sent: Sent, epoch: i64) -> Sent {
-    if sent.epoch == epoch { sent } else { Sent::NEVER }
+    if sent.epoch == epoch {
+        return sent;
+    }
+    Sent {
+        position: sent.position.min(Sent::NEVER.position),
+        ..Sent::NEVER
+    }
 }
 
 fn whole(known: &Known, content: ContentHash, version: Option<i64>, sent: Sent) -> Verdict {

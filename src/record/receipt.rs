@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::waiters::Settling;
@@ -21,7 +21,11 @@ pub struct Receipt {
 #[derive(Debug)]
 enum Stage {
     Settled(Settled),
-    Waiting(oneshot::Receiver<Settled>),
+    Waiting {
+        reply: oneshot::Receiver<Settled>,
+        /// Whether it is in the journal, once it must not wait for the commit any more.
+        durable: oneshot::Receiver<bool>,
+    },
     Refused,
 }
 
@@ -82,6 +86,8 @@ pub struct Fared {
 /// A skeleton is one small commit; where even that is not done by then, the database is in
 /// trouble and the answer must not wait longer.
 const SKELETON_WAIT: Duration = Duration::from_secs(1);
+/// A sync takes milliseconds; a disk that takes longer than this is no place to wait for.
+const JOURNAL_WAIT: Duration = Duration::from_secs(1);
 
 impl Receipt {
     pub(super) fn settled(recorder: Recorder, outcomes: Vec<Outcome>) -> Receipt {
@@ -96,10 +102,14 @@ impl Receipt {
         }
     }
 
-    pub(super) fn waiting(recorder: Recorder, reply: oneshot::Receiver<Settled>) -> Receipt {
+    pub(super) fn waiting(
+        recorder: Recorder,
+        reply: oneshot::Receiver<Settled>,
+        durable: oneshot::Receiver<bool>,
+    ) -> Receipt {
         Receipt {
             recorder,
-            stage: Stage::Waiting(reply),
+            stage: Stage::Waiting { reply, durable },
         }
     }
 
@@ -111,17 +121,24 @@ impl Receipt {
     }
 
     /// Waits until all of it is committed and the doubts it raised are settled, at most so long;
-    /// while the database is known to be away, not at all. Users whose re-read is late have a
-    /// skeleton row then.
+    /// while the database is known to be away, only until it is in the journal. Users whose re-read
+    /// is late have a skeleton row then.
     pub async fn recorded(self, at_most: Duration) -> Recorded {
         let deadline = clock::now() + at_most;
         let settled = match self.stage {
             Stage::Refused => return Recorded::None(Unrecorded::QueueFull),
             Stage::Settled(settled) => settled,
-            Stage::Waiting(reply) => match committed(reply, self.recorder.trouble(), deadline).await {
-                Some(settled) => settled,
-                None => return Recorded::Queued,
-            },
+            Stage::Waiting { reply, durable } => {
+                let grace = if self.recorder.has_journal() {
+                    JOURNAL_WAIT
+                } else {
+                    Duration::ZERO
+                };
+                match committed(reply, durable, deadline + grace).await {
+                    Ok(settled) => settled,
+                    Err(recorded) => return recorded,
+                }
+            }
         };
         let rereads = Rereads::of(settled.doubts, deadline).await;
         if !rereads.late.is_empty() {
@@ -142,7 +159,7 @@ impl Receipt {
         let settled = match self.stage {
             Stage::Refused => return None,
             Stage::Settled(settled) => settled,
-            Stage::Waiting(reply) => reply.await.ok()?,
+            Stage::Waiting { reply, .. } => reply.await.ok()?,
         };
         Some(Fared {
             outcomes: settled.outcomes,
@@ -151,17 +168,22 @@ impl Receipt {
     }
 }
 
-/// What the writer says, unless the time is up or the database is known to be away.
+/// What the writer says, unless the journal has it first or the time is up.
 async fn committed(
     mut reply: oneshot::Receiver<Settled>,
-    mut trouble: watch::Receiver<Option<Arc<str>>>,
+    mut durable: oneshot::Receiver<bool>,
     deadline: Instant,
-) -> Option<Settled> {
+) -> Result<Settled, Recorded> {
+    let mut expired = std::pin::pin!(sleep_until(deadline));
     tokio::select! {
         biased;
-        settled = &mut reply => settled.ok(),
-        _ = trouble.wait_for(Option::is_some) => reply.try_recv().ok(),
-        () = sleep_until(deadline) => None,
+        Ok(settled) = &mut reply => Ok(settled),
+        Ok(is_durable) = &mut durable => match (reply.try_recv(), is_durable) {
+            (Ok(settled), _) => Ok(settled),
+            (Err(_), true) => Err(Recorded::Journaled),
+            (Err(_), false) => Err(Recorded::Queued),
+        },
+        () = &mut expired => Err(Recorded::Queued),
     }
 }
 

@@ -50,6 +50,7 @@ pub struct Sql {
     due_purges: String,
     history: String,
     new_epoch: String,
+    take_place: String,
 }
 
 /// Where the history of this database stands.
@@ -70,6 +71,12 @@ pub struct History {
 struct Count {
     #[diesel(sql_type = BigInt)]
     count: i64,
+}
+
+#[derive(QueryableByName)]
+struct Before {
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    recorder: Option<uuid::Uuid>,
 }
 
 #[derive(QueryableByName)]
@@ -148,6 +155,7 @@ impl Sql {
             due_purges: planned(DUE_PURGES),
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
+            take_place: names.sql(TAKE_PLACE),
             names: names.clone(),
         }
     }
@@ -261,6 +269,17 @@ impl Sql {
             .bind::<BigInt, _>(last.0)
             .bind::<Nullable<Integer>, _>(nonce);
         Ok(optional(history, conn).await?)
+    }
+
+    /// Notes that this process records; the one that did before.
+    pub async fn take_place(
+        &self,
+        conn: &mut Conn,
+        process: uuid::Uuid,
+    ) -> Result<Option<uuid::Uuid>, DbError> {
+        let take = statement(&self.take_place).bind::<SqlUuid, _>(process);
+        let before: Option<Before> = optional(take, conn).await?;
+        Ok(before.and_then(|before| before.recorder))
     }
 
     /// Why nothing can be written, where that can be told.

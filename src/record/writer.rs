@@ -16,15 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
 
+use super::Shared;
+use super::backlog::{Found, Rest, Taken};
 use super::batch::Plan;
+use super::journal::Place;
 use super::sql::{Locking, Sql, Users};
-use super::{Job, Shared};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
+use crate::user::Observation;
 
 use flight::Flight;
 use link::Link;
@@ -44,10 +47,13 @@ pub(super) struct Writer {
     database: Database,
     sql: Sql,
     deleted: Deleted,
-    jobs: mpsc::Receiver<Job>,
-    /// A page that goes alone and waits for its turn.
-    kept: Option<Job>,
     link: Link,
+}
+
+/// One submission, read and ready to be judged.
+struct Job {
+    observations: Arc<[Observation]>,
+    rest: Rest,
 }
 
 /// The recorder was closed while the database was away: what waits is given up.
@@ -64,104 +70,106 @@ enum Failure {
 }
 
 impl Writer {
-    pub fn new(
-        shared: Arc<Shared>,
-        database: Database,
-        deleted: Deleted,
-        jobs: mpsc::Receiver<Job>,
-    ) -> Writer {
+    pub fn new(shared: Arc<Shared>, database: Database, deleted: Deleted, left_by: Vec<Uuid>) -> Writer {
+        let process = shared.keeper.as_ref().and_then(|keeper| keeper.process());
         Writer {
             sql: Sql::new(&database.names),
-            link: Link::default(),
+            link: Link::of(process.unwrap_or_else(Uuid::new_v4), left_by),
             shared,
             database,
             deleted,
-            jobs,
-            kept: None,
         }
     }
 
-    /// Runs until the recorder is closed and what waited is written.
+    /// Runs until the recorder is closed and what waited is written, or is left to the journal.
     pub async fn run(mut self) {
+        let ran = self.write().await;
+        self.shared.backlog.end();
+        if ran.is_err() && self.shared.keeper.is_some() {
+            tracing::warn!("stopped with the database away: what is not written waits in the journal");
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), GivenUp> {
         let mut purges = interval(PURGE_EVERY);
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let close = self.shared.close.clone();
-        let mut closing = false;
-        if self.reconnect().await.is_err() {
-            // Closed before it ever reached the database: what was taken meanwhile goes with it.
-            if !self.jobs.is_empty() {
-                given_up();
-            }
-            return;
-        }
+        let shared = self.shared.clone();
+        self.reconnect().await?;
         self.clear_trouble();
         loop {
-            if let Some(job) = self.kept.take() {
-                if self.flush(job).await.is_err() {
-                    return given_up();
-                }
-                continue;
-            }
-            let ran = tokio::select! {
+            tokio::select! {
                 biased;
-                () = close.cancelled(), if !closing => {
-                    closing = true;
-                    self.jobs.close();
-                    Ok(())
-                }
-                job = self.jobs.recv() => match job {
-                    Some(job) => self.flush(job).await,
-                    None => return,
+                taken = shared.backlog.take(BATCH, BATCH_BYTES) => match taken {
+                    Some((taken, traced)) => self.flush(taken, traced).await?,
+                    None => return Ok(()),
                 },
-                _ = purges.tick(), if !closing => self.purge_due().await,
-            };
-            if ran.is_err() {
-                return given_up();
+                _ = purges.tick(), if !shared.close.is_cancelled() => self.purge_due().await?,
             }
         }
     }
 
-    async fn flush(&mut self, first: Job) -> Result<(), GivenUp> {
-        let mut flight = Flight::new(self.gather(first));
-        let done = self.settle(&mut flight).await;
-        let bytes = flight.bytes();
-        self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        self.shared
-            .health
-            .waiting
-            .fetch_sub(flight.jobs(), Ordering::Relaxed);
+    async fn flush(&mut self, taken: Vec<Taken>, traced: bool) -> Result<(), GivenUp> {
+        let mut flight = Flight::new(self.fetched(taken).await, traced);
+        self.settle(&mut flight).await?;
         self.shared.memory.judged(flight.users());
-        if done.is_ok() {
-            // Whether or not anything had to be written: the database was asked and answered.
-            self.clear_trouble();
-            flight.reply();
+        // Whether or not anything had to be written: the database was asked and answered.
+        self.clear_trouble();
+        flight.reply();
+        let done = self.shared.backlog.done();
+        if let (Some(keeper), false) = (self.shared.keeper.clone(), done.is_empty()) {
+            let _ = tokio::task::spawn_blocking(move || keeper.consumed(&done)).await;
         }
-        done
+        Ok(())
     }
 
-    /// What waits, up to a transaction's worth. A page with a checkpoint goes alone.
-    fn gather(&mut self, first: Job) -> Vec<Job> {
-        let (mut count, mut bytes) = (first.observations.len(), first.bytes);
-        let alone = first.checkpoint.is_some();
-        let mut jobs = vec![first];
-        while !alone && count < BATCH && bytes < BATCH_BYTES {
-            let Ok(job) = self.jobs.try_recv() else { break };
-            if job.checkpoint.is_some() {
-                self.kept = Some(job);
-                break;
-            }
-            count += job.observations.len();
-            bytes += job.bytes;
-            jobs.push(job);
+    /// What only the journal holds is read from there.
+    async fn fetched(&self, taken: Vec<Taken>) -> Vec<Job> {
+        let places: Vec<Place> = taken
+            .iter()
+            .filter_map(|taken| taken.observations.place())
+            .collect();
+        let mut read = self.read(places).await.into_iter();
+        let jobs = taken.into_iter().map(|taken| Job {
+            observations: match taken.observations {
+                Found::Here(observations) => observations,
+                Found::InJournal(_) => read.next().flatten().unwrap_or_default(),
+            },
+            rest: taken.rest,
+        });
+        jobs.collect()
+    }
+
+    async fn read(&self, places: Vec<Place>) -> Vec<Option<Arc<[Observation]>>> {
+        let Some(keeper) = self.shared.keeper.clone().filter(|_| !places.is_empty()) else {
+            return Vec::new();
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let entries = places.into_iter().map(|place| keeper.entry(place));
+            entries.map(|entry| Some(entry?.observations.into())).collect()
+        });
+        let read: Vec<Option<Arc<[Observation]>>> = reading.await.unwrap_or_default();
+        let damaged = read.iter().filter(|entry| entry.is_none()).count();
+        if damaged > 0 {
+            self.shared
+                .health
+                .damaged
+                .fetch_add(damaged as u64, Ordering::Relaxed);
+            tracing::error!(
+                damaged,
+                "records of the journal are damaged: run `usertap backfill`"
+            );
         }
-        jobs
+        read
     }
 
     async fn settle(&mut self, flight: &mut Flight) -> Result<(), GivenUp> {
         let mut groups = vec![flight.all()];
         while let Some(group) = groups.pop() {
             let is_last = groups.is_empty();
-            let todo = self.settle_in_memory(flight, group);
+            let todo = match flight.is_traced {
+                true => group,
+                false => self.settle_in_memory(flight, group),
+            };
             let Left { todo, are } = match self.look(flight, todo).await {
                 Ok(left) => left,
                 Err((failure, todo)) => {
@@ -214,7 +222,7 @@ impl Writer {
             }
         };
         let plan = self.plan(flight, todo, &mut loaded);
-        let written = self.write(&plan, users).await;
+        let written = self.write_rows(&plan, users).await;
         let finished = match written {
             Ok(()) => self.finish(flight, todo, &plan, &loaded, users, checkpoint).await,
             Err(failure) => Err(failure),
@@ -228,7 +236,7 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, plan: &Plan, users: Users) -> Result<(), Failure> {
+    async fn write_rows(&mut self, plan: &Plan, users: Users) -> Result<(), Failure> {
         let now = clock::wall();
         let conn = self.link.conn()?;
         let written = self.sql.write_rows(conn, plan, users, now).await;
@@ -256,10 +264,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-fn given_up() {
-    tracing::error!("stopped with the database away: what waited in memory is lost; run a backfill");
 }
 
 impl Failure {

@@ -3,6 +3,7 @@
 mod backfill;
 mod commands;
 mod handover;
+mod journal;
 mod secrets;
 mod serve;
 mod start;

@@ -121,3 +121,7 @@ pub const DIAGNOSE: &str = "
 pub const NEW_EPOCH: &str = "
     UPDATE {state}.meta SET epoch = epoch + 1, history = gen_random_uuid(), position = greatest(position, $1)
     RETURNING epoch, position, floor, true AS is_ours";
+
+pub const TAKE_PLACE: &str = "
+    WITH before AS (SELECT recorder FROM {state}.meta FOR UPDATE)
+    UPDATE {state}.meta SET recorder = $1 RETURNING (SELECT recorder FROM before) AS recorder";

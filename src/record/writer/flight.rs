@@ -1,6 +1,7 @@
 //! The submissions of one batch while it is being written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -10,7 +11,8 @@ use super::super::memory::Keep;
 use super::super::receipt::Settled;
 use super::super::sql::Users;
 use super::super::waiters::Settling;
-use super::super::{Checkpoint, Job, Outcome};
+use super::super::{Checkpoint, Outcome};
+use super::Job;
 use crate::user::{Observation, Origin, Position, UserId};
 
 /// Observations in the order of receipt, and who waits for them.
@@ -21,29 +23,33 @@ pub struct Flight {
     pub checkpoint: Option<Checkpoint>,
     /// The database refused to take its users for strangers.
     are_known: bool,
+    /// Some of it is in the journal, where a later process may find it again: every judgement,
+    /// equal ones too, leaves its trace in the database.
+    pub is_traced: bool,
 }
 
 struct Item {
     slot: usize,
-    observation: Observation,
+    at: usize,
     outcome: Option<Outcome>,
 }
 
 struct Slot {
-    reply: oneshot::Sender<Settled>,
+    observations: Arc<[Observation]>,
+    reply: Option<oneshot::Sender<Settled>>,
     settled: Settled,
     /// Of the last change, to know the later of two.
     last: Position,
-    bytes: usize,
 }
 
 impl Flight {
-    pub fn new(jobs: Vec<Job>) -> Flight {
+    pub fn new(jobs: Vec<Job>, is_traced: bool) -> Flight {
         let mut flight = Flight {
             items: Vec::new(),
             slots: Vec::new(),
             checkpoint: None,
             are_known: false,
+            is_traced,
         };
         for job in jobs {
             flight.board(job);
@@ -53,23 +59,23 @@ impl Flight {
 
     fn board(&mut self, job: Job) {
         let slot = self.slots.len();
-        let items = job.observations.into_iter();
-        self.items.extend(items.map(|observation| Item {
+        let items = 0..job.observations.len();
+        self.items.extend(items.map(|at| Item {
             slot,
-            observation,
+            at,
             outcome: None,
         }));
         let settled = Settled {
-            outcomes: job.settled,
-            checkpoint_kept: job.checkpoint.is_none(),
+            outcomes: job.rest.settled,
+            checkpoint_kept: job.rest.checkpoint.is_none(),
             ..Settled::default()
         };
-        self.checkpoint = self.checkpoint.take().or(job.checkpoint);
+        self.checkpoint = self.checkpoint.take().or(job.rest.checkpoint);
         self.slots.push(Slot {
-            reply: job.reply,
+            observations: job.observations,
+            reply: job.rest.reply,
             settled,
             last: Position(0),
-            bytes: job.bytes,
         });
     }
 
@@ -77,20 +83,14 @@ impl Flight {
         (0..self.items.len()).collect()
     }
 
-    pub fn jobs(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.slots.iter().map(|slot| slot.bytes).sum()
-    }
-
     pub fn users(&self) -> impl Iterator<Item = &UserId> {
-        self.items.iter().map(|item| &item.observation.id)
+        let observations = self.slots.iter().flat_map(|slot| slot.observations.iter());
+        observations.map(|observation| &observation.id)
     }
 
     pub fn observation(&self, place: usize) -> &Observation {
-        &self.items[place].observation
+        let item = &self.items[place];
+        &self.slots[item.slot].observations[item.at]
     }
 
     /// Whether all of these users can be taken for strangers.
@@ -131,11 +131,10 @@ impl Flight {
     /// Notes the positions of changes for the answers that brought them.
     pub fn changed(&mut self, todo: &[usize], changes: &BTreeMap<UserId, (Position, i32)>) {
         for &place in todo {
-            let item = &self.items[place];
-            let Some(&(position, nonce)) = changes.get(&item.observation.id) else {
+            let Some(&(position, nonce)) = changes.get(&self.observation(place).id) else {
                 continue;
             };
-            let slot = &mut self.slots[item.slot];
+            let slot = &mut self.slots[self.items[place].slot];
             if slot.last < position {
                 slot.last = position;
                 slot.settled.position = Some(change::public(position, nonce));
@@ -153,7 +152,7 @@ impl Flight {
     /// A walk over all users must not push out of memory those that an app asks for.
     pub fn keep(&self, todo: &[usize], id: &UserId) -> Keep {
         let of_app = |place: &&usize| {
-            let observation = &self.items[**place].observation;
+            let observation = self.observation(**place);
             observation.id == *id
                 && !matches!(observation.source.origin, Origin::Backfill | Origin::Reconcile)
         };
@@ -165,10 +164,7 @@ impl Flight {
 
     /// Two groups of users; nothing where there is only one.
     pub fn halves(&self, todo: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
-        let users: BTreeSet<&UserId> = todo
-            .iter()
-            .map(|&place| &self.items[place].observation.id)
-            .collect();
+        let users: BTreeSet<&UserId> = todo.iter().map(|&place| &self.observation(place).id).collect();
         let middle = users
             .iter()
             .nth(users.len() / 2)
@@ -176,7 +172,7 @@ impl Flight {
             .filter(|_| users.len() > 1)?;
         Some(
             todo.iter()
-                .partition(|&&place| self.items[place].observation.id < *middle),
+                .partition(|&&place| self.observation(place).id < *middle),
         )
     }
 
@@ -188,7 +184,7 @@ impl Flight {
         }
         for slot in self.slots {
             // A caller that hung up needs no answer.
-            let _ = slot.reply.send(slot.settled);
+            let _gone = slot.reply.map(|reply| reply.send(slot.settled));
         }
     }
 }

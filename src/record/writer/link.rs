@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
 use super::super::memory::{Memory, Print};
@@ -29,9 +30,12 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
 ];
 
-#[derive(Default)]
 pub(super) struct Link {
     conn: Option<AsyncPgConnection>,
+    /// This process, as the database knows it.
+    process: Uuid,
+    /// Those whose observations this process has: itself, and who left the journal.
+    ours: Vec<Uuid>,
     floor: Position,
     /// The last change this process saw committed, with its nonce.
     last: Option<(Position, i32)>,
@@ -40,6 +44,17 @@ pub(super) struct Link {
 }
 
 impl Link {
+    pub fn of(process: Uuid, left_by: Vec<Uuid>) -> Link {
+        Link {
+            conn: None,
+            process,
+            ours: left_by,
+            floor: Position::default(),
+            last: None,
+            ahead: Position::default(),
+        }
+    }
+
     pub fn conn(&mut self) -> Result<&mut AsyncPgConnection, Failure> {
         self.conn.as_mut().ok_or(Failure::Away)
     }
@@ -115,6 +130,7 @@ impl Writer {
             }
         };
         partitions::ahead(&self.database, &mut conn).await?;
+        self.take_place(&mut conn).await?;
         self.link.floor = Position(history.floor);
         self.link.ahead = Position(history.position);
         self.sql.grown_to(Position(history.position));
@@ -123,6 +139,17 @@ impl Writer {
         self.shared
             .head
             .committed(history.epoch, Position(history.position), clock::now());
+        Ok(())
+    }
+
+    /// Notes that this process records now. If another did since this one (or those whose journal
+    /// it has) did last, what that one judged in its memory is not known here.
+    async fn take_place(&mut self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+        let before = self.sql.take_place(conn, self.link.process).await?;
+        if before.is_some_and(|before| !self.link.ours.contains(&before)) {
+            self.shared.memory.distrust();
+        }
+        self.link.ours = vec![self.link.process];
         Ok(())
     }
 

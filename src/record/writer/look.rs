@@ -114,7 +114,7 @@ impl Writer {
         let at = Circumstances {
             epoch: self.shared.epoch.load(Ordering::Acquire),
             now: clock::wall(),
-            shared: memory.is_shared(),
+            shared: memory.is_shared() || flight.is_traced,
         };
         let observations = todo.iter().map(|&place| flight.observation(place));
         batch::plan(observations, loaded, at, || self.shared.head.tick())

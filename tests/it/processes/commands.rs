@@ -179,7 +179,7 @@ async fn status_says_healthy_or_what_is_wrong() {
     let reply = server.create(&world, "Ada").await;
     assert_eq!(
         (reply.status.as_u16(), recorded(&reply).as_str()),
-        (201, "queued")
+        (201, "journaled")
     );
     let ended = status(&world, &server.admin, &[]).await;
     let shown = ended.with_code(1).stdout.join("\n");

@@ -26,7 +26,7 @@ async fn a_folder_that_has_served_starts_without_the_database() {
     let reply = server.create(&world, "Ada").await;
     assert_eq!(
         (reply.status.as_u16(), recorded(&reply).as_str()),
-        (201, "queued")
+        (201, "journaled")
     );
     assert_eq!(world.rows().await, 0);
     relay.open();
@@ -44,7 +44,7 @@ async fn a_folder_that_has_served_starts_without_the_database() {
 }
 
 #[tokio::test]
-async fn an_outage_while_serving_queues_and_ends() {
+async fn an_outage_while_serving_journals_and_ends() {
     let world = World::with_users(0).await;
     let (relay, url) = through_a_relay(&world).await;
     relay.open();
@@ -54,7 +54,7 @@ async fn an_outage_while_serving_queues_and_ends() {
     let reply = server.create(&world, "Grace").await;
     assert_eq!(
         (reply.status.as_u16(), recorded(&reply).as_str()),
-        (201, "queued")
+        (201, "journaled")
     );
     eventually("it says so", || async {
         server.readyz().await.contains("degraded").then_some(())
@@ -81,14 +81,24 @@ async fn a_stop_with_the_database_away_is_still_one() {
     let server = Server::of(world.start_with(&["serve"], &through)).await;
     assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
     relay.close();
-    assert_eq!(recorded(&server.create(&world, "Grace").await), "queued");
+    let grace = server.create(&world, "Grace").await;
+    assert_eq!(recorded(&grace), "journaled");
     let output = server.stop().await;
-    assert!(output.log().contains("run a backfill"), "{}", output.log());
+    assert!(output.log().contains("waits in the journal"), "{}", output.log());
     // The same where the database was away from the start.
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    assert_eq!(recorded(&server.create(&world, "Emmy").await), "queued");
-    let output = server.stop().await;
-    assert!(output.log().contains("run a backfill"), "{}", output.log());
+    let emmy = server.create(&world, "Emmy").await;
+    assert_eq!(recorded(&emmy), "journaled");
+    server.stop().await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    for (reply, name) in [(grace, "Grace"), (emmy, "Emmy")] {
+        eventually("the row comes", || async {
+            (world.name(id_of(&reply)).await.as_deref() == Some(name)).then_some(())
+        })
+        .await;
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::support::http::Reply;
 use crate::support::relay::Relay;
 use crate::support::stack::{Caller, Setup, Stack};
 
-const QUEUED: &str = "queued; database-away";
+const JOURNALED: &str = "journaled; database-away";
 /// Much shorter than the `SYNC_TIMEOUT` of these stacks: what comes within it did not wait for that.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
@@ -38,7 +38,7 @@ async fn at_once(stack: &Stack, caller: &Caller, method: Method, path: &str, bod
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
+async fn answers_leave_journaled_at_once_and_the_rows_follow_in_order() {
     let stack = relayed(&[]).await;
     let server = stack.server(0);
     let user = stack.known_user(json!({ "display_name": "0" })).await;
@@ -48,7 +48,7 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
     for n in 1..=5 {
         let name = json!({ "display_name": n.to_string() });
         let reply = at_once(&stack, &server, Method::PATCH, &path, name).await;
-        assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
+        assert_eq!((reply.status.as_u16(), reply.recorded()), (200, JOURNALED));
     }
     let deleted = at_once(
         &stack,
@@ -58,7 +58,7 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
         json!({}),
     )
     .await;
-    assert_eq!((deleted.effective_status(), deleted.recorded()), (200, QUEUED));
+    assert_eq!((deleted.effective_status(), deleted.recorded()), (200, JOURNALED));
     let made = at_once(
         &stack,
         &server,
@@ -67,7 +67,7 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
         json!({ "display_name": "Made" }),
     )
     .await;
-    assert_eq!(made.recorded(), QUEUED);
+    assert_eq!(made.recorded(), JOURNALED);
     let new = json!({ "email": "new@example.com", "password": "correct horse battery" });
     let signed_up = at_once(
         &stack,
@@ -79,7 +79,7 @@ async fn answers_leave_queued_at_once_and_the_rows_follow_in_order() {
     .await;
     assert_eq!(
         (signed_up.effective_status(), signed_up.recorded()),
-        (200, QUEUED)
+        (200, JOURNALED)
     );
     degraded(&stack).await;
     wire(&stack).open();
@@ -144,7 +144,7 @@ async fn reads_of_what_is_known_end_the_trouble_as_well() {
     wire(&stack).close();
     let path = format!("/users/{user}");
     let away = at_once(&stack, &stack.server(0), Method::GET, &path, Value::Null).await;
-    assert_eq!(away.recorded(), QUEUED);
+    assert_eq!(away.recorded(), JOURNALED);
     wire(&stack).open();
     recovered(&stack).await;
     let back = stack.get(&stack.server(0), &format!("/users/{other}")).await;
@@ -167,7 +167,7 @@ async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout
         json!({ "display_name": "Countess" }),
     )
     .await;
-    assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
+    assert_eq!((reply.status.as_u16(), reply.recorded()), (200, JOURNALED));
     wire(&stack).open();
     eventually("the row", || async { stack.agrees(user).await.ok() }).await;
     stack.end().await;
@@ -209,7 +209,7 @@ async fn a_table_that_is_gone_for_a_while_stops_nothing() {
         json!({ "display_name": "Countess" }),
     )
     .await;
-    assert_eq!((reply.status.as_u16(), reply.recorded()), (200, QUEUED));
+    assert_eq!((reply.status.as_u16(), reply.recorded()), (200, JOURNALED));
     let problems = stack.status().await["problems"].to_string();
     assert!(problems.contains("give it its name back"), "{problems}");
     stack

@@ -1,0 +1,269 @@
+//! What waits for the writer, in the order of receipt: in memory, in the journal, or in both.
+//!
+//! The writer takes from the front and gives nothing up before it is committed; the keeper copies
+//! into the journal what must not wait in memory alone, and lets go of the copy in memory where
+//! too much waits. Nothing ever overtakes: an observation that came later is judged later, wherever
+//! the two are kept. Bounded: what finds it full is refused, and its receipt says so.
+
+mod queue;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll::Ready;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, oneshot};
+
+use super::journal::Place;
+use super::receipt::Settled;
+use super::{Checkpoint, Outcome};
+use crate::clock::{self, Instant};
+use crate::user::{Observation, UserId};
+use queue::{Entry, Held, Inner};
+
+/// Submissions that may wait in memory.
+const AT_MOST: usize = 8_192;
+/// Bytes of users' JSON that may wait in memory.
+const BYTES_AT_MOST: usize = 64 << 20;
+#[derive(Debug, Default)]
+pub struct Backlog {
+    inner: Mutex<Inner>,
+    /// For the writer: something waits, or nothing will come any more.
+    work: Notify,
+    /// For the keeper: something came, or the writer has ended.
+    stir: Notify,
+}
+
+/// What comes along with observations.
+#[derive(Debug, Default)]
+pub struct Rest {
+    pub checkpoint: Option<Checkpoint>,
+    pub reply: Option<oneshot::Sender<Settled>>,
+    /// For the figures and the account: those that needed no writer.
+    pub settled: Vec<Outcome>,
+}
+
+/// One submission on its way to the writer.
+#[derive(Debug)]
+pub struct Job {
+    pub observations: Arc<[Observation]>,
+    pub bytes: usize,
+    /// Says whether it is durable, once it must not wait for the commit any more.
+    pub told: oneshot::Sender<bool>,
+    pub rest: Rest,
+}
+
+/// One submission with the writer.
+#[derive(Debug)]
+pub struct Taken {
+    pub observations: Found,
+    pub rest: Rest,
+}
+
+#[derive(Debug)]
+pub enum Found {
+    Here(Arc<[Observation]>),
+    InJournal(Place),
+}
+
+impl Found {
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Found::Here(_) => None,
+            Found::InJournal(place) => Some(*place),
+        }
+    }
+}
+
+/// What is to go into the journal, in order.
+#[derive(Debug, Default)]
+pub struct Group {
+    pub numbers: Vec<u64>,
+    pub entries: Vec<(DateTime<Utc>, Arc<[Observation]>)>,
+    /// Users whose stamps prove nothing once they are read back: what is judged just now leaves
+    /// no trace but in memory.
+    pub untraced: HashSet<UserId>,
+}
+
+/// What the keeper finds.
+#[derive(Debug)]
+pub enum Due {
+    Now(Group),
+    /// Not before then.
+    At(Instant),
+    Nothing,
+    /// The writer has ended and nothing is left.
+    Over,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Depth {
+    pub waiting: usize,
+    pub journaled: usize,
+    pub oldest_journaled: Option<DateTime<Utc>>,
+}
+
+impl Backlog {
+    /// Puts a submission at the end; given back where there is no room for it.
+    pub fn push(&self, job: Job) -> Result<(), Job> {
+        let mut inner = self.lock();
+        let full = inner.resident >= AT_MOST
+            || inner.resident > 0 && inner.resident_bytes + job.bytes > BYTES_AT_MOST;
+        if full || inner.closed {
+            return Err(job);
+        }
+        inner.resident += 1;
+        inner.resident_bytes += job.bytes;
+        inner.entries.push_back(Entry {
+            observations: Held::Here(job.observations),
+            place: None,
+            bytes: job.bytes,
+            since: clock::now(),
+            at: clock::wall(),
+            told: Some(job.told),
+            has_checkpoint: job.rest.checkpoint.is_some(),
+            job: Some(job.rest),
+        });
+        drop(inner);
+        self.work.notify_one();
+        self.stir.notify_one();
+        Ok(())
+    }
+
+    /// What an earlier process left in the journal; before anything else.
+    pub fn found(&self, place: Place, at: DateTime<Utc>, users: usize) {
+        let mut inner = self.lock();
+        inner.spilled += 1;
+        inner.entries.push_back(Entry {
+            observations: Held::InJournal { users },
+            place: Some(place),
+            bytes: 0,
+            since: clock::now(),
+            at,
+            told: None,
+            job: None,
+            has_checkpoint: false,
+        });
+        drop(inner);
+        self.work.notify_one();
+    }
+
+    /// Nothing more is taken in.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+
+    /// The writer has ended.
+    pub fn end(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.ended = true;
+        inner.in_flight = 0;
+        drop(inner);
+        self.stir.notify_one();
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    pub fn depth(&self) -> Depth {
+        let inner = self.lock();
+        let mut journaled = inner.entries.iter().filter(|entry| entry.place.is_some());
+        Depth {
+            waiting: inner.entries.len(),
+            oldest_journaled: journaled.next().map(|entry| entry.at),
+            journaled: inner.entries.iter().filter(|entry| entry.place.is_some()).count(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// For the writer.
+impl Backlog {
+    /// Waits for what comes next, up to a transaction's worth; nothing once it is closed and empty.
+    /// A page with a checkpoint goes alone. Also says whether judgements must leave a trace.
+    pub async fn take(&self, at_most: usize, bytes: usize) -> Option<(Vec<Taken>, bool)> {
+        loop {
+            if let Ready(taken) = self.lock().next(at_most, bytes) {
+                return taken;
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// What was taken last is committed: the records in the journal that may go.
+    pub fn done(&self) -> Vec<Place> {
+        let mut inner = self.lock();
+        let done = inner.in_flight;
+        inner.in_flight = 0;
+        let places = (0..done).filter_map(|_| inner.pop()?.place);
+        places.collect()
+    }
+}
+
+/// For the keeper.
+impl Backlog {
+    /// Resolves when there may be something to do.
+    pub async fn stirred(&self) {
+        self.stir.notified().await;
+    }
+
+    /// What must be in the journal by now: all of it where nothing can be written, or where it waits
+    /// behind what only the journal holds; else what has waited for `patience`.
+    pub fn due(&self, now: Instant, patience: Duration, away: bool) -> Due {
+        let inner = self.lock();
+        let urgent = away || inner.spilled > 0 || inner.ended;
+        let waits = |entry: &&Entry| entry.place.is_none() && !entry.has_checkpoint;
+        match inner.entries.iter().find(waits) {
+            None if inner.ended => Due::Over,
+            None => Due::Nothing,
+            Some(oldest) if !urgent && oldest.since + patience > now => Due::At(oldest.since + patience),
+            Some(_) => Due::Now(inner.group(urgent.then_some(now), now, patience)),
+        }
+    }
+
+    /// These are durable, as many as there are places. Gives back those that are committed meanwhile.
+    pub fn kept(&self, numbers: &[u64], places: &[Place]) -> Vec<Place> {
+        let mut inner = self.lock();
+        let mut over = Vec::new();
+        for (number, place) in numbers.iter().zip(places) {
+            match inner.entry(*number) {
+                Some(entry) => entry.keep(*place),
+                None => over.push(*place),
+            }
+        }
+        inner.spill();
+        over
+    }
+
+    /// These cannot be made durable now.
+    pub fn not_kept(&self, numbers: &[u64]) {
+        let mut inner = self.lock();
+        for number in numbers {
+            if let Some(told) = inner.entry(*number).and_then(|entry| entry.told.take()) {
+                let _ = told.send(false);
+            }
+        }
+    }
+
+    /// The journal is gone: what is in memory too is to be written again. How many users' sightings
+    /// only the journal had.
+    pub fn lost(&self) -> usize {
+        let mut inner = self.lock();
+        let mut lost = 0;
+        for entry in &mut inner.entries {
+            match &entry.observations {
+                Held::Here(_) => entry.place = None,
+                Held::InJournal { users } => lost += users,
+            }
+        }
+        lost
+    }
+}

@@ -1,0 +1,377 @@
+//! The journal: what was seen while the database is away, durable in `DATA_DIR` until it is
+//! committed.
+//!
+//! A queue in files. Records are appended in groups, each synced once, and consumed in the order
+//! they were written; a segment is removed when all of it is consumed. A crash between a commit
+//! and the removal makes the same observations come again, which the order rule judges as equal or
+//! as too old to prove anything. What must never be: a record told durable before its sync; a
+//! damaged record skipped without a word; two processes in one folder; another tenant's
+//! observations in this one's database.
+
+pub mod entry;
+mod fault;
+mod frame;
+mod keeper;
+mod segment;
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use segment::{Label, Tail};
+
+pub use fault::JournalFault;
+pub use keeper::{Keeper, adopt, keep};
+
+/// All segments together. An outage of eleven hours at ten answers a second, of 1.2 kB each.
+const LIMIT: u64 = 512 << 20;
+/// What a record counts at least: it also takes memory while it waits.
+const LEAST: u64 = 1 << 10;
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    segment: u64,
+    at: u32,
+    payload: u32,
+}
+
+/// The files of one folder, locked for this process.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    /// None once the folder was removed, until it is made anew.
+    lock: Option<File>,
+    label: Label,
+    limit: u64,
+    segments: BTreeMap<u64, Held>,
+    tail: Option<Tail>,
+    next: u64,
+    group: u64,
+    weight: u64,
+    /// The segment read last.
+    reader: Option<(u64, File)>,
+}
+
+/// What is known of a segment without reading it.
+#[derive(Debug)]
+struct Held {
+    process: Uuid,
+    records: u64,
+    consumed: u64,
+    weight: u64,
+}
+
+/// What was found at the start.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Records not known to be consumed, oldest first.
+    pub places: Vec<Place>,
+    /// Processes that wrote them.
+    pub processes: Vec<Uuid>,
+    /// Durable records that cannot be read any more.
+    pub damaged: usize,
+}
+
+impl Journal {
+    /// Opens the folder `journal` in `data_dir`, made where it is missing, for this process alone.
+    ///
+    /// # Errors
+    /// [`JournalFault`].
+    pub fn open(data_dir: &Path, tenant: [u8; 16]) -> Result<(Journal, Left), JournalFault> {
+        Journal::with_limit(data_dir, tenant, LIMIT)
+    }
+
+    /// With another bound.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn with_limit(
+        data_dir: &Path,
+        tenant: [u8; 16],
+        limit: u64,
+    ) -> Result<(Journal, Left), JournalFault> {
+        let folder = data_dir.join("journal");
+        let lock = locked(&folder)?;
+        let mut journal = Journal {
+            folder,
+            lock: Some(lock),
+            label: Label {
+                tenant,
+                process: Uuid::new_v4(),
+            },
+            limit,
+            segments: BTreeMap::new(),
+            tail: None,
+            next: 1,
+            group: 0,
+            weight: 0,
+            reader: None,
+        };
+        let left = journal.take_over()?;
+        Ok((journal, left))
+    }
+
+    /// This process, as the journal names it.
+    pub fn process(&self) -> Uuid {
+        self.label.process
+    }
+
+    /// Bytes that wait, as they count towards the bound.
+    pub fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// Appends a group, or as much of it as fits; durable when it returns.
+    ///
+    /// # Errors
+    /// [`JournalFault`]: then nothing counts.
+    pub fn append(&mut self, payloads: &[Vec<u8>]) -> Result<Vec<Place>, JournalFault> {
+        if self.is_robbed() {
+            self.forget();
+            return Err(JournalFault::Robbed);
+        }
+        if self.lock.is_none() {
+            self.lock = Some(locked(&self.folder)?);
+        }
+        let fits = self.fitting(payloads);
+        if fits == 0 && !payloads.is_empty() {
+            return Err(JournalFault::Full);
+        }
+        self.group += 1;
+        let places = self
+            .write(&payloads[..fits])
+            .inspect_err(|_| self.give_up_tail())?;
+        for place in &places {
+            self.hold(*place);
+        }
+        Ok(places)
+    }
+
+    /// A record's payload.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn read(&mut self, place: Place) -> Result<Vec<u8>, JournalFault> {
+        if self
+            .reader
+            .as_ref()
+            .is_none_or(|(number, _)| *number != place.segment)
+        {
+            let file = File::open(segment::path(&self.folder, place.segment))?;
+            self.reader = Some((place.segment, file));
+        }
+        let Some((_, file)) = &self.reader else {
+            return Err(JournalFault::Io("no reader".into()));
+        };
+        Ok(segment::read(file, place.at as usize, place.payload as usize)?)
+    }
+
+    /// Whether this process wrote the record.
+    pub fn is_own(&self, place: Place) -> bool {
+        let held = self.segments.get(&place.segment);
+        held.is_some_and(|held| held.process == self.label.process)
+    }
+
+    /// These are committed. Segments that hold nothing else are removed, the oldest first.
+    pub fn consumed(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(held) = self.segments.get_mut(&place.segment) {
+                held.consumed += 1;
+            }
+        }
+        while let Some(first) = self.segments.first_entry() {
+            if first.get().consumed < first.get().records {
+                break;
+            }
+            let (number, held) = first.remove_entry();
+            self.remove(number, &held);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.lock = None;
+        self.tail = None;
+        self.reader = None;
+        self.segments.clear();
+        self.weight = 0;
+    }
+
+    /// Files that are to be there and are not.
+    fn is_robbed(&self) -> bool {
+        let mut numbers = self.segments.keys();
+        numbers.any(|number| !segment::path(&self.folder, *number).exists())
+    }
+
+    fn take_over(&mut self) -> Result<Left, JournalFault> {
+        let mut left = Left::default();
+        let numbers = segment::numbers(&self.folder)?;
+        for (n, &number) in numbers.iter().enumerate() {
+            self.next = number + 1;
+            let is_last = n + 1 == numbers.len();
+            match segment::find(&self.folder, number)? {
+                Some(found) => self.take_over_one(number, found, is_last, &mut left)?,
+                // Cut off while it was made: nothing was ever written into it.
+                None => std::fs::remove_file(segment::path(&self.folder, number))?,
+            }
+        }
+        self.consumed(&[]);
+        Ok(left)
+    }
+
+    fn take_over_one(
+        &mut self,
+        number: u64,
+        found: segment::Found,
+        is_last: bool,
+        left: &mut Left,
+    ) -> Result<(), JournalFault> {
+        if found.label.tenant != self.label.tenant {
+            return Err(JournalFault::Foreign);
+        }
+        left.damaged += found.scan.damaged.len();
+        if found.scan.is_torn {
+            // A later segment was begun only once this one was durable to its end.
+            left.damaged += usize::from(!is_last);
+            tracing::warn!(
+                "the journal's end was torn off by a crash: nobody had been told of what stood there"
+            );
+            segment::cut(&self.folder, number, found.scan.end)?;
+        }
+        self.segments.insert(
+            number,
+            Held {
+                process: found.label.process,
+                records: 0,
+                consumed: 0,
+                weight: 0,
+            },
+        );
+        if !left.processes.contains(&found.label.process) {
+            left.processes.push(found.label.process);
+        }
+        for record in found.scan.records {
+            let place = Place {
+                segment: number,
+                at: u32::try_from(record.at).unwrap_or(u32::MAX),
+                payload: u32::try_from(record.payload.len()).unwrap_or(u32::MAX),
+            };
+            self.hold(place);
+            left.places.push(place);
+        }
+        Ok(())
+    }
+
+    /// How many of these go in before the bound is reached.
+    fn fitting(&self, payloads: &[Vec<u8>]) -> usize {
+        let mut weight = self.weight;
+        let fits = payloads.iter().take_while(|payload| {
+            weight += weight_of(payload.len());
+            weight <= self.limit
+        });
+        fits.count()
+    }
+
+    fn write(&mut self, payloads: &[Vec<u8>]) -> Result<Vec<Place>, JournalFault> {
+        let (mut places, mut bytes) = (Vec::new(), Vec::new());
+        for payload in payloads {
+            let length = frame::length(payload.len());
+            if self
+                .tail
+                .as_ref()
+                .is_none_or(|tail| !tail.has_room_for(bytes.len() + length))
+            {
+                self.flush(&mut bytes)?;
+                self.begin_segment(length)?;
+            }
+            let Some(tail) = &self.tail else { break };
+            let at = tail.at() + bytes.len();
+            places.push(Place {
+                segment: tail.number,
+                at: u32::try_from(at).unwrap_or(u32::MAX),
+                payload: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            });
+            let began = u32::try_from(tail.at()).unwrap_or(u32::MAX);
+            frame::write(&mut bytes, self.group, began, payload);
+        }
+        self.flush(&mut bytes)?;
+        Ok(places)
+    }
+
+    fn flush(&mut self, bytes: &mut Vec<u8>) -> Result<(), JournalFault> {
+        if let (Some(tail), false) = (&mut self.tail, bytes.is_empty()) {
+            tail.write(bytes)?;
+            bytes.clear();
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, least: usize) -> Result<(), JournalFault> {
+        let number = self.next;
+        self.tail = Some(Tail::create(&self.folder, number, self.label, least)?);
+        self.next += 1;
+        self.segments.insert(
+            number,
+            Held {
+                process: self.label.process,
+                records: 0,
+                consumed: 0,
+                weight: 0,
+            },
+        );
+        Ok(())
+    }
+
+    fn give_up_tail(&mut self) {
+        if let Some(tail) = self.tail.take() {
+            tail.abandon();
+        }
+    }
+
+    fn hold(&mut self, place: Place) {
+        let weight = weight_of(place.payload as usize);
+        if let Some(held) = self.segments.get_mut(&place.segment) {
+            held.records += 1;
+            held.weight += weight;
+            self.weight += weight;
+        }
+    }
+
+    fn remove(&mut self, number: u64, held: &Held) {
+        self.weight -= held.weight;
+        if self.tail.as_ref().is_some_and(|tail| tail.number == number) {
+            self.tail = None;
+        }
+        if self.reader.as_ref().is_some_and(|(read, _)| *read == number) {
+            self.reader = None;
+        }
+        if let Err(error) = std::fs::remove_file(segment::path(&self.folder, number)) {
+            tracing::warn!(error = %error.kind(), "a drained segment of the journal stays: it will come again, harmlessly");
+        }
+    }
+}
+
+fn weight_of(payload: usize) -> u64 {
+    (frame::length(payload) as u64).max(LEAST)
+}
+
+/// The folder, for its owner alone, and the lock on it.
+fn locked(folder: &Path) -> Result<File, JournalFault> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(JournalFault::Locked),
+        Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! Copies into the journal what must not wait in memory alone.
+//!
+//! All that waits is appended and synced once, while the next gathers. Where the journal takes
+//! nothing, those who wait are told so at once, and it is tried again: traffic never stands still
+//! for a disk.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use uuid::Uuid;
+
+use super::super::backlog::{Due, Group};
+use super::super::{JournalPlace, Shared};
+use super::entry::{self, Entry};
+use super::{Journal, JournalFault, Left, Place};
+use crate::clock::{self, Instant};
+use crate::user::IdType;
+
+/// Between attempts at a journal that takes nothing.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Nothing is to be done before something stirs.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// The journal of one process, where it has one; and why it takes nothing, where it does not.
+#[derive(Debug)]
+pub struct Keeper {
+    journal: Mutex<Option<Journal>>,
+    fault: watch::Sender<Option<Arc<str>>>,
+    place: JournalPlace,
+    id_type: IdType,
+}
+
+impl Keeper {
+    pub fn new(place: JournalPlace, id_type: IdType) -> Keeper {
+        Keeper {
+            journal: Mutex::new(None),
+            fault: watch::Sender::new(None),
+            place,
+            id_type,
+        }
+    }
+
+    /// Opens the journal. A folder that cannot be used is tried again later: only one that another
+    /// process or another tenant has is no place to start in.
+    ///
+    /// # Errors
+    /// [`JournalFault::Locked`] and [`JournalFault::Foreign`].
+    pub fn open(&self) -> Result<Left, JournalFault> {
+        match self.try_open() {
+            Err(fault @ JournalFault::Io(_)) => {
+                self.note(Some(&fault));
+                Ok(Left::default())
+            }
+            opened => opened,
+        }
+    }
+
+    /// Nothing is left where it is open already.
+    fn try_open(&self) -> Result<Left, JournalFault> {
+        let mut journal = self.lock();
+        if journal.is_some() {
+            return Ok(Left::default());
+        }
+        let (opened, left) = Journal::open(&self.place.data_dir, self.place.tenant)?;
+        *journal = Some(opened);
+        Ok(left)
+    }
+
+    pub fn fault(&self) -> Option<Arc<str>> {
+        self.fault.borrow().clone()
+    }
+
+    pub fn weight(&self) -> u64 {
+        self.lock().as_ref().map_or(0, Journal::weight)
+    }
+
+    /// What a record holds; nothing for one that cannot be read.
+    pub fn entry(&self, place: Place) -> Option<Entry> {
+        let mut journal = self.lock();
+        let journal = journal.as_mut()?;
+        let payload = journal.read(place).ok()?;
+        entry::decode(&payload, self.id_type, journal.is_own(place)).ok()
+    }
+
+    /// This process, as the journal names it.
+    pub fn process(&self) -> Option<Uuid> {
+        self.lock().as_ref().map(Journal::process)
+    }
+
+    pub fn consumed(&self, places: &[Place]) {
+        if let (Some(journal), false) = (self.lock().as_mut(), places.is_empty()) {
+            journal.consumed(places);
+        }
+    }
+
+    fn append(&self, payloads: &[Vec<u8>]) -> Result<Vec<Place>, JournalFault> {
+        match self.lock().as_mut() {
+            Some(journal) => journal.append(payloads),
+            None => Err(JournalFault::Io("it is not open".into())),
+        }
+    }
+
+    fn note(&self, fault: Option<&JournalFault>) {
+        let told = fault.map(|fault| Arc::from(fault.to_string()));
+        self.fault.send_if_modified(|there| {
+            let changes = *there != told;
+            match &told {
+                Some(fault) if changes => tracing::error!(%fault, "the journal takes nothing"),
+                None if changes => tracing::info!("the journal takes what is seen again"),
+                _ => {}
+            }
+            there.clone_from(&told);
+            changes
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Journal>> {
+        self.journal
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Takes in what an earlier process left, before anything else is judged.
+///
+/// # Errors
+/// As [`Keeper::open`].
+pub fn adopt(shared: &Shared, keeper: &Keeper) -> Result<Vec<Uuid>, JournalFault> {
+    let left = keeper.open()?;
+    take_in(shared, keeper, &left);
+    Ok(left.processes)
+}
+
+fn take_in(shared: &Shared, keeper: &Keeper, left: &Left) {
+    let mut damaged = left.damaged;
+    for place in &left.places {
+        match keeper.entry(*place) {
+            Some(entry) => {
+                shared
+                    .memory
+                    .expect(entry.observations.iter().map(|seen| &seen.id));
+                shared.backlog.found(*place, entry.at, entry.observations.len());
+            }
+            None => {
+                damaged += 1;
+                keeper.consumed(&[*place]);
+            }
+        }
+    }
+    if !left.places.is_empty() {
+        tracing::info!(
+            submissions = left.places.len(),
+            "the journal holds what an earlier process saw"
+        );
+    }
+    if damaged > 0 {
+        shared.health.damaged.fetch_add(damaged as u64, Ordering::Relaxed);
+        tracing::error!(
+            damaged,
+            "records of the journal are damaged: run `usertap reconcile`"
+        );
+    }
+}
+
+/// Runs until the writer has ended and nothing is left to keep.
+pub async fn keep(shared: Arc<Shared>) {
+    keep_to_the_end(&shared).await;
+    if let Some(keeper) = &shared.keeper {
+        // The folder is free for the next process, whoever still looks at this one's figures.
+        *keeper.lock() = None;
+    }
+}
+
+async fn keep_to_the_end(shared: &Arc<Shared>) {
+    let mut trouble = shared.health.trouble.subscribe();
+    let mut again = clock::now();
+    loop {
+        let away = trouble.borrow_and_update().is_some();
+        let until = match shared.backlog.due(clock::now(), patience(shared), away) {
+            Due::Over => return,
+            Due::Nothing => None,
+            Due::At(at) => Some(at),
+            Due::Now(group) => match keep_group(shared, group, &mut again).await {
+                Kept::All => continue,
+                Kept::NotAll if shared.backlog.has_ended() => return lost(shared),
+                Kept::NotAll => Some(again),
+            },
+        };
+        tokio::select! {
+            () = shared.backlog.stirred() => {}
+            _ = trouble.changed() => {}
+            () = sleep_until(until.unwrap_or(clock::now() + IDLE)) => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    All,
+    NotAll,
+}
+
+/// Without a journal nobody is told anything but at the end of their own patience.
+fn patience(shared: &Shared) -> Duration {
+    shared
+        .keeper
+        .as_ref()
+        .map_or(IDLE, |keeper| keeper.place.patience)
+}
+
+async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant) -> Kept {
+    let numbers = group.numbers.clone();
+    let Some(keeper) = shared.keeper.clone() else {
+        return refuse(shared, &numbers, again);
+    };
+    if *again > clock::now() && !shared.backlog.has_ended() {
+        shared.backlog.not_kept(&numbers);
+        return Kept::NotAll;
+    }
+    let here = shared.clone();
+    let appending = tokio::task::spawn_blocking(move || append(&here, &keeper, &group));
+    let appended = appending
+        .await
+        .unwrap_or_else(|error| Err(JournalFault::Io(error.to_string())));
+    settle(shared, &numbers, appended, again)
+}
+
+fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>, JournalFault> {
+    let left = keeper.try_open()?;
+    if !left.places.is_empty() {
+        // Found late: what was judged meanwhile is not to be told apart from it.
+        shared.memory.distrust();
+        take_in(shared, keeper, &left);
+    }
+    let payloads = group.entries.iter().map(|(at, observations)| {
+        entry::encode(*at, observations, |seen| {
+            !group.untraced.contains(&seen.id) && shared.memory.mark_of(&seen.id) <= seen.sent.tick
+        })
+    });
+    keeper.append(&payloads.collect::<Vec<_>>())
+}
+
+fn settle(
+    shared: &Shared,
+    numbers: &[u64],
+    appended: Result<Vec<Place>, JournalFault>,
+    again: &mut Instant,
+) -> Kept {
+    let Some(keeper) = &shared.keeper else {
+        return Kept::All;
+    };
+    let fault = match appended {
+        Ok(places) => {
+            let over = shared.backlog.kept(numbers, &places);
+            keeper.consumed(&over);
+            if places.len() == numbers.len() {
+                keeper.note(None);
+                return Kept::All;
+            }
+            keeper.note(Some(&JournalFault::Full));
+            return refuse(shared, &numbers[places.len()..], again);
+        }
+        Err(JournalFault::Robbed) => {
+            let lost = shared.backlog.lost();
+            shared.health.damaged.fetch_add(lost as u64, Ordering::Relaxed);
+            tracing::error!(lost, "{}", JournalFault::Robbed);
+            // What is in memory too is written anew, in its order.
+            return Kept::All;
+        }
+        Err(fault) => fault,
+    };
+    keeper.note(Some(&fault));
+    refuse(shared, numbers, again)
+}
+
+fn refuse(shared: &Shared, numbers: &[u64], again: &mut Instant) -> Kept {
+    shared.backlog.not_kept(numbers);
+    *again = clock::now() + AGAIN;
+    Kept::NotAll
+}
+
+fn lost(shared: &Shared) {
+    let waiting = shared.backlog.depth();
+    tracing::error!(
+        submissions = waiting.waiting - waiting.journaled,
+        "stopped with the database away: what waited in memory is lost; run a backfill"
+    );
+}

@@ -1,0 +1,164 @@
+//! One file of the journal: preallocated, so that a sync moves no size; readable by its owner alone.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::frame::{self, Scan};
+
+const MAGIC: &[u8; 8] = b"usertap1";
+/// Before the first record: the magic, whose it is, which process wrote it.
+pub const HEADER: usize = 40;
+/// Large enough that a new file is rare, small enough to be read whole.
+const SIZE: usize = 4 << 20;
+
+/// Whose observations a segment holds, and which process wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// Of the provider and the tenant: another's are never written into this database.
+    pub tenant: [u8; 16],
+    /// Its ticks mean nothing to another.
+    pub process: Uuid,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub struct Tail {
+    pub number: u64,
+    file: File,
+    at: usize,
+    size: usize,
+}
+
+/// A segment as it was found.
+pub struct Found {
+    pub label: Label,
+    pub scan: Scan,
+}
+
+impl Tail {
+    /// A new file with room for a record of `least` bytes; durable before the first record.
+    pub fn create(folder: &Path, number: u64, label: Label, least: usize) -> io::Result<Tail> {
+        let path = path(folder, number);
+        let made = Tail::make(&path, number, label, least.max(SIZE - HEADER) + HEADER);
+        if made.is_err() {
+            // Half a file would be found at the next start.
+            let _ = std::fs::remove_file(&path);
+        }
+        made
+    }
+
+    fn make(path: &Path, number: u64, label: Label, size: usize) -> io::Result<Tail> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        let length = i64::try_from(size).map_err(io::Error::other)?;
+        match nix::fcntl::posix_fallocate(&file, 0, length) {
+            // Not every file system can; then it grows as it is written.
+            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EINVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+        file.write_all_at(&header(label), 0)?;
+        file.sync_all()?;
+        sync_folder(path)?;
+        Ok(Tail {
+            number,
+            file,
+            at: HEADER,
+            size,
+        })
+    }
+
+    /// Where the next record would stand.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.at + bytes <= self.size
+    }
+
+    /// Durable when it returns. After an error the segment takes nothing more.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.at as u64)?;
+        self.file.sync_data()?;
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "its file was removed"));
+        }
+        self.at += bytes.len();
+        Ok(())
+    }
+
+    /// Takes back what a failed write may have left.
+    pub fn abandon(self) {
+        let _ = self.file.set_len(self.at as u64);
+    }
+}
+
+/// Reads a whole segment; nothing where it is none (its making was cut off).
+pub fn find(folder: &Path, number: u64) -> io::Result<Option<Found>> {
+    let bytes = std::fs::read(path(folder, number))?;
+    let Some(label) = label(&bytes) else {
+        return Ok(None);
+    };
+    let scan = frame::scan(&bytes, HEADER);
+    Ok(Some(Found { label, scan }))
+}
+
+/// Takes off a torn end, so that what stands there is never read again.
+pub fn cut(folder: &Path, number: u64, end: usize) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path(folder, number))?;
+    file.set_len(end as u64)?;
+    file.sync_all()
+}
+
+/// One record's payload.
+pub fn read(file: &File, at: usize, payload: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; frame::HEAD + payload];
+    file.read_exact_at(&mut bytes, at as u64)?;
+    match frame::read(&bytes, 0) {
+        Some(record) => Ok(bytes.split_off(record.payload.start)),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "a record is damaged")),
+    }
+}
+
+pub fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016x}.segment"))
+}
+
+/// The segments in a folder, oldest first.
+pub fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".segment"));
+        numbers.extend(number.and_then(|number| u64::from_str_radix(number, 16).ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn header(label: Label) -> Vec<u8> {
+    [MAGIC.as_slice(), &label.tenant, label.process.as_bytes()].concat()
+}
+
+fn label(bytes: &[u8]) -> Option<Label> {
+    let bytes = bytes.get(..HEADER)?.strip_prefix(MAGIC)?;
+    Some(Label {
+        tenant: bytes[..16].try_into().ok()?,
+        process: Uuid::from_slice(&bytes[16..]).ok()?,
+    })
+}

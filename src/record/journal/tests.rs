@@ -1,0 +1,202 @@
+//! The files themselves: cut, damaged, full, removed, locked, another tenant's.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const OURS: [u8; 16] = [7; 16];
+const PLENTY: u64 = 1 << 40;
+
+/// A folder of the test's own, removed with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = std::env::temp_dir().join(format!("usertap-journal-{}", Uuid::new_v4().simple()));
+        Folder(folder)
+    }
+
+    fn open(&self) -> (Journal, Left) {
+        Journal::open(&self.0, OURS).unwrap()
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let folder = self.0.join("journal");
+        let numbers = segment::numbers(&folder).unwrap().into_iter();
+        numbers.map(|number| segment::path(&folder, number)).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn payloads(of: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    of.map(|n| format!("payload {n}").repeat(1 + n as usize % 7).into_bytes())
+        .collect()
+}
+
+fn read(journal: &mut Journal, places: &[Place]) -> Vec<Vec<u8>> {
+    places.iter().map(|place| journal.read(*place).unwrap()).collect()
+}
+
+#[test]
+fn what_was_appended_is_found_by_the_next_process_in_order() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    for group in 0..50 {
+        journal.append(&payloads(group * 10..group * 10 + 10)).unwrap();
+    }
+    let first = journal.process();
+    drop(journal);
+    let (mut journal, left) = folder.open();
+    assert_eq!(read(&mut journal, &left.places), payloads(0..500));
+    assert_eq!((left.processes, left.damaged), (vec![first], 0));
+    assert!(left.places.iter().all(|place| !journal.is_own(*place)));
+}
+
+#[test]
+fn large_records_and_many_segments_keep_the_order() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    let large: Vec<Vec<u8>> = (0..6u8)
+        .map(|n| vec![n; 3 << 20])
+        .chain([vec![9; 10 << 20]])
+        .collect();
+    let places = journal.append(&large).unwrap();
+    assert_eq!(folder.segments().len(), 7);
+    assert!(read(&mut journal, &places) == large);
+    drop(journal);
+    let (mut journal, left) = folder.open();
+    assert!(read(&mut journal, &left.places) == large);
+    journal.consumed(&left.places[..3]);
+    assert_eq!(folder.segments().len(), 4);
+    journal.consumed(&left.places[3..]);
+    assert_eq!((folder.segments().len(), journal.weight()), (0, 0));
+}
+
+#[test]
+fn what_is_consumed_does_not_come_again_once_its_segment_is() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    let places = journal.append(&payloads(0..10)).unwrap();
+    journal.consumed(&places[..9]);
+    assert_eq!(folder.segments().len(), 1, "one is still needed");
+    journal.consumed(&places[9..]);
+    assert_eq!(folder.segments().len(), 0);
+    let places = journal.append(&payloads(10..11)).unwrap();
+    assert_eq!(read(&mut journal, &places), payloads(10..11));
+}
+
+/// A crash can leave any part of the last group; nobody was told of it.
+#[test]
+fn a_tail_torn_anywhere_is_cut_and_what_stood_before_it_stays() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..5)).unwrap();
+    let whole = journal.tail.as_ref().unwrap().at();
+    journal.append(&payloads(5..9)).unwrap();
+    let end = journal.tail.as_ref().unwrap().at();
+    drop(journal);
+    let file = folder.segments().remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes.truncate(end + 64);
+    for torn in whole..end {
+        let mut cut = bytes.clone();
+        cut[torn..].fill(0);
+        std::fs::write(&file, &cut).unwrap();
+        let (mut journal, left) = folder.open();
+        let found = read(&mut journal, &left.places);
+        assert_eq!(
+            (&found[..], left.damaged),
+            (&payloads(0..9)[..found.len()], 0),
+            "torn at {torn}"
+        );
+        assert!(found.len() >= 5);
+        drop(journal);
+        assert_eq!(folder.open().1.places.len(), found.len(), "cut for good");
+    }
+}
+
+#[test]
+fn a_damaged_middle_is_told_and_the_rest_is_read() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    let first = journal.append(&payloads(0..1)).unwrap()[0];
+    journal.append(&payloads(1..3)).unwrap();
+    drop(journal);
+    let file = folder.segments().remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[first.at as usize + frame::HEAD + 2] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (mut journal, left) = folder.open();
+    assert_eq!(
+        (read(&mut journal, &left.places), left.damaged),
+        (payloads(1..3), 1)
+    );
+}
+
+#[test]
+fn a_file_whose_making_was_cut_off_is_none() {
+    let folder = Folder::new();
+    drop(folder.open());
+    std::fs::write(segment::path(&folder.0.join("journal"), 3), b"user").unwrap();
+    let (mut journal, left) = folder.open();
+    assert!(left.places.is_empty() && left.damaged == 0 && folder.segments().is_empty());
+    journal.append(&payloads(0..1)).unwrap();
+    assert_eq!(folder.segments().len(), 1);
+}
+
+#[test]
+fn its_bound_holds_and_draining_makes_room() {
+    let folder = Folder::new();
+    let (mut journal, _) = Journal::with_limit(&folder.0, OURS, 10 * LEAST).unwrap();
+    let places = journal.append(&payloads(0..15)).unwrap();
+    assert_eq!(places.len(), 10, "as much as fits");
+    assert!(matches!(journal.append(&payloads(0..1)), Err(JournalFault::Full)));
+    journal.consumed(&places);
+    assert_eq!(journal.append(&payloads(0..3)).unwrap().len(), 3);
+}
+
+#[test]
+fn one_process_at_a_time_and_one_tenant() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    assert!(matches!(
+        Journal::open(&folder.0, OURS),
+        Err(JournalFault::Locked)
+    ));
+    journal.append(&payloads(0..1)).unwrap();
+    drop(journal);
+    assert!(matches!(
+        Journal::open(&folder.0, [8; 16]),
+        Err(JournalFault::Foreign)
+    ));
+    assert_eq!(folder.open().1.places.len(), 1, "untouched");
+}
+
+#[test]
+fn nobody_else_may_read_it() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..1)).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.0.join("journal")), 0o700);
+    assert_eq!(mode(&folder.segments()[0]), 0o600);
+}
+
+#[test]
+fn files_that_somebody_removed_are_noticed_and_it_goes_on() {
+    let folder = Folder::new();
+    let (mut journal, _) = Journal::with_limit(&folder.0, OURS, PLENTY).unwrap();
+    journal.append(&payloads(0..3)).unwrap();
+    std::fs::remove_dir_all(&folder.0).unwrap();
+    assert!(matches!(
+        journal.append(&payloads(3..4)),
+        Err(JournalFault::Robbed)
+    ));
+    let places = journal.append(&payloads(0..4)).unwrap();
+    assert_eq!(read(&mut journal, &places), payloads(0..4));
+}

@@ -1,0 +1,206 @@
+//! What was told while the database was away survives `kill -9`, and is there once it is back.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use ::http::Method;
+use serde_json::{Value, json};
+
+use super::{Server, World, id_of, recorded, through_a_relay};
+use crate::support::eventually;
+use crate::support::http;
+use crate::support::process::setting;
+
+impl World {
+    fn segments(&self) -> Vec<PathBuf> {
+        let folder = self.folder.path().join(".usertap/journal");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths
+            .filter(|path| path.extension().is_some_and(|end| end == "segment"))
+            .collect()
+    }
+
+    /// Nothing waits in the journal, no read is owed, and the table is the provider's.
+    async fn comes_to_rest(&self, server: &Server) {
+        eventually("the journal is drained and nothing is owed", || async {
+            let status = server.status().await;
+            let waits = status["recorder"]["waiting"].as_u64() != Some(0) || !self.segments().is_empty();
+            let owed = self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
+            (!waits && owed.await == 0).then_some(())
+        })
+        .await;
+        self.assert_all_there().await;
+    }
+}
+
+impl Server {
+    pub(super) async fn status(&self) -> Value {
+        http::get(&format!("http://{}/v1/status", self.admin), &[])
+            .await
+            .json()
+    }
+
+    async fn rename(&self, world: &World, id: uuid::Uuid, name: &str) -> String {
+        let body = json!({ "display_name": name });
+        let reply = self
+            .ask(world, Method::PATCH, &format!("/users/{id}"), &body)
+            .await;
+        recorded(&reply)
+    }
+}
+
+#[tokio::test]
+async fn what_was_told_survives_kills_during_an_outage() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let known = id_of(&server.create(&world, "Known").await);
+    let gone = id_of(&server.create(&world, "Gone").await);
+    relay.close();
+    assert_eq!(server.rename(&world, known, "1").await, "journaled");
+    let first = server.create(&world, "First").await;
+    assert_eq!(recorded(&first), "journaled");
+    server.process.killed().await;
+    // It starts without the database, goes on where it was, and is killed again.
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    assert!(server.readyz().await.contains("degraded"));
+    assert_eq!(server.rename(&world, known, "2").await, "journaled");
+    assert_eq!(server.rename(&world, id_of(&first), "Firstly").await, "journaled");
+    let path = format!("/users/{gone}");
+    assert_eq!(
+        recorded(&server.ask(&world, Method::DELETE, &path, &json!({})).await),
+        "journaled"
+    );
+    let waiting = server.status().await["recorder"].clone();
+    let waiting = waiting["journal"]["waiting"].as_u64().unwrap();
+    // And what it read again by itself.
+    assert!(waiting >= 5, "{waiting}");
+    server.process.killed().await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    world.comes_to_rest(&server).await;
+    assert_eq!(world.name(known).await.as_deref(), Some("2"));
+    let deleted = format!(
+        "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{gone}' AND deleted_at IS NOT NULL"
+    );
+    assert_eq!(world.count(&deleted).await, 1);
+    assert_eq!(server.rename(&world, known, "3").await, "committed");
+    assert_eq!(server.status().await["problems"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_hangs_is_journaled_and_survives_a_kill() {
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "300ms");
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    relay.silence();
+    // The first hangs in its transaction, the second waits behind it.
+    for name in ["Grace", "Emmy"] {
+        assert_eq!(recorded(&server.create(&world, name).await), "journaled");
+    }
+    server.process.killed().await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    world.comes_to_rest(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_its_owners_alone_holds_no_key_and_goes_once_drained() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    relay.close();
+    let sign_up = json!({ "email": "new@example.com", "password": "correct horse battery" });
+    let signed_up = server
+        .ask_as_client(&world, "/auth/password/sign-up", &sign_up)
+        .await;
+    assert_eq!(recorded(&signed_up), "journaled");
+    server.create(&world, "Ada").await;
+    let secrets = [
+        signed_up.json()["access_token"].clone(),
+        signed_up.json()["refresh_token"].clone(),
+        json!("correct horse battery"),
+        json!(
+            world
+                .settings()
+                .iter()
+                .find(|(name, _)| name == "STACK_SECRET_SERVER_KEY")
+                .unwrap()
+                .1
+        ),
+    ];
+    for path in world.segments() {
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        assert!(text.contains("Ada"));
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str().unwrap()));
+        }
+    }
+    relay.open();
+    world.comes_to_rest(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_told_and_traffic_flows() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let data = world.folder.path().join(".usertap");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("journal"), "in the way").unwrap();
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    relay.close();
+    let queued = server.create(&world, "Grace").await;
+    assert_eq!(
+        (queued.status.as_u16(), recorded(&queued).as_str()),
+        (201, "queued")
+    );
+    let problems = server.status().await["problems"].to_string();
+    assert!(
+        problems.contains("journal in DATA_DIR cannot be written"),
+        "{problems}"
+    );
+    // Mended while it runs: what waits in memory goes there.
+    std::fs::remove_file(data.join("journal")).unwrap();
+    eventually("it is journaled", || async {
+        let journal = server.status().await["recorder"]["journal"].clone();
+        (journal["waiting"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
+    assert_eq!(recorded(&server.create(&world, "Emmy").await), "journaled");
+    // Removed while it runs: what is in memory too is written anew.
+    std::fs::remove_dir_all(data.join("journal")).unwrap();
+    assert_eq!(recorded(&server.create(&world, "Mary").await), "journaled");
+    server.process.killed().await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    world.comes_to_rest(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn another_process_and_another_tenant_are_refused() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    world
+        .start(&["serve"])
+        .ended()
+        .await
+        .failed_saying(&["another usertap uses this DATA_DIR"]);
+    server.stop().await;
+}
