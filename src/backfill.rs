@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::db::runs::{self, Run};
 use crate::db::{Database, DbError};
 use crate::provider::{OwnRequest, Page, PageFault, Provider, Tenant};
-use crate::record::{Checkpoint, Recorder, Submission};
+use crate::record::{Checkpoint, Receipt, Recorder, Submission};
 use crate::tasks::Tasks;
 use crate::upstream::{Fetched, Priority, Upstream, UpstreamError};
 use crate::user::{Head, Observation, Origin, Source};
@@ -112,20 +112,32 @@ impl Backfill {
         }
     }
 
+    /// While one page is written, the next is written behind it and the one after is fetched.
     async fn walk(&self, run: &Run) -> Result<(), WalkFault> {
         let mut walk = begin(run);
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
+        let mut before: Option<Receipt> = None;
         loop {
             let (submission, step) = self.digest(run.run, walk, page)?;
-            let recorded = self.record(submission);
+            let submitted = self.recorder.submit(submission);
             match step {
-                Step::Done(_) => return recorded.await,
+                Step::Done(_) => {
+                    recorded(before).await?;
+                    return recorded(Some(submitted)).await;
+                }
                 Step::Next(next) => {
                     walk = next;
                     let following = self.unless_stopping(self.page(&mut walk));
-                    let (recorded, following) = tokio::join!(recorded, following);
-                    recorded?;
-                    page = following?;
+                    let (written, following) = tokio::join!(recorded(before), following);
+                    written?;
+                    page = match following {
+                        Ok(page) => page,
+                        Err(fault) => {
+                            recorded(Some(submitted)).await?;
+                            return Err(fault);
+                        }
+                    };
+                    before = Some(submitted);
                 }
             }
         }
@@ -227,13 +239,6 @@ impl Backfill {
         Ok((submission, step))
     }
 
-    async fn record(&self, submission: Submission) -> Result<(), WalkFault> {
-        match self.recorder.submit(submission).fared().await {
-            Some(fared) if fared.checkpoint_kept => Ok(()),
-            _ => Err(WalkFault::HandedOver),
-        }
-    }
-
     /// The page at the walk's place, tried again where that may help.
     async fn page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
         for attempt in 0.. {
@@ -281,6 +286,15 @@ impl Backfill {
             }
             Err(fault) => Err(fault.into()),
         }
+    }
+}
+
+/// Waits until a page is committed.
+async fn recorded(page: Option<Receipt>) -> Result<(), WalkFault> {
+    let Some(page) = page else { return Ok(()) };
+    match page.fared().await {
+        Some(fared) if fared.checkpoint_kept => Ok(()),
+        _ => Err(WalkFault::HandedOver),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The recorder: the only writer of `users_sync`, of the change rows and of what is known of
 //! each user.
 //!
-//! Observations come in through [`Recorder::submit`]; one writer judges those of a user in the
+//! Observations come in through [`Recorder::submit`]; the writer judges those of a user in the
 //! order of receipt ([`merge`] says who wins), writes what waits in one transaction, and then lets
-//! all that waited for it go. What must never be: an older observation over a newer one; a
+//! all that waited for it go. It has several lanes, so that one transaction is written while another
+//! commits, and none waits for a row that takes long; no two of them ever have the same user. What must never be: an older observation over a newer one; a
 //! receipt that says committed before the commit; a wait without an end; a row that the database
 //! refuses holding up another.
 
@@ -13,6 +14,7 @@ mod change;
 mod journal;
 mod memory;
 pub mod merge;
+mod pages;
 mod receipt;
 mod refusal;
 #[cfg(test)]
@@ -45,6 +47,7 @@ use backlog::{Backlog, Job, Rest};
 use journal::Keeper;
 use memory::Memory;
 use merge::Verdict;
+use pages::Pages;
 use waiters::Waiters;
 
 /// Changes that a slow subscriber may fall behind before it is told that it missed some.
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     head: Arc<Head>,
     epoch: AtomicI64,
     backlog: Backlog,
+    pages: Pages,
+    past: writer::Past,
     /// Where there is a journal.
     keeper: Option<Arc<Keeper>>,
     waiters: Waiters,
@@ -205,8 +210,9 @@ impl Recorder {
         left_by: Vec<uuid::Uuid>,
         tasks: &Tasks,
     ) -> Recorder {
-        let writer = writer::Writer::new(shared.clone(), database, deleted, left_by);
-        tasks.spawn(writer.run());
+        for lane in writer::lanes(&shared, &database, deleted, left_by) {
+            tasks.spawn(lane.run());
+        }
         tasks.spawn(journal::keep(shared.clone()));
         Recorder { shared }
     }
@@ -309,6 +315,8 @@ impl Shared {
             head,
             epoch: AtomicI64::new(0),
             backlog: Backlog::default(),
+            pages: Pages::default(),
+            past: writer::Past::default(),
             keeper,
             waiters,
             changed: broadcast::Sender::new(CHANGED),

@@ -14,12 +14,15 @@ pub struct Names {
 
 impl Names {
     /// Puts the names into a statement: `{users}` is the quoted users table, `{state}` the quoted
-    /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`.
+    /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`; `{users_name}` is the users
+    /// table's name as a string.
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
+        let users_name = format!("'{}'", users.replace('\'', "''"));
         let state = quoted(&self.state_schema);
         let names = [
             ("{users}", &*users),
+            ("{users_name}", &users_name),
             ("{state}", &*state),
             ("{id}", self.id_type.sql()),
         ];

@@ -1,13 +1,15 @@
 //! What waits for the writer, in the order of receipt: in memory, in the journal, or in both.
 //!
-//! The writer takes from the front and gives nothing up before it is committed; the keeper copies
-//! into the journal what must not wait in memory alone, and lets go of the copy in memory where
-//! too much waits. Nothing ever overtakes: an observation that came later is judged later, wherever
-//! the two are kept. Bounded: what finds it full is refused, and its receipt says so.
+//! The writer's lanes take from the front and give nothing up before it is committed; the keeper
+//! copies into the journal what must not wait in memory alone, and lets go of the copy in memory where
+//! too much waits. Nothing of one user ever overtakes: what came later is judged later, wherever the
+//! two are kept, and no two lanes have observations of one user at once. Whoever shares no user with
+//! what takes long goes past it. Bounded: what finds it full is refused, and its receipt says so.
 
 mod queue;
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll::Ready;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use super::receipt::Settled;
 use super::{Checkpoint, Outcome};
 use crate::clock::{self, Instant};
 use crate::user::{Observation, UserId};
-use queue::{Entry, Held, Inner};
+use queue::{Entry, Held, Inner, Stage};
 
 /// Submissions that may wait in memory.
 const AT_MOST: usize = 8_192;
@@ -29,7 +31,7 @@ const BYTES_AT_MOST: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Backlog {
     inner: Mutex<Inner>,
-    /// For the writer: something waits, or nothing will come any more.
+    /// For the lanes: something waits, users are free again, or nothing will come any more.
     work: Notify,
     /// For the keeper: something came, or the writer has ended.
     stir: Notify,
@@ -54,9 +56,21 @@ pub struct Job {
     pub rest: Rest,
 }
 
+/// What one lane takes at once.
+#[derive(Debug)]
+pub struct Batch {
+    pub taken: Vec<Taken>,
+    /// Some of it is in the journal, where a later process may find it again.
+    pub is_traced: bool,
+    /// It is this page of a walk, counted from 1.
+    pub page: Option<u64>,
+}
+
 /// One submission with the writer.
 #[derive(Debug)]
 pub struct Taken {
+    /// To be told to [`Backlog::done`].
+    pub number: u64,
     pub observations: Found,
     pub rest: Rest,
 }
@@ -116,6 +130,7 @@ impl Backlog {
         }
         inner.resident += 1;
         inner.resident_bytes += job.bytes;
+        inner.waiting += 1;
         inner.entries.push_back(Entry {
             observations: Held::Here(job.observations),
             place: None,
@@ -125,9 +140,10 @@ impl Backlog {
             told: Some(job.told),
             has_checkpoint: job.rest.checkpoint.is_some(),
             job: Some(job.rest),
+            stage: Stage::Waits,
         });
         drop(inner);
-        self.work.notify_one();
+        self.work.notify_waiters();
         self.stir.notify_one();
         Ok(())
     }
@@ -136,6 +152,7 @@ impl Backlog {
     pub fn found(&self, place: Place, at: DateTime<Utc>, users: usize) {
         let mut inner = self.lock();
         inner.spilled += 1;
+        inner.waiting += 1;
         inner.entries.push_back(Entry {
             observations: Held::InJournal { users },
             place: Some(place),
@@ -145,15 +162,16 @@ impl Backlog {
             told: None,
             job: None,
             has_checkpoint: false,
+            stage: Stage::Waits,
         });
         drop(inner);
-        self.work.notify_one();
+        self.work.notify_waiters();
     }
 
     /// Nothing more is taken in.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.work.notify_one();
+        self.work.notify_waiters();
     }
 
     /// The writer has ended.
@@ -161,7 +179,7 @@ impl Backlog {
         let mut inner = self.lock();
         inner.closed = true;
         inner.ended = true;
-        inner.in_flight = 0;
+        inner.give_back();
         drop(inner);
         self.stir.notify_one();
     }
@@ -172,11 +190,13 @@ impl Backlog {
 
     pub fn depth(&self) -> Depth {
         let inner = self.lock();
-        let mut journaled = inner.entries.iter().filter(|entry| entry.place.is_some());
+        let waiting = inner.entries.iter().filter(|entry| entry.stage != Stage::Done);
+        let mut journaled = waiting.filter(|entry| entry.place.is_some());
+        let oldest = journaled.next().map(|entry| entry.at);
         Depth {
-            waiting: inner.entries.len(),
-            oldest_journaled: journaled.next().map(|entry| entry.at),
-            journaled: inner.entries.iter().filter(|entry| entry.place.is_some()).count(),
+            waiting: inner.waiting,
+            oldest_journaled: oldest,
+            journaled: journaled.count() + usize::from(oldest.is_some()),
         }
     }
 
@@ -188,23 +208,26 @@ impl Backlog {
 /// For the writer.
 impl Backlog {
     /// Waits for what comes next, up to a transaction's worth; nothing once it is closed and empty.
-    /// A page with a checkpoint goes alone. Also says whether judgements must leave a trace.
-    pub async fn take(&self, at_most: usize, bytes: usize) -> Option<(Vec<Taken>, bool)> {
+    /// A page with a checkpoint goes alone.
+    pub async fn take(&self, at_most: usize, bytes: usize) -> Option<Batch> {
         loop {
-            if let Ready(taken) = self.lock().next(at_most, bytes) {
-                return taken;
+            let mut work = pin!(self.work.notified());
+            work.as_mut().enable();
+            if let Ready(batch) = self.lock().next(at_most, bytes) {
+                return batch;
             }
-            self.work.notified().await;
+            work.await;
         }
     }
 
-    /// What was taken last is committed: the records in the journal that may go.
-    pub fn done(&self) -> Vec<Place> {
+    /// These are committed: the records in the journal that may go.
+    pub fn done(&self, numbers: &[u64]) -> Vec<Place> {
         let mut inner = self.lock();
-        let done = inner.in_flight;
-        inner.in_flight = 0;
-        let places = (0..done).filter_map(|_| inner.pop()?.place);
-        places.collect()
+        numbers.iter().for_each(|number| inner.land(*number));
+        let places = inner.sweep();
+        drop(inner);
+        self.work.notify_waiters();
+        places
     }
 }
 
@@ -220,7 +243,8 @@ impl Backlog {
     pub fn due(&self, now: Instant, patience: Duration, away: bool) -> Due {
         let inner = self.lock();
         let urgent = away || inner.spilled > 0 || inner.ended;
-        let waits = |entry: &&Entry| entry.place.is_none() && !entry.has_checkpoint;
+        let waits =
+            |entry: &&Entry| entry.place.is_none() && !entry.has_checkpoint && entry.stage != Stage::Done;
         match inner.entries.iter().find(waits) {
             None if inner.ended => Due::Over,
             None => Due::Nothing,
@@ -235,8 +259,8 @@ impl Backlog {
         let mut over = Vec::new();
         for (number, place) in numbers.iter().zip(places) {
             match inner.entry(*number) {
-                Some(entry) => entry.keep(*place),
-                None => over.push(*place),
+                Some(entry) if entry.stage != Stage::Done => entry.keep(*place),
+                _ => over.push(*place),
             }
         }
         inner.spill();
@@ -262,6 +286,7 @@ impl Backlog {
             match &entry.observations {
                 Held::Here(_) => entry.place = None,
                 Held::InJournal { users } => lost += users,
+                Held::Gone => {}
             }
         }
         lost

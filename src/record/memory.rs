@@ -144,6 +144,11 @@ impl Memory {
         }
     }
 
+    /// Of this user the database is to be asked next time.
+    pub fn forget(&self, user: &UserId) {
+        self.lock().prints.invalidate(user);
+    }
+
     pub fn forget_all(&self) {
         self.lock().prints.invalidate_all();
     }

@@ -65,6 +65,20 @@ pub struct History {
     /// What this process knew to be committed is still there.
     #[diesel(sql_type = Bool)]
     pub is_ours: bool,
+    /// The table that usertap made goes by another name, and another one by its.
+    #[diesel(sql_type = Bool)]
+    pub is_replaced: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    newest: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    nonce: Option<i32>,
+}
+
+impl History {
+    /// The last change row, with its nonce.
+    pub fn newest(&self) -> Option<(Position, i32)> {
+        Some((Position(self.newest?), self.nonce?))
+    }
 }
 
 #[derive(QueryableByName)]
@@ -86,6 +100,15 @@ struct Id {
 }
 
 type Conn = AsyncPgConnection;
+
+/// How long a transaction may wait for locks on the users' table, and for the users' own triggers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Others' answers wait with it.
+    Short,
+    /// It is one user's alone, or nobody waits.
+    Long,
+}
 
 /// Whose rows a transaction writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,8 +183,12 @@ impl Sql {
         }
     }
 
-    pub async fn begin(&self, conn: &mut Conn) -> Result<(), DbError> {
-        Ok(conn.batch_execute(BEGIN).await?)
+    pub async fn begin(&self, conn: &mut Conn, patience: Patience) -> Result<(), DbError> {
+        let begin = match patience {
+            Patience::Short => BEGIN_SHORT,
+            Patience::Long => BEGIN_LONG,
+        };
+        Ok(conn.batch_execute(begin).await?)
     }
 
     pub async fn commit(&self, conn: &mut Conn) -> Result<(), DbError> {
@@ -257,17 +284,18 @@ impl Sql {
             .collect())
     }
 
-    /// Whether the database still holds what this process knew to be committed last.
+    /// Whether the database still holds what this process knew to be committed: all positions up to
+    /// `known`, and the change `last`.
     pub async fn history(
         &self,
         conn: &mut Conn,
-        last: Position,
-        nonce: Option<i32>,
+        known: Position,
+        last: Option<(Position, i32)>,
     ) -> Result<Option<History>, DbError> {
-        let history = statement(&self.history);
-        let history = history
-            .bind::<BigInt, _>(last.0)
-            .bind::<Nullable<Integer>, _>(nonce);
+        let history = statement(&self.history)
+            .bind::<BigInt, _>(known.0)
+            .bind::<Nullable<BigInt>, _>(last.map(|(position, _)| position.0))
+            .bind::<Nullable<Integer>, _>(last.map(|(_, nonce)| nonce));
         Ok(optional(history, conn).await?)
     }
 

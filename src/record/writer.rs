@@ -1,37 +1,41 @@
-//! The one writer: takes what waits, judges it, commits it, lets the waiters go.
+//! The writer: takes what waits, judges it, commits it, lets the waiters go.
 //!
-//! There is no linger: while one transaction commits, the next batch gathers. A batch that the
-//! database refuses is halved until the one user at fault stands alone and is set aside. What
-//! must never be: a reply before its commit; a batch lost because a connection broke (it is tried
-//! again; an observation that was committed after all is then equal).
+//! It has lanes, each with a connection of its own: while one transaction is numbered and commits,
+//! the rows of the next are written. There is no linger: what comes meanwhile gathers. A batch that
+//! the database refuses is halved until the one user at fault stands alone and is set aside; those
+//! who shared its batch go as soon as they are committed. What must never be: a reply before its
+//! commit; two lanes with observations of one user; a batch lost because a connection broke (it is
+//! tried again; an observation that was committed after all is then equal).
 
 mod alone;
 mod commit;
+mod fetch;
 mod flight;
 mod link;
 mod look;
 mod purge;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::Shared;
-use super::backlog::{Found, Rest, Taken};
+use super::backlog::Batch;
 use super::batch::Plan;
-use super::journal::Place;
-use super::sql::{Locking, Sql, Users};
+use super::pages::Turn;
+use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
-use crate::user::Observation;
 
-use flight::Flight;
+use flight::{Flight, Landed, Landing};
 use link::Link;
 use look::Left;
+
+pub(super) use link::Past;
 
 /// Observations in one transaction: beyond this, a bigger batch writes no faster.
 const BATCH: usize = 1_000;
@@ -42,18 +46,25 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 /// Between attempts while the database refuses everything.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
+/// Two that take turns, and a third for when one of them has a row that takes long.
+const LANES: usize = 3;
+
+/// One lane of the writer.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     database: Database,
     sql: Sql,
     deleted: Deleted,
     link: Link,
+    /// The one that also removes rows whose time has come.
+    is_first: bool,
 }
 
-/// One submission, read and ready to be judged.
-struct Job {
-    observations: Arc<[Observation]>,
-    rest: Rest,
+/// Observations that go into one transaction.
+enum Group {
+    Together(Vec<usize>),
+    /// Of one user whom the database refused: after all others, for it may take long.
+    Alone(Vec<usize>),
 }
 
 /// The recorder was closed while the database was away: what waits is given up.
@@ -69,23 +80,41 @@ enum Failure {
     Overtaken,
 }
 
-impl Writer {
-    pub fn new(shared: Arc<Shared>, database: Database, deleted: Deleted, left_by: Vec<Uuid>) -> Writer {
-        let process = shared.keeper.as_ref().and_then(|keeper| keeper.process());
-        Writer {
-            sql: Sql::new(&database.names),
-            link: Link::of(process.unwrap_or_else(Uuid::new_v4), left_by),
-            shared,
-            database,
-            deleted,
-        }
-    }
+/// The lanes of a recorder, each to be run in a task of its own. `left_by`: the processes whose
+/// journal this one has.
+pub(super) fn lanes(
+    shared: &Arc<Shared>,
+    database: &Database,
+    deleted: Deleted,
+    left_by: Vec<Uuid>,
+) -> Vec<Writer> {
+    let process = shared.keeper.as_ref().and_then(|keeper| keeper.process());
+    shared
+        .past
+        .begin(process.unwrap_or_else(Uuid::new_v4), left_by, LANES);
+    let lane = |number| Writer {
+        sql: Sql::new(&database.names),
+        link: Link::default(),
+        shared: shared.clone(),
+        database: database.clone(),
+        deleted,
+        is_first: number == 0,
+    };
+    (0..LANES).map(lane).collect()
+}
 
+impl Writer {
     /// Runs until the recorder is closed and what waited is written, or is left to the journal.
     pub async fn run(mut self) {
         let ran = self.write().await;
+        if ran.is_err() {
+            self.shared.pages.over();
+        }
+        if !self.shared.past.lane_ended(ran.is_err()) {
+            return;
+        }
         self.shared.backlog.end();
-        if ran.is_err() && self.shared.keeper.is_some() {
+        if self.shared.past.gave_up() && self.shared.keeper.is_some() {
             tracing::warn!("stopped with the database away: what is not written waits in the journal");
         }
     }
@@ -99,95 +128,75 @@ impl Writer {
         loop {
             tokio::select! {
                 biased;
-                taken = shared.backlog.take(BATCH, BATCH_BYTES) => match taken {
-                    Some((taken, traced)) => self.flush(taken, traced).await?,
+                batch = shared.backlog.take(BATCH, BATCH_BYTES) => match batch {
+                    Some(batch) => self.flush(batch).await?,
                     None => return Ok(()),
                 },
-                _ = purges.tick(), if !shared.close.is_cancelled() => self.purge_due().await?,
+                _ = purges.tick(), if self.is_first && !shared.close.is_cancelled() => {
+                    self.purge_due().await?;
+                }
             }
         }
     }
 
-    async fn flush(&mut self, taken: Vec<Taken>, traced: bool) -> Result<(), GivenUp> {
-        let mut flight = Flight::new(self.fetched(taken).await, traced);
+    async fn flush(&mut self, batch: Batch) -> Result<(), GivenUp> {
+        let Batch {
+            taken,
+            is_traced,
+            page,
+        } = batch;
+        let mut flight = Flight::new(self.fetched(taken).await, is_traced, page);
         self.settle(&mut flight).await?;
-        self.shared.memory.judged(flight.users());
+        if let Some(page) = page {
+            self.shared.pages.done(page);
+        }
         // Whether or not anything had to be written: the database was asked and answered.
         self.clear_trouble();
-        flight.reply();
-        let done = self.shared.backlog.done();
-        if let (Some(keeper), false) = (self.shared.keeper.clone(), done.is_empty()) {
-            let _ = tokio::task::spawn_blocking(move || keeper.consumed(&done)).await;
-        }
+        self.purge_now(&mut flight).await;
+        land(&self.shared, flight.landing(Landing::All)).await;
         Ok(())
-    }
-
-    /// What only the journal holds is read from there.
-    async fn fetched(&self, taken: Vec<Taken>) -> Vec<Job> {
-        let places: Vec<Place> = taken
-            .iter()
-            .filter_map(|taken| taken.observations.place())
-            .collect();
-        let mut read = self.read(places).await.into_iter();
-        let jobs = taken.into_iter().map(|taken| Job {
-            observations: match taken.observations {
-                Found::Here(observations) => observations,
-                Found::InJournal(_) => read.next().flatten().unwrap_or_default(),
-            },
-            rest: taken.rest,
-        });
-        jobs.collect()
-    }
-
-    async fn read(&self, places: Vec<Place>) -> Vec<Option<Arc<[Observation]>>> {
-        let Some(keeper) = self.shared.keeper.clone().filter(|_| !places.is_empty()) else {
-            return Vec::new();
-        };
-        let reading = tokio::task::spawn_blocking(move || {
-            let entries = places.into_iter().map(|place| keeper.entry(place));
-            entries.map(|entry| Some(entry?.observations.into())).collect()
-        });
-        let read: Vec<Option<Arc<[Observation]>>> = reading.await.unwrap_or_default();
-        let damaged = read.iter().filter(|entry| entry.is_none()).count();
-        if damaged > 0 {
-            self.shared
-                .health
-                .damaged
-                .fetch_add(damaged as u64, Ordering::Relaxed);
-            tracing::error!(
-                damaged,
-                "records of the journal are damaged: run `usertap backfill`"
-            );
-        }
-        read
     }
 
     async fn settle(&mut self, flight: &mut Flight) -> Result<(), GivenUp> {
-        let mut groups = vec![flight.all()];
-        while let Some(group) = groups.pop() {
-            let is_last = groups.is_empty();
-            let todo = match flight.is_traced {
-                true => group,
-                false => self.settle_in_memory(flight, group),
-            };
-            let Left { todo, are } = match self.look(flight, todo).await {
-                Ok(left) => left,
-                Err((failure, todo)) => {
-                    self.recover(failure, flight, todo, &mut groups).await?;
-                    continue;
-                }
-            };
-            let with_checkpoint = is_last && flight.checkpoint.is_some();
-            if todo.is_empty() && !with_checkpoint {
-                continue;
+        let mut groups = VecDeque::from([Group::Together(flight.all())]);
+        while let Some(group) = groups.pop_front() {
+            match group {
+                Group::Together(group) => self.together(flight, group, &mut groups).await?,
+                Group::Alone(user) => self.alone(flight, user, &mut groups).await?,
             }
-            match self.transact(flight, &todo, are, with_checkpoint).await {
-                Ok(put_off) if put_off.is_empty() => {}
-                Ok(put_off) => groups.push(put_off),
-                Err(failure) => self.recover(failure, flight, todo, &mut groups).await?,
+            if !groups.is_empty() {
+                land(&self.shared, flight.landing(Landing::Judged)).await;
             }
         }
         Ok(())
+    }
+
+    async fn together(
+        &mut self,
+        flight: &mut Flight,
+        group: Vec<usize>,
+        groups: &mut VecDeque<Group>,
+    ) -> Result<(), GivenUp> {
+        let todo = match flight.is_traced {
+            true => group,
+            false => self.settle_in_memory(flight, group),
+        };
+        let Left { todo, are } = match self.look(flight, todo).await {
+            Ok(left) => left,
+            Err((failure, todo)) => return self.recover(failure, flight, todo, groups).await,
+        };
+        let with_checkpoint = groups.is_empty() && flight.checkpoint.is_some();
+        if todo.is_empty() && !with_checkpoint {
+            return Ok(());
+        }
+        match self.transact(flight, &todo, are, with_checkpoint).await {
+            Ok(put_off) if put_off.is_empty() => Ok(()),
+            Ok(put_off) => {
+                groups.push_front(Group::Together(put_off));
+                Ok(())
+            }
+            Err(failure) => self.recover(failure, flight, todo, groups).await,
+        }
     }
 
     /// One transaction. What a user's earlier change in it puts off is given back.
@@ -198,10 +207,12 @@ impl Writer {
         are: Users,
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
-        self.begin().await?;
+        self.may_write(flight).await?;
+        self.begin(Patience::of(flight)).await?;
         let attempted = self.attempt(flight, todo, are, checkpoint).await;
         if attempted.is_err() {
             self.rollback().await;
+            self.begins_anew(flight);
         }
         attempted
     }
@@ -222,7 +233,10 @@ impl Writer {
             }
         };
         let plan = self.plan(flight, todo, &mut loaded);
-        let written = self.write_rows(&plan, users).await;
+        let mut written = self.write_rows(&plan, users).await;
+        if checkpoint && written.is_ok() {
+            written = self.may_end(flight).await;
+        }
         let finished = match written {
             Ok(()) => self.finish(flight, todo, &plan, &loaded, users, checkpoint).await,
             Err(failure) => Err(failure),
@@ -243,26 +257,92 @@ impl Writer {
         written.map_err(Failure::of)
     }
 
-    /// What to do about a failure: connect again, halve, or set the one user aside.
+    /// What to do about a failure: connect again, halve, or leave the one user for later.
     async fn recover(
         &mut self,
         failure: Failure,
         flight: &mut Flight,
         todo: Vec<usize>,
-        groups: &mut Vec<Vec<usize>>,
+        groups: &mut VecDeque<Group>,
     ) -> Result<(), GivenUp> {
         match failure {
-            Failure::Overtaken => groups.push(todo),
+            Failure::Overtaken => groups.push_front(Group::Together(todo)),
             Failure::Away => {
                 self.reconnect().await?;
-                groups.push(todo);
+                groups.push_front(Group::Together(todo));
             }
             Failure::Refused => match flight.halves(&todo) {
-                Some((one, other)) => groups.extend([other, one]),
-                None => self.alone(flight, todo, groups).await?,
+                Some((one, other)) => {
+                    groups.push_front(Group::Together(other));
+                    groups.push_front(Group::Together(one));
+                }
+                None => groups.push_back(Group::Alone(todo)),
             },
         }
         Ok(())
+    }
+}
+
+/// Lets those go who waited for what is committed.
+async fn land(shared: &Shared, landed: Vec<Landed>) {
+    if landed.is_empty() {
+        return;
+    }
+    let mut numbers = Vec::with_capacity(landed.len());
+    for landed in landed {
+        shared.memory.judged(landed.users.iter().map(|seen| &seen.id));
+        numbers.push(landed.number);
+        landed.reply();
+    }
+    let done = shared.backlog.done(&numbers);
+    if let (Some(keeper), false) = (shared.keeper.clone(), done.is_empty()) {
+        let _ = tokio::task::spawn_blocking(move || keeper.consumed(&done)).await;
+    }
+}
+
+/// Pages of a walk take turns.
+impl Writer {
+    async fn may_write(&self, flight: &Flight) -> Result<(), Failure> {
+        match flight.page {
+            Some(page) => in_turn(self.shared.pages.may_write(page).await),
+            None => Ok(()),
+        }
+    }
+
+    /// All rows of the page are written.
+    async fn may_end(&self, flight: &Flight) -> Result<(), Failure> {
+        match flight.page {
+            Some(page) => {
+                self.shared.pages.written(page);
+                in_turn(self.shared.pages.may_end(page).await)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn begins_anew(&self, flight: &Flight) {
+        if let Some(page) = flight.page {
+            self.shared.pages.anew(page);
+        }
+    }
+}
+
+fn in_turn(turn: Turn) -> Result<(), Failure> {
+    match turn {
+        Turn::Go => Ok(()),
+        Turn::Anew => Err(Failure::Overtaken),
+        // The recorder is closed and another lane gave up: so does this one, when it connects.
+        Turn::Over => Err(Failure::Away),
+    }
+}
+
+impl Patience {
+    /// Nobody waits for a page of a walk.
+    fn of(flight: &Flight) -> Patience {
+        match flight.page {
+            Some(_) => Patience::Long,
+            None => Patience::Short,
+        }
     }
 }
 

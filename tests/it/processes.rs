@@ -24,7 +24,7 @@ use crate::support::process::{Folder, Output, Process, Settings, setting};
 use crate::support::relay::Relay;
 
 /// Users on a page of the provider's list.
-const PAGE: usize = 500;
+const PAGE: usize = 200;
 
 /// A provider, an empty database, and a folder to work in.
 pub struct World {

@@ -68,6 +68,19 @@ impl Rig {
         self.db.text(&sql).await
     }
 
+    /// The database goes back to an earlier state, and nobody stays connected.
+    async fn restore(&self, statements: &str) {
+        let everybody = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        for part in [statements, everybody] {
+            self.db
+                .client
+                .batch_execute(part)
+                .await
+                .expect("a restored backup");
+        }
+    }
+
     async fn types(&self) -> Vec<String> {
         let rows = self
             .db
@@ -444,6 +457,41 @@ async fn a_renamed_table_stops_nothing_for_good() {
     rig.end().await;
 }
 
+/// Commits that this process knows of only from the database are missed too.
+#[tokio::test]
+async fn a_history_that_others_made_and_lost_begins_a_new_epoch() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let id = user(1);
+    rig.record(rig.seen(&id, view(&id, "A"))).await;
+    rig.record(rig.seen(&id, view(&id, "B"))).await;
+    let head = Arc::new(Head::default());
+    let (second, _owed) = Recorder::start(rig.db.database.clone(), head.clone(), Deleted::Keep, &rig.tasks);
+    eventually("the second knows the head", || async {
+        (head.sent().position == rig.head.sent().position).then_some(())
+    })
+    .await;
+    let before = head.sent();
+    rig.restore(
+        "DELETE FROM usertap.changes WHERE position = (SELECT position FROM usertap.meta);
+         UPDATE usertap.user_state SET position = position - 1;
+         UPDATE usertap.meta SET position = position - 1",
+    )
+    .await;
+    let newer = observation(&id, view(&id, "D"), before);
+    let fared = second.submit(Submission {
+        observations: vec![newer],
+        checkpoint: None,
+    });
+    // What was sent before the loss proves nothing any more.
+    assert_eq!(
+        fared.fared().await.expect("the recorder runs").outcomes,
+        [Outcome::Older]
+    );
+    assert_eq!(head.sent().epoch, before.epoch + 1);
+    second.close();
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_lost_history_begins_a_new_epoch() {
     let rig = Rig::new(Deleted::Keep).await;
@@ -451,14 +499,7 @@ async fn a_lost_history_begins_a_new_epoch() {
     rig.record(rig.seen(&id, view(&id, "A"))).await;
     let before = rig.head.sent();
     // As after a restored backup: the last change is not the one that was committed.
-    let restore = "UPDATE usertap.changes SET nonce = nonce + 1;
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    rig.db
-        .client
-        .batch_execute(restore)
-        .await
-        .expect("a restored backup");
+    rig.restore("UPDATE usertap.changes SET nonce = nonce + 1").await;
     rig.record(rig.seen(&user(2), view(&user(2), "C"))).await;
     assert_eq!(
         rig.db.count("SELECT epoch FROM usertap.meta").await,

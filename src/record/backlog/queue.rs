@@ -1,14 +1,14 @@
 //! The queue itself, under its lock: pure moves between its front, its end and the journal.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::task::Poll::{self, Ready};
+use std::task::Poll::{self, Pending, Ready};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{Found, Group, Rest, Taken};
+use super::{Batch, Found, Group, Rest, Taken};
 use crate::clock::Instant;
 use crate::record::journal::Place;
 use crate::user::{Observation, UserId};
@@ -20,19 +20,27 @@ const KEPT_BYTES_AT_MOST: usize = 8 << 20;
 const GROUP: usize = 2_048;
 const GROUP_BYTES: usize = 4 << 20;
 
+/// Entries that are looked at for something to do: behind so many, what a slow user has sent may
+/// hold up others after all.
+const LOOKED_AT: usize = 4_096;
+
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub entries: VecDeque<Entry>,
     /// The number of the first entry; they count on.
     pub first: u64,
-    /// So many at the front are with the writer.
-    pub in_flight: usize,
-    /// The writer leaves a trace of every judgement of those, equal ones too.
-    pub flight_is_traced: bool,
+    /// Users of the entries that are with a lane, and in how many entries.
+    flying: HashMap<UserId, usize>,
+    /// A lane has entries that only the journal held: whose they are is known to that lane alone.
+    is_exclusive: bool,
+    /// Pages of walks taken so far.
+    pages: u64,
     pub resident: usize,
     pub resident_bytes: usize,
     /// Entries that only the journal holds.
     pub spilled: usize,
+    /// Entries that are not done.
+    pub waiting: usize,
     pub closed: bool,
     pub ended: bool,
 }
@@ -47,41 +55,164 @@ pub(super) struct Entry {
     pub told: Option<oneshot::Sender<bool>>,
     pub job: Option<Rest>,
     pub has_checkpoint: bool,
+    pub stage: Stage,
 }
 
 #[derive(Debug)]
 pub(super) enum Held {
     Here(Arc<[Observation]>),
-    InJournal { users: usize },
+    InJournal {
+        users: usize,
+    },
+    /// It is done.
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waits,
+    /// With a lane. Whether every judgement of it leaves its trace in the database, equal ones too.
+    Flies {
+        is_traced: bool,
+    },
+    Done,
+}
+
+/// What a look at the entries has found so far.
+#[derive(Default)]
+struct Load {
+    numbers: Vec<u64>,
+    users: usize,
+    bytes: usize,
+    is_traced: bool,
+    is_page: bool,
+    is_exclusive: bool,
+    /// Users whose entries had to be passed over: what came later stays behind them.
+    behind: HashSet<UserId>,
+    behind_page: bool,
 }
 
 impl Inner {
-    pub fn next(&mut self, at_most: usize, bytes: usize) -> Poll<Option<(Vec<Taken>, bool)>> {
-        match self.take(at_most, bytes) {
-            None if !self.closed => Poll::Pending,
-            taken => Ready(taken),
+    pub fn next(&mut self, at_most: usize, bytes: usize) -> Poll<Option<Batch>> {
+        let load = self.load(at_most, bytes);
+        match load.numbers.is_empty() {
+            false => Ready(Some(self.board(load))),
+            true if self.closed && !self.entries.iter().any(Entry::waits) => Ready(None),
+            true => Pending,
         }
     }
 
-    fn take(&mut self, at_most: usize, bytes: usize) -> Option<(Vec<Taken>, bool)> {
-        let (mut users, mut size, mut taken) = (0, 0, Vec::new());
-        let mut traced = false;
-        for entry in &mut self.entries {
-            let alone = entry.has_checkpoint;
-            if !taken.is_empty() && (alone || users >= at_most || size >= bytes) {
+    /// The oldest that wait and share no user with what is with another lane, nor with what is
+    /// passed over.
+    fn load(&self, at_most: usize, bytes: usize) -> Load {
+        let mut load = Load::default();
+        if self.is_exclusive {
+            return load;
+        }
+        let waiting = (self.first..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| entry.waits());
+        for (number, entry) in waiting.take(LOOKED_AT) {
+            let is_full = load.users >= at_most || load.bytes >= bytes || entry.has_checkpoint;
+            if load.is_page || !load.numbers.is_empty() && is_full {
                 break;
             }
-            users += entry.users();
-            size += entry.bytes;
-            traced |= entry.place.is_some();
-            taken.push(entry.take());
-            if alone {
-                break;
+            match &entry.observations {
+                Held::InJournal { .. } if !self.flying.is_empty() || !load.behind.is_empty() => break,
+                Held::InJournal { .. } => load.is_exclusive = true,
+                Held::Here(_) if load.is_exclusive => break,
+                Held::Here(observations) if self.must_wait(entry, observations, &load) => {
+                    load.pass_over(entry, observations);
+                    continue;
+                }
+                Held::Here(_) | Held::Gone => {}
+            }
+            load.take(number, entry);
+        }
+        load
+    }
+
+    fn must_wait(&self, entry: &Entry, observations: &[Observation], load: &Load) -> bool {
+        let taken = |id: &UserId| self.flying.contains_key(id) || load.behind.contains(id);
+        entry.has_checkpoint && load.behind_page || observations.iter().any(|seen| taken(&seen.id))
+    }
+
+    fn board(&mut self, load: Load) -> Batch {
+        self.is_exclusive = load.is_exclusive;
+        self.pages += u64::from(load.is_page);
+        let mut taken = Vec::with_capacity(load.numbers.len());
+        for number in load.numbers {
+            let Some(entry) = self.entry(number) else { continue };
+            entry.stage = Stage::Flies {
+                is_traced: load.is_traced,
+            };
+            let here = entry.take(number);
+            if let Found::Here(observations) = &here.observations {
+                for seen in observations.iter() {
+                    *self.flying.entry(seen.id.clone()).or_default() += 1;
+                }
+            }
+            taken.push(here);
+        }
+        Batch {
+            taken,
+            is_traced: load.is_traced,
+            page: load.is_page.then_some(self.pages),
+        }
+    }
+
+    /// An entry is committed, or given up: its users are free.
+    pub fn land(&mut self, number: u64) {
+        let Some(entry) = self.entry(number).filter(|entry| entry.stage != Stage::Done) else {
+            return;
+        };
+        let bytes = entry.bytes;
+        entry.stage = Stage::Done;
+        entry.told = None;
+        match std::mem::replace(&mut entry.observations, Held::Gone) {
+            Held::Here(observations) => {
+                self.resident -= 1;
+                self.resident_bytes -= bytes;
+                observations.iter().for_each(|seen| self.free(&seen.id));
+            }
+            Held::InJournal { .. } => self.spilled -= 1,
+            Held::Gone => {}
+        }
+        self.waiting -= 1;
+        if self.is_exclusive {
+            self.is_exclusive = self.entries.iter().any(Entry::flies);
+        }
+    }
+
+    /// The lanes have ended: what they did not commit waits again.
+    pub fn give_back(&mut self) {
+        self.flying.clear();
+        for entry in self.entries.iter_mut().filter(|entry| entry.flies()) {
+            entry.stage = Stage::Waits;
+        }
+    }
+
+    fn free(&mut self, user: &UserId) {
+        if let Some(entries) = self.flying.get_mut(user) {
+            *entries -= 1;
+            if *entries == 0 {
+                self.flying.remove(user);
             }
         }
-        self.in_flight = taken.len();
-        self.flight_is_traced = traced;
-        (!taken.is_empty()).then_some((taken, traced))
+    }
+
+    /// What is done at the front goes; the records in the journal that go with it.
+    pub fn sweep(&mut self) -> Vec<Place> {
+        let mut places = Vec::new();
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.stage == Stage::Done)
+        {
+            self.first += 1;
+            places.extend(self.entries.pop_front().and_then(|entry| entry.place));
+        }
+        places
     }
 
     pub fn group(&self, urgent: Option<Instant>, now: Instant, patience: Duration) -> Group {
@@ -108,13 +239,13 @@ impl Inner {
     }
 
     fn untraced(&self) -> HashSet<UserId> {
-        if self.flight_is_traced {
-            return HashSet::new();
-        }
-        let flying = self.entries.iter().take(self.in_flight);
+        let flying = self
+            .entries
+            .iter()
+            .filter(|entry| entry.stage == Stage::Flies { is_traced: false });
         let observations = flying.filter_map(|entry| match &entry.observations {
             Held::Here(observations) => Some(observations),
-            Held::InJournal { .. } => None,
+            Held::InJournal { .. } | Held::Gone => None,
         });
         observations
             .flat_map(|observations| observations.iter())
@@ -127,25 +258,12 @@ impl Inner {
         self.entries.get_mut(at)
     }
 
-    pub fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.first += 1;
-        match entry.observations {
-            Held::Here(_) => {
-                self.resident -= 1;
-                self.resident_bytes -= entry.bytes;
-            }
-            Held::InJournal { .. } => self.spilled -= 1,
-        }
-        Some(entry)
-    }
-
-    /// Lets go of what is in the journal where much waits: all but what the writer has.
+    /// Lets go of what is in the journal where much waits: all but what the lanes have.
     pub fn spill(&mut self) {
         if self.resident <= KEPT_AT_MOST && self.resident_bytes <= KEPT_BYTES_AT_MOST {
             return;
         }
-        for entry in self.entries.iter_mut().skip(self.in_flight) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.waits()) {
             let (Held::Here(observations), Some(_)) = (&entry.observations, entry.place) else {
                 continue;
             };
@@ -159,21 +277,47 @@ impl Inner {
     }
 }
 
+impl Load {
+    fn take(&mut self, number: u64, entry: &Entry) {
+        self.numbers.push(number);
+        self.users += entry.users();
+        self.bytes += entry.bytes;
+        self.is_traced |= entry.place.is_some();
+        self.is_page |= entry.has_checkpoint;
+    }
+
+    fn pass_over(&mut self, entry: &Entry, observations: &[Observation]) {
+        self.behind_page |= entry.has_checkpoint;
+        self.behind
+            .extend(observations.iter().map(|seen| seen.id.clone()));
+    }
+}
+
 impl Entry {
     fn users(&self) -> usize {
         match &self.observations {
             Held::Here(observations) => observations.len(),
             Held::InJournal { users } => *users,
+            Held::Gone => 0,
         }
     }
 
-    fn take(&mut self) -> Taken {
+    pub fn waits(&self) -> bool {
+        self.stage == Stage::Waits
+    }
+
+    fn flies(&self) -> bool {
+        matches!(self.stage, Stage::Flies { .. })
+    }
+
+    fn take(&mut self, number: u64) -> Taken {
         let observations = match (&self.observations, self.place) {
             (Held::Here(observations), _) => Found::Here(observations.clone()),
             (Held::InJournal { .. }, Some(place)) => Found::InJournal(place),
-            (Held::InJournal { .. }, None) => Found::Here(Arc::new([])),
+            (Held::InJournal { .. } | Held::Gone, _) => Found::Here(Arc::new([])),
         };
         Taken {
+            number,
             observations,
             rest: self.job.take().unwrap_or_default(),
         }

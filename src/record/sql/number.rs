@@ -36,6 +36,8 @@ struct NumberedRow {
     epoch: i64,
     #[diesel(sql_type = BigInt)]
     states: i64,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_replaced: Option<bool>,
 }
 
 impl Sql {
@@ -78,6 +80,10 @@ impl Sql {
         let numbered: Option<NumberedRow> = optional(number, conn).await?;
         let numbered =
             numbered.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it".into()))?;
+        if numbered.is_replaced == Some(true) {
+            // A new connection looks closer and says what is to be done.
+            return Err(DbError::Away("users_sync is another table than it was".into()));
+        }
         if usize::try_from(numbered.states) != Ok(expected) {
             return Err(DbError::Refused {
                 kind: crate::db::Refusal::Serialization,

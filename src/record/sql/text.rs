@@ -2,7 +2,10 @@
 
 /// A row of the users' table is never waited for longer than this, and a user's trigger never
 /// runs longer than that: what takes longer is set aside.
-pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'";
+pub const BEGIN_LONG: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'";
+
+/// Where others wait: whoever takes longer than this is tried once more alone.
+pub const BEGIN_SHORT: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'";
 
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
@@ -43,7 +46,8 @@ pub fn number(conflict: &str) -> String {
 
 const NUMBER: &str = "
     WITH base AS (
-        UPDATE {state}.meta SET position = position + $1 RETURNING position - $1 AS base, epoch
+        UPDATE {state}.meta SET position = position + $1
+        RETURNING position - $1 AS base, epoch, users_table <> {users_name}::regclass AS is_replaced
     ), logged AS (
         INSERT INTO {state}.changes (position, nonce, id, type, changed, name, email, created_at, updated_at,
             deleted_at, raw, before, origin, route, request_id)
@@ -69,7 +73,7 @@ const NUMBER: &str = "
             s.volatile_at, coalesce(base.base + s.doubt_place, s.doubt), s.refused
         FROM base, s WHERE s.is_new {conflict} RETURNING 1
     )
-    SELECT base.base, base.epoch, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
+    SELECT base.base, base.epoch, base.is_replaced, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
 
 pub const CHECKPOINT: &str = "
     UPDATE {state}.backfill SET checkpoint = $2::jsonb, fetched = fetched + $3, inserted = inserted + $4,
@@ -103,10 +107,14 @@ pub const DUE_PURGES: &str = "
     ORDER BY u.deleted_at LIMIT 100";
 
 pub const HISTORY: &str = "
-    SELECT m.epoch, m.position, m.floor,
-           ($1 = 0 OR m.position >= $1) AND ($2 IS NULL OR EXISTS (
-               SELECT FROM {state}.changes c WHERE c.position = $1 AND c.nonce = $2)) AS is_ours
-    FROM {state}.meta m";
+    SELECT m.epoch, m.position, m.floor, newest.position AS newest, newest.nonce,
+           m.position >= $1 AND ($2 IS NULL OR EXISTS (
+               SELECT FROM {state}.changes c WHERE c.position = $2 AND c.nonce = $3)) AS is_ours,
+           EXISTS (
+               SELECT FROM pg_class made JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
+               WHERE made.oid = m.users_table AND made.oid <> to_regclass({users_name})) AS is_replaced
+    FROM {state}.meta m LEFT JOIN LATERAL (
+        SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
 /// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see.
 pub const DIAGNOSE: &str = "
@@ -119,9 +127,17 @@ pub const DIAGNOSE: &str = "
         END AS code, NULL AS place";
 
 pub const NEW_EPOCH: &str = "
-    UPDATE {state}.meta SET epoch = epoch + 1, history = gen_random_uuid(), position = greatest(position, $1)
-    RETURNING epoch, position, floor, true AS is_ours";
+    WITH begun AS (
+        UPDATE {state}.meta SET epoch = epoch + 1, history = gen_random_uuid(), position = greatest(position, $1)
+        RETURNING epoch, position, floor)
+    SELECT begun.epoch, begun.position, begun.floor, true AS is_ours, false AS is_replaced,
+           newest.position AS newest, newest.nonce
+    FROM begun LEFT JOIN LATERAL (
+        SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
 pub const TAKE_PLACE: &str = "
     WITH before AS (SELECT recorder FROM {state}.meta FOR UPDATE)
-    UPDATE {state}.meta SET recorder = $1 RETURNING (SELECT recorder FROM before) AS recorder";
+    UPDATE {state}.meta SET recorder = $1,
+        users_table = CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = users_table AND relkind = 'r')
+            THEN users_table ELSE to_regclass({users_name}) END
+    RETURNING (SELECT recorder FROM before) AS recorder";

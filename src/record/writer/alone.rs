@@ -1,13 +1,14 @@
 //! One user whom the database refuses: found out why, and set aside so that the others go on.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use super::super::batch::{Plan, RowWrite};
 use super::super::merge::Standing;
 use super::super::refusal::{self, Fault};
-use super::super::sql::{Locking, RowRefusal, Users};
+use super::super::sql::{Locking, Patience, RowRefusal, Users};
 use super::flight::Flight;
-use super::{Failure, GivenUp, Writer};
+use super::{Failure, GivenUp, Group, Writer};
 use crate::db::DbError;
 use crate::user::UserId;
 
@@ -24,28 +25,31 @@ impl Writer {
         &mut self,
         flight: &mut Flight,
         todo: Vec<usize>,
-        groups: &mut Vec<Vec<usize>>,
+        groups: &mut VecDeque<Group>,
     ) -> Result<(), GivenUp> {
         let with_checkpoint = groups.is_empty() && flight.checkpoint.is_some();
         match self.try_alone(flight, &todo, with_checkpoint).await {
             Ok(put_off) if put_off.is_empty() => {}
-            Ok(put_off) => groups.push(put_off),
-            Err(Alone::Failed(Failure::Overtaken)) => groups.push(todo),
-            Err(Alone::Failed(Failure::Away)) => {
-                self.reconnect().await?;
-                groups.push(todo);
-            }
-            Err(Alone::Failed(Failure::Refused)) => {
-                let code = self.diagnose().await;
-                self.pause(refusal::trouble(&code)).await?;
-                groups.push(todo);
-            }
-            Err(Alone::Trouble(code)) => {
-                self.pause(refusal::trouble(&code)).await?;
-                groups.push(todo);
+            Ok(put_off) => groups.push_back(Group::Together(put_off)),
+            Err(fault) => {
+                self.endure(fault).await?;
+                groups.push_back(Group::Alone(todo));
             }
         }
         Ok(())
+    }
+
+    /// Waits until the same can be tried again.
+    async fn endure(&mut self, fault: Alone) -> Result<(), GivenUp> {
+        match fault {
+            Alone::Failed(Failure::Overtaken) => Ok(()),
+            Alone::Failed(Failure::Away) => self.reconnect().await,
+            Alone::Failed(Failure::Refused) => {
+                let code = self.diagnose().await;
+                self.pause(refusal::trouble(&code)).await
+            }
+            Alone::Trouble(code) => self.pause(refusal::trouble(&code)).await,
+        }
     }
 
     async fn try_alone(
@@ -54,10 +58,12 @@ impl Writer {
         todo: &[usize],
         checkpoint: bool,
     ) -> Result<Vec<usize>, Alone> {
-        self.begin().await.map_err(Alone::Failed)?;
+        self.may_write(flight).await.map_err(Alone::Failed)?;
+        self.begin(Patience::Long).await.map_err(Alone::Failed)?;
         let attempted = self.attempt_alone(flight, todo, checkpoint).await;
         if attempted.is_err() {
             self.rollback().await;
+            self.begins_anew(flight);
         }
         attempted
     }
@@ -76,6 +82,9 @@ impl Writer {
         let ids: Vec<UserId> = plan.writes.keys().cloned().collect();
         for id in ids {
             self.write_alone(&id, &mut plan).await?;
+        }
+        if checkpoint {
+            self.may_end(flight).await.map_err(Alone::Failed)?;
         }
         let finished = self
             .finish(flight, todo, &plan, &loaded, Users::Any, checkpoint)

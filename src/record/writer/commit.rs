@@ -76,7 +76,7 @@ impl Writer {
         }
         self.count(plan);
         self.renew_partitions().await;
-        self.purge_now(plan).await;
+        flight.deleted(plan);
         self.settle_waiters(flight, todo, plan, None, numbered.as_ref());
     }
 
@@ -85,7 +85,7 @@ impl Writer {
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
         self.sql.grown_to(numbered.last);
         for (id, (position, nonce)) in &numbered.changes {
-            self.link.committed(*position, *nonce);
+            shared.past.committed(*position, *nonce);
             let changed = super::super::Changed {
                 id: id.clone(),
                 position: *position,

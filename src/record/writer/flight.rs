@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::batch::{Loaded, Plan};
+use super::super::batch::{Loaded, Plan, RowWrite};
 use super::super::change;
 use super::super::memory::Keep;
 use super::super::receipt::Settled;
 use super::super::sql::Users;
 use super::super::waiters::Settling;
 use super::super::{Checkpoint, Outcome};
-use super::Job;
+use super::fetch::Job;
 use crate::user::{Observation, Origin, Position, UserId};
 
 /// Observations in the order of receipt, and who waits for them.
@@ -26,6 +26,33 @@ pub struct Flight {
     /// Some of it is in the journal, where a later process may find it again: every judgement,
     /// equal ones too, leaves its trace in the database.
     pub is_traced: bool,
+    /// It is this page of a walk.
+    pub page: Option<u64>,
+    /// Users whose deletion is committed.
+    deleted: Vec<UserId>,
+}
+
+/// Which submissions are to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landing {
+    /// Those of which all is judged and committed.
+    Judged,
+    All,
+}
+
+/// A submission that is done.
+pub struct Landed {
+    pub number: u64,
+    pub users: Arc<[Observation]>,
+    reply: Option<oneshot::Sender<Settled>>,
+    settled: Settled,
+}
+
+impl Landed {
+    /// Lets those go who waited. A caller that hung up needs no answer.
+    pub fn reply(self) {
+        let _gone = self.reply.map(|reply| reply.send(self.settled));
+    }
 }
 
 struct Item {
@@ -35,6 +62,10 @@ struct Item {
 }
 
 struct Slot {
+    number: u64,
+    has_landed: bool,
+    /// Its first item; there are as many as it has observations.
+    first: usize,
     observations: Arc<[Observation]>,
     reply: Option<oneshot::Sender<Settled>>,
     settled: Settled,
@@ -43,13 +74,15 @@ struct Slot {
 }
 
 impl Flight {
-    pub fn new(jobs: Vec<Job>, is_traced: bool) -> Flight {
+    pub fn new(jobs: Vec<Job>, is_traced: bool, page: Option<u64>) -> Flight {
         let mut flight = Flight {
             items: Vec::new(),
             slots: Vec::new(),
             checkpoint: None,
             are_known: false,
             is_traced,
+            page,
+            deleted: Vec::new(),
         };
         for job in jobs {
             flight.board(job);
@@ -58,7 +91,7 @@ impl Flight {
     }
 
     fn board(&mut self, job: Job) {
-        let slot = self.slots.len();
+        let (slot, first) = (self.slots.len(), self.items.len());
         let items = 0..job.observations.len();
         self.items.extend(items.map(|at| Item {
             slot,
@@ -72,6 +105,9 @@ impl Flight {
         };
         self.checkpoint = self.checkpoint.take().or(job.rest.checkpoint);
         self.slots.push(Slot {
+            number: job.number,
+            has_landed: false,
+            first,
             observations: job.observations,
             reply: job.rest.reply,
             settled,
@@ -81,11 +117,6 @@ impl Flight {
 
     pub fn all(&self) -> Vec<usize> {
         (0..self.items.len()).collect()
-    }
-
-    pub fn users(&self) -> impl Iterator<Item = &UserId> {
-        let observations = self.slots.iter().flat_map(|slot| slot.observations.iter());
-        observations.map(|observation| &observation.id)
     }
 
     pub fn observation(&self, place: usize) -> &Observation {
@@ -142,6 +173,19 @@ impl Flight {
         }
     }
 
+    /// Notes whose deletion is committed with this plan.
+    pub fn deleted(&mut self, plan: &Plan) {
+        let gone = plan
+            .writes
+            .iter()
+            .filter(|(_, write)| write.row == RowWrite::Deletion);
+        self.deleted.extend(gone.map(|(id, _)| id.clone()));
+    }
+
+    pub fn take_deleted(&mut self) -> Vec<UserId> {
+        std::mem::take(&mut self.deleted)
+    }
+
     pub fn checkpoint_done(&mut self, kept: bool) {
         self.checkpoint = None;
         for slot in &mut self.slots {
@@ -176,15 +220,38 @@ impl Flight {
         )
     }
 
-    /// Lets everybody go who waited.
-    pub fn reply(mut self) {
-        for item in &self.items {
-            let outcome = item.outcome.unwrap_or(Outcome::Unchanged);
-            self.slots[item.slot].settled.outcomes.push(outcome);
-        }
-        for slot in self.slots {
-            // A caller that hung up needs no answer.
-            let _gone = slot.reply.map(|reply| reply.send(slot.settled));
+    /// The submissions that can go now, each once.
+    pub fn landing(&mut self, which: Landing) -> Vec<Landed> {
+        let Flight {
+            items,
+            slots,
+            checkpoint,
+            ..
+        } = self;
+        let all = which == Landing::All;
+        let waiting = slots.iter_mut().filter(|slot| !slot.has_landed);
+        let landing = waiting.filter_map(|slot| {
+            let items = items.get(slot.first..slot.first + slot.observations.len())?;
+            let is_judged = checkpoint.is_none() && items.iter().all(|item| item.outcome.is_some());
+            (all || is_judged).then(|| slot.landed(items))
+        });
+        landing.collect()
+    }
+}
+
+impl Slot {
+    fn landed(&mut self, items: &[Item]) -> Landed {
+        self.has_landed = true;
+        let mut settled = std::mem::take(&mut self.settled);
+        let outcomes = items
+            .iter()
+            .map(|item| item.outcome.unwrap_or(Outcome::Unchanged));
+        settled.outcomes.extend(outcomes);
+        Landed {
+            number: self.number,
+            users: self.observations.clone(),
+            reply: self.reply.take(),
+            settled,
         }
     }
 }

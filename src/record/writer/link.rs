@@ -1,11 +1,11 @@
-//! The writer's own connection, and what it knows of the history behind it.
+//! A lane's own connection, and what the lanes know of the history behind it.
 //!
 //! After each new connection the database is asked whether it still holds the last change that
-//! this process saw committed. If not (a failover, a restored backup), a new epoch begins: what
-//! was sent before it proves nothing any more.
+//! this process knows to be committed, and every position that it has seen. If not (a failover, a
+//! restored backup), a new epoch begins: what was sent before it proves nothing any more.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -14,12 +14,16 @@ use uuid::Uuid;
 
 use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
 use super::super::memory::{Memory, Print};
-use super::super::merge::{Known, Verdict};
-use super::super::sql::{History, Numbered};
+use super::super::merge::{self, Verdict};
+use super::super::sql::{History, Numbered, Patience};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, partitions};
 use crate::user::{Position, Seen, Tick, UserId};
+
+/// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
+const REPLACED: &str = "users_sync is not the table that usertap made: that one was renamed, and foreign keys still \
+    point to it. Give it its name back";
 
 /// Pauses between attempts to connect: the first short, as most outages are a restart.
 const PAUSES: [Duration; 5] = [
@@ -30,31 +34,70 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
 ];
 
+/// A lane's connection.
+#[derive(Default)]
 pub(super) struct Link {
     conn: Option<AsyncPgConnection>,
+    floor: Position,
+}
+
+/// What all lanes know of the history, and of each other.
+#[derive(Debug, Default)]
+pub struct Past {
+    known: Mutex<Known>,
+    /// One lane at a time looks at the history, or begins a new epoch.
+    looking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
     /// This process, as the database knows it.
     process: Uuid,
     /// Those whose observations this process has: itself, and who left the journal.
     ours: Vec<Uuid>,
-    floor: Position,
-    /// The last change this process saw committed, with its nonce.
+    /// The last change this process knows to be committed, with its nonce.
     last: Option<(Position, i32)>,
     /// Where partitions were made ahead last.
     ahead: Position,
+    lanes: usize,
+    gave_up: bool,
 }
 
-impl Link {
-    pub fn of(process: Uuid, left_by: Vec<Uuid>) -> Link {
-        Link {
-            conn: None,
+impl Past {
+    pub(super) fn begin(&self, process: Uuid, ours: Vec<Uuid>, lanes: usize) {
+        *self.lock() = Known {
             process,
-            ours: left_by,
-            floor: Position::default(),
-            last: None,
-            ahead: Position::default(),
+            ours,
+            lanes,
+            ..Known::default()
+        };
+    }
+
+    pub(super) fn committed(&self, position: Position, nonce: i32) {
+        let mut known = self.lock();
+        if known.last.is_none_or(|(last, _)| last < position) {
+            known.last = Some((position, nonce));
         }
     }
 
+    /// True for the last one.
+    pub(super) fn lane_ended(&self, gave_up: bool) -> bool {
+        let mut known = self.lock();
+        known.lanes = known.lanes.saturating_sub(1);
+        known.gave_up |= gave_up;
+        known.lanes == 0
+    }
+
+    pub(super) fn gave_up(&self) -> bool {
+        self.lock().gave_up
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Link {
     pub fn conn(&mut self) -> Result<&mut AsyncPgConnection, Failure> {
         self.conn.as_mut().ok_or(Failure::Away)
     }
@@ -72,17 +115,11 @@ impl Link {
     pub fn floor(&self) -> Position {
         self.floor
     }
-
-    pub fn committed(&mut self, position: Position, nonce: i32) {
-        if self.last.is_none_or(|(last, _)| last < position) {
-            self.last = Some((position, nonce));
-        }
-    }
 }
 
 impl Writer {
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
-        let begun = self.sql.begin(self.link.conn()?).await;
+    pub(super) async fn begin(&mut self, patience: Patience) -> Result<(), Failure> {
+        let begun = self.sql.begin(self.link.conn()?, patience).await;
         begun.map_err(|_| Failure::Away)
     }
 
@@ -95,77 +132,87 @@ impl Writer {
         }
     }
 
-    /// Tries until there is a connection whose history is known.
+    /// Tries until there is a connection whose history is known. One that broke while it was made is
+    /// no outage yet.
     pub(super) async fn reconnect(&mut self) -> Result<(), GivenUp> {
         self.link.drop_connection();
-        let mut pauses = PAUSES.iter().chain(std::iter::repeat(&PAUSES[PAUSES.len() - 1]));
-        loop {
-            let reason = match self.connect().await {
-                Ok(()) => return Ok(()),
-                Err(error) => error.to_string(),
-            };
-            self.note_trouble(reason);
+        let last = PAUSES[PAUSES.len() - 1];
+        for attempt in 0.. {
+            match self.connect().await {
+                Ok(()) => break,
+                Err(DbError::Away(_)) if attempt == 0 => {}
+                Err(error) => self.note_trouble(error.to_string()),
+            }
             if self.shared.close.is_cancelled() {
                 return Err(GivenUp);
             }
-            sleep(*pauses.next().unwrap_or(&REFUSED_PAUSE)).await;
+            sleep(*PAUSES.get(attempt).unwrap_or(&last)).await;
         }
+        Ok(())
     }
 
     async fn connect(&mut self) -> Result<(), DbError> {
         self.database.open().await?;
         let mut conn = self.database.connect().await?;
-        let (last, nonce) = self
-            .link
-            .last
-            .map_or((Position(0), None), |(last, nonce)| (last, Some(nonce)));
-        let history = self.sql.history(&mut conn, last, nonce).await?;
-        let history = match history {
-            Some(history) if history.is_ours => history,
-            Some(_) => self.begin_epoch(&mut conn, last).await?,
-            None => {
-                return Err(DbError::Unfit(
-                    "the table meta is empty: restore it from a backup".into(),
-                ));
-            }
-        };
+        let shared = self.shared.clone();
+        let _alone = shared.past.looking.lock().await;
+        let history = self.history(&mut conn).await?;
         partitions::ahead(&self.database, &mut conn).await?;
         self.take_place(&mut conn).await?;
+        let position = Position(history.position);
+        shared.past.lock().ahead = position;
+        self.sql.grown_to(position);
         self.link.floor = Position(history.floor);
-        self.link.ahead = Position(history.position);
-        self.sql.grown_to(Position(history.position));
         self.link.conn = Some(conn);
-        self.shared.epoch.store(history.epoch, Ordering::Release);
-        self.shared
-            .head
-            .committed(history.epoch, Position(history.position), clock::now());
+        shared.epoch.store(history.epoch, Ordering::Release);
+        shared.head.committed(history.epoch, position, clock::now());
         Ok(())
+    }
+
+    /// The history behind this connection: the one that is known here, or a new epoch.
+    async fn history(&self, conn: &mut AsyncPgConnection) -> Result<History, DbError> {
+        let past = &self.shared.past;
+        let (sent, last) = (self.shared.head.sent(), past.lock().last);
+        let known = sent
+            .position
+            .max(last.map_or(Position(0), |(position, _)| position));
+        let found = self.sql.history(conn, known, last).await?;
+        let found = found
+            .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+        if found.is_replaced {
+            return Err(DbError::Unfit(REPLACED.into()));
+        }
+        if !found.is_ours && found.epoch == sent.epoch {
+            return self.begin_epoch(conn, known).await;
+        }
+        if let Some((position, nonce)) = found.newest() {
+            past.committed(position, nonce);
+        }
+        Ok(found)
     }
 
     /// Notes that this process records now. If another did since this one (or those whose journal
     /// it has) did last, what that one judged in its memory is not known here.
-    async fn take_place(&mut self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-        let before = self.sql.take_place(conn, self.link.process).await?;
-        if before.is_some_and(|before| !self.link.ours.contains(&before)) {
+    async fn take_place(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+        let process = self.shared.past.lock().process;
+        let before = self.sql.take_place(conn, process).await?;
+        let mut known = self.shared.past.lock();
+        if before.is_some_and(|before| !known.ours.contains(&before)) {
             self.shared.memory.distrust();
         }
-        self.link.ours = vec![self.link.process];
+        known.ours = vec![process];
         Ok(())
     }
 
-    async fn begin_epoch(
-        &mut self,
-        conn: &mut AsyncPgConnection,
-        last: Position,
-    ) -> Result<History, DbError> {
-        let history = self.sql.new_epoch(conn, last).await?;
+    async fn begin_epoch(&self, conn: &mut AsyncPgConnection, known: Position) -> Result<History, DbError> {
+        let history = self.sql.new_epoch(conn, known).await?;
         let history = history.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it".into()))?;
         tracing::warn!(
             epoch = history.epoch,
             "the database lacks changes that were committed (a failover or a restored backup): a new epoch begins; \
              run a backfill"
         );
-        self.link.last = None;
+        self.shared.past.lock().last = history.newest();
         self.shared.memory.forget_all();
         Ok(history)
     }
@@ -211,14 +258,16 @@ impl Writer {
 
     /// New positions need a partition before they are given out.
     pub(super) async fn renew_partitions(&mut self) {
-        let (Some((last, _)), Some(conn)) = (self.link.last, self.link.conn.as_mut()) else {
+        let Some((last, _)) = self.shared.past.lock().last else {
             return;
         };
-        if last.0 - self.link.ahead.0 < partitions::RENEW_EVERY {
+        if last.0 - self.shared.past.lock().ahead.0 < partitions::RENEW_EVERY {
             return;
         }
+        let Ok(conn) = self.link.conn() else { return };
+        let _alone = self.shared.past.looking.lock().await;
         match partitions::ahead(&self.database, conn).await {
-            Ok(()) => self.link.ahead = last,
+            Ok(()) => self.shared.past.lock().ahead = last,
             Err(error) => tracing::warn!(%error, "no new partition for the change rows yet"),
         }
     }
@@ -263,7 +312,7 @@ fn print(loaded: &Loaded, agreed: Option<u64>) -> Print {
 /// The fingerprint of what was just committed.
 pub(super) fn print_of(write: &Write, numbered: &Numbered, id: &UserId) -> Print {
     let state = &write.state;
-    let known = Known {
+    let known = merge::Known {
         position: numbered.states.get(id).copied().unwrap_or(state.position),
         mark: Tick::default(),
         standing: state.standing,

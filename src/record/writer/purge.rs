@@ -3,37 +3,46 @@
 //! Each in a transaction of its own, after the deletion is committed: the removal fires the users'
 //! own `ON DELETE`, which may be slow or refuse, and must hold up nobody else.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::super::batch::{Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
 use super::super::change::{Change, Kind};
-use super::super::memory::Keep;
 use super::super::merge::Standing;
 use super::super::refusal;
-use super::super::sql::{Locking, RowRefusal, Users};
-use super::{Failure, GivenUp, Writer, link};
+use super::super::sql::{Locking, Patience, RowRefusal, Users};
+use super::flight::{Flight, Landing};
+use super::{Failure, GivenUp, Writer, land};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{DbError, Refusal};
 use crate::user::{Origin, Source, UserId};
 
+/// So long an answer that tells of a deletion may wait for the row to go.
+const GRACE: Duration = Duration::from_millis(250);
+const PURGE_AT_ONCE: Deleted = Deleted::Purge {
+    after: Duration::ZERO,
+};
+
 impl Writer {
-    /// Rows deleted in the batch just committed, where they are to go at once.
-    pub(super) async fn purge_now(&mut self, plan: &Plan) {
-        if self.deleted
-            != (Deleted::Purge {
-                after: Duration::ZERO,
-            })
-        {
+    /// Rows deleted in the batch just committed, where they are to go at once. The answers leave with
+    /// the rows gone, unless that takes long (a cascade without an index).
+    pub(super) async fn purge_now(&mut self, flight: &mut Flight) {
+        let users = flight.take_deleted();
+        if users.is_empty() || self.deleted != PURGE_AT_ONCE {
             return;
         }
-        let deleted = plan
-            .writes
-            .iter()
-            .filter(|(_, write)| write.row == RowWrite::Deletion);
-        let users: Vec<UserId> = deleted.map(|(id, _)| id.clone()).collect();
-        self.purge_all(users).await;
+        let shared = self.shared.clone();
+        let mut purging = pin!(self.purge_all(users));
+        tokio::select! {
+            biased;
+            () = &mut purging => return,
+            () = sleep(GRACE) => land(&shared, flight.landing(Landing::All)).await,
+        }
+        purging.await;
     }
 
     /// Rows whose time has come, those that were refused earlier among them.
@@ -51,7 +60,7 @@ impl Writer {
 
     async fn purge_all(&mut self, users: Vec<UserId>) {
         for user in users {
-            let purged = match self.begin().await {
+            let purged = match self.begin(Patience::Long).await {
                 Ok(()) => self.purge(&user).await,
                 Err(_) => Err(DbError::Away("the connection broke".into())),
             };
@@ -87,18 +96,15 @@ impl Writer {
             .head
             .committed(numbered.epoch, numbered.last, clock::now());
         for (id, (position, nonce)) in &numbered.changes {
-            self.link.committed(*position, *nonce);
+            self.shared.past.committed(*position, *nonce);
             let changed = super::super::Changed {
                 id: id.clone(),
                 position: *position,
             };
             let _ = self.shared.changed.send(changed);
         }
-        if let Some(write) = plan.writes.get(user) {
-            self.shared
-                .memory
-                .remember(user, link::print_of(write, &numbered, user), Keep::IfThere);
-        }
+        // It may have been freed meanwhile, and another lane may know better.
+        self.shared.memory.forget(user);
         Ok(())
     }
 

@@ -239,7 +239,7 @@ async fn first_page(world: &World) -> Value {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     let url = format!(
-        "http://{}/api/v1/users?limit=500&include_anonymous=true",
+        "http://{}/api/v1/users?limit=200&include_anonymous=true",
         world.sandbox.addr()
     );
     http::get(&url, &headers).await.json()

@@ -36,7 +36,7 @@ fn target(provider: &Provider, tenant: &Tenant, at: Option<&str>) -> String {
 fn stack_lists_everyone_by_inclusive_cursors() {
     let (provider, ada) = (stack(), user(ADA));
     let tenant = tenant(&provider);
-    let first = "/api/v1/users?desc=false&order_by=signed_up_at&limit=500&include_anonymous=true";
+    let first = "/api/v1/users?desc=false&order_by=signed_up_at&limit=200&include_anonymous=true";
     assert_eq!(target(&provider, &tenant, None), first);
     assert_eq!(
         target(&provider, &tenant, Some(BEA)),

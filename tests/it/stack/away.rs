@@ -154,7 +154,7 @@ async fn reads_of_what_is_known_end_the_trouble_as_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout() {
-    let stack = relayed(&[("USERTAP_SYNC_TIMEOUT", "500ms")]).await;
+    let stack = relayed(&[("USERTAP_SYNC_TIMEOUT", "3s")]).await;
     let server = stack.server(0);
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     wire(&stack).silence();
@@ -181,7 +181,7 @@ async fn connections_that_the_server_ends_are_made_anew_unnoticed() {
     for n in 1..=5 {
         stack
             .sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid()",
             )
             .await;

@@ -257,3 +257,108 @@ async fn who_signs_up_and_is_refused_does_not_wait_for_what_cannot_come() {
     stack.is_recorded(&mended, user).await;
     stack.end().await;
 }
+
+/// One that a session of the operator's own holds, as a long transaction does.
+async fn hold(stack: &Stack, user: Uuid) {
+    stack
+        .sql(&format!(
+            "BEGIN; SELECT FROM neon_identity.users_sync WHERE id = '{user}' FOR UPDATE"
+        ))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_takes_long_holds_up_no_other() {
+    let stack = with_examples(&[("USERTAP_SYNC_TIMEOUT", "15s")]).await;
+    let server = stack.server(0);
+    let held = stack.known_user(json!({ "display_name": "Held" })).await;
+    let batch = stack.known_user(json!({ "display_name": "In its batch" })).await;
+    let path = format!("/users/{held}");
+    hold(&stack, held).await;
+    let waits = stack.patch(&server, &path, json!({ "display_name": "Waits" }));
+    let others = async {
+        for n in 0..20 {
+            let name = json!({ "display_name": format!("Other {n}") });
+            let reply = stack.patch(&server, &format!("/users/{batch}"), name).await;
+            assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
+        }
+        stack.sql("COMMIT").await;
+    };
+    // Whatever became of the one, nobody else heard of it: had they waited for it, the lock would
+    // still be held.
+    let (reply, ()) = tokio::join!(waits, others);
+    assert_eq!(reply.effective_status(), 200);
+    eventually("the held row follows", || async { stack.agrees(held).await.ok() }).await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cascade_that_takes_long_holds_up_no_answer() {
+    let stack = with_examples(&[("USERTAP_DELETED", "purge"), ("USERTAP_SYNC_TIMEOUT", "15s")]).await;
+    let server = stack.server(0);
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    add_todo(&stack, user).await.expect("a todo");
+    stack.sql("BEGIN; SELECT FROM todos FOR UPDATE").await;
+    let deleted = stack.delete(&server, &format!("/users/{user}")).await;
+    assert!(
+        deleted.recorded().starts_with("committed"),
+        "{}",
+        deleted.recorded()
+    );
+    let created = stack
+        .post(&server, "/users", json!({ "display_name": "Next" }))
+        .await;
+    assert!(
+        created.recorded().starts_with("committed"),
+        "{}",
+        created.recorded()
+    );
+    stack.sql("COMMIT").await;
+    eventually("the row goes", || async {
+        stack.row(user).await.is_none().then_some(())
+    })
+    .await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_took_the_name_of_usertaps_own_is_noticed_and_left_alone() {
+    let stack = with_examples(&[("USERTAP_SYNC_TIMEOUT", "2s")]).await;
+    let server = stack.server(0);
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    stack
+        .sql(
+            "ALTER TABLE neon_identity.users_sync RENAME TO users2;
+             CREATE TABLE neon_identity.users_sync (LIKE neon_identity.users2 INCLUDING ALL)",
+        )
+        .await;
+    let created = stack
+        .post(&server, "/users", json!({ "display_name": "Next" }))
+        .await;
+    assert_eq!(created.recorded(), "journaled; database-away");
+    let said = eventually("the status says what is wrong", || async {
+        let problems = stack.status().await["problems"].to_string();
+        problems.contains("renamed").then_some(problems)
+    })
+    .await;
+    assert!(said.contains("Give it its name back"), "{said}");
+    assert_eq!(
+        stack.count("SELECT count(*) FROM neon_identity.users_sync").await,
+        0
+    );
+    stack
+        .sql(
+            "DROP TABLE neon_identity.users_sync;
+             ALTER TABLE neon_identity.users2 RENAME TO users_sync",
+        )
+        .await;
+    let id: Uuid = created.json()["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    eventually("the row follows", || async { stack.agrees(id).await.ok() }).await;
+    add_todo(&stack, id).await.expect("the foreign key holds");
+    stack.agrees(user).await.expect("the first row stayed");
+    stack.end().await;
+}

@@ -1,0 +1,156 @@
+//! Pages of a walk, written by two lanes in turn: while one page is numbered and committed, the rows
+//! of the next are written already.
+//!
+//! What must never be: a page committed before the one in front of it, for the walk would go on
+//! behind a page that was lost; two pages that wait for each other, one for a lock of the users' own
+//! (a trigger that counts in a table), the other for its turn. So rows are written in turn too, and
+//! a page whose predecessor has to begin anew gives back what it holds.
+
+use tokio::sync::watch;
+
+/// Where the walk stands.
+#[derive(Debug)]
+pub struct Pages {
+    front: watch::Sender<Front>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Front {
+    /// Pages done. They are numbered from 1 as they are taken.
+    done: u64,
+    /// All rows of the page after those are written, and only its end is missing.
+    is_written: bool,
+    /// Nothing will be done any more.
+    is_over: bool,
+}
+
+/// What a page is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Go,
+    /// The page in front has to begin anew: this one too.
+    Anew,
+    /// The recorder gave up.
+    Over,
+}
+
+impl Default for Pages {
+    fn default() -> Pages {
+        Pages {
+            front: watch::Sender::new(Front::default()),
+        }
+    }
+}
+
+impl Pages {
+    /// Waits until `page` may write its rows.
+    pub async fn may_write(&self, page: u64) -> Turn {
+        self.turn(|front| match front.done + 1 {
+            next if page <= next => Some(Turn::Go),
+            next if page == next + 1 && front.is_written => Some(Turn::Go),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until `page`, whose rows are written, may end.
+    pub async fn may_end(&self, page: u64) -> Turn {
+        let turn = self.turn(|front| match page <= front.done + 1 {
+            true => Some(Turn::Go),
+            false if !front.is_written => Some(Turn::Anew),
+            false => None,
+        });
+        let turn = turn.await;
+        if turn == Turn::Go {
+            self.of_front(page, |front| front.is_written = true);
+        }
+        turn
+    }
+
+    /// All rows of `page` are written.
+    pub fn written(&self, page: u64) {
+        self.of_front(page, |front| front.is_written = true);
+    }
+
+    /// `page` has to begin anew.
+    pub fn anew(&self, page: u64) {
+        self.of_front(page, |front| front.is_written = false);
+    }
+
+    /// `page` is committed, or was refused for good.
+    pub fn done(&self, page: u64) {
+        self.of_front(page, |front| {
+            front.done = page;
+            front.is_written = false;
+        });
+    }
+
+    pub fn over(&self) {
+        self.front.send_modify(|front| front.is_over = true);
+    }
+
+    async fn turn(&self, decide: impl Fn(&Front) -> Option<Turn>) -> Turn {
+        let mut fronts = self.front.subscribe();
+        loop {
+            let front = *fronts.borrow_and_update();
+            if let Some(turn) = decide(&front) {
+                return turn;
+            }
+            if front.is_over || fronts.changed().await.is_err() {
+                return Turn::Over;
+            }
+        }
+    }
+
+    fn of_front(&self, page: u64, change: impl FnOnce(&mut Front)) {
+        self.front.send_if_modified(|front| {
+            let before = *front;
+            if front.done + 1 == page {
+                change(front);
+            }
+            *front != before
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn polled(turn: impl Future<Output = Turn>) -> Option<Turn> {
+        match pin!(turn).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => Some(turn),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn rows_are_written_in_turn_and_so_is_the_end() {
+        let pages = Pages::default();
+        assert_eq!(polled(pages.may_write(1)), Some(Turn::Go));
+        assert_eq!(polled(pages.may_write(2)), None);
+        pages.written(1);
+        assert_eq!(polled(pages.may_write(2)), Some(Turn::Go));
+        assert_eq!(polled(pages.may_write(3)), None);
+        assert_eq!(polled(pages.may_end(2)), None);
+        assert_eq!(polled(pages.may_end(1)), Some(Turn::Go));
+        pages.done(1);
+        assert_eq!(polled(pages.may_end(2)), Some(Turn::Go));
+        assert_eq!(polled(pages.may_write(3)), Some(Turn::Go));
+    }
+
+    #[test]
+    fn a_page_whose_predecessor_begins_anew_gives_back_what_it_holds() {
+        let pages = Pages::default();
+        pages.written(1);
+        pages.anew(1);
+        assert_eq!(polled(pages.may_end(2)), Some(Turn::Anew));
+        assert_eq!(polled(pages.may_write(2)), None);
+        pages.over();
+        assert_eq!(polled(pages.may_write(2)), Some(Turn::Over));
+        assert_eq!(polled(pages.may_end(1)), Some(Turn::Go));
+    }
+}
