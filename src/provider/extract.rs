@@ -143,7 +143,7 @@ impl Provider {
                 };
                 self.told_list(&list, at, body, out);
             }
-            Kind::Deleted(_) | Kind::Touched(_) | Kind::Mentioned(_) => told_ids(tell, exchange, out),
+            Kind::Deleted(..) | Kind::Touched(_) | Kind::Mentioned(_) => told_ids(tell, exchange, out),
         }
     }
 
@@ -271,13 +271,19 @@ pub(super) fn raw_items(text: &str) -> Option<Vec<&serde_json::value::RawValue>>
 /// Ids are told by what stays: a touched one is not also mentioned.
 fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
     let seen = match tell.kind {
-        Kind::Deleted(_) => Seen::Deleted,
+        Kind::Deleted(..) => Seen::Deleted,
         Kind::Touched(_) => Seen::Touched,
         _ => Seen::Mentioned,
     };
     let ids = exchange.ids(tell.sources());
-    let unread = ids.is_empty() && tell.reads_body() && exchange.answer_json().is_none();
-    out.malformed += usize::from(unread);
+    let unread = match &tell.kind {
+        Kind::Deleted(_, done) => !done.is_said(exchange, &ids),
+        _ => ids.is_empty() && tell.reads_body() && exchange.answer_json().is_none(),
+    };
+    if unread {
+        out.malformed += 1;
+        return;
+    }
     for id in ids {
         if !out.sightings.iter().any(|other| other.id == id) {
             out.sightings.push(settled(id, seen.clone()));

@@ -148,7 +148,7 @@ impl<'a> Exchange<'a> {
         ids
     }
 
-    fn id(&self, text: &str) -> Option<UserId> {
+    pub(super) fn id(&self, text: &str) -> Option<UserId> {
         self.provider.id(self.tenant, text)
     }
 

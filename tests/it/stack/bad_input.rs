@@ -69,6 +69,36 @@ async fn a_write_with_an_unreadable_answer_is_looked_up() {
     stack.end().await;
 }
 
+/// A login page in the place of the provider: it answers everything, and deletes nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_deletion_deletes_nobody() {
+    let stack = Stack::new().await;
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let path = format!("/users/{user}");
+    let nameless = stack.browser(0).without("publishable-client-key");
+    for (caller, looked_up) in [
+        (stack.server(0), true),
+        (nameless, false),
+        (stack.signed_in(0, user), false),
+    ] {
+        let page = Canned::new(200, "<html>login</html>").header("content-type", "text/html");
+        stack.control().fault(Fault::on(&path, Action::Reject(page)));
+        let before = stack.control().log().len();
+        let reply = stack.delete(&caller, &path).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.text().as_str()),
+            (200, "<html>login</html>")
+        );
+        assert_eq!(stack.control().log().len() - before, 1 + usize::from(looked_up));
+        match looked_up {
+            true => stack.is_recorded(&reply, user).await,
+            false => assert_eq!(reply.recorded(), "none; no-user"),
+        }
+        assert!(!stack.row(user).await.expect("a row").is_deleted);
+    }
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_breaks_off_breaks_off_for_the_app() {
     let stack = Stack::new().await;
