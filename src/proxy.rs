@@ -12,6 +12,7 @@
 //! headers aside); a body, token, address or path in the log; an answer of the provider's that
 //! does not reach the app because of its recording.
 
+mod accepted;
 mod asked;
 mod body;
 mod exchange;
@@ -42,8 +43,9 @@ use crate::tasks::Tasks;
 use crate::upstream::decode;
 use crate::upstream::{Upstream, UpstreamError};
 use crate::user::Head;
+use accepted::Accepted;
 use asked::Asked;
-use body::Body;
+use body::{Body, Delivery};
 use exchange::{Answering, Exchange};
 use hold::{Ended, Memory};
 use listen::Listening;
@@ -85,6 +87,7 @@ pub(crate) struct Shared {
     wire: Arc<Wire>,
     memory: Memory,
     doubts: Arc<Semaphore>,
+    accepted: Accepted,
 }
 
 impl Proxy {
@@ -123,6 +126,7 @@ impl Proxy {
             wire,
             memory: Memory::default(),
             doubts,
+            accepted: Accepted::default(),
         };
         Ok(Proxy {
             shared: Arc::new(shared),
@@ -193,6 +197,7 @@ async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answeri
                 matched,
                 credential,
                 request_body,
+                delivery: Delivery::default(),
             };
             exchange.run(body, app).await;
         }

@@ -115,19 +115,21 @@ impl Provider {
         self.sighting(tenant, text, *proof, tell.unsettled)
     }
 
-    /// What a write tells that got no answer: the user it names, if it names one.
+    /// What a write tells that got no answer: the user it names, if it names one. A client writes
+    /// only to itself.
     pub fn unanswered(
         &self,
         tenant: &Tenant,
         matched: &Matched<'_>,
-        _credential: Credential,
+        credential: Credential,
         head: &RequestHead<'_>,
         request_body: Option<&[u8]>,
     ) -> Vec<Sighting> {
         if !matched.route.writes {
             return Vec::new();
         }
-        hints(&Exchange::new(self, tenant, matched, head, request_body, None))
+        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
+        hints(&exchange, credential)
     }
 
     fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {
@@ -200,7 +202,7 @@ impl Provider {
         }
         let hidden = code.is_some_and(|code| route.hides.contains(&code));
         if hidden || (route.writes && status.is_server_error()) {
-            return hints(exchange);
+            return hints(exchange, credential);
         }
         Vec::new()
     }
@@ -292,9 +294,11 @@ fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
 }
 
 /// The user that a write names, which may have been carried out.
-fn hints(exchange: &Exchange<'_>) -> Vec<Sighting> {
-    let ids = exchange.ids(&exchange.matched.route.user);
-    ids.into_iter().map(|id| settled(id, Seen::Touched)).collect()
+fn hints(exchange: &Exchange<'_>, credential: Credential) -> Vec<Sighting> {
+    let ids = exchange.ids(&exchange.matched.route.user).into_iter();
+    let may_write = |id: &UserId| credential != Credential::Client || exchange.caller().as_ref() == Some(id);
+    let ids = ids.filter(may_write);
+    ids.map(|id| settled(id, Seen::Touched)).collect()
 }
 
 pub(super) fn settled(id: UserId, seen: Seen) -> Sighting {

@@ -39,6 +39,7 @@ pub struct Sql {
     delete: String,
     position_lock: String,
     number: String,
+    forget: String,
     try_row: String,
     checkpoint: String,
     set_aside: String,
@@ -125,6 +126,7 @@ impl Sql {
                 names.position_lock()
             ),
             number: planned(NUMBER),
+            forget: names.sql(FORGET),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),
             checkpoint: names.sql(CHECKPOINT),
             set_aside: names.sql(SET_ASIDE),

@@ -78,6 +78,28 @@ pub struct Write {
     pub is_aside: bool,
 }
 
+impl Write {
+    /// Leaves nothing that a user without a state would not have: its state can go. The position of a
+    /// state that never moved is the floor of its day, and the floor only rises: without the state a
+    /// later judgement can only be stricter.
+    pub fn leaves_a_stranger(&self) -> bool {
+        let doubted = match self.doubt {
+            DoubtWrite::Raise => true,
+            DoubtWrite::Keep(doubt) => doubt.is_some(),
+            DoubtWrite::Clear => false,
+        };
+        let empty = State {
+            position: self.before.position,
+            standing: Standing::None,
+            version: None,
+            volatile: None,
+            volatile_at: None,
+            refused: None,
+        };
+        self.before.standing == Standing::None && self.state == empty && !self.bumps && !doubted
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowWrite {
     Nothing,
