@@ -71,7 +71,8 @@ impl Exchange<'_> {
         let body = body::flowing(body, self.shared.wire.idle);
         self.heed(&head);
         if !self.tells(&head) {
-            return app.send(self.leaves(head, body, Outcome::Nothing(Why::NoUser)));
+            let why = Why::NoUser.unless_upgraded(head.status);
+            return app.send(self.leaves(head, body, Outcome::Nothing(why)));
         }
         let (held, ended) = self
             .shared
