@@ -115,6 +115,25 @@ impl Provider {
         self.sighting(tenant, text, *proof, tell.unsettled)
     }
 
+    /// The id that a splitter cut out of a large answer: of a user who is to be read again.
+    pub fn extract_id(&self, tenant: &Tenant, json: &[u8]) -> Option<Sighting> {
+        let text: String = serde_json::from_slice(json).ok()?;
+        Some(settled(self.id(tenant, &text)?, Seen::Touched))
+    }
+
+    /// What an answer tells that is not read: the user whom its request names is to be read again.
+    pub fn unread(
+        &self,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        credential: Credential,
+        head: &RequestHead<'_>,
+        request_body: Option<&[u8]>,
+    ) -> Vec<Sighting> {
+        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
+        hints(&exchange, credential)
+    }
+
     /// What a write tells that got no answer: the user it names, if it names one. A client writes
     /// only to itself.
     pub fn unanswered(
@@ -125,11 +144,10 @@ impl Provider {
         head: &RequestHead<'_>,
         request_body: Option<&[u8]>,
     ) -> Vec<Sighting> {
-        if !matched.route.writes {
-            return Vec::new();
+        match matched.route.writes {
+            true => self.unread(tenant, matched, credential, head, request_body),
+            false => Vec::new(),
         }
-        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
-        hints(&exchange, credential)
     }
 
     fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {

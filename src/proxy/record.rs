@@ -105,6 +105,13 @@ impl Exchange<'_> {
         provider.unanswered(tenant, &self.matched, self.credential, &head, body)
     }
 
+    /// The user whom the request names, for want of an answer that is read.
+    pub fn named(&self) -> Vec<Sighting> {
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let (head, body) = (self.asked.head(), self.request_body.as_deref());
+        provider.unread(tenant, &self.matched, self.credential, &head, body)
+    }
+
     fn doubt(&self) -> Option<Submission> {
         let never = Stamp {
             sent: Sent::NEVER,
