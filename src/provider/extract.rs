@@ -176,8 +176,9 @@ impl Provider {
     }
 
     fn told_partial(&self, at: &Pointer, exchange: &Exchange<'_>, out: &mut Extraction) {
-        let value = exchange.answer_json().and_then(|body| at.find(body));
-        let read = value.and_then(|value| self.partial(exchange.tenant, value.clone()));
+        let body = exchange.answer.map(|(_, body)| body).unwrap_or_default();
+        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let read = text.and_then(|text| self.partial(exchange.tenant, text));
         match read {
             Some((id, seen)) => out.sightings.push(settled(id, seen)),
             None => out.malformed += 1,

@@ -20,7 +20,7 @@ pub struct Loaded {
     pub refused: Option<ContentHash>,
     pub aside: Aside,
     pub row: Option<Columns>,
-    /// Only where a partial view is to be compared.
+    /// Only where a partial view is to be compared; its numbers exact.
     pub raw: Option<Value>,
 }
 
