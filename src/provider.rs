@@ -18,6 +18,7 @@ mod own;
 mod paging;
 mod pointer;
 mod route;
+mod secret;
 mod source;
 mod split;
 mod tell;
@@ -37,6 +38,7 @@ pub use descriptor::{Mistake, Provider, Setting};
 pub use extract::{Answer, Extraction};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use route::{Carries, Matched, Route};
+pub use secret::Secret;
 pub use split::{ItemSplitter, SplitFault};
 
 /// One tenant at a provider: what a listener is bound to, and the key for usertap's own reads.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! below /_usertap/, or the provider's file has the answer  -> own answer
-//! asks for an upgrade                                      -> tunnel
+//! asks for an upgrade, and the provider agrees             -> tunnel
 //! on no known route, or another tenant's                   -> streams through
 //! its answer tells of no user                              -> streams through
 //! else                                                     -> held, recorded, then as it came
@@ -12,6 +12,7 @@
 //! headers aside); a body, token, address or path in the log; an answer of the provider's that
 //! does not reach the app because of its recording.
 
+mod accepted;
 mod asked;
 mod body;
 mod exchange;
@@ -42,13 +43,15 @@ use crate::tasks::Tasks;
 use crate::upstream::decode;
 use crate::upstream::{Upstream, UpstreamError};
 use crate::user::Head;
+use accepted::Accepted;
 use asked::Asked;
-use body::Body;
+use body::{Body, Delivery};
 use exchange::{Answering, Exchange};
 use hold::{Ended, Memory};
 use listen::Listening;
 use outcome::{Outcome, Why};
 use traffic::Counted;
+use upgrade::Wish;
 use wire::{Failure, Wire};
 
 pub use listen::TlsError;
@@ -85,6 +88,7 @@ pub(crate) struct Shared {
     wire: Arc<Wire>,
     memory: Memory,
     doubts: Arc<Semaphore>,
+    accepted: Accepted,
 }
 
 impl Proxy {
@@ -123,6 +127,7 @@ impl Proxy {
             wire,
             memory: Memory::default(),
             doubts,
+            accepted: Accepted::default(),
         };
         Ok(Proxy {
             shared: Arc::new(shared),
@@ -149,10 +154,6 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Bod
     if let Some(answer) = shared.own_answer(&request).await {
         return answer;
     }
-    if headers::upgrade(request.headers()).is_some() {
-        let answer = upgrade::answer(&shared.wire, request).await;
-        return answer.unwrap_or_else(|failure| shared.failed(failure));
-    }
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
     tasks.spawn(forwarded(shared.clone(), request, Answering(app)));
@@ -162,9 +163,11 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Bod
 }
 
 /// Forwards a request. In a task of its own, so that an app that hangs up undoes nothing.
-async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answering) {
+async fn forwarded(shared: Arc<Shared>, mut request: Request<Incoming>, app: Answering) {
+    let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let asked = Asked::new(&parts, &shared.wire.base);
+    let mut asked = Asked::new(&parts, &shared.wire.base);
+    asked.upgrade = upgrade;
     let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
         shared.wire.traffic.count(Counted::Unmatched);
@@ -193,6 +196,7 @@ async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answeri
                 matched,
                 credential,
                 request_body,
+                delivery: Delivery::default(),
             };
             exchange.run(body, app).await;
         }
@@ -258,7 +262,7 @@ impl Shared {
     async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
         match self.wire.pass(asked, body).await {
             Ok((head, body)) => {
-                let outcome = Outcome::Nothing(why);
+                let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
                 asked.log(route, head.status, &outcome);
                 reply::through(head, body, &outcome)
             }

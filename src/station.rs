@@ -93,10 +93,10 @@ async fn takes_the_key(config: Arc<Config>) -> Result<(), String> {
         Found::Refuses(status) => Err(format!(
             "the provider refuses usertap's own request ({status}): {REMEDY}"
         )),
-        Found::Away(error) => {
-            tracing::warn!(%error, "the provider could not be asked whether it takes the key");
-            Ok(())
-        }
+        Found::Away(error) => Err(format!(
+            "whether the provider takes the key could not be asked ({error}), and a database is bound to its \
+             tenant once and for all: check UPSTREAM and the way there, then start again. Nothing is bound yet"
+        )),
         Found::Accepts(_) | Found::NoKey => Ok(()),
     }
 }

@@ -9,6 +9,7 @@
 
 mod head;
 mod id;
+pub mod json;
 mod observation;
 mod view;
 

@@ -186,7 +186,7 @@ impl Part {
 }
 
 impl CredentialRule {
-    fn shown<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Foreign> {
+    pub(super) fn shown<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Foreign> {
         let shown = single(headers, &self.headers)?;
         let shown = shown.and_then(|value| without_scheme(value, self.scheme.as_deref()));
         let Some((names, values)) = &self.when else {

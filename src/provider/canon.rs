@@ -1,9 +1,7 @@
 //! One spelling of a JSON value, so that equal values have equal hashes.
 //!
 //! Keys are sorted, there is no white space, strings have serde_json's escapes. Whole numbers of
-//! 64 bits are printed as such. `serde_json` would round all other numbers to doubles and so merge
-//! different ones; they are rewritten, before parsing, to strings with a mark in front, in a
-//! decimal form that is equal exactly for equal numbers (`1.0`, `1` and `1e0` are one).
+//! 64 bits are printed as such; all others must have been marked ([`crate::user::json`]).
 
 use std::io::Write;
 
@@ -11,9 +9,6 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::user::ContentHash;
-
-/// No string in a database can begin so.
-const MARK: &str = "\\u0000number:";
 
 pub(super) fn hash(bytes: &[u8]) -> ContentHash {
     let digest = Sha256::digest(bytes);
@@ -91,102 +86,17 @@ fn members<'v>(members: impl Iterator<Item = (&'v String, &'v Value)>, out: &mut
     exact
 }
 
-/// `json` (valid JSON) with every number that is not a plain integer of at most 18 digits turned
-/// into a marked string.
-pub(super) fn mark_numbers(json: &str) -> String {
-    let mut out = String::with_capacity(json.len() + 64);
-    let mut rest = json;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        let (before, here) = rest.split_at(at);
-        out.push_str(before);
-        let length = token_length(here);
-        let (token, after) = here.split_at(length);
-        push_token(token, &mut out);
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-fn token_length(here: &str) -> usize {
-    match here.strip_prefix('"') {
-        Some(inside) => 1 + string_length(inside.as_bytes()),
-        None => here
-            .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'))
-            .unwrap_or(here.len()),
-    }
-}
-
-/// Up to and with the closing quote.
-fn string_length(inside: &[u8]) -> usize {
-    let mut escaped = false;
-    for (at, byte) in inside.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    inside.len()
-}
-
-fn push_token(token: &str, out: &mut String) {
-    if token.starts_with('"') || (token != "-0" && is_whole(token)) {
-        return out.push_str(token);
-    }
-    let number = decimal(token);
-    if is_whole(&number) {
-        return out.push_str(&number);
-    }
-    out.push('"');
-    out.push_str(MARK);
-    out.push_str(&number);
-    out.push('"');
-}
-
-/// Whether serde_json holds it exactly.
-fn is_whole(number: &str) -> bool {
-    number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()
-}
-
-/// Digits and a power of ten, without superfluous zeros; plain where it is a whole number of 64
-/// bits.
-fn decimal(token: &str) -> String {
-    let (sign, token) = token.strip_prefix('-').map_or(("", token), |rest| ("-", rest));
-    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let digits = digits.trim_start_matches('0');
-    let kept = digits.trim_end_matches('0');
-    if kept.is_empty() {
-        return "0".to_owned();
-    }
-    // An exponent beyond 64 bits means zero, which stays a number apart, or was refused before.
-    let exponent = exponent.parse::<i64>().unwrap_or(i64::MIN);
-    let dropped = digits.len() - kept.len();
-    let power = exponent
-        .saturating_add(dropped as i64)
-        .saturating_sub(fraction.len() as i64);
-    plain_digits(sign, kept, power).unwrap_or_else(|| format!("{sign}{kept}e{power}"))
-}
-
-fn plain_digits(sign: &str, kept: &str, power: i64) -> Option<String> {
-    let zeros = usize::try_from(power).ok().filter(|zeros| *zeros <= 20)?;
-    let plain = format!("{sign}{kept}{}", "0".repeat(zeros));
-    is_whole(&plain).then_some(plain)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user::json;
 
     fn canonical(json: &str) -> String {
         let mut out = Vec::new();
         let value: Value = serde_json::from_str(json).unwrap();
         if !write(&value, &mut out) {
             out.clear();
-            let value: Value = serde_json::from_str(&mark_numbers(json)).unwrap();
+            let value: Value = json::exact(json).unwrap();
             assert!(write(&value, &mut out));
         }
         String::from_utf8(out).unwrap()
@@ -222,11 +132,5 @@ mod tests {
         for (one, other) in different {
             assert_ne!(canonical(one), canonical(other), "{one}");
         }
-    }
-
-    #[test]
-    fn numbers_inside_strings_are_left_alone() {
-        assert_eq!(mark_numbers(r#"{"1.5\"2.5":"3.5"}"#), r#"{"1.5\"2.5":"3.5"}"#);
-        assert_eq!(mark_numbers("[1.5]"), r#"["\u0000number:15e-1"]"#);
     }
 }

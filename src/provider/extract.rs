@@ -115,19 +115,39 @@ impl Provider {
         self.sighting(tenant, text, *proof, tell.unsettled)
     }
 
-    /// What a write tells that got no answer: the user it names, if it names one.
+    /// The id that a splitter cut out of a large answer: of a user who is to be read again.
+    pub fn extract_id(&self, tenant: &Tenant, json: &[u8]) -> Option<Sighting> {
+        let text: String = serde_json::from_slice(json).ok()?;
+        Some(settled(self.id(tenant, &text)?, Seen::Touched))
+    }
+
+    /// What an answer tells that is not read: the user whom its request names is to be read again.
+    pub fn unread(
+        &self,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        credential: Credential,
+        head: &RequestHead<'_>,
+        request_body: Option<&[u8]>,
+    ) -> Vec<Sighting> {
+        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
+        hints(&exchange, credential)
+    }
+
+    /// What a write tells that got no answer: the user it names, if it names one. A client writes
+    /// only to itself.
     pub fn unanswered(
         &self,
         tenant: &Tenant,
         matched: &Matched<'_>,
-        _credential: Credential,
+        credential: Credential,
         head: &RequestHead<'_>,
         request_body: Option<&[u8]>,
     ) -> Vec<Sighting> {
-        if !matched.route.writes {
-            return Vec::new();
+        match matched.route.writes {
+            true => self.unread(tenant, matched, credential, head, request_body),
+            false => Vec::new(),
         }
-        hints(&Exchange::new(self, tenant, matched, head, request_body, None))
     }
 
     fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {
@@ -143,7 +163,7 @@ impl Provider {
                 };
                 self.told_list(&list, at, body, out);
             }
-            Kind::Deleted(_) | Kind::Touched(_) | Kind::Mentioned(_) => told_ids(tell, exchange, out),
+            Kind::Deleted(..) | Kind::Touched(_) | Kind::Mentioned(_) => told_ids(tell, exchange, out),
         }
     }
 
@@ -156,8 +176,9 @@ impl Provider {
     }
 
     fn told_partial(&self, at: &Pointer, exchange: &Exchange<'_>, out: &mut Extraction) {
-        let value = exchange.answer_json().and_then(|body| at.find(body));
-        let read = value.and_then(|value| self.partial(exchange.tenant, value.clone()));
+        let body = exchange.answer.map(|(_, body)| body).unwrap_or_default();
+        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let read = text.and_then(|text| self.partial(exchange.tenant, text));
         match read {
             Some((id, seen)) => out.sightings.push(settled(id, seen)),
             None => out.malformed += 1,
@@ -200,7 +221,7 @@ impl Provider {
         }
         let hidden = code.is_some_and(|code| route.hides.contains(&code));
         if hidden || (route.writes && status.is_server_error()) {
-            return hints(exchange);
+            return hints(exchange, credential);
         }
         Vec::new()
     }
@@ -271,13 +292,19 @@ pub(super) fn raw_items(text: &str) -> Option<Vec<&serde_json::value::RawValue>>
 /// Ids are told by what stays: a touched one is not also mentioned.
 fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
     let seen = match tell.kind {
-        Kind::Deleted(_) => Seen::Deleted,
+        Kind::Deleted(..) => Seen::Deleted,
         Kind::Touched(_) => Seen::Touched,
         _ => Seen::Mentioned,
     };
     let ids = exchange.ids(tell.sources());
-    let unread = ids.is_empty() && tell.reads_body() && exchange.answer_json().is_none();
-    out.malformed += usize::from(unread);
+    let unread = match &tell.kind {
+        Kind::Deleted(_, done) => !done.is_said(exchange, &ids),
+        _ => ids.is_empty() && tell.reads_body() && exchange.answer_json().is_none(),
+    };
+    if unread {
+        out.malformed += 1;
+        return;
+    }
     for id in ids {
         if !out.sightings.iter().any(|other| other.id == id) {
             out.sightings.push(settled(id, seen.clone()));
@@ -286,9 +313,11 @@ fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
 }
 
 /// The user that a write names, which may have been carried out.
-fn hints(exchange: &Exchange<'_>) -> Vec<Sighting> {
-    let ids = exchange.ids(&exchange.matched.route.user);
-    ids.into_iter().map(|id| settled(id, Seen::Touched)).collect()
+fn hints(exchange: &Exchange<'_>, credential: Credential) -> Vec<Sighting> {
+    let ids = exchange.ids(&exchange.matched.route.user).into_iter();
+    let may_write = |id: &UserId| credential != Credential::Client || exchange.caller().as_ref() == Some(id);
+    let ids = ids.filter(may_write);
+    ids.map(|id| settled(id, Seen::Touched)).collect()
 }
 
 pub(super) fn settled(id: UserId, seen: Seen) -> Sighting {

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::caller::{single, without_scheme};
 use super::pointer::Pointer;
 use super::{Matched, Provider, RequestHead, Tenant};
 use crate::user::UserId;
@@ -148,7 +147,7 @@ impl<'a> Exchange<'a> {
         ids
     }
 
-    fn id(&self, text: &str) -> Option<UserId> {
+    pub(super) fn id(&self, text: &str) -> Option<UserId> {
         self.provider.id(self.tenant, text)
     }
 
@@ -159,11 +158,8 @@ impl<'a> Exchange<'a> {
         self.id(&percent_encoding::percent_decode_str(last).decode_utf8().ok()?)
     }
 
-    /// Two tokens that differ are nobody's: the provider may have heard the other one.
-    fn caller(&self) -> Option<UserId> {
-        let rule = self.provider.token.as_ref()?;
-        let shown = single(self.head.headers, &rule.headers).ok()??;
-        let token = without_scheme(shown, rule.scheme.as_deref())?;
+    pub(super) fn caller(&self) -> Option<UserId> {
+        let token = self.provider.token_shown(self.head.headers)?;
         self.subject(std::str::from_utf8(token).ok()?)
     }
 

@@ -1,16 +1,20 @@
-//! Cuts the users out of an answer too large to be held.
+//! Cuts out of an answer too large to be held what tells of its users: those in its list, or the id
+//! of the one that it is.
 
 use serde::de::IgnoredAny;
 
-use super::pointer::{Pointer, Step};
+use super::pointer::Step;
+use super::source::Source;
 use super::tell::Kind;
-use super::{Matched, Provider};
+use super::view::Place;
+use super::{Credential, Matched, Provider};
 
-/// Fed the decoded bytes as they pass; gives back each user's JSON as it is complete. Holds one
-/// item at most.
+/// Fed the decoded bytes as they pass; gives back each user's JSON as it is complete, or a user's id.
+/// Holds one item at most.
 #[derive(Debug)]
 pub struct ItemSplitter {
-    /// The keys that lead to the list.
+    items: Items,
+    /// The keys that lead to the list, or to the id.
     path: Vec<Box<str>>,
     largest_item: usize,
     state: State,
@@ -21,8 +25,18 @@ pub struct ItemSplitter {
     in_item: bool,
     /// The next value stands on the way to the list, or is it.
     on_path: bool,
-    list_seen: bool,
+    /// The list, or the id.
+    seen: bool,
     fault: Option<SplitFault>,
+}
+
+/// What is cut out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Items {
+    /// What the list at the end of the path holds.
+    Listed,
+    /// What stands at the end of the path.
+    Itself,
 }
 
 /// The bytes are not the JSON that the route promises, or one item is larger than the limit.
@@ -67,19 +81,35 @@ impl Provider {
     /// the list is for this caller to tell of, [`Provider::tells`] says.
     pub fn splitter(&self, matched: &Matched<'_>, largest_item: usize) -> Option<ItemSplitter> {
         match &matched.route.list()?.kind {
-            Kind::List { at, .. } => Some(ItemSplitter::new(at, largest_item)),
+            Kind::List { at, .. } => Some(ItemSplitter::new(Items::Listed, &at.0, largest_item)),
             _ => None,
         }
+    }
+
+    /// The same for the id in an answer that tells this caller of one user; nothing where only a
+    /// parsed answer can tell it.
+    pub fn id_splitter(&self, matched: &Matched<'_>, credential: Credential) -> Option<ItemSplitter> {
+        let mut tells = matched.route.tells.iter().filter(|tell| tell.is_for(credential));
+        let path = tells.find_map(|tell| match (&tell.kind, &self.user.id) {
+            (Kind::Whole(at) | Kind::Partial(at), Place::Plain(id)) => Some([&at.0[..], &id.0[..]].concat()),
+            (Kind::Touched(from) | Kind::Mentioned(from), _) => from.iter().find_map(|source| match source {
+                Source::Answer(at) if at.is_single() => Some(at.0.clone()),
+                _ => None,
+            }),
+            _ => None,
+        })?;
+        Some(ItemSplitter::new(Items::Itself, &path, LONGEST_TOKEN))
     }
 }
 
 impl ItemSplitter {
-    pub(super) fn new(at: &Pointer, largest_item: usize) -> Self {
-        let keys = at.0.iter().filter_map(|step| match step {
+    fn new(items: Items, path: &[Step], largest_item: usize) -> Self {
+        let keys = path.iter().filter_map(|step| match step {
             Step::Key(key) => Some(key.clone()),
             Step::Each => None,
         });
         ItemSplitter {
+            items,
             path: keys.collect(),
             largest_item,
             state: State::Value,
@@ -88,7 +118,7 @@ impl ItemSplitter {
             item: Vec::new(),
             in_item: false,
             on_path: true,
-            list_seen: false,
+            seen: false,
             fault: None,
         }
     }
@@ -104,9 +134,9 @@ impl ItemSplitter {
         fed
     }
 
-    /// Whether the answer ended where its JSON does, with the list in it.
+    /// Whether the answer ended where its JSON does, with the list or the id in it.
     pub fn finished(&self) -> bool {
-        self.state == State::Done && self.list_seen && self.fault.is_none()
+        self.state == State::Done && self.seen && self.fault.is_none()
     }
 
     fn feed_all(&mut self, mut bytes: &[u8], item: &mut dyn FnMut(&[u8])) -> Result<(), SplitFault> {
@@ -161,7 +191,7 @@ impl ItemSplitter {
         }
         let object = byte == b'{';
         let list = !object && self.on_path && self.open.len() == self.path.len();
-        self.list_seen |= list;
+        self.seen |= list && self.items == Items::Listed;
         self.open.push(Container {
             object,
             on_path: self.on_path,
@@ -269,9 +299,24 @@ impl ItemSplitter {
         Ok(taken)
     }
 
-    /// A value begins; it is an item if it stands in the list itself.
+    /// A value begins; it is an item if it stands in the list itself, or at the end of the path.
     fn begin_item(&mut self) {
-        self.in_item |= self.open.last().is_some_and(|container| container.list);
+        self.in_item |= match self.items {
+            Items::Listed => self.is_in_list(),
+            Items::Itself => self.on_path && self.open.len() == self.path.len(),
+        };
+    }
+
+    fn is_in_list(&self) -> bool {
+        self.open.last().is_some_and(|container| container.list)
+    }
+
+    /// The value that just ended is the item, not something within it.
+    fn item_ends(&self) -> bool {
+        match self.items {
+            Items::Listed => self.is_in_list(),
+            Items::Itself => self.open.len() == self.path.len(),
+        }
     }
 
     fn value_done(&mut self, item: &mut dyn FnMut(&[u8])) {
@@ -281,7 +326,8 @@ impl ItemSplitter {
         } else {
             State::CommaOrEnd
         };
-        if self.in_item && self.open.last().is_some_and(|container| container.list) {
+        if self.in_item && self.item_ends() {
+            self.seen = true;
             item(&self.item);
             self.item.clear();
             self.in_item = false;
@@ -306,61 +352,4 @@ impl ItemSplitter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn split(at: &str, json: &str, chunk: usize) -> (Vec<String>, Result<(), SplitFault>, bool) {
-        let mut splitter = ItemSplitter::new(&Pointer::parse(at).unwrap(), 64);
-        let mut items = Vec::new();
-        let mut take = |item: &[u8]| items.push(String::from_utf8(item.to_vec()).unwrap());
-        let fed = json
-            .as_bytes()
-            .chunks(chunk)
-            .try_for_each(|chunk| splitter.feed(chunk, &mut take));
-        (items, fed, splitter.finished())
-    }
-
-    #[test]
-    fn items_come_out_as_they_stand() {
-        let json = r#"{"x":[{"items":[9]}],"items" : [ {"a":"]}\"\\"} , 1,[2, 3],"s"],"n":null} "#;
-        for chunk in [1, 2, 3, 7, 1000] {
-            let (items, fed, finished) = split("/items", json, chunk);
-            assert_eq!(items, [r#"{"a":"]}\"\\"}"#, "1", "[2, 3]", r#""s""#], "{chunk}");
-            assert_eq!((fed, finished), (Ok(()), true));
-        }
-        assert_eq!(split("", "[]", 1), (vec![], Ok(()), true));
-        assert_eq!(split("/data/users", r#"{"data":{"users":[{}]}}"#, 1).0, ["{}"]);
-        assert_eq!(split("/items", r#"{"it\u0065ms":[1]}"#, 1).0, ["1"]);
-    }
-
-    #[test]
-    fn an_answer_that_breaks_off_is_not_finished() {
-        for json in ["", "[", "[1", "[1,", r#"[{"a":1}"#, "{}", r#"{"items":null}"#] {
-            let (_, fed, finished) = split("", json, 1);
-            assert_eq!((fed, finished), (Ok(()), false), "{json}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_json_is_a_fault() {
-        for json in [
-            "<html>",
-            "[1}",
-            "[tru]",
-            "[1]x",
-            "{\"a\" 1}",
-            "[1,]",
-            "[,1]",
-            "{1:2}",
-            "[\"\n\"]",
-            "[01]",
-        ] {
-            assert_eq!(split("", json, 1).1, Err(SplitFault::NotJson), "{json}");
-        }
-        let deep = "[".repeat(DEEPEST + 1);
-        assert_eq!(split("", &deep, 100).1, Err(SplitFault::TooLarge));
-        assert_eq!(split("/x", &deep, 100).1, Err(SplitFault::NotJson));
-        let large = format!("[{{\"a\":\"{}\"}}]", "x".repeat(64));
-        assert_eq!(split("", &large, 5).1, Err(SplitFault::TooLarge));
-    }
-}
+mod tests;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::pointer::Pointer;
 use super::source::{Exchange, Source};
 use super::{Credential, Proof};
 use crate::provider::form::Rank;
+use crate::user::UserId;
 
 /// One thing that an answer tells; a route may have several.
 #[derive(Debug)]
@@ -26,9 +29,52 @@ pub(super) enum Kind {
         item: Pointer,
         proof: Proof,
     },
-    Deleted(Vec<Source>),
+    Deleted(Vec<Source>, Done),
     Touched(Vec<Source>),
     Mentioned(Vec<Source>),
+}
+
+/// What the provider answers once a deletion is done. Whoever answers anything else (a login page,
+/// an edge, a proxy) has said nothing of the user.
+#[derive(Debug)]
+pub(super) enum Done {
+    Empty,
+    /// A JSON object that shows all of this.
+    Shows(Vec<(Pointer, Shown)>),
+}
+
+#[derive(Debug)]
+pub(super) enum Shown {
+    Value(Value),
+    /// The id of a user who is deleted.
+    Id,
+}
+
+impl Done {
+    /// Whether the answer says that these users are deleted.
+    pub(super) fn is_said(&self, exchange: &Exchange<'_>, ids: &[UserId]) -> bool {
+        match self {
+            Done::Empty => exchange
+                .answer
+                .is_some_and(|(_, body)| body.trim_ascii().is_empty()),
+            Done::Shows(all) => exchange.answer_json().is_some_and(|body| {
+                body.is_object() && all.iter().all(|(at, shown)| shown.is(at, body, exchange, ids))
+            }),
+        }
+    }
+}
+
+impl Shown {
+    fn is(&self, at: &Pointer, body: &Value, exchange: &Exchange<'_>, ids: &[UserId]) -> bool {
+        let found = at.find(body);
+        match self {
+            Shown::Value(value) => found == Some(value),
+            Shown::Id => {
+                let id = found.and_then(|id| exchange.id(id.as_str()?));
+                id.is_some_and(|id| ids.contains(&id))
+            }
+        }
+    }
 }
 
 impl Tell {
@@ -47,7 +93,7 @@ impl Tell {
 
     pub(super) fn sources(&self) -> &[Source] {
         match &self.kind {
-            Kind::Deleted(sources) | Kind::Touched(sources) | Kind::Mentioned(sources) => sources,
+            Kind::Deleted(sources, _) | Kind::Touched(sources) | Kind::Mentioned(sources) => sources,
             Kind::Whole(_) | Kind::Partial(_) | Kind::List { .. } => &[],
         }
     }

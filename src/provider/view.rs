@@ -8,7 +8,7 @@ use super::form::Unit;
 use super::pointer::Pointer;
 use super::template::Template;
 use super::{Proof, Provider, Sighting, Tenant, canon};
-use crate::user::{Profile, Seen, UserId, View};
+use crate::user::{Profile, Seen, UserId, View, json};
 
 /// Where in a user's JSON its fields stand.
 #[derive(Debug)]
@@ -168,12 +168,12 @@ impl Provider {
     ) -> Option<Sighting> {
         let kept = self.user.without_dropped(text);
         let text = kept.as_deref().unwrap_or(text);
-        let user: Value = serde_json::from_str(text).ok()?;
+        let user = json::read(text)?;
         let id = self.id(tenant, self.user.id.text(&user)?)?;
         let seen = if self.user.is_whole(&user) {
             Seen::Whole(Box::new(self.view(user, text)?))
         } else {
-            Seen::Partial(Box::new(self.without_volatile(user)))
+            Seen::Partial(Box::new(self.without_volatile(json::exact(text)?)))
         };
         Some(Sighting {
             id,
@@ -183,7 +183,8 @@ impl Provider {
         })
     }
 
-    pub(super) fn partial(&self, tenant: &Tenant, mut user: Value) -> Option<(UserId, Seen)> {
+    pub(super) fn partial(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {
+        let mut user = json::exact(text)?;
         let id = self.id(tenant, self.user.id.text(&user)?)?;
         for pointer in &self.user.drop {
             pointer.take(&mut user, &mut drop);
@@ -204,10 +205,7 @@ impl Provider {
         let canonical = self.user.canonical(user, &profile, text.len());
         let (content, volatile) = match canonical {
             Some(exact) => exact,
-            None => {
-                let marked = serde_json::from_str(&canon::mark_numbers(text)).ok()?;
-                self.user.canonical(marked, &profile, text.len())?
-            }
+            None => self.user.canonical(json::exact(text)?, &profile, text.len())?,
         };
         Some(View {
             raw: text.into(),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::headers;
 use super::outcome::Outcome;
+use super::upgrade::Wish;
 use crate::clock::{self, Instant};
 use crate::provider::RequestHead;
 use crate::upstream::{RequestBody, Upstream};
@@ -20,6 +21,7 @@ pub(super) struct Asked {
     pub headers: HeaderMap,
     /// Path and query below the base path, byte for byte.
     target: String,
+    pub upgrade: Option<Wish>,
 }
 
 impl Asked {
@@ -30,6 +32,7 @@ impl Asked {
             method: parts.method.clone(),
             headers: headers::to_provider(&parts.headers),
             target: headers::below(base, headers::target(&parts.uri)).to_owned(),
+            upgrade: None,
         }
     }
 
@@ -58,6 +61,9 @@ impl Asked {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = upstream.target(&self.target)?;
         *request.headers_mut() = self.headers.clone();
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.ask(request.headers_mut());
+        }
         Some(request)
     }
 

@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -114,6 +116,64 @@ impl http_body::Body for Idle {
     }
 }
 
+/// Whether all of a request's body is on its way to the provider.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Delivery(Arc<AtomicBool>);
+
+impl Delivery {
+    pub fn watch(&self, body: Body) -> Body {
+        let watched = Watched {
+            body,
+            delivery: self.clone(),
+        };
+        watched.note_end();
+        watched.boxed()
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+struct Watched {
+    body: Body,
+    delivery: Delivery,
+}
+
+impl Watched {
+    fn note_end(&self) {
+        if self.body.is_end_stream() {
+            self.delivery.0.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            None => self.delivery.0.store(true, Ordering::Release),
+            Some(Ok(_)) => self.note_end(),
+            Some(Err(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// What comes after the frames that were held.
 pub(super) enum Tail {
     End,
@@ -188,7 +248,6 @@ impl http_body::Body for Fed {
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
-    use http_body::Body as _;
 
     use super::*;
 
@@ -212,6 +271,20 @@ mod tests {
         let mut broken = replay(Tail::Broken);
         assert!(broken.frame().await.unwrap().is_ok() && broken.frame().await.unwrap().is_ok());
         assert!(broken.frame().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_delivered_with_its_last_byte() {
+        let delivery = Delivery::default();
+        delivery.watch(full(""));
+        assert!(delivery.is_whole(), "there was nothing to send");
+        for (tail, whole) in [(Tail::End, true), (Tail::Broken, false)] {
+            let delivery = Delivery::default();
+            let mut body = delivery.watch(replay(tail).boxed());
+            assert!(body.frame().await.unwrap().is_ok() && !delivery.is_whole());
+            let _ = body.collect().await;
+            assert_eq!(delivery.is_whole(), whole);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::asked::Asked;
-use super::body::{self, Body};
+use super::body::{self, Body, Delivery};
 use super::hold::{Ended, Held};
 use super::outcome::{Outcome, Why};
 use super::record::Stamp;
@@ -33,6 +33,7 @@ pub(super) struct Exchange<'s> {
     pub credential: Credential,
     /// Where the route needs it: decoded.
     pub request_body: Option<Bytes>,
+    pub delivery: Delivery,
 }
 
 /// Where the app waits; it may be gone.
@@ -47,6 +48,7 @@ impl Answering {
 
 impl Exchange<'_> {
     pub async fn run(self, body: Body, app: Answering) {
+        let body = self.delivery.watch(body);
         match self.shared.wire.forward(self.asked, body).await {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
@@ -69,7 +71,8 @@ impl Exchange<'_> {
         let body = body::flowing(body, self.shared.wire.idle);
         self.heed(&head);
         if !self.tells(&head) {
-            return app.send(self.leaves(head, body, Outcome::Nothing(Why::NoUser)));
+            let why = Why::NoUser.unless_upgraded(head.status);
+            return app.send(self.leaves(head, body, Outcome::Nothing(why)));
         }
         let (held, ended) = self
             .shared
@@ -92,7 +95,9 @@ impl Exchange<'_> {
             Credential::Server | Credential::Client => Yields::Own,
         };
         self.shared.wire.upstream.heed(head.status, &head.headers, whom);
-        if self.meant(head).is_server_error() {
+        let meant = self.meant(head);
+        self.judged(meant);
+        if meant.is_server_error() {
             self.doubt_later();
         }
     }
@@ -104,9 +109,24 @@ impl Exchange<'_> {
             .effective_status(head.status, &head.headers)
     }
 
+    /// The provider has said what it thinks of the caller's secret.
+    fn judged(&self, meant: StatusCode) {
+        let (provider, accepted) = (&self.shared.config.provider, &self.shared.accepted);
+        let Some(secret) = provider.secret(&self.asked.headers) else {
+            return;
+        };
+        if meant == StatusCode::UNAUTHORIZED {
+            accepted.refuses(secret);
+        } else if meant.is_success() && provider.judges(&self.matched, self.credential) {
+            accepted.takes(secret);
+        }
+    }
+
+    /// A failure of the provider's is nobody's word for a write that it cannot have carried out.
     fn tells(&self, head: &Parts) -> bool {
         let provider = &self.shared.config.provider;
-        provider.tells(&self.matched, self.credential, head.status, &head.headers)
+        let counts = !self.meant(head).is_server_error() || self.may_be_carried_out();
+        counts && provider.tells(&self.matched, self.credential, head.status, &head.headers)
     }
 
     async fn whole(self, head: Parts, mut held: Held, stamp: Stamp, app: Answering) {
@@ -131,6 +151,9 @@ impl Exchange<'_> {
             body: &body,
         };
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        if self.meant(head).is_success() {
+            provider.issued(&self.matched, &body, |token| self.shared.accepted.takes(token));
+        }
         let request_body = self.request_body.as_deref();
         let asked = self.asked.head();
         Ok(provider.extract(

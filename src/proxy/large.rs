@@ -1,5 +1,6 @@
 //! Answers too large to be held: they flow, their users are cut out on the way, and the last
-//! bytes wait until what was told is committed.
+//! bytes wait until what was told is committed. Of a single user that large only the id is taken:
+//! usertap's own read of it may be larger.
 //!
 //! Memory stays constant: one frame, one item, one chunk of users, a few receipts.
 
@@ -42,7 +43,14 @@ const UNFOLDS_AT_FIRST: usize = 1 << 20;
 impl Exchange<'_> {
     pub async fn large(self, head: Parts, held: Held, ended: Ended, stamp: Stamp, app: Answering) {
         let largest = self.shared.config.record_buffer;
-        let splitter = self.shared.config.provider.splitter(&self.matched, largest);
+        let provider = &self.shared.config.provider;
+        let list = provider.splitter(&self.matched, largest);
+        if list.is_none() && !self.named().is_empty() {
+            let outcome = self.recorded(self.named(), stamp).await;
+            return app.send(self.leaves(head, held.replayed(ended), outcome));
+        }
+        let kind = if list.is_some() { Cut::Users } else { Cut::Id };
+        let splitter = list.or_else(|| provider.id_splitter(&self.matched, self.credential));
         let (Some(splitter), Ok(coding)) = (splitter, Coding::named(&head.headers)) else {
             self.malformed(1, "its size");
             let outcome = self.unread(Why::Oversized, stamp).await;
@@ -53,12 +61,20 @@ impl Exchange<'_> {
         app.send(self.leaves(head, Fed(fed).boxed(), Outcome::Nothing(Why::Streamed)));
         let alone = self.matched.route.writes;
         let idle = self.shared.wire.idle;
-        let mut users = Users::new(&self, splitter, coding, stamp);
+        let mut users = Users::new(&self, kind, splitter, coding, stamp);
         let whole = relay::relay(held.replayed(ended), frames, &mut users, idle, alone).await;
         if whole == relay::End::Broken {
             self.left_in_doubt();
         }
     }
+}
+
+/// What is cut out of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Users,
+    /// Of the one user that the answer is.
+    Id,
 }
 
 /// Cuts users out of the bytes that pass and sees to their recording.
@@ -80,9 +96,16 @@ enum Reading<'e> {
 }
 
 impl<'e> Users<'e> {
-    fn new(exchange: &'e Exchange<'e>, splitter: ItemSplitter, coding: Coding, stamp: Stamp) -> Users<'e> {
+    fn new(
+        exchange: &'e Exchange<'e>,
+        kind: Cut,
+        splitter: ItemSplitter,
+        coding: Coding,
+        stamp: Stamp,
+    ) -> Users<'e> {
         let cutter = Cutter {
             exchange,
+            kind,
             splitter,
             users: Vec::new(),
             unreadable: 0,
@@ -202,6 +225,7 @@ impl Tap for Users<'_> {
 /// Takes the decoded bytes.
 struct Cutter<'e> {
     exchange: &'e Exchange<'e>,
+    kind: Cut,
     splitter: ItemSplitter,
     users: Vec<Sighting>,
     unreadable: u64,
@@ -222,12 +246,12 @@ impl Write for Cutter<'_> {
             ..
         } = self.exchange;
         let (users, unreadable) = (&mut self.users, &mut self.unreadable);
-        let mut item = |json: &[u8]| match shared.config.provider.extract_item(
-            &shared.config.tenant,
-            matched,
-            *credential,
-            json,
-        ) {
+        let (provider, tenant, kind) = (&shared.config.provider, &shared.config.tenant, self.kind);
+        let read = |json: &[u8]| match kind {
+            Cut::Users => provider.extract_item(tenant, matched, *credential, json),
+            Cut::Id => provider.extract_id(tenant, json),
+        };
+        let mut item = |json: &[u8]| match read(json) {
             Some(user) => users.push(user),
             None => *unreadable += 1,
         };

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
+use super::upgrade;
 use crate::provider::Foreign;
 use crate::record::{Recorded, Unrecorded};
 
@@ -61,6 +62,15 @@ impl Outcome {
 }
 
 impl Why {
+    /// What a tunnel carries is nobody's business.
+    pub fn unless_upgraded(self, status: StatusCode) -> Why {
+        if upgrade::is_agreed(status) {
+            Why::Upgrade
+        } else {
+            self
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Why::Unmatched => "unmatched",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::config::Sync;
-use crate::provider::Sighting;
+use crate::provider::{Credential, Sighting};
 use crate::record::{Receipt, Submission};
 use crate::user::{Observation, Origin, Sent, Source};
 
@@ -60,15 +60,29 @@ impl Exchange<'_> {
             return;
         }
         self.shared.wire.traffic.count(Counted::Unanswered);
-        if let Some(doubt) = self.doubt() {
+        if let Some(doubt) = self.doubt().filter(|_| self.may_be_carried_out()) {
             self.shared.recorder.submit(doubt);
             self.doubt_later();
         }
     }
 
+    /// Whether the provider had all of the request, and it came from somebody whom it knows: anybody
+    /// else costs no read and leaves nothing.
+    pub fn may_be_carried_out(&self) -> bool {
+        let (provider, accepted) = (&self.shared.config.provider, &self.shared.accepted);
+        let known = || {
+            let secret = provider.secret(&self.asked.headers);
+            secret.is_some_and(|secret| accepted.knows(secret))
+        };
+        self.delivery.is_whole() && (self.credential == Credential::OwnServer || known())
+    }
+
     /// Ends without a word when the process does: the first doubt stands in the database.
     pub fn doubt_later(&self) {
-        let Some(doubt) = self.doubt().filter(|_| self.matched.route.writes) else {
+        if !self.may_be_carried_out() {
+            return;
+        }
+        let Some(doubt) = self.doubt() else {
             return;
         };
         let Ok(waits) = self.shared.doubts.clone().try_acquire_owned() else {
@@ -89,6 +103,13 @@ impl Exchange<'_> {
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
         provider.unanswered(tenant, &self.matched, self.credential, &head, body)
+    }
+
+    /// The user whom the request names, for want of an answer that is read.
+    pub fn named(&self) -> Vec<Sighting> {
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let (head, body) = (self.asked.head(), self.request_body.as_deref());
+        provider.unread(tenant, &self.matched, self.credential, &head, body)
     }
 
     fn doubt(&self) -> Option<Submission> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::body::{self, Body};
 use super::headers;
 use super::outcome::{Outcome, Why};
+use super::upgrade;
 use super::wire::Failure;
 use crate::provider::{OwnAnswer, Provider};
 use crate::upstream::UpstreamError;
@@ -21,7 +22,11 @@ const ERROR: HeaderName = HeaderName::from_static("x-usertap-error");
 
 /// The provider's answer as it came, and what became of it.
 pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome) -> Response<Body> {
+    let upgrade = head.headers.get(UPGRADE).cloned();
     headers::to_app(&mut head.headers);
+    if let Some(to) = upgrade.filter(|_| upgrade::is_agreed(head.status)) {
+        upgrade::say(&mut head.headers, to);
+    }
     mark(&mut head.headers, outcome);
     Response::from_parts(head, body)
 }

@@ -1,6 +1,8 @@
-//! Upgrades (WebSocket): after the provider agrees, a tunnel that nobody looks into.
+//! Upgrades (WebSocket): after the provider agrees, a tunnel that nobody looks into. To agree is its
+//! `101` and nothing else: whatever else it answers, it answers to an ordinary request, which is
+//! judged and recorded as such.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -8,65 +10,49 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
 
-use super::asked::Asked;
-use super::body::{self, Body};
-use super::outcome::{Outcome, Why};
-use super::traffic::Counted;
-use super::wire::{Failure, Wire};
-use super::{headers, reply};
-use crate::upstream::{Forwarded, empty};
+use super::headers;
+use crate::tasks::Tasks;
 
-/// Asks the provider for the upgrade. Its refusal is an answer like any other.
-pub(super) async fn answer(
-    wire: &Arc<Wire>,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, Failure> {
-    let to = headers::upgrade(request.headers()).cloned();
-    let app = on(&mut request);
-    let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(&parts, &wire.base);
-    ask_for(&mut asked.headers, to);
-    let body = body::flowing(body, wire.idle);
-    let request = asked
-        .request(&wire.upstream, body)
-        .ok_or(Failure::Unaddressable)?;
-    wire.traffic.count(Counted::Forwarded);
-    let forwarded = wire
-        .upstream
-        .forward_upgrade(request)
-        .await
-        .map_err(Failure::Upstream)?;
-    let answer = join(wire, forwarded, app);
-    asked.log("-", answer.status(), &Outcome::Nothing(Why::Upgrade));
-    Ok(answer)
+/// An upgrade that an app asks for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    to: HeaderValue,
+    app: OnUpgrade,
 }
 
-fn ask_for(headers: &mut HeaderMap, to: Option<HeaderValue>) {
-    if let Some(to) = to {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, to);
+impl Wish {
+    pub fn of(request: &mut Request<Incoming>) -> Option<Wish> {
+        let to = headers::upgrade(request.headers())?.clone();
+        let app = on(request);
+        Some(Wish { to, app })
+    }
+
+    pub fn ask(&self, headers: &mut HeaderMap) {
+        say(headers, self.to.clone());
+    }
+
+    /// Tunnels if the provider agrees.
+    pub fn tunnels(&self, response: &mut Response<Incoming>, tasks: &Tasks, drain: Duration) -> bool {
+        let agrees = is_agreed(response.status());
+        if agrees {
+            let (app, provider) = (self.app.clone(), on(response));
+            tasks.spawn(tunnel(app, provider, tasks.clone(), drain));
+        }
+        agrees
     }
 }
 
-fn join(wire: &Arc<Wire>, forwarded: Forwarded, app: OnUpgrade) -> Response<Body> {
-    let mut response = forwarded.response;
-    let outcome = Outcome::Nothing(Why::Upgrade);
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let (head, body) = response.into_parts();
-        return reply::through(head, body::flowing(body, wire.idle), &outcome);
-    }
-    wire.traffic.count(Counted::Upgraded);
-    let provider = on(&mut response);
-    let to = response.headers().get(UPGRADE).cloned();
-    let (head, _) = response.into_parts();
-    let mut answer = reply::through(head, empty(), &outcome);
-    ask_for(answer.headers_mut(), to);
-    wire.tasks.spawn(tunnel(wire.clone(), app, provider));
-    answer
+pub(super) fn is_agreed(status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS
+}
+
+pub(super) fn say(headers: &mut HeaderMap, to: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, to);
 }
 
 /// Lasts until one side closes, or the process has stopped and its drain is over.
-async fn tunnel(wire: Arc<Wire>, app: OnUpgrade, provider: OnUpgrade) {
+async fn tunnel(app: OnUpgrade, provider: OnUpgrade, tasks: Tasks, drain: Duration) {
     let both = async {
         let Ok((app, provider)) = tokio::try_join!(app, provider) else {
             return;
@@ -76,8 +62,8 @@ async fn tunnel(wire: Arc<Wire>, app: OnUpgrade, provider: OnUpgrade) {
         let _ended = tokio::io::copy_bidirectional(&mut app, &mut provider).await;
     };
     let drained = async {
-        wire.tasks.stopping().await;
-        tokio::time::sleep(wire.drain).await;
+        tasks.stopping().await;
+        tokio::time::sleep(drain).await;
     };
     tokio::select! {
         () = both => {}

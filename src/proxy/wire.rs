@@ -31,13 +31,23 @@ pub(super) enum Failure {
 }
 
 impl Wire {
-    /// Sends a request on, body and all.
+    /// Sends a request on, body and all. Where it asks for an upgrade and the provider agrees, the
+    /// tunnel stands.
     pub async fn forward(&self, asked: &Asked, body: Body) -> Result<Forwarded, Failure> {
         let request = asked
             .request(&self.upstream, body)
             .ok_or(Failure::Unaddressable)?;
         self.traffic.count(Counted::Forwarded);
-        self.upstream.forward(request).await.map_err(Failure::Upstream)
+        let forwarded = match &asked.upgrade {
+            None => self.upstream.forward(request).await,
+            Some(_) => self.upstream.forward_upgrade(request).await,
+        };
+        let mut forwarded = forwarded.map_err(Failure::Upstream)?;
+        let upgrade = asked.upgrade.as_ref();
+        if upgrade.is_some_and(|upgrade| upgrade.tunnels(&mut forwarded.response, &self.tasks, self.drain)) {
+            self.traffic.count(Counted::Upgraded);
+        }
+        Ok(forwarded)
     }
 
     /// The answer as it comes.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::change::{Change, Kind};
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
-use crate::user::{Observation, Position, Seen, Source, Tick, UserId};
+use crate::user::{Observation, Position, Seen, Source, Tick, UserId, json};
 
 pub use write::{Aside, Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
 
@@ -119,9 +119,7 @@ impl Plan {
     /// Whether the row shows the same as a partial view, as it is after what came before.
     fn agrees(&self, id: &UserId, loaded: &Loaded, part: &Value) -> bool {
         match self.writes.get(id).map(|write| &write.row) {
-            Some(RowWrite::Whole(view)) => {
-                serde_json::from_str(&view.raw).is_ok_and(|raw: Value| shows(&raw, part))
-            }
+            Some(RowWrite::Whole(view)) => json::exact(&view.raw).is_some_and(|raw| shows(&raw, part)),
             _ => loaded.raw.as_ref().is_some_and(|raw| shows(raw, part)),
         }
     }

@@ -401,6 +401,9 @@ impl World {
                 Some(Position(*position))
             }
         };
+        if write.leaves_a_stranger() && loaded.known.doubt.is_none() && loaded.known.position == Position(0) {
+            *loaded = Loaded::stranger(Position(0));
+        }
     }
 
     fn owes_anything(&self) -> bool {

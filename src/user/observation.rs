@@ -21,7 +21,7 @@ pub struct Observation {
 pub enum Seen {
     /// The whole user.
     Whole(Box<View>),
-    /// Some of its fields: compared with the row, never written.
+    /// Some of its fields, numbers exact: compared with the row, never written.
     Partial(Box<serde_json::Value>),
     /// The provider carried out a deletion.
     Deleted,

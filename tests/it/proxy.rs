@@ -158,6 +158,95 @@ async fn junk_reaches_the_app_as_it_came_and_harms_nothing() {
     rig.end().await;
 }
 
+/// Only the database may judge what is legal JSON.
+#[tokio::test(flavor = "multi_thread")]
+async fn legal_json_that_no_parser_here_takes_loses_nobody() {
+    let rig = Rig::new().await;
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let refused = [
+        user(1, "Ada").replace("\"Ada\"", r#""\ud800""#),
+        user(2, "Bea").replace("\"server_metadata\":null", r#""server_metadata":{"n":1e200000}"#),
+        user(3, "Cid").replace("\"server_metadata\":null", &format!("\"server_metadata\":{deep}")),
+    ];
+    for (n, body) in (1..).zip(&refused) {
+        rig.answers(200, body.clone());
+        let got = rig.ask("GET", &path(n), "").await;
+        assert_eq!(got.recorded(), "none; set-aside", "{n}");
+        assert!(got.body.is_some_and(|got| got == body.as_bytes()));
+        let raw = format!(
+            "SELECT raw_json::text FROM neon_identity.users_sync WHERE id = '{}'",
+            id(n)
+        );
+        let skeleton = rig.db.text(&raw).await.expect("a row to refer to");
+        assert_eq!(skeleton, format!(r#"{{"id": "{}"}}"#, id(n)));
+    }
+    let taken = [
+        user(4, "Dan").replace("\"server_metadata\":null", r#""server_metadata":{"n":1e400}"#),
+        user(5, "Eve").replace(
+            "\"server_metadata\":null",
+            &format!("\"server_metadata\":{}0{}", "[".repeat(300), "]".repeat(300)),
+        ),
+    ];
+    for (n, body) in (4..).zip(&taken) {
+        for word in ["committed; pos=", "committed; unchanged"] {
+            rig.answers(200, body.clone());
+            let got = rig.ask("GET", &path(n), "").await;
+            assert!(got.recorded().starts_with(word), "{}", got.recorded());
+        }
+    }
+    assert_eq!(rig.name(&id(5)).await.as_deref(), Some("Eve"));
+    let digits = "SELECT length(raw_json->'server_metadata'->>'n')::bigint FROM neon_identity.users_sync
+                  WHERE name = 'Dan'";
+    assert_eq!(rig.db.count(digits).await, 401);
+    let listed = format!(
+        r#"{{"items":[{},{}]}}"#,
+        user(6, "Fay"),
+        user(7, "Gus").replace("\"Gus\"", r#""\udc00""#)
+    );
+    rig.answers(200, listed);
+    assert_eq!(
+        rig.ask("GET", "/api/v1/users", "").await.recorded(),
+        "none; set-aside"
+    );
+    assert_eq!(rig.name(&id(6)).await.as_deref(), Some("Fay"));
+    assert_eq!(rig.db.count("SELECT count(*) FROM usertap.set_aside").await, 4);
+    rig.answers(200, user(1, "Ada"));
+    let mended = rig.ask("GET", &path(1), "").await;
+    assert!(
+        mended.recorded().starts_with("committed; pos="),
+        "{}",
+        mended.recorded()
+    );
+    assert_eq!(rig.traffic.snapshot().malformed, 0);
+    rig.end().await;
+}
+
+/// Postgres respells them: 1e2 comes back as 100.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_a_partial_view_agree_by_value() {
+    let mut rig = Rig::new().await;
+    let metadata = |n: &str| {
+        format!(r#""client_metadata":{{"n":{n},"d":0.10,"big":1e400,"far":12345678901234567890.5}}"#)
+    };
+    let whole = user(1, "Ada").replace("\"client_metadata\":null", &metadata("1e2"));
+    rig.answers(200, whole);
+    assert!(
+        rig.ask("GET", &path(1), "")
+            .await
+            .recorded()
+            .starts_with("committed")
+    );
+    let client = [("x-stack-project-id", PROJECT)];
+    for same in ["1e2", "100", "100.0"] {
+        let partial = format!(r#"{{"id":"{}","display_name":"Ada",{}}}"#, id(1), metadata(same));
+        rig.answers(200, partial);
+        let got = rig.ask_as("GET", "/api/v1/users/me", "", &client).await;
+        assert_eq!(got.recorded(), "committed; unchanged", "{same}");
+    }
+    assert!(rig.owed.try_recv().is_err(), "nothing differs");
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_list_streams_and_its_rows_stand_when_it_ends() {
     let rig = Rig::new().await;

@@ -248,6 +248,28 @@ async fn deletions_are_kept_as_tombstones_and_only_newer_answers_restore() {
 }
 
 #[tokio::test]
+async fn a_state_without_a_user_goes_with_its_doubt() {
+    let mut rig = Rig::new(Deleted::Keep).await;
+    let states = "SELECT count(*) FROM usertap.user_state";
+    for id in [user(7), user(8)] {
+        rig.fared(rig.seen(&id, Seen::Touched)).await;
+        assert!(rig.owed.recv().await.is_some());
+    }
+    assert_eq!(rig.db.count(states).await, 2);
+    rig.fared(rig.seen(&user(7), Seen::Missing)).await;
+    assert_eq!(rig.db.count(states).await, 1, "the other is still in doubt");
+    // What was asked before the not-found was known cannot plant it, what is asked now can.
+    let late = observation(&user(7), view(&user(7), "A"), Sent::NEVER);
+    assert_eq!(rig.fared(late).await, Outcome::Older);
+    assert_eq!(rig.row(&user(7)).await, None);
+    assert_eq!(
+        rig.fared(rig.seen(&user(7), view(&user(7), "B"))).await,
+        Outcome::Inserted
+    );
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn a_not_found_of_an_unknown_user_leaves_nothing_behind() {
     let rig = Rig::new(Deleted::Keep).await;
     rig.record(rig.seen(&user(7), Seen::Missing)).await;

@@ -3,6 +3,7 @@
 
 mod away;
 mod bad_input;
+mod doubts;
 mod endpoints;
 mod foreign_keys;
 mod local;

@@ -1,11 +1,11 @@
 //! The routes of a provider file.
 
 use super::super::Proof;
-use super::super::form::{Reader, RouteForm, TellForm, Text};
+use super::super::form::{DoneForm, Rank, Reader, RouteForm, TellForm, Text};
 use super::super::pointer::Pointer;
 use super::super::route::{Carries, Pattern, Route, RouteTenant};
 use super::super::source::Source;
-use super::super::tell::{Kind, Tell};
+use super::super::tell::{Done, Kind, Shown, Tell};
 use super::duration;
 
 impl Reader<'_> {
@@ -33,7 +33,11 @@ impl Reader<'_> {
             named(&form).for_each(|text| self.check_source(text, pattern, has_token));
         }
         let user = self.sources(&form.user);
-        let tells: Vec<Option<Tell>> = form.tells.into_iter().map(|tell| self.tell(at, tell)).collect();
+        let tells: Vec<Option<Tell>> = form
+            .tells
+            .into_iter()
+            .map(|tell| self.tell(at, &user, tell))
+            .collect();
         let tells: Vec<Tell> = tells.into_iter().flatten().collect();
         if user.iter().any(|source| !source.is_in_request()) {
             self.mistake(
@@ -83,11 +87,11 @@ impl Reader<'_> {
         }
     }
 
-    fn tell(&mut self, at: usize, form: TellForm) -> Option<Tell> {
+    fn tell(&mut self, at: usize, user: &[Source], form: TellForm) -> Option<Tell> {
         let rank = form.rank;
         let unsettled = form.unsettled;
         let when_form = form.when_form.clone().unwrap_or_default();
-        let mut kinds = self.kinds(&form);
+        let mut kinds = self.kinds(at, &form);
         if kinds.len() > 1 || (kinds.is_empty() && nothing(&form)) {
             let text = "each of `tells` has exactly one of whole, partial, list, deleted, touched, mentioned";
             self.mistake(at, text);
@@ -95,6 +99,11 @@ impl Reader<'_> {
         let kind = kinds.pop()?;
         if !matches!(kind, Kind::List { .. }) && (form.item.is_some() || form.consistency.is_some()) {
             self.mistake(at, "`item` and `consistency` belong to a `list`");
+        }
+        match &kind {
+            Kind::Deleted(from, _) => self.check_deletion(at, rank, user, from),
+            _ if form.done.is_some() => self.mistake(at, "`done` belongs to a `deleted`"),
+            _ => {}
         }
         Some(Tell {
             kind,
@@ -104,7 +113,40 @@ impl Reader<'_> {
         })
     }
 
-    fn kinds(&mut self, form: &TellForm) -> Vec<Kind> {
+    /// Without a server's credential a user can delete nobody but itself.
+    fn check_deletion(&mut self, at: usize, rank: Option<Rank>, user: &[Source], from: &[Source]) {
+        let named = from.iter().flat_map(|source| match source {
+            Source::Named => user,
+            one => std::slice::from_ref(one),
+        });
+        let others = named.filter(|source| **source != Source::Caller).count();
+        if rank != Some(Rank::Server) && others > 0 {
+            let text = "only a server deletes others: add for = \"server\" to this `deleted`, or take its id \
+                        from `caller` alone";
+            self.mistake(at, text);
+        }
+    }
+
+    fn done(&mut self, at: usize, form: Option<&DoneForm>) -> Done {
+        match form {
+            Some(DoneForm::Word(word)) if word == "empty" => return Done::Empty,
+            Some(DoneForm::Values(values)) => {
+                let shown = values
+                    .iter()
+                    .map(|(at, value)| Some((Pointer::parse(at)?, shown(value))));
+                if let Some(all) = shown.collect::<Option<Vec<_>>>() {
+                    return Done::Shows(all);
+                }
+            }
+            _ => {}
+        }
+        let text = "`deleted` needs `done`, what its answer is once it is done: \"empty\", or what the body shows by \
+                    pointer, { \"/success\" = true }";
+        self.mistake(at, text);
+        Done::Empty
+    }
+
+    fn kinds(&mut self, at: usize, form: &TellForm) -> Vec<Kind> {
         let mut kinds = Vec::new();
         kinds.extend(form.whole.as_ref().map(|at| Kind::Whole(self.single_pointer(at))));
         kinds.extend(
@@ -112,11 +154,12 @@ impl Reader<'_> {
                 .as_ref()
                 .map(|at| Kind::Partial(self.single_pointer(at))),
         );
-        kinds.extend(
-            form.deleted
-                .as_ref()
-                .map(|from| Kind::Deleted(self.sources(from))),
-        );
+        if let Some(from) = &form.deleted {
+            kinds.push(Kind::Deleted(
+                self.sources(from),
+                self.done(at, form.done.as_ref()),
+            ));
+        }
         kinds.extend(
             form.touched
                 .as_ref()
@@ -153,6 +196,14 @@ impl Reader<'_> {
         let what = "`consistency` is at-sending, unknown, or how old a list may be, as 30s";
         self.mistake(text.span().start, what);
         Proof::Never
+    }
+}
+
+/// `{id}` stands for the id of the user who is deleted.
+fn shown(value: &serde_json::Value) -> Shown {
+    match value.as_str() {
+        Some("{id}") => Shown::Id,
+        _ => Shown::Value(value.clone()),
     }
 }
 

@@ -15,7 +15,8 @@ use crate::config::Tls;
 use crate::proxy::body::Fed;
 use crate::proxy::listen::{self, Listening};
 use crate::proxy::outcome::{Outcome, Why};
-use crate::proxy::{headers, reply, upgrade};
+use crate::proxy::reply;
+use crate::proxy::upgrade::Wish;
 use crate::upstream::tests::{Says, Script};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,12 +79,11 @@ impl Rig {
     }
 }
 
-async fn through(wire: Arc<Wire>, request: Request<Incoming>) -> Response<Body> {
-    if headers::upgrade(request.headers()).is_some() {
-        return upgrade::answer(&wire, request).await.unwrap_or_else(failed);
-    }
+async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Body> {
+    let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let asked = Asked::new(&parts, &wire.base);
+    let mut asked = Asked::new(&parts, &wire.base);
+    asked.upgrade = upgrade;
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
         Ok((head, body)) => reply::through(head, body, &Outcome::Nothing(Why::Unmatched)),
         Err(failure) => failed(failure),
@@ -291,6 +291,21 @@ async fn upgrades_are_tunnelled_and_http2_offers_are_not() {
     stream.read_exact(&mut echoed).await.unwrap();
     assert_eq!(&echoed, b"\x81\x05hello");
     assert!(script.seen()[0].contains("upgrade: websocket\r\n"));
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_provider_passes_over_is_answered_as_any_request() {
+    let refuses = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    let script = Script::of(&[Says::Bytes(refuses)]).await;
+    let rig = Rig::before(&script.url).await;
+    let mut stream = rig.connect().await;
+    let asks = "POST /base/users HTTP/1.1\r\nhost: p\r\nconnection: Upgrade\r\nupgrade: foo\r\ncontent-length: 2\r\n\r\n{}";
+    stream.write_all(asks.as_bytes()).await.unwrap();
+    let answer = until(&mut stream, "{}").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && !answer.contains("upgrade: "),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub struct Loaded {
     pub refused: Option<ContentHash>,
     pub aside: Aside,
     pub row: Option<Columns>,
-    /// Only where a partial view is to be compared.
+    /// Only where a partial view is to be compared; its numbers exact.
     pub raw: Option<Value>,
 }
 
@@ -76,6 +76,28 @@ pub struct Write {
     pub ends_set_aside: bool,
     /// It was refused in this very transaction; the read that is owed waits for its time.
     pub is_aside: bool,
+}
+
+impl Write {
+    /// Leaves nothing that a user without a state would not have: its state can go. The position of a
+    /// state that never moved is the floor of its day, and the floor only rises: without the state a
+    /// later judgement can only be stricter.
+    pub fn leaves_a_stranger(&self) -> bool {
+        let doubted = match self.doubt {
+            DoubtWrite::Raise => true,
+            DoubtWrite::Keep(doubt) => doubt.is_some(),
+            DoubtWrite::Clear => false,
+        };
+        let empty = State {
+            position: self.before.position,
+            standing: Standing::None,
+            version: None,
+            volatile: None,
+            volatile_at: None,
+            refused: None,
+        };
+        self.before.standing == Standing::None && self.state == empty && !self.bumps && !doubted
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::super::merge::{Known, Standing};
 use super::{Conn, Sql};
 use crate::db::DbError;
 use crate::db::statement::{Bind, load, statement};
-use crate::user::{ContentHash, Position, Profile, Tick, UserId};
+use crate::user::{ContentHash, Position, Profile, Tick, UserId, json};
 
 /// Whether the states are locked until the transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl LoadedRow {
                 },
                 deleted_at: self.deleted_at,
             }),
-            raw: self.raw.and_then(|raw| serde_json::from_str(&raw).ok()),
+            raw: self.raw.and_then(|raw| json::exact(&raw)),
         }
     }
 }

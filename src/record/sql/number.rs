@@ -12,7 +12,7 @@ use super::super::change::Change;
 use super::super::merge::Standing;
 use super::{Conn, Sql, Users};
 use crate::db::DbError;
-use crate::db::statement::{Bind, optional, statement};
+use crate::db::statement::{Bind, execute, optional, statement};
 use crate::user::{ContentHash, Position, UserId};
 
 /// Positions given out by one transaction.
@@ -90,7 +90,21 @@ impl Sql {
                 place: None,
             });
         }
+        self.forget_strangers(conn, plan).await?;
         Ok(numbering.numbered(plan, numbered.base, numbered.epoch))
+    }
+}
+
+impl Sql {
+    /// States of users who never were, once they are no longer doubted: whoever names ids at random
+    /// must not make the table grow.
+    async fn forget_strangers(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
+        let strangers = plan.writes.iter().filter(|(_, write)| write.leaves_a_stranger());
+        let ids: Vec<&str> = strangers.map(|(id, _)| id.as_str()).collect();
+        if !ids.is_empty() {
+            execute(statement(&self.forget).bind::<Array<Text>, _>(ids), conn).await?;
+        }
+        Ok(())
     }
 }
 

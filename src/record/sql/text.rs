@@ -75,6 +75,12 @@ const NUMBER: &str = "
     )
     SELECT base.base, base.epoch, base.is_replaced, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
 
+/// By the floor: a state that ever moved stays.
+pub const FORGET: &str = "
+    DELETE FROM {state}.user_state s USING {state}.meta m
+    WHERE s.id = ANY($1) AND s.standing = 'none' AND s.doubt IS NULL AND s.position <= m.floor
+      AND NOT EXISTS (SELECT FROM {state}.set_aside a WHERE a.id = s.id)";
+
 pub const CHECKPOINT: &str = "
     UPDATE {state}.backfill SET checkpoint = $2::jsonb, fetched = fetched + $3, inserted = inserted + $4,
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,

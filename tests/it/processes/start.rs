@@ -47,6 +47,24 @@ async fn with_a_wrong_key_no_database_is_bound() {
     assert_eq!(world.backfill().await["inserted"], 2);
 }
 
+/// A mistyped project must not take the database because nobody was there to say so.
+#[tokio::test]
+async fn with_the_provider_away_no_database_is_bound() {
+    let world = World::with_users(2).await;
+    let wrong = [
+        setting("STACK_PROJECT_ID", uuid::Uuid::new_v4()),
+        setting("USERTAP_UPSTREAM", "http://127.0.0.1:9"),
+        setting("USERTAP_TIMEOUT", "1s"),
+    ];
+    for command in ["serve", "backfill"] {
+        let ended = world.start_with(&[command], &wrong).ended().await;
+        ended.failed_saying(&["check UPSTREAM", "Nothing is bound"]);
+    }
+    let bound = "SELECT count(*) FROM usertap.meta WHERE provider IS NOT NULL";
+    assert_eq!(world.count(bound).await, 0);
+    assert_eq!(world.backfill().await["inserted"], 2);
+}
+
 #[tokio::test]
 async fn a_wrong_password_or_database_is_named() {
     let world = World::with_users(0).await;

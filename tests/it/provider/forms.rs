@@ -156,6 +156,11 @@ fn codes_in_bodies_and_ids_in_requests_can_be_said() {
         words(&clerk_told(own, "DELETE /v1/users/user_2abc", 200, deleted)),
         "deleted user"
     );
+    let another = r#"{"object":"user","id":"user_other","deleted":true}"#;
+    for junk in [another, r#"{"id":"user_2abc"}"#, "{}", ""] {
+        let told = clerk_told(own, "DELETE /v1/users/user_2abc", 200, junk);
+        assert_eq!((words(&told).as_str(), told.malformed), ("", 1), "{junk}");
+    }
     assert_eq!(
         words(&clerk_told(own, "POST /v1/email_addresses", 200, "{}")),
         "touched user"
@@ -163,6 +168,42 @@ fn codes_in_bodies_and_ids_in_requests_can_be_said() {
     let list = format!("[{}]", clerk_user(json!({})));
     let listed = clerk_told(own, "GET /v1/users", 200, &list);
     assert_eq!(listed.sightings[0].proof, Proof::Lagging(Duration::from_secs(30)));
+}
+
+#[test]
+fn a_deletion_can_be_answered_with_nothing_or_with_any_object() {
+    let told = |done: &str, status, answer: &str| {
+        let text = include_str!("../../fixtures/providers/numbered.toml");
+        let route = format!(
+            "[[route]]\non = \"DELETE /users/{{id}}\"\nuser = [\"path:id\"]\n\
+             tells = [{{ deleted = [\"named\"], done = {done}, for = \"server\" }}]\n"
+        );
+        let text = format!(
+            "{text}\n[[credential]]\nis = \"server\"\nheaders = [\"authorization\"]\nscheme = \"Bearer\"\n\n{route}"
+        );
+        let provider = fixture(&text);
+        let tenant = tenant_with(&provider, &[("TENANT", "a")]);
+        let exchange = Exchange {
+            method: "DELETE",
+            path: &format!("/users/{ADA}"),
+            query: Some("tenant=a"),
+            headers: headers(&[("authorization", "Bearer k")]),
+            request: "",
+            status,
+            answered: HeaderMap::new(),
+            answer,
+        };
+        let told = exchange.told(&provider, &tenant);
+        (words(&told), told.malformed)
+    };
+    let deleted = ("deleted 3520".to_owned(), 0);
+    let unread = (String::new(), 1);
+    assert_eq!(told("\"empty\"", 204, ""), deleted);
+    assert_eq!(told("\"empty\"", 200, "<html>"), unread);
+    assert_eq!(told("{}", 200, "{}"), deleted);
+    for junk in ["", "[]", "<html>"] {
+        assert_eq!(told("{}", 200, junk), unread, "{junk}");
+    }
 }
 
 #[test]

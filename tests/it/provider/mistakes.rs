@@ -42,6 +42,13 @@ fn all_mistakes_come_at_once_with_their_lines() {
     }
 }
 
+/// A sound file, and a deletion that tells this.
+fn told(tell: &str) -> String {
+    format!(
+        "{SOUND}\n[[route]]\non = \"DELETE /users/{{id}}\"\nuser = [\"path:id\"]\ntells = [{{ {tell} }}]\n"
+    )
+}
+
 #[test]
 fn each_mistake_names_a_remedy() {
     let cases = [
@@ -89,6 +96,27 @@ fn each_mistake_names_a_remedy() {
         (
             SOUND.replace("{ whole = \"\" }", "{ partial = \"\" }"),
             "tells `whole`",
+        ),
+        (told("deleted = [\"named\"], for = \"server\""), "needs `done`"),
+        (
+            told("deleted = [\"named\"], done = \"maybe\", for = \"server\""),
+            "needs `done`",
+        ),
+        (
+            told("deleted = [\"named\"], done = { success = true }, for = \"server\""),
+            "needs `done`",
+        ),
+        (
+            told("deleted = [\"named\"], done = \"empty\""),
+            "add for = \"server\"",
+        ),
+        (
+            told("deleted = [\"path:id\"], done = \"empty\", for = \"client\""),
+            "add for = \"server\"",
+        ),
+        (
+            told("touched = [\"named\"], done = \"empty\""),
+            "belongs to a `deleted`",
         ),
         (String::new(), "[provider]"),
     ];

@@ -339,6 +339,48 @@ fn only_the_providers_own_not_found_to_the_own_key_is_evidence() {
 }
 
 #[test]
+fn a_deletion_counts_only_with_the_providers_own_answer_to_who_may_delete() {
+    let provider = stack();
+    let told = |on: &str, who: Credential, answer: &str| {
+        let (method, path) = on.split_once(' ').unwrap();
+        let exchange = Exchange {
+            method,
+            path,
+            query: None,
+            headers: shown(who, Some(BEA)),
+            request: "{}",
+            status: 200,
+            answered: HeaderMap::new(),
+            answer,
+        };
+        let told = exchange.told(&provider, &tenant(&provider));
+        (words(&told), told.malformed)
+    };
+    let (other, me) = (format!("DELETE /api/v1/users/{ADA}"), "DELETE /api/v1/users/me");
+    let done = r#"{"success":true}"#;
+    for junk in [
+        "",
+        "<html>login</html>",
+        "true",
+        "[]",
+        "{}",
+        r#"{"success":false}"#,
+        r#"{"success":"true"}"#,
+        r#"{"success":tr"#,
+        r#"{"result":{"success":true}}"#,
+    ] {
+        for who in [OwnServer, Server] {
+            assert_eq!(told(&other, who, junk), (String::new(), 1), "{junk}");
+        }
+        assert_eq!(told(me, Client, junk), (String::new(), 1), "{junk}");
+        assert_eq!(told(&other, Client, junk), (String::new(), 0), "{junk}");
+    }
+    assert_eq!(told(&other, OwnServer, done), ("deleted 3520".to_owned(), 0));
+    assert_eq!(told(&other, Client, done), (String::new(), 0));
+    assert_eq!(told(me, Client, done), ("deleted d8d2".to_owned(), 0));
+}
+
+#[test]
 fn a_failure_that_may_hide_a_write_is_a_hint() {
     let hidden = [
         ("x-stack-actual-status", "400"),
@@ -433,9 +475,14 @@ fn what_cannot_be_read_is_counted_and_harms_nothing() {
         r#"{"id":"me"}"#,
         r#"{"id":7}"#,
         &whole(ADA)[..40],
-        &deep,
     ] {
         assert_eq!(told(&one, junk), (String::new(), 1));
+    }
+    // Legal JSON, and for the database to judge.
+    let surrogate = whole(ADA).replace("\"Ada\"", r#""\ud800""#);
+    let number = whole(ADA).replace("\"server_metadata\":null", r#""server_metadata":{"n":1e400}"#);
+    for odd in [&deep, &surrogate, &number] {
+        assert_eq!(told(&one, odd), ("whole 3520".to_owned(), 0));
     }
     let mixed = format!(r#"{{"items":[{},7,{{}},{}]}}"#, whole(ADA), whole(BEA));
     assert_eq!(

@@ -3,7 +3,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use usertap::sandbox::{Action, Canned, Fault};
+use usertap::sandbox::{Action, Canned, Fault, Gate};
 use uuid::Uuid;
 
 use crate::support::eventually;
@@ -69,6 +69,36 @@ async fn a_write_with_an_unreadable_answer_is_looked_up() {
     stack.end().await;
 }
 
+/// A login page in the place of the provider: it answers everything, and deletes nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_deletion_deletes_nobody() {
+    let stack = Stack::new().await;
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let path = format!("/users/{user}");
+    let nameless = stack.browser(0).without("publishable-client-key");
+    for (caller, looked_up) in [
+        (stack.server(0), true),
+        (nameless, false),
+        (stack.signed_in(0, user), false),
+    ] {
+        let page = Canned::new(200, "<html>login</html>").header("content-type", "text/html");
+        stack.control().fault(Fault::on(&path, Action::Reject(page)));
+        let before = stack.control().log().len();
+        let reply = stack.delete(&caller, &path).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.text().as_str()),
+            (200, "<html>login</html>")
+        );
+        assert_eq!(stack.control().log().len() - before, 1 + usize::from(looked_up));
+        match looked_up {
+            true => stack.is_recorded(&reply, user).await,
+            false => assert_eq!(reply.recorded(), "none; no-user"),
+        }
+        assert!(!stack.row(user).await.expect("a row").is_deleted);
+    }
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_breaks_off_breaks_off_for_the_app() {
     let stack = Stack::new().await;
@@ -91,7 +121,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_that_is_too_large_to_be_held_reaches_the_app() {
+async fn a_user_that_is_too_large_to_be_held_is_read_before_its_answer_ends() {
     let stack = Stack::with(Setup {
         settings: vec![("USERTAP_RECORD_BUFFER", "8KiB")],
         ..Setup::default()
@@ -99,17 +129,57 @@ async fn a_user_that_is_too_large_to_be_held_reaches_the_app() {
     .await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let (server, path) = (stack.server(0), format!("/users/{user}"));
-    let large = "x".repeat(64 << 10);
-    stack
-        .control()
-        .edit(0, user, json!({ "server_metadata": { "large": large } }));
-    let reply = stack.get(&server, &path).await;
-    assert_eq!(reply.json()["server_metadata"]["large"], large);
-    assert_eq!(reply.recorded(), "none; oversized");
-    assert!(stack.row(user).await.expect("a row").raw["server_metadata"].is_null());
-    stack.control().edit(0, user, json!({ "server_metadata": null }));
-    let reply = stack.get(&server, &path).await;
-    stack.is_recorded(&reply, user).await;
+    for (n, caller, path) in [
+        (1, &server, path.as_str()),
+        (2, &stack.signed_in(0, user), "/users/me"),
+    ] {
+        let large = json!({ "large": "x".repeat(n * (64 << 10)) });
+        stack.control().edit(0, user, json!({ "client_metadata": large }));
+        let reply = stack.get(caller, path).await;
+        assert_eq!(reply.json()["client_metadata"], large);
+        stack.is_recorded(&reply, user).await;
+    }
+    let large = json!({ "display_name": "Bea", "server_metadata": { "large": "y".repeat(64 << 10) } });
+    let created = stack.post(&server, "/users", large.clone()).await;
+    assert_eq!(
+        (created.status.as_u16(), created.recorded()),
+        (201, "none; streamed")
+    );
+    assert_eq!(created.json()["server_metadata"], large["server_metadata"]);
+    let bea: Uuid = created.json()["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    stack.agrees(bea).await.expect("before the answer's end");
+    assert_eq!(stack.status().await["traffic"]["malformed"], json!(0));
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skeleton_stands_for_a_large_user_whose_read_is_late() {
+    let stack = Stack::with(Setup {
+        settings: vec![
+            ("USERTAP_RECORD_BUFFER", "8KiB"),
+            ("USERTAP_SYNC_TIMEOUT", "300ms"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    let gate = Gate::new();
+    let held = Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET);
+    stack.control().fault(held);
+    let large = json!({ "server_metadata": { "large": "y".repeat(64 << 10) } });
+    let created = stack.post(&stack.server(0), "/users", large).await;
+    let user: Uuid = created.json()["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    let row = stack.row(user).await.expect("a row to refer to");
+    assert_eq!(row.raw, json!({ "id": user }));
+    gate.release();
+    eventually("the rest follows", || async { stack.agrees(user).await.ok() }).await;
     stack.end().await;
 }
 

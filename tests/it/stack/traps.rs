@@ -315,6 +315,27 @@ async fn a_second_delete_proves_that_the_user_is_gone() {
     stack.end().await;
 }
 
+/// Anybody can add the header; it must not switch recording off.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_the_provider_passes_over_is_recorded() {
+    let stack = Stack::new().await;
+    for to in ["foo", "websocket"] {
+        let server = stack.server(0).raw("connection", "Upgrade").raw("upgrade", to);
+        let created = stack
+            .post(&server, "/users", json!({ "display_name": "Ada" }))
+            .await;
+        assert_eq!(created.status, 201);
+        let user = id(&created, "id");
+        stack.is_recorded(&created, user).await;
+        let path = format!("/users/{user}");
+        let deleted = stack.delete(&server, &path).await;
+        stack.is_recorded(&deleted, user).await;
+        assert!(stack.row(user).await.expect("a row").is_deleted);
+    }
+    assert_eq!(stack.status().await["traffic"]["upgraded"], json!(0));
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_has_one_spelling() {
     let stack = Stack::new().await;

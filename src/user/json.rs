@@ -1,0 +1,157 @@
+//! A user's JSON, read without losing any of it.
+//!
+//! `serde_json` rounds numbers to doubles and so merges different ones, refuses those that are larger,
+//! refuses half a surrogate pair and deep nesting; all of it is legal JSON that a provider can send
+//! and only the database may judge. So numbers are compared in a decimal form that is equal exactly
+//! for equal numbers (`1.0`, `1` and `1e0` are one), as marked strings; and a member of the user that
+//! cannot be parsed is a marked string of its text. A mark begins with U+0000, which no string in a
+//! database has.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// In JSON's own spelling.
+const NUMBER: &str = "\\u0000number:";
+const UNPARSED: &str = "\0unparsed:";
+
+/// The value; an object of which a member cannot be parsed has that member's text in its place.
+pub fn read(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().or_else(|| piecewise(text))
+}
+
+/// The same, numbers marked where `serde_json` may round them.
+pub fn exact(text: &str) -> Option<Value> {
+    read(&mark_numbers(text))
+}
+
+fn piecewise(text: &str) -> Option<Value> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let members = members.into_iter().map(|(name, raw)| (name, member(raw.get())));
+    Some(Value::Object(members.collect()))
+}
+
+fn member(text: &str) -> Value {
+    let parsed = serde_json::from_str(text).or_else(|_| serde_json::from_str(&mark_numbers(text)));
+    parsed.unwrap_or_else(|_| Value::String(format!("{UNPARSED}{text}")))
+}
+
+/// `json` (valid JSON) with every number that is not a plain integer of at most 18 digits turned
+/// into a marked string.
+fn mark_numbers(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 64);
+    let mut rest = json;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        let (before, here) = rest.split_at(at);
+        out.push_str(before);
+        let length = token_length(here);
+        let (token, after) = here.split_at(length);
+        push_token(token, &mut out);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn token_length(here: &str) -> usize {
+    match here.strip_prefix('"') {
+        Some(inside) => 1 + string_length(inside.as_bytes()),
+        None => here
+            .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'))
+            .unwrap_or(here.len()),
+    }
+}
+
+/// Up to and with the closing quote.
+fn string_length(inside: &[u8]) -> usize {
+    let mut escaped = false;
+    for (at, byte) in inside.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    inside.len()
+}
+
+fn push_token(token: &str, out: &mut String) {
+    if token.starts_with('"') || (token != "-0" && is_whole(token)) {
+        return out.push_str(token);
+    }
+    let number = decimal(token);
+    if is_whole(&number) {
+        return out.push_str(&number);
+    }
+    out.push('"');
+    out.push_str(NUMBER);
+    out.push_str(&number);
+    out.push('"');
+}
+
+/// Whether serde_json holds it exactly.
+fn is_whole(number: &str) -> bool {
+    number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()
+}
+
+/// Digits and a power of ten, without superfluous zeros; plain where it is a whole number of 64
+/// bits.
+fn decimal(token: &str) -> String {
+    let (sign, token) = token.strip_prefix('-').map_or(("", token), |rest| ("-", rest));
+    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let kept = digits.trim_end_matches('0');
+    if kept.is_empty() {
+        return "0".to_owned();
+    }
+    // An exponent beyond 64 bits means zero, which stays a number apart, or was refused before.
+    let exponent = exponent.parse::<i64>().unwrap_or(i64::MIN);
+    let dropped = digits.len() - kept.len();
+    let power = exponent
+        .saturating_add(dropped as i64)
+        .saturating_sub(fraction.len() as i64);
+    plain_digits(sign, kept, power).unwrap_or_else(|| format!("{sign}{kept}e{power}"))
+}
+
+fn plain_digits(sign: &str, kept: &str, power: i64) -> Option<String> {
+    let zeros = usize::try_from(power).ok().filter(|zeros| *zeros <= 20)?;
+    let plain = format!("{sign}{kept}{}", "0".repeat(zeros));
+    is_whole(&plain).then_some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_inside_strings_are_left_alone() {
+        assert_eq!(mark_numbers(r#"{"1.5\"2.5":"3.5"}"#), r#"{"1.5\"2.5":"3.5"}"#);
+        assert_eq!(mark_numbers("[1.5]"), r#"["\u0000number:15e-1"]"#);
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_however_large() {
+        let same = |one: &str, other: &str| exact(one).unwrap() == exact(other).unwrap();
+        let plain = format!(r#"{{"n":1{}}}"#, "0".repeat(400));
+        assert!(same(r#"{"n":1e400}"#, &plain) && same("[1e2]", "[100]") && same("[0.10]", "[0.1]"));
+        assert!(!same("[1e400]", "[1e401]") && !same("[1e2]", "[101]"));
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_spares_the_rest() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for odd in [r#""\ud800""#, r#"{"a":["\ude00"]}"#, &deep] {
+            let read = read(&format!(r#"{{"id":"u","odd":{odd},"n":1.5}}"#)).unwrap();
+            assert_eq!((&read["id"], &read["n"]), (&"u".into(), &1.5.into()));
+            assert_eq!(read["odd"], format!("\0unparsed:{odd}"));
+        }
+        assert_eq!(read(r#"{"n":1e400}"#).unwrap()["n"], "\0number:1e400");
+        for junk in ["", "<html>", "[\"\\ud800\"]", "{\"a\":1", "{\"a\":01}"] {
+            assert_eq!(read(junk), None, "{junk}");
+        }
+    }
+}
