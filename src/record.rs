@@ -22,7 +22,7 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     waiters: Waiters,
     changed: broadcast::Sender<Changed>,
     health: Health,
+    /// Rows wait that somebody has changed by hand.
+    by_hand: Notify,
     close: CancellationToken,
 }
 
@@ -164,6 +166,7 @@ impl Recorder {
             waiters,
             changed: broadcast::Sender::new(CHANGED),
             health: Health::default(),
+            by_hand: Notify::new(),
             close: CancellationToken::new(),
         });
         let writer = writer::Writer::new(shared.clone(), database, deleted, jobs);
@@ -228,6 +231,11 @@ impl Recorder {
     /// Everything this process commits from now on.
     pub fn changed(&self) -> broadcast::Receiver<Changed> {
         self.shared.changed.subscribe()
+    }
+
+    /// Somebody has changed rows by hand: they are given positions.
+    pub fn changed_by_hand(&self) {
+        self.shared.by_hand.notify_one();
     }
 
     /// Another process has begun or ceased to record the same tenant: what this one remembers of

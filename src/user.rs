@@ -10,9 +10,11 @@
 mod head;
 mod id;
 mod observation;
+mod pos;
 mod view;
 
 pub use head::{Head, Position, Sent, Tick};
 pub use id::{IdType, UserId};
 pub use observation::{Observation, Origin, Seen, Source};
+pub use pos::Pos;
 pub use view::{ContentHash, Profile, View};

@@ -167,6 +167,9 @@ static TABLE: &[Setting] = &[
     Setting::new(RECORDING, "DELETED", "keep|purge|purge-after=DURATION")
         .default("keep")
         .help("A deleted user's row: `keep` sets only `deleted_at`, `purge` removes it at once, `purge-after=30d` later"),
+    Setting::new(RECORDING, "FEED_RETENTION", "DURATION")
+        .default("7d")
+        .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),
     Setting::new(RUNNING, "TIMEOUT", "DURATION")
         .default("8s")
         .help("Wait for the provider until the answer's head, then between bytes, e.g. `8s`"),
@@ -191,7 +194,6 @@ pub(super) const LATER: &[&str] = &[
     "CACHE_SIZE",
     "CACHE_TTL",
     "DATABASE_IDLE",
-    "FEED_RETENTION",
     "RECONCILE_EVERY",
     "STALE_IF_ERROR",
     "TRUSTED_PROXIES",

@@ -2,7 +2,10 @@
 
 /// A row of the users' table is never waited for longer than this, and a user's trigger never
 /// runs longer than that: what takes longer is set aside.
-pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'";
+///
+/// The third setting tells the triggers that note changes made by hand that this is none.
+pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; \
+    SET LOCAL usertap.recorder = 'on'";
 
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
@@ -59,7 +62,9 @@ pub const NUMBER: &str = "
             s.volatile_at, coalesce(base.base + s.doubt_place, s.doubt), s.refused
         FROM base, s WHERE s.is_new ON CONFLICT (id) DO NOTHING RETURNING 1
     )
-    SELECT base.base, base.epoch, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
+    SELECT base.base, base.epoch, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states,
+        CASE WHEN cardinality($2) > 0 THEN pg_notify({channel}, (base.base + $1)::text)::text END AS told
+    FROM base";
 
 pub const CHECKPOINT: &str = "
     UPDATE {state}.backfill SET checkpoint = $2::jsonb, fetched = fetched + $3, inserted = inserted + $4,
@@ -94,9 +99,10 @@ pub const DUE_PURGES: &str = "
 
 pub const HISTORY: &str = "
     SELECT m.epoch, m.position, m.floor,
-           ($1 = 0 OR m.position >= $1) AND ($2 IS NULL OR EXISTS (
+           ($1 = 0 OR m.position >= $1) AND ($2 IS NULL OR $1 < f.position
+               OR ($1 = f.position AND $2 = f.nonce) OR EXISTS (
                SELECT FROM {state}.changes c WHERE c.position = $1 AND c.nonce = $2)) AS is_ours
-    FROM {state}.meta m";
+    FROM {state}.meta m CROSS JOIN {state}.feed_floor f";
 
 /// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see.
 pub const DIAGNOSE: &str = "
