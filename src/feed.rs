@@ -69,7 +69,7 @@ struct Shared {
     by_hand: Notify,
     known: Mutex<Known>,
     is_following: AtomicBool,
-    streams: AtomicUsize,
+    readers: AtomicUsize,
     /// Consumers who want `raw`: without one, nobody reads it.
     raw_readers: AtomicUsize,
 }
@@ -107,16 +107,6 @@ pub enum FeedError {
     Database(#[from] DbError),
 }
 
-/// How the feed fares in this process, for the status.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Figures {
-    pub head: Option<String>,
-    pub oldest: Option<String>,
-    /// The tail hears of commits and reads them.
-    pub following: bool,
-    pub streams: usize,
-}
-
 impl Feed {
     /// Does nothing until [`Feed::follow`].
     pub fn new(database: Database, provider: &str, retention: Retention) -> Feed {
@@ -133,7 +123,7 @@ impl Feed {
             by_hand: Notify::new(),
             known: Mutex::default(),
             is_following: AtomicBool::new(false),
-            streams: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
             raw_readers: AtomicUsize::new(0),
         };
         Feed {
@@ -175,15 +165,14 @@ impl Feed {
         self.shared.pulse.send_modify(|pulse| pulse.ends = true);
     }
 
-    pub fn figures(&self) -> Figures {
-        let bounds = self.shared.known().bounds;
-        let head = self.shared.ring().head().or(bounds.map(|bounds| bounds.head));
-        Figures {
-            head: head.map(|pos| pos.to_string()),
-            oldest: bounds.map(|bounds| bounds.oldest.to_string()),
-            following: self.shared.is_following.load(Ordering::Relaxed),
-            streams: self.shared.streams.load(Ordering::Relaxed),
-        }
+    /// The tail hears of commits and reads them.
+    pub fn is_following(&self) -> bool {
+        self.shared.is_following.load(Ordering::Relaxed)
+    }
+
+    /// Consumers that read at this moment.
+    pub fn readers(&self) -> usize {
+        self.shared.readers.load(Ordering::Relaxed)
     }
 
     /// What the feed holds.

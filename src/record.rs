@@ -8,6 +8,7 @@
 //! refuses holding up another.
 
 mod batch;
+mod by_hand;
 mod change;
 mod memory;
 pub mod merge;

@@ -151,7 +151,7 @@ static TABLE: &[Setting] = &[
         .help("The URL by which apps reach the proxy, e.g. `https://example.com/auth`; its path is taken off requests"),
     Setting::new(LISTENING, "ADMIN_LISTEN", "ADDRESS")
         .default("127.0.0.1:8401")
-        .help("Where the admin side (status, health) listens"),
+        .help("Where the admin side (status, health, change feed) listens"),
     Setting::new(LISTENING, "ADMIN_TOKEN", "TOKEN")
         .secret()
         .help("Bearer token for the admin side; compulsory when that side listens beyond loopback"),

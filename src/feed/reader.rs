@@ -55,11 +55,22 @@ impl Feed {
         shape: Shape,
     ) -> Result<(Reader, Vec<Arc<Event>>), FeedError> {
         let shared = self.shared.clone();
-        if let Some((at, bounds)) = shared.held(since) {
-            let mut reader = Reader::new(shared, at, bounds, filter, shape);
-            let events = reader.read(limit).await?;
-            return Ok((reader, events));
-        }
+        let Some((at, bounds)) = shared.held(since) else {
+            return self.reader_from_database(since, limit, filter, shape).await;
+        };
+        let mut reader = Reader::new(shared, at, bounds, filter, shape);
+        let events = reader.read(limit).await?;
+        Ok((reader, events))
+    }
+
+    async fn reader_from_database(
+        &self,
+        since: Since,
+        limit: usize,
+        filter: Filter,
+        shape: Shape,
+    ) -> Result<(Reader, Vec<Arc<Event>>), FeedError> {
+        let shared = self.shared.clone();
         let stretch = shared.read(since, limit, shape, &filter).await?;
         let reader = Reader::new(shared, stretch.next, stretch.bounds, filter, shape);
         Ok((reader, stretch.events.into_iter().map(Arc::new).collect()))
@@ -79,7 +90,11 @@ impl Feed {
     ) -> Result<Page, FeedError> {
         let deadline = clock::now() + wait;
         let mut news = self.news();
-        let (mut reader, mut events) = self.reader(since, limit, filter, shape).await?;
+        let (mut reader, mut events) = match wait.is_zero() {
+            // The tail may be a moment behind; who does not wait wants what is committed now.
+            true => self.reader_from_database(since, limit, filter, shape).await?,
+            false => self.reader(since, limit, filter, shape).await?,
+        };
         while events.is_empty() && !wait.is_zero() {
             let before = reader.at;
             events = reader.read(limit).await?;
@@ -123,7 +138,7 @@ impl Reader {
         if shape.raw {
             shared.raw_readers.fetch_add(1, Ordering::Relaxed);
         }
-        shared.streams.fetch_add(1, Ordering::Relaxed);
+        shared.readers.fetch_add(1, Ordering::Relaxed);
         Reader {
             shared,
             at,
@@ -174,24 +189,25 @@ impl Reader {
         Some(events)
     }
 
+    /// What the tail knows of the feed's ends counts only for a reader of its history.
     fn page(&self, events: Vec<Arc<Event>>) -> Page {
-        let head = self.shared.head().unwrap_or(self.bounds.head);
-        let known = self.shared.known().bounds.unwrap_or(self.bounds);
-        let later = |a: Pos, b: Pos| if a.position < b.position { b } else { a };
+        let tail = self.history.and(self.shared.head());
+        let head = match tail {
+            Some(head) if head.position > self.bounds.head.position => head,
+            _ => self.bounds.head,
+        };
+        let bounds = Bounds { head, ..self.bounds };
         Page {
             events,
             next: self.at,
-            bounds: Bounds {
-                oldest: later(known.oldest, self.bounds.oldest),
-                head: later(later(head, self.bounds.head), self.at),
-            },
+            bounds,
         }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.shared.streams.fetch_sub(1, Ordering::Relaxed);
+        self.shared.readers.fetch_sub(1, Ordering::Relaxed);
         if self.shape.raw {
             self.shared.raw_readers.fetch_sub(1, Ordering::Relaxed);
         }

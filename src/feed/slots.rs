@@ -216,7 +216,7 @@ impl Feed {
     ///
     /// # Errors
     /// As the database gives them.
-    pub async fn slots(&self) -> Result<Vec<Slot>, SlotError> {
+    pub async fn slots(&self) -> Result<Vec<Slot>, DbError> {
         let rows = self.slot_rows(None).await?.into_iter();
         Ok(rows.map(|row| row.slot(self.shared.retention)).collect())
     }

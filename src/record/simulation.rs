@@ -498,6 +498,7 @@ impl World {
 fn unknown() -> Loaded {
     Loaded {
         known: stranger(Position(0)),
+        told: Standing::None,
         has_state: false,
         volatile: None,
         volatile_at: None,

@@ -6,6 +6,7 @@
 //! again; an observation that was committed after all is then equal).
 
 mod alone;
+mod by_hand;
 mod commit;
 mod flight;
 mod link;
@@ -83,7 +84,10 @@ impl Writer {
     pub async fn run(mut self) {
         let mut purges = interval(PURGE_EVERY);
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let close = self.shared.close.clone();
+        let mut looks = interval(by_hand::LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shared = self.shared.clone();
+        let close = shared.close.clone();
         let mut closing = false;
         if self.reconnect().await.is_err() {
             // Closed before it ever reached the database: what was taken meanwhile goes with it.
@@ -105,6 +109,14 @@ impl Writer {
                 () = close.cancelled(), if !closing => {
                     closing = true;
                     self.jobs.close();
+                    Ok(())
+                }
+                () = shared.by_hand.notified(), if !closing => {
+                    self.number_by_hand().await;
+                    Ok(())
+                }
+                _ = looks.tick(), if !closing => {
+                    self.number_by_hand().await;
                     Ok(())
                 }
                 job = self.jobs.recv() => match job {

@@ -1,6 +1,9 @@
 //! The change feed as a consumer sees it: pages, streams, slots, and the table rebuilt from them.
 
+mod by_hand;
+mod history;
 mod pages;
+mod slots;
 mod streams;
 
 use serde_json::Value;

@@ -35,7 +35,7 @@ struct Advance {
 pub async fn list(State(shared): State<Shared>) -> Response {
     match shared.station.feed.slots().await {
         Ok(slots) => Json(json!({ "slots": slots })).into_response(),
-        Err(error) => failed(&error),
+        Err(error) => failed(&error.into()),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::user::{ContentHash, Position, Profile, View};
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub known: Known,
+    /// What the changes so far say of the user, whether or not somebody touched the row by hand.
+    pub told: Standing,
     /// There is a state row.
     pub has_state: bool,
     pub volatile: Option<ContentHash>,

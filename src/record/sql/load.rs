@@ -109,6 +109,8 @@ impl LoadedRow {
     fn loaded(self) -> Loaded {
         let content = hash(self.content.as_deref());
         Loaded {
+            // As if the row were there: what the change rows say of the user.
+            told: standing(&self.standing, content, true),
             known: Known {
                 position: Position(self.position),
                 mark: Tick::default(),
@@ -142,6 +144,7 @@ impl LoadedRow {
 fn unknown(floor: Position) -> Loaded {
     Loaded {
         known: stranger(floor),
+        told: Standing::None,
         has_state: false,
         volatile: None,
         volatile_at: None,

@@ -91,6 +91,24 @@ pub const BLANK: &str = "
         WHERE id = $1 AND NOT blank)
     DELETE FROM {state}.set_aside WHERE id = $1";
 
+/// One process at a time: two that took notes of one user would tell its changes out of turn.
+pub const TAKE_NOTES: &str = "
+    WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock({lock}) AS yes
+    ), taken AS (
+        DELETE FROM {state}.sql_changes WHERE seq IN (
+            SELECT n.seq FROM {state}.sql_changes n, mine WHERE mine.yes ORDER BY n.seq LIMIT $1)
+        RETURNING seq, id, before, raw_differs
+    )
+    SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs
+    FROM taken GROUP BY id";
+
+/// What nobody ever saw is known from now on, so that it can be locked.
+pub const MEET: &str = "
+    INSERT INTO {state}.user_state (id, position, standing) SELECT id, $2, 'none' FROM unnest($1) AS n (id)
+    ON CONFLICT (id) DO NOTHING";
+
+pub const HOLD_ROWS: &str = "SELECT FROM {users} WHERE id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE";
+
 pub const DUE_PURGES: &str = "
     SELECT s.id FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id

@@ -15,6 +15,7 @@ use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
 use super::super::memory::{Memory, Print};
 use super::super::merge::{Known, Verdict};
 use super::super::sql::{History, Numbered};
+use super::super::{Changed, Shared};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, partitions};
@@ -58,7 +59,20 @@ impl Link {
         self.floor
     }
 
-    pub fn committed(&mut self, position: Position, nonce: i32) {
+    /// Remembers what was committed last, and tells subscribers of all of it.
+    pub fn tell(&mut self, shared: &Shared, numbered: &Numbered) {
+        for (id, (position, nonce)) in &numbered.changes {
+            self.committed(*position, *nonce);
+            let changed = Changed {
+                id: id.clone(),
+                position: *position,
+            };
+            // Nobody may be subscribed.
+            let _ = shared.changed.send(changed);
+        }
+    }
+
+    fn committed(&mut self, position: Position, nonce: i32) {
         if self.last.is_none_or(|(last, _)| last < position) {
             self.last = Some((position, nonce));
         }
@@ -80,6 +94,15 @@ impl Writer {
         }
     }
 
+    /// Another process may have begun a new epoch: nothing that was judged before holds then.
+    pub(super) fn in_our_epoch(&mut self, epoch: i64) -> Result<(), DbError> {
+        if epoch == self.shared.epoch.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.link.drop_connection();
+        Err(DbError::Away("another process began a new epoch".into()))
+    }
+
     /// Tries until there is a connection whose history is known.
     pub(super) async fn reconnect(&mut self) -> Result<(), GivenUp> {
         self.link.drop_connection();
@@ -97,7 +120,7 @@ impl Writer {
         }
     }
 
-    async fn connect(&mut self) -> Result<(), DbError> {
+    pub(super) async fn connect(&mut self) -> Result<(), DbError> {
         self.database.open().await?;
         let mut conn = self.database.connect().await?;
         let (last, nonce) = self

@@ -78,22 +78,13 @@ impl Writer {
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
         let numbered = self.sql.number(conn, &plan).await?;
-        if numbered.epoch != self.shared.epoch.load(std::sync::atomic::Ordering::Acquire) {
-            self.link.drop_connection();
-            return Err(DbError::Away("another process began a new epoch".into()));
-        }
+        self.in_our_epoch(numbered.epoch)?;
+        let conn = self.link.conn_or_away()?;
         self.sql.commit(conn).await?;
         self.shared
             .head
             .committed(numbered.epoch, numbered.last, clock::now());
-        for (id, (position, nonce)) in &numbered.changes {
-            self.link.committed(*position, *nonce);
-            let changed = super::super::Changed {
-                id: id.clone(),
-                position: *position,
-            };
-            let _ = self.shared.changed.send(changed);
-        }
+        self.link.tell(&self.shared, &numbered);
         if let Some(write) = plan.writes.get(user) {
             self.shared
                 .memory

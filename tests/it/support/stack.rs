@@ -3,6 +3,7 @@
 //! [`Stack::end`] checks what every test would forget: see [`at_rest`].
 
 mod at_rest;
+mod backup;
 mod caller;
 
 use std::collections::BTreeSet;
@@ -60,6 +61,8 @@ struct Told {
     refused: BTreeSet<Uuid>,
     /// The project is gone, which no answer can tell of a user.
     provider_is_gone: bool,
+    /// Changes were dropped: the rest does not rebuild the table alone.
+    feed_is_cut: bool,
 }
 
 impl Drop for Stack {
@@ -285,6 +288,11 @@ impl Stack {
         told.ever.extend(self.control().ids(0));
     }
 
+    /// Somebody wrote a row of a user whom the provider does not have.
+    pub fn told_of(&self, id: Uuid) {
+        self.told.lock().expect("no panic").ever.insert(id);
+    }
+
     /// usertap has not been told of this user: it has no row.
     pub fn unseen(&self, id: Uuid) {
         self.told.lock().expect("no panic").unseen.insert(id);
@@ -293,6 +301,11 @@ impl Stack {
     /// The database refuses this user's row.
     pub fn refused(&self, id: Uuid) {
         self.told.lock().expect("no panic").refused.insert(id);
+    }
+
+    /// The oldest changes are gone.
+    pub fn feed_is_cut(&self) {
+        self.told.lock().expect("no panic").feed_is_cut = true;
     }
 
     /// The rows can no longer be held against the provider.
