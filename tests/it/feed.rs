@@ -1,8 +1,10 @@
 //! The change feed as a consumer sees it: pages, streams, slots, and the table rebuilt from them.
 
 mod by_hand;
+mod command;
 mod history;
 mod pages;
+mod publication;
 mod slots;
 mod streams;
 

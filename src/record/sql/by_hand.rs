@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use super::super::by_hand::Noted;
 use super::{Conn, Sql};
 use crate::db::DbError;
-use crate::db::statement::{Bind, execute, load, statement};
+use crate::db::statement::{Bind, execute, load, optional, statement};
 use crate::user::{Position, UserId};
 
 #[derive(QueryableByName)]
@@ -19,7 +19,19 @@ struct NotedRow {
     raw_differs: bool,
 }
 
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
 impl Sql {
+    /// Whether anything is noted: asked often, and nearly always in vain.
+    pub async fn has_notes(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let found: Option<Found> = optional(statement(&self.has_notes), conn).await?;
+        Ok(found.is_some_and(|found| found.yes))
+    }
+
     /// The oldest notes, taken away, one for each user; none while another process has them. Within
     /// a transaction: what is rolled back is there again.
     pub async fn take_notes(&self, conn: &mut Conn, at_most: i64) -> Result<Vec<Noted>, DbError> {

@@ -25,11 +25,7 @@ impl Writer {
     /// Until no note is left. What fails stays noted and is tried again.
     pub(super) async fn number_by_hand(&mut self) {
         loop {
-            let numbered = match self.begin().await {
-                Ok(()) => self.number_some().await,
-                Err(_) => Err(DbError::Away("the connection broke".into())),
-            };
-            match numbered {
+            match self.number_noted().await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -37,6 +33,17 @@ impl Writer {
                     return self.mend(error).await;
                 }
             }
+        }
+    }
+
+    async fn number_noted(&mut self) -> Result<bool, DbError> {
+        let conn = self.link.conn_or_away()?;
+        if !self.sql.has_notes(conn).await? {
+            return Ok(false);
+        }
+        match self.begin().await {
+            Ok(()) => self.number_some().await,
+            Err(_) => Err(DbError::Away("the connection broke".into())),
         }
     }
 

@@ -5,6 +5,7 @@
 mod at_rest;
 mod backup;
 mod caller;
+mod replay;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ pub struct Setup {
     pub settings: Vec<(&'static str, &'static str)>,
     /// usertap reaches Postgres by a wire that the test holds.
     pub relayed: bool,
+    /// Instead of an empty one on the tests' own server.
+    pub database: Option<SecretString>,
 }
 
 pub struct Stack {
@@ -83,7 +86,10 @@ impl Stack {
     pub async fn with(setup: Setup) -> Stack {
         let tasks = Tasks::default();
         let sandbox = Sandbox::start(setup.sandbox, &tasks).await.expect("a sandbox");
-        let url = postgres::empty().await;
+        let url = match setup.database {
+            Some(url) => url,
+            None => postgres::empty().await,
+        };
         let relay = match setup.relayed {
             true => Some(Relay::to(port_of(&url)).await),
             false => None,
@@ -146,6 +152,17 @@ impl Stack {
     pub async fn restart(&mut self) {
         self.stop().await;
         self.start().await;
+    }
+
+    /// The same with another setting.
+    pub async fn restart_with(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self.restart().await;
+    }
+
+    /// As a process needs them that works on the same database.
+    pub fn all_settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
     }
 
     /// Why a start on this very database, but with the settings of another project, fails.
@@ -355,7 +372,10 @@ impl Stack {
     pub async fn settled(&self) {
         eventually("nothing waits and no read is owed", || async {
             let waits = self.serving().station.recorder.figures().waiting > 0;
-            let doubts = self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
+            let doubts = self.count(
+                "SELECT (SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL)
+                      + (SELECT count(*) FROM usertap.sql_changes)",
+            );
             (!waits && doubts.await == 0).then_some(())
         })
         .await;
@@ -364,6 +384,7 @@ impl Stack {
     /// Ends in good order; then everything is as it must be.
     pub async fn end(mut self) {
         self.settled().await;
+        replay::check(&self).await;
         self.stop().await;
         at_rest::check(&self).await;
         self.tasks.stop();

@@ -59,7 +59,7 @@ fn read(row: &tokio_postgres::Row, first: usize) -> Row {
     }
 }
 
-fn steady(mut user: Value) -> Value {
+pub fn steady(mut user: Value) -> Value {
     if let Some(fields) = user.as_object_mut() {
         fields.remove("last_active_at_millis");
     }
