@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::clock;
 use crate::db::partitions::{self, Closing};
 use crate::db::{Database, DbError};
 use crate::tasks::Tasks;
@@ -40,7 +41,8 @@ impl Retention {
 
 /// Drops what is due until the process stops; of several processes one at a time does.
 pub async fn keep(database: Database, retention: Retention, tasks: Tasks) {
-    let mut looks = interval(retention.look_every());
+    let every = retention.look_every();
+    let mut looks = interval_at(clock::now() + every, every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -7,6 +7,7 @@ mod pages;
 mod publication;
 mod slots;
 mod streams;
+mod stress;
 
 use serde_json::Value;
 

@@ -5,7 +5,7 @@
 mod at_rest;
 mod backup;
 mod caller;
-mod replay;
+pub mod replay;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -158,6 +158,15 @@ impl Stack {
     pub async fn restart_with(&mut self, name: &str, value: &str) {
         self.settings.push((name.to_owned(), value.to_owned()));
         self.restart().await;
+    }
+
+    /// Another process on the same database, to be stopped by the test.
+    pub async fn second(&self) -> Serving {
+        let folder = self.folder.join("second").display().to_string();
+        let mut settings = self.settings.clone();
+        settings.push(("USERTAP_DATA_DIR".to_owned(), folder));
+        let config = Config::from_env(settings).expect("settings without a mistake");
+        Serving::start(config).await.expect("a second start")
     }
 
     /// As a process needs them that works on the same database.
@@ -348,6 +357,11 @@ impl Stack {
     pub async fn agrees(&self, id: Uuid) -> Result<(), String> {
         let row = self.row(id).await;
         at_rest::agree(id, row.as_ref(), self.control().server_view(0, id).as_ref())
+    }
+
+    /// The whole table.
+    pub async fn rows(&self) -> Vec<Row> {
+        at_rest::rows(&self.client, None).await
     }
 
     pub async fn row(&self, id: Uuid) -> Option<Row> {
