@@ -1,8 +1,10 @@
-//! The admin side: status and starting a backfill, for the operator alone.
+//! The admin side: status, starting a backfill and the change feed, for the operator alone.
 //!
 //! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
 //! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
 //! for by a page of another origin.
+
+mod feed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,15 +54,19 @@ impl Admin {
         let guarded = Router::new()
             .route("/v1/status", get(show_status))
             .route("/v1/backfill", post(start_backfill))
+            .merge(feed::routes())
             .layer(middleware::from_fn_with_state(self.shared.clone(), token));
         let routes = Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(readyz))
             .merge(guarded)
             .layer(middleware::from_fn_with_state(self.shared.clone(), own_origin))
-            .with_state(self.shared);
-        let serving =
-            axum::serve(listener, routes).with_graceful_shutdown(async move { servers.stopping().await });
+            .with_state(self.shared.clone());
+        let feed = self.shared.station.feed.clone();
+        let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
+            servers.stopping().await;
+            feed.end_streams();
+        });
         if let Err(error) = serving.await {
             tracing::error!(%error, "the admin side ended");
         }
@@ -143,7 +149,15 @@ fn is_loopback_name(host: &str, port: u16) -> bool {
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({ "status": status.as_u16(), "title": status.canonical_reason(), "detail": detail });
+    problem_with(status, detail, json!({}))
+}
+
+/// With members of its own.
+fn problem_with(status: StatusCode, detail: &str, more: serde_json::Value) -> Response {
+    let mut body = json!({ "status": status.as_u16(), "title": status.canonical_reason(), "detail": detail });
+    if let (Some(body), serde_json::Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
     (
         status,
         [(header::CONTENT_TYPE, "application/problem+json")],

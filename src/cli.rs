@@ -16,17 +16,28 @@ use clap::ArgMatches;
 use crate::config::settings::{self, Env, ReadFile, Settings};
 use crate::config::{Config, File, Log, Mistake, Needs, Sources};
 
-pub use options::{DemoOptions, SandboxOptions, StatusOptions};
+pub use options::{DemoOptions, FeedOptions, SandboxOptions, StatusOptions};
 pub use usage::Usage;
 
 /// What the user asks for.
 #[derive(Debug)]
 pub enum Command {
     Serve(Box<Config>),
-    Backfill { config: Box<Config>, json: bool },
+    Backfill {
+        config: Box<Config>,
+        json: bool,
+    },
     Status(StatusOptions),
-    Doctor { config: Box<Config>, json: bool },
-    Migrate(Box<Config>),
+    Feed(FeedOptions),
+    Doctor {
+        config: Box<Config>,
+        json: bool,
+    },
+    Migrate {
+        config: Box<Config>,
+        /// Publications of this name are made too.
+        publication: Option<String>,
+    },
     Sandbox(SandboxOptions),
     Demo(DemoOptions),
 }
@@ -35,9 +46,10 @@ impl Command {
     /// What to log, and how.
     pub fn log(&self) -> &Log {
         match self {
-            Command::Serve(config) | Command::Migrate(config) => &config.log,
+            Command::Serve(config) | Command::Migrate { config, .. } => &config.log,
             Command::Backfill { config, .. } | Command::Doctor { config, .. } => &config.log,
             Command::Status(options) => &options.log,
+            Command::Feed(options) => &options.asks.log,
             Command::Sandbox(options) => &options.log,
             Command::Demo(options) => &options.log,
         }
@@ -46,9 +58,9 @@ impl Command {
     /// What the settings leave in doubt, to be logged once at the start.
     pub fn warnings(&self) -> &[String] {
         match self {
-            Command::Serve(config) | Command::Migrate(config) => &config.warnings,
+            Command::Serve(config) | Command::Migrate { config, .. } => &config.warnings,
             Command::Backfill { config, .. } | Command::Doctor { config, .. } => &config.warnings,
-            Command::Status(_) | Command::Sandbox(_) | Command::Demo(_) => &[],
+            Command::Status(_) | Command::Feed(_) | Command::Sandbox(_) | Command::Demo(_) => &[],
         }
     }
 }
@@ -113,7 +125,11 @@ fn command(
     let config = |needs| config(&settings, read, needs);
     match name {
         "status" => StatusOptions::read(json, &settings, read).map(Command::Status),
-        "migrate" => config(Needs::NoKey).map(Command::Migrate),
+        "feed" => FeedOptions::read(matches, &settings, read).map(Command::Feed),
+        "migrate" => config(Needs::NoKey).map(|config| Command::Migrate {
+            config,
+            publication: matches.get_one::<String>("publication").cloned(),
+        }),
         "backfill" => config(Needs::Everything).map(|config| Command::Backfill { config, json }),
         "doctor" => config(Needs::Everything).map(|config| Command::Doctor { config, json }),
         _ => config(Needs::Everything).map(Command::Serve),

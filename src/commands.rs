@@ -7,6 +7,7 @@ mod backfill;
 mod client;
 mod demo;
 mod doctor;
+mod feed;
 mod migrate;
 mod sandbox;
 mod show_status;
@@ -23,7 +24,8 @@ pub async fn run(command: Command) -> ExitCode {
         Command::Backfill { config, json } => backfill::run(*config, json).await,
         Command::Status(options) => show_status::run(options).await,
         Command::Doctor { config, json } => doctor::run(*config, json).await,
-        Command::Migrate(config) => ended(migrate::run(*config).await),
+        Command::Feed(options) => ended(feed::run(options).await),
+        Command::Migrate { config, publication } => ended(migrate::run(*config, publication).await),
         Command::Sandbox(options) => ended(sandbox::run(options).await),
         Command::Demo(options) => ended(demo::run(options).await),
     }

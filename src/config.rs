@@ -69,6 +69,8 @@ pub struct Config {
     /// The provider's limits, all of which apply; empty where none is known.
     pub rate: Vec<Rate>,
     pub deleted: Deleted,
+    /// How long the feed keeps changes.
+    pub feed_retention: Duration,
     pub drain: Duration,
     pub log: Log,
     /// What works, but perhaps not as meant; to be logged once at the start.

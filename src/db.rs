@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod names;
 pub mod opening;
 pub mod partitions;
+pub mod publication;
 pub mod rows;
 pub mod runs;
 pub mod statement;

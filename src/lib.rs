@@ -21,6 +21,7 @@
 //! | [`db`] | how to reach Postgres, the migrations, reads, a Postgres of our own |
 //! | [`upstream`] | the way to the provider: one pooled client, one budget |
 //! | [`record`] | who wins ([`record::merge`]), one writer, group commit; the only place that writes `users_sync` and `changes` |
+//! | [`feed`] | every change in order, to any number of consumers: one tail, pages, streams, slots, retention |
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
@@ -62,6 +63,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod db;
+pub mod feed;
 pub mod probe;
 pub mod provider;
 pub mod proxy;

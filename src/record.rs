@@ -10,6 +10,7 @@
 
 mod backlog;
 mod batch;
+mod by_hand;
 mod change;
 mod journal;
 mod memory;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     waiters: Waiters,
     changed: broadcast::Sender<Changed>,
     health: Health,
+    /// Rows wait that somebody has changed by hand.
+    by_hand: Notify,
     close: CancellationToken,
 }
 
@@ -267,6 +270,11 @@ impl Recorder {
         self.shared.changed.subscribe()
     }
 
+    /// Somebody has changed rows by hand: they are given positions.
+    pub fn changed_by_hand(&self) {
+        self.shared.by_hand.notify_one();
+    }
+
     /// Another process has begun or ceased to record the same tenant: what this one remembers of
     /// users is not all there is, so judgements go through the database.
     pub fn set_shared(&self, shared: bool) {
@@ -321,6 +329,7 @@ impl Shared {
             waiters,
             changed: broadcast::Sender::new(CHANGED),
             health: Health::default(),
+            by_hand: Notify::new(),
             close: CancellationToken::new(),
         };
         (Arc::new(shared), owed)

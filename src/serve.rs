@@ -90,6 +90,7 @@ impl Serving {
         join(&station).await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
+        station.feed_consumers();
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve());
         tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::interval;
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ use crate::db::embedded::{Embedded, Search};
 use crate::db::instances::{self, BEAT, Kind, Others};
 use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
+use crate::feed::Feed;
+use crate::feed::retention::Retention;
 use crate::probe::{Found, REMEDY, probe};
 use crate::record::{JournalPlace, Recorder};
 use crate::refetch::{Reader, Refetch};
@@ -38,6 +41,7 @@ pub struct Station {
     pub recorder: Recorder,
     pub upstream: Arc<Upstream>,
     pub refetch: Refetch,
+    pub feed: Feed,
     pub tasks: Tasks,
     pub instance: Uuid,
     /// The database answered the last heartbeat.
@@ -191,6 +195,8 @@ impl Station {
             recorder: recorder.clone(),
         };
         let refetch = Refetch::start(reader, database.clone(), owed, tasks);
+        let keep = config.feed_retention;
+        let feed = Feed::new(database.clone(), &config.tenant.provider, Retention { keep });
         Ok(Station {
             config,
             database,
@@ -198,6 +204,7 @@ impl Station {
             recorder,
             upstream,
             refetch,
+            feed,
             tasks: tasks.clone(),
             instance: Uuid::new_v4(),
             database_answers: Arc::new(AtomicBool::new(true)),
@@ -216,6 +223,36 @@ impl Station {
             tasks: self.tasks.clone(),
             instance: self.instance,
         }
+    }
+
+    /// Starts the feed, and tells it and the recorder of each other's news: what is committed here
+    /// without a detour by the database, what was changed by hand.
+    pub fn feed_consumers(&self) {
+        self.feed.follow(&self.tasks);
+        let (feed, tasks) = (self.feed.clone(), self.tasks.clone());
+        let mut changed = self.recorder.changed();
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tasks.stopping() => return,
+                    committed = changed.recv() => match committed {
+                        Ok(committed) => feed.told(committed.position),
+                        // What was missed is behind what comes.
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return,
+                    }
+                }
+            }
+        });
+        let (feed, tasks, recorder) = (self.feed.clone(), self.tasks.clone(), self.recorder.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tasks.stopping() => return,
+                    () = feed.changed_by_hand() => recorder.changed_by_hand(),
+                }
+            }
+        });
     }
 
     /// Registers this process, and learns whether another records too.

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::db::runs::Run;
 use crate::db::{DbError, rows, runs};
+use crate::feed::Bounds;
+use crate::feed::slots::{self, Slot};
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
@@ -19,6 +21,7 @@ pub struct Status {
     pub database: DatabaseStatus,
     pub backfill: Option<Run>,
     pub recorder: record::Figures,
+    pub feed: FeedStatus,
     pub refetch: RefetchStatus,
     pub traffic: TrafficSnapshot,
     pub problems: Vec<Problem>,
@@ -42,6 +45,18 @@ pub struct DatabaseStatus {
 }
 
 #[derive(Debug, Serialize)]
+pub struct FeedStatus {
+    pub head: Option<String>,
+    /// Just before the first change kept.
+    pub oldest: Option<String>,
+    /// The tail hears of commits and reads them.
+    pub following: bool,
+    /// Consumers that read at this moment.
+    pub readers: usize,
+    pub slots: Vec<Slot>,
+}
+
+#[derive(Debug, Serialize)]
 pub struct RefetchStatus {
     pub done: u64,
     pub failed: u64,
@@ -62,6 +77,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let known = Known::ask(station).await;
     let recorder = station.recorder.figures();
     let problems = problems(&known, &recorder);
+    let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill) = match known {
         Ok(known) => (true, known.counts, known.backfill),
         Err(_) => (false, None, None),
@@ -79,6 +95,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
         },
         backfill,
         recorder,
+        feed,
         refetch: RefetchStatus {
             done: count(&refetch.done),
             failed: count(&refetch.failed),
@@ -115,10 +132,22 @@ fn provider(station: &Station) -> ProviderStatus {
     }
 }
 
+fn feed(station: &Station, known: Option<&Known>) -> FeedStatus {
+    FeedStatus {
+        head: known.map(|known| known.feed.head.to_string()),
+        oldest: known.map(|known| known.feed.oldest.to_string()),
+        following: station.feed.is_following(),
+        readers: station.feed.readers(),
+        slots: known.map_or_else(Vec::new, |known| known.slots.clone()),
+    }
+}
+
 struct Known {
     counts: Option<rows::Counts>,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
+    feed: Bounds,
+    slots: Vec<Slot>,
 }
 
 impl Known {
@@ -128,6 +157,8 @@ impl Known {
             counts: rows::counts(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database).await?,
+            feed: station.feed.bounds().await?,
+            slots: station.feed.slots().await?,
         })
     }
 }
@@ -163,6 +194,7 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
                 ),
             }));
             problems.extend(known.backfill.as_ref().and_then(of_backfill));
+            problems.extend(known.slots.iter().filter_map(of_slot));
         }
     }
     problems
@@ -182,6 +214,24 @@ fn of_journal(journal: &record::JournalFigures) -> Vec<Problem> {
         remedy: "run `usertap backfill`, then restart usertap".into(),
     });
     trouble.into_iter().chain(damaged).collect()
+}
+
+fn of_slot(slot: &Slot) -> Option<Problem> {
+    let (what, remedy) = match slot.status {
+        slots::Status::Reserved | slots::Status::Extended => return None,
+        slots::Status::Unreserved => (
+            "is too far behind: what it has not taken is about to go",
+            "start its consumer at once, or delete the slot",
+        ),
+        slots::Status::Lost => (
+            "is lost: changes it has not taken are gone",
+            "delete it, take the snapshot and make it anew at the snapshot's as_of",
+        ),
+    };
+    Some(Problem {
+        what: format!("slot {} {what}", slot.name),
+        remedy: remedy.into(),
+    })
 }
 
 fn of_backfill(run: &Run) -> Option<Problem> {

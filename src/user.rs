@@ -11,9 +11,11 @@ mod head;
 mod id;
 pub mod json;
 mod observation;
+mod pos;
 mod view;
 
 pub use head::{Head, Position, Sent, Tick};
 pub use id::{IdType, UserId};
 pub use observation::{Observation, Origin, Seen, Source};
+pub use pos::Pos;
 pub use view::{ContentHash, Profile, View};

@@ -22,6 +22,7 @@ pub fn command(known: &[Known]) -> Command {
         .subcommand(serve(known))
         .subcommand(with_json(quiet(backfill(), known)))
         .subcommand(with_json(quiet(status(), known)))
+        .subcommand(quiet(feed(), known))
         .subcommand(with_json(quiet(doctor(), known)))
         .subcommand(quiet(migrate(), known))
         .subcommand(sandbox(known))
@@ -52,6 +53,22 @@ fn status() -> Command {
     example("status", about, "usertap status --admin-listen 127.0.0.1:8401")
 }
 
+fn feed() -> Command {
+    let about = "Prints the change feed of a running `serve`, one JSON object a line";
+    let follow = Arg::new("follow")
+        .long("follow")
+        .action(ArgAction::SetTrue)
+        .help("Go on with what comes, and on again where the connection breaks");
+    example("feed", about, "usertap feed --since now --follow")
+        .arg(option(
+            "since",
+            "POS",
+            "oldest",
+            "Begin after this position; or `oldest`, or `now`",
+        ))
+        .arg(follow)
+}
+
 fn doctor() -> Command {
     let about = "Checks settings, database rights, provider key and reachability, each with its remedy";
     example("doctor", about, "usertap doctor --config usertap.toml")
@@ -59,11 +76,16 @@ fn doctor() -> Command {
 
 fn migrate() -> Command {
     let about = "Only the migrations, e.g. before a `serve` with MIGRATE=off";
+    let publication = Arg::new("publication")
+        .long("publication")
+        .value_name("NAME")
+        .help("Also publish the users as NAME and the changes as NAME_changes, for logical replication");
     example(
         "migrate",
         about,
         "DATABASE_URL=postgres://… STACK_PROJECT_ID=… usertap migrate",
     )
+    .arg(publication)
 }
 
 fn sandbox(known: &[Known]) -> Command {

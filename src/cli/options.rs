@@ -20,6 +20,16 @@ pub struct StatusOptions {
     pub log: Log,
 }
 
+/// For `usertap feed`.
+#[derive(Debug)]
+pub struct FeedOptions {
+    /// Whom to ask, as `usertap status` does.
+    pub asks: StatusOptions,
+    /// A position, `oldest` or `now`.
+    pub since: String,
+    pub follow: bool,
+}
+
 /// For `usertap sandbox`.
 #[derive(Debug)]
 pub struct SandboxOptions {
@@ -61,6 +71,21 @@ impl StatusOptions {
             })
         };
         done(options(), check.mistakes)
+    }
+}
+
+impl FeedOptions {
+    pub fn read(
+        matches: &ArgMatches,
+        settings: &Settings,
+        read: ReadFile<'_>,
+    ) -> Result<FeedOptions, Vec<Mistake>> {
+        let since = matches.get_one::<String>("since");
+        Ok(FeedOptions {
+            asks: StatusOptions::read(false, settings, read)?,
+            since: since.cloned().unwrap_or_default(),
+            follow: matches.get_flag("follow"),
+        })
     }
 }
 

@@ -47,7 +47,13 @@ fn each_command_has_what_it_asks_for() {
         Command::Backfill { json: true, .. }
     ));
     assert!(matches!(line("doctor"), Command::Doctor { json: false, .. }));
-    assert!(matches!(line("migrate"), Command::Migrate(_)));
+    assert!(matches!(
+        line("migrate"),
+        Command::Migrate {
+            publication: None,
+            ..
+        }
+    ));
     let migrate = "usertap migrate --database-url embedded --stack-project-id p";
     assert!(given(migrate, &[], None).is_ok());
 }

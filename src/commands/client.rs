@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
@@ -31,6 +32,30 @@ impl Reply {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     }
+}
+
+/// An answer whose body comes piece by piece.
+///
+/// # Errors
+/// A sentence without the request's content.
+pub async fn open(
+    url: &str,
+    headers: &[(HeaderName, HeaderValue)],
+) -> Result<(StatusCode, Incoming), String> {
+    let mut request = Request::builder().uri(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request
+        .body(Full::<Bytes>::default())
+        .map_err(|error| error.to_string())?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let answer = tokio::time::timeout(DEADLINE, client.request(request)).await;
+    let answer = answer.map_err(|_| "no answer within 30 s".to_owned())?;
+    let (parts, body) = answer
+        .map_err(|_| "nobody answers there".to_owned())?
+        .into_parts();
+    Ok((parts.status, body))
 }
 
 /// Sends a request and collects its answer.

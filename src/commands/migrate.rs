@@ -1,10 +1,10 @@
-//! `usertap migrate`: only the migrations.
+//! `usertap migrate`: only the migrations, and publications where they are asked for.
 
 use crate::config::Config;
-use crate::db::{migrate, tenant};
+use crate::db::{migrate, publication, tenant};
 use crate::station::{self, StartError};
 
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, publication: Option<String>) -> Result<(), StartError> {
     let (database, _embedded) = station::database(&config).await?;
     migrate::run(&database).await.map_err(station::not_opened)?;
     tenant::is_bound(&database, &config.tenant)
@@ -15,5 +15,11 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         config.schema,
         config.id_type.sql()
     );
+    if let Some(name) = publication {
+        let made = publication::make(&database, &name).await;
+        for table in made.map_err(station::not_opened)? {
+            println!("published: {table}");
+        }
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::client::{self, Reply};
+use super::client;
 use crate::cli::StatusOptions;
 
 pub async fn run(options: StatusOptions) -> ExitCode {
@@ -29,18 +29,15 @@ pub async fn run(options: StatusOptions) -> ExitCode {
 
 async fn ask(options: &StatusOptions) -> Result<Value, String> {
     let url = format!("http://{}/v1/status", options.admin);
-    let reply = client::send(Method::GET, &url, &token(options), "")
-        .await
-        .map_err(|error| {
-            format!(
-                "no serve can be asked at ADMIN_LISTEN={}: {error}. Start `usertap serve`, or correct it",
-                options.admin
-            )
-        })?;
-    understood(&reply, options)
+    let reply = client::send(Method::GET, &url, &token(options), "").await;
+    let reply = reply.map_err(|error| nobody(options, &error))?;
+    match reply.status {
+        StatusCode::OK => Ok(reply.json()),
+        status => Err(refused(options, status)),
+    }
 }
 
-fn token(options: &StatusOptions) -> Vec<(HeaderName, HeaderValue)> {
+pub fn token(options: &StatusOptions) -> Vec<(HeaderName, HeaderValue)> {
     let bearer = options
         .admin_token
         .as_ref()
@@ -52,16 +49,24 @@ fn token(options: &StatusOptions) -> Vec<(HeaderName, HeaderValue)> {
         .collect()
 }
 
-fn understood(reply: &Reply, options: &StatusOptions) -> Result<Value, String> {
-    match reply.status {
-        StatusCode::OK => Ok(reply.json()),
+/// What is said where nobody listens.
+pub fn nobody(options: &StatusOptions, error: &str) -> String {
+    format!(
+        "no serve can be asked at ADMIN_LISTEN={}: {error}. Start `usertap serve`, or correct it",
+        options.admin
+    )
+}
+
+/// What is said of an answer that is none.
+pub fn refused(options: &StatusOptions, status: StatusCode) -> String {
+    match status {
         StatusCode::UNAUTHORIZED => {
-            Err("the admin side refuses the token: set ADMIN_TOKEN as `serve` has it".into())
+            "the admin side refuses the token: set ADMIN_TOKEN as `serve` has it".into()
         }
-        status => Err(format!(
+        status => format!(
             "{} answered {status}: is it usertap's ADMIN_LISTEN?",
             options.admin
-        )),
+        ),
     }
 }
 
@@ -98,6 +103,16 @@ fn print(status: &Value) {
         "recorder   {} changes committed, {} waiting",
         status["recorder"]["committed"], status["recorder"]["waiting"]
     );
+    println!("feed       head {}", text(&status["feed"]["head"]));
+    for slot in status["feed"]["slots"].as_array().into_iter().flatten() {
+        println!(
+            "slot       {} {}, {} changes and {} s behind",
+            text(&slot["name"]),
+            text(&slot["status"]),
+            slot["lag"]["events"],
+            slot["lag"]["seconds"]
+        );
+    }
     for problem in status["problems"].as_array().into_iter().flatten() {
         println!(
             "problem    {}\n           {}",

@@ -80,6 +80,7 @@ impl<'a> Check<'a> {
         let timeout = self.value("TIMEOUT", value::wait);
         let record_buffer = self.value("RECORD_BUFFER", value::record_buffer);
         let deleted = self.value("DELETED", value::deleted);
+        let feed_retention = self.value("FEED_RETENTION", value::retention);
         let drain = self.value("DRAIN", value::wait_or_none);
         let (rate, log) = (self.rate(), self.log());
         Some(Config {
@@ -105,6 +106,7 @@ impl<'a> Check<'a> {
             record_buffer: record_buffer?,
             rate: rate?,
             deleted: deleted?,
+            feed_retention: feed_retention?,
             drain: drain?,
             log: log?,
             warnings: Vec::new(),

@@ -151,7 +151,7 @@ static TABLE: &[Setting] = &[
         .help("The URL by which apps reach the proxy, e.g. `https://example.com/auth`; its path is taken off requests"),
     Setting::new(LISTENING, "ADMIN_LISTEN", "ADDRESS")
         .default("127.0.0.1:8401")
-        .help("Where the admin side (status, health) listens"),
+        .help("Where the admin side (status, health, change feed) listens"),
     Setting::new(LISTENING, "ADMIN_TOKEN", "TOKEN")
         .secret()
         .help("Bearer token for the admin side; compulsory when that side listens beyond loopback"),
@@ -167,6 +167,9 @@ static TABLE: &[Setting] = &[
     Setting::new(RECORDING, "DELETED", "keep|purge|purge-after=DURATION")
         .default("keep")
         .help("A deleted user's row: `keep` sets only `deleted_at`, `purge` removes it at once, `purge-after=30d` later"),
+    Setting::new(RECORDING, "FEED_RETENTION", "DURATION")
+        .default("7d")
+        .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),
     Setting::new(RUNNING, "TIMEOUT", "DURATION")
         .default("8s")
         .help("Wait for the provider until the answer's head, then between bytes, e.g. `8s`"),
@@ -191,7 +194,6 @@ pub(super) const LATER: &[&str] = &[
     "CACHE_SIZE",
     "CACHE_TTL",
     "DATABASE_IDLE",
-    "FEED_RETENTION",
     "RECONCILE_EVERY",
     "STALE_IF_ERROR",
     "TRUSTED_PROXIES",

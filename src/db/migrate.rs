@@ -107,12 +107,13 @@ async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Resu
         })?;
     let settings = statement(
         "SELECT set_config('usertap.users_schema', $1, false), set_config('usertap.state_schema', $2, false),
-                set_config('usertap.id_type', $3, false)",
+                set_config('usertap.id_type', $3, false), set_config('usertap.channel', $4, false)",
     );
     let settings = settings
         .bind::<Text, _>(&names.users_schema)
         .bind::<Text, _>(&names.state_schema)
-        .bind::<Text, _>(names.id_type.sql());
+        .bind::<Text, _>(names.id_type.sql())
+        .bind::<Text, _>(names.channel());
     execute(settings, conn).await?;
     Ok(())
 }

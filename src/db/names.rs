@@ -15,16 +15,18 @@ pub struct Names {
 impl Names {
     /// Puts the names into a statement: `{users}` is the quoted users table, `{state}` the quoted
     /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`; `{users_name}` is the users
-    /// table's name as a string.
+    /// table's name as a string, `{channel}` that of [`Names::channel`].
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
         let users_name = format!("'{}'", users.replace('\'', "''"));
         let state = quoted(&self.state_schema);
+        let channel = format!("'{}'", self.channel());
         let names = [
             ("{users}", &*users),
             ("{users_name}", &users_name),
             ("{state}", &*state),
             ("{id}", self.id_type.sql()),
+            ("{channel}", &*channel),
         ];
         let mut sql = String::with_capacity(statement.len() * 2);
         let mut rest = statement;
@@ -43,6 +45,16 @@ impl Names {
     /// The key of the advisory lock under which positions are given out: one for each schema.
     pub fn position_lock(&self) -> i64 {
         lock_key("position", &self.state_schema)
+    }
+
+    /// Where a commit of changes is told: the last position, or `sql` for rows changed by hand.
+    pub fn channel(&self) -> String {
+        format!("usertap_{:016x}", lock_key("changes", &self.state_schema))
+    }
+
+    /// The key of the lock under which one process numbers what was changed by hand.
+    pub fn by_hand_lock(&self) -> i64 {
+        lock_key("by hand", &self.state_schema)
     }
 
     /// The key of the lock that keeps two migrations apart.

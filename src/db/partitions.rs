@@ -1,10 +1,13 @@
-//! Partitions of the change rows, made ahead of the positions that need them.
+//! Partitions of the change rows: made ahead of the positions that need them, dropped whole.
 //!
 //! A partition is made and filled with nothing before it is attached, so that the attaching takes
-//! no lock that a reader of the feed would feel.
+//! no lock that a reader of the feed would feel. What goes waits for its lock only for a moment and
+//! is tried again, so that the recorder never queues behind it.
+
+use std::time::Duration;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::names::quoted;
@@ -59,4 +62,140 @@ async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) ->
     ))
     .await?;
     Ok(())
+}
+
+/// When a partition is closed, and when it is dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    /// Closed once its first change is as old as this.
+    pub after: Duration,
+    /// Dropped once its last change is as old as this and no slot needs it,
+    pub drop_after: Duration,
+    /// or as old as this, whoever needs it.
+    pub drop_for_slots_after: Duration,
+}
+
+/// Skips what is left of the partition in use where its first change is old enough.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn close(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+    closing: &Closing,
+) -> Result<(), DbError> {
+    let names = &database.names;
+    let first = format!(
+        "SELECT c.committed_at FROM {{state}}.changes c WHERE c.position > m.position / {SIZE} * {SIZE}
+         AND c.position <= m.position ORDER BY c.position LIMIT 1"
+    );
+    let due = names.sql(&format!(
+        "SELECT true AS yes FROM {{state}}.meta m WHERE ({first}) <= now() - make_interval(secs => $1)"
+    ));
+    let due = statement(&due).bind::<Double, _>(closing.after.as_secs_f64());
+    let due: Option<Exists> = optional(due, conn).await?;
+    if due.is_none() {
+        return Ok(());
+    }
+    // Under the lock of all positions; where another process has closed it meanwhile nothing happens.
+    let skip = names.sql(&format!(
+        "SELECT pg_advisory_xact_lock({});
+         UPDATE {{state}}.meta m SET position = (m.position / {SIZE} + 1) * {SIZE} WHERE EXISTS ({first})",
+        names.position_lock()
+    ));
+    ahead(database, conn).await?;
+    in_a_moment(conn, &skip).await?;
+    ahead(database, conn).await
+}
+
+#[derive(QueryableByName)]
+struct Named {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Oldest {
+    #[diesel(sql_type = Bool)]
+    is_closed: bool,
+    /// Of its last change; none in one that holds none.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    position: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    nonce: Option<i32>,
+    #[diesel(sql_type = Nullable<Double>)]
+    age: Option<f64>,
+    #[diesel(sql_type = Bool)]
+    is_needed: bool,
+}
+
+impl Oldest {
+    fn may_go(&self, closing: &Closing) -> bool {
+        let keep = match self.is_needed {
+            true => closing.drop_for_slots_after,
+            false => closing.drop_after,
+        };
+        self.is_closed && self.age.is_none_or(|age| age > keep.as_secs_f64())
+    }
+}
+
+/// Drops the oldest partition where it is due; says whether it did. What was last in it becomes
+/// the floor of the feed in the same transaction.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn drop_oldest(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+    closing: &Closing,
+) -> Result<bool, DbError> {
+    let names = &database.names;
+    let Some(number) = oldest(database, conn).await? else {
+        return Ok(false);
+    };
+    let judged = names.sql(
+        "SELECT m.position + 1 >= $2 AS is_closed, c.position, c.nonce,
+                extract(epoch FROM now() - c.committed_at)::double precision AS age,
+                EXISTS (SELECT FROM {state}.slots s, {state}.feed_floor f
+                        WHERE s.position < c.position AND s.position >= f.position) AS is_needed
+         FROM {state}.meta m LEFT JOIN LATERAL (
+             SELECT position, nonce, committed_at FROM {state}.changes
+             WHERE position >= $1 AND position < $2 ORDER BY position DESC LIMIT 1) c ON true",
+    );
+    let judged = statement(&judged)
+        .bind::<BigInt, _>(number * SIZE)
+        .bind::<BigInt, _>((number + 1) * SIZE);
+    let judged: Option<Oldest> = optional(judged, conn).await?;
+    let Some(judged) = judged.filter(|judged| judged.may_go(closing)) else {
+        return Ok(false);
+    };
+    let floor = judged.position.zip(judged.nonce).map(|(position, nonce)| {
+        format!("UPDATE {{state}}.feed_floor SET position = {position}, nonce = {nonce} WHERE position < {position};")
+    });
+    let gone = format!(
+        "{} DROP TABLE IF EXISTS {{state}}.\"changes_{number}\"",
+        floor.unwrap_or_default()
+    );
+    in_a_moment(conn, &names.sql(&gone)).await?;
+    Ok(true)
+}
+
+async fn oldest(database: &Database, conn: &mut AsyncPgConnection) -> Result<Option<i64>, DbError> {
+    let oldest = statement(
+        "SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = to_regclass($1) ORDER BY length(c.relname), c.relname LIMIT 1",
+    );
+    let changes = database.names.sql("{state}.changes");
+    let oldest: Option<Named> = optional(oldest.bind::<Text, _>(changes), conn).await?;
+    Ok(oldest.and_then(|oldest| oldest.name.strip_prefix("changes_")?.parse().ok()))
+}
+
+/// Runs statements in one transaction that gives up rather than hold up the recorder.
+async fn in_a_moment(conn: &mut AsyncPgConnection, statements: &str) -> Result<(), DbError> {
+    let all = format!("BEGIN; SET LOCAL lock_timeout = '100ms'; {statements}; COMMIT");
+    let done = conn.batch_execute(&all).await;
+    if done.is_err() {
+        conn.batch_execute("ROLLBACK").await?;
+    }
+    Ok(done?)
 }

@@ -8,7 +8,7 @@ use chrono::SecondsFormat;
 use serde_json::json;
 
 use super::batch::Columns;
-use crate::user::{Position, Source};
+use crate::user::{Pos, Position, Source};
 
 /// What happened to the user; the feed's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +80,9 @@ pub fn nonce() -> i32 {
     i32::from_be_bytes([a, b, c, d])
 }
 
-/// A position as consumers see it: sorts as text in feed order, and carries the nonce of its row.
+/// A position as consumers see it.
 pub fn public(position: Position, nonce: i32) -> String {
-    format!("{:016x}-{nonce:08x}", position.0)
+    Pos { position, nonce }.to_string()
 }
 
 fn differing(kind: Kind, before: &Columns, after: &Columns) -> Vec<&'static str> {
@@ -110,20 +110,4 @@ fn spelled(columns: &Columns) -> String {
         "updated_at": time(profile.updated_at), "deleted_at": time(columns.deleted_at),
     })
     .to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_sort_as_text() {
-        let mut texts = [
-            public(Position(10), -1),
-            public(Position(9), 7),
-            public(Position(1 << 40), 0),
-        ];
-        texts.sort();
-        assert!(texts[0].starts_with("0000000000000009-") && texts[1].starts_with("000000000000000a-"));
-    }
 }

@@ -4,6 +4,7 @@
 //! here), then the position lock, positions, change rows and states in one statement, commit.
 //! Nothing of the users' own ever runs under the position lock.
 
+mod by_hand;
 mod load;
 mod number;
 mod rows;
@@ -48,6 +49,10 @@ pub struct Sql {
     end_set_aside: String,
     purge: String,
     blank: String,
+    has_notes: String,
+    take_notes: String,
+    meet: String,
+    hold_rows: String,
     due_purges: String,
     history: String,
     new_epoch: String,
@@ -177,6 +182,10 @@ impl Sql {
             end_set_aside: names.sql("DELETE FROM {state}.set_aside WHERE id = ANY($1)"),
             purge: names.sql(PURGE),
             blank: planned(BLANK),
+            has_notes: names.sql("SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes"),
+            take_notes: names.sql(&TAKE_NOTES.replace("{lock}", &names.by_hand_lock().to_string())),
+            meet: names.sql(MEET),
+            hold_rows: names.sql(HOLD_ROWS),
             due_purges: planned(DUE_PURGES),
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),

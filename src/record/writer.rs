@@ -8,6 +8,7 @@
 //! tried again; an observation that was committed after all is then equal).
 
 mod alone;
+mod by_hand;
 mod commit;
 mod fetch;
 mod flight;
@@ -56,7 +57,7 @@ pub(super) struct Writer {
     sql: Sql,
     deleted: Deleted,
     link: Link,
-    /// The one that also removes rows whose time has come.
+    /// The one that also removes rows whose time has come, and numbers what was changed by hand.
     is_first: bool,
 }
 
@@ -122,19 +123,22 @@ impl Writer {
     async fn write(&mut self) -> Result<(), GivenUp> {
         let mut purges = interval(PURGE_EVERY);
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(by_hand::LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shared = self.shared.clone();
         self.reconnect().await?;
         self.clear_trouble();
         loop {
+            let is_first = self.is_first && !shared.close.is_cancelled();
             tokio::select! {
                 biased;
+                () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
+                _ = looks.tick(), if is_first => self.number_by_hand().await,
+                _ = purges.tick(), if is_first => self.purge_due().await?,
                 batch = shared.backlog.take(BATCH, BATCH_BYTES) => match batch {
                     Some(batch) => self.flush(batch).await?,
                     None => return Ok(()),
                 },
-                _ = purges.tick(), if self.is_first && !shared.close.is_cancelled() => {
-                    self.purge_due().await?;
-                }
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The README is true: its commands and its SQL run as they stand, its tables leave nothing out.
 
+mod consumers;
 mod shell;
-mod text;
+pub mod text;
 
 use std::io;
 use std::path::Path;
@@ -228,7 +229,7 @@ fn every_word_of_the_headers_is_explained() {
 fn every_command_is_listed() {
     let readme = readme();
     for command in [
-        "serve", "backfill", "status", "doctor", "migrate", "sandbox", "demo",
+        "serve", "backfill", "status", "feed", "doctor", "migrate", "sandbox", "demo",
     ] {
         assert!(readme.contains(&format!("| `usertap {command}` |")), "{command}");
     }

@@ -6,6 +6,7 @@
 )]
 
 pub mod http;
+pub mod lines;
 pub mod postgres;
 pub mod process;
 pub mod relay;
@@ -26,4 +27,8 @@ where
         assert!(Instant::now() < deadline, "not within 30 s: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+pub fn now() -> Instant {
+    Instant::now()
 }

@@ -16,6 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("db", &["clock", "config", "provider", "tasks", "user"]),
     ("upstream", &["clock", "config", "provider", "tasks", "user"]),
     ("record", &["clock", "config", "db", "tasks", "user"]),
+    // It reads what the recorder wrote; neither knows the other.
+    ("feed", &["clock", "db", "tasks", "user"]),
     ("sandbox", &["clock", "config", "tasks"]),
     ("probe", &["clock", "config", "provider", "upstream", "user"]),
     // None of these three knows another.
@@ -41,27 +43,27 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "station",
         &[
-            "backfill", "clock", "config", "db", "probe", "provider", "record", "refetch", "tasks",
+            "backfill", "clock", "config", "db", "feed", "probe", "provider", "record", "refetch", "tasks",
             "upstream", "user",
         ],
     ),
     (
         "status",
         &[
-            "clock", "config", "db", "proxy", "record", "station", "upstream", "user",
+            "clock", "config", "db", "feed", "proxy", "record", "station", "upstream", "user",
         ],
     ),
     (
         "admin",
         &[
-            "clock", "config", "db", "proxy", "station", "status", "tasks", "user",
+            "clock", "config", "db", "feed", "proxy", "station", "status", "tasks", "user",
         ],
     ),
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "proxy", "record", "refetch", "station", "status", "tasks",
-            "upstream", "user",
+            "admin", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "status",
+            "tasks", "upstream", "user",
         ],
     ),
     ("cli", &["config"]),
@@ -97,6 +99,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("user", &[SQL, WIRE]),
     ("provider", &[SQL, RUNTIME]),
     ("record", &[WIRE]),
+    ("feed", &[WIRE]),
     ("upstream", &[SQL]),
     ("proxy", &[SQL]),
     ("refetch", &[SQL]),

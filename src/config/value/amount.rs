@@ -34,6 +34,15 @@ pub fn wait(text: &str) -> Parsed<Duration> {
     }
 }
 
+/// How long something is kept: at least a second, so that there is something to read.
+pub fn retention(text: &str) -> Parsed<Duration> {
+    let keep = duration(text)?;
+    match keep >= Duration::from_secs(1) {
+        true => Ok(keep),
+        false => Err("is too short: write at least `1s`, such as `7d`".to_owned()),
+    }
+}
+
 /// Like [`wait`], but nothing is allowed too.
 pub fn wait_or_none(text: &str) -> Parsed<Duration> {
     at_most_an_hour(duration(text)?)

@@ -12,6 +12,8 @@ use crate::user::{ContentHash, Position, Profile, View};
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub known: Known,
+    /// What the changes so far say of the user, whether or not somebody touched the row by hand.
+    pub told: Standing,
     /// There is a state row.
     pub has_state: bool,
     pub volatile: Option<ContentHash>,
@@ -29,6 +31,7 @@ impl Loaded {
     pub fn stranger(floor: Position) -> Loaded {
         Loaded {
             known: stranger(floor),
+            told: Standing::None,
             has_state: false,
             volatile: None,
             volatile_at: None,

@@ -110,6 +110,8 @@ impl LoadedRow {
     fn loaded(self) -> Loaded {
         let content = hash(self.content.as_deref());
         Loaded {
+            // As if the row were there: what the change rows say of the user.
+            told: standing(&self.standing, content, true),
             known: Known {
                 position: Position(self.position),
                 mark: Tick::default(),

@@ -2,10 +2,14 @@
 
 /// A row of the users' table is never waited for longer than this, and a user's trigger never
 /// runs longer than that: what takes longer is set aside.
-pub const BEGIN_LONG: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'";
+///
+/// The third setting tells the triggers that note changes made by hand that this is none.
+pub const BEGIN_LONG: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; \
+    SET LOCAL usertap.recorder = 'on'";
 
 /// Where others wait: whoever takes longer than this is tried once more alone.
-pub const BEGIN_SHORT: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'";
+pub const BEGIN_SHORT: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'; \
+    SET LOCAL usertap.recorder = 'on'";
 
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
@@ -73,7 +77,10 @@ const NUMBER: &str = "
             s.volatile_at, coalesce(base.base + s.doubt_place, s.doubt), s.refused
         FROM base, s WHERE s.is_new {conflict} RETURNING 1
     )
-    SELECT base.base, base.epoch, base.is_replaced, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states FROM base";
+    SELECT base.base, base.epoch, base.is_replaced,
+        (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states,
+        CASE WHEN cardinality($2) > 0 THEN pg_notify({channel}, (base.base + $1)::text)::text END AS told
+    FROM base";
 
 /// By the floor: a state that ever moved stays.
 pub const FORGET: &str = "
@@ -106,6 +113,24 @@ pub const BLANK: &str = "
         WHERE id = $1 AND NOT blank)
     DELETE FROM {state}.set_aside WHERE id = $1";
 
+/// One process at a time: two that took notes of one user would tell its changes out of turn.
+pub const TAKE_NOTES: &str = "
+    WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock({lock}) AS yes
+    ), taken AS (
+        DELETE FROM {state}.sql_changes WHERE seq IN (
+            SELECT n.seq FROM {state}.sql_changes n, mine WHERE mine.yes ORDER BY n.seq LIMIT $1)
+        RETURNING seq, id, before, raw_differs
+    )
+    SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs
+    FROM taken GROUP BY id";
+
+/// What nobody ever saw is known from now on, so that it can be locked.
+pub const MEET: &str = "
+    INSERT INTO {state}.user_state (id, position, standing) SELECT id, $2, 'none' FROM unnest($1) AS n (id)
+    ON CONFLICT (id) DO NOTHING";
+
+pub const HOLD_ROWS: &str = "SELECT FROM {users} WHERE id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE";
+
 pub const DUE_PURGES: &str = "
     SELECT s.id FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
@@ -114,12 +139,12 @@ pub const DUE_PURGES: &str = "
 
 pub const HISTORY: &str = "
     SELECT m.epoch, m.position, m.floor, newest.position AS newest, newest.nonce,
-           m.position >= $1 AND ($2 IS NULL OR EXISTS (
+           m.position >= $1 AND ($2 IS NULL OR $2 < f.position OR ($2 = f.position AND $3 = f.nonce) OR EXISTS (
                SELECT FROM {state}.changes c WHERE c.position = $2 AND c.nonce = $3)) AS is_ours,
            EXISTS (
                SELECT FROM pg_class made JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
                WHERE made.oid = m.users_table AND made.oid <> to_regclass({users_name})) AS is_replaced
-    FROM {state}.meta m LEFT JOIN LATERAL (
+    FROM {state}.meta m CROSS JOIN {state}.feed_floor f LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
 /// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see.

@@ -43,11 +43,10 @@ impl Writer {
             true => None,
             false => Some(self.sql.number(conn, plan, users).await.map_err(Failure::of)?),
         };
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
-        if numbered.as_ref().is_some_and(|numbered| numbered.epoch != epoch) {
-            self.link.drop_connection();
-            return Err(Failure::Away);
+        if let Some(numbered) = &numbered {
+            self.in_our_epoch(numbered.epoch).map_err(Failure::of)?;
         }
+        let conn = self.link.conn()?;
         self.sql.commit(conn).await.map_err(Failure::of)?;
         self.after_commit(flight, todo, plan, loaded, numbered).await;
         if let Some(kept) = kept {
@@ -84,15 +83,7 @@ impl Writer {
         let shared = &self.shared;
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
         self.sql.grown_to(numbered.last);
-        for (id, (position, nonce)) in &numbered.changes {
-            shared.past.committed(*position, *nonce);
-            let changed = super::super::Changed {
-                id: id.clone(),
-                position: *position,
-            };
-            // Nobody may be subscribed.
-            let _ = shared.changed.send(changed);
-        }
+        link::tell(shared, numbered);
         for (id, write) in &plan.writes {
             let keep = flight.keep(todo, id);
             shared

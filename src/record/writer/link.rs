@@ -16,6 +16,7 @@ use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
 use super::super::memory::{Memory, Print};
 use super::super::merge::{self, Verdict};
 use super::super::sql::{History, Numbered, Patience};
+use super::super::{Changed, Shared};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, partitions};
@@ -132,6 +133,15 @@ impl Writer {
         }
     }
 
+    /// Another process may have begun a new epoch: nothing that was judged before holds then.
+    pub(super) fn in_our_epoch(&mut self, epoch: i64) -> Result<(), DbError> {
+        if epoch == self.shared.epoch.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.link.drop_connection();
+        Err(DbError::Away("another process began a new epoch".into()))
+    }
+
     /// Tries until there is a connection whose history is known. One that broke while it was made is
     /// no outage yet.
     pub(super) async fn reconnect(&mut self) -> Result<(), GivenUp> {
@@ -151,7 +161,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn connect(&mut self) -> Result<(), DbError> {
+    pub(super) async fn connect(&mut self) -> Result<(), DbError> {
         self.database.open().await?;
         let mut conn = self.database.connect().await?;
         let shared = self.shared.clone();
@@ -290,6 +300,19 @@ impl Writer {
             let print = print(loaded, agreed(memory, &observation.seen, judged.verdict));
             memory.remember(id, print, flight.keep(&[place], id));
         }
+    }
+}
+
+/// Remembers what was committed last, and tells subscribers of all of it.
+pub(super) fn tell(shared: &Shared, numbered: &Numbered) {
+    for (id, (position, nonce)) in &numbered.changes {
+        shared.past.committed(*position, *nonce);
+        let changed = Changed {
+            id: id.clone(),
+            position: *position,
+        };
+        // Nobody may be subscribed.
+        let _ = shared.changed.send(changed);
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::merge::Standing;
 use super::super::refusal;
 use super::super::sql::{Locking, Patience, RowRefusal, Users};
 use super::flight::{Flight, Landing};
-use super::{Failure, GivenUp, Writer, land};
+use super::{Failure, GivenUp, Writer, land, link};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{DbError, Refusal};
@@ -87,22 +87,13 @@ impl Writer {
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
-        if numbered.epoch != self.shared.epoch.load(std::sync::atomic::Ordering::Acquire) {
-            self.link.drop_connection();
-            return Err(DbError::Away("another process began a new epoch".into()));
-        }
+        self.in_our_epoch(numbered.epoch)?;
+        let conn = self.link.conn_or_away()?;
         self.sql.commit(conn).await?;
         self.shared
             .head
             .committed(numbered.epoch, numbered.last, clock::now());
-        for (id, (position, nonce)) in &numbered.changes {
-            self.shared.past.committed(*position, *nonce);
-            let changed = super::super::Changed {
-                id: id.clone(),
-                position: *position,
-            };
-            let _ = self.shared.changed.send(changed);
-        }
+        link::tell(&self.shared, &numbered);
         // It may have been freed meanwhile, and another lane may know better.
         self.shared.memory.forget(user);
         Ok(())

@@ -3,7 +3,9 @@
 //! [`Stack::end`] checks what every test would forget: see [`at_rest`].
 
 mod at_rest;
+mod backup;
 mod caller;
+pub mod replay;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -34,6 +36,8 @@ pub struct Setup {
     pub settings: Vec<(&'static str, &'static str)>,
     /// usertap reaches Postgres by a wire that the test holds.
     pub relayed: bool,
+    /// Instead of an empty one on the tests' own server.
+    pub database: Option<SecretString>,
 }
 
 pub struct Stack {
@@ -60,6 +64,8 @@ struct Told {
     refused: BTreeSet<Uuid>,
     /// The project is gone, which no answer can tell of a user.
     provider_is_gone: bool,
+    /// Changes were dropped: the rest does not rebuild the table alone.
+    feed_is_cut: bool,
 }
 
 impl Drop for Stack {
@@ -80,7 +86,10 @@ impl Stack {
     pub async fn with(setup: Setup) -> Stack {
         let tasks = Tasks::default();
         let sandbox = Sandbox::start(setup.sandbox, &tasks).await.expect("a sandbox");
-        let url = postgres::empty().await;
+        let url = match setup.database {
+            Some(url) => url,
+            None => postgres::empty().await,
+        };
         let relay = match setup.relayed {
             true => Some(Relay::to(port_of(&url)).await),
             false => None,
@@ -143,6 +152,26 @@ impl Stack {
     pub async fn restart(&mut self) {
         self.stop().await;
         self.start().await;
+    }
+
+    /// The same with another setting.
+    pub async fn restart_with(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self.restart().await;
+    }
+
+    /// Another process on the same database, to be stopped by the test.
+    pub async fn second(&self) -> Serving {
+        let folder = self.folder.join("second").display().to_string();
+        let mut settings = self.settings.clone();
+        settings.push(("USERTAP_DATA_DIR".to_owned(), folder));
+        let config = Config::from_env(settings).expect("settings without a mistake");
+        Serving::start(config).await.expect("a second start")
+    }
+
+    /// As a process needs them that works on the same database.
+    pub fn all_settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
     }
 
     /// Why a start on this very database, but with the settings of another project, fails.
@@ -285,6 +314,11 @@ impl Stack {
         told.ever.extend(self.control().ids(0));
     }
 
+    /// Somebody wrote a row of a user whom the provider does not have.
+    pub fn told_of(&self, id: Uuid) {
+        self.told.lock().expect("no panic").ever.insert(id);
+    }
+
     /// usertap has not been told of this user: it has no row.
     pub fn unseen(&self, id: Uuid) {
         self.told.lock().expect("no panic").unseen.insert(id);
@@ -293,6 +327,11 @@ impl Stack {
     /// The database refuses this user's row.
     pub fn refused(&self, id: Uuid) {
         self.told.lock().expect("no panic").refused.insert(id);
+    }
+
+    /// The oldest changes are gone.
+    pub fn feed_is_cut(&self) {
+        self.told.lock().expect("no panic").feed_is_cut = true;
     }
 
     /// The rows can no longer be held against the provider.
@@ -320,6 +359,11 @@ impl Stack {
         at_rest::agree(id, row.as_ref(), self.control().server_view(0, id).as_ref())
     }
 
+    /// The whole table.
+    pub async fn rows(&self) -> Vec<Row> {
+        at_rest::rows(&self.client, None).await
+    }
+
     pub async fn row(&self, id: Uuid) -> Option<Row> {
         at_rest::rows(&self.client, Some(id)).await.pop()
     }
@@ -342,7 +386,10 @@ impl Stack {
     pub async fn settled(&self) {
         eventually("nothing waits and no read is owed", || async {
             let waits = self.serving().station.recorder.figures().waiting > 0;
-            let doubts = self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
+            let doubts = self.count(
+                "SELECT (SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL)
+                      + (SELECT count(*) FROM usertap.sql_changes)",
+            );
             (!waits && doubts.await == 0).then_some(())
         })
         .await;
@@ -351,6 +398,7 @@ impl Stack {
     /// Ends in good order; then everything is as it must be.
     pub async fn end(mut self) {
         self.settled().await;
+        replay::check(&self).await;
         self.stop().await;
         at_rest::check(&self).await;
         self.tasks.stop();

@@ -1,0 +1,170 @@
+//! What a consumer asks for; anything that is not understood is told, never guessed.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Uri, header};
+use uuid::Uuid;
+
+use crate::config::value;
+use crate::feed::{Filter, Shape, Since};
+use crate::user::{IdType, Pos, UserId};
+
+const LIMIT: usize = 100;
+const MOST: usize = 1_000;
+/// A long poll waits no longer, whatever it asks for: proxies between cut at a minute.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How the answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Page,
+    /// One JSON object a line.
+    Lines,
+    /// Server-sent events.
+    Events,
+}
+
+/// `GET /v1/changes` and a slot's.
+#[derive(Debug)]
+pub struct Asked {
+    pub since: Since,
+    pub limit: usize,
+    pub wait: Duration,
+    pub filter: Filter,
+    pub shape: Shape,
+    pub form: Form,
+    pub lease: Option<Uuid>,
+}
+
+/// `GET /v1/snapshot`.
+#[derive(Debug)]
+pub struct Rows {
+    pub after: Option<UserId>,
+    pub limit: i64,
+    pub raw: bool,
+}
+
+impl Asked {
+    pub fn of(request: &Request) -> Result<Asked, String> {
+        let mut asked = Asked {
+            since: Since::Oldest,
+            limit: LIMIT,
+            wait: Duration::ZERO,
+            filter: Filter::default(),
+            shape: Shape::default(),
+            form: form(request.headers()),
+            lease: None,
+        };
+        for (name, value) in pairs(request.uri()) {
+            asked.take(&name, &value)?;
+        }
+        // A browser that comes back has the first address and the last position.
+        let last = request.headers().get("last-event-id").map(|last| last.to_str());
+        if let Some(last) = last.filter(|_| asked.form != Form::Page) {
+            asked.since = since(last.unwrap_or_default())?;
+        }
+        Ok(asked)
+    }
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let each = || value.split(',').filter(|one| !one.is_empty()).map(str::to_owned);
+        match name {
+            "since" => self.since = since(value)?,
+            "limit" => self.limit = limit(value)?,
+            "wait" => self.wait = wait(value)?,
+            "before" => self.shape.before = switch(name, value)?,
+            "raw" => self.shape.raw = switch(name, value)?,
+            "type" => self.filter.types.extend(each()),
+            "id" => self.filter.ids.extend(each()),
+            "origin" => self.filter.origins.extend(each()),
+            "lease" => self.lease = Some(lease(value)?),
+            _ => return Err(unknown(name, "since, limit, wait, type, id, origin, before, raw")),
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    pub fn of(uri: &Uri, id_type: IdType) -> Result<Rows, String> {
+        let mut rows = Rows {
+            after: None,
+            limit: count(LIMIT),
+            raw: false,
+        };
+        for (name, value) in pairs(uri) {
+            match &*name {
+                "after" if value.is_empty() => rows.after = None,
+                "after" => {
+                    let id = UserId::parse(&value, id_type);
+                    rows.after = Some(id.ok_or("after: no user can have that id")?);
+                }
+                "limit" => rows.limit = count(limit(&value)?),
+                "raw" => rows.raw = switch(&name, &value)?,
+                _ => return Err(unknown(&name, "after, limit, raw")),
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+}
+
+/// The first form that the consumer accepts by name.
+fn form(headers: &HeaderMap) -> Form {
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let named = accepted.unwrap_or_default().split([',', ';']).map(str::trim);
+    let mut forms = named.filter_map(|name| match name {
+        "application/x-ndjson" => Some(Form::Lines),
+        "text/event-stream" => Some(Form::Events),
+        "application/json" => Some(Form::Page),
+        _ => None,
+    });
+    forms.next().unwrap_or(Form::Page)
+}
+
+pub fn since(text: &str) -> Result<Since, String> {
+    match text {
+        "now" => Ok(Since::Now),
+        "oldest" => Ok(Since::Oldest),
+        text => Pos::parse(text)
+            .map(Since::At)
+            .ok_or_else(|| "since: write a position as the feed gave it, `oldest` or `now`".into()),
+    }
+}
+
+pub fn lease(text: &str) -> Result<Uuid, String> {
+    Uuid::try_parse(text).map_err(|_| "lease: write it as the slot's changes gave it".into())
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number: &usize| *number > 0);
+    let number = number.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))?;
+    Ok(number.min(MOST))
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = value::duration(text).map_err(|wrong| format!("wait: `{text}` {wrong}"))?;
+    Ok(wait.min(LONGEST_WAIT))
+}
+
+fn switch(name: &str, text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(format!("{name}: write 1 or 0")),
+    }
+}
+
+fn unknown(name: &str, known: &str) -> String {
+    format!("`{name}` is no parameter here: there are {known}")
+}

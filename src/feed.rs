@@ -1,0 +1,216 @@
+//! The change feed: what logical replication is to tables, this is to the provider's users.
+//!
+//! A snapshot of the table, then every change after it, in the order of commits, to any number of
+//! consumers. One [`tail`] in the process reads what is new once, for everybody; whoever has
+//! fallen behind what it keeps reads the database, a few at a time. So a slow reader costs its own
+//! position and one stretch in memory, and nothing that records.
+//!
+//! What must never be: a change passed over; two in another order than they were committed; a
+//! position of another history taken for one of this; anything of a purged user.
+
+pub mod event;
+pub mod filter;
+mod read;
+mod reader;
+pub mod retention;
+mod ring;
+pub mod slots;
+pub mod snapshot;
+mod tail;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
+
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::deadpool::Object;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, broadcast, watch};
+
+use crate::clock::Instant;
+use crate::db::{Database, DbError};
+use crate::tasks::Tasks;
+use crate::user::{Pos, Position, UserId};
+
+pub use event::{Event, Shape};
+pub use filter::Filter;
+pub use read::{Bounds, Since};
+pub use reader::{News, Page, Reader};
+
+use retention::Retention;
+use ring::Ring;
+
+/// Reads of the database for consumers at once: half of the pool, so that status and re-reads have
+/// the other half however many consumers come.
+const READERS: usize = 2;
+/// A consumer that had no turn at the database for so long is told to come again.
+const TURN: Duration = Duration::from_secs(30);
+/// Changes that a subscriber may fall behind before it is told that it missed some.
+const FOLLOWED: usize = 4_096;
+
+/// The feed of one tenant; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    /// The provider's name in every event's key.
+    provider: Box<str>,
+    retention: Retention,
+    ring: RwLock<Ring>,
+    pulse: watch::Sender<Pulse>,
+    followed: broadcast::Sender<Followed>,
+    turns: Semaphore,
+    /// The highest position that somebody said is committed.
+    told: AtomicI64,
+    wake: Notify,
+    by_hand: Notify,
+    known: Mutex<Known>,
+    is_following: AtomicBool,
+    readers: AtomicUsize,
+    /// Consumers who want `raw`: without one, nobody reads it.
+    raw_readers: AtomicUsize,
+}
+
+/// Moves for everybody at once: on news, and every few seconds without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Pulse {
+    news: u64,
+    beats: u64,
+    /// The process stops: streams end.
+    ends: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    bounds: Option<Bounds>,
+    /// When it was last asked with the answer that there is nothing more.
+    at: Option<Instant>,
+}
+
+/// A committed change of any process on this database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    pub id: UserId,
+    pub position: Position,
+}
+
+/// Why a consumer gets no changes.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// Too old, or of another history.
+    #[error("the position is older than what is kept, or of another history (a restored backup)")]
+    Gone(Bounds),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl Feed {
+    /// Does nothing until [`Feed::follow`].
+    pub fn new(database: Database, provider: &str, retention: Retention) -> Feed {
+        let shared = Shared {
+            database,
+            provider: provider.into(),
+            retention,
+            ring: RwLock::default(),
+            pulse: watch::Sender::new(Pulse::default()),
+            followed: broadcast::Sender::new(FOLLOWED),
+            turns: Semaphore::new(READERS),
+            told: AtomicI64::new(0),
+            wake: Notify::new(),
+            by_hand: Notify::new(),
+            known: Mutex::default(),
+            is_following: AtomicBool::new(false),
+            readers: AtomicUsize::new(0),
+            raw_readers: AtomicUsize::new(0),
+        };
+        Feed {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Starts the tail, and the dropping of what is too old.
+    pub fn follow(&self, tasks: &Tasks) {
+        let (database, keep) = (self.shared.database.clone(), self.shared.retention);
+        tasks.spawn(tail::run(self.shared.clone(), tasks.clone()));
+        tasks.spawn(tail::beat(self.shared.clone(), tasks.clone()));
+        tasks.spawn(retention::keep(database, keep, tasks.clone()));
+    }
+
+    /// This process has committed up to here: quicker than the database's own word of it.
+    pub fn told(&self, position: Position) {
+        self.shared.told.fetch_max(position.0, Ordering::AcqRel);
+        self.shared.wake.notify_one();
+    }
+
+    /// Every change that any process commits from now on, in order.
+    pub fn subscribe(&self) -> broadcast::Receiver<Followed> {
+        self.shared.followed.subscribe()
+    }
+
+    /// When it last knew that it had every change committed until then.
+    pub fn known_at(&self) -> Option<Instant> {
+        self.shared.known().at
+    }
+
+    /// Resolves when somebody has changed rows by hand.
+    pub async fn changed_by_hand(&self) {
+        self.shared.by_hand.notified().await;
+    }
+
+    /// Streams and waiting pages end at once.
+    pub fn end_streams(&self) {
+        self.shared.pulse.send_modify(|pulse| pulse.ends = true);
+    }
+
+    /// The tail hears of commits and reads them.
+    pub fn is_following(&self) -> bool {
+        self.shared.is_following.load(Ordering::Relaxed)
+    }
+
+    /// Consumers that read at this moment.
+    pub fn readers(&self) -> usize {
+        self.shared.readers.load(Ordering::Relaxed)
+    }
+
+    /// What the feed holds.
+    ///
+    /// # Errors
+    /// As the database gives them.
+    pub async fn bounds(&self) -> Result<Bounds, DbError> {
+        let (mut conn, _turn) = self.shared.conn().await?;
+        read::bounds(&self.shared.database.names, &mut conn).await
+    }
+}
+
+impl Shared {
+    fn ring(&self) -> std::sync::RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn ring_mut(&self) -> std::sync::RwLockWriteGuard<'_, Ring> {
+        self.ring.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A connection, once it is this reader's turn.
+    async fn conn(&self) -> Result<(Object<AsyncPgConnection>, SemaphorePermit<'_>), DbError> {
+        let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(DbError::Away(
+                "too many consumers catch up at once: come again".into(),
+            ));
+        };
+        Ok((self.database.get().await?, turn))
+    }
+
+    /// The last change known, where the tail knows one.
+    fn head(&self) -> Option<Pos> {
+        self.ring().head()
+    }
+}

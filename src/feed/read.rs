@@ -1,0 +1,303 @@
+//! Reading changes: bounds, proof and rows in one statement, so that they belong to one moment.
+//!
+//! Positions are given out under a lock that is held until the commit, so what a statement sees
+//! of the changes is a prefix without a gap: a change that commits later has a higher position.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel_async::AsyncPgConnection;
+
+use super::event::{After, Event, Shape, Told};
+use super::filter::Filter;
+use crate::db::statement::{Bind, load, optional, statement};
+use crate::db::{DbError, Names};
+use crate::user::{Pos, Position};
+
+/// From where on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Everything kept.
+    Oldest,
+    /// What comes from now on.
+    Now,
+    At(Pos),
+}
+
+/// What the feed holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The position just before the first change kept.
+    pub oldest: Pos,
+    /// Of the last change.
+    pub head: Pos,
+}
+
+/// A stretch of the feed.
+#[derive(Debug)]
+pub struct Stretch {
+    pub bounds: Bounds,
+    pub events: Vec<Event>,
+    /// Up to where it goes, what a filter left out included.
+    pub next: Pos,
+}
+
+/// What one read gives.
+#[derive(Debug)]
+pub enum Read {
+    Stretch(Stretch),
+    /// The position is older than what is kept, or of another history.
+    Gone(Bounds),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    pub since: Since,
+    pub limit: i64,
+    pub shape: Shape,
+    pub filter: &'a Filter,
+}
+
+/// Changes that a filter looks through for one stretch.
+const SCANNED: i64 = 10_000;
+/// Compressed bytes of `raw` in one stretch; at least one event is given.
+const RAW_BYTES: i64 = 4 << 20;
+
+/// Common to everything that reads the feed: `floor` is the position before the first change kept,
+/// `last` the last change.
+pub(super) const BOUNDS: &str = "
+    floor AS (
+        SELECT f.position, coalesce(f.nonce, ('x' || left(m.history::text, 8))::bit(32)::integer) AS nonce
+        FROM {state}.feed_floor f CROSS JOIN {state}.meta m
+    ), newest AS (
+        SELECT position, nonce FROM {state}.changes ORDER BY position DESC LIMIT 1
+    ), bounds AS (
+        SELECT floor.position AS oldest, floor.nonce AS oldest_nonce,
+               coalesce(newest.position, floor.position) AS head, coalesce(newest.nonce, floor.nonce) AS head_nonce
+        FROM floor LEFT JOIN newest ON true
+    )";
+
+/// Whether the position in `$1` and `$2` belongs to this history and is still kept.
+pub(super) const IS_VALID: &str = "
+    ($1 = bounds.oldest AND $2 = bounds.oldest_nonce) OR ($1 > bounds.oldest AND EXISTS (
+        SELECT FROM {state}.changes c WHERE c.position = $1 AND c.nonce = $2))";
+
+#[derive(QueryableByName)]
+pub(super) struct BoundsRow {
+    #[diesel(sql_type = BigInt)]
+    oldest: i64,
+    #[diesel(sql_type = Integer)]
+    oldest_nonce: i32,
+    #[diesel(sql_type = BigInt)]
+    head: i64,
+    #[diesel(sql_type = Integer)]
+    head_nonce: i32,
+}
+
+impl BoundsRow {
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            oldest: pos(self.oldest, self.oldest_nonce),
+            head: pos(self.head, self.head_nonce),
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct FeedRow {
+    #[diesel(embed)]
+    bounds: BoundsRow,
+    #[diesel(sql_type = Bool)]
+    valid: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    edge: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    edge_nonce: Option<i32>,
+    /// Rows before `raw` cut them short.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    found: Option<i64>,
+    #[diesel(embed)]
+    change: ChangeRow,
+}
+
+/// All null where there is no change.
+#[derive(QueryableByName)]
+struct ChangeRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    position: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    nonce: Option<i32>,
+    #[diesel(sql_type = Nullable<Text>)]
+    id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    #[diesel(column_name = "type")]
+    kind: Option<String>,
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    changed: Option<Vec<String>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    email: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    created_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    updated_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    deleted_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    raw: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    before: Option<String>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    blank: Option<bool>,
+    #[diesel(sql_type = Nullable<Text>)]
+    origin: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    route: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    request_id: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    committed_at: Option<DateTime<Utc>>,
+}
+
+impl ChangeRow {
+    fn told(self) -> Option<Told> {
+        Some(Told {
+            pos: pos(self.position?, self.nonce?),
+            kind: self.kind?.into(),
+            changed: self.changed.unwrap_or_default(),
+            after: After {
+                id: self.id?.into(),
+                name: self.name,
+                email: self.email,
+                created_at: self.created_at,
+                updated_at: self.updated_at,
+                deleted_at: self.deleted_at,
+            },
+            is_blank: self.blank.unwrap_or_default(),
+            before: self.before,
+            raw: self.raw,
+            origin: self.origin?.into(),
+            route: self.route,
+            request_id: self.request_id,
+            committed_at: self.committed_at?,
+        })
+    }
+}
+
+pub(super) fn pos(position: i64, nonce: i32) -> Pos {
+    Pos {
+        position: Position(position),
+        nonce,
+    }
+}
+
+/// What the feed holds at this moment.
+pub(super) async fn bounds(names: &Names, conn: &mut AsyncPgConnection) -> Result<Bounds, DbError> {
+    let sql = names.sql(&format!("WITH {BOUNDS} SELECT * FROM bounds"));
+    let row: Option<BoundsRow> = optional(statement(&sql), conn).await?;
+    row.map(|row| row.bounds()).ok_or_else(emptied)
+}
+
+fn emptied() -> DbError {
+    DbError::Unfit("the table meta or feed_floor is empty: restore it from a backup".into())
+}
+
+/// The changes after a position.
+pub(super) async fn read(
+    names: &Names,
+    provider: &str,
+    conn: &mut AsyncPgConnection,
+    query: Query<'_>,
+) -> Result<Read, DbError> {
+    let since = match query.since {
+        Since::At(pos) => Some(pos),
+        Since::Oldest => None,
+        Since::Now => {
+            let bounds = bounds(names, conn).await?;
+            return Ok(Read::Stretch(Stretch {
+                next: bounds.head,
+                events: Vec::new(),
+                bounds,
+            }));
+        }
+    };
+    let texts = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<String>>();
+    let sql = names.sql(&text(query));
+    let rows = statement(&sql)
+        .bind::<Nullable<BigInt>, _>(since.map(|pos| pos.position.0))
+        .bind::<Nullable<Integer>, _>(since.map(|pos| pos.nonce))
+        .bind::<BigInt, _>(query.limit)
+        .bind::<Array<Text>, _>(texts(&query.filter.types))
+        .bind::<Array<Text>, _>(texts(&query.filter.ids))
+        .bind::<Array<Text>, _>(texts(&query.filter.origins));
+    let rows: Vec<FeedRow> = load(rows, conn).await?;
+    understood(rows, provider, query)
+}
+
+fn understood(rows: Vec<FeedRow>, provider: &str, query: Query<'_>) -> Result<Read, DbError> {
+    let first = rows.first().ok_or_else(emptied)?;
+    let bounds = first.bounds.bounds();
+    if !first.valid {
+        return Ok(Read::Gone(bounds));
+    }
+    let found = first.found.unwrap_or_default();
+    let edge = first.edge.zip(first.edge_nonce).map(|(at, nonce)| pos(at, nonce));
+    let told = rows.into_iter().filter_map(|row| row.change.told());
+    let events: Vec<Event> = told
+        .map(|told| Event::change(provider, told, query.shape.raw))
+        .collect();
+    let is_cut = found >= query.limit || i64::try_from(events.len()) != Ok(found);
+    let last = events.last().filter(|_| is_cut).map(|event| event.pos);
+    Ok(Read::Stretch(Stretch {
+        bounds,
+        next: last.or(edge).unwrap_or(bounds.head),
+        events,
+    }))
+}
+
+/// The statement; what a filter does not ask for stands in none of its conditions, so that the
+/// index on the id can be used where only that is asked for.
+fn text(query: Query<'_>) -> String {
+    let filter = query.filter;
+    let only = |set: &std::collections::BTreeSet<String>, place: &str, column: &str| match set.is_empty() {
+        true => format!("{place}::text[] IS NOT NULL"),
+        false => format!("c.{column} = ANY({place})"),
+    };
+    let (types, ids, origins) = (
+        only(&filter.types, "$4", "type"),
+        only(&filter.ids, "$5", "id"),
+        only(&filter.origins, "$6", "origin"),
+    );
+    // A filter that no index serves looks through so many at a time.
+    let edge = match filter.is_empty() || !filter.ids.is_empty() {
+        true => "SELECT NULL::bigint AS position, NULL::integer AS nonce WHERE false".to_owned(),
+        false => format!(
+            "SELECT e.position, e.nonce FROM start CROSS JOIN LATERAL (
+                 SELECT position, nonce FROM {{state}}.changes c WHERE c.position > start.position
+                 ORDER BY c.position OFFSET {SCANNED} - 1 LIMIT 1) e"
+        ),
+    };
+    let raw = if query.shape.raw { "c.raw" } else { "NULL::jsonb" };
+    format!(
+        "WITH {BOUNDS}, start AS (
+             SELECT coalesce($1, bounds.oldest) AS position, $1 IS NULL OR {IS_VALID} AS valid FROM bounds
+         ), edge AS ({edge})
+         SELECT bounds.*, start.valid, edge.position AS edge, edge.nonce AS edge_nonce, c.*, c.raw_json::text AS raw
+         FROM bounds CROSS JOIN start LEFT JOIN edge ON true LEFT JOIN LATERAL (
+             SELECT s.*, count(*) OVER () AS found,
+                    sum(coalesce(s.raw_size, 0)) OVER (ORDER BY s.position) - coalesce(s.raw_size, 0) AS before_it
+             FROM (
+                 SELECT c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at,
+                        c.deleted_at, {raw} AS raw_json, pg_column_size({raw}) AS raw_size, c.before::text AS before,
+                        c.blank, c.origin, c.route, c.request_id, c.committed_at
+                 FROM {{state}}.changes c
+                 WHERE start.valid AND c.position > start.position
+                   AND c.position <= coalesce(edge.position, 9223372036854775807)
+                   AND {types} AND {ids} AND {origins}
+                 ORDER BY c.position LIMIT $3) s
+         ) c ON c.before_it < {RAW_BYTES}
+         ORDER BY c.position"
+    )
+}

@@ -1,0 +1,169 @@
+//! Reads what is new, once for everybody in the process.
+//!
+//! A notification (of this process or, through LISTEN, of any other) says that there is something;
+//! the database says what, and a slow poll asks without being told. A history that is no longer
+//! the one that was followed (a restored backup) makes it begin anew: streams of the old one end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::StreamExt;
+use tokio::time::{interval, sleep, timeout};
+
+use super::event::Shape;
+use super::filter::Filter;
+use super::read::{self, Query, Read, Since, Stretch};
+use super::{Followed, Shared};
+use crate::clock::{self, Instant};
+use crate::db::DbError;
+use crate::tasks::Tasks;
+use crate::user::{Position, UserId};
+
+/// Changes read at once.
+const BATCH: i64 = 500;
+/// How often it asks without being told.
+const POLL: Duration = Duration::from_secs(5);
+/// Between attempts to connect.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A read that takes longer is on a connection that is dead.
+const SILENT: Duration = Duration::from_secs(30);
+/// How often an idle stream says where it stands.
+const BEAT: Duration = Duration::from_secs(10);
+
+pub async fn run(shared: Arc<Shared>, tasks: Tasks) {
+    loop {
+        tokio::select! {
+            () = tasks.stopping() => return,
+            Err(error) = follow(&shared) => tracing::debug!(%error, "the feed's tail waits for the database"),
+        }
+        shared.is_following.store(false, Ordering::Relaxed);
+        tokio::select! {
+            () = tasks.stopping() => return,
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// One timer for all idle streams.
+pub async fn beat(shared: Arc<Shared>, tasks: Tasks) {
+    let mut beats = interval(BEAT);
+    loop {
+        tokio::select! {
+            () = tasks.stopping() => return,
+            _ = beats.tick() => shared.pulse.send_modify(|pulse| pulse.beats += 1),
+        }
+    }
+}
+
+/// Until something fails.
+async fn follow(shared: &Shared) -> Result<(), DbError> {
+    let mut conn = shared.database.connect_directly().await?;
+    let listen = format!("LISTEN {}", shared.database.names.channel());
+    conn.batch_execute(&listen).await?;
+    // What was changed by hand before anybody listened.
+    shared.by_hand.notify_one();
+    loop {
+        let told = shared.told.load(Ordering::Acquire);
+        let caught_up = timeout(SILENT, catch_up(shared, &mut conn)).await;
+        caught_up.map_err(|_| DbError::Away("it is silent".into()))??;
+        shared.is_following.store(true, Ordering::Relaxed);
+        wait(shared, &mut conn, told).await?;
+    }
+}
+
+/// Until more is told than what has been read.
+async fn wait(shared: &Shared, conn: &mut AsyncPgConnection, read: i64) -> Result<(), DbError> {
+    let mut poll = pin!(sleep(POLL));
+    let mut notes = pin!(conn.notifications_stream());
+    while shared.told.load(Ordering::Acquire) <= read {
+        tokio::select! {
+            () = &mut poll => return Ok(()),
+            () = shared.wake.notified() => {}
+            note = notes.next() => match note {
+                Some(Ok(note)) => hear(shared, &note.payload),
+                _ => return Err(DbError::Away("the connection broke".into())),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hear(shared: &Shared, payload: &str) {
+    match payload.parse() {
+        Ok(position) => drop(shared.told.fetch_max(position, Ordering::AcqRel)),
+        Err(_) => shared.by_hand.notify_one(),
+    }
+}
+
+async fn catch_up(shared: &Shared, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let names = &shared.database.names;
+    loop {
+        let asked_at = clock::now();
+        let Some(head) = shared.head() else {
+            let head = read::bounds(names, conn).await?.head;
+            shared.ring_mut().begin(head);
+            continue;
+        };
+        let shape = Shape {
+            before: true,
+            raw: shared.raw_readers.load(Ordering::Relaxed) > 0,
+        };
+        let query = Query {
+            since: Since::At(head),
+            limit: BATCH,
+            shape,
+            filter: &Filter::default(),
+        };
+        match read::read(names, &shared.provider, conn, query).await? {
+            Read::Gone(bounds) => begin_anew(shared, bounds),
+            Read::Stretch(stretch) => {
+                let is_all = stretch.next == stretch.bounds.head;
+                take(shared, stretch, asked_at, is_all);
+                if is_all {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// What was followed is no longer there.
+fn begin_anew(shared: &Shared, bounds: read::Bounds) {
+    tracing::warn!("the feed's history is another one now: its consumers begin anew");
+    shared.ring_mut().begin(bounds.head);
+    // What a subscriber holds of users may be of the other history.
+    shared.told.store(bounds.head.position.0, Ordering::Release);
+    shared.pulse.send_modify(|pulse| pulse.news += 1);
+}
+
+fn take(shared: &Shared, stretch: Stretch, asked_at: Instant, is_all: bool) {
+    let is_news = !stretch.events.is_empty();
+    {
+        let mut ring = shared.ring_mut();
+        for event in stretch.events {
+            follow_on(shared, &event);
+            ring.push(Arc::new(event));
+        }
+    }
+    {
+        let mut known = shared.known();
+        known.bounds = Some(stretch.bounds);
+        if is_all {
+            known.at = Some(asked_at);
+        }
+    }
+    if is_news {
+        shared.pulse.send_modify(|pulse| pulse.news += 1);
+    }
+}
+
+fn follow_on(shared: &Shared, event: &super::Event) {
+    let position: Position = event.pos.position;
+    if let Some(id) = UserId::parse(&event.id, shared.database.names.id_type) {
+        // Nobody may be subscribed.
+        let _ = shared.followed.send(Followed { id, position });
+    }
+}

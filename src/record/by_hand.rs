@@ -1,0 +1,194 @@
+//! What a row that somebody changed by hand comes to.
+//!
+//! Pure: given what the feed last told of the user and what stands in the table now, the change
+//! that must follow. The provider's truth comes back by the read that every such change owes:
+//! whatever was written by hand equals nothing that the provider can show.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::batch::{Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
+use super::change::{Change, Kind, nonce};
+use super::merge::Standing;
+use crate::user::{ContentHash, Origin, Source, UserId};
+
+/// What was noted of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    pub id: UserId,
+    /// The columns before the first of the changes, as JSON.
+    pub before: Option<String>,
+    pub raw_differs: bool,
+}
+
+/// No user has this content: SHA-256 gives it to nothing that anybody has found.
+const NOBODYS: ContentHash = ContentHash([0; 16]);
+
+/// The write that tells of it and owes a read.
+pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
+    let kind = kind(loaded);
+    let (before, state) = (state_of(loaded), state_after(loaded));
+    let differing = changed(noted, loaded.row.as_ref());
+    // An update that was taken back, or what was never told and is gone again.
+    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || !differing.is_empty());
+    let change = kind.filter(|_| is_told).map(|kind| Change {
+        kind,
+        changed: if kind == Kind::Created {
+            Vec::new()
+        } else {
+            differing
+        },
+        before: noted.before.clone().filter(|_| kind != Kind::Purged),
+        source: Arc::new(Source {
+            origin: Origin::Sql,
+            route: "".into(),
+            request_id: "".into(),
+        }),
+        nonce: nonce(),
+    });
+    Write {
+        row: RowWrite::Nothing,
+        change,
+        before,
+        state,
+        is_new: !loaded.has_state,
+        bumps: true,
+        doubt: DoubtWrite::Raise,
+        doubt_is_awaited: false,
+        ends_set_aside: false,
+        is_aside: false,
+    }
+}
+
+/// What happened, as a consumer must hear it who knows what the feed told so far.
+fn kind(loaded: &Loaded) -> Option<Kind> {
+    let is_deleted = loaded.row.as_ref().map(|row| row.deleted_at.is_some());
+    match (loaded.told, is_deleted) {
+        (Standing::None | Standing::Purged, None) => None,
+        (Standing::Purged, Some(_)) => Some(Kind::Restored),
+        (Standing::None, Some(_)) => Some(Kind::Created),
+        (_, None) => Some(Kind::Purged),
+        (Standing::Deleted, Some(false)) => Some(Kind::Restored),
+        (Standing::Skeleton | Standing::Present(_), Some(true)) => Some(Kind::Deleted),
+        (_, Some(_)) => Some(Kind::Updated),
+    }
+}
+
+/// A tombstone stays one; a row that is gone by hand is nothing to the provider's truth.
+fn state_after(loaded: &Loaded) -> State {
+    let standing = match (&loaded.row, loaded.told.is_deleted()) {
+        (None, true) => Standing::Purged,
+        (None, false) => Standing::None,
+        (Some(row), _) if row.deleted_at.is_some() => Standing::Deleted,
+        (Some(_), _) => Standing::Present(NOBODYS),
+    };
+    State {
+        standing,
+        version: None,
+        volatile: None,
+        volatile_at: None,
+        ..state_of(loaded)
+    }
+}
+
+/// Names of the columns that differ from what stood there before.
+fn changed(noted: &Noted, row: Option<&Columns>) -> Vec<&'static str> {
+    let before: Value = noted
+        .before
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let now = row.cloned().unwrap_or_default();
+    let text = |name: &str, now: &Option<String>| before[name].as_str() != now.as_deref();
+    let time = |name: &str, now: Option<chrono::DateTime<chrono::Utc>>| {
+        let then = before[name].as_str().and_then(|at| at.parse().ok());
+        then != now
+    };
+    let differing = [
+        ("name", text("name", &now.profile.name)),
+        ("email", text("email", &now.profile.email)),
+        ("created_at", time("created_at", now.profile.created_at)),
+        ("updated_at", time("updated_at", now.profile.updated_at)),
+        ("deleted_at", time("deleted_at", now.deleted_at)),
+        ("raw_json", noted.raw_differs),
+    ];
+    differing
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Aside;
+    use super::super::memory::stranger;
+    use super::*;
+    use crate::user::{IdType, Position, Profile};
+
+    fn loaded(told: Standing, name: Option<&str>) -> Loaded {
+        let row = name.map(|name| Columns {
+            profile: Profile {
+                name: Some(name.into()),
+                ..Profile::default()
+            },
+            deleted_at: None,
+        });
+        Loaded {
+            known: stranger(Position(0)),
+            told,
+            has_state: true,
+            volatile: None,
+            volatile_at: None,
+            refused: None,
+            aside: Aside::No,
+            row,
+            raw: None,
+        }
+    }
+
+    fn told(told: Standing, name: Option<&str>, raw_differs: bool) -> Option<(Kind, Vec<&'static str>)> {
+        let noted = Noted {
+            id: UserId::parse("u", IdType::Text).unwrap(),
+            before: Some(r#"{"name":"Ada"}"#.into()),
+            raw_differs,
+        };
+        let write = write(&noted, &loaded(told, name));
+        assert_eq!(write.doubt, DoubtWrite::Raise);
+        write.change.map(|change| (change.kind, change.changed))
+    }
+
+    #[test]
+    fn a_consumer_hears_what_it_must() {
+        let present = Standing::Present(NOBODYS);
+        assert_eq!(
+            told(present, Some("Eve"), false),
+            Some((Kind::Updated, vec!["name"]))
+        );
+        assert_eq!(
+            told(present, Some("Ada"), true),
+            Some((Kind::Updated, vec!["raw_json"]))
+        );
+        assert_eq!(told(present, Some("Ada"), false), None);
+        assert_eq!(told(Standing::None, None, true), None);
+        for (before, now, kind) in [
+            (present, None, Kind::Purged),
+            (Standing::Deleted, None, Kind::Purged),
+            (Standing::None, Some("Eve"), Kind::Created),
+            (Standing::Purged, Some("Eve"), Kind::Restored),
+            (Standing::Deleted, Some("Eve"), Kind::Restored),
+        ] {
+            assert_eq!(told(before, now, true).map(|(kind, _)| kind), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_tombstone_outlives_its_row() {
+        assert_eq!(
+            state_after(&loaded(Standing::Deleted, None)).standing,
+            Standing::Purged
+        );
+        let present = loaded(Standing::Present(NOBODYS), None);
+        assert_eq!(state_after(&present).standing, Standing::None);
+    }
+}

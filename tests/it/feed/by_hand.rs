@@ -1,0 +1,149 @@
+//! Rows that an operator changes with SQL: told like every other change, and mended.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{head, kinds, list, page, text};
+use crate::support::eventually;
+use crate::support::stack::Stack;
+
+/// What the feed tells by the word of SQL after a position.
+async fn told(stack: &Stack, since: &str, number: usize) -> Vec<serde_json::Value> {
+    let path = format!("/v1/changes?since={since}&origin=sql&before=1&raw=1");
+    eventually("the changes by hand are told", || async {
+        let changes = list(&page(stack, &path).await);
+        (changes.len() >= number).then_some(changes)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_told_and_the_truth_comes_back() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let since = head(&stack).await;
+    stack
+        .sql(&format!(
+            "UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{id}'"
+        ))
+        .await;
+    let changes = told(&stack, &since, 1).await;
+    assert_eq!(kinds(&changes), ["user.updated"]);
+    assert_eq!(
+        (&changes[0]["changed"], &changes[0]["before"]["name"]),
+        (&json!(["name"]), &json!("Ada"))
+    );
+    assert_eq!(
+        (&changes[0]["after"]["name"], &changes[0]["source"]["origin"]),
+        (&json!("Eve"), &json!("sql"))
+    );
+    eventually("the provider's name is back", || async {
+        stack.agrees(id).await.ok()
+    })
+    .await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inserts_deletions_and_restorations_are_told_and_mended() {
+    let stack = Stack::new().await;
+    let (gone, hidden) = (
+        stack.known_user(json!({})).await,
+        stack.known_user(json!({})).await,
+    );
+    let stranger = Uuid::new_v4();
+    stack.told_of(stranger);
+    let since = head(&stack).await;
+    stack
+        .sql(&format!(
+            "DELETE FROM neon_identity.users_sync WHERE id = '{gone}';
+             UPDATE neon_identity.users_sync SET deleted_at = now() WHERE id = '{hidden}';
+             INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{stranger}', 'Nobody', '{{}}');"
+        ))
+        .await;
+    let changes = told(&stack, &since, 3).await;
+    let mut what: Vec<(String, String)> = changes
+        .iter()
+        .map(|change| (text(&change["type"]), text(&change["key"]["id"])))
+        .collect();
+    what.sort();
+    let expected = [("created", stranger), ("deleted", hidden), ("purged", gone)];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(kind, id)| (format!("user.{kind}"), id.to_string()))
+        .collect();
+    assert_eq!(what, expected);
+    eventually("the provider's truth is back", || async {
+        stack
+            .agrees(gone)
+            .await
+            .and(stack.agrees(hidden).await)
+            .and(stack.agrees(stranger).await)
+            .ok()
+    })
+    .await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_change_the_table_needs_no_other_right_and_replication_is_no_way_round() {
+    let stack = Stack::new().await;
+    let ids = [
+        stack.known_user(json!({})).await,
+        stack.known_user(json!({})).await,
+    ];
+    let since = head(&stack).await;
+    stack
+        .sql(&format!(
+            "CREATE ROLE editor_{0}; GRANT USAGE ON SCHEMA neon_identity TO editor_{0};
+             GRANT SELECT, UPDATE ON neon_identity.users_sync TO editor_{0};
+             BEGIN; SET LOCAL ROLE editor_{0};
+             UPDATE neon_identity.users_sync SET name = 'by role' WHERE id = '{1}'; COMMIT;
+             BEGIN; SET LOCAL session_replication_role = replica;
+             UPDATE neon_identity.users_sync SET name = 'by replica' WHERE id = '{2}'; COMMIT;
+             UPDATE neon_identity.users_sync SET name = name;",
+            ids[0].simple(),
+            ids[0],
+            ids[1]
+        ))
+        .await;
+    let changes = told(&stack, &since, 2).await;
+    let names: Vec<_> = changes
+        .iter()
+        .map(|change| text(&change["after"]["name"]))
+        .collect();
+    assert!(
+        names.contains(&"by role".into()) && names.contains(&"by replica".into()),
+        "{names:?}"
+    );
+    stack.settled().await;
+    let after = list(&page(&stack, &format!("/v1/changes?since={since}&origin=sql")).await);
+    assert_eq!(
+        after.len(),
+        2,
+        "an update that changes nothing is none: {after:?}"
+    );
+    let editor = format!("DROP OWNED BY editor_{0}; DROP ROLE editor_{0}", ids[0].simple());
+    stack.sql(&editor).await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_by_hand_takes_what_the_feed_held_of_the_user() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Forget Me" })).await;
+    // Gone at the provider too, so that nothing brings it back.
+    stack.control().delete(0, id);
+    stack.unseen(id);
+    let since = head(&stack).await;
+    stack.sql("TRUNCATE neon_identity.users_sync").await;
+    told(&stack, &since, 1).await;
+    let all = page(
+        &stack,
+        "/v1/changes?since=oldest&raw=1&before=1&origin=proxy.read,sql",
+    )
+    .await;
+    assert_eq!(kinds(&list(&all)), ["user.created", "user.purged"]);
+    assert!(!all.to_string().contains("Forget"), "{all}");
+    stack.end().await;
+}

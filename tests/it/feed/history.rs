@@ -1,0 +1,117 @@
+//! A restored backup, and databases of before the feed.
+
+use serde_json::json;
+use usertap::db::migrate;
+use usertap::user::IdType;
+
+use super::{get, head, list, page, text};
+use crate::support::http;
+use crate::support::lines::Lines;
+use crate::support::postgres;
+use crate::support::stack::Stack;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_is_found_out() {
+    let mut stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "0" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{id}"));
+    stack.settled().await;
+    let shared = head(&stack).await;
+    stack.back_up().await;
+    // A history that is lost, and as long a one in its place.
+    stack
+        .patch(&server, &path, json!({ "display_name": "lost" }))
+        .await;
+    stack.settled().await;
+    let lost = head(&stack).await;
+    stack.restore().await;
+    let beyond = get(&stack, &format!("/v1/changes?since={lost}")).await;
+    assert_eq!(
+        (beyond.status.as_u16(), text(&beyond.json()["head"])),
+        (410, shared.clone())
+    );
+    for name in ["1", "2", "3"] {
+        stack.patch(&server, &path, json!({ "display_name": name })).await;
+        stack.settled().await;
+    }
+    assert!(head(&stack).await[..16] > lost[..16]);
+    for query in ["", "&wait=10s", "&type=user.updated"] {
+        let gone = get(&stack, &format!("/v1/changes?since={lost}{query}")).await;
+        assert_eq!(gone.status, 410, "{query}");
+    }
+    let stream = [("accept", "application/x-ndjson")];
+    let gone = http::get(&stack.admin_url(&format!("/v1/changes?since={lost}")), &stream).await;
+    assert_eq!(gone.status, 410);
+    // What both histories share is good, and everything after it is there.
+    let rest = page(&stack, &format!("/v1/changes?since={shared}")).await;
+    assert_eq!(list(&rest).last().unwrap()["after"]["name"], "3");
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_a_lost_history_ends() {
+    let mut stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "0" })).await;
+    stack.settled().await;
+    stack.back_up().await;
+    stack
+        .patch(
+            &stack.server(0),
+            &format!("/users/{id}"),
+            json!({ "display_name": "lost" }),
+        )
+        .await;
+    stack.settled().await;
+    let mut lines = Lines::ndjson(&stack.admin_url("/v1/changes?since=oldest")).await;
+    while lines.event().await["after"]["name"] != "lost" {}
+    stack.restore_beneath().await;
+    let server = stack.server(0);
+    stack
+        .patch(
+            &server,
+            &format!("/users/{id}"),
+            json!({ "display_name": "in its place" }),
+        )
+        .await;
+    while let Some(object) = lines.object().await {
+        assert_eq!(
+            object["type"], "bookmark",
+            "an event of the other history: {object}"
+        );
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_before_the_feed_is_brought_up() {
+    let url = postgres::empty().await;
+    let client = postgres::client(&url).await;
+    let first = include_str!("../../../migrations/2026-11-23-000000_first/up.sql");
+    let old = format!(
+        "CREATE SCHEMA neon_identity; CREATE SCHEMA usertap; SET search_path = usertap;
+         SELECT set_config('usertap.users_schema', 'neon_identity', false),
+                set_config('usertap.state_schema', 'usertap', false), set_config('usertap.id_type', 'text', false);
+         CREATE TABLE __diesel_schema_migrations (
+             version varchar(50) PRIMARY KEY, run_on timestamp NOT NULL DEFAULT now());
+         INSERT INTO __diesel_schema_migrations VALUES ('20261123000000');
+         {first};
+         INSERT INTO neon_identity.users_sync (id, raw_json) VALUES ('old', '{{\"id\": \"old\"}}');"
+    );
+    client
+        .batch_execute(&old)
+        .await
+        .expect("the first version's schema");
+    let database = postgres::database(&url, IdType::Text);
+    for _ in 0..2 {
+        migrate::run(&database)
+            .await
+            .expect("a migration, and nothing the second time");
+    }
+    let sql = "UPDATE neon_identity.users_sync SET name = 'x'; SELECT 1";
+    client.batch_execute(sql).await.expect("an update");
+    let noted = client
+        .query("SELECT id FROM usertap.sql_changes", &[])
+        .await
+        .expect("notes");
+    assert_eq!(noted.len(), 1);
+}

@@ -1,0 +1,234 @@
+//! Pages, the snapshot, and positions that are no longer good.
+
+use ::http::Method;
+use serde_json::{Value, json};
+
+use super::{get, head, kinds, list, page, text};
+use crate::support::http;
+use crate::support::stack::{Setup, Stack};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_tells_every_change_in_order_as_it_was_promised() {
+    let stack = Stack::new().await;
+    let empty = page(&stack, "/v1/changes").await;
+    assert_eq!((list(&empty).len(), &empty["caught_up"]), (0, &json!(true)));
+    assert_eq!(
+        (&empty["next"], &empty["head"]),
+        (&empty["oldest"], &empty["oldest"])
+    );
+
+    let server = stack.server(0);
+    let id = stack
+        .known_user(json!({ "display_name": "Ada" }))
+        .await
+        .to_string();
+    let path = format!("/users/{id}");
+    stack
+        .patch(&server, &path, json!({ "display_name": "Ada L" }))
+        .await;
+    stack.delete(&server, &path).await;
+
+    let since = text(&empty["next"]);
+    let told = page(&stack, &format!("/v1/changes?since={since}&before=1&raw=1")).await;
+    let changes = list(&told);
+    assert_eq!(kinds(&changes), ["user.created", "user.updated", "user.deleted"]);
+    assert_eq!(
+        (&told["next"], &told["head"]),
+        (&changes[2]["pos"], &changes[2]["pos"])
+    );
+    let update = &changes[1];
+    assert_eq!(update["op"], "u");
+    assert_eq!(update["key"], json!({ "provider": "stack-auth", "id": id }));
+    assert_eq!(
+        (&update["after"]["name"], &update["before"]["name"]),
+        (&json!("Ada L"), &json!("Ada"))
+    );
+    assert_eq!(update["raw"]["display_name"], "Ada L");
+    assert!(update["changed"].as_array().unwrap().contains(&json!("name")));
+    assert_eq!(update["source"]["origin"], "proxy.write");
+    assert_eq!(update["source"]["route"], "PATCH /users/{id}");
+    assert!(update["committed_at"].is_string() && update["source"]["request_id"].is_string());
+    assert!(changes[2]["after"]["deleted_at"].is_string() && changes[0]["op"] == "c");
+    assert_eq!(changes[0]["before"], Value::Null);
+
+    // Resumed anywhere, a consumer gets what comes after and nothing else.
+    for (at, change) in changes.iter().enumerate() {
+        let rest = page(&stack, &format!("/v1/changes?since={}", text(&change["pos"]))).await;
+        assert_eq!(list(&rest).len(), changes.len() - at - 1);
+        assert!(list(&rest).iter().all(|change| change.get("raw").is_none()));
+    }
+    let one = page(&stack, &format!("/v1/changes?since={since}&limit=1")).await;
+    assert_eq!(
+        (list(&one).len(), &one["caught_up"], &one["next"]),
+        (1, &json!(false), &changes[0]["pos"])
+    );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_leaves_out_and_moves_on() {
+    let stack = Stack::new().await;
+    let server = stack.server(0);
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(stack.known_user(json!({ "display_name": format!("{n}") })).await);
+    }
+    stack
+        .patch(
+            &server,
+            &format!("/users/{}", ids[0]),
+            json!({ "display_name": "new" }),
+        )
+        .await;
+    let head = head(&stack).await;
+    for (query, expected) in [
+        (format!("id={}", ids[0]), 2),
+        (format!("id={},{}", ids[0], ids[1]), 3),
+        ("type=user.updated".to_owned(), 1),
+        ("type=user.purged".to_owned(), 0),
+        ("origin=webhook,sql".to_owned(), 0),
+        (
+            "origin=proxy.read&type=user.created&type=user.updated".to_owned(),
+            3,
+        ),
+    ] {
+        let told = page(&stack, &format!("/v1/changes?since=oldest&{query}")).await;
+        assert_eq!(list(&told).len(), expected, "{query}: {told}");
+        assert_eq!(
+            (text(&told["next"]), &told["caught_up"]),
+            (head.clone(), &json!(true)),
+            "{query}"
+        );
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_is_told() {
+    let stack = Stack::new().await;
+    for wrong in [
+        "/v1/changes?since=yesterday",
+        "/v1/changes?since=0000000000000001",
+        "/v1/changes?limit=0",
+        "/v1/changes?limit=many",
+        "/v1/changes?wait=soon",
+        "/v1/changes?raw=maybe",
+        "/v1/changes?sicne=now",
+        "/v1/snapshot?after=me",
+        "/v1/slots/a/changes?lease=mine",
+    ] {
+        let reply = get(&stack, wrong).await;
+        assert_eq!(reply.status, 400, "{wrong}: {}", reply.text());
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_another_history_is_gone() {
+    let stack = Stack::new().await;
+    let zero = head(&stack).await;
+    stack.known_user(json!({ "display_name": "Ada" })).await;
+    let good = head(&stack).await;
+    for foreign in [
+        format!("{}-deadbeef", &good[..16]),
+        format!("{}-deadbeef", &zero[..16]),
+        format!("00000000000fffff-{}", &good[17..]),
+    ] {
+        for path in [
+            format!("/v1/changes?since={foreign}"),
+            format!("/v1/changes?since={foreign}&wait=5s"),
+        ] {
+            let reply = get(&stack, &path).await;
+            assert_eq!(reply.status, 410, "{path}");
+            let problem = reply.json();
+            assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+            assert_eq!(
+                (text(&problem["oldest"]), text(&problem["head"])),
+                (zero.clone(), good.clone())
+            );
+            assert_eq!(problem["snapshot"], "/v1/snapshot");
+        }
+        let stream = [("accept", "text/event-stream")];
+        let reply = http::get(&stack.admin_url(&format!("/v1/changes?since={foreign}")), &stream).await;
+        assert_eq!(reply.status, 410);
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_wakes_on_the_commit_and_ends_in_time() {
+    let stack = Stack::new().await;
+    let since = head(&stack).await;
+    let nothing = page(&stack, &format!("/v1/changes?since={since}&wait=50ms")).await;
+    assert_eq!((list(&nothing).len(), text(&nothing["next"])), (0, since.clone()));
+    let path = format!("/v1/changes?since={since}&wait=50s");
+    let (waited, _) = tokio::join!(page(&stack, &path), async {
+        stack.known_user(json!({ "display_name": "Ada" })).await
+    });
+    assert_eq!(kinds(&list(&waited)), ["user.created"]);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_snapshot_is_the_table() {
+    let stack = Stack::new().await;
+    for n in 0..7 {
+        stack
+            .known_user(json!({ "display_name": format!("user {n}") }))
+            .await;
+    }
+    let (mut rows, mut after, mut as_of) = (Vec::new(), String::new(), None);
+    loop {
+        let one = page(&stack, &format!("/v1/snapshot?limit=3&raw=1&after={after}")).await;
+        as_of.get_or_insert(text(&one["as_of"]));
+        if list(&one).is_empty() {
+            assert_eq!(one["next"], "");
+            break;
+        }
+        rows.extend(list(&one));
+        after = text(&one["next"]);
+    }
+    assert_eq!(rows.len(), 7);
+    assert_eq!(as_of, Some(head(&stack).await));
+    for row in &rows {
+        assert_eq!(
+            (&row["type"], &row["op"], &row["pos"]),
+            (&json!("snapshot"), &json!("r"), &json!(as_of))
+        );
+        assert_eq!(
+            (&row["raw"]["id"], &row["after"]["id"]),
+            (&row["key"]["id"], &row["key"]["id"])
+        );
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_purged_user_the_feed_tells_nothing() {
+    let setup = Setup {
+        settings: vec![("USERTAP_DELETED", "purge")],
+        ..Setup::default()
+    };
+    let stack = Stack::with(setup).await;
+    let server = stack.server(0);
+    let id = stack.known_user(json!({ "display_name": "Forget Me" })).await;
+    let path = format!("/users/{id}");
+    stack
+        .patch(&server, &path, json!({ "display_name": "Forget Me Too" }))
+        .await;
+    stack.ask(&server, Method::DELETE, &path, &json!({})).await;
+    // From memory and from the database.
+    for query in ["", "&raw=1&before=1", "&origin=proxy.read,proxy.write,refetch"] {
+        let told = page(&stack, &format!("/v1/changes?since=oldest{query}&wait=1s")).await;
+        let changes = list(&told);
+        assert_eq!(
+            kinds(&changes),
+            ["user.created", "user.updated", "user.deleted", "user.purged"]
+        );
+        assert!(changes.iter().all(|change| change["after"].is_null()), "{told}");
+        assert!(!told.to_string().contains("Forget"), "{told}");
+        assert_eq!(changes[3]["op"], "d");
+    }
+    stack.end().await;
+}

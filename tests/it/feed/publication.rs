@@ -1,0 +1,157 @@
+//! Logical replication: a second Postgres subscribes as the README says, and has the same rows.
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use usertap::db::embedded::{Embedded, Search};
+
+use crate::readme::text::{blocks, file};
+use crate::support::eventually;
+use crate::support::postgres;
+use crate::support::process::{Folder, Process};
+use crate::support::stack::{Setup, Stack};
+
+/// A server that publishes: `wal_level` takes a restart.
+async fn publisher(folder: &Path) -> Embedded {
+    let start = || {
+        let folder = folder.to_owned();
+        async move {
+            let started = tokio::task::spawn_blocking(move || Embedded::durable(&Search::from_os(), &folder));
+            started.await.expect("no panic").expect("a Postgres")
+        }
+    };
+    let first = start().await;
+    let client = postgres::client(&first.url("postgres")).await;
+    let set = "ALTER SYSTEM SET wal_level = 'logical'";
+    client.batch_execute(set).await.expect("a setting");
+    drop((client, first));
+    eventually("a server that publishes", || async {
+        let server = start().await;
+        let client = postgres::client(&server.url("postgres")).await;
+        let level = client.query_one("SHOW wal_level", &[]).await.ok()?;
+        (level.get::<_, &str>(0) == "logical").then_some(server)
+    })
+    .await
+}
+
+fn connection(url: &SecretString) -> String {
+    let url: url::Url = url.expose_secret().parse().expect("a URL");
+    let password = url.password().expect("a password");
+    let (port, name) = (url.port().expect("a port"), url.path().trim_start_matches('/'));
+    format!(
+        "host=127.0.0.1 port={port} dbname={name} user={} password={password}",
+        url.username()
+    )
+}
+
+const ROWS: &str =
+    "SELECT coalesce(jsonb_agg(to_jsonb(u) ORDER BY u.id), '[]')::text FROM neon_identity.users_sync u";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_postgres_has_the_same_rows() {
+    let folder = Folder::new();
+    let server = publisher(folder.path()).await;
+    let admin = postgres::client(&server.url("postgres")).await;
+    admin
+        .batch_execute("CREATE DATABASE published")
+        .await
+        .expect("a database");
+    let setup = Setup {
+        database: Some(server.url("published")),
+        ..Setup::default()
+    };
+    let stack = Stack::with(setup).await;
+    let ids = [
+        stack.known_user(json!({ "display_name": "Ada" })).await,
+        stack.known_user(json!({})).await,
+    ];
+
+    let command = "usertap migrate --publication usertap";
+    assert!(file("README.md").contains(command));
+    let args: Vec<&str> = command.split(' ').skip(1).collect();
+    for _ in 0..2 {
+        let made = Process::start(folder.path(), &args, &stack.all_settings())
+            .ended()
+            .await
+            .with_code(0);
+        assert_eq!(made.stdout.len(), 3, "{made:?}");
+    }
+
+    let second = postgres::empty().await;
+    let subscriber = postgres::client(&second).await;
+    let subscribe = blocks(&file("README.md"), "postgresql")
+        .pop()
+        .expect("a subscriber in the README");
+    let written = "host=… dbname=… user=… password=…";
+    assert!(subscribe.contains(written));
+    let subscribe = subscribe.replace(written, &connection(&server.url("published")));
+    // Apart, as a subscription is not made within a transaction.
+    for statement in subscribe.split_inclusive(";\n") {
+        subscriber
+            .batch_execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{error:?} in {statement}"));
+    }
+    let changes = format!(
+        "CREATE SCHEMA usertap; CREATE TABLE usertap.changes (
+             position bigint PRIMARY KEY, nonce integer, id text, type text, changed text[], name text, email text,
+             created_at timestamptz, updated_at timestamptz, deleted_at timestamptz, raw jsonb, before jsonb,
+             blank boolean, origin text, route text, request_id text, committed_at timestamptz);
+         CREATE SUBSCRIPTION feed CONNECTION '{}' PUBLICATION usertap_changes",
+        connection(&server.url("published"))
+    );
+    for statement in changes.split(";\n") {
+        subscriber
+            .batch_execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{error:?}"));
+    }
+
+    let server_key = stack.server(0);
+    stack
+        .patch(
+            &server_key,
+            &format!("/users/{}", ids[0]),
+            json!({ "display_name": "Grace" }),
+        )
+        .await;
+    stack.delete(&server_key, &format!("/users/{}", ids[1])).await;
+    stack.known_user(json!({ "display_name": "new" })).await;
+    stack.settled().await;
+    let same = |query: &'static str| {
+        let (publisher, subscriber) = (&stack.client, &subscriber);
+        async move {
+            eventually("the subscriber has the same", || async {
+                let here: String = publisher.query_one(query, &[]).await.expect("rows").get(0);
+                let there: String = subscriber.query_one(query, &[]).await.expect("rows").get(0);
+                (here == there).then_some(here)
+            })
+            .await
+        }
+    };
+    assert!(same(ROWS).await.contains("Grace"));
+    let told = "SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.position), '[]')::text FROM (
+                    SELECT position, nonce, id, type, changed, name, raw, origin FROM usertap.changes) c";
+    assert!(same(told).await.contains("user.deleted"));
+    // Both slots go, or the publisher's server keeps its log for them.
+    for name in ["usertap", "feed"] {
+        subscriber
+            .batch_execute(&format!("DROP SUBSCRIPTION {name}"))
+            .await
+            .expect("an end");
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_publish_is_told_apart() {
+    let stack = Stack::new().await;
+    let folder = Folder::new();
+    let args = ["migrate", "--publication", "usertap"];
+    let ended = Process::start(folder.path(), &args, &stack.all_settings())
+        .ended()
+        .await;
+    ended.failed_saying(&["wal_level", "logical"]);
+    stack.end().await;
+}

@@ -1,0 +1,221 @@
+//! Slots: made once, read by one at a time, advanced and never back; and what is too old.
+
+use ::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{get, head, kinds, list, page, text};
+use crate::support::eventually;
+use crate::support::http::{self, Reply};
+use crate::support::stack::{Setup, Stack};
+
+async fn send(stack: &Stack, method: Method, path: &str, body: Value) -> Reply {
+    http::send(method, &stack.admin_url(path), &[], &body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_made_once_and_keeps_its_position() {
+    let mut stack = Stack::new().await;
+    stack.known_user(json!({})).await;
+    let made = send(
+        &stack,
+        Method::PUT,
+        "/v1/slots/mailer",
+        json!({ "since": "oldest" }),
+    )
+    .await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let again = send(&stack, Method::PUT, "/v1/slots/mailer", json!({ "since": "now" })).await;
+    assert_eq!(
+        (again.status, &again.json()["pos"]),
+        (StatusCode::OK, &made.json()["pos"])
+    );
+    assert_eq!(
+        (&again.json()["status"], &again.json()["lag"]["events"]),
+        (&json!("reserved"), &json!(1))
+    );
+
+    let peeked = page(&stack, "/v1/slots/mailer/changes").await;
+    let (lease, next) = (text(&peeked["lease"]), text(&peeked["next"]));
+    let same = page(&stack, &format!("/v1/slots/mailer/changes?lease={lease}")).await;
+    assert_eq!((list(&peeked), list(&peeked).len()), (list(&same), 1));
+    let other = get(&stack, "/v1/slots/mailer/changes").await;
+    assert_eq!(other.status, StatusCode::CONFLICT, "{}", other.text());
+
+    let path = "/v1/slots/mailer/advance";
+    for body in [
+        json!({ "pos": next }),
+        json!({ "pos": next, "lease": uuid::Uuid::new_v4() }),
+    ] {
+        assert_eq!(
+            send(&stack, Method::POST, path, body).await.status,
+            StatusCode::CONFLICT
+        );
+    }
+    let foreign = json!({ "pos": format!("{}-deadbeef", &next[..16]), "lease": lease });
+    assert_eq!(
+        send(&stack, Method::POST, path, foreign).await.status,
+        StatusCode::GONE
+    );
+    let advanced = send(&stack, Method::POST, path, json!({ "pos": next, "lease": lease })).await;
+    assert_eq!(
+        (advanced.status, &advanced.json()["lag"]["events"]),
+        (StatusCode::OK, &json!(0))
+    );
+    let back = json!({ "pos": made.json()["pos"], "lease": lease });
+    assert_eq!(
+        send(&stack, Method::POST, path, back).await.status,
+        StatusCode::CONFLICT
+    );
+
+    stack.restart().await;
+    stack.known_user(json!({})).await;
+    let rest = page(&stack, &format!("/v1/slots/mailer/changes?lease={lease}")).await;
+    assert_eq!(
+        (list(&rest).len(), kinds(&list(&rest))),
+        (1, vec!["user.created"])
+    );
+    let all = page(&stack, "/v1/slots").await;
+    assert_eq!(
+        (&all["slots"][0]["name"], &all["slots"][0]["pos"]),
+        (&json!("mailer"), &json!(next))
+    );
+    let status = stack.status().await;
+    assert_eq!(status["feed"]["slots"][0]["lag"]["events"], 1, "{status}");
+    assert_eq!(status["feed"]["head"], json!(head(&stack).await));
+
+    let gone = send(&stack, Method::DELETE, "/v1/slots/mailer", json!({})).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    for (method, path) in [
+        (Method::GET, "/v1/slots/mailer"),
+        (Method::GET, "/v1/slots/mailer/changes"),
+        (Method::DELETE, "/v1/slots/mailer"),
+    ] {
+        assert_eq!(
+            send(&stack, method, path, Value::Null).await.status,
+            StatusCode::NOT_FOUND
+        );
+    }
+    let wrong = send(&stack, Method::PUT, "/v1/slots/no%20spaces", json!({})).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    stack.end().await;
+}
+
+/// Ages every change and slot by so many seconds.
+async fn pass(stack: &Stack, seconds: u32) {
+    let aged =
+        format!("UPDATE usertap.changes SET committed_at = committed_at - interval '{seconds} seconds'");
+    stack.sql(&aged).await;
+}
+
+async fn partitions(stack: &Stack) -> i64 {
+    let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usertap.changes'::regclass";
+    stack.count(sql).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
+    let setup = Setup {
+        settings: vec![("USERTAP_FEED_RETENTION", "1000s")],
+        ..Setup::default()
+    };
+    let stack = Stack::with(setup).await;
+    let retention = usertap::feed::retention::Retention {
+        keep: std::time::Duration::from_secs(1000),
+    };
+    let look = || async {
+        let database = &stack.serving().station.database;
+        usertap::feed::retention::look(database, retention)
+            .await
+            .expect("a look")
+    };
+    let id = stack.known_user(json!({ "display_name": "0" })).await;
+    let start = text(&page(&stack, "/v1/changes?since=now").await["oldest"]);
+    let made = send(&stack, Method::PUT, "/v1/slots/slow", json!({ "since": start })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let status = || async { text(&page(&stack, "/v1/slots/slow").await["status"]) };
+    let server = stack.server(0);
+    let patch = |name: u32| {
+        let (stack, server) = (&stack, &server);
+        async move {
+            stack
+                .patch(
+                    server,
+                    &format!("/users/{id}"),
+                    json!({ "display_name": name.to_string() }),
+                )
+                .await;
+            stack.settled().await;
+        }
+    };
+
+    // Young: nothing goes, and the partition in use is closed once it holds something old enough.
+    assert_eq!((look().await, partitions(&stack).await), (0, 2));
+    pass(&stack, 200).await;
+    assert_eq!((look().await, partitions(&stack).await), (0, 3));
+    patch(1).await;
+    assert_eq!(status().await, "reserved");
+    let second = head(&stack).await;
+
+    pass(&stack, 1000).await;
+    assert_eq!((look().await, status().await.as_str()), (0, "extended"));
+    let late = page(&stack, &format!("/v1/changes?since={start}")).await;
+    assert!(list(&late).len() >= 2, "the slot keeps it for everybody: {late}");
+
+    pass(&stack, 3000).await;
+    assert_eq!(status().await, "unreserved");
+    assert_eq!(look().await, 2);
+    assert_eq!(status().await, "lost");
+    for path in [
+        "/v1/slots/slow/changes".to_owned(),
+        format!("/v1/changes?since={start}"),
+    ] {
+        assert_eq!(get(&stack, &path).await.status, StatusCode::GONE, "{path}");
+    }
+    let problems = stack.status().await["problems"].to_string();
+    assert!(problems.contains("slot slow"), "{problems}");
+    let deleted = send(&stack, Method::DELETE, "/v1/slots/slow", json!({})).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+
+    // The last position that was dropped is still good, and everything kept comes after it.
+    let empty = page(&stack, &format!("/v1/changes?since={second}")).await;
+    let ends = ["oldest", "next", "head"].map(|end| text(&empty[end]));
+    assert_eq!((list(&empty).len(), ends), (0, [&second; 3].map(Clone::clone)));
+    patch(2).await;
+    let kept = page(&stack, "/v1/changes?since=oldest").await;
+    assert_eq!(list(&kept)[0]["after"]["name"], "2");
+    assert_eq!(
+        list(&page(&stack, &format!("/v1/changes?since={second}")).await),
+        list(&kept)
+    );
+    stack.feed_is_cut();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_process_still_knows_its_history_after_its_last_change_was_dropped() {
+    let mut setup = Setup {
+        settings: vec![("USERTAP_FEED_RETENTION", "1s")],
+        ..Setup::default()
+    };
+    setup.relayed = true;
+    let stack = Stack::with(setup).await;
+    stack.known_user(json!({})).await;
+    let head = head(&stack).await;
+    eventually("the only change is dropped", || async {
+        (text(&page(&stack, "/v1/changes?since=now").await["oldest"]) == head).then_some(())
+    })
+    .await;
+    let epoch = stack.count("SELECT epoch FROM usertap.meta").await;
+    let relay = stack.relay.as_ref().expect("relayed");
+    relay.close();
+    relay.open();
+    eventually("it is back", || async {
+        let reply = get(&stack, "/v1/changes?since=now").await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    stack.known_user(json!({})).await;
+    assert_eq!(stack.count("SELECT epoch FROM usertap.meta").await, epoch);
+    stack.feed_is_cut();
+    stack.end().await;
+}
