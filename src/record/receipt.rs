@@ -54,6 +54,8 @@ pub enum Recorded {
 pub enum Unrecorded {
     /// The database refused a row; it is retried.
     SetAside,
+    /// There is no such user, and no row: nothing was to be written.
+    NoUser,
     /// A re-read that the answer needed is not back.
     RereadLate,
     /// The queue was full while the database was away.
@@ -65,6 +67,7 @@ impl Unrecorded {
     pub fn as_str(self) -> &'static str {
         match self {
             Unrecorded::SetAside => "set-aside",
+            Unrecorded::NoUser => "no-user",
             Unrecorded::RereadLate => "reread-late",
             Unrecorded::QueueFull => "queue-full",
         }
@@ -128,11 +131,15 @@ impl Receipt {
             stand(&self.recorder, late).await;
             return Recorded::None(Unrecorded::RereadLate);
         }
-        match settled.outcomes.contains(&Outcome::SetAside) {
-            true => Recorded::None(Unrecorded::SetAside),
-            false => Recorded::Committed {
-                position: settled.position.max(reread),
-            },
+        let outcomes = &settled.outcomes;
+        if outcomes.contains(&Outcome::SetAside) {
+            return Recorded::None(Unrecorded::SetAside);
+        }
+        if outcomes.first() == Some(&Outcome::Absent) && outcomes.iter().all(|o| *o == Outcome::Absent) {
+            return Recorded::None(Unrecorded::NoUser);
+        }
+        Recorded::Committed {
+            position: settled.position.max(reread),
         }
     }
 
