@@ -23,6 +23,7 @@ mod source;
 mod split;
 mod tell;
 mod template;
+mod userless;
 mod view;
 
 use std::time::Duration;

@@ -170,8 +170,8 @@ async fn forwarded(shared: Arc<Shared>, mut request: Request<Incoming>, app: Ans
     asked.upgrade = upgrade;
     let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
-        shared.wire.traffic.count(Counted::Unmatched);
-        return app.send(shared.pass(&asked, "-", body, Why::Unmatched).await);
+        let why = shared.on_no_route(&asked);
+        return app.send(shared.pass(&asked, "-", body, why).await);
     };
     let name = &matched.route.name;
     let (body, read) = shared.read(&asked, &matched, body).await;
@@ -256,6 +256,15 @@ impl Shared {
             Ended::More(_) => Read::TooLarge,
         };
         (held.replayed(ended), read)
+    }
+
+    /// Of no interest, or a sign that the provider's API has moved on.
+    fn on_no_route(&self, asked: &Asked) -> Why {
+        if self.config.provider.is_userless(&asked.method, asked.path()) {
+            return Why::NoUser;
+        }
+        self.wire.traffic.count(Counted::Unmatched);
+        Why::Unmatched
     }
 
     /// Streams a request and its answer through; nothing of it is kept.

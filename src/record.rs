@@ -112,6 +112,8 @@ pub enum Outcome {
     /// Older than what is there, or not to be told apart from it: left out, read again if need be.
     Older,
     SetAside,
+    /// There is no such user and no row.
+    Absent,
 }
 
 /// A committed change of a user: caches and feed readers subscribe to these.
@@ -341,13 +343,14 @@ impl Shared {
         observations: Vec<Observation>,
         verdicts: Vec<Option<Verdict>>,
     ) -> (Vec<Outcome>, Vec<Observation>) {
-        let mut waiting = Vec::new();
-        for (observation, verdict) in observations.into_iter().zip(&verdicts) {
-            if verdict.is_none() {
-                waiting.push(observation);
+        let (mut settled, mut waiting) = (Vec::new(), Vec::new());
+        for (observation, verdict) in observations.into_iter().zip(verdicts) {
+            match verdict {
+                None => waiting.push(observation),
+                Some(Verdict::Absent) => settled.push(Outcome::Absent),
+                Some(_) => settled.push(Outcome::Unchanged),
             }
         }
-        let settled = vec![Outcome::Unchanged; verdicts.len() - waiting.len()];
         self.health
             .unchanged
             .fetch_add(settled.len() as u64, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
 use crate::db::{Database, DbError, rows, tenant};
@@ -89,6 +89,11 @@ fn hints(config: &Config) -> Vec<Check> {
 
 async fn database(config: &Config) -> Vec<Check> {
     const WHAT: &str = "database";
+    if matches!(config.database, config::Database::Embedded) && !Embedded::is_there(&config.data_dir) {
+        let folder = config.data_dir.display();
+        let none = format!("no embedded Postgres yet: `usertap serve` makes it in {folder} at its start");
+        return vec![passed(WHAT, none)];
+    }
     let (database, embedded) = match station::database(config).await {
         Ok(found) => found,
         Err(error) => {

@@ -76,6 +76,11 @@ impl Embedded {
         })
     }
 
+    /// Whether [`Embedded::durable`] would find a server's data there, or make a new one.
+    pub fn is_there(data_dir: &Path) -> bool {
+        folder::is_there(data_dir)
+    }
+
     /// A fresh server in a temporary folder, for tests: nothing is synced to disk.
     ///
     /// # Errors

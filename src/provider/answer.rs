@@ -14,6 +14,8 @@ pub struct OwnAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
+    /// What kind of error it is, if it is one.
+    pub word: Option<&'static str>,
 }
 
 /// A request that must not be forwarded.
@@ -73,7 +75,7 @@ impl Provider {
 
     /// An error of usertap's own (429, 502, 503, 504, 413) as the provider's SDKs understand it,
     /// with its CORS headers. `word` names the cause, `text` tells people.
-    pub fn error(&self, status: StatusCode, word: &str, text: &str) -> OwnAnswer {
+    pub fn error(&self, status: StatusCode, word: &'static str, text: &str) -> OwnAnswer {
         let escaped = |text: &str| match self.own_errors.json {
             true => json_escaped(text),
             false => text.to_owned(),
@@ -83,7 +85,10 @@ impl Provider {
             "word" => Some(escaped(word)),
             _ => Some(escaped(text)),
         });
-        self.own(status, body.unwrap_or_default())
+        OwnAnswer {
+            word: Some(word),
+            ..self.own(status, body.unwrap_or_default())
+        }
     }
 
     /// Where people see this user at the provider.
@@ -113,6 +118,7 @@ impl Provider {
             status,
             headers,
             body,
+            word: None,
         }
     }
 

@@ -76,6 +76,11 @@ impl Reader<'_> {
             rates: head.limits.iter().filter_map(|limit| self.rate(limit)).collect(),
             prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
             not_ids: head.not_ids,
+            userless: head
+                .userless
+                .iter()
+                .filter_map(|text| self.userless(text))
+                .collect(),
             identity,
             settings,
             credentials,

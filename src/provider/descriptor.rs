@@ -11,6 +11,7 @@ use super::own::OwnHeader;
 use super::paging::List;
 use super::pointer::Pointer;
 use super::route::Route;
+use super::userless::Userless;
 use super::view::UserMap;
 use super::{Rate, Tenant};
 use crate::user::IdType;
@@ -41,6 +42,7 @@ pub struct Provider {
     pub(super) answers: Vec<AnswerRule>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,
+    pub(super) userless: Vec<Userless>,
 }
 
 /// Where a user's token stands in a request, and where in its claims the id.

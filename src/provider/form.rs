@@ -45,6 +45,8 @@ pub(super) struct ProviderForm {
     pub limits: Vec<Text>,
     #[serde(default)]
     pub not_ids: Vec<String>,
+    #[serde(default)]
+    pub userless: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]

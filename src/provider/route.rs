@@ -136,16 +136,20 @@ impl Pattern {
     }
 
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
-        let fits = |(segment, text): (&Segment, &Cow<'_, str>)| match segment {
-            Segment::Literal(own) => **own == **text,
-            Segment::Param(_) => true,
-        };
+        let fits = |(segment, text): (&Segment, &Cow<'_, str>)| segment.fits(text);
         self.method == method && self.segments.len() == path.len() && self.segments.iter().zip(path).all(fits)
     }
 }
 
 impl Segment {
-    fn parse(text: &str) -> Option<Segment> {
+    pub(super) fn fits(&self, text: &str) -> bool {
+        match self {
+            Segment::Literal(own) => **own == *text,
+            Segment::Param(_) => true,
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Segment> {
         let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         match name {
             Some(name) if !name.is_empty() => Some(Segment::Param(name.into())),

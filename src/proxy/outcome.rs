@@ -90,6 +90,7 @@ impl Why {
 fn unrecorded(why: Unrecorded) -> &'static str {
     match why {
         Unrecorded::SetAside => "set-aside",
+        Unrecorded::NoUser => "no-user",
         Unrecorded::RereadLate => "reread-late",
         Unrecorded::QueueFull => "queue-full",
     }

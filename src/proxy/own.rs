@@ -64,14 +64,16 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let known = matches!(path, "/healthz" | "/readyz") || path.starts_with(USERS);
     if !known {
-        return reply::refusal(
+        return refusal(
+            shared,
             StatusCode::NOT_FOUND,
             "no-such-path",
             "usertap has nothing at this path",
         );
     }
     if method != Method::GET && method != Method::HEAD {
-        return reply::refusal(
+        return refusal(
+            shared,
             StatusCode::METHOD_NOT_ALLOWED,
             "method",
             "this path answers GET only",
@@ -82,6 +84,11 @@ pub(super) async fn answer(
         "/readyz" => ready(shared.local.readiness()),
         _ => user(shared, path.trim_start_matches(USERS), query, headers).await,
     }
+}
+
+/// In the provider's shape, as every error of usertap's own.
+fn refusal(shared: &Shared, status: StatusCode, word: &'static str, text: &str) -> Response<Body> {
+    reply::error(&shared.config.provider, status, word, text, None)
 }
 
 fn ready(readiness: Readiness) -> Response<Body> {
@@ -96,9 +103,16 @@ fn ready(readiness: Readiness) -> Response<Body> {
 async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
     if !shows_server_key(shared, headers) {
         let text = "this needs the tenant's server key, sent as the provider's SDK sends it";
-        return reply::refusal(StatusCode::UNAUTHORIZED, "server-key", text);
+        return refusal(shared, StatusCode::UNAUTHORIZED, "server-key", text);
     }
-    let unknown = || reply::refusal(StatusCode::NOT_FOUND, "unknown-user", "there is no such user");
+    let unknown = || {
+        refusal(
+            shared,
+            StatusCode::NOT_FOUND,
+            "unknown-user",
+            "there is no such user",
+        )
+    };
     let Some(id) = parse(id, shared.config.id_type) else {
         return unknown();
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body::{self, Body};
 use super::headers;
@@ -66,15 +66,12 @@ pub(super) fn error(
     wait: Option<Duration>,
 ) -> Response<Body> {
     let mut answer = own(provider.error(status, word, text));
-    note_error(answer.headers_mut(), word, wait);
-    answer
-}
-
-fn note_error(headers: &mut HeaderMap, word: &'static str, wait: Option<Duration>) {
-    headers.insert(ERROR, HeaderValue::from_static(word));
     if let Some(wait) = wait {
-        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, whole_seconds(wait).into());
     }
+    answer
 }
 
 /// Rounded up: nobody is told to come back too early.
@@ -87,6 +84,11 @@ pub(super) fn own(answer: OwnAnswer) -> Response<Body> {
     let mut response = Response::new(body::full(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
+    if let Some(word) = answer.word {
+        response
+            .headers_mut()
+            .insert(ERROR, HeaderValue::from_static(word));
+    }
     mark(response.headers_mut(), &Outcome::Nothing(Why::Own));
     response
 }
@@ -98,13 +100,6 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// A refusal under `/_usertap/`.
-pub(super) fn refusal(status: StatusCode, word: &'static str, text: &str) -> Response<Body> {
-    let mut response = json(status, &json!({ "error": text }));
-    note_error(response.headers_mut(), word, None);
     response
 }
 
@@ -120,10 +115,11 @@ mod tests {
     #[test]
     fn waits_are_told_in_whole_seconds_rounded_up() {
         for (millis, told) in [(0, "0"), (1, "1"), (1000, "1"), (1001, "2")] {
-            let mut headers = HeaderMap::new();
-            note_error(&mut headers, "rate-limited", Some(Duration::from_millis(millis)));
-            assert_eq!(headers[RETRY_AFTER], told);
-            assert_eq!(headers[ERROR], "rate-limited");
+            let provider = Provider::builtin("stack-auth").expect("it has no mistake");
+            let wait = Some(Duration::from_millis(millis));
+            let answer = error(&provider, StatusCode::TOO_MANY_REQUESTS, "rate-limited", "", wait);
+            assert_eq!(answer.headers()[RETRY_AFTER], told);
+            assert_eq!(answer.headers()[ERROR], "rate-limited");
         }
     }
 

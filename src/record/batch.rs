@@ -135,7 +135,7 @@ impl Plan {
         let settled = verdict.counts_as_applied() && settles(loaded.known.doubt, at.epoch, observation.sent);
         match verdict {
             Verdict::Apply | Verdict::Stand => self.change(observation, loaded, at),
-            Verdict::Equal => {
+            Verdict::Equal | Verdict::Absent => {
                 loaded.known.mark = tick();
                 self.marks.insert(observation.id.clone(), loaded.known.mark);
                 self.equal(observation, loaded, at);
@@ -347,6 +347,7 @@ fn outcome(verdict: Verdict, standing: Standing) -> Outcome {
         Verdict::Apply | Verdict::Stand if !standing.has_row() => Outcome::Inserted,
         Verdict::Apply | Verdict::Stand => Outcome::Updated,
         Verdict::Equal | Verdict::Idle => Outcome::Unchanged,
+        Verdict::Absent => Outcome::Absent,
         Verdict::Older | Verdict::Ambiguous | Verdict::Doubt => Outcome::Older,
     }
 }

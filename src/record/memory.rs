@@ -188,7 +188,11 @@ impl Memory {
         if self.needs_database(&print, observation, verdict, now) {
             return None;
         }
-        if verdict == Verdict::Equal {
+        // The writer has one word for all that it settles so.
+        if verdict == Verdict::Absent && when == Settle::InTurn {
+            return None;
+        }
+        if matches!(verdict, Verdict::Equal | Verdict::Absent) {
             inner.marks.set(&observation.id, self.head.tick());
         }
         Some(verdict)
@@ -198,7 +202,7 @@ impl Memory {
         match verdict {
             _ if self.is_shared() => true,
             Verdict::Idle => false,
-            Verdict::Equal => {
+            Verdict::Equal | Verdict::Absent => {
                 print.known.doubt.is_some()
                     || seen.unsettled
                     || moves_version(print, &seen.seen)

@@ -57,6 +57,8 @@ pub struct Known {
 pub enum Verdict {
     /// The row says the same already.
     Equal,
+    /// There is no such user, and no row of one: the same as [`Verdict::Equal`], but nothing stands.
+    Absent,
     /// It becomes the row.
     Apply,
     /// The row is newer, by a version that can be trusted.
@@ -74,7 +76,7 @@ pub enum Verdict {
 /// Whether an observation counts as applied now.
 impl Verdict {
     pub fn counts_as_applied(self) -> bool {
-        matches!(self, Verdict::Equal | Verdict::Apply)
+        matches!(self, Verdict::Equal | Verdict::Absent | Verdict::Apply)
     }
 
     pub fn raises_doubt(self) -> bool {
@@ -93,10 +95,8 @@ pub fn judge(
     match seen {
         Seen::Whole(view) => whole(known, view.content, view.version, since(sent, epoch)),
         Seen::Deleted => deletion(known, known.standing.is_deleted(), since(sent, epoch)),
-        Seen::Missing => {
-            let gone = known.standing.is_deleted() || known.standing == Standing::None;
-            deletion(known, gone, since(sent, epoch))
-        }
+        Seen::Missing if known.standing == Standing::None => Verdict::Absent,
+        Seen::Missing => deletion(known, known.standing.is_deleted(), since(sent, epoch)),
         Seen::Partial(value) => partial(known, || agrees(value)),
         Seen::Touched => Verdict::Doubt,
         Seen::Mentioned => mentioned(known.standing),
@@ -235,7 +235,7 @@ mod tests {
         );
         assert_eq!(
             verdict(&known(Standing::None), &Seen::Missing, Sent::NEVER),
-            Verdict::Equal
+            Verdict::Absent
         );
     }
 

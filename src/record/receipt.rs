@@ -58,6 +58,8 @@ pub enum Recorded {
 pub enum Unrecorded {
     /// The database refused a row; it is retried.
     SetAside,
+    /// There is no such user, and no row: nothing was to be written.
+    NoUser,
     /// A re-read that the answer needed is not back.
     RereadLate,
     /// The queue was full while the database was away.
@@ -69,6 +71,7 @@ impl Unrecorded {
     pub fn as_str(self) -> &'static str {
         match self {
             Unrecorded::SetAside => "set-aside",
+            Unrecorded::NoUser => "no-user",
             Unrecorded::RereadLate => "reread-late",
             Unrecorded::QueueFull => "queue-full",
         }
@@ -145,11 +148,15 @@ impl Receipt {
             stand(&self.recorder, rereads.late).await;
             return Recorded::None(Unrecorded::RereadLate);
         }
-        match rereads.is_set_aside || settled.outcomes.contains(&Outcome::SetAside) {
-            true => Recorded::None(Unrecorded::SetAside),
-            false => Recorded::Committed {
-                position: settled.position.max(rereads.last),
-            },
+        let outcomes = &settled.outcomes;
+        if rereads.is_set_aside || outcomes.contains(&Outcome::SetAside) {
+            return Recorded::None(Unrecorded::SetAside);
+        }
+        if outcomes.first() == Some(&Outcome::Absent) && outcomes.iter().all(|o| *o == Outcome::Absent) {
+            return Recorded::None(Unrecorded::NoUser);
+        }
+        Recorded::Committed {
+            position: settled.position.max(rereads.last),
         }
     }
 

@@ -70,7 +70,10 @@ pub fn reason(refusal: &RowRefusal) -> String {
 pub fn trouble(code: &str) -> String {
     let remedy = match code {
         "42P01" => "users_sync or one of usertap's tables is gone or renamed: give it its name back",
-        "42501" => "usertap's user may not write its tables: grant it the right",
+        "42501" => {
+            "usertap's user may not write its tables: grant it the right, or a policy where row-level security \
+             is forced on users_sync"
+        }
         "42883" => "usertap's function try_row is gone: restore it",
         "42703" => "a column of users_sync is missing: restore it",
         "25006" => "the database is read-only: point DATABASE_URL at the primary",

@@ -119,6 +119,46 @@ async fn strangers_leave_no_trace() {
     rig.end().await;
 }
 
+/// What an SDK does all day is no sign that the provider's API has moved on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_no_interest_is_not_counted_as_unknown() {
+    let rig = Rig::new().await;
+    let client = [("x-stack-project-id", PROJECT)];
+    for (method, path) in [
+        ("OPTIONS", "/api/v1/users"),
+        ("OPTIONS", "/api/v1/nobody-knows/this"),
+        ("GET", "/api/v1/projects/current"),
+        ("GET", "/api/latest/teams?user_id=me"),
+        ("POST", "/api/v1/analytics/events/batch"),
+        ("POST", "/api/v1/session-replays/batch"),
+        ("GET", "/health"),
+        ("GET", "/api/v1/payments/items/user/1/2"),
+    ] {
+        rig.answers(200, "{}");
+        let got = rig.ask_as(method, path, "", &client).await;
+        assert_eq!(
+            (got.status.as_u16(), got.recorded()),
+            (200, "none; no-user"),
+            "{method} {path}"
+        );
+    }
+    for (method, path) in [
+        ("POST", "/health"),
+        ("GET", "/api/v3/teams"),
+        ("GET", "/api/v1/healthy"),
+    ] {
+        rig.answers(200, "{}");
+        let got = rig.ask_as(method, path, "", &client).await;
+        assert_eq!(got.recorded(), "none; unmatched", "{method} {path}");
+    }
+    let traffic = rig.traffic.snapshot();
+    assert_eq!(
+        (traffic.unmatched, traffic.foreign, traffic.forwarded),
+        (3, 0, 11)
+    );
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_a_200_is_no_user() {
     let rig = Rig::new().await;
@@ -345,6 +385,43 @@ async fn the_own_paths_need_the_server_key_and_reach_no_provider() {
     let ready = rig.ask_as("GET", "/_usertap/readyz", "", &[]).await;
     assert_eq!(ready.body.as_deref(), Some(&br#"{"status":"degraded"}"#[..]));
     assert_eq!(rig.ask("GET", "/_usertap/nothing", "").await.status, 404);
+    let errors = [
+        (
+            "GET",
+            "/_usertap/nothing".to_owned(),
+            &key[..],
+            404,
+            "no-such-path",
+        ),
+        ("POST", own.clone(), &key[..], 405, "method"),
+        ("GET", own.clone(), &key[..1], 401, "server-key"),
+        (
+            "GET",
+            format!("/_usertap/users/{}", id(1)),
+            &key[..],
+            404,
+            "unknown-user",
+        ),
+        (
+            "GET",
+            "/api/v1/internal/backend-urls".to_owned(),
+            &key[..],
+            404,
+            "no-public-url",
+        ),
+    ];
+    for (method, path, headers, status, word) in errors {
+        let got = rig.ask_as(method, &path, "", headers).await;
+        assert_eq!(
+            (got.status.as_u16(), got.header("x-usertap-error")),
+            (status, word)
+        );
+        assert_eq!(got.header("access-control-allow-origin"), "*", "{word}");
+        assert_eq!(got.header("x-stack-known-error"), "", "{word}");
+        let body: serde_json::Value = serde_json::from_slice(&got.body.expect("a body")).expect("JSON");
+        assert_eq!(body["usertap"], word);
+        assert!(body["error"].is_string(), "{word}");
+    }
     assert_eq!(rig.seen().len(), 0);
     rig.end().await;
 }

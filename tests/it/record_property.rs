@@ -239,7 +239,7 @@ impl Model {
         let settled = verdict.counts_as_applied() && settles(self.known.doubt, at.epoch, sent);
         match verdict {
             Verdict::Apply | Verdict::Stand => self.apply(seen, at),
-            Verdict::Equal => self.equal(seen, at),
+            Verdict::Equal | Verdict::Absent => self.equal(seen, at),
             _ => {}
         }
         if settled {

@@ -58,6 +58,16 @@ pub(super) fn place(data_dir: &Path, account: &Account) -> Result<Place, Embedde
     })
 }
 
+/// Whether a server lives at a data folder already. To look makes nothing.
+pub(super) fn is_there(data_dir: &Path) -> bool {
+    let dir = data_dir.canonicalize().or_else(|_| std::path::absolute(data_dir));
+    let Ok(dir) = dir else { return false };
+    let relocated = Path::new(OF_ROOT).join(relocated_name(&dir));
+    [dir, relocated]
+        .iter()
+        .any(|dir| major_in_use(dir).is_ok_and(|major| major.is_some()))
+}
+
 fn made(dir: &Path) -> Result<PathBuf, EmbeddedError> {
     fs::create_dir_all(dir).map_err(EmbeddedError::file("create", dir))?;
     dir.canonicalize().map_err(EmbeddedError::file("find", dir))

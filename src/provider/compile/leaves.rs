@@ -6,6 +6,7 @@ use super::super::form::{Reader, Text};
 use super::super::pointer::Pointer;
 use super::super::route::Pattern;
 use super::super::source::Source;
+use super::super::userless::Userless;
 use super::super::view::Place;
 
 impl Reader<'_> {
@@ -60,6 +61,18 @@ impl Reader<'_> {
             self.mistake(text.span().start, text_);
         }
         pattern
+    }
+
+    pub(super) fn userless(&mut self, text: &Text) -> Option<Userless> {
+        let userless = Userless::parse(text.get_ref());
+        if userless.is_none() {
+            let text_ = format!(
+                "`{}` is no request: write it as GET /health, or `* /payments/*` for any method and everything below",
+                text.get_ref()
+            );
+            self.mistake(text.span().start, text_);
+        }
+        userless
     }
 
     pub(super) fn sources(&mut self, texts: &[Text]) -> Vec<Source> {

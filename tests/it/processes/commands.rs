@@ -253,6 +253,36 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_doctor_makes_no_database() {
+    let world = World::with_users(0).await;
+    let fresh = world.folder.path().join("fresh");
+    let embedded = [
+        setting("DATABASE_URL", "embedded"),
+        setting("USERTAP_DATA_DIR", fresh.display()),
+    ];
+    let output = world
+        .start_with(&["doctor"], &embedded)
+        .ended()
+        .await
+        .with_code(0);
+    assert!(
+        output
+            .stdout
+            .iter()
+            .any(|line| line.contains("no embedded Postgres yet")),
+        "{output:?}"
+    );
+    assert!(!fresh.exists());
+    std::fs::create_dir(&fresh).expect("a folder");
+    world
+        .start_with(&["doctor"], &embedded)
+        .ended()
+        .await
+        .with_code(0);
+    assert_eq!(std::fs::read_dir(&fresh).expect("a folder").count(), 0);
+}
+
+#[tokio::test]
 async fn the_doctor_names_each_thing_that_is_wrong_with_its_remedy() {
     let world = World::with_users(1).await.and("USERTAP_TIMEOUT", "1s");
     for (name, value, what, part) in [

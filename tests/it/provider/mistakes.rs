@@ -78,6 +78,10 @@ fn each_mistake_names_a_remedy() {
         ),
         (SOUND.replace("[\"\"]", "[\"v1\"]"), "begins with a slash"),
         (
+            SOUND.replace("[\"\"]", "[\"\"]\nuserless = [\"health\"]"),
+            "is no request",
+        ),
+        (
             SOUND.replace("read = \"/users/{id}\"", "read = \"/users\""),
             "/users/{id}",
         ),

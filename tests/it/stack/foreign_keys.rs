@@ -211,6 +211,46 @@ async fn a_constraint_that_refuses_one_row_holds_up_nobody() {
     stack.end().await;
 }
 
+/// The provider lets two users have one address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_address_sets_the_second_user_aside() {
+    let stack = with_examples(&[]).await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync ADD CONSTRAINT one_address UNIQUE (email)")
+        .await;
+    let one = json!({ "display_name": "One", "primary_email": "ada@example.com" });
+    let first = stack.known_user(one).await;
+    let second = stack.user(json!({ "display_name": "Two", "primary_email": "ada@example.com" }));
+    let path = format!("/users/{second}");
+    let reply = stack.get(&stack.server(0), &path).await;
+    assert_eq!(
+        (reply.effective_status(), reply.recorded()),
+        (200, "none; set-aside")
+    );
+    assert!(stack.row(second).await.expect("a row").is_skeleton());
+    add_todo(&stack, second).await.expect("the foreign key holds");
+    let status = stack.status().await;
+    assert!(
+        status
+            .to_string()
+            .contains("a unique constraint refused the row: one_address"),
+        "{status:#}"
+    );
+    let list = stack.get(&stack.server(0), "/users").await;
+    assert_eq!(list.recorded(), "none; set-aside");
+    stack.agrees(first).await.expect("the first is untouched");
+    let moved = stack
+        .patch(
+            &stack.server(0),
+            &path,
+            json!({ "primary_email": "bea@example.com" }),
+        )
+        .await;
+    stack.is_recorded(&moved, second).await;
+    assert_eq!(stack.status().await["problems"], json!([]));
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_that_is_refused_leaves_the_row_as_it_was() {
     let stack = with_examples(&[]).await;

@@ -336,6 +336,35 @@ async fn an_upgrade_that_the_provider_passes_over_is_recorded() {
     stack.end().await;
 }
 
+/// Only `committed` means that a row is there, if only one that says deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_was_is_not_committed() {
+    let stack = Stack::new().await;
+    let server = stack.server(0);
+    let path = format!("/users/{}", Uuid::new_v4());
+    let gone = stack.known_user(json!({ "display_name": "Gone" })).await;
+    stack.delete(&server, &format!("/users/{gone}")).await;
+    for method in [Method::GET, Method::GET, Method::DELETE, Method::PATCH] {
+        let nobody = stack.ask(&server, method.clone(), &path, &json!({})).await;
+        assert_eq!(
+            (nobody.effective_status(), nobody.recorded()),
+            (404, "none; no-user")
+        );
+        let deleted = stack
+            .ask(&server, method, &format!("/users/{gone}"), &json!({}))
+            .await;
+        assert_eq!(
+            (deleted.effective_status(), deleted.recorded()),
+            (404, "committed; unchanged")
+        );
+    }
+    assert_eq!(
+        stack.count("SELECT count(*) FROM neon_identity.users_sync").await,
+        1
+    );
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_has_one_spelling() {
     let stack = Stack::new().await;

@@ -60,6 +60,29 @@ pub fn database(url: &SecretString, id_type: IdType) -> Database {
 }
 
 impl TestDatabase {
+    /// One that belongs to a role without a superuser's rights, as hosts hand them out. The client
+    /// keeps those rights.
+    pub async fn of_plain_owner(id_type: IdType) -> TestDatabase {
+        let url = empty().await;
+        let client = client(&url).await;
+        let mut plain: url::Url = url.expose_secret().parse().expect("a URL");
+        let name = plain.path().trim_start_matches('/').to_owned();
+        let role = format!("owner_{name}");
+        let made =
+            format!("CREATE ROLE {role} LOGIN PASSWORD 'plain'; ALTER DATABASE {name} OWNER TO {role}");
+        client.batch_execute(&made).await.expect("a role");
+        plain.set_username(&role).expect("a URL with a user");
+        plain.set_password(Some("plain")).expect("a URL with a password");
+        let url = SecretString::from(String::from(plain));
+        let database = database(&url, id_type);
+        migrate::run(&database).await.expect("migrations");
+        TestDatabase {
+            database,
+            url,
+            client,
+        }
+    }
+
     pub async fn new(id_type: IdType) -> TestDatabase {
         let url = empty().await;
         let database = database(&url, id_type);
