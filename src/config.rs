@@ -68,6 +68,12 @@ pub struct Config {
     pub record_buffer: usize,
     /// The provider's limits, all of which apply; empty where none is known.
     pub rate: Vec<Rate>,
+    /// How long an answer may be given again; nothing switches the cache off.
+    pub cache_ttl: Duration,
+    /// Bytes.
+    pub cache_size: usize,
+    /// How old an answer may be while the provider fails.
+    pub stale_if_error: Duration,
     pub deleted: Deleted,
     pub drain: Duration,
     pub log: Log,

@@ -8,6 +8,7 @@
 //! password in an error; a panic on anything from outside.
 
 mod answer;
+mod cache;
 mod caller;
 mod canon;
 mod compile;
@@ -32,6 +33,7 @@ use crate::clock::Instant;
 use crate::user::{Head, IdType, Seen, Sent, UserId};
 
 pub use answer::OwnAnswer;
+pub use cache::{CacheRules, Habit, Kept};
 pub use caller::{Caller, Credential, Foreign};
 pub use descriptor::{Mistake, Provider, Setting};
 pub use extract::{Answer, Extraction};

@@ -1,6 +1,7 @@
 //! The proxied side: one request from top to bottom.
 //!
 //! ```text
+//! kept, fresh, and fetched with these very credentials      -> given again
 //! below /_usertap/, or the provider's file has the answer  -> own answer
 //! asks for an upgrade                                      -> tunnel
 //! on no known route, or another tenant's                   -> streams through
@@ -17,6 +18,7 @@ mod body;
 mod exchange;
 mod headers;
 mod hold;
+mod kept;
 mod large;
 mod listen;
 mod outcome;
@@ -31,10 +33,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::cache::{Bypass, Cache, CacheKey, Cached};
 use crate::config::Config;
 use crate::provider::{Caller, Matched, RequestHead};
 use crate::record::Recorder;
@@ -66,6 +70,7 @@ pub struct Parts {
     pub recorder: Recorder,
     pub head: Arc<Head>,
     pub upstream: Arc<Upstream>,
+    pub cache: Arc<Cache>,
     pub tasks: Tasks,
     pub local: Arc<dyn Local>,
 }
@@ -81,6 +86,7 @@ pub(crate) struct Shared {
     config: Arc<Config>,
     recorder: Recorder,
     head: Arc<Head>,
+    cache: Arc<Cache>,
     local: Arc<dyn Local>,
     wire: Arc<Wire>,
     memory: Memory,
@@ -95,6 +101,7 @@ impl Proxy {
             recorder,
             head,
             upstream,
+            cache,
             tasks,
             local,
         } = parts;
@@ -119,6 +126,7 @@ impl Proxy {
             config,
             recorder,
             head,
+            cache,
             local,
             wire,
             memory: Memory::default(),
@@ -146,6 +154,11 @@ impl Proxy {
 
 /// Answers a request, whoever it concerns.
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let look = shared.look(&request);
+    let (key, cached) = match look.found {
+        Ok(hit) => return shared.again(&hit),
+        Err(cached) => (look.key, cached),
+    };
     if let Some(answer) = shared.own_answer(&request).await {
         return answer;
     }
@@ -155,14 +168,19 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Bod
     }
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
-    tasks.spawn(forwarded(shared.clone(), request, Answering(app)));
+    tasks.spawn(forwarded(shared.clone(), request, (key, cached), Answering(app)));
     answered
         .await
         .unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
 }
 
 /// Forwards a request. In a task of its own, so that an app that hangs up undoes nothing.
-async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answering) {
+async fn forwarded(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    (key, cached): (Option<CacheKey>, Cached),
+    app: Answering,
+) {
     let (parts, body) = request.into_parts();
     let asked = Asked::new(&parts, &shared.wire.base);
     let body = body::flowing(body, shared.wire.idle);
@@ -187,14 +205,20 @@ async fn forwarded(shared: Arc<Shared>, request: Request<Incoming>, app: Answeri
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
-            let exchange = Exchange {
+            let mut exchange = Exchange {
                 shared: &shared,
                 asked: &asked,
                 matched,
                 credential,
+                caller: shared.cache.caller(&asked.headers),
                 request_body,
+                cached,
+                keeping: None,
             };
-            exchange.run(body, app).await;
+            match exchange.found_meanwhile(key, body.is_end_stream()).await {
+                Some(answer) => app.send(answer),
+                None => exchange.run(body, app).await,
+            }
         }
     }
 }
@@ -256,11 +280,13 @@ impl Shared {
 
     /// Streams a request and its answer through; nothing of it is kept.
     async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
-        match self.wire.pass(asked, body).await {
+        let answered = self.wire.pass(asked, body).await;
+        self.passed(asked, &answered);
+        match answered {
             Ok((head, body)) => {
-                let outcome = Outcome::Nothing(why);
-                asked.log(route, head.status, &outcome);
-                reply::through(head, body, &outcome)
+                let (outcome, cached) = (Outcome::Nothing(why), self.not_kept(why));
+                asked.log(route, head.status, &outcome, cached);
+                reply::through(head, body, &outcome, cached)
             }
             Err(failure) => self.failed_for(asked, route, failure),
         }
@@ -268,7 +294,12 @@ impl Shared {
 
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
         let answer = self.failed(failure);
-        asked.log(route, answer.status(), &Outcome::Nothing(Why::Own));
+        asked.log(
+            route,
+            answer.status(),
+            &Outcome::Nothing(Why::Own),
+            Cached::Bypass(Bypass::Own),
+        );
         answer
     }
 

@@ -19,8 +19,8 @@ mod sql;
 mod waiters;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,10 @@ pub struct Recorder {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// Called with each user that has changed or is in doubt, and the exchange that told of it (empty
+/// where none did), after the commit and before anybody who waits for it is let go.
+type OnChange = Box<dyn Fn(&UserId, &str) + Send + Sync>;
+
 pub(crate) struct Shared {
     memory: Memory,
     head: Arc<Head>,
@@ -61,6 +64,7 @@ pub(crate) struct Shared {
     queued_bytes: AtomicUsize,
     waiters: Waiters,
     changed: broadcast::Sender<Changed>,
+    told: OnceLock<OnChange>,
     health: Health,
     close: CancellationToken,
 }
@@ -163,6 +167,7 @@ impl Recorder {
             queued_bytes: AtomicUsize::new(0),
             waiters,
             changed: broadcast::Sender::new(CHANGED),
+            told: OnceLock::new(),
             health: Health::default(),
             close: CancellationToken::new(),
         });
@@ -225,6 +230,12 @@ impl Recorder {
         }
     }
 
+    /// Sets who learns of each change before anybody else does: see [`OnChange`]. The first who asks
+    /// for it has it.
+    pub fn on_change(&self, told: impl Fn(&UserId, &str) + Send + Sync + 'static) {
+        let _already = self.shared.told.set(Box::new(told));
+    }
+
     /// Everything this process commits from now on.
     pub fn changed(&self) -> broadcast::Receiver<Changed> {
         self.shared.changed.subscribe()
@@ -258,7 +269,20 @@ impl Recorder {
     }
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
 impl Shared {
+    /// See [`OnChange`].
+    fn tell(&self, user: &UserId, by: &str) {
+        if let Some(told) = self.told.get() {
+            told(user, by);
+        }
+    }
+
     /// Those that needed no writer, as outcomes, and the rest.
     fn divide(
         &self,

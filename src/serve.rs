@@ -78,6 +78,7 @@ impl Serving {
             recorder: station.recorder.clone(),
             head: station.head.clone(),
             upstream: station.upstream.clone(),
+            cache: station.cache.clone(),
             tasks: servers.clone(),
             local: Arc::new(LocalRows {
                 station: station.clone(),

@@ -13,6 +13,7 @@ use tokio::time::interval;
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
+use crate::cache::Cache;
 use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
@@ -36,6 +37,7 @@ pub struct Station {
     pub head: Arc<Head>,
     pub recorder: Recorder,
     pub upstream: Arc<Upstream>,
+    pub cache: Arc<Cache>,
     pub refetch: Refetch,
     pub tasks: Tasks,
     pub instance: Uuid,
@@ -165,6 +167,9 @@ impl Station {
         let upstream = Upstream::new(&config, head.clone(), config.upstream_ca.as_deref());
         let upstream = Arc::new(upstream.map_err(|error| StartError(error.to_string()))?);
         let (recorder, owed) = Recorder::start(database.clone(), head.clone(), config.deleted, tasks);
+        let cache = Arc::new(Cache::new(&config));
+        let told = cache.clone();
+        recorder.on_change(move |user, by| told.changed(user, by));
         let reader = Reader {
             provider: config.provider.clone(),
             tenant: config.tenant.clone(),
@@ -178,6 +183,7 @@ impl Station {
             head,
             recorder,
             upstream,
+            cache,
             refetch,
             tasks: tasks.clone(),
             instance: Uuid::new_v4(),
@@ -207,7 +213,9 @@ impl Station {
         let others = instances::beat(&self.database, self.instance, kind).await;
         self.database_answers.store(others.is_ok(), Ordering::Relaxed);
         let others = others?;
-        self.recorder.set_shared(others.serving + others.backfilling > 0);
+        let shared = others.serving + others.backfilling > 0;
+        self.recorder.set_shared(shared);
+        self.cache.set_shared(shared);
         Ok(others)
     }
 

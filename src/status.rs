@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::cache;
 use crate::db::runs::Run;
 use crate::db::{DbError, rows, runs};
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
@@ -21,6 +22,7 @@ pub struct Status {
     pub recorder: record::Figures,
     pub refetch: RefetchStatus,
     pub traffic: TrafficSnapshot,
+    pub cache: cache::Figures,
     pub problems: Vec<Problem>,
 }
 
@@ -84,6 +86,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             failed: count(&refetch.failed),
         },
         traffic: traffic.snapshot(),
+        cache: station.cache.figures(),
         problems,
     }
 }

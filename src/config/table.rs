@@ -93,6 +93,7 @@ const DATABASE: &str = "Database";
 const PROVIDER: &str = "Provider";
 const LISTENING: &str = "Listening";
 const RECORDING: &str = "Recording";
+const KEEPING: &str = "Keeping answers";
 const RUNNING: &str = "Running";
 
 static TABLE: &[Setting] = &[
@@ -167,6 +168,15 @@ static TABLE: &[Setting] = &[
     Setting::new(RECORDING, "DELETED", "keep|purge|purge-after=DURATION")
         .default("keep")
         .help("A deleted user's row: `keep` sets only `deleted_at`, `purge` removes it at once, `purge-after=30d` later"),
+    Setting::new(KEEPING, "CACHE_TTL", "DURATION")
+        .default("5s")
+        .help("How long an answer may be given again to the same credentials, e.g. `30s`; `0` switches the cache off"),
+    Setting::new(KEEPING, "CACHE_SIZE", "SIZE")
+        .default("64MiB")
+        .help("Memory for kept answers, e.g. `256MiB`"),
+    Setting::new(KEEPING, "STALE_IF_ERROR", "DURATION")
+        .default("24h")
+        .help("How old an answer may be while the provider fails, e.g. `1h`; `0` for never"),
     Setting::new(RUNNING, "TIMEOUT", "DURATION")
         .default("8s")
         .help("Wait for the provider until the answer's head, then between bytes, e.g. `8s`"),
@@ -188,12 +198,9 @@ pub fn table() -> &'static [Setting] {
 
 /// Settings that are documented for a later version: refused with that reason.
 pub(super) const LATER: &[&str] = &[
-    "CACHE_SIZE",
-    "CACHE_TTL",
     "DATABASE_IDLE",
     "FEED_RETENTION",
     "RECONCILE_EVERY",
-    "STALE_IF_ERROR",
     "TRUSTED_PROXIES",
     "WEBHOOK_SECRET",
 ];

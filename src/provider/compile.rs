@@ -16,6 +16,7 @@ use super::template::Template;
 use super::view::{TextAt, TimeAt, UserMap};
 use super::{Mistake, Provider, Rate};
 
+mod cache;
 mod leaves;
 mod list;
 mod routes;
@@ -47,7 +48,7 @@ impl Reader<'_> {
             );
         }
         let identity: Vec<Part> = form.identity.into_iter().map(|part| self.part(part)).collect();
-        let credentials = form
+        let credentials: Vec<CredentialRule> = form
             .credential
             .into_iter()
             .map(|rule| self.credential(rule))
@@ -64,6 +65,7 @@ impl Reader<'_> {
             .filter_map(|answer| self.answer(answer))
             .collect();
         let errors = self.errors(form.errors);
+        let cache = self.cache(form.cache, &identity, &credentials, token.as_ref());
         let routes = self.routes(form.route, token.is_some());
         let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
@@ -86,6 +88,7 @@ impl Reader<'_> {
             user: user?,
             list: list?,
             dashboard: dashboard(form.dashboard),
+            cache,
             answers,
             routes,
         })

@@ -4,6 +4,7 @@ use http::HeaderName;
 use secrecy::SecretString;
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
+use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
 use super::extract::Errors;
@@ -38,6 +39,7 @@ pub struct Provider {
     pub(super) user: UserMap,
     pub(super) list: List,
     pub(super) dashboard: Dashboard,
+    pub(super) cache: CacheRules,
     pub(super) answers: Vec<AnswerRule>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,

@@ -28,6 +28,7 @@ pub(super) struct Form {
     pub user: Option<UserForm>,
     pub list: Option<ListForm>,
     pub dashboard: DashboardForm,
+    pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
     pub route: Vec<RouteForm>,
 }
@@ -247,6 +248,16 @@ pub(super) struct DashboardForm {
     pub users: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CacheForm {
+    #[serde(default)]
+    pub ignore: Vec<Text>,
+    #[serde(default)]
+    pub once: Vec<Text>,
+    pub habit: Option<WhenForm>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerForm {
@@ -271,6 +282,7 @@ pub(super) struct RouteForm {
     pub writes: Option<bool>,
     #[serde(default)]
     pub silent: bool,
+    pub cache: Option<Text>,
     pub tenant: Option<RouteTenantForm>,
 }
 
@@ -351,6 +363,7 @@ impl<'t> Reader<'t> {
             "user" => form.user = self.one(key, value),
             "list" => form.list = self.one(key, value),
             "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
+            "cache" => form.cache = self.one(key, value).unwrap_or_default(),
             "answer" => form.answer = self.many(key, value),
             "route" => form.route = self.many(key, value),
             _ => self.mistake(

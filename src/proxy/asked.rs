@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::headers;
 use super::outcome::Outcome;
+use crate::cache::Cached;
 use crate::clock::{self, Instant};
 use crate::provider::RequestHead;
 use crate::upstream::{RequestBody, Upstream};
@@ -62,13 +63,14 @@ impl Asked {
     }
 
     /// One line for each exchange: the route's name, never its path.
-    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome) {
+    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome, cached: Cached) {
         tracing::debug!(
             exchange = %self.id,
             method = %self.method,
             route,
             status = status.as_u16(),
             recorded = %outcome.words(),
+            cache = cached.words(),
             ms = clock::now().saturating_duration_since(self.began).as_millis() as u64,
             "answered"
         );

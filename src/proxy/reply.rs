@@ -12,7 +12,9 @@ use super::body::{self, Body};
 use super::headers;
 use super::outcome::{Outcome, Why};
 use super::wire::Failure;
+use crate::cache::{Bypass, Cached, Hit};
 use crate::provider::{OwnAnswer, Provider};
+use crate::record::Recorded;
 use crate::upstream::UpstreamError;
 
 const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
@@ -20,10 +22,26 @@ const RECORDED: HeaderName = HeaderName::from_static("x-usertap-recorded");
 const ERROR: HeaderName = HeaderName::from_static("x-usertap-error");
 
 /// The provider's answer as it came, and what became of it.
-pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome) -> Response<Body> {
+pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome, cached: Cached) -> Response<Body> {
     headers::to_app(&mut head.headers);
-    mark(&mut head.headers, outcome);
+    mark(&mut head.headers, outcome, cached);
     Response::from_parts(head, body)
+}
+
+/// A kept answer of the provider's, given again.
+pub(super) fn again(hit: &Hit, cached: Cached) -> Response<Body> {
+    let mut response = Response::new(body::full(hit.body()));
+    *response.status_mut() = hit.status();
+    *response.headers_mut() = hit.headers(cached);
+    response
+}
+
+/// An answer made of what is recorded, because the provider does not give one.
+pub(super) fn stand_in(answer: OwnAnswer, cached: Cached) -> Response<Body> {
+    let mut response = own(answer);
+    let said_already = Outcome::Recorded(Recorded::Committed { position: None });
+    mark(response.headers_mut(), &said_already, cached);
+    response
 }
 
 /// The error that a failed way to the provider is.
@@ -82,7 +100,11 @@ pub(super) fn own(answer: OwnAnswer) -> Response<Body> {
     let mut response = Response::new(body::full(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
-    mark(response.headers_mut(), &Outcome::Nothing(Why::Own));
+    mark(
+        response.headers_mut(),
+        &Outcome::Nothing(Why::Own),
+        Cached::Bypass(Bypass::Own),
+    );
     response
 }
 
@@ -103,8 +125,8 @@ pub(super) fn refusal(status: StatusCode, word: &'static str, text: &str) -> Res
     response
 }
 
-fn mark(headers: &mut HeaderMap, outcome: &Outcome) {
-    headers.insert(CACHE, HeaderValue::from_static("bypass; off"));
+fn mark(headers: &mut HeaderMap, outcome: &Outcome, cached: Cached) {
+    headers.insert(CACHE, HeaderValue::from_static(cached.words()));
     headers.insert(RECORDED, outcome.header());
 }
 
@@ -129,7 +151,12 @@ mod tests {
             .insert(RECORDED, HeaderValue::from_static("committed; pos=9"));
         head.headers
             .insert("x-usertap-error", HeaderValue::from_static("x"));
-        let answer = through(head, body::full(""), &Outcome::Nothing(Why::NoUser));
+        let answer = through(
+            head,
+            body::full(""),
+            &Outcome::Nothing(Why::NoUser),
+            Cached::Bypass(Bypass::Off),
+        );
         assert_eq!(answer.headers()[RECORDED], "none; no-user");
         assert!(!answer.headers().contains_key(ERROR));
     }

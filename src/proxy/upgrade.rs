@@ -14,6 +14,7 @@ use super::outcome::{Outcome, Why};
 use super::traffic::Counted;
 use super::wire::{Failure, Wire};
 use super::{headers, reply};
+use crate::cache::{Bypass, Cached};
 use crate::upstream::{Forwarded, empty};
 
 /// Asks the provider for the upgrade. Its refusal is an answer like any other.
@@ -37,7 +38,12 @@ pub(super) async fn answer(
         .await
         .map_err(Failure::Upstream)?;
     let answer = join(wire, forwarded, app);
-    asked.log("-", answer.status(), &Outcome::Nothing(Why::Upgrade));
+    asked.log(
+        "-",
+        answer.status(),
+        &Outcome::Nothing(Why::Upgrade),
+        Cached::Bypass(Bypass::Own),
+    );
     Ok(answer)
 }
 
@@ -53,13 +59,18 @@ fn join(wire: &Arc<Wire>, forwarded: Forwarded, app: OnUpgrade) -> Response<Body
     let outcome = Outcome::Nothing(Why::Upgrade);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = response.into_parts();
-        return reply::through(head, body::flowing(body, wire.idle), &outcome);
+        return reply::through(
+            head,
+            body::flowing(body, wire.idle),
+            &outcome,
+            Cached::Bypass(Bypass::Own),
+        );
     }
     wire.traffic.count(Counted::Upgraded);
     let provider = on(&mut response);
     let to = response.headers().get(UPGRADE).cloned();
     let (head, _) = response.into_parts();
-    let mut answer = reply::through(head, empty(), &outcome);
+    let mut answer = reply::through(head, empty(), &outcome, Cached::Bypass(Bypass::Own));
     ask_for(answer.headers_mut(), to);
     wire.tasks.spawn(tunnel(wire.clone(), app, provider));
     answer

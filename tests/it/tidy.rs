@@ -16,6 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("db", &["clock", "config", "provider", "tasks", "user"]),
     ("upstream", &["clock", "config", "provider", "tasks", "user"]),
     ("record", &["clock", "config", "db", "tasks", "user"]),
+    // Nothing that is kept makes an observation: it knows no recorder and no way to the provider.
+    ("cache", &["clock", "config", "provider", "user"]),
     ("sandbox", &["clock", "config", "tasks"]),
     ("probe", &["clock", "config", "provider", "upstream", "user"]),
     // None of these three knows another.
@@ -35,20 +37,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "clock", "config", "provider", "record", "tasks", "upstream", "user",
+            "cache", "clock", "config", "provider", "record", "tasks", "upstream", "user",
         ],
     ),
     (
         "station",
         &[
-            "backfill", "clock", "config", "db", "probe", "provider", "record", "refetch", "tasks",
+            "backfill", "cache", "clock", "config", "db", "probe", "provider", "record", "refetch", "tasks",
             "upstream", "user",
         ],
     ),
     (
         "status",
         &[
-            "clock", "config", "db", "proxy", "record", "station", "upstream", "user",
+            "cache", "clock", "config", "db", "proxy", "record", "station", "upstream", "user",
         ],
     ),
     (
@@ -98,6 +100,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("provider", &[SQL, RUNTIME]),
     ("record", &[WIRE]),
     ("upstream", &[SQL]),
+    ("cache", &[SQL]),
     ("proxy", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),

@@ -68,6 +68,15 @@ pub fn record_buffer(text: &str) -> Parsed<usize> {
     }
 }
 
+/// A size between the 1 MiB that is worth it and the 64 GiB that nobody means.
+pub fn cache_size(text: &str) -> Parsed<usize> {
+    let bytes = size(text)?;
+    match (1 << 20..=64 << 30).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err("is out of range: write something between `1MiB` and `64GiB`".to_owned()),
+    }
+}
+
 fn number_and_unit(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let text = text.trim();
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::cache::{Bypass, Cached};
 use crate::config::Tls;
 use crate::proxy::body::Fed;
 use crate::proxy::listen::{self, Listening};
@@ -85,7 +86,12 @@ async fn through(wire: Arc<Wire>, request: Request<Incoming>) -> Response<Body> 
     let (parts, body) = request.into_parts();
     let asked = Asked::new(&parts, &wire.base);
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
-        Ok((head, body)) => reply::through(head, body, &Outcome::Nothing(Why::Unmatched)),
+        Ok((head, body)) => reply::through(
+            head,
+            body,
+            &Outcome::Nothing(Why::Unmatched),
+            Cached::Bypass(Bypass::Off),
+        ),
         Err(failure) => failed(failure),
     }
 }

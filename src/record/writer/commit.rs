@@ -82,6 +82,8 @@ impl Writer {
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
         for (id, (position, nonce)) in &numbered.changes {
             self.link.committed(*position, *nonce);
+            let by = plan.writes.get(id).and_then(|write| write.change.as_ref());
+            shared.tell(id, by.map_or("", |change| &change.source.request_id));
             let changed = super::super::Changed {
                 id: id.clone(),
                 position: *position,
@@ -110,6 +112,7 @@ impl Writer {
             }
         }
         for (id, after) in &numbered.doubts {
+            self.shared.tell(id, "");
             let write = plan.writes.get(id);
             if write.is_some_and(|write| !write.is_aside) {
                 waiters.owe(id, *after, write.is_some_and(|write| write.doubt_is_awaited));

@@ -88,6 +88,7 @@ impl Writer {
             .committed(numbered.epoch, numbered.last, clock::now());
         for (id, (position, nonce)) in &numbered.changes {
             self.link.committed(*position, *nonce);
+            self.shared.tell(id, "");
             let changed = super::super::Changed {
                 id: id.clone(),
                 position: *position,
