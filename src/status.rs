@@ -10,6 +10,7 @@ use crate::db::{DbError, rows, runs};
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
+use crate::upstream::Health;
 
 /// The whole picture; shown as JSON.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct ProviderStatus {
     pub tenant: serde_json::Map<String, serde_json::Value>,
     /// Seconds for which the provider asked to be left alone; 0 when it did not.
     pub paused_for: u64,
+    /// Whether it is asked at all: `open` while it fails, `half-open` while one request tries.
+    pub breaker: Health,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +66,8 @@ const NAMED: i64 = 20;
 pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let known = Known::ask(station).await;
     let recorder = station.recorder.figures();
-    let problems = problems(&known, &recorder);
+    let mut problems = problems(&known, &recorder);
+    problems.extend(of_provider(station.upstream.health()));
     let (answers, counts, backfill) = match known {
         Ok(known) => (true, known.counts, known.backfill),
         Err(_) => (false, None, None),
@@ -112,6 +116,7 @@ fn provider(station: &Station) -> ProviderStatus {
         name: station.config.tenant.provider.clone(),
         upstream: station.config.upstream.origin().ascii_serialization(),
         tenant: tenant.collect(),
+        breaker: station.upstream.health(),
         paused_for: paused.map_or(0, |until| {
             until.saturating_duration_since(crate::clock::now()).as_secs()
         }),
@@ -168,6 +173,14 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
         }
     }
     problems
+}
+
+fn of_provider(health: Health) -> Option<Problem> {
+    (health == Health::Open).then(|| Problem {
+        what: "the provider fails: reads are answered stale where they can be, writes fail".into(),
+        remedy: "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status"
+            .into(),
+    })
 }
 
 fn of_backfill(run: &Run) -> Option<Problem> {

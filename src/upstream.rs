@@ -4,6 +4,7 @@
 //! stamp of an attempt is taken just before its first byte, after queue and budget; a repeated
 //! attempt has a stamp of its own.
 
+mod breaker;
 mod budget;
 mod client;
 mod deadline;
@@ -29,11 +30,13 @@ use hyper::body::Incoming;
 use crate::clock::{self, Instant};
 use crate::config::{Config, Rate};
 use crate::user::{Head, Sent};
+use breaker::Breaker;
 use budget::Budget;
 use client::Pooled;
 use deadline::Progress;
 use target::Base;
 
+pub use breaker::Health;
 pub use client::TrustError;
 pub use pause::Yields;
 
@@ -54,6 +57,7 @@ pub struct Upstream {
     /// Speaks only HTTP/1.1, which alone can be upgraded.
     upgrading: Pooled,
     budget: Budget,
+    breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
     timeout: Duration,
@@ -98,6 +102,9 @@ pub enum UpstreamError {
     /// Nothing was sent.
     #[error("the provider's limit is used up")]
     Limited { retry_after: Duration },
+    /// It has failed so often that it is left alone for a moment: nothing was sent.
+    #[error("the provider fails and is left alone for a moment")]
+    Resting { retry_after: Duration },
     /// It may or may not have been carried out.
     #[error("the provider's answer broke off or cannot be read")]
     Broken,
@@ -142,6 +149,7 @@ impl Upstream {
             pooled,
             upgrading,
             budget: Budget::new(rates),
+            breaker: Breaker::default(),
             head,
             meant,
             timeout,
@@ -215,7 +223,25 @@ impl Upstream {
         self.budget.pace()
     }
 
+    /// How the provider has fared lately.
+    pub fn health(&self) -> Health {
+        self.breaker.health()
+    }
+
     async fn attempt(
+        &self,
+        client: &Pooled,
+        request: Request<RequestBody>,
+        priority: Priority,
+        began: Instant,
+    ) -> Result<Forwarded, UpstreamError> {
+        let mut pass = self.breaker.admit().map_err(resting)?;
+        let answer = self.send(client, request, priority, began).await;
+        pass.note(status_of(&answer));
+        answer
+    }
+
+    async fn send(
         &self,
         client: &Pooled,
         request: Request<RequestBody>,
@@ -245,6 +271,17 @@ impl std::fmt::Debug for Upstream {
             .field("base", &self.base)
             .finish_non_exhaustive()
     }
+}
+
+fn resting(retry_after: Duration) -> UpstreamError {
+    UpstreamError::Resting { retry_after }
+}
+
+fn status_of(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
+    answer
+        .as_ref()
+        .map(|answer| answer.response.status())
+        .map_err(|error| *error)
 }
 
 fn repeatable(request: &Request<RequestBody>) -> bool {

@@ -275,6 +275,7 @@ impl Exchange<'_> {
             UpstreamError::Timeout => Outage::Timeout,
             UpstreamError::Broken => Outage::Broken,
             UpstreamError::Limited { .. } => Outage::RateLimited,
+            UpstreamError::Resting { .. } => Outage::BreakerOpen,
         };
         self.stale(outage).await
     }

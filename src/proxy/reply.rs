@@ -21,6 +21,9 @@ const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
 const RECORDED: HeaderName = HeaderName::from_static("x-usertap-recorded");
 const ERROR: HeaderName = HeaderName::from_static("x-usertap-error");
 
+/// After a failure it is worth a try again so soon.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The provider's answer as it came, and what became of it.
 pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome, cached: Cached) -> Response<Body> {
     headers::to_app(&mut head.headers);
@@ -60,9 +63,12 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
         Failure::Upstream(failure) => failure,
     };
     let (status, word, wait) = match failure {
-        UpstreamError::Unreachable => (bad, "upstream-unreachable", None),
-        UpstreamError::Broken => (bad, "upstream-broken", None),
-        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", None),
+        UpstreamError::Unreachable => (bad, "upstream-unreachable", Some(SOON)),
+        UpstreamError::Broken => (bad, "upstream-broken", Some(SOON)),
+        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", Some(SOON)),
+        UpstreamError::Resting { retry_after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "breaker-open", Some(retry_after))
+        }
         UpstreamError::Limited { retry_after } => {
             (StatusCode::TOO_MANY_REQUESTS, "rate-limited", Some(retry_after))
         }
@@ -70,7 +76,8 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
     error(provider, status, word, &failure.to_string(), wait)
 }
 
-/// An error of usertap's own in the provider's shape. `wait` is told with 429 and 503.
+/// An error of usertap's own in the provider's shape. `wait` is told with whatever is
+/// worth a try again.
 pub(super) fn error(
     provider: &Provider,
     status: StatusCode,

@@ -58,6 +58,7 @@ impl Upstream {
         priority: Priority,
         deadline: Instant,
     ) -> Result<Fetched, UpstreamError> {
+        let mut pass = self.breaker.admit().map_err(super::resting)?;
         let leave = self.budget.leave(priority, deadline).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let exchange = async {
@@ -65,7 +66,11 @@ impl Upstream {
                 response,
                 sent,
                 sent_at,
-            } = self.send_own(request).await?;
+            } = {
+                let answer = self.send_own(request).await;
+                pass.note(super::status_of(&answer));
+                answer?
+            };
             let (head, body) = response.into_parts();
             self.heed(head.status, &head.headers, Yields::Everyone);
             let body = whole(body, self.timeout).await?;

@@ -1,6 +1,7 @@
 //! Kept answers as an app meets them: whose they are, what ends them, and what never becomes one.
 
 mod ended;
+mod outage;
 mod shared;
 mod strangers;
 
