@@ -66,6 +66,53 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// A limit of the provider's, and what it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub rate: Rate,
+    /// Nothing where it counts every request.
+    pub of: Option<Use>,
+}
+
+/// What a request does, as far as limits go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Read,
+    Write,
+}
+
+impl Use {
+    pub fn of(method: &Method) -> Use {
+        match method.is_safe() {
+            true => Use::Read,
+            false => Use::Write,
+        }
+    }
+}
+
+impl Limit {
+    /// `1000/10s`, or with `reads=` or `writes=` before it what alone it counts. `rate` reads the
+    /// rest.
+    pub fn read<E>(text: &str, rate: impl Fn(&str) -> Result<Rate, E>) -> Result<Limit, E> {
+        let (of, text) = match text.trim().split_once('=') {
+            Some(("reads", rest)) => (Some(Use::Read), rest),
+            Some(("writes", rest)) => (Some(Use::Write), rest),
+            _ => (None, text),
+        };
+        rate(text).map(|rate| Limit { rate, of })
+    }
+
+    pub fn counts(&self, what: Use) -> bool {
+        self.of.is_none_or(|of| of == what)
+    }
+}
+
+impl From<Rate> for Limit {
+    fn from(rate: Rate) -> Limit {
+        Limit { rate, of: None }
+    }
+}
+
 /// The part of a request that decisions need.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'a> {

@@ -182,9 +182,11 @@ async fn forwarded(
     app: Answering,
 ) {
     let (parts, body) = request.into_parts();
-    let asked = Asked::new(&parts, &shared.wire.base);
+    let mut asked = Asked::new(&parts, &shared.wire.base);
+    let caller = shared.cache.caller(&asked.headers);
+    asked.priority = shared.priority(caller, None);
     let body = body::flowing(body, shared.wire.idle);
-    let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
+    let Some(matched) = shared.config.provider.route(&parts.method, asked.path()) else {
         shared.wire.traffic.count(Counted::Unmatched);
         return app.send(shared.pass(&asked, "-", body, Why::Unmatched).await);
     };
@@ -205,12 +207,13 @@ async fn forwarded(
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
+            asked.priority = shared.priority(caller, Some(credential));
             let mut exchange = Exchange {
                 shared: &shared,
                 asked: &asked,
                 matched,
                 credential,
-                caller: shared.cache.caller(&asked.headers),
+                caller,
                 request_body,
                 cached,
                 keeping: None,

@@ -216,6 +216,8 @@ impl Station {
         let shared = others.serving + others.backfilling > 0;
         self.recorder.set_shared(shared);
         self.cache.set_shared(shared);
+        self.upstream
+            .shared_by(1 + u32::try_from(others.serving).unwrap_or(0));
         Ok(others)
     }
 

@@ -10,7 +10,7 @@ use crate::db::{DbError, rows, runs};
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
-use crate::upstream::Health;
+use crate::upstream::{Given, Health};
 
 /// The whole picture; shown as JSON.
 #[derive(Debug, Serialize)]
@@ -24,6 +24,7 @@ pub struct Status {
     pub refetch: RefetchStatus,
     pub traffic: TrafficSnapshot,
     pub cache: cache::Figures,
+    pub budget: BudgetStatus,
     pub problems: Vec<Problem>,
 }
 
@@ -44,6 +45,17 @@ pub struct DatabaseStatus {
     pub answers: bool,
     pub schema: String,
     pub counts: Option<rows::Counts>,
+}
+
+/// What the provider's limit was used for.
+#[derive(Debug, Serialize)]
+pub struct BudgetStatus {
+    /// Requests sent, by who asked.
+    pub given: Given,
+    /// Requests a second of usertap's own, where no limit is known.
+    pub pace: Option<f64>,
+    /// The part of the known limit that the provider has shown to be there.
+    pub learned: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +103,11 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
         },
         traffic: traffic.snapshot(),
         cache: station.cache.figures(),
+        budget: BudgetStatus {
+            given: station.upstream.given(),
+            pace: station.upstream.pace(),
+            learned: station.upstream.learned(),
+        },
         problems,
     }
 }

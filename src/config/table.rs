@@ -139,7 +139,7 @@ static TABLE: &[Setting] = &[
         .help("PEM file of the private certificate authority that signed the provider's certificate"),
     Setting::new(PROVIDER, "RATE", "RATES")
         .words("the provider's published limit")
-        .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas"),
+        .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas, and `reads=` or `writes=` stands before one that counts only those"),
     Setting::new(LISTENING, "LISTEN", "ADDRESS")
         .default("127.0.0.1:8400")
         .help("Where the proxy listens, e.g. `0.0.0.0:8400`"),

@@ -14,7 +14,7 @@ use super::own::OwnHeader;
 use super::route::Route;
 use super::template::Template;
 use super::view::{TextAt, TimeAt, UserMap};
-use super::{Mistake, Provider, Rate};
+use super::{Limit, Mistake, Provider, Rate};
 
 mod cache;
 mod leaves;
@@ -131,20 +131,18 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn rate(&mut self, text: &Text) -> Option<Rate> {
-        let limit = text.get_ref().split_once('/').and_then(|(requests, per)| {
-            Some(Rate {
-                requests: requests.parse().ok().filter(|n| *n > 0)?,
-                per: duration(per)?,
-            })
-        });
-        if limit.is_none() {
-            self.mistake(
-                text.span().start,
-                "a limit is so many requests in a time: write it as 1000/10s",
-            );
-        }
-        limit
+    fn rate(&mut self, text: &Text) -> Option<Limit> {
+        let rate = |text: &str| {
+            let rate = text.split_once('/').and_then(|(requests, per)| {
+                Some(Rate {
+                    requests: requests.parse().ok().filter(|n| *n > 0)?,
+                    per: duration(per)?,
+                })
+            });
+            rate.ok_or("a limit is so many requests in a time: write it as 1000/10s, or writes=100/10s")
+        };
+        let limit = Limit::read(text.get_ref(), rate);
+        limit.map_err(|what| self.mistake(text.span().start, what)).ok()
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {

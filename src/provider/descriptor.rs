@@ -13,7 +13,7 @@ use super::paging::List;
 use super::pointer::Pointer;
 use super::route::Route;
 use super::view::UserMap;
-use super::{Rate, Tenant};
+use super::{Limit, Tenant};
 use crate::user::IdType;
 
 const STACK_AUTH: &str = include_str!("builtin/stack-auth.toml");
@@ -26,7 +26,7 @@ pub struct Provider {
     /// The provider's own base URL.
     pub upstream: Option<String>,
     /// Its published limits, all of which apply; empty where none is known.
-    pub rates: Vec<Rate>,
+    pub rates: Vec<Limit>,
     pub(super) prefixes: Vec<Vec<String>>,
     pub(super) not_ids: Vec<String>,
     pub(super) identity: Vec<Part>,

@@ -9,7 +9,7 @@ use super::outcome::Outcome;
 use crate::cache::Cached;
 use crate::clock::{self, Instant};
 use crate::provider::RequestHead;
-use crate::upstream::{RequestBody, Upstream};
+use crate::upstream::{Priority, RequestBody, Upstream};
 
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -17,6 +17,8 @@ pub(super) struct Asked {
     pub id: Uuid,
     pub began: Instant,
     pub method: Method,
+    /// Its place in the queue for the provider's limit.
+    pub priority: Priority,
     /// As they leave: what is judged is what the provider sees.
     pub headers: HeaderMap,
     /// Path and query below the base path, byte for byte.
@@ -29,6 +31,7 @@ impl Asked {
             id: Uuid::new_v4(),
             began: clock::now(),
             method: parts.method.clone(),
+            priority: Priority::Stranger,
             headers: headers::to_provider(&parts.headers),
             target: headers::below(base, headers::target(&parts.uri)).to_owned(),
         }

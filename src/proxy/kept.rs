@@ -21,9 +21,9 @@ use crate::cache::{
     self, AsOf, Bypass, CacheKey, Cached, CallerKey, Hit, Kept, Lead, Look, Outage, Served, Standing, Turn,
 };
 use crate::clock::{self, Instant};
-use crate::provider::{Answer, Caller, Carries};
+use crate::provider::{Answer, Caller, Carries, Credential};
 use crate::record::Recorded;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Priority, UpstreamError};
 use crate::user::UserId;
 
 /// A not-found is often followed by the user's creation.
@@ -44,6 +44,16 @@ impl Shared {
         let target = headers::below(&self.wire.base, headers::target(request.uri()));
         self.cache
             .look(request.method(), target, request.headers(), clock::now())
+    }
+
+    /// Who is known to be nobody's junk: who has usertap's own key, and whom the provider has lately
+    /// accepted.
+    pub(super) fn priority(&self, caller: Option<CallerKey>, credential: Option<Credential>) -> Priority {
+        let standing = caller.map_or(Standing::Stranger, |caller| self.cache.standing(caller));
+        match (standing, credential) {
+            (Standing::Accepted, _) | (Standing::Stranger, Some(Credential::OwnServer)) => Priority::App,
+            _ => Priority::Stranger,
+        }
     }
 
     pub(super) fn again(&self, hit: &Hit) -> Response<Body> {

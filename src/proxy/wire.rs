@@ -37,7 +37,10 @@ impl Wire {
             .request(&self.upstream, body)
             .ok_or(Failure::Unaddressable)?;
         self.traffic.count(Counted::Forwarded);
-        self.upstream.forward(request).await.map_err(Failure::Upstream)
+        self.upstream
+            .forward(request, asked.priority)
+            .await
+            .map_err(Failure::Upstream)
     }
 
     /// The answer as it comes.

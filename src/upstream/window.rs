@@ -35,6 +35,26 @@ impl Window {
         Window::new(burst, rate.per.mul_f64(SLACK) / refilled)
     }
 
+    /// Keeps to a part of such a limit, at the least to one request in the time that this takes.
+    pub fn share(rate: Rate, share: f64) -> Window {
+        let requests = f64::from(rate.requests) * share;
+        let burst = (requests / f64::from(BURST_SHARE)).floor().max(1.0);
+        let refilled = if requests >= 2.0 {
+            requests - burst
+        } else {
+            requests
+        };
+        Window::new(burst as u32, rate.per.mul_f64(SLACK / refilled))
+    }
+
+    /// With nothing left for the moment: what a window before it has given must not be given again.
+    pub fn spent(self) -> Window {
+        while self.wait().is_none() {
+            self.charge();
+        }
+        self
+    }
+
     /// `burst` at once, then one more each `interval`.
     pub fn new(burst: u32, interval: Duration) -> Window {
         let account = Account::default();
@@ -142,6 +162,21 @@ mod tests {
             };
             assert!(taken.len() >= floor, "{requests}: {}", taken.len());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_limit_is_that_part() {
+        let per = Duration::from_secs(10);
+        for (requests, share, most) in [(1000, 0.2, 200), (100, 0.2, 20), (100, 0.5, 50), (3, 0.2, 1)] {
+            let taken = greedily(&Window::share(Rate { requests, per }, share), per * 10).await;
+            let worst = (0..taken.len())
+                .map(|i| taken[i..].iter().take_while(|at| **at - taken[i] < per).count())
+                .max();
+            assert!(worst <= Some(most), "{requests} * {share}: {worst:?}");
+            assert!(taken.len() >= most * 5, "{requests} * {share}: {}", taken.len());
+        }
+        let spent = Window::keeping(Rate { requests: 1000, per }).spent();
+        assert!(spent.wait().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::settings;
-use crate::config::{Database, Deleted, File, Rate, Sources, Sync, TlsMode};
+use crate::config::{Database, Deleted, File, Limit, Rate, Sources, Sync, TlsMode};
 
 /// What is enough for `serve`.
 const ENOUGH: &[(&str, &str)] = &[
@@ -138,9 +138,9 @@ fn the_file_alone_is_enough() {
     let config = World::default().file(file).on_disk("k", "ssk\n").config();
     assert!(matches!(config.database, Database::Embedded));
     assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
-    let per = |requests, secs| Rate {
-        requests,
-        per: Duration::from_secs(secs),
+    let per = |requests, secs| {
+        let per = Duration::from_secs(secs);
+        Limit::from(Rate { requests, per })
     };
     assert_eq!(config.rate, [per(10, 1), per(100, 60)]);
     assert_eq!(

@@ -17,6 +17,7 @@ use crate::proxy::body::Fed;
 use crate::proxy::listen::{self, Listening};
 use crate::proxy::outcome::{Outcome, Why};
 use crate::proxy::{headers, reply, upgrade};
+use crate::upstream::Priority;
 use crate::upstream::tests::{Says, Script};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -355,12 +356,15 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
             .body(crate::upstream::empty())
             .unwrap()
     };
-    let answer = trusting.forward(ask()).await.unwrap().response;
+    let answer = trusting.forward(ask(), Priority::App).await.unwrap().response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0");
     let answer = trusting.forward_upgrade(ask()).await.unwrap().response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1");
     let wary = Upstream::plain(&url, &[], SECOND * 2);
-    assert_eq!(wary.forward(ask()).await.unwrap_err(), UpstreamError::Unreachable);
+    assert_eq!(
+        wary.forward(ask(), Priority::App).await.unwrap_err(),
+        UpstreamError::Unreachable
+    );
 }
 
 #[test]
