@@ -1,16 +1,16 @@
 //! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
 //! in its comments what each part means.
-//!
-//! Each section and each entry of a list is read by itself, so that one mistake hides no other.
+
+mod read;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::Mistake;
 use crate::user::IdType;
+
+pub(super) use read::Reader;
 
 pub(super) type Text = Spanned<String>;
 
@@ -312,97 +312,4 @@ pub(super) struct TellForm {
 pub(super) struct RouteTenantForm {
     pub form: String,
     pub separator: String,
-}
-
-/// Collects mistakes with the lines they stand on.
-pub(super) struct Reader<'t> {
-    text: &'t str,
-    pub mistakes: Vec<Mistake>,
-}
-
-impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Reader {
-            text,
-            mistakes: Vec::new(),
-        }
-    }
-
-    pub(super) fn mistake(&mut self, at: usize, text: impl Into<String>) {
-        let before = self.text.as_bytes().iter().take(at);
-        let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        self.mistakes.push(Mistake {
-            line,
-            text: text.into(),
-        });
-    }
-
-    pub(super) fn form(&mut self) -> Form {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
-            self.error("the file", &error);
-        }
-        let mut form = Form::default();
-        for (key, value) in table.into_inner() {
-            self.section(&mut form, key.span().start, key.get_ref(), value);
-        }
-        form
-    }
-
-    fn section(&mut self, form: &mut Form, at: usize, key: &str, value: Spanned<DeValue<'_>>) {
-        match key {
-            "provider" => form.provider = self.one(key, value),
-            "identity" => form.identity = self.many(key, value),
-            "key" => form.key = self.one(key, value),
-            "setting" => form.setting = self.many(key, value),
-            "credential" => form.credential = self.many(key, value),
-            "own" => form.own = self.many(key, value),
-            "token" => form.token = self.one(key, value),
-            "errors" => form.errors = self.one(key, value).unwrap_or_default(),
-            "own_errors" => form.own_errors = self.one(key, value),
-            "user" => form.user = self.one(key, value),
-            "list" => form.list = self.one(key, value),
-            "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
-            "cache" => form.cache = self.one(key, value).unwrap_or_default(),
-            "answer" => form.answer = self.many(key, value),
-            "route" => form.route = self.many(key, value),
-            _ => self.mistake(
-                at,
-                format!("`{key}` is no section of a provider file: take it out"),
-            ),
-        }
-    }
-
-    fn one<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
-        let start = value.span().start;
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                let at = error.span().map_or(start, |span| span.start);
-                self.mistake(at, format!("[{key}]: {}", error.message()));
-                None
-            }
-        }
-    }
-
-    fn many<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Vec<T> {
-        let start = value.span().start;
-        let DeValue::Array(items) = value.into_inner() else {
-            self.mistake(
-                start,
-                format!("`{key}` is a list: write its entries as [[{key}]]"),
-            );
-            return Vec::new();
-        };
-        let mut read = Vec::new();
-        for item in items {
-            read.extend(self.one(key, item));
-        }
-        read
-    }
-
-    fn error(&mut self, what: &str, error: &toml::de::Error) {
-        let at = error.span().map_or(0, |span| span.start);
-        self.mistake(at, format!("{what} is not TOML: {}", error.message()));
-    }
 }

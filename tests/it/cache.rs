@@ -1,6 +1,8 @@
 //! Kept answers as an app meets them: whose they are, what ends them, and what never becomes one.
 
+mod budget;
 mod ended;
+mod mangled;
 mod outage;
 mod shared;
 mod strangers;

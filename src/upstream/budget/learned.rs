@@ -81,7 +81,9 @@ mod tests {
         assert!((learned.share() - 0.85).abs() < 1e-9);
         assert!(learned.turn(at(62)) && learned.turn(at(93)) && !learned.turn(at(200)));
         assert_eq!(learned.share(), 1.0);
-        (300..340).for_each(|second| drop(learned.refused(at(second))));
+        for second in 300..340 {
+            learned.refused(at(second));
+        }
         assert_eq!(learned.share(), LEAST);
     }
 }

@@ -1,0 +1,103 @@
+//! Reads a provider file's text into its form.
+//!
+//! Each section and each entry of a list is read by itself, so that one mistake hides no other.
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::Form;
+use crate::provider::Mistake;
+
+/// Collects mistakes with the lines they stand on.
+pub(in crate::provider) struct Reader<'t> {
+    text: &'t str,
+    pub mistakes: Vec<Mistake>,
+}
+
+impl<'t> Reader<'t> {
+    pub(in crate::provider) fn new(text: &'t str) -> Self {
+        Reader {
+            text,
+            mistakes: Vec::new(),
+        }
+    }
+
+    pub(in crate::provider) fn mistake(&mut self, at: usize, text: impl Into<String>) {
+        let before = self.text.as_bytes().iter().take(at);
+        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        self.mistakes.push(Mistake {
+            line,
+            text: text.into(),
+        });
+    }
+
+    pub(in crate::provider) fn form(&mut self) -> Form {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            self.error("the file", &error);
+        }
+        let mut form = Form::default();
+        for (key, value) in table.into_inner() {
+            self.section(&mut form, key.span().start, key.get_ref(), value);
+        }
+        form
+    }
+
+    fn section(&mut self, form: &mut Form, at: usize, key: &str, value: Spanned<DeValue<'_>>) {
+        match key {
+            "provider" => form.provider = self.one(key, value),
+            "identity" => form.identity = self.many(key, value),
+            "key" => form.key = self.one(key, value),
+            "setting" => form.setting = self.many(key, value),
+            "credential" => form.credential = self.many(key, value),
+            "own" => form.own = self.many(key, value),
+            "token" => form.token = self.one(key, value),
+            "errors" => form.errors = self.one(key, value).unwrap_or_default(),
+            "own_errors" => form.own_errors = self.one(key, value),
+            "user" => form.user = self.one(key, value),
+            "list" => form.list = self.one(key, value),
+            "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
+            "cache" => form.cache = self.one(key, value).unwrap_or_default(),
+            "answer" => form.answer = self.many(key, value),
+            "route" => form.route = self.many(key, value),
+            _ => self.mistake(
+                at,
+                format!("`{key}` is no section of a provider file: take it out"),
+            ),
+        }
+    }
+
+    fn one<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let start = value.span().start;
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let at = error.span().map_or(start, |span| span.start);
+                self.mistake(at, format!("[{key}]: {}", error.message()));
+                None
+            }
+        }
+    }
+
+    fn many<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Vec<T> {
+        let start = value.span().start;
+        let DeValue::Array(items) = value.into_inner() else {
+            self.mistake(
+                start,
+                format!("`{key}` is a list: write its entries as [[{key}]]"),
+            );
+            return Vec::new();
+        };
+        let mut read = Vec::new();
+        for item in items {
+            read.extend(self.one(key, item));
+        }
+        read
+    }
+
+    fn error(&mut self, what: &str, error: &toml::de::Error) {
+        let at = error.span().map_or(0, |span| span.start);
+        self.mistake(at, format!("{what} is not TOML: {}", error.message()));
+    }
+}
