@@ -29,9 +29,11 @@ mod traffic;
 mod upgrade;
 mod wire;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::{Either, ready};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -152,13 +154,25 @@ impl Proxy {
     }
 }
 
-/// Answers a request, whoever it concerns.
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+/// Answers a request, whoever it concerns. What is kept is given at once; only what is not costs a
+/// future large enough for all that follows.
+fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> + Send + 'static {
     let look = shared.look(&request);
-    let (key, cached) = match look.found {
-        Ok(hit) => return shared.again(&hit),
-        Err(cached) => (look.key, cached),
-    };
+    match look.found {
+        Ok(hit) => Either::Left(ready(shared.again(&hit))),
+        Err(cached) => Either::Right(Box::pin(asked_for(shared, request, (look.key, cached)))),
+    }
+}
+
+/// Answers a request for which nothing was kept.
+async fn asked_for(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    (key, cached): (Option<CacheKey>, Cached),
+) -> Response<Body> {
     if let Some(answer) = shared.own_answer(&request).await {
         return answer;
     }

@@ -101,7 +101,7 @@ fn names_nothing(connection: &HeaderValue) -> bool {
 }
 
 /// The parameters sorted by name; those of one name keep their order, which may mean something.
-fn push_target(text: &mut Text, target: &str) {
+fn push_target(text: &mut Text<'_>, target: &str) {
     let Some((path, query)) = target.split_once('?') else {
         return text.push(target.as_bytes());
     };
@@ -117,20 +117,24 @@ fn push_target(text: &mut Text, target: &str) {
         .for_each(|parameter| text.push(parameter.as_bytes()));
 }
 
-/// Headers are short and many: they are put together before they are hashed.
-const PIECE: usize = 1_024;
+/// Headers are short and many: they are put together before they are hashed. Most requests are
+/// smaller than one chunk of the hash, which is hashed at once.
+const PIECE: usize = blake3::CHUNK_LEN;
 
 /// What is hashed: each part with its length, so that no two sequences of parts are the same text.
-struct Text {
-    hasher: Blake3,
+struct Text<'k> {
+    secret: &'k [u8; 32],
+    /// Of a longer text.
+    hasher: Option<Box<Blake3>>,
     piece: [u8; PIECE],
     filled: usize,
 }
 
-impl Text {
-    fn new(secret: &[u8; 32]) -> Text {
+impl Text<'_> {
+    fn new(secret: &[u8; 32]) -> Text<'_> {
         Text {
-            hasher: Blake3::new_keyed(secret),
+            secret,
+            hasher: None,
             piece: [0; PIECE],
             filled: 0,
         }
@@ -148,19 +152,21 @@ impl Text {
             self.filled += bytes.len();
             return;
         }
-        self.flush();
-        self.hasher.update(bytes);
-    }
-
-    fn flush(&mut self) {
-        self.hasher
-            .update(self.piece.get(..self.filled).unwrap_or_default());
+        let piece = self.piece.get(..self.filled).unwrap_or_default();
+        let hasher = self
+            .hasher
+            .get_or_insert_with(|| Box::new(Blake3::new_keyed(self.secret)));
+        hasher.update(piece);
+        hasher.update(bytes);
         self.filled = 0;
     }
 
-    fn hash(mut self) -> u128 {
-        self.flush();
-        let hash = self.hasher.finalize();
+    fn hash(self) -> u128 {
+        let piece = self.piece.get(..self.filled).unwrap_or_default();
+        let hash = match self.hasher {
+            None => blake3::keyed_hash(self.secret, piece),
+            Some(mut hasher) => hasher.update(piece).finalize(),
+        };
         let (half, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 16], &[]));
         u128::from_le_bytes(*half)
     }
