@@ -6,7 +6,6 @@ mod support {
     pub mod load;
     pub mod median;
     pub mod postgres;
-    pub mod provider;
     pub mod report;
     pub mod server;
 }
@@ -14,10 +13,13 @@ mod support {
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use futures_util::future::ready;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -25,14 +27,14 @@ use hyper_util::rt::TokioIo;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use usertap::sandbox::Sandbox;
+use usertap::sandbox::{Options, Sandbox};
 use usertap::tasks::Tasks;
 
 use support::load::{self, Load};
 use support::median::median;
 use support::report::{heading, row};
 use support::server::Server;
-use support::{arguments, postgres, provider};
+use support::{arguments, postgres};
 
 const RUNS: usize = 5;
 /// The bare server is this very program.
@@ -50,7 +52,11 @@ async fn measured() {
     let lasting = Duration::from_millis(arguments::count_or(1500) as u64);
     let tasks = Tasks::default();
     let server = postgres::Server::start();
-    let sandbox = provider::sandbox(100, &tasks).await;
+    let options = Options {
+        users: 100,
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options, &tasks).await.expect("a free port");
     let user = sandbox.control().ids(0)[0].to_string();
     let bench = Bench {
         bare: Server::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE)),
@@ -58,6 +64,7 @@ async fn measured() {
         forwarding: usertap(&sandbox, &server.fresh().await, "0"),
         head: head(&sandbox),
         user,
+        asked: AtomicU64::new(0),
         lasting,
     };
     let mut figures = Figures::default();
@@ -116,6 +123,7 @@ struct Bench {
     forwarding: Server,
     head: String,
     user: String,
+    asked: AtomicU64,
     lasting: Duration,
 }
 
@@ -145,7 +153,11 @@ impl Bench {
             let request = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.head).into_bytes();
             move |_| request.clone()
         };
-        let odd = |n: u64| format!("GET {user} HTTP/1.1\r\n{}x-odd: {n}\r\n\r\n", self.head).into_bytes();
+        // Never the same in all rounds.
+        let odd = |_| {
+            let n = self.asked.fetch_add(1, Ordering::Relaxed);
+            format!("GET {user} HTTP/1.1\r\n{}x-odd: {n}\r\n\r\n", self.head).into_bytes()
+        };
         let write = |n: u64| {
             let body = format!(r#"{{"display_name":"Ada {n}"}}"#);
             let length = body.len();
@@ -250,7 +262,10 @@ fn against(limit: &Spent, own: &Spent, asked: &str) -> String {
     format!("{:.2} x the limit; {asked}", median(&ratios))
 }
 
-/// As little as gives a kept answer: a path looked up in moka.
+/// Head and body of a kept answer.
+type Kept = Arc<(HeaderMap, Bytes)>;
+
+/// As little as gives a kept answer of the same size: a path looked up in moka.
 fn bare() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -263,35 +278,59 @@ fn bare() {
         let at: SocketAddr = listener.local_addr().expect("an address");
         eprintln!("listen={at} ");
         let (cache, tasks) = (Cache::new(10_000), Tasks::default());
-        cache.insert("/large".to_owned(), sized(100));
+        cache.insert("/large".to_owned(), kept(100));
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
             let cache = cache.clone();
-            let service = service_fn(move |request| answer(cache.clone(), request));
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            tasks.spawn(connection);
+            let service = service_fn(move |request| ready(answer(&cache, &request)));
+            let http = hyper::server::conn::http1::Builder::new();
+            tasks.spawn(http.serve_connection(TokioIo::new(stream), service));
         }
     });
 }
 
-async fn answer(
-    cache: Cache<String, Bytes>,
-    request: Request<Incoming>,
+fn answer(
+    cache: &Cache<String, Kept>,
+    request: &Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = cache.get(request.uri().path()).unwrap_or_else(|| {
-        let body = sized(1);
-        cache.insert(request.uri().path().to_owned(), body.clone());
-        body
+    let path = request.uri().path();
+    let kept = cache.get(path).unwrap_or_else(|| {
+        cache.insert(path.to_owned(), kept(1));
+        kept(1)
     });
-    let mut response = Response::new(Full::new(body));
-    let json = http::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    let mut response = Response::new(Full::new(kept.1.clone()));
+    *response.headers_mut() = kept.0.clone();
     Ok(response)
 }
 
-/// As large as a user, or so many.
-fn sized(users: usize) -> Bytes {
-    const USER: usize = 980;
-    Value::String("a".repeat(USER * users)).to_string().into()
+/// As large as a user, or so many, with as many headers as the provider's answers have.
+fn kept(users: usize) -> Kept {
+    const USER: usize = 830;
+    const HEADERS: [(&str, &str); 8] = [
+        ("content-type", "application/json; charset=utf-8"),
+        ("cache-control", "no-store, max-age=0"),
+        ("access-control-allow-origin", "*"),
+        (
+            "access-control-allow-methods",
+            "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+        ),
+        ("access-control-max-age", "86400"),
+        (
+            "access-control-allow-headers",
+            "content-type, authorization, x-stack-project-id, x-stack-branch-id, x-stack-override-error-status, \
+             x-stack-random-nonce, x-stack-client-version, x-stack-access-type, x-stack-publishable-client-key, \
+             x-stack-secret-server-key, x-stack-super-secret-admin-key, x-stack-admin-access-token, \
+             x-stack-refresh-token, x-stack-access-token, x-stack-allow-anonymous-user, ngrok-skip-browser-warning",
+        ),
+        (
+            "access-control-expose-headers",
+            "content-type, x-stack-actual-status, x-stack-known-error",
+        ),
+        ("x-stack-actual-status", "200"),
+    ];
+    let headers = HEADERS
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    let body = Value::String("a".repeat(USER * users)).to_string().into();
+    Arc::new((headers.collect(), body))
 }

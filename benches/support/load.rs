@@ -45,23 +45,31 @@ pub async fn ask(to: SocketAddr, lasting: Duration, marks: &str, request: impl F
 
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>, marks: &str) {
     buffer.clear();
-    let (head, length) = loop {
+    let ends = loop {
         assert!(stream.read_buf(buffer).await.expect("an answer") > 0, "it closed");
         if let Some(at) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = std::str::from_utf8(&buffer[..at]).expect("a head");
             assert!(head.starts_with("HTTP/1.1 200") && head.contains(marks), "{head}");
-            break (at + 4, content_length(head));
+            break content_length(head).map(|length| at + 4 + length);
         }
     };
-    while buffer.len() < head + length {
+    while !is_whole(buffer, ends) {
         assert!(stream.read_buf(buffer).await.expect("a body") > 0, "it closed");
     }
 }
 
-fn content_length(head: &str) -> usize {
+/// Without a length it is in chunks.
+fn is_whole(buffer: &[u8], ends: Option<usize>) -> bool {
+    match ends {
+        Some(ends) => buffer.len() >= ends,
+        None => buffer.ends_with(b"\r\n0\r\n\r\n"),
+    }
+}
+
+fn content_length(head: &str) -> Option<usize> {
     let line = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim())
     });
-    line.and_then(|value| value.parse().ok()).expect("a length")
+    line.and_then(|value| value.parse().ok())
 }
