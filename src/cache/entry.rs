@@ -34,7 +34,7 @@ pub struct Kept<'k> {
 #[derive(Debug)]
 pub(super) struct Entry {
     status: StatusCode,
-    /// Marked as a hit already: that is what it is given as, nearly always.
+    /// Marked as a hit of this moment already: nothing need be added to a copy.
     headers: HeaderMap,
     body: Bytes,
     /// Seconds that it was old when it came.
@@ -70,9 +70,10 @@ impl Entry {
                 headers.append(name, value);
             }
         }
-        let age = headers
+        let age: Option<u64> = headers
             .remove(AGE)
             .and_then(|age| age.to_str().ok()?.parse().ok());
+        headers.insert(AGE, age.unwrap_or(0).into());
         headers.insert(CACHE, super::word_value(Cached::Hit(Served::Fresh).words()));
         headers.insert(RECORDED, kept.recorded);
         Entry {
@@ -102,7 +103,9 @@ impl Hit {
     /// As the provider sent them, and what became of the answer since.
     pub fn headers(&self, cached: Cached) -> HeaderMap {
         let mut headers = self.entry.headers.clone();
-        headers.insert(AGE, self.age.into());
+        if self.age != self.entry.age {
+            headers.insert(AGE, self.age.into());
+        }
         if cached != Cached::Hit(Served::Fresh) {
             headers.insert(CACHE, super::word_value(cached.words()));
         }

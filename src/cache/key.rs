@@ -64,14 +64,16 @@ impl Keys {
         let mut text = Text::new(&self.secret);
         push_target(&mut text, target);
         for (name, value) in headers {
+            if *name == CONNECTION && !names_nothing(value) {
+                return None;
+            }
             if self.skipped.has(name) || name.as_str().starts_with(OWN) {
                 continue;
             }
             text.push(name.as_str().as_bytes());
             text.push(value.as_bytes());
         }
-        let plain = headers.get_all(CONNECTION).iter().all(names_nothing);
-        plain.then(|| CacheKey(text.hash()))
+        Some(CacheKey(text.hash()))
     }
 
     /// Nothing where the request shows nobody.
