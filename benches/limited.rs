@@ -22,7 +22,7 @@ use usertap::upstream::{Priority, Upstream, empty};
 use usertap::user::{Head, UserId};
 
 use support::arguments;
-use support::median::at;
+use support::median::{at, median};
 use support::report::{heading, row};
 
 const LIMITS: [(u32, u64); 2] = [(200, 1), (1_000, 10)];
@@ -75,7 +75,6 @@ async fn measure(rate: Rate, share: f64, lasting: Duration) {
     let limit = f64::from(rate.requests) / rate.per.as_secs_f64();
     let left = limit - waits.len() as f64 / seconds;
     let used = walked.into_inner() as f64 / seconds / left;
-    let p = |part| at(&waits, part) * 1e3;
     let what = format!(
         "{}/{:?}, apps ask {:.0} % of it: the walk uses",
         rate.requests,
@@ -84,8 +83,8 @@ async fn measure(rate: Rate, share: f64, lasting: Duration) {
     );
     let note = format!(
         "asked >= 95; apps p50 {:.1} ms, p99 {:.1} ms; {} refused",
-        p(0.5),
-        p(0.99),
+        median(&waits) * 1e3,
+        at(&waits, 0.99) * 1e3,
         sandbox.control().limited()
     );
     row(&what, used * 100.0, "% of what is left", note);
