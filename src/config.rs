@@ -23,7 +23,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing_subscriber::filter::Targets;
 
-pub use crate::provider::Rate;
+pub use crate::provider::{Limit, Rate};
 use crate::provider::{Provider, Tenant};
 use crate::user::IdType;
 
@@ -67,7 +67,13 @@ pub struct Config {
     /// Bytes.
     pub record_buffer: usize,
     /// The provider's limits, all of which apply; empty where none is known.
-    pub rate: Vec<Rate>,
+    pub rate: Vec<Limit>,
+    /// How long an answer may be given again; nothing switches the cache off.
+    pub cache_ttl: Duration,
+    /// Bytes.
+    pub cache_size: usize,
+    /// How old an answer may be while the provider fails.
+    pub stale_if_error: Duration,
     pub deleted: Deleted,
     /// How long the feed keeps changes.
     pub feed_retention: Duration,

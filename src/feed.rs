@@ -66,6 +66,7 @@ struct Shared {
     /// The highest position that somebody said is committed.
     told: AtomicI64,
     wake: Notify,
+    look: Notify,
     by_hand: Notify,
     known: Mutex<Known>,
     is_following: AtomicBool,
@@ -120,6 +121,7 @@ impl Feed {
             turns: Semaphore::new(READERS),
             told: AtomicI64::new(0),
             wake: Notify::new(),
+            look: Notify::new(),
             by_hand: Notify::new(),
             known: Mutex::default(),
             is_following: AtomicBool::new(false),
@@ -143,6 +145,12 @@ impl Feed {
     pub fn told(&self, position: Position) {
         self.shared.told.fetch_max(position.0, Ordering::AcqRel);
         self.shared.wake.notify_one();
+    }
+
+    /// Asks the database now: whoever waits for [`Feed::known_at`] to move wants it sooner than the tail
+    /// asks of itself.
+    pub fn look(&self) {
+        self.shared.look.notify_one();
     }
 
     /// Every change that any process commits from now on, in order.

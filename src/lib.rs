@@ -20,6 +20,7 @@
 //! | [`telemetry`] | structured logs |
 //! | [`db`] | how to reach Postgres, the migrations, reads, a Postgres of our own |
 //! | [`upstream`] | the way to the provider: one pooled client, one budget |
+//! | [`cache`] | answers kept for those they were fetched for, ended by every change |
 //! | [`record`] | who wins ([`record::merge`]), one writer, group commit; the only place that writes `users_sync` and `changes` |
 //! | [`feed`] | every change in order, to any number of consumers: one tail, pages, streams, slots, retention |
 //! | [`probe`] | whether the provider is there and takes the key |
@@ -34,10 +35,12 @@
 //!
 //! # Two walks
 //!
-//! **A request.** Match its route, judge whose it is → headers out, the stamp of the attempt
+//! **A request.** A read may be answered from the cache by its credential-bound key, end → match its
+//! route, judge whose it is → headers out, the stamp of the attempt
 //! taken just before its first byte → what tells of no user streams through → else the answer is
 //! held up to a limit, its users extracted, submitted → where a row would change, wait for the
-//! commit (and for the re-read where only an id was told) → the answer leaves as it came.
+//! commit (and for the re-read where only an id was told) → end what is kept of those it changed, or
+//! keep it → the answer leaves as it came.
 //!
 //! **A backfill page.** [`backfill::plan`] says the next page → the provider is asked after apps
 //! and re-reads had their turn → the same extraction with the list's route → rows, changes and
@@ -58,6 +61,7 @@
 
 pub mod admin;
 pub mod backfill;
+pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod commands;

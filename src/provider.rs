@@ -8,6 +8,7 @@
 //! password in an error; a panic on anything from outside.
 
 mod answer;
+mod cache;
 mod caller;
 mod canon;
 mod compile;
@@ -34,6 +35,7 @@ use crate::clock::Instant;
 use crate::user::{Head, IdType, Seen, Sent, UserId};
 
 pub use answer::OwnAnswer;
+pub use cache::{CacheRules, Habit, Kept};
 pub use caller::{Caller, Credential, Foreign};
 pub use descriptor::{Mistake, Provider, Setting};
 pub use extract::{Answer, Extraction};
@@ -65,6 +67,53 @@ pub struct Tenant {
 pub struct Rate {
     pub requests: u32,
     pub per: Duration,
+}
+
+/// A limit of the provider's, and what it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub rate: Rate,
+    /// Nothing where it counts every request.
+    pub of: Option<Use>,
+}
+
+/// What a request does, as far as limits go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Read,
+    Write,
+}
+
+impl Use {
+    pub fn of(method: &Method) -> Use {
+        match method.is_safe() {
+            true => Use::Read,
+            false => Use::Write,
+        }
+    }
+}
+
+impl Limit {
+    /// `1000/10s`, or with `reads=` or `writes=` before it what alone it counts. `rate` reads the
+    /// rest.
+    pub fn read<E>(text: &str, rate: impl Fn(&str) -> Result<Rate, E>) -> Result<Limit, E> {
+        let (of, text) = match text.trim().split_once('=') {
+            Some(("reads", rest)) => (Some(Use::Read), rest),
+            Some(("writes", rest)) => (Some(Use::Write), rest),
+            _ => (None, text),
+        };
+        rate(text).map(|rate| Limit { rate, of })
+    }
+
+    pub fn counts(&self, what: Use) -> bool {
+        self.of.is_none_or(|of| of == what)
+    }
+}
+
+impl From<Rate> for Limit {
+    fn from(rate: Rate) -> Limit {
+        Limit { rate, of: None }
+    }
 }
 
 /// The part of a request that decisions need.

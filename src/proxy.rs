@@ -1,6 +1,7 @@
 //! The proxied side: one request from top to bottom.
 //!
 //! ```text
+//! kept, fresh, and fetched with these very credentials      -> given again
 //! below /_usertap/, or the provider's file has the answer  -> own answer
 //! asks for an upgrade, and the provider agrees             -> tunnel
 //! on no known route, or another tenant's                   -> streams through
@@ -18,6 +19,7 @@ mod body;
 mod exchange;
 mod headers;
 mod hold;
+mod kept;
 mod large;
 mod listen;
 mod outcome;
@@ -28,14 +30,18 @@ mod traffic;
 mod upgrade;
 mod wire;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::{Either, ready};
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::cache::{Bypass, Cache, CacheKey, Cached};
 use crate::config::Config;
 use crate::provider::{Caller, Matched, RequestHead};
 use crate::record::Recorder;
@@ -69,6 +75,7 @@ pub struct Parts {
     pub recorder: Recorder,
     pub head: Arc<Head>,
     pub upstream: Arc<Upstream>,
+    pub cache: Arc<Cache>,
     pub tasks: Tasks,
     pub local: Arc<dyn Local>,
 }
@@ -84,6 +91,7 @@ pub(crate) struct Shared {
     config: Arc<Config>,
     recorder: Recorder,
     head: Arc<Head>,
+    cache: Arc<Cache>,
     local: Arc<dyn Local>,
     wire: Arc<Wire>,
     memory: Memory,
@@ -99,6 +107,7 @@ impl Proxy {
             recorder,
             head,
             upstream,
+            cache,
             tasks,
             local,
         } = parts;
@@ -123,6 +132,7 @@ impl Proxy {
             config,
             recorder,
             head,
+            cache,
             local,
             wire,
             memory: Memory::default(),
@@ -149,27 +159,51 @@ impl Proxy {
     }
 }
 
-/// Answers a request, whoever it concerns.
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+/// Answers a request, whoever it concerns. What is kept is given at once; only what is not costs a
+/// future large enough for all that follows.
+fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> + Send + 'static {
+    let look = shared.look(&request);
+    match look.found {
+        Ok(hit) => Either::Left(ready(shared.again(&hit))),
+        Err(cached) => Either::Right(Box::pin(asked_for(shared, request, (look.key, cached)))),
+    }
+}
+
+/// Answers a request for which nothing was kept.
+async fn asked_for(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    (key, cached): (Option<CacheKey>, Cached),
+) -> Response<Body> {
     if let Some(answer) = shared.own_answer(&request).await {
         return answer;
     }
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
-    tasks.spawn(forwarded(shared.clone(), request, Answering(app)));
+    tasks.spawn(forwarded(shared.clone(), request, (key, cached), Answering(app)));
     answered
         .await
         .unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
 }
 
 /// Forwards a request. In a task of its own, so that an app that hangs up undoes nothing.
-async fn forwarded(shared: Arc<Shared>, mut request: Request<Incoming>, app: Answering) {
+async fn forwarded(
+    shared: Arc<Shared>,
+    mut request: Request<Incoming>,
+    (key, cached): (Option<CacheKey>, Cached),
+    app: Answering,
+) {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
     let mut asked = Asked::new(&parts, &shared.wire.base);
     asked.upgrade = upgrade;
+    let caller = shared.cache.caller(&asked.headers);
+    asked.priority = shared.priority(caller, None);
     let body = body::flowing(body, shared.wire.idle);
-    let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
+    let Some(matched) = shared.config.provider.route(&parts.method, asked.path()) else {
         let why = shared.on_no_route(&asked);
         return app.send(shared.pass(&asked, "-", body, why).await);
     };
@@ -190,15 +224,22 @@ async fn forwarded(shared: Arc<Shared>, mut request: Request<Incoming>, app: Ans
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
-            let exchange = Exchange {
+            asked.priority = shared.priority(caller, Some(credential));
+            let mut exchange = Exchange {
                 shared: &shared,
                 asked: &asked,
                 matched,
                 credential,
+                caller,
                 request_body,
                 delivery: Delivery::default(),
+                cached,
+                keeping: None,
             };
-            exchange.run(body, app).await;
+            match exchange.found_meanwhile(key, body.is_end_stream()).await {
+                Some(answer) => app.send(answer),
+                None => exchange.run(body, app).await,
+            }
         }
     }
 }
@@ -269,11 +310,14 @@ impl Shared {
 
     /// Streams a request and its answer through; nothing of it is kept.
     async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
-        match self.wire.pass(asked, body).await {
+        let answered = self.wire.pass(asked, body).await;
+        self.passed(asked, &answered);
+        match answered {
             Ok((head, body)) => {
                 let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
-                asked.log(route, head.status, &outcome);
-                reply::through(head, body, &outcome)
+                let cached = self.not_kept(why);
+                asked.log(route, head.status, &outcome, cached);
+                reply::through(head, body, &outcome, cached)
             }
             Err(failure) => self.failed_for(asked, route, failure),
         }
@@ -281,7 +325,12 @@ impl Shared {
 
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
         let answer = self.failed(failure);
-        asked.log(route, answer.status(), &Outcome::Nothing(Why::Own));
+        asked.log(
+            route,
+            answer.status(),
+            &Outcome::Nothing(Why::Own),
+            Cached::Bypass(Bypass::Own),
+        );
         answer
     }
 

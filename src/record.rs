@@ -12,6 +12,7 @@ mod backlog;
 mod batch;
 mod by_hand;
 mod change;
+mod health;
 mod journal;
 mod memory;
 pub mod merge;
@@ -25,13 +26,11 @@ mod waiters;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -40,11 +39,13 @@ use crate::db::Database;
 use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
+pub use health::{Figures, JournalFigures};
 pub use journal::JournalFault;
 pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
 pub use waiters::Owed;
 
 use backlog::{Backlog, Job, Rest};
+use health::Health;
 use journal::Keeper;
 use memory::Memory;
 use merge::Verdict;
@@ -60,7 +61,10 @@ pub struct Recorder {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// Called with each user that has changed or is in doubt, and the exchange that told of it (empty
+/// where none did), after the commit and before anybody who waits for it is let go.
+type OnChange = Box<dyn Fn(&UserId, &str) + Send + Sync>;
+
 pub(crate) struct Shared {
     memory: Memory,
     head: Arc<Head>,
@@ -72,6 +76,7 @@ pub(crate) struct Shared {
     keeper: Option<Arc<Keeper>>,
     waiters: Waiters,
     changed: broadcast::Sender<Changed>,
+    told: OnceLock<OnChange>,
     health: Health,
     /// Rows wait that somebody has changed by hand.
     by_hand: Notify,
@@ -121,47 +126,6 @@ pub enum Outcome {
 pub struct Changed {
     pub id: UserId,
     pub position: Position,
-}
-
-/// How the recorder itself fares, for the status.
-#[derive(Debug)]
-struct Health {
-    /// Why nothing can be written at the moment.
-    trouble: watch::Sender<Option<Arc<str>>>,
-    /// Submissions that found the queue full.
-    lost: AtomicU64,
-    /// Records of the journal that could not be read any more.
-    damaged: AtomicU64,
-    committed: AtomicU64,
-    unchanged: AtomicU64,
-    set_aside: AtomicU64,
-}
-
-/// Figures of the recorder since the process started.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Figures {
-    /// Why nothing can be written at the moment.
-    pub trouble: Option<String>,
-    pub waiting: usize,
-    pub lost: u64,
-    pub committed: u64,
-    pub unchanged: u64,
-    pub set_aside: u64,
-    pub journal: JournalFigures,
-}
-
-/// What waits on disk.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct JournalFigures {
-    /// Why it takes nothing at the moment.
-    pub trouble: Option<String>,
-    /// Answers whose users are in it and not yet in the database.
-    pub waiting: usize,
-    pub bytes: u64,
-    /// When the oldest of them was received.
-    pub oldest: Option<DateTime<Utc>>,
-    /// Records that could not be read any more.
-    pub damaged: u64,
 }
 
 /// Where the journal lives, and whose it is.
@@ -267,6 +231,12 @@ impl Recorder {
         }
     }
 
+    /// Sets who learns of each change before anybody else does: see [`OnChange`]. The first who asks
+    /// for it has it.
+    pub fn on_change(&self, told: impl Fn(&UserId, &str) + Send + Sync + 'static) {
+        let _already = self.shared.told.set(Box::new(told));
+    }
+
     /// Everything this process commits from now on.
     pub fn changed(&self) -> broadcast::Receiver<Changed> {
         self.shared.changed.subscribe()
@@ -289,31 +259,14 @@ impl Recorder {
         self.shared.backlog.close();
     }
 
-    pub fn figures(&self) -> Figures {
-        let health = &self.shared.health;
-        let depth = self.shared.backlog.depth();
-        let keeper = self.shared.keeper.as_ref();
-        Figures {
-            journal: JournalFigures {
-                trouble: keeper
-                    .and_then(|keeper| keeper.fault())
-                    .map(|fault| fault.to_string()),
-                waiting: depth.journaled,
-                bytes: keeper.map_or(0, |keeper| keeper.weight()),
-                oldest: depth.oldest_journaled,
-                damaged: health.damaged.load(Ordering::Relaxed),
-            },
-            trouble: health.trouble.borrow().as_deref().map(str::to_owned),
-            waiting: depth.waiting,
-            lost: health.lost.load(Ordering::Relaxed),
-            committed: health.committed.load(Ordering::Relaxed),
-            unchanged: health.unchanged.load(Ordering::Relaxed),
-            set_aside: health.set_aside.load(Ordering::Relaxed),
-        }
-    }
-
     fn has_journal(&self) -> bool {
         self.shared.keeper.is_some()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
@@ -330,11 +283,19 @@ impl Shared {
             keeper,
             waiters,
             changed: broadcast::Sender::new(CHANGED),
+            told: OnceLock::new(),
             health: Health::default(),
             by_hand: Notify::new(),
             close: CancellationToken::new(),
         };
         (Arc::new(shared), owed)
+    }
+
+    /// See [`OnChange`].
+    fn tell(&self, user: &UserId, by: &str) {
+        if let Some(told) = self.told.get() {
+            told(user, by);
+        }
     }
 
     /// Those that needed no writer, as outcomes, and the rest.
@@ -355,19 +316,6 @@ impl Shared {
             .unchanged
             .fetch_add(settled.len() as u64, Ordering::Relaxed);
         (settled, waiting)
-    }
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Health {
-            trouble: watch::Sender::new(None),
-            lost: AtomicU64::new(0),
-            damaged: AtomicU64::new(0),
-            committed: AtomicU64::new(0),
-            unchanged: AtomicU64::new(0),
-            set_aside: AtomicU64::new(0),
-        }
     }
 }
 

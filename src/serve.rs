@@ -78,6 +78,7 @@ impl Serving {
             recorder: station.recorder.clone(),
             head: station.head.clone(),
             upstream: station.upstream.clone(),
+            cache: station.cache.clone(),
             tasks: servers.clone(),
             local: Arc::new(LocalRows {
                 station: station.clone(),
@@ -91,6 +92,7 @@ impl Serving {
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
         station.feed_consumers();
+        tasks.spawn(station.clone().follow_others());
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve());
         tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");

@@ -10,19 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::interval;
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
+use crate::cache::Cache;
 use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
 use crate::db::instances::{self, BEAT, Kind, Others};
 use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
-use crate::feed::Feed;
 use crate::feed::retention::Retention;
+use crate::feed::{Feed, Followed};
 use crate::probe::{Found, REMEDY, probe};
 use crate::record::{JournalPlace, Recorder};
 use crate::refetch::{Reader, Refetch};
@@ -33,6 +34,9 @@ use crate::user::Head;
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
+/// Where others record too, a kept answer is given only while what they did is known up to a second ago.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
 /// Everything of one tenant in this process.
 pub struct Station {
     pub config: Arc<Config>,
@@ -40,6 +44,7 @@ pub struct Station {
     pub head: Arc<Head>,
     pub recorder: Recorder,
     pub upstream: Arc<Upstream>,
+    pub cache: Arc<Cache>,
     pub refetch: Refetch,
     pub feed: Feed,
     pub tasks: Tasks,
@@ -188,6 +193,9 @@ impl Station {
                     .map_err(|fault| StartError(fault.to_string()))?
             }
         };
+        let cache = Arc::new(Cache::new(&config));
+        let told = cache.clone();
+        recorder.on_change(move |user, by| told.changed(user, by));
         let reader = Reader {
             provider: config.provider.clone(),
             tenant: config.tenant.clone(),
@@ -203,6 +211,7 @@ impl Station {
             head,
             recorder,
             upstream,
+            cache,
             refetch,
             feed,
             tasks: tasks.clone(),
@@ -255,6 +264,38 @@ impl Station {
         });
     }
 
+    /// Where other processes record too, their changes end what is kept here.
+    pub async fn follow_others(self: Arc<Self>) {
+        let mut followed = self.feed.subscribe();
+        let mut looks = interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => return,
+                change = followed.recv() => {
+                    self.ends_kept(change.map_err(|_| TryRecvError::Lagged(0)));
+                }
+                _ = looks.tick(), if self.cache.is_shared() => {
+                    self.feed.look();
+                    let known_at = self.feed.known_at();
+                    // What was known then has been handed over before.
+                    while self.ends_kept(followed.try_recv()) {}
+                    known_at.into_iter().for_each(|at| self.cache.bookmark(at));
+                }
+            }
+        }
+    }
+
+    /// False where there is nothing more. While nobody else records, all of it is this process' own.
+    fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
+        match change {
+            Ok(change) if self.cache.is_shared() => self.cache.changed(&change.id, ""),
+            Ok(_) => {}
+            Err(TryRecvError::Lagged(_)) => self.cache.forget_all(),
+            Err(_) => return false,
+        }
+        true
+    }
+
     /// Registers this process, and learns whether another records too.
     ///
     /// # Errors
@@ -263,7 +304,11 @@ impl Station {
         let others = instances::beat(&self.database, self.instance, kind).await;
         self.database_answers.store(others.is_ok(), Ordering::Relaxed);
         let others = others?;
-        self.recorder.set_shared(others.serving + others.backfilling > 0);
+        let shared = others.serving + others.backfilling > 0;
+        self.recorder.set_shared(shared);
+        self.cache.set_shared(shared);
+        self.upstream
+            .shared_by(1 + u32::try_from(others.serving).unwrap_or(0));
         Ok(others)
     }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::cache;
 use crate::db::runs::Run;
 use crate::db::{DbError, rows, runs};
 use crate::feed::Bounds;
@@ -11,6 +12,7 @@ use crate::feed::slots::{self, Slot};
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
+use crate::upstream::{Given, Health};
 
 /// The whole picture; shown as JSON.
 #[derive(Debug, Serialize)]
@@ -24,6 +26,8 @@ pub struct Status {
     pub feed: FeedStatus,
     pub refetch: RefetchStatus,
     pub traffic: TrafficSnapshot,
+    pub cache: cache::Figures,
+    pub budget: BudgetStatus,
     pub problems: Vec<Problem>,
 }
 
@@ -35,6 +39,8 @@ pub struct ProviderStatus {
     pub tenant: serde_json::Map<String, serde_json::Value>,
     /// Seconds for which the provider asked to be left alone; 0 when it did not.
     pub paused_for: u64,
+    /// Whether it is asked at all: `open` while it fails, `half-open` while one request tries.
+    pub breaker: Health,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,6 +48,17 @@ pub struct DatabaseStatus {
     pub answers: bool,
     pub schema: String,
     pub counts: Option<rows::Counts>,
+}
+
+/// What the provider's limit was used for.
+#[derive(Debug, Serialize)]
+pub struct BudgetStatus {
+    /// Requests sent, by who asked.
+    pub given: Given,
+    /// Requests a second of usertap's own, where no limit is known.
+    pub pace: Option<f64>,
+    /// The part of the known limit that the provider has shown to be there.
+    pub learned: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,7 +93,8 @@ const NAMED: i64 = 20;
 pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let known = Known::ask(station).await;
     let recorder = station.recorder.figures();
-    let problems = problems(&known, &recorder);
+    let mut problems = problems(&known, &recorder);
+    problems.extend(of_provider(station.upstream.health()));
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill) = match known {
         Ok(known) => (true, known.counts, known.backfill),
@@ -101,6 +119,12 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             failed: count(&refetch.failed),
         },
         traffic: traffic.snapshot(),
+        cache: station.cache.figures(),
+        budget: BudgetStatus {
+            given: station.upstream.given(),
+            pace: station.upstream.pace(),
+            learned: station.upstream.learned(),
+        },
         problems,
     }
 }
@@ -126,6 +150,7 @@ fn provider(station: &Station) -> ProviderStatus {
         name: station.config.tenant.provider.clone(),
         upstream: station.config.upstream.origin().ascii_serialization(),
         tenant: tenant.collect(),
+        breaker: station.upstream.health(),
         paused_for: paused.map_or(0, |until| {
             until.saturating_duration_since(crate::clock::now()).as_secs()
         }),
@@ -231,6 +256,14 @@ fn of_slot(slot: &Slot) -> Option<Problem> {
     Some(Problem {
         what: format!("slot {} {what}", slot.name),
         remedy: remedy.into(),
+    })
+}
+
+fn of_provider(health: Health) -> Option<Problem> {
+    (health == Health::Open).then(|| Problem {
+        what: "the provider fails: reads are answered stale where they can be, writes fail".into(),
+        remedy: "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status"
+            .into(),
     })
 }
 

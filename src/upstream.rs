@@ -4,6 +4,7 @@
 //! stamp of an attempt is taken just before its first byte, after queue and budget; a repeated
 //! attempt has a stamp of its own.
 
+mod breaker;
 mod budget;
 mod client;
 mod deadline;
@@ -27,13 +28,17 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 
 use crate::clock::{self, Instant};
-use crate::config::{Config, Rate};
+use crate::config::{Config, Limit};
+use crate::provider::Use;
 use crate::user::{Head, Sent};
-use budget::Budget;
+use breaker::Breaker;
+use budget::{Ask, Budget};
 use client::Pooled;
 use deadline::Progress;
 use target::Base;
 
+pub use breaker::Health;
+pub use budget::Given;
 pub use client::TrustError;
 pub use pause::Yields;
 
@@ -54,6 +59,7 @@ pub struct Upstream {
     /// Speaks only HTTP/1.1, which alone can be upgraded.
     upgrading: Pooled,
     budget: Budget,
+    breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
     timeout: Duration,
@@ -64,6 +70,8 @@ pub struct Upstream {
 pub enum Priority {
     /// An app waits for it.
     App,
+    /// The same, with credentials that the provider has not lately accepted.
+    Stranger,
     Refetch,
     Backfill,
 }
@@ -98,6 +106,9 @@ pub enum UpstreamError {
     /// Nothing was sent.
     #[error("the provider's limit is used up")]
     Limited { retry_after: Duration },
+    /// It has failed so often that it is left alone for a moment: nothing was sent.
+    #[error("the provider fails and is left alone for a moment")]
+    Resting { retry_after: Duration },
     /// It may or may not have been carried out.
     #[error("the provider's answer broke off or cannot be read")]
     Broken,
@@ -129,7 +140,7 @@ impl Upstream {
 
     fn to(
         url: &url::Url,
-        rates: &[Rate],
+        limits: &[Limit],
         timeout: Duration,
         meant: Meant,
         head: Arc<Head>,
@@ -141,7 +152,8 @@ impl Upstream {
             base,
             pooled,
             upgrading,
-            budget: Budget::new(rates),
+            budget: Budget::new(limits),
+            breaker: Breaker::default(),
             head,
             meant,
             timeout,
@@ -150,9 +162,17 @@ impl Upstream {
 
     /// One whose statuses mean what they say.
     #[cfg(test)]
-    pub(crate) fn plain(url: &str, rates: &[Rate], timeout: Duration) -> Upstream {
+    pub(crate) fn plain(url: &str, limits: &[Limit], timeout: Duration) -> Upstream {
         let meant: Meant = Box::new(|status, _| status);
-        Upstream::to(&url.parse().unwrap(), rates, timeout, meant, Arc::default(), None).unwrap()
+        Upstream::to(
+            &url.parse().unwrap(),
+            limits,
+            timeout,
+            meant,
+            Arc::default(),
+            None,
+        )
+        .unwrap()
     }
 
     #[cfg(test)]
@@ -176,15 +196,16 @@ impl Upstream {
 
     /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone).
     /// A read without a body whose pooled connection turned out to be closed is sent once more.
-    pub async fn forward(&self, request: Request<RequestBody>) -> Result<Forwarded, UpstreamError> {
+    pub async fn forward(
+        &self,
+        request: Request<RequestBody>,
+        priority: Priority,
+    ) -> Result<Forwarded, UpstreamError> {
         let began = clock::now();
         let again = repeatable(&request).then(|| copy(&request));
-        match (
-            self.attempt(&self.pooled, request, Priority::App, began).await,
-            again,
-        ) {
+        match (self.attempt(&self.pooled, request, priority, began).await, again) {
             (Err(UpstreamError::Broken), Some(again)) => {
-                self.attempt(&self.pooled, again, Priority::App, began).await
+                self.attempt(&self.pooled, again, priority, began).await
             }
             (answer, _) => answer,
         }
@@ -199,9 +220,12 @@ impl Upstream {
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
     /// HTTP 200, which is why the provider's file is asked.
     pub fn heed(&self, status: StatusCode, headers: &HeaderMap, whom: Yields) {
-        if (self.meant)(status, headers) == StatusCode::TOO_MANY_REQUESTS {
-            self.budget
-                .refused(pause::retry_after(headers, clock::wall()), whom);
+        match (self.meant)(status, headers) {
+            StatusCode::TOO_MANY_REQUESTS => {
+                let said = pause::retry_after(headers, clock::wall());
+                self.budget.refused(said, whom, own::jitter());
+            }
+            _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
         }
     }
 
@@ -210,9 +234,30 @@ impl Upstream {
         self.budget.paused(priority)
     }
 
+    /// So many processes, this one among them, share the provider's limit.
+    pub fn shared_by(&self, processes: u32) {
+        self.budget.shared_by(processes);
+    }
+
+    /// The part of the published limit that the provider has shown to be there; nothing where none
+    /// is published.
+    pub fn learned(&self) -> Option<f64> {
+        self.budget.learned()
+    }
+
+    /// What the budget was used for.
+    pub fn given(&self) -> Given {
+        self.budget.given()
+    }
+
     /// Requests a second that usertap allows itself; nothing where a published limit rules.
     pub fn pace(&self) -> Option<f64> {
         self.budget.pace()
+    }
+
+    /// How the provider has fared lately.
+    pub fn health(&self) -> Health {
+        self.breaker.health()
     }
 
     async fn attempt(
@@ -222,7 +267,24 @@ impl Upstream {
         priority: Priority,
         began: Instant,
     ) -> Result<Forwarded, UpstreamError> {
-        let leave = self.budget.leave(priority, began + self.timeout).await;
+        let mut pass = self.breaker.admit().map_err(resting)?;
+        let answer = self.send(client, request, priority, began).await;
+        pass.note(status_of(&answer));
+        answer
+    }
+
+    async fn send(
+        &self,
+        client: &Pooled,
+        request: Request<RequestBody>,
+        priority: Priority,
+        began: Instant,
+    ) -> Result<Forwarded, UpstreamError> {
+        let ask = Ask {
+            priority,
+            what: Use::of(request.method()),
+        };
+        let leave = self.budget.leave(ask, began + self.timeout).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let progress = Progress::since(began);
         let request = request.map(|body| progress.watch(body));
@@ -245,6 +307,17 @@ impl std::fmt::Debug for Upstream {
             .field("base", &self.base)
             .finish_non_exhaustive()
     }
+}
+
+fn resting(retry_after: Duration) -> UpstreamError {
+    UpstreamError::Resting { retry_after }
+}
+
+fn status_of(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
+    answer
+        .as_ref()
+        .map(|answer| answer.response.status())
+        .map_err(|error| *error)
 }
 
 fn repeatable(request: &Request<RequestBody>) -> bool {

@@ -113,6 +113,16 @@ fn print(status: &Value) {
             slot["lag"]["seconds"]
         );
     }
+    let cache = &status["cache"];
+    println!(
+        "cache      {} hits, {} misses, {} stale; {} answers kept",
+        cache["hits"], cache["misses"], cache["stale"], cache["entries"]
+    );
+    let given = &status["budget"]["given"];
+    println!(
+        "budget     apps {}, strangers {}, re-reads {}, backfill {}",
+        given["app"], given["stranger"], given["refetch"], given["backfill"]
+    );
     for problem in status["problems"].as_array().into_iter().flatten() {
         println!(
             "problem    {}\n           {}",

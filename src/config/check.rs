@@ -79,6 +79,9 @@ impl<'a> Check<'a> {
         let sync_timeout = self.value("SYNC_TIMEOUT", value::wait);
         let timeout = self.value("TIMEOUT", value::wait);
         let record_buffer = self.value("RECORD_BUFFER", value::record_buffer);
+        let cache_ttl = self.value("CACHE_TTL", value::wait_or_none);
+        let cache_size = self.value("CACHE_SIZE", value::cache_size);
+        let stale_if_error = self.value("STALE_IF_ERROR", value::duration);
         let deleted = self.value("DELETED", value::deleted);
         let feed_retention = self.value("FEED_RETENTION", value::retention);
         let drain = self.value("DRAIN", value::wait_or_none);
@@ -105,6 +108,9 @@ impl<'a> Check<'a> {
             timeout: timeout?,
             record_buffer: record_buffer?,
             rate: rate?,
+            cache_ttl: cache_ttl?,
+            cache_size: cache_size?,
+            stale_if_error: stale_if_error?,
             deleted: deleted?,
             feed_retention: feed_retention?,
             drain: drain?,

@@ -169,7 +169,7 @@ mod tests {
             "USERTAP_X",
             "CONFIG",
             "DATABASE_URL_UNPOOLED",
-            "CACHE_TTL",
+            "RECONCILE_EVERY",
             "",
             "a b",
             "--X",
@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(meant("USERTAP_DATABASE_URL"), Some("DATABASE_URL"));
         assert_eq!(meant("admin-tokn"), Some("ADMIN_TOKEN"));
         assert_eq!(meant("USERTAP_XYZZY"), None);
-        assert!(is_later("USERTAP_CACHE_TTL") && is_later("webhook_secret"));
+        assert!(is_later("USERTAP_RECONCILE_EVERY") && is_later("webhook_secret"));
     }
 }

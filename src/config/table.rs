@@ -93,6 +93,7 @@ const DATABASE: &str = "Database";
 const PROVIDER: &str = "Provider";
 const LISTENING: &str = "Listening";
 const RECORDING: &str = "Recording";
+const KEEPING: &str = "Keeping answers";
 const RUNNING: &str = "Running";
 
 static TABLE: &[Setting] = &[
@@ -138,7 +139,7 @@ static TABLE: &[Setting] = &[
         .help("PEM file of the private certificate authority that signed the provider's certificate"),
     Setting::new(PROVIDER, "RATE", "RATES")
         .words("the provider's published limit")
-        .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas"),
+        .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas, and `reads=` or `writes=` stands before one that counts only those"),
     Setting::new(LISTENING, "LISTEN", "ADDRESS")
         .default("127.0.0.1:8400")
         .help("Where the proxy listens, e.g. `0.0.0.0:8400`"),
@@ -170,6 +171,15 @@ static TABLE: &[Setting] = &[
     Setting::new(RECORDING, "FEED_RETENTION", "DURATION")
         .default("7d")
         .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),
+    Setting::new(KEEPING, "CACHE_TTL", "DURATION")
+        .default("5s")
+        .help("How long an answer may be given again to the same credentials, e.g. `30s`; `0` switches the cache off"),
+    Setting::new(KEEPING, "CACHE_SIZE", "SIZE")
+        .default("64MiB")
+        .help("Memory for kept answers, e.g. `256MiB`"),
+    Setting::new(KEEPING, "STALE_IF_ERROR", "DURATION")
+        .default("24h")
+        .help("How old an answer may be while the provider fails, e.g. `1h`; `0` for never"),
     Setting::new(RUNNING, "TIMEOUT", "DURATION")
         .default("8s")
         .help("Wait for the provider until the answer's head, then between bytes, e.g. `8s`"),
@@ -191,11 +201,8 @@ pub fn table() -> &'static [Setting] {
 
 /// Settings that are documented for a later version: refused with that reason.
 pub(super) const LATER: &[&str] = &[
-    "CACHE_SIZE",
-    "CACHE_TTL",
     "DATABASE_IDLE",
     "RECONCILE_EVERY",
-    "STALE_IF_ERROR",
     "TRUSTED_PROXIES",
     "WEBHOOK_SECRET",
 ];

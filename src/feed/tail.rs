@@ -81,6 +81,7 @@ async fn wait(shared: &Shared, conn: &mut AsyncPgConnection, read: i64) -> Resul
     while shared.told.load(Ordering::Acquire) <= read {
         tokio::select! {
             () = &mut poll => return Ok(()),
+            () = shared.look.notified() => return Ok(()),
             () = shared.wake.notified() => {}
             note = notes.next() => match note {
                 Some(Ok(note)) => hear(shared, &note.payload),

@@ -112,7 +112,7 @@ impl Provider {
             .fill(&|name| public_part(tenant, name))
     }
 
-    fn own(&self, status: StatusCode, body: String) -> OwnAnswer {
+    pub(super) fn own(&self, status: StatusCode, body: String) -> OwnAnswer {
         let headers = self.own_errors.headers.iter().cloned().collect();
         OwnAnswer {
             status,

@@ -96,6 +96,23 @@ impl Provider {
             let (rule, text) = named.as_ref()?;
             part_of(text.as_deref()?, &rule.separator, at, self.identity.len())
         };
+        self.is_ours(tenant, head, key, in_form)?;
+        Ok(credential)
+    }
+
+    /// The same by the head alone, on whatever path.
+    pub(super) fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<(), Foreign> {
+        let (_, key) = self.credential(tenant, head.headers)?;
+        self.is_ours(tenant, head, key, |_| None)
+    }
+
+    fn is_ours(
+        &self,
+        tenant: &Tenant,
+        head: &RequestHead<'_>,
+        key: Option<&[u8]>,
+        in_form: impl Fn(usize) -> Option<String>,
+    ) -> Result<(), Foreign> {
         self.same_in_all_generations(head.headers)?;
         for (at, part) in self.identity.iter().enumerate() {
             let says = [
@@ -108,7 +125,7 @@ impl Provider {
             ];
             part.is_ours(tenant, &says)?;
         }
-        Ok(credential)
+        Ok(())
     }
 
     /// What the caller shows, and the key itself where it is one like usertap's own.

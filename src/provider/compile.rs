@@ -14,8 +14,9 @@ use super::own::OwnHeader;
 use super::route::Route;
 use super::template::Template;
 use super::view::{TextAt, TimeAt, UserMap};
-use super::{Mistake, Provider, Rate};
+use super::{Limit, Mistake, Provider, Rate};
 
+mod cache;
 mod leaves;
 mod list;
 mod routes;
@@ -47,7 +48,7 @@ impl Reader<'_> {
             );
         }
         let identity: Vec<Part> = form.identity.into_iter().map(|part| self.part(part)).collect();
-        let credentials = form
+        let credentials: Vec<CredentialRule> = form
             .credential
             .into_iter()
             .map(|rule| self.credential(rule))
@@ -64,6 +65,7 @@ impl Reader<'_> {
             .filter_map(|answer| self.answer(answer))
             .collect();
         let errors = self.errors(form.errors);
+        let cache = self.cache(form.cache, &identity, &credentials, token.as_ref());
         let routes = self.routes(form.route, token.is_some());
         let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
@@ -91,6 +93,7 @@ impl Reader<'_> {
             user: user?,
             list: list?,
             dashboard: dashboard(form.dashboard),
+            cache,
             answers,
             routes,
         })
@@ -133,20 +136,18 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn rate(&mut self, text: &Text) -> Option<Rate> {
-        let limit = text.get_ref().split_once('/').and_then(|(requests, per)| {
-            Some(Rate {
-                requests: requests.parse().ok().filter(|n| *n > 0)?,
-                per: duration(per)?,
-            })
-        });
-        if limit.is_none() {
-            self.mistake(
-                text.span().start,
-                "a limit is so many requests in a time: write it as 1000/10s",
-            );
-        }
-        limit
+    fn rate(&mut self, text: &Text) -> Option<Limit> {
+        let rate = |text: &str| {
+            let rate = text.split_once('/').and_then(|(requests, per)| {
+                Some(Rate {
+                    requests: requests.parse().ok().filter(|n| *n > 0)?,
+                    per: duration(per)?,
+                })
+            });
+            rate.ok_or("a limit is so many requests in a time: write it as 1000/10s, or writes=100/10s")
+        };
+        let limit = Limit::read(text.get_ref(), rate);
+        limit.map_err(|what| self.mistake(text.span().start, what)).ok()
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {

@@ -4,6 +4,7 @@ use http::HeaderName;
 use secrecy::SecretString;
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
+use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
 use super::extract::Errors;
@@ -13,7 +14,7 @@ use super::pointer::Pointer;
 use super::route::Route;
 use super::userless::Userless;
 use super::view::UserMap;
-use super::{Rate, Tenant};
+use super::{Limit, Tenant};
 use crate::user::IdType;
 
 const STACK_AUTH: &str = include_str!("builtin/stack-auth.toml");
@@ -26,7 +27,7 @@ pub struct Provider {
     /// The provider's own base URL.
     pub upstream: Option<String>,
     /// Its published limits, all of which apply; empty where none is known.
-    pub rates: Vec<Rate>,
+    pub rates: Vec<Limit>,
     pub(super) prefixes: Vec<Vec<String>>,
     pub(super) not_ids: Vec<String>,
     pub(super) identity: Vec<Part>,
@@ -39,6 +40,7 @@ pub struct Provider {
     pub(super) user: UserMap,
     pub(super) list: List,
     pub(super) dashboard: Dashboard,
+    pub(super) cache: CacheRules,
     pub(super) answers: Vec<AnswerRule>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,

@@ -264,7 +264,7 @@ impl Errors {
             .find_map(|name| headers.get(name)?.to_str().ok())
     }
 
-    fn is_not_found(&self, status: StatusCode, code: Option<&str>) -> bool {
+    pub(super) fn is_not_found(&self, status: StatusCode, code: Option<&str>) -> bool {
         self.not_found
             .as_ref()
             .is_some_and(|rule| rule.fits(status, code))

@@ -1,7 +1,5 @@
 //! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
 //! in its comments what each part means.
-//!
-//! Each section and each entry of a list is read by itself, so that one mistake hides no other.
 
 mod reader;
 
@@ -30,6 +28,7 @@ pub(super) struct Form {
     pub user: Option<UserForm>,
     pub list: Option<ListForm>,
     pub dashboard: DashboardForm,
+    pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
     pub route: Vec<RouteForm>,
 }
@@ -251,6 +250,16 @@ pub(super) struct DashboardForm {
     pub users: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CacheForm {
+    #[serde(default)]
+    pub ignore: Vec<Text>,
+    #[serde(default)]
+    pub once: Vec<Text>,
+    pub habit: Option<WhenForm>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerForm {
@@ -275,6 +284,7 @@ pub(super) struct RouteForm {
     pub writes: Option<bool>,
     #[serde(default)]
     pub silent: bool,
+    pub cache: Option<Text>,
     pub tenant: Option<RouteTenantForm>,
 }
 

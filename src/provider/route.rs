@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use http::Method;
 
 use super::Provider;
+use super::cache::Kept;
 use super::source::Source;
 use super::tell::{Kind, Tell};
 
@@ -36,6 +37,8 @@ pub struct Route {
     /// It changes users that neither request nor answer names: only a later read, webhook or
     /// reconcile brings them.
     pub silent: bool,
+    /// Its answers may be kept and given again.
+    pub cache: Option<Kept>,
     pub(super) pattern: Pattern,
     /// Where the request names the user.
     pub(super) user: Vec<Source>,

@@ -113,7 +113,7 @@ impl UserMap {
         }
     }
 
-    fn is_whole(&self, user: &Value) -> bool {
+    pub(super) fn is_whole(&self, user: &Value) -> bool {
         self.whole_has.iter().all(|pointer| pointer.find(user).is_some())
     }
 

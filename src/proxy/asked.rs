@@ -7,9 +7,10 @@ use uuid::Uuid;
 use super::headers;
 use super::outcome::Outcome;
 use super::upgrade::Wish;
+use crate::cache::Cached;
 use crate::clock::{self, Instant};
 use crate::provider::RequestHead;
-use crate::upstream::{RequestBody, Upstream};
+use crate::upstream::{Priority, RequestBody, Upstream};
 
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -17,6 +18,8 @@ pub(super) struct Asked {
     pub id: Uuid,
     pub began: Instant,
     pub method: Method,
+    /// Its place in the queue for the provider's limit.
+    pub priority: Priority,
     /// As they leave: what is judged is what the provider sees.
     pub headers: HeaderMap,
     /// Path and query below the base path, byte for byte.
@@ -30,6 +33,7 @@ impl Asked {
             id: Uuid::new_v4(),
             began: clock::now(),
             method: parts.method.clone(),
+            priority: Priority::Stranger,
             headers: headers::to_provider(&parts.headers),
             target: headers::below(base, headers::target(&parts.uri)).to_owned(),
             upgrade: None,
@@ -68,13 +72,14 @@ impl Asked {
     }
 
     /// One line for each exchange: the route's name, never its path.
-    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome) {
+    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome, cached: Cached) {
         tracing::debug!(
             exchange = %self.id,
             method = %self.method,
             route,
             status = status.as_u16(),
             recorded = %outcome.words(),
+            cache = cached.words(),
             ms = clock::now().saturating_duration_since(self.began).as_millis() as u64,
             "answered"
         );

@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 use super::asked::Asked;
 use super::body::{self, Body, Delivery};
 use super::hold::{Ended, Held};
+use super::kept::Keeping;
 use super::outcome::{Outcome, Why};
 use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
+use crate::cache::{Cached, CallerKey};
 use crate::provider::{Answer, Credential, Extraction, Matched};
 use crate::upstream::decode::{self, DecodeFault};
 use crate::upstream::{Forwarded, Yields};
@@ -31,9 +33,14 @@ pub(super) struct Exchange<'s> {
     pub asked: &'s Asked,
     pub matched: Matched<'s>,
     pub credential: Credential,
+    /// What it shows of itself, as far as it shows anything.
+    pub caller: Option<CallerKey>,
     /// Where the route needs it: decoded.
     pub request_body: Option<Bytes>,
     pub delivery: Delivery,
+    pub cached: Cached,
+    /// Where its answer may be kept.
+    pub keeping: Option<Keeping>,
 }
 
 /// Where the app waits; it may be gone.
@@ -54,6 +61,10 @@ impl Exchange<'_> {
             Err(failure) => {
                 if matches!(failure, Failure::Upstream(failure) if failure.leaves_doubt()) {
                     self.left_in_doubt();
+                    self.wrote();
+                }
+                if let Some(answer) = self.stale_for(failure).await {
+                    return app.send(answer);
                 }
                 let name = &self.matched.route.name;
                 app.send(self.shared.failed_for(self.asked, name, failure));
@@ -70,6 +81,11 @@ impl Exchange<'_> {
         let (head, body) = response.into_parts();
         let body = body::flowing(body, self.shared.wire.idle);
         self.heed(&head);
+        if let Some(outage) = self.outage(&head)
+            && let Some(answer) = self.stale(outage).await
+        {
+            return app.send(answer);
+        }
         if !self.tells(&head) {
             let why = Why::NoUser.unless_upgraded(head.status);
             return app.send(self.leaves(head, body, Outcome::Nothing(why)));
@@ -97,12 +113,13 @@ impl Exchange<'_> {
         self.shared.wire.upstream.heed(head.status, &head.headers, whom);
         let meant = self.meant(head);
         self.judged(meant);
+        self.note_standing(meant);
         if meant.is_server_error() {
             self.doubt_later();
         }
     }
 
-    fn meant(&self, head: &Parts) -> StatusCode {
+    pub fn meant(&self, head: &Parts) -> StatusCode {
         self.shared
             .config
             .provider
@@ -129,9 +146,15 @@ impl Exchange<'_> {
         counts && provider.tells(&self.matched, self.credential, head.status, &head.headers)
     }
 
-    async fn whole(self, head: Parts, mut held: Held, stamp: Stamp, app: Answering) {
-        let outcome = match self.extracted(&head, &held.joined()) {
-            Ok(extraction) => self.told(extraction, stamp).await,
+    async fn whole(mut self, head: Parts, mut held: Held, stamp: Stamp, app: Answering) {
+        let body = held.joined();
+        let outcome = match self.extracted(&head, &body) {
+            Ok(extraction) => {
+                let users = extraction.sightings.iter().map(|seen| seen.id.clone()).collect();
+                let outcome = self.told(extraction, stamp).await;
+                self.learned(users, &head, &body, &outcome, held.has_trailers());
+                outcome
+            }
             Err(DecodeFault::TooLarge) => return self.large(head, held, Ended::Whole, stamp, app).await,
             Err(DecodeFault::Unknown | DecodeFault::Corrupt) => {
                 self.malformed(1, "its encoding");
@@ -205,7 +228,12 @@ impl Exchange<'_> {
 
     /// The answer as it came, and one line in the log.
     pub fn leaves(&self, head: Parts, body: Body, outcome: Outcome) -> Response<Body> {
-        self.asked.log(&self.matched.route.name, head.status, &outcome);
-        reply::through(head, body, &outcome)
+        if self.may_have_written(&head) {
+            self.wrote();
+        }
+        self.shared.cache.count(self.cached);
+        self.asked
+            .log(&self.matched.route.name, head.status, &outcome, self.cached);
+        reply::through(head, body, &outcome, self.cached)
     }
 }

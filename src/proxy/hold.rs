@@ -87,6 +87,10 @@ impl Memory {
 }
 
 impl Held {
+    pub fn has_trailers(&self) -> bool {
+        self.frames.iter().any(|frame| frame.is_trailers())
+    }
+
     /// All data in one piece (trailers stay what they are).
     pub fn joined(&mut self) -> Bytes {
         if self.frames.iter().filter(|frame| frame.is_data()).count() > 1 {

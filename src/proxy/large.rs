@@ -41,7 +41,9 @@ const UNFOLDS: usize = 200;
 const UNFOLDS_AT_FIRST: usize = 1 << 20;
 
 impl Exchange<'_> {
-    pub async fn large(self, head: Parts, held: Held, ended: Ended, stamp: Stamp, app: Answering) {
+    pub async fn large(mut self, head: Parts, held: Held, ended: Ended, stamp: Stamp, app: Answering) {
+        // Too much to be kept: who waits for it asks for itself.
+        self.keeping = None;
         let largest = self.shared.config.record_buffer;
         let provider = &self.shared.config.provider;
         let list = provider.splitter(&self.matched, largest);

@@ -166,8 +166,7 @@ fn protocols() -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(DAWDLING)
-        .max_headers(256);
+        .header_read_timeout(DAWDLING);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(DAWDLING * 2)

@@ -13,22 +13,43 @@ use super::headers;
 use super::outcome::{Outcome, Why};
 use super::upgrade;
 use super::wire::Failure;
+use crate::cache::{Bypass, Cached, Hit};
 use crate::provider::{OwnAnswer, Provider};
+use crate::record::Recorded;
 use crate::upstream::UpstreamError;
 
 const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
 const RECORDED: HeaderName = HeaderName::from_static("x-usertap-recorded");
 const ERROR: HeaderName = HeaderName::from_static("x-usertap-error");
 
+/// After a failure it is worth a try again so soon.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The provider's answer as it came, and what became of it.
-pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome) -> Response<Body> {
+pub(super) fn through(mut head: Parts, body: Body, outcome: &Outcome, cached: Cached) -> Response<Body> {
     let upgrade = head.headers.get(UPGRADE).cloned();
     headers::to_app(&mut head.headers);
     if let Some(to) = upgrade.filter(|_| upgrade::is_agreed(head.status)) {
         upgrade::say(&mut head.headers, to);
     }
-    mark(&mut head.headers, outcome);
+    mark(&mut head.headers, outcome, cached);
     Response::from_parts(head, body)
+}
+
+/// A kept answer of the provider's, given again.
+pub(super) fn again(hit: &Hit, cached: Cached) -> Response<Body> {
+    let mut response = Response::new(body::full(hit.body()));
+    *response.status_mut() = hit.status();
+    *response.headers_mut() = hit.headers(cached);
+    response
+}
+
+/// An answer made of what is recorded, because the provider does not give one.
+pub(super) fn stand_in(answer: OwnAnswer, cached: Cached) -> Response<Body> {
+    let mut response = own(answer);
+    let said_already = Outcome::Recorded(Recorded::Committed { position: None });
+    mark(response.headers_mut(), &said_already, cached);
+    response
 }
 
 /// The error that a failed way to the provider is.
@@ -47,9 +68,12 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
         Failure::Upstream(failure) => failure,
     };
     let (status, word, wait) = match failure {
-        UpstreamError::Unreachable => (bad, "upstream-unreachable", None),
-        UpstreamError::Broken => (bad, "upstream-broken", None),
-        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", None),
+        UpstreamError::Unreachable => (bad, "upstream-unreachable", Some(SOON)),
+        UpstreamError::Broken => (bad, "upstream-broken", Some(SOON)),
+        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", Some(SOON)),
+        UpstreamError::Resting { retry_after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "breaker-open", Some(retry_after))
+        }
         UpstreamError::Limited { retry_after } => {
             (StatusCode::TOO_MANY_REQUESTS, "rate-limited", Some(retry_after))
         }
@@ -57,7 +81,8 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
     error(provider, status, word, &failure.to_string(), wait)
 }
 
-/// An error of usertap's own in the provider's shape. `wait` is told with 429 and 503.
+/// An error of usertap's own in the provider's shape. `wait` is told with whatever is
+/// worth a try again.
 pub(super) fn error(
     provider: &Provider,
     status: StatusCode,
@@ -89,7 +114,11 @@ pub(super) fn own(answer: OwnAnswer) -> Response<Body> {
             .headers_mut()
             .insert(ERROR, HeaderValue::from_static(word));
     }
-    mark(response.headers_mut(), &Outcome::Nothing(Why::Own));
+    mark(
+        response.headers_mut(),
+        &Outcome::Nothing(Why::Own),
+        Cached::Bypass(Bypass::Own),
+    );
     response
 }
 
@@ -103,8 +132,8 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     response
 }
 
-fn mark(headers: &mut HeaderMap, outcome: &Outcome) {
-    headers.insert(CACHE, HeaderValue::from_static("bypass; off"));
+fn mark(headers: &mut HeaderMap, outcome: &Outcome, cached: Cached) {
+    headers.insert(CACHE, HeaderValue::from_static(cached.words()));
     headers.insert(RECORDED, outcome.header());
 }
 
@@ -130,7 +159,12 @@ mod tests {
             .insert(RECORDED, HeaderValue::from_static("committed; pos=9"));
         head.headers
             .insert("x-usertap-error", HeaderValue::from_static("x"));
-        let answer = through(head, body::full(""), &Outcome::Nothing(Why::NoUser));
+        let answer = through(
+            head,
+            body::full(""),
+            &Outcome::Nothing(Why::NoUser),
+            Cached::Bypass(Bypass::Off),
+        );
         assert_eq!(answer.headers()[RECORDED], "none; no-user");
         assert!(!answer.headers().contains_key(ERROR));
     }

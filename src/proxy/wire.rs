@@ -39,7 +39,7 @@ impl Wire {
             .ok_or(Failure::Unaddressable)?;
         self.traffic.count(Counted::Forwarded);
         let forwarded = match &asked.upgrade {
-            None => self.upstream.forward(request).await,
+            None => self.upstream.forward(request, asked.priority).await,
             Some(_) => self.upstream.forward_upgrade(request).await,
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;

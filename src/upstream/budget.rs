@@ -1,9 +1,14 @@
-//! Who may ask the provider, and when: apps first, then re-reads that nobody waits for, then the
-//! backfill.
+//! Who may ask the provider, and when: apps whose credentials it has lately accepted first, then
+//! other callers, then re-reads that nobody waits for, then the backfill.
 //!
 //! In each lane first come, first served; only the heads of the lanes compete. A lane that waits
-//! goes before the lower ones, yet every twentieth turn is theirs, so that none starves. What
-//! must never be: more requests in any period than a published limit allows.
+//! goes before the lower ones, yet every twentieth turn is theirs, so that none starves. Callers
+//! whom the provider has not accepted share a fifth of the limit, so that junk cannot spend it.
+//! What must never be: more requests in any period than a published limit allows.
+
+mod lanes;
+mod learned;
+mod limits;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,13 +19,12 @@ use tokio::time::timeout_at;
 use super::Priority;
 use super::pace::Adaptive;
 use super::pause::{Pause, Yields};
-use super::window::Window;
 use crate::clock::{self, Instant};
-use crate::config::Rate;
+use crate::config::Limit;
+use crate::provider::Use;
+use lanes::{LANES, Lanes, lane};
+use limits::Limits;
 
-const LANES: usize = 3;
-/// After so many turns of others a waiting lane goes first once.
-const PATIENCE: u32 = 19;
 /// What an app is told to wait where nobody can say more exactly.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -30,18 +34,34 @@ pub(super) struct Budget {
     lanes: [tokio::sync::Mutex<()>; LANES],
     /// Somebody went or gave up: the heads look again.
     changed: Notify,
-    limited: bool,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The published limits; all must admit.
-    windows: Vec<Window>,
+    /// The published limits; all that count a request must admit it.
+    limits: Limits,
     /// Where there are none.
     adaptive: Adaptive,
     pause: Pause,
-    waiting: [bool; LANES],
-    passed_over: [u32; LANES],
+    lanes: Lanes,
+    given: Given,
+}
+
+/// Requests that were given leave, by who asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Given {
+    pub app: u64,
+    /// Apps whose credentials the provider had not lately accepted.
+    pub stranger: u64,
+    pub refetch: u64,
+    pub backfill: u64,
+}
+
+/// A request that asks for leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub priority: Priority,
+    pub what: Use,
 }
 
 /// What the head of a lane is to do.
@@ -53,41 +73,41 @@ enum Turn {
 }
 
 impl Budget {
-    pub fn new(rates: &[Rate]) -> Budget {
+    pub fn new(limits: &[Limit]) -> Budget {
         let state = State {
-            windows: rates.iter().map(|rate| Window::keeping(*rate)).collect(),
+            limits: Limits::new(limits),
             adaptive: Adaptive::new(),
             pause: Pause::default(),
-            waiting: [false; LANES],
-            passed_over: [0; LANES],
+            lanes: Lanes::default(),
+            given: Given::default(),
         };
         Budget {
             state: Mutex::new(state),
             lanes: Default::default(),
             changed: Notify::new(),
-            limited: !rates.is_empty(),
         }
     }
 
     /// Waits for leave to send one request now. Fails as soon as it is certain that there is none
     /// before `deadline`, with the time after which it is worth asking again.
-    pub async fn leave(&self, priority: Priority, deadline: Instant) -> Result<(), Duration> {
-        if !self.limited && priority == Priority::App && self.paused(priority).is_none() {
+    pub async fn leave(&self, ask: Ask, deadline: Instant) -> Result<(), Duration> {
+        if self.state().goes_at_once(ask) {
             return Ok(());
         }
-        let Ok(_head) = timeout_at(deadline, self.lane(priority).lock()).await else {
-            return Err(self.paused(priority).map_or(SHORT, from_now));
+        let place = lane(ask, self.state().limits.apart());
+        let Ok(_head) = timeout_at(deadline, self.queue(place).lock()).await else {
+            return Err(self.paused(ask.priority).map_or(SHORT, from_now));
         };
-        let _waiting = Waiting::new(self, priority);
-        self.leave_as_head(priority, deadline).await
+        let _waiting = Waiting::new(self, place, ask);
+        self.leave_as_head(ask, place, deadline).await
     }
 
-    async fn leave_as_head(&self, priority: Priority, deadline: Instant) -> Result<(), Duration> {
+    async fn leave_as_head(&self, ask: Ask, place: usize, deadline: Instant) -> Result<(), Duration> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let until = match self.state().turn(priority, self.limited) {
+            let until = match self.state().turn(ask, place) {
                 Turn::Go => return Ok(()),
                 Turn::At(until) if until > deadline => return Err(from_now(until)),
                 Turn::At(until) => until,
@@ -98,11 +118,25 @@ impl Budget {
         }
     }
 
-    /// The provider refused: everybody concerned waits at least so long.
-    pub fn refused(&self, wait: Duration, whom: Yields) {
+    /// The provider refused: everybody concerned waits as long as it said, or longer each time
+    /// where it said nothing.
+    pub fn refused(&self, said: Option<Duration>, whom: Yields, jitter: f64) {
         let mut state = self.state();
-        state.pause.extend(clock::now() + wait, whom);
+        let now = clock::now();
+        state.pause.refused(said, whom, jitter, now);
         state.adaptive.refused();
+        if whom == Yields::Everyone {
+            state.limits.refused(now);
+        }
+    }
+
+    /// The provider did not refuse. `spent` says for how long nothing is left of its limit.
+    pub fn served(&self, spent: Option<Duration>, whom: Yields) {
+        let mut state = self.state();
+        match spent {
+            Some(wait) => state.pause.extend(clock::now() + wait, whom),
+            None => state.pause.served(),
+        }
     }
 
     /// An own request was answered after so long.
@@ -110,22 +144,33 @@ impl Budget {
         self.state().adaptive.answered(after);
     }
 
+    /// So many processes share the limit.
+    pub fn shared_by(&self, processes: u32) {
+        self.state().limits.shared_by(processes.max(1));
+    }
+
     /// Requests a second that usertap allows itself where no limit is known.
     pub fn pace(&self) -> Option<f64> {
-        (!self.limited).then(|| self.state().adaptive.per_second())
+        let state = self.state();
+        (!state.limits.count(Use::Read)).then(|| state.adaptive.per_second())
+    }
+
+    /// The part of the published limit that the provider has shown to be there.
+    pub fn learned(&self) -> Option<f64> {
+        let state = self.state();
+        state.limits.count(Use::Read).then(|| state.limits.learned())
+    }
+
+    pub fn given(&self) -> Given {
+        self.state().given
     }
 
     pub fn paused(&self, priority: Priority) -> Option<Instant> {
         self.state().pause.until(priority, clock::now())
     }
 
-    fn lane(&self, priority: Priority) -> &tokio::sync::Mutex<()> {
-        let [app, refetch, backfill] = &self.lanes;
-        match priority {
-            Priority::App => app,
-            Priority::Refetch => refetch,
-            Priority::Backfill => backfill,
-        }
+    fn queue(&self, place: usize) -> &tokio::sync::Mutex<()> {
+        &self.lanes[place % LANES]
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,71 +179,78 @@ impl Budget {
 }
 
 impl State {
-    fn turn(&mut self, priority: Priority, limited: bool) -> Turn {
-        if let Some(until) = self.pause.until(priority, clock::now()) {
+    /// What apps ask is held back only by a limit or a pause.
+    fn goes_at_once(&mut self, ask: Ask) -> bool {
+        let now = clock::now();
+        let free = self.is_free(ask) && self.pause.until(ask.priority, now).is_none();
+        if free {
+            self.given.count(ask.priority);
+        }
+        free
+    }
+
+    fn is_free(&self, ask: Ask) -> bool {
+        matches!(ask.priority, Priority::App | Priority::Stranger) && !self.limits.count(ask.what)
+    }
+
+    fn turn(&mut self, ask: Ask, place: usize) -> Turn {
+        let now = clock::now();
+        if let Some(until) = self.pause.until(ask.priority, now) {
             return Turn::At(until);
         }
-        if !limited && priority == Priority::App {
+        if self.is_free(ask) {
+            self.given.count(ask.priority);
             return Turn::Go;
         }
-        if first(self.contenders(limited), self.passed_over) != Some(priority as usize) {
+        self.limits.turn(now);
+        if let Some(until) = self.limits.wait_alone(ask) {
+            return Turn::At(until);
+        }
+        if self.lanes.first(|other| self.contends(other, now)) != Some(place) {
             return Turn::AfterOthers;
         }
-        match self.wait(limited) {
+        match self.wait(ask) {
             Some(until) => Turn::At(until),
             None => {
-                self.charge(priority, limited);
+                self.charge(ask, place);
                 Turn::Go
             }
         }
     }
 
-    /// Lanes whose head could go but for the others: who is paused must not stop the rest, and
-    /// apps have no part in usertap's own pace.
-    fn contenders(&self, limited: bool) -> [bool; LANES] {
-        let now = clock::now();
-        let free = |priority| self.pause.until(priority, now).is_none();
-        let [app, refetch, backfill] = self.waiting;
-        [
-            app && limited && free(Priority::App),
-            refetch && free(Priority::Refetch),
-            backfill && free(Priority::Backfill),
-        ]
+    /// Whether a lane's head could go but for the others: who is paused, or held by what counts
+    /// only its kind, must not stop the rest, and apps have no part in usertap's own pace.
+    fn contends(&self, other: Ask, now: Instant) -> bool {
+        let free = self.pause.until(other.priority, now).is_none();
+        free && !self.is_free(other) && self.limits.wait_alone(other).is_none()
     }
 
-    fn wait(&mut self, limited: bool) -> Option<Instant> {
-        match limited {
-            true => self.windows.iter().filter_map(Window::wait).max(),
+    fn wait(&mut self, ask: Ask) -> Option<Instant> {
+        match self.limits.count(ask.what) {
+            true => self.limits.wait(ask),
             false => self.adaptive.wait(),
         }
     }
 
-    fn charge(&mut self, priority: Priority, limited: bool) {
-        match limited {
-            true => self.windows.iter().for_each(Window::charge),
+    fn charge(&mut self, ask: Ask, place: usize) {
+        match self.limits.count(ask.what) {
+            true => self.limits.charge(ask),
             false => self.adaptive.charge(),
         }
-        let lanes = self.passed_over.iter_mut().zip(self.waiting);
-        for (lane, (passed_over, waiting)) in lanes.enumerate() {
-            *passed_over = match lane == priority as usize || !waiting {
-                true => 0,
-                false => *passed_over + 1,
-            };
-        }
+        self.given.count(ask.priority);
+        self.lanes.went(place);
     }
 }
 
-/// The lane whose turn it is: the highest that waits, unless a lower one was passed over too often.
-fn first(waiting: [bool; LANES], passed_over: [u32; LANES]) -> Option<usize> {
-    let lanes = || {
-        waiting
-            .iter()
-            .zip(passed_over)
-            .enumerate()
-            .filter(|(_, (waits, _))| **waits)
-    };
-    let overdue = lanes().find(|(_, (_, passed_over))| *passed_over >= PATIENCE);
-    overdue.or_else(|| lanes().next()).map(|(lane, _)| lane)
+impl Given {
+    fn count(&mut self, priority: Priority) {
+        *match priority {
+            Priority::App => &mut self.app,
+            Priority::Stranger => &mut self.stranger,
+            Priority::Refetch => &mut self.refetch,
+            Priority::Backfill => &mut self.backfill,
+        } += 1;
+    }
 }
 
 fn from_now(until: Instant) -> Duration {
@@ -209,22 +261,15 @@ fn from_now(until: Instant) -> Duration {
 struct Waiting<'b>(&'b Budget, usize);
 
 impl<'b> Waiting<'b> {
-    fn new(budget: &'b Budget, priority: Priority) -> Waiting<'b> {
-        let waiting = Waiting(budget, priority as usize);
-        waiting.set(true);
-        waiting
-    }
-
-    fn set(&self, waits: bool) {
-        if let Some(waiting) = self.0.state().waiting.get_mut(self.1) {
-            *waiting = waits;
-        }
+    fn new(budget: &'b Budget, place: usize, ask: Ask) -> Waiting<'b> {
+        budget.state().lanes.set(place, Some(ask));
+        Waiting(budget, place)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.set(false);
+        self.0.state().lanes.set(self.1, None);
         self.0.changed.notify_waiters();
     }
 }

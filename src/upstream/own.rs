@@ -9,10 +9,11 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
 
+use super::budget::Ask;
 use super::retry::{self, Came};
 use super::{Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
 use crate::clock::{self, Instant};
-use crate::provider::OwnRequest;
+use crate::provider::{OwnRequest, Use};
 
 /// A page of a thousand large users is some megabytes; more is not a page.
 const LARGEST: usize = 64 << 20;
@@ -46,7 +47,7 @@ impl Upstream {
 
     fn patience(&self, priority: Priority) -> Duration {
         match priority {
-            Priority::App => self.timeout,
+            Priority::App | Priority::Stranger => self.timeout,
             Priority::Refetch => REFETCH.max(self.timeout),
             Priority::Backfill => BACKFILL.max(self.timeout),
         }
@@ -58,14 +59,23 @@ impl Upstream {
         priority: Priority,
         deadline: Instant,
     ) -> Result<Fetched, UpstreamError> {
-        let leave = self.budget.leave(priority, deadline).await;
+        let mut pass = self.breaker.admit().map_err(super::resting)?;
+        let ask = Ask {
+            priority,
+            what: Use::of(&request.method),
+        };
+        let leave = self.budget.leave(ask, deadline).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let exchange = async {
             let Forwarded {
                 response,
                 sent,
                 sent_at,
-            } = self.send_own(request).await?;
+            } = {
+                let answer = self.send_own(request).await;
+                pass.note(super::status_of(&answer));
+                answer?
+            };
             let (head, body) = response.into_parts();
             self.heed(head.status, &head.headers, Yields::Everyone);
             let body = whole(body, self.timeout).await?;
@@ -123,6 +133,6 @@ async fn whole(body: Incoming, idle: Duration) -> Result<Bytes, UpstreamError> {
 }
 
 /// Evenly from 0 to 1.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     uuid::Uuid::new_v4().as_fields().0 as f64 / f64::from(u32::MAX)
 }

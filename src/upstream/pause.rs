@@ -3,14 +3,26 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderName};
 
 use super::Priority;
 use crate::clock::Instant;
 
 /// A 429 without `Retry-After` means a short while.
 const UNSAID: Duration = Duration::from_secs(1);
+const LONGEST_UNSAID: Duration = Duration::from_secs(60);
+/// An answer that says "that was the last" is no refusal yet: it is believed for a minute.
+const LONGEST_SPENT: Duration = Duration::from_secs(60);
+const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
+const REMAINING: [HeaderName; 2] = [
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-remaining"),
+];
+const RESET: [HeaderName; 2] = [
+    HeaderName::from_static("x-ratelimit-reset"),
+    HeaderName::from_static("ratelimit-reset"),
+];
 /// No provider's window is longer; a wrong header must not silence usertap for a day.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -28,9 +40,29 @@ pub enum Yields {
 pub(super) struct Pause {
     everyone: Option<Instant>,
     own: Option<Instant>,
+    /// Refusals in a row that did not say for how long.
+    unsaid: u32,
 }
 
 impl Pause {
+    /// A refusal. Where it does not say for how long, each in a row is taken for twice as long as
+    /// the one before, spread so that not everybody comes back at once; `jitter` is from 0 to 1.
+    pub fn refused(&mut self, said: Option<Duration>, whom: Yields, jitter: f64, now: Instant) {
+        let wait = said.unwrap_or_else(|| {
+            let doubled = UNSAID
+                .saturating_mul(2u32.saturating_pow(self.unsaid))
+                .min(LONGEST_UNSAID);
+            self.unsaid += 1;
+            doubled.mul_f64(1.0 + jitter / 2.0)
+        });
+        self.extend(now + wait, whom);
+    }
+
+    /// Not a refusal: the next one is the first again.
+    pub fn served(&mut self) {
+        self.unsaid = 0;
+    }
+
     /// A later end never comes before an earlier one's.
     pub fn extend(&mut self, until: Instant, whom: Yields) {
         self.own = self.own.max(Some(until));
@@ -41,18 +73,46 @@ impl Pause {
 
     pub fn until(&self, priority: Priority, now: Instant) -> Option<Instant> {
         let end = match priority {
-            Priority::App => self.everyone,
+            Priority::App | Priority::Stranger => self.everyone,
             Priority::Refetch | Priority::Backfill => self.own,
         };
         end.filter(|end| *end > now)
     }
 }
 
-/// What `Retry-After` asks for, in seconds or as a date.
-pub(super) fn retry_after(headers: &HeaderMap, wall: DateTime<Utc>) -> Duration {
-    let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let said = said.and_then(|text| seconds(text).or_else(|| date(text, wall)));
-    said.unwrap_or(UNSAID).min(LONGEST)
+/// For how long a refusal asks to be left alone: `Retry-After` in seconds or as a date, and what
+/// some providers have in its place.
+pub(super) fn retry_after(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+    let said = [RETRY_AFTER, X_RETRY_AFTER].iter().find_map(|name| {
+        let text = headers.get(name)?.to_str().ok()?;
+        seconds(text).or_else(|| date(text, wall))
+    });
+    said.or_else(|| reset(headers, wall))
+        .map(|wait| wait.min(LONGEST))
+}
+
+/// For how long nothing is left of a limit, where an answer says that it was the last.
+pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+    let none_left = REMAINING
+        .iter()
+        .any(|name| headers.get(name).is_some_and(|left| left == "0"));
+    none_left
+        .then(|| reset(headers, wall))
+        .flatten()
+        .map(|wait| wait.min(LONGEST_SPENT))
+}
+
+/// When a limit begins anew: so many seconds from now, or at a time since 1970 in seconds or
+/// milliseconds, which no wait can be mistaken for.
+fn reset(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+    let text = RESET.iter().find_map(|name| headers.get(name)?.to_str().ok())?;
+    let number: i64 = text.trim().parse().ok().filter(|number| *number >= 0)?;
+    let millis = match number {
+        0..1_000_000_000 => number * 1_000,
+        1_000_000_000..100_000_000_000 => number * 1_000 - wall.timestamp_millis(),
+        _ => number - wall.timestamp_millis(),
+    };
+    Some(Duration::from_millis(millis.max(0).unsigned_abs()))
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -68,23 +128,76 @@ fn date(text: &str, wall: DateTime<Utc>) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn asked(text: &'static str) -> Duration {
-        let wall = DateTime::parse_from_rfc3339("1994-11-06T08:49:07Z")
-            .unwrap()
-            .to_utc();
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, text.parse().unwrap());
-        retry_after(&headers, wall)
+    fn wall() -> DateTime<Utc> {
+        let wall = DateTime::parse_from_rfc3339("1994-11-06T08:49:07Z");
+        wall.unwrap().to_utc()
+    }
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        lines.collect()
+    }
+
+    fn asked(text: &'static str) -> Option<Duration> {
+        retry_after(&headers(&[("retry-after", text)]), wall())
     }
 
     #[test]
     fn seconds_dates_and_nonsense_are_understood() {
-        assert_eq!(asked("7"), Duration::from_secs(7));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Duration::from_secs(30));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), Duration::ZERO);
-        assert_eq!(asked("soon"), UNSAID);
-        assert_eq!(asked("99999999999"), LONGEST);
-        assert_eq!(retry_after(&HeaderMap::new(), crate::clock::wall()), UNSAID);
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            asked("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("soon"), None);
+        assert_eq!(asked("99999999999"), Some(LONGEST));
+        assert_eq!(retry_after(&HeaderMap::new(), wall()), None);
+    }
+
+    #[test]
+    fn other_headers_are_understood_too() {
+        let said = |lines: &[(&'static str, &'static str)]| retry_after(&headers(lines), wall());
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(said(&[("x-retry-after", "9")]), seconds(9));
+        assert_eq!(said(&[("x-ratelimit-reset", "12")]), seconds(12));
+        assert_eq!(
+            said(&[("x-ratelimit-reset", "784111750"), ("retry-after", "3")]),
+            seconds(3)
+        );
+        let at = (wall().timestamp() + 20).to_string().leak();
+        let at_millis = (wall().timestamp_millis() + 21_000).to_string().leak();
+        // 1994 is too early to be told from a wait.
+        assert_eq!(said(&[("ratelimit-reset", at)]), Some(LONGEST));
+        assert_eq!(said(&[("ratelimit-reset", at_millis)]), seconds(21));
+        let left = |left| {
+            spent(
+                &headers(&[("x-ratelimit-remaining", left), ("x-ratelimit-reset", "30")]),
+                wall(),
+            )
+        };
+        assert_eq!((left("0"), left("1")), (seconds(30), None));
+        assert_eq!(spent(&headers(&[("x-ratelimit-remaining", "0")]), wall()), None);
+    }
+
+    #[test]
+    fn what_is_not_said_doubles_until_all_is_well() {
+        let now = crate::clock::now();
+        let mut pause = Pause::default();
+        let refused = |pause: &mut Pause| {
+            *pause = Pause {
+                unsaid: pause.unsaid,
+                ..Pause::default()
+            };
+            pause.refused(None, Yields::Own, 0.0, now);
+            pause.until(Priority::Backfill, now).unwrap() - now
+        };
+        let waits: Vec<u64> = (0..8).map(|_| refused(&mut pause).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        pause.served();
+        assert_eq!(refused(&mut pause), UNSAID);
     }
 
     #[test]

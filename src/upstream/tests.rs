@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::config::Rate;
 use crate::provider::OwnRequest;
 use crate::tasks::Tasks;
 use crate::user::Position;
@@ -174,7 +175,7 @@ async fn a_refusal_is_waited_out_by_everyone() {
     );
     assert!(clock::now() - began >= SECOND);
     upstream.heed(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Yields::Everyone);
-    let forwarded = upstream.forward(write(&upstream)).await;
+    let forwarded = upstream.forward(write(&upstream), Priority::App).await;
     assert!(forwarded.is_ok() && clock::now() - began >= SECOND * 2);
 }
 
@@ -210,7 +211,10 @@ async fn an_unanswered_write_leaves_a_doubt_and_is_never_repeated() {
     ] {
         let script = Script::of(&[says]).await;
         let upstream = Upstream::plain(&script.url, &[], SECOND);
-        let failed = upstream.forward(write(&upstream)).await.unwrap_err();
+        let failed = upstream
+            .forward(write(&upstream), Priority::App)
+            .await
+            .unwrap_err();
         assert!(failed == failure && failed.leaves_doubt());
         assert_eq!(script.seen().len(), 1);
     }
@@ -224,7 +228,10 @@ async fn what_cannot_be_reached_leaves_no_doubt() {
         .local_addr()
         .unwrap();
     let upstream = Upstream::plain(&format!("http://{free}"), &[], SECOND);
-    let failed = upstream.forward(write(&upstream)).await.unwrap_err();
+    let failed = upstream
+        .forward(write(&upstream), Priority::App)
+        .await
+        .unwrap_err();
     assert!(failed == UpstreamError::Unreachable && !failed.leaves_doubt());
 }
 
@@ -235,9 +242,12 @@ async fn a_published_limit_holds_for_apps_too() {
         requests: 1,
         per: SECOND * 60,
     };
-    let upstream = Upstream::plain(&script.url, &[rate], SECOND);
-    upstream.forward(write(&upstream)).await.unwrap();
-    let refused = upstream.forward(write(&upstream)).await.unwrap_err();
+    let upstream = Upstream::plain(&script.url, &[rate.into()], SECOND);
+    upstream.forward(write(&upstream), Priority::App).await.unwrap();
+    let refused = upstream
+        .forward(write(&upstream), Priority::App)
+        .await
+        .unwrap_err();
     assert!(matches!(refused, UpstreamError::Limited { retry_after } if retry_after > SECOND * 50));
     assert_eq!(script.seen().len(), 1);
 }

@@ -15,10 +15,13 @@ use governor::{Quota, RateLimiter};
 use crate::clock::{self, Instant};
 use crate::config::Rate;
 
-/// A twentieth of the limit may leave at once: enough for a page that asks a few things together.
-const BURST_SHARE: u32 = 20;
-/// The provider counts arrivals, not departures: the network may squeeze them together a little.
-const SLACK: f64 = 1.02;
+/// A hundredth of the limit may leave at once; all of it is taken off what the rest of a period
+/// gives, so it is no more.
+const BURST_SHARE: u32 = 100;
+/// The provider counts arrivals, not departures: the network may squeeze them together by so much.
+const SQUEEZED: Duration = Duration::from_millis(100);
+/// In a short period by this part of it.
+const SQUEEZED_SHARE: f64 = 0.02;
 
 /// Can be asked first and charged later, so that several limits are charged together or not.
 #[derive(Debug)]
@@ -32,7 +35,27 @@ impl Window {
     pub fn keeping(rate: Rate) -> Window {
         let burst = (rate.requests / BURST_SHARE).max(1);
         let refilled = rate.requests.saturating_sub(burst).max(1);
-        Window::new(burst, rate.per.mul_f64(SLACK) / refilled)
+        Window::new(burst, lengthened(rate.per) / refilled)
+    }
+
+    /// Keeps to a part of such a limit, at the least to one request in the time that this takes.
+    pub fn share(rate: Rate, share: f64) -> Window {
+        let requests = f64::from(rate.requests) * share;
+        let burst = (requests / f64::from(BURST_SHARE)).floor().max(1.0);
+        let refilled = if requests >= 2.0 {
+            requests - burst
+        } else {
+            requests
+        };
+        Window::new(burst as u32, lengthened(rate.per).div_f64(refilled))
+    }
+
+    /// With nothing left for the moment: what a window before it has given must not be given again.
+    pub fn spent(self) -> Window {
+        while self.wait().is_none() {
+            self.charge();
+        }
+        self
     }
 
     /// `burst` at once, then one more each `interval`.
@@ -59,6 +82,10 @@ impl Window {
         self.account.lock().asked_only = false;
         let _fits = self.limiter.check();
     }
+}
+
+fn lengthened(per: Duration) -> Duration {
+    per + per.mul_f64(SQUEEZED_SHARE).min(SQUEEZED)
 }
 
 /// governor's state, with the difference between asking and charging.
@@ -136,12 +163,27 @@ mod tests {
                 .max();
             assert!(most <= Some(requests as usize), "{requests}: {most:?}");
             let floor = if requests > 10 {
-                requests as usize * 9 / 2
+                requests as usize * 24 / 5
             } else {
                 4
             };
             assert!(taken.len() >= floor, "{requests}: {}", taken.len());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_limit_is_that_part() {
+        let per = Duration::from_secs(10);
+        for (requests, share, most) in [(1000, 0.2, 200), (100, 0.2, 20), (100, 0.5, 50), (3, 0.2, 1)] {
+            let taken = greedily(&Window::share(Rate { requests, per }, share), per * 10).await;
+            let worst = (0..taken.len())
+                .map(|i| taken[i..].iter().take_while(|at| **at - taken[i] < per).count())
+                .max();
+            assert!(worst <= Some(most), "{requests} * {share}: {worst:?}");
+            assert!(taken.len() >= most * 5, "{requests} * {share}: {}", taken.len());
+        }
+        let spent = Window::keeping(Rate { requests: 1000, per }).spent();
+        assert!(spent.wait().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! One binary for all tests: what an app or an operator sees, against real parts.
 
+mod cache;
 mod embedded;
 mod feed;
 mod processes;

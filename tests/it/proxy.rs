@@ -463,7 +463,7 @@ async fn a_used_up_limit_is_a_429_that_says_when_to_come_back() {
         requests: 1,
         per: Duration::from_secs(600),
     };
-    let rig = Rig::with(|config| config.rate = vec![limit]).await;
+    let rig = Rig::with(|config| config.rate = vec![limit.into()]).await;
     rig.answers(200, user(1, "Ada"));
     assert_eq!(rig.ask("GET", &path(1), "").await.status, 200);
     let got = rig.ask("GET", &path(1), "").await;

@@ -18,6 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("record", &["clock", "config", "db", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.
     ("feed", &["clock", "db", "tasks", "user"]),
+    // Nothing that is kept makes an observation: it knows no recorder and no way to the provider.
+    ("cache", &["clock", "config", "provider", "user"]),
     ("sandbox", &["clock", "config", "tasks"]),
     ("probe", &["clock", "config", "provider", "upstream", "user"]),
     // None of these three knows another.
@@ -37,20 +39,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "clock", "config", "provider", "record", "tasks", "upstream", "user",
+            "cache", "clock", "config", "provider", "record", "tasks", "upstream", "user",
         ],
     ),
     (
         "station",
         &[
-            "backfill", "clock", "config", "db", "feed", "probe", "provider", "record", "refetch", "tasks",
-            "upstream", "user",
+            "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "record", "refetch",
+            "tasks", "upstream", "user",
         ],
     ),
     (
         "status",
         &[
-            "clock", "config", "db", "feed", "proxy", "record", "station", "upstream", "user",
+            "cache", "clock", "config", "db", "feed", "proxy", "record", "station", "upstream", "user",
         ],
     ),
     (
@@ -101,6 +103,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("record", &[WIRE]),
     ("feed", &[WIRE]),
     ("upstream", &[SQL]),
+    ("cache", &[SQL]),
     ("proxy", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::super::Rate;
+use super::super::Limit;
 use super::super::tenant::{self, Kind, ProviderSetting};
 use super::{Check, Needs, value};
 use crate::provider::Tenant;
@@ -79,7 +79,7 @@ impl Check<'_> {
         }
     }
 
-    pub fn rate(&mut self) -> Option<Vec<Rate>> {
+    pub fn rate(&mut self) -> Option<Vec<Limit>> {
         let published = || {
             self.settings
                 .provider
@@ -87,7 +87,7 @@ impl Check<'_> {
                 .map(|provider| provider.rates.clone())
         };
         let published = published().unwrap_or_default();
-        self.optional("RATE", value::rates)
+        self.optional("RATE", value::limits)
             .map(|written| written.unwrap_or(published))
     }
 }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::settings;
-use crate::config::{Database, Deleted, File, Rate, Sources, Sync, TlsMode};
+use crate::config::{Database, Deleted, File, Limit, Rate, Sources, Sync, TlsMode};
 
 /// What is enough for `serve`.
 const ENOUGH: &[(&str, &str)] = &[
@@ -138,9 +138,9 @@ fn the_file_alone_is_enough() {
     let config = World::default().file(file).on_disk("k", "ssk\n").config();
     assert!(matches!(config.database, Database::Embedded));
     assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
-    let per = |requests, secs| Rate {
-        requests,
-        per: Duration::from_secs(secs),
+    let per = |requests, secs| {
+        let per = Duration::from_secs(secs);
+        Limit::from(Rate { requests, per })
     };
     assert_eq!(config.rate, [per(10, 1), per(100, 60)]);
     assert_eq!(
@@ -158,7 +158,7 @@ fn all_mistakes_at_once_without_a_secret() {
             ("USERTAP_ADMIN_TOKEN", "hush hush"),
             ("USERTAP_LISTEN", "postgres://u:hush@h"),
             ("USERTAP_TIMOUT", "hush"),
-            ("USERTAP_CACHE_TTL", "5s"),
+            ("USERTAP_FEED_RETENTION", "5d"),
             ("STACK_PROJECT_ID", "p"),
         ])
         .flag("schema", "pg_mine")
@@ -170,7 +170,7 @@ fn all_mistakes_at_once_without_a_secret() {
         "ADMIN_TOKEN (USERTAP_ADMIN_TOKEN in the environment)",
         "LISTEN (USERTAP_LISTEN in the environment): this value is no address",
         "USERTAP_TIMOUT (USERTAP_TIMOUT in the environment): there is no such setting: did you mean `USERTAP_TIMEOUT`?",
-        "USERTAP_CACHE_TTL (USERTAP_CACHE_TTL in the environment): this version does not have that setting yet",
+        "USERTAP_FEED_RETENTION (USERTAP_FEED_RETENTION in the environment): this version does not have that setting yet",
         "STACK_SECRET_SERVER_KEY: is missing: set STACK_SECRET_SERVER_KEY",
         "SCHEMA (--schema): `pg_mine` belongs to Postgres itself",
     ] {

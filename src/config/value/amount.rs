@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Parsed;
-use crate::config::Rate;
+use crate::config::{Limit, Rate};
 
 /// `8s`, `250ms`, `5m`, `24h`, `30d`; `0` needs no unit.
 pub fn duration(text: &str) -> Parsed<Duration> {
@@ -77,6 +77,15 @@ pub fn record_buffer(text: &str) -> Parsed<usize> {
     }
 }
 
+/// A size between the 1 MiB that is worth it and the 64 GiB that nobody means.
+pub fn cache_size(text: &str) -> Parsed<usize> {
+    let bytes = size(text)?;
+    match (1 << 20..=64 << 30).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err("is out of range: write something between `1MiB` and `64GiB`".to_owned()),
+    }
+}
+
 fn number_and_unit(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let text = text.trim();
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
@@ -90,9 +99,9 @@ fn number_and_unit(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u
     }
 }
 
-/// `1000/10s`, several separated by commas.
-pub fn rates(text: &str) -> Parsed<Vec<Rate>> {
-    text.split(',').map(rate).collect()
+/// `1000/10s`, several separated by commas; `reads=` or `writes=` before one that counts only those.
+pub fn limits(text: &str) -> Parsed<Vec<Limit>> {
+    text.split(',').map(|one| Limit::read(one, rate)).collect()
 }
 
 /// `1000/10s`.
@@ -109,6 +118,7 @@ pub fn rate(text: &str) -> Parsed<Rate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Use;
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -146,14 +156,23 @@ mod tests {
     }
 
     #[test]
-    fn rates_may_be_several() {
-        let per = |requests, per| Rate { requests, per };
+    fn limits_may_be_several_and_count_only_some() {
+        let per = |requests, per, of| Limit {
+            rate: Rate { requests, per },
+            of,
+        };
         assert_eq!(
-            rates("1000/10s, 50/1s").unwrap(),
-            [per(1000, secs(10)), per(50, secs(1))]
+            limits("1000/10s, writes=50/1s,reads=9/1m").unwrap(),
+            [
+                per(1000, secs(10), None),
+                per(50, secs(1), Some(Use::Write)),
+                per(9, secs(60), Some(Use::Read))
+            ]
         );
-        for wrong in ["", "0/1s", "10", "10/0s", "10/s", "10/1s,", "x/1s"] {
-            assert!(rates(wrong).is_err(), "{wrong}");
+        for wrong in [
+            "", "0/1s", "10", "10/0s", "10/s", "10/1s,", "x/1s", "all=1/1s", "reads=", "writes=1",
+        ] {
+            assert!(limits(wrong).is_err(), "{wrong}");
         }
     }
 }

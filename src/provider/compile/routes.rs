@@ -46,6 +46,8 @@ impl Reader<'_> {
             );
         }
         let pattern = pattern?;
+        let writes = form.writes.unwrap_or(!pattern.method.is_safe());
+        let cache = form.cache.and_then(|text| self.kept(&text, &pattern, writes));
         let own_path = pattern.params().last().filter(|_| form.own_path).map(Into::into);
         if form.own_path && own_path.is_none() {
             self.mistake(
@@ -57,8 +59,9 @@ impl Reader<'_> {
             name: form.on.into_inner().into(),
             carries: carries(&tells),
             needs_request_body: form.tenant.is_some() || needs_request_body(&user, &tells),
-            writes: form.writes.unwrap_or(!pattern.method.is_safe()),
+            writes,
             silent: form.silent,
+            cache,
             own_path,
             user,
             tells,

@@ -1,4 +1,6 @@
-//! Reads a provider file section by section, and collects its mistakes.
+//! Reads a provider file's text into its form.
+//!
+//! Each section and each entry of a list is read by itself, so that one mistake hides no other.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -56,6 +58,7 @@ impl<'t> Reader<'t> {
             "user" => form.user = self.one(key, value),
             "list" => form.list = self.one(key, value),
             "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
+            "cache" => form.cache = self.one(key, value).unwrap_or_default(),
             "answer" => form.answer = self.many(key, value),
             "route" => form.route = self.many(key, value),
             _ => self.mistake(

@@ -11,12 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::cache::{Bypass, Cached};
 use crate::config::Tls;
 use crate::proxy::body::Fed;
 use crate::proxy::listen::{self, Listening};
 use crate::proxy::outcome::{Outcome, Why};
 use crate::proxy::reply;
 use crate::proxy::upgrade::Wish;
+use crate::upstream::Priority;
 use crate::upstream::tests::{Says, Script};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -85,7 +87,12 @@ async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Bo
     let mut asked = Asked::new(&parts, &wire.base);
     asked.upgrade = upgrade;
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
-        Ok((head, body)) => reply::through(head, body, &Outcome::Nothing(Why::Unmatched)),
+        Ok((head, body)) => reply::through(
+            head,
+            body,
+            &Outcome::Nothing(Why::Unmatched),
+            Cached::Bypass(Bypass::Off),
+        ),
         Err(failure) => failed(failure),
     }
 }
@@ -364,12 +371,15 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
             .body(crate::upstream::empty())
             .unwrap()
     };
-    let answer = trusting.forward(ask()).await.unwrap().response;
+    let answer = trusting.forward(ask(), Priority::App).await.unwrap().response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0");
     let answer = trusting.forward_upgrade(ask()).await.unwrap().response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1");
     let wary = Upstream::plain(&url, &[], SECOND * 2);
-    assert_eq!(wary.forward(ask()).await.unwrap_err(), UpstreamError::Unreachable);
+    assert_eq!(
+        wary.forward(ask(), Priority::App).await.unwrap_err(),
+        UpstreamError::Unreachable
+    );
 }
 
 #[test]

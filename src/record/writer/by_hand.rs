@@ -93,7 +93,7 @@ impl Writer {
     fn follow_by_hand(&mut self, plan: &Plan, numbered: &Numbered) {
         let shared = &self.shared;
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(shared, numbered);
+        link::tell(shared, numbered, plan);
         plan.writes.keys().for_each(|id| shared.memory.forget(id));
         for (id, after) in &numbered.doubts {
             shared.waiters.owe(id, *after, false);

@@ -83,7 +83,7 @@ impl Writer {
         let shared = &self.shared;
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
         self.sql.grown_to(numbered.last);
-        link::tell(shared, numbered);
+        link::tell(shared, numbered, plan);
         for (id, write) in &plan.writes {
             let keep = flight.keep(todo, id);
             shared
@@ -105,6 +105,7 @@ impl Writer {
             }
         }
         for (id, after) in &numbered.doubts {
+            self.shared.tell(id, "");
             let write = plan.writes.get(id);
             if write.is_some_and(|write| !write.is_aside) {
                 waiters.owe(id, *after, write.is_some_and(|write| write.doubt_is_awaited));

@@ -303,10 +303,12 @@ impl Writer {
     }
 }
 
-/// Remembers what was committed last, and tells subscribers of all of it.
-pub(super) fn tell(shared: &Shared, numbered: &Numbered) {
+/// Remembers what was committed last, and tells of all of it, whoever keeps answers first.
+pub(super) fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
     for (id, (position, nonce)) in &numbered.changes {
         shared.past.committed(*position, *nonce);
+        let by = plan.writes.get(id).and_then(|write| write.change.as_ref());
+        shared.tell(id, by.map_or("", |change| &change.source.request_id));
         let changed = Changed {
             id: id.clone(),
             position: *position,

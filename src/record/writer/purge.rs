@@ -93,7 +93,7 @@ impl Writer {
         self.shared
             .head
             .committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(&self.shared, &numbered);
+        link::tell(&self.shared, &numbered, &plan);
         // It may have been freed meanwhile, and another lane may know better.
         self.shared.memory.forget(user);
         Ok(())

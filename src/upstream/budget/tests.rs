@@ -5,35 +5,40 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::*;
+use crate::config::Rate;
 
 fn per_second(requests: u32) -> Budget {
-    Budget::new(&[Rate {
-        requests,
-        per: Duration::from_secs(1),
-    }])
+    Budget::new(&[per(requests, 1)])
+}
+
+fn per(requests: u32, seconds: u64) -> Limit {
+    let per = Duration::from_secs(seconds);
+    Rate { requests, per }.into()
+}
+
+fn read(priority: Priority) -> Ask {
+    let what = Use::Read;
+    Ask { priority, what }
+}
+
+fn write(priority: Priority) -> Ask {
+    let what = Use::Write;
+    Ask { priority, what }
 }
 
 fn within(seconds: u64) -> Instant {
     clock::now() + Duration::from_secs(seconds)
 }
 
-#[test]
-fn the_highest_lane_goes_first_until_a_lower_one_is_overdue() {
-    assert_eq!(first([true, true, true], [0, 5, 18]), Some(0));
-    assert_eq!(first([true, true, true], [0, 5, 19]), Some(2));
-    assert_eq!(first([false, true, true], [0, 0, 3]), Some(1));
-    assert_eq!(first([false; 3], [99; 3]), None);
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_app_gets_leave_before_a_backfill_that_came_earlier() {
     let budget = per_second(10);
-    budget.leave(Priority::App, within(1)).await.unwrap();
+    budget.leave(read(Priority::App), within(1)).await.unwrap();
     let order = Mutex::new(Vec::new());
     let one = |priority| {
         let (budget, order) = (&budget, &order);
         async move {
-            budget.leave(priority, within(60)).await.unwrap();
+            budget.leave(read(priority), within(60)).await.unwrap();
             order.lock().unwrap().push(priority);
         }
     };
@@ -45,10 +50,10 @@ async fn an_app_gets_leave_before_a_backfill_that_came_earlier() {
 #[tokio::test(start_paused = true)]
 async fn a_backfill_is_not_starved_by_busy_apps() {
     let budget = Arc::new(per_second(100));
-    let apps = (0..400).map(|_| budget.leave(Priority::App, within(60)));
+    let apps = (0..400).map(|_| budget.leave(read(Priority::App), within(60)));
     let backfill = async {
         let began = clock::now();
-        budget.leave(Priority::Backfill, within(60)).await.unwrap();
+        budget.leave(read(Priority::Backfill), within(60)).await.unwrap();
         clock::now() - began
     };
     let (_, waited) = tokio::join!(join_all(apps), backfill);
@@ -57,12 +62,9 @@ async fn a_backfill_is_not_starved_by_busy_apps() {
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_cannot_go_in_time_is_told_how_long_to_wait() {
-    let budget = Budget::new(&[Rate {
-        requests: 1,
-        per: Duration::from_secs(30),
-    }]);
-    budget.leave(Priority::App, within(8)).await.unwrap();
-    let refused = budget.leave(Priority::App, within(8)).await.unwrap_err();
+    let budget = Budget::new(&[per(1, 30)]);
+    budget.leave(read(Priority::App), within(8)).await.unwrap();
+    let refused = budget.leave(read(Priority::App), within(8)).await.unwrap_err();
     assert!(
         refused > Duration::from_secs(29) && refused < Duration::from_secs(32),
         "{refused:?}"
@@ -71,15 +73,11 @@ async fn an_app_that_cannot_go_in_time_is_told_how_long_to_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn every_limit_counts_and_none_is_charged_in_vain() {
-    let per = |requests, seconds| Rate {
-        requests,
-        per: Duration::from_secs(seconds),
-    };
     let budget = Budget::new(&[per(1, 1), per(3, 60)]);
     let began = clock::now();
     let mut times = Vec::new();
     while clock::now() - began < Duration::from_secs(130) {
-        budget.leave(Priority::Backfill, within(600)).await.unwrap();
+        budget.leave(read(Priority::Backfill), within(600)).await.unwrap();
         times.push(clock::now() - began);
     }
     let in_first = |secs| times.iter().filter(|at| at.as_secs_f64() < secs).count();
@@ -90,15 +88,87 @@ async fn every_limit_counts_and_none_is_charged_in_vain() {
 async fn a_refusal_holds_back_own_requests_as_long_as_it_says_and_apps_only_with_the_own_key() {
     let budget = Budget::new(&[]);
     let began = clock::now();
-    budget.refused(Duration::from_secs(20), Yields::Own);
-    budget.leave(Priority::App, within(8)).await.unwrap();
+    budget.refused(Some(Duration::from_secs(20)), Yields::Own, 0.0);
+    budget.leave(read(Priority::App), within(8)).await.unwrap();
     assert_eq!(clock::now(), began);
-    assert!(budget.leave(Priority::Refetch, within(8)).await.is_err());
+    assert!(budget.leave(read(Priority::Refetch), within(8)).await.is_err());
     assert_eq!(clock::now(), began, "it is told at once");
-    budget.leave(Priority::Backfill, within(60)).await.unwrap();
+    budget.leave(read(Priority::Backfill), within(60)).await.unwrap();
     assert!(clock::now() - began >= Duration::from_secs(20));
-    budget.refused(Duration::from_secs(5), Yields::Everyone);
+    budget.refused(Some(Duration::from_secs(5)), Yields::Everyone, 0.0);
     let before = clock::now();
-    budget.leave(Priority::App, within(8)).await.unwrap();
+    budget.leave(read(Priority::App), within(8)).await.unwrap();
     assert!(clock::now() - before >= Duration::from_secs(5));
+}
+
+/// Takes whatever is given for so many seconds and counts it.
+async fn taken(budget: &Budget, ask: Ask, seconds: u64) -> usize {
+    let (end, mut taken) = (within(seconds), 0);
+    while budget.leave(ask, end).await.is_ok() {
+        taken += 1;
+    }
+    taken
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_share_a_fifth_and_hold_up_nobody() {
+    let budget = per_second(100);
+    let (strangers, apps, backfill) = tokio::join!(
+        taken(&budget, read(Priority::Stranger), 60),
+        taken(&budget, read(Priority::App), 60),
+        taken(&budget, read(Priority::Backfill), 60),
+    );
+    assert!((250..=1_220).contains(&strangers), "{strangers}");
+    assert!(
+        strangers + apps + backfill >= 5_500,
+        "{strangers} + {apps} + {backfill}"
+    );
+    assert!(apps > 4_000, "{apps}");
+    let alone = per_second(100);
+    let strangers = taken(&alone, read(Priority::Stranger), 60).await;
+    assert!((1_000..=1_220).contains(&strangers), "{strangers}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_and_writes_that_are_counted_apart_do_not_wait_for_each_other() {
+    let of = |of, limit: Limit| Limit {
+        of: Some(of),
+        ..limit
+    };
+    let budget = Budget::new(&[of(Use::Read, per(100, 1)), of(Use::Write, per(10, 1))]);
+    let (reads, writes, walked) = tokio::join!(
+        taken(&budget, read(Priority::App), 30),
+        taken(&budget, write(Priority::App), 30),
+        taken(&budget, read(Priority::Backfill), 30),
+    );
+    assert!((255..=310).contains(&writes), "{writes}");
+    assert!((2_700..=3_030).contains(&(reads + walked)), "{reads} + {walked}");
+    assert!(walked > 100, "{walked}");
+    // A limit for writes alone leaves reads to the pace that adapts.
+    let budget = Budget::new(&[of(Use::Write, per(1, 600))]);
+    assert!(budget.pace().is_some());
+    assert_eq!(budget.leave(read(Priority::App), within(1)).await, Ok(()));
+    assert_eq!(budget.leave(write(Priority::App), within(1)).await, Ok(()));
+    assert!(budget.leave(write(Priority::App), within(1)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_turns_out_lower_is_kept_lower_and_crept_back_to() {
+    let budget = per_second(100);
+    budget.refused(Some(Duration::ZERO), Yields::Everyone, 0.0);
+    let lower = taken(&budget, read(Priority::App), 10).await;
+    assert!((690..=760).contains(&lower), "{lower}");
+    taken(&budget, read(Priority::App), 120).await;
+    let again = taken(&budget, read(Priority::App), 10).await;
+    assert!(again >= 930, "{again}");
+    assert_eq!(budget.learned(), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_share_the_limit_and_none_is_given_twice() {
+    let budget = per_second(100);
+    taken(&budget, read(Priority::App), 1).await;
+    budget.shared_by(4);
+    let quarter = taken(&budget, read(Priority::App), 10).await;
+    assert!((220..=250).contains(&quarter), "{quarter}");
 }

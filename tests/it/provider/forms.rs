@@ -315,5 +315,8 @@ fn dashboards_and_limits_are_told() {
     );
     assert!(provider.rates.is_empty());
     let limit = clerk().0.rates[0];
-    assert_eq!((limit.requests, limit.per), (1000, Duration::from_secs(10)));
+    assert_eq!(
+        (limit.rate.requests, limit.rate.per),
+        (1000, Duration::from_secs(10))
+    );
 }

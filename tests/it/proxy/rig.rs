@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use usertap::cache::Cache;
 use usertap::config::Config;
 use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic};
 use usertap::record::{Owed, Recorder};
@@ -108,7 +109,11 @@ impl Rig {
         let (config, head) = (Arc::new(config), Arc::new(Head::default()));
         let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), config.deleted, &tasks);
         let upstream = Arc::new(Upstream::new(&config, head.clone(), None).expect("an upstream"));
+        let cache = Arc::new(Cache::new(&config));
+        let told = cache.clone();
+        recorder.on_change(move |user, by| told.changed(user, by));
         let parts = Parts {
+            cache,
             config,
             recorder: recorder.clone(),
             head,
@@ -302,6 +307,8 @@ fn config(upstream: SocketAddr, db: &TestDatabase) -> Config {
         ("USERTAP_TIMEOUT", "5s"),
         ("USERTAP_RECORD_BUFFER", "64KiB"),
         ("USERTAP_DRAIN", "5s"),
+        ("USERTAP_CACHE_TTL", "0"),
+        ("USERTAP_STALE_IF_ERROR", "0"),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Config::from_env(settings).expect("settings without a mistake")

@@ -133,6 +133,9 @@ impl Stack {
             ("USERTAP_SYNC_TIMEOUT", "25s".to_owned()),
             ("USERTAP_TIMEOUT", "30s".to_owned()),
             ("USERTAP_DRAIN", "20s".to_owned()),
+            // Most tests are about what is read and recorded: whoever tests the cache sets it.
+            ("USERTAP_CACHE_TTL", "0".to_owned()),
+            ("USERTAP_STALE_IF_ERROR", "0".to_owned()),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         let of_sandbox = self.sandbox.settings(project).into_iter();

@@ -16,6 +16,8 @@ const common = { ...(process.env.BASE_URL && { baseUrl: process.env.BASE_URL }),
 
 const stage = {
   server: new StackServerApp({ ...common, tokenStore: "memory" }),
+  /** Another back end of the same app: it remembers nothing of what this one has read. */
+  another: () => new StackServerApp({ ...common, tokenStore: "memory" }),
   /** A browser's or phone's app: no secret, tokens in memory. */
   client: () => new StackClientApp({ ...common, tokenStore: "memory" }),
   /** Neither redirects nor sends an e-mail; throws what the SDK would show as an error. */

@@ -21,6 +21,7 @@ export class World {
   other;
   /** Base URL of usertap. */
   proxy;
+  #admin;
   #dataDir;
   #postgresFolder;
   #sandbox;
@@ -65,6 +66,7 @@ export class World {
     const events = (await this.#serve.until((line) => event(line)?.message === "serving")).map(event);
     const said = (message) => events.find((event) => event?.message === message);
     this.proxy = `http://${said("serving").listen}`;
+    this.#admin = `http://${said("serving").admin}`;
     await this.#connect(said("embedded Postgres is up"));
   }
 
@@ -128,6 +130,11 @@ export class World {
   async #configure(config) {
     const answer = await this.call("admin", "PATCH", "/internal/projects/current", { body: { config } });
     assert.equal(answer.status, 200);
+  }
+
+  /** What usertap says of itself. */
+  async status() {
+    return (await fetch(`${this.#admin}/v1/status`)).json();
   }
 
   /** What usertap has logged. */

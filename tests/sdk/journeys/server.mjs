@@ -92,6 +92,30 @@ export function serverJourney(test, { world, app, name }) {
     assert.deepEqual(row.raw_json.client_metadata, { theme: "dark" });
   });
 
+  test("server: what one back end has read is kept for the next, and never after a write", async () => {
+    const read = async () =>
+      app().run(async ({ another, shown }, id) => shown(await another().getUser(id)), ada.id);
+    const hits = async () => (await world().status()).cache.hits;
+    await read();
+    const before = await hits();
+    assert.equal((await read()).name, ada.name);
+    assert.ok((await hits()) > before, "although the SDK says no-cache with every request");
+    for (const name of ["A", "B", "C"]) {
+      const seen = await app().run(
+        async ({ another, shown }, { id, name }) => {
+          await (await another().getUser(id)).update({ displayName: name });
+          return shown(await another().getUser(id));
+        },
+        { id: ada.id, name },
+      );
+      assert.equal(seen.name, name);
+      assert.equal((await read()).name, name);
+      const listed = await app().run(async ({ another, shown }) => (await another().listUsers({ limit: 100 })).map(shown));
+      assert.equal(listed.find(({ id }) => id === ada.id)?.name, name);
+    }
+    await app().run(({ another }, { id, name }) => another().getUser(id).then((user) => user.update({ displayName: name })), ada);
+  });
+
   test("server: metadata", async () => {
     await app().run(async ({ kept }) => {
       await kept.ada.setServerMetadata({ plan: "free", seats: 3 });

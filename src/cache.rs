@@ -1,0 +1,332 @@
+//! Answers that are kept, to be given again to the very caller they were fetched for.
+//!
+//! An answer is found by its [`CacheKey`]: a keyed hash over the target and every request header
+//! but those that the provider's file calls ignorable, so whoever shows other credentials asks for
+//! another answer. Nothing of a credential is kept. What is kept of a user holds until anything in
+//! this process learns of a change ([`Cache::changed`]): from then on it is given to nobody, not
+//! even in an outage, and what was asked before cannot take its place. Where another process
+//! records too, a hit needs a bookmark of the change feed that is not older than a second.
+//!
+//! What must never be: an answer given to other credentials; an answer that shows the state before
+//! a write that was answered; an error kept; more memory than `CACHE_SIZE`.
+
+mod callers;
+mod entry;
+mod flight;
+mod generations;
+mod key;
+mod policy;
+mod word;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use moka::sync::Cache as Store;
+
+use crate::clock::Instant;
+use crate::config::Config;
+use crate::provider::{CacheRules, Provider};
+use crate::user::UserId;
+use callers::Callers;
+use entry::{Entry, weight};
+use flight::Flights;
+use generations::Generations;
+use key::{Keys, Ready};
+
+pub use callers::Standing;
+pub use entry::{Hit, Kept};
+pub use flight::{Lead, Turn};
+pub use generations::{AsOf, Depends};
+pub use key::{CacheKey, CallerKey};
+pub use word::{Bypass, Cached, Missed, Outage, Served};
+
+/// The kept answers of one tenant.
+pub struct Cache {
+    provider: Arc<Provider>,
+    ttl: Duration,
+    stale: Duration,
+    size: u64,
+    keys: Keys,
+    store: Store<CacheKey, Arc<Entry>, Ready>,
+    generations: Generations,
+    flights: Arc<Flights>,
+    callers: Callers,
+    feed: Feed,
+    counted: Counted,
+}
+
+/// What is known of the others who record on the same database.
+#[derive(Debug, Default)]
+struct Feed {
+    /// There are others.
+    shared: AtomicBool,
+    bookmark: std::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    stale: AtomicU64,
+}
+
+/// Figures for the status.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Figures {
+    pub hits: u64,
+    pub misses: u64,
+    /// Given for want of the provider.
+    pub stale: u64,
+    /// Of the reads that could have been a hit, from 0 to 1.
+    pub hit_share: f64,
+    pub entries: u64,
+    pub bytes: u64,
+}
+
+/// What a look for an answer came to.
+pub struct Look {
+    /// What it would be kept under; nothing where it must not be.
+    pub key: Option<CacheKey>,
+    pub found: Result<Hit, Cached>,
+}
+
+impl Cache {
+    pub fn new(config: &Config) -> Cache {
+        let provider = config.provider.clone();
+        // Beyond that, no outage makes an answer good enough.
+        let longest = config
+            .cache_ttl
+            .max(config.stale_if_error)
+            .max(Duration::from_secs(1));
+        let store = Store::builder()
+            .weigher(|_: &CacheKey, entry: &Arc<Entry>| weight(entry))
+            .max_capacity(config.cache_size as u64)
+            .time_to_live(longest)
+            .build_with_hasher(Ready::default());
+        Cache {
+            keys: Keys::new(provider.cache_rules()),
+            ttl: config.cache_ttl,
+            stale: config.stale_if_error,
+            size: config.cache_size as u64,
+            store,
+            generations: Generations::default(),
+            flights: Arc::default(),
+            callers: Callers::new(config.stale_if_error),
+            feed: Feed::default(),
+            counted: Counted::default(),
+            provider,
+        }
+    }
+
+    /// Looks for the answer to a request. `target` is path and query below the base path.
+    pub fn look(&self, method: &Method, target: &str, headers: &HeaderMap, now: Instant) -> Look {
+        let not = |key, why| Look {
+            key,
+            found: Err(Cached::Bypass(why)),
+        };
+        if !self.is_on() {
+            return not(None, Bypass::Off);
+        }
+        if method != Method::GET {
+            return not(None, Bypass::Method);
+        }
+        let Some(key) = self.keys.of(target, headers) else {
+            return not(None, Bypass::Connection);
+        };
+        if !self.is_followed(now) {
+            return not(None, Bypass::Unfollowed);
+        }
+        if policy::wants_fresh(headers, self.rules()) {
+            return not(Some(key), Bypass::NoCache);
+        }
+        let found = self.found(key, now).map_err(Cached::Miss);
+        Look {
+            key: Some(key),
+            found,
+        }
+    }
+
+    /// Looks again for what another request was asked to bring. What is known of the caller and of
+    /// the request was judged before.
+    pub fn look_again(&self, key: CacheKey, now: Instant) -> Option<Hit> {
+        let followed = self.is_followed(now);
+        self.found(key, now).ok().filter(|_| followed)
+    }
+
+    fn found(&self, key: CacheKey, now: Instant) -> Result<Hit, Missed> {
+        let entry = self.store.get(&key).ok_or(Missed::Absent)?;
+        if !self.generations.holds(entry.depends, entry.as_of) {
+            self.store.invalidate(&key);
+            return Err(Missed::Changed);
+        }
+        match now.saturating_duration_since(entry.answered) < entry.fresh_for {
+            true => Ok(Hit::new(entry, now)),
+            false => Err(Missed::Expired),
+        }
+    }
+
+    /// What may be given while the provider is away: unchanged as far as anybody here knows, not
+    /// older than `STALE_IF_ERROR`, to credentials that the provider has accepted within that time
+    /// and not refused since.
+    pub fn stale(&self, key: CacheKey, now: Instant) -> Option<Hit> {
+        let entry = self.store.get(&key)?;
+        let young = now.saturating_duration_since(entry.answered) < self.stale;
+        let holds = self.generations.holds(entry.depends, entry.as_of);
+        let accepted = self.callers.accepted_within(entry.caller, self.stale, now);
+        (young && holds && accepted).then(|| Hit::new(entry, now))
+    }
+
+    /// The one who asks the provider for this answer, or who else does.
+    pub fn turn(&self, key: CacheKey) -> Turn {
+        self.flights.turn(key)
+    }
+
+    /// What is known at this moment: to be taken before a request is sent.
+    pub fn as_of(&self) -> AsOf {
+        self.generations.as_of()
+    }
+
+    /// Keeps an answer, unless something that it depends on has changed since `as_of` (but by this
+    /// very exchange). It is given to nobody before this returns.
+    pub fn keep(&self, key: CacheKey, kept: Kept<'_>, depends: Depends, as_of: AsOf, by: &str) {
+        let Some(as_of) = self.generations.since(depends, as_of, by) else {
+            return;
+        };
+        let fresh_for = kept.at_most.map_or(self.ttl, |most| most.min(self.ttl));
+        let entry = Entry::new(kept, self.rules(), depends, as_of, fresh_for);
+        if u64::from(weight(&entry)) <= self.size / 8 {
+            self.store.insert(key, Arc::new(entry));
+        }
+    }
+
+    /// On what an answer that tells of these users depends.
+    pub fn depends(&self, users: &[&UserId], is_list: bool) -> Depends {
+        match users {
+            [] if !is_list => Depends::Nothing,
+            [user] if !is_list => self.generations.of(user),
+            _ => Depends::Lists,
+        }
+    }
+
+    /// `CACHE_TTL` is more than nothing.
+    pub fn is_on(&self) -> bool {
+        !self.ttl.is_zero()
+    }
+
+    /// What was kept under this key must not be given any more.
+    pub fn drop_key(&self, key: CacheKey) {
+        self.store.invalidate(&key);
+    }
+
+    /// A user has changed, or may have, as the exchange `by` tells.
+    pub fn changed(&self, user: &UserId, by: &str) {
+        self.generations.changed(user, by);
+    }
+
+    /// A user has changed, as the change feed says.
+    pub fn forget(&self, user: &UserId) {
+        self.generations.changed(user, "");
+    }
+
+    /// Somebody has come or gone, or has changed, of whom only lists tell.
+    pub fn forget_lists(&self) {
+        self.generations.lists_changed();
+    }
+
+    /// Anybody may have changed.
+    pub fn forget_all(&self) {
+        self.generations.all_changed();
+    }
+
+    /// Another process has begun or ceased to record on the same database.
+    pub fn set_shared(&self, shared: bool) {
+        if self.feed.shared.swap(shared, Ordering::AcqRel) != shared {
+            self.forget_all();
+        }
+    }
+
+    pub fn is_shared(&self) -> bool {
+        self.feed.shared.load(Ordering::Acquire)
+    }
+
+    /// Every change that others had committed by `now` has been handed to [`Cache::forget`].
+    pub fn bookmark(&self, now: Instant) {
+        *lock(&self.feed.bookmark) = Some(now);
+    }
+
+    fn is_followed(&self, now: Instant) -> bool {
+        if !self.is_shared() {
+            return true;
+        }
+        policy::is_followed(*lock(&self.feed.bookmark), now)
+    }
+
+    /// Who asks, as far as the headers show anybody.
+    pub fn caller(&self, headers: &HeaderMap) -> Option<CallerKey> {
+        self.keys.caller(headers)
+    }
+
+    /// What the provider has lately thought of a caller.
+    pub fn standing(&self, caller: CallerKey) -> Standing {
+        self.callers.standing(caller)
+    }
+
+    pub fn accepted(&self, caller: CallerKey, now: Instant) {
+        self.callers.note(caller, Standing::Accepted, now);
+    }
+
+    pub fn refused(&self, caller: CallerKey, now: Instant) {
+        self.callers.note(caller, Standing::Refused, now);
+    }
+
+    /// Counts what was answered with.
+    pub fn count(&self, cached: Cached) {
+        let counter = match cached {
+            Cached::Hit(_) => &self.counted.hits,
+            Cached::Miss(_) => &self.counted.misses,
+            Cached::Stale(_) => &self.counted.stale,
+            Cached::Bypass(_) => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn figures(&self) -> Figures {
+        self.store.run_pending_tasks();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (hits, misses) = (count(&self.counted.hits), count(&self.counted.misses));
+        Figures {
+            hits,
+            misses,
+            stale: count(&self.counted.stale),
+            hit_share: hits as f64 / (hits + misses).max(1) as f64,
+            entries: self.store.entry_count(),
+            bytes: self.store.weighted_size(),
+        }
+    }
+
+    fn rules(&self) -> &CacheRules {
+        self.provider.cache_rules()
+    }
+}
+
+/// Whether an answer's head lets it be kept: a plain success, whole, for nobody's browser alone.
+pub fn may_keep(status: StatusCode, headers: &HeaderMap) -> bool {
+    policy::may_keep(status, headers)
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A header's value made of one of this module's fixed words.
+fn word_value(words: &'static str) -> HeaderValue {
+    HeaderValue::from_static(words)
+}

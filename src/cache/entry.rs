@@ -1,0 +1,127 @@
+//! A kept answer, exactly as the provider gave it, and what is told when it is given again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AGE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::generations::{AsOf, Depends};
+use super::key::CallerKey;
+use super::word::{Cached, Served};
+use crate::clock::Instant;
+use crate::provider::CacheRules;
+
+const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
+const RECORDED: HeaderName = HeaderName::from_static("x-usertap-recorded");
+
+/// An answer that is to be kept.
+#[derive(Debug, Clone)]
+pub struct Kept<'k> {
+    pub status: StatusCode,
+    /// Without those of the connection.
+    pub headers: &'k HeaderMap,
+    pub body: &'k Bytes,
+    /// What is told of its recording with every hit.
+    pub recorded: HeaderValue,
+    pub caller: CallerKey,
+    pub answered: Instant,
+    /// Shorter than the settings allow.
+    pub at_most: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    status: StatusCode,
+    /// Marked as a hit of this moment already: nothing need be added to a copy.
+    headers: HeaderMap,
+    body: Bytes,
+    /// Seconds that it was old when it came.
+    age: u64,
+    pub answered: Instant,
+    pub fresh_for: Duration,
+    pub depends: Depends,
+    pub as_of: AsOf,
+    pub caller: CallerKey,
+}
+
+/// A kept answer about to be given again.
+#[derive(Debug)]
+pub struct Hit {
+    entry: Arc<Entry>,
+    age: u64,
+}
+
+impl Entry {
+    /// Everything is copied, so that nothing holds on to the buffers it came in.
+    pub fn new(
+        kept: Kept<'_>,
+        rules: &CacheRules,
+        depends: Depends,
+        as_of: AsOf,
+        fresh_for: Duration,
+    ) -> Entry {
+        let mut headers = HeaderMap::with_capacity(kept.headers.len() + 3);
+        for (name, value) in kept.headers {
+            if !rules.once.contains(name)
+                && let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
+            {
+                headers.append(name, value);
+            }
+        }
+        let age: Option<u64> = headers
+            .remove(AGE)
+            .and_then(|age| age.to_str().ok()?.parse().ok());
+        headers.insert(AGE, age.unwrap_or(0).into());
+        headers.insert(CACHE, super::word_value(Cached::Hit(Served::Fresh).words()));
+        headers.insert(RECORDED, kept.recorded);
+        Entry {
+            status: kept.status,
+            headers,
+            body: Bytes::copy_from_slice(kept.body),
+            age: age.unwrap_or(0),
+            answered: kept.answered,
+            fresh_for,
+            depends,
+            as_of,
+            caller: kept.caller,
+        }
+    }
+}
+
+impl Hit {
+    pub(super) fn new(entry: Arc<Entry>, now: Instant) -> Hit {
+        let age = entry.age + now.saturating_duration_since(entry.answered).as_secs();
+        Hit { entry, age }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.entry.status
+    }
+
+    /// As the provider sent them, and what became of the answer since.
+    pub fn headers(&self, cached: Cached) -> HeaderMap {
+        let mut headers = self.entry.headers.clone();
+        if self.age != self.entry.age {
+            headers.insert(AGE, self.age.into());
+        }
+        if cached != Cached::Hit(Served::Fresh) {
+            headers.insert(CACHE, super::word_value(cached.words()));
+        }
+        headers
+    }
+
+    pub fn body(&self) -> Bytes {
+        self.entry.body.clone()
+    }
+}
+
+/// What an entry costs beyond its bytes, roughly: its map, its place in the store.
+const FIXED: usize = 512;
+
+pub(super) fn weight(entry: &Entry) -> u32 {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
+    let headers: usize = entry.headers.iter().map(header).sum();
+    u32::try_from(FIXED + headers + entry.body.len()).unwrap_or(u32::MAX)
+}

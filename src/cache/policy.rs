@@ -1,0 +1,119 @@
+//! What may be kept and what may be given, as far as a request's and an answer's words decide.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, PRAGMA, SET_COOKIE, TRAILER, VARY};
+use http::{HeaderMap, StatusCode};
+
+use crate::clock::Instant;
+use crate::provider::CacheRules;
+
+/// So far behind another replica may be at most.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// Whether others' changes are known up to a second ago.
+pub(super) fn is_followed(bookmark: Option<Instant>, now: Instant) -> bool {
+    bookmark.is_some_and(|at| now.saturating_duration_since(at) <= BEHIND)
+}
+
+/// Whether a request asks for a fresh answer and means it.
+pub(super) fn wants_fresh(headers: &HeaderMap, rules: &CacheRules) -> bool {
+    let header = match headers.contains_key(CACHE_CONTROL) {
+        true => CACHE_CONTROL,
+        false => PRAGMA,
+    };
+    let mut said = headers
+        .get_all(header)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let habitual = |says: &str| rules.habit.as_ref().is_some_and(|habit| habit.is(headers, says));
+    said.any(|says| asks_for_fresh(says) && !habitual(says))
+}
+
+fn asks_for_fresh(says: &str) -> bool {
+    let mut directives = says.split(',').map(str::trim);
+    directives.any(|directive| {
+        ["no-cache", "no-store", "max-age=0"]
+            .iter()
+            .any(|word| directive.eq_ignore_ascii_case(word))
+    })
+}
+
+/// A plain answer, whole, that sets nothing at the caller and does not vary by what nobody knows.
+pub(super) fn may_keep(status: StatusCode, headers: &HeaderMap) -> bool {
+    let varies = headers
+        .get_all(VARY)
+        .iter()
+        .any(|value| value.as_bytes().contains(&b'*'));
+    let marked = [SET_COOKIE, CONTENT_RANGE, TRAILER];
+    (status == StatusCode::OK || status == StatusCode::NOT_FOUND)
+        && !varies
+        && !marked.iter().any(|name| headers.contains_key(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+    use crate::provider::Habit;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        lines.collect()
+    }
+
+    #[test]
+    fn only_what_is_no_habit_asks_for_a_fresh_answer() {
+        let rules = CacheRules {
+            habit: Some(Habit {
+                headers: vec![HeaderName::from_static("x-sdk")],
+                values: vec!["no-cache".to_owned()],
+            }),
+            ..CacheRules::default()
+        };
+        let wants = |lines: &[(&'static str, &'static str)]| wants_fresh(&headers(lines), &rules);
+        for deliberate in ["no-cache", "no-store", "max-age=0", "private, Max-Age=0"] {
+            assert!(wants(&[("cache-control", deliberate)]), "{deliberate}");
+        }
+        assert!(wants(&[("pragma", "no-cache")]));
+        assert!(!wants(&[]) && !wants(&[("cache-control", "max-age=60")]));
+        assert!(!wants(&[
+            ("x-sdk", "1"),
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache")
+        ]));
+        assert!(!wants(&[("x-sdk", "1"), ("pragma", "no-cache")]));
+        assert!(wants(&[
+            ("x-sdk", "1"),
+            ("cache-control", "max-age=0"),
+            ("pragma", "no-cache")
+        ]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bookmark_is_good_for_a_second() {
+        let at = crate::clock::now();
+        assert!(!is_followed(None, at));
+        assert!(is_followed(Some(at), at) && is_followed(Some(at), at + BEHIND));
+        assert!(!is_followed(Some(at), at + BEHIND + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn what_is_meant_for_one_browser_or_is_no_whole_answer_is_not_kept() {
+        let ok = |lines: &[(&'static str, &'static str)]| may_keep(StatusCode::OK, &headers(lines));
+        assert!(ok(&[("cache-control", "no-store"), ("vary", "accept-encoding")]));
+        for not in [
+            ("set-cookie", "a=1"),
+            ("content-range", "bytes 0-1/2"),
+            ("vary", "*"),
+            ("trailer", "x"),
+        ] {
+            assert!(!ok(&[not]), "{not:?}");
+        }
+        assert!(!may_keep(StatusCode::CREATED, &HeaderMap::new()));
+        assert!(!may_keep(StatusCode::BAD_GATEWAY, &HeaderMap::new()));
+    }
+}

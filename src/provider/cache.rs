@@ -1,0 +1,101 @@
+//! Which answers may be kept, for whom, and what of them must not be given twice.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+
+use super::form::Rank;
+use super::pointer::Pointer;
+use super::tell::Kind;
+use super::{Answer, Caller, Credential, Foreign, Matched, OwnAnswer, Provider, RequestHead, Tenant};
+use crate::user::UserId;
+
+/// What a provider file says of keeping answers.
+#[derive(Debug, Default)]
+pub struct CacheRules {
+    /// Request headers that change nothing in an answer.
+    pub ignore: Vec<HeaderName>,
+    /// Headers of an answer that belong to one exchange alone.
+    pub once: Vec<HeaderName>,
+    /// Whose `Cache-Control` is no wish.
+    pub habit: Option<Habit>,
+    /// Every header in which a caller can show who it is.
+    pub shown: Vec<HeaderName>,
+}
+
+/// Clients that say the same `Cache-Control` with every request, whatever they want.
+#[derive(Debug)]
+pub struct Habit {
+    /// By one of these they are known.
+    pub headers: Vec<HeaderName>,
+    /// What they say.
+    pub values: Vec<String>,
+}
+
+/// A route whose answers may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// No longer than this, whatever the settings allow.
+    pub at_most: Option<Duration>,
+}
+
+impl Habit {
+    /// Whether what a request says is only its habit.
+    pub fn is(&self, headers: &HeaderMap, says: &str) -> bool {
+        self.values.iter().any(|value| value == says)
+            && self.headers.iter().any(|name| headers.contains_key(name))
+    }
+}
+
+impl Provider {
+    pub fn cache_rules(&self) -> &CacheRules {
+        &self.cache
+    }
+
+    /// The users whom a request names, whether or not it changes them.
+    pub fn named(
+        &self,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        head: &RequestHead<'_>,
+        body: Option<&[u8]>,
+    ) -> Vec<UserId> {
+        let exchange = super::source::Exchange::new(self, tenant, matched, head, body, None);
+        exchange.ids(&matched.route.user)
+    }
+
+    /// Whether a request on no known route, or one that names nobody or two, can be heard as this
+    /// tenant's: only one that names another tenant alone cannot.
+    pub fn may_be_ours(&self, tenant: &Tenant, head: &RequestHead<'_>) -> bool {
+        !matches!(self.judge_head(tenant, head), Err(Foreign::Tenant))
+    }
+
+    /// Whether this answer is the provider's own not-found of the user at whose path it was asked.
+    pub fn says_not_found(&self, matched: &Matched<'_>, answer: &Answer<'_>) -> bool {
+        let status = self.effective_status(answer.status, answer.headers);
+        let code = self.errors.code(answer.headers, answer.body);
+        matched.route.own_path.is_some() && self.errors.is_not_found(status, code.as_deref())
+    }
+
+    /// The user whom the route's answer to this caller is, whole and nothing else: what is known of
+    /// that user can stand in for an answer that does not come.
+    pub fn stands_for(&self, tenant: &Tenant, matched: &Matched<'_>, caller: Caller) -> Option<UserId> {
+        let rooted = |kind: &Kind| matches!(kind, Kind::Whole(at) if *at == Pointer::default());
+        let mut tells = matched.route.tells.iter();
+        let whole = tells.any(|tell| rooted(&tell.kind) && tell.rank != Some(Rank::Client));
+        let own = caller == Caller::Ours(Credential::OwnServer);
+        let nothing_is_dropped = self.user.drop.is_empty();
+        let param = matched
+            .route
+            .own_path
+            .as_deref()
+            .filter(|_| whole && own && nothing_is_dropped)?;
+        self.id(tenant, matched.param(param)?)
+    }
+
+    /// An answer made of a user's JSON as it was recorded; nothing where that is not the whole user.
+    pub fn stand_in(&self, raw: &serde_json::Value) -> Option<OwnAnswer> {
+        let whole = raw.as_object().is_some_and(|fields| fields.len() > 1) && self.user.is_whole(raw);
+        whole.then(|| self.own(http::StatusCode::OK, raw.to_string()))
+    }
+}

@@ -1,0 +1,80 @@
+//! What may be kept of a provider's answers.
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, Method};
+
+use super::super::cache::{CacheRules, Habit, Kept};
+use super::super::caller::{CredentialRule, Part};
+use super::super::descriptor::TokenRule;
+use super::super::form::{CacheForm, Reader, Text};
+use super::super::route::Pattern;
+use super::duration;
+
+impl Reader<'_> {
+    pub(super) fn cache(
+        &mut self,
+        form: CacheForm,
+        identity: &[Part],
+        credentials: &[CredentialRule],
+        token: Option<&TokenRule>,
+    ) -> CacheRules {
+        let shown = shown(identity, credentials, token);
+        for text in &form.ignore {
+            if shown
+                .iter()
+                .any(|name| text.get_ref().eq_ignore_ascii_case(name.as_str()))
+            {
+                let what =
+                    "says who asks: an answer must not be given to anybody else, so it cannot be ignored";
+                self.mistake(text.span().start, format!("`{}` {what}", text.get_ref()));
+            }
+        }
+        CacheRules {
+            ignore: self.headers(&form.ignore),
+            once: self.headers(&form.once),
+            habit: form.habit.map(|habit| Habit {
+                headers: self.headers(&habit.headers),
+                values: habit.values,
+            }),
+            shown,
+        }
+    }
+
+    /// How long a route's answers may be kept.
+    pub(super) fn kept(&mut self, text: &Text, pattern: &Pattern, writes: bool) -> Option<Kept> {
+        if pattern.method != Method::GET || writes {
+            self.mistake(
+                text.span().start,
+                "only the answer to a read by GET can be kept: take `cache` out",
+            );
+        }
+        let at_most = match text.get_ref().as_str() {
+            "ttl" => None,
+            other => Some(duration(other)).flatten().or_else(|| {
+                self.mistake(
+                    text.span().start,
+                    "`cache` is ttl, or how long at most: write it as 2s",
+                );
+                None
+            }),
+        };
+        Some(Kept { at_most })
+    }
+}
+
+/// Every header in which a caller can show who it is.
+fn shown(identity: &[Part], credentials: &[CredentialRule], token: Option<&TokenRule>) -> Vec<HeaderName> {
+    let of_parts = identity.iter().flat_map(|part| &part.headers);
+    let of_rules = credentials.iter().flat_map(|rule| {
+        let when = rule.when.iter().flat_map(|(headers, _)| headers);
+        rule.headers.iter().chain(when)
+    });
+    let of_token = token.into_iter().flat_map(|token| &token.headers);
+    let mut shown = vec![AUTHORIZATION, COOKIE];
+    for name in of_parts.chain(of_rules).chain(of_token) {
+        if !shown.contains(name) {
+            shown.push(name.clone());
+        }
+    }
+    shown
+}

@@ -1,0 +1,345 @@
+//! An exchange and the kept answers: what is given again, what is kept, and what ends it.
+//!
+//! A write ends what is kept of the users it names before its answer leaves, whatever becomes of
+//! its recording; one that names nobody ends the lists, one that can have changed anybody ends
+//! everything. Nothing is ended by a write that never reached the provider: an outage must not cost
+//! what helps to bear it.
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::asked::Asked;
+use super::body::Body;
+use super::exchange::Exchange;
+use super::outcome::{Outcome, Why};
+use super::wire::Failure;
+use super::{Shared, headers, reply};
+use crate::cache::{
+    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Hit, Kept, Lead, Look, Outage, Served, Standing, Turn,
+};
+use crate::clock::{self, Instant};
+use crate::provider::{Answer, Caller, Carries, Credential};
+use crate::record::{Recorded, Unrecorded};
+use crate::upstream::{Priority, UpstreamError};
+use crate::user::UserId;
+
+/// A not-found is often followed by the user's creation.
+const NOT_FOUND: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Where an answer is to be kept, if it turns out to be fit for it.
+pub(super) struct Keeping {
+    key: CacheKey,
+    caller: CallerKey,
+    /// Taken before the request is sent.
+    as_of: AsOf,
+    /// Others wait for this answer until this is gone.
+    _lead: Option<Lead>,
+}
+
+impl Shared {
+    pub(super) fn look(&self, request: &Request<Incoming>) -> Look {
+        let target = headers::below(&self.wire.base, headers::target(request.uri()));
+        self.cache
+            .look(request.method(), target, request.headers(), clock::now())
+    }
+
+    /// Who is known to be nobody's junk: who has usertap's own key, and whom the provider has lately
+    /// accepted.
+    pub(super) fn priority(&self, caller: Option<CallerKey>, credential: Option<Credential>) -> Priority {
+        let standing = caller.map_or(Standing::Stranger, |caller| self.cache.standing(caller));
+        match (standing, credential) {
+            (Standing::Accepted, _) | (Standing::Stranger, Some(Credential::OwnServer)) => Priority::App,
+            _ => Priority::Stranger,
+        }
+    }
+
+    pub(super) fn again(&self, hit: &Hit) -> Response<Body> {
+        let cached = Cached::Hit(Served::Fresh);
+        self.cache.count(cached);
+        tracing::debug!(status = hit.status().as_u16(), cache = cached.words(), "answered");
+        reply::again(hit, cached)
+    }
+
+    pub(super) fn not_kept(&self, why: Why) -> Cached {
+        match why {
+            _ if !self.cache.is_on() => Cached::Bypass(Bypass::Off),
+            Why::Foreign(_) => Cached::Bypass(Bypass::Foreign),
+            _ => Cached::Bypass(Bypass::Route),
+        }
+    }
+
+    /// Something passed of which nobody here knows what it did: unless it only read, was another
+    /// tenant's or was refused, anybody may have changed.
+    pub(super) fn passed(&self, asked: &Asked, answered: &Result<(Parts, Body), Failure>) {
+        let may_have_written = match answered {
+            Ok((head, _)) => !self.refuses(head),
+            Err(Failure::Upstream(failure)) => failure.leaves_doubt(),
+            Err(Failure::Unaddressable) => false,
+        };
+        let (provider, tenant) = (&self.config.provider, &self.config.tenant);
+        let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());
+        if may_have_written && may_matter && provider.may_be_ours(tenant, &asked.head()) {
+            self.cache.forget_all();
+        }
+    }
+
+    /// The provider has not even begun to carry it out.
+    fn refuses(&self, head: &Parts) -> bool {
+        matches!(
+            self.config.provider.effective_status(head.status, &head.headers),
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::TOO_MANY_REQUESTS
+        )
+    }
+}
+
+/// Before the request is sent.
+impl Exchange<'_> {
+    /// Decides whether the answer may be kept. Where another request for the same is under way, its
+    /// end is waited for, and what it brought is the answer.
+    pub(super) async fn found_meanwhile(
+        &mut self,
+        key: Option<CacheKey>,
+        is_bare: bool,
+    ) -> Option<Response<Body>> {
+        let (key, caller) = match self.may_be_kept(key, is_bare) {
+            Ok(may) => may,
+            Err(why) => {
+                self.cached = why;
+                return None;
+            }
+        };
+        let lead = match self.cached {
+            Cached::Miss(_) => match self.shared.cache.turn(key) {
+                Turn::Lead(lead) => Some(lead),
+                Turn::Follow(ended) => {
+                    // Half of the time is left for an answer of one's own.
+                    let _ended = timeout(self.shared.config.timeout / 2, ended.cancelled()).await;
+                    if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
+                        return Some(self.again(&hit, Cached::Hit(Served::Coalesced)));
+                    }
+                    None
+                }
+            },
+            _ => None,
+        };
+        self.keeping = Some(Keeping {
+            key,
+            caller,
+            as_of: self.shared.cache.as_of(),
+            _lead: lead,
+        });
+        None
+    }
+
+    fn may_be_kept(&self, key: Option<CacheKey>, is_bare: bool) -> Result<(CacheKey, CallerKey), Cached> {
+        let key = key.ok_or(self.cached)?;
+        let headers = &self.asked.headers;
+        let mut shown = self.shared.config.provider.cache_rules().shown.iter();
+        if self.matched.route.cache.is_none() {
+            return Err(Cached::Bypass(Bypass::Route));
+        }
+        if !is_bare {
+            return Err(Cached::Bypass(Bypass::Body));
+        }
+        if shown.any(|name| headers.get_all(name).iter().nth(1).is_some()) {
+            return Err(Cached::Bypass(Bypass::Repeated));
+        }
+        let caller = self.caller.ok_or(Cached::Bypass(Bypass::Foreign))?;
+        Ok((key, caller))
+    }
+
+    fn again(&self, hit: &Hit, cached: Cached) -> Response<Body> {
+        self.shared.cache.count(cached);
+        let outcome = Outcome::Recorded(Recorded::Committed { position: None });
+        self.asked
+            .log(&self.matched.route.name, hit.status(), &outcome, cached);
+        reply::again(hit, cached)
+    }
+}
+
+/// After it was answered.
+impl Exchange<'_> {
+    /// What the provider thinks of these credentials.
+    pub(super) fn note_standing(&self, status: StatusCode) {
+        let Some(caller) = self.caller else { return };
+        let (cache, now) = (&self.shared.cache, clock::now());
+        if status.is_success() && self.matched.route.carries != Carries::Nothing {
+            cache.accepted(caller, now);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            cache.refused(caller, now);
+        }
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if let Some(keeping) = self.keeping.as_ref().filter(|_| refused) {
+            cache.drop_key(keeping.key);
+        }
+    }
+
+    /// The answer is whole and what it told is on its way into the table.
+    pub(super) fn learned(
+        &mut self,
+        users: Vec<UserId>,
+        head: &Parts,
+        body: &Bytes,
+        outcome: &Outcome,
+        has_trailers: bool,
+    ) {
+        let Some(recorded) = again_as(outcome) else {
+            // No commit says what changed.
+            return users.iter().for_each(|user| self.shared.cache.forget(user));
+        };
+        let Some(keeping) = self.keeping.take().filter(|_| !has_trailers) else {
+            return;
+        };
+        let Some(at_most) = self.fit(head, body) else {
+            return;
+        };
+        let cache = &self.shared.cache;
+        let mut headers = head.headers.clone();
+        super::headers::to_app(&mut headers);
+        let kept = Kept {
+            status: head.status,
+            headers: &headers,
+            body,
+            recorded: recorded.header(),
+            caller: keeping.caller,
+            answered: clock::now(),
+            at_most,
+        };
+        let users: Vec<&UserId> = users.iter().collect();
+        let is_list = self.matched.route.carries == Carries::Users;
+        let depends = cache.depends(&users, is_list);
+        cache.keep(
+            keeping.key,
+            kept,
+            depends,
+            keeping.as_of,
+            &self.asked.id.to_string(),
+        );
+    }
+
+    /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly.
+    fn fit(&self, head: &Parts, body: &Bytes) -> Option<Option<std::time::Duration>> {
+        let kept = self.matched.route.cache?;
+        if !cache::may_keep(head.status, &head.headers) {
+            return None;
+        }
+        let answer = Answer {
+            status: head.status,
+            headers: &head.headers,
+            body,
+        };
+        match self.meant(head) {
+            StatusCode::OK => Some(kept.at_most),
+            _ if self.shared.config.provider.says_not_found(&self.matched, &answer) => Some(Some(NOT_FOUND)),
+            _ => None,
+        }
+    }
+
+    /// Whether an answer leaves open that something was written.
+    pub(super) fn may_have_written(&self, head: &Parts) -> bool {
+        self.matched.route.writes && !self.shared.refuses(head)
+    }
+
+    /// A write was carried out, or may have been.
+    pub(super) fn wrote(&self) {
+        let route = self.matched.route;
+        if !route.writes {
+            return;
+        }
+        let cache = &self.shared.cache;
+        if route.silent {
+            return cache.forget_all();
+        }
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let (head, body) = (self.asked.head(), self.request_body.as_deref());
+        let named = provider.named(tenant, &self.matched, &head, body);
+        named.iter().for_each(|user| cache.forget(user));
+        cache.forget_lists();
+    }
+}
+
+/// While the provider is away.
+impl Exchange<'_> {
+    /// What an answer says of the provider's health.
+    pub(super) fn outage(&self, head: &Parts) -> Option<Outage> {
+        match self.meant(head) {
+            StatusCode::TOO_MANY_REQUESTS => Some(Outage::RateLimited),
+            status if status.is_server_error() => Some(Outage::Error),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn stale_for(&self, failure: Failure) -> Option<Response<Body>> {
+        let Failure::Upstream(failure) = failure else {
+            return None;
+        };
+        let outage = match failure {
+            UpstreamError::Unreachable => Outage::Unreachable,
+            UpstreamError::Timeout => Outage::Timeout,
+            UpstreamError::Broken => Outage::Broken,
+            UpstreamError::Limited { .. } => Outage::RateLimited,
+            UpstreamError::Resting { .. } => Outage::BreakerOpen,
+        };
+        self.stale(outage).await
+    }
+
+    /// What can be given for want of the provider. Who asks for a fresh answer gets none.
+    pub(super) async fn stale(&self, outage: Outage) -> Option<Response<Body>> {
+        let is_on = !self.shared.config.stale_if_error.is_zero();
+        if !is_on || self.matched.route.writes || self.cached == Cached::Bypass(Bypass::NoCache) {
+            return None;
+        }
+        let cached = Cached::Stale(outage);
+        let now: Instant = clock::now();
+        let kept = self
+            .keeping
+            .as_ref()
+            .and_then(|keeping| self.shared.cache.stale(keeping.key, now));
+        match kept {
+            Some(hit) => Some(self.again(&hit, cached)),
+            None => self.of_the_table(cached).await,
+        }
+    }
+
+    /// Of a user who is known only to the table, to nobody but who shows usertap's own key.
+    async fn of_the_table(&self, cached: Cached) -> Option<Response<Body>> {
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let refused = self.caller.map(|caller| self.shared.cache.standing(caller)) == Some(Standing::Refused);
+        let user = provider
+            .stands_for(tenant, &self.matched, Caller::Ours(self.credential))
+            .filter(|_| !refused)?;
+        let asked = self.shared.local.user(user, false);
+        let row = timeout(self.shared.config.sync_timeout, asked)
+            .await
+            .ok()?
+            .ok()??;
+        let answer = provider.stand_in(row.get("raw_json").filter(|_| row["deleted_at"].is_null())?)?;
+        self.shared.cache.count(cached);
+        let outcome = Outcome::Recorded(Recorded::Committed { position: None });
+        self.asked
+            .log(&self.matched.route.name, answer.status, &outcome, cached);
+        Some(reply::stand_in(answer, cached))
+    }
+}
+
+/// What is told of the recording when the answer is given again; nothing where the row may not say
+/// the same.
+fn again_as(outcome: &Outcome) -> Option<Outcome> {
+    match outcome {
+        Outcome::Recorded(Recorded::Committed { .. }) => {
+            Some(Outcome::Recorded(Recorded::Committed { position: None }))
+        }
+        Outcome::NotAwaited
+        | Outcome::Nothing(Why::NoUser)
+        | Outcome::Recorded(Recorded::None(Unrecorded::NoUser)) => Some(outcome.clone()),
+        Outcome::Recorded(_) | Outcome::Nothing(_) => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! How the recorder fares: what the status says of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::Recorder;
+
+/// How the recorder itself fares, for the status.
+#[derive(Debug)]
+pub(super) struct Health {
+    /// Why nothing can be written at the moment.
+    pub trouble: watch::Sender<Option<Arc<str>>>,
+    /// Submissions that found the queue full.
+    pub lost: AtomicU64,
+    /// Records of the journal that could not be read any more.
+    pub damaged: AtomicU64,
+    pub committed: AtomicU64,
+    pub unchanged: AtomicU64,
+    pub set_aside: AtomicU64,
+}
+
+/// Figures of the recorder since the process started.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Figures {
+    /// Why nothing can be written at the moment.
+    pub trouble: Option<String>,
+    pub waiting: usize,
+    pub lost: u64,
+    pub committed: u64,
+    pub unchanged: u64,
+    pub set_aside: u64,
+    pub journal: JournalFigures,
+}
+
+/// What waits on disk.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct JournalFigures {
+    /// Why it takes nothing at the moment.
+    pub trouble: Option<String>,
+    /// Answers whose users are in it and not yet in the database.
+    pub waiting: usize,
+    pub bytes: u64,
+    /// When the oldest of them was received.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Records that could not be read any more.
+    pub damaged: u64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Health {
+            trouble: watch::Sender::new(None),
+            lost: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Recorder {
+    pub fn figures(&self) -> Figures {
+        let health = &self.shared.health;
+        let depth = self.shared.backlog.depth();
+        let keeper = self.shared.keeper.as_ref();
+        Figures {
+            journal: JournalFigures {
+                trouble: keeper
+                    .and_then(|keeper| keeper.fault())
+                    .map(|fault| fault.to_string()),
+                waiting: depth.journaled,
+                bytes: keeper.map_or(0, |keeper| keeper.weight()),
+                oldest: depth.oldest_journaled,
+                damaged: health.damaged.load(Ordering::Relaxed),
+            },
+            trouble: health.trouble.borrow().as_deref().map(str::to_owned),
+            waiting: depth.waiting,
+            lost: health.lost.load(Ordering::Relaxed),
+            committed: health.committed.load(Ordering::Relaxed),
+            unchanged: health.unchanged.load(Ordering::Relaxed),
+            set_aside: health.set_aside.load(Ordering::Relaxed),
+        }
+    }
+}

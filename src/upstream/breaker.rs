@@ -1,0 +1,220 @@
+//! Keeps a dead provider from costing every request its timeout.
+//!
+//! After some failures in a row nothing is sent for a short rest; then one request at a time tries.
+//! The first that succeeds ends it, each that fails makes the next rest longer. What must never be:
+//! a provider that is well and not asked for longer than the longest rest.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::UpstreamError;
+use crate::clock::{self, Instant};
+
+/// One lost connection or one slow answer is no outage.
+const FAILURES: u32 = 5;
+const FIRST_REST: Duration = Duration::from_millis(500);
+/// An app's user hardly waits longer for a page.
+const LONGEST_REST: Duration = Duration::from_secs(8);
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// So many failures since the last success.
+    Closed(u32),
+    Resting {
+        until: Instant,
+        rest: Duration,
+    },
+    /// One request is on its way to see.
+    Trying {
+        rest: Duration,
+    },
+}
+
+/// For the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+/// What became of a request, as far as the provider's health goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    Well,
+    Failed,
+    /// It was not sent, or nobody waited for it.
+    Unknown,
+}
+
+/// Leave to send a request; says what came of it, `Unknown` unless told.
+#[derive(Debug)]
+pub(super) struct Pass<'b> {
+    breaker: &'b Breaker,
+    came: Came,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Closed(0)
+    }
+}
+
+impl State {
+    /// The state once a request is let through, or how long to wait.
+    fn admitted(self, now: Instant) -> Result<State, Duration> {
+        match self {
+            State::Closed(_) => Ok(self),
+            State::Resting { until, rest } if until <= now => Ok(State::Trying { rest }),
+            State::Resting { until, .. } => Err(until.saturating_duration_since(now)),
+            State::Trying { .. } => Err(FIRST_REST),
+        }
+    }
+
+    fn after(self, came: Came, now: Instant) -> State {
+        let resting = |rest: Duration| State::Resting {
+            until: now + rest,
+            rest,
+        };
+        match (self, came) {
+            (_, Came::Well) => State::Closed(0),
+            (State::Closed(failures), Came::Failed) if failures + 1 >= FAILURES => resting(FIRST_REST),
+            (State::Closed(failures), Came::Failed) => State::Closed(failures + 1),
+            (State::Trying { rest }, Came::Failed) => resting((rest * 2).min(LONGEST_REST)),
+            (State::Trying { rest }, Came::Unknown) => State::Resting { until: now, rest },
+            // Sent before the rest began.
+            (resting @ State::Resting { .. }, Came::Failed) => resting,
+            (state, Came::Unknown) => state,
+        }
+    }
+}
+
+impl Breaker {
+    /// Leave to send, or after how long it is worth asking again.
+    pub fn admit(&self) -> Result<Pass<'_>, Duration> {
+        let mut state = self.state();
+        *state = state.admitted(clock::now())?;
+        Ok(Pass {
+            breaker: self,
+            came: Came::Unknown,
+        })
+    }
+
+    pub fn health(&self) -> Health {
+        match *self.state() {
+            State::Closed(_) => Health::Closed,
+            State::Resting { until, .. } if until > clock::now() => Health::Open,
+            State::Resting { .. } | State::Trying { .. } => Health::HalfOpen,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Pass<'_> {
+    /// Whatever answers is there, unless it stands before a provider that is not.
+    pub fn note(&mut self, status: Result<StatusCode, UpstreamError>) {
+        self.came = match status {
+            Ok(status) if matches!(status.as_u16(), 502..=504 | 520..=530) => Came::Failed,
+            Ok(_) => Came::Well,
+            Err(UpstreamError::Limited { .. } | UpstreamError::Resting { .. }) => Came::Unknown,
+            Err(_) => Came::Failed,
+        };
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let mut state = self.breaker.state();
+        let after = state.after(self.came, clock::now());
+        if std::mem::discriminant(&*state) != std::mem::discriminant(&after) {
+            tracing::info!(now = ?after, "the provider's breaker");
+        }
+        *state = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(breaker: &Breaker, came: Result<u16, UpstreamError>) -> Result<(), Duration> {
+        let mut pass = breaker.admit()?;
+        pass.note(came.map(|status| StatusCode::from_u16(status).unwrap()));
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_bring_a_rest_and_success_ends_it() {
+        let breaker = Breaker::default();
+        for failure in [
+            Err(UpstreamError::Timeout),
+            Ok(503),
+            Err(UpstreamError::Unreachable),
+            Ok(504),
+        ] {
+            assert_eq!(send(&breaker, failure), Ok(()));
+        }
+        assert_eq!(breaker.health(), Health::Closed);
+        assert_eq!(send(&breaker, Err(UpstreamError::Broken)), Ok(()));
+        assert_eq!(
+            (breaker.health(), send(&breaker, Ok(200))),
+            (Health::Open, Err(FIRST_REST))
+        );
+        tokio::time::advance(FIRST_REST).await;
+        assert_eq!(breaker.health(), Health::HalfOpen);
+        assert_eq!(
+            (send(&breaker, Ok(404)), breaker.health()),
+            (Ok(()), Health::Closed)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_success_between_failures_is_health() {
+        let breaker = Breaker::default();
+        for round in 0..FAILURES * 3 {
+            let came = if round % 4 == 3 { Ok(500) } else { Ok(502) };
+            assert_eq!(send(&breaker, came), Ok(()));
+        }
+        assert_eq!(breaker.health(), Health::Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_tries_and_each_failure_lengthens_the_rest() {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            send(&breaker, Ok(503)).unwrap();
+        }
+        let mut rest = FIRST_REST;
+        for _ in 0..8 {
+            tokio::time::advance(rest).await;
+            let mut pass = breaker.admit().unwrap();
+            assert!(breaker.admit().is_err(), "another is trying");
+            pass.note(Err(UpstreamError::Timeout));
+            drop(pass);
+            rest = (rest * 2).min(LONGEST_REST);
+            assert_eq!(breaker.admit().map(drop), Err(rest));
+        }
+        assert_eq!(rest, LONGEST_REST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_came_to_nothing_leaves_the_next_one_free() {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            send(&breaker, Ok(503)).unwrap();
+        }
+        tokio::time::advance(FIRST_REST).await;
+        drop(breaker.admit().unwrap());
+        assert_eq!(send(&breaker, Ok(200)), Ok(()));
+        assert_eq!(breaker.health(), Health::Closed);
+    }
+}

@@ -1,0 +1,136 @@
+//! The provider's limit between apps, strangers and a walk over all users.
+
+use std::time::Duration;
+
+use ::http::Method;
+use futures_util::future::join_all;
+use serde_json::json;
+use usertap::config::Rate;
+use usertap::sandbox::{Action, Canned, Fault, Options};
+
+use crate::support::eventually;
+use crate::support::http;
+use crate::support::stack::{Setup, Stack};
+
+async fn limited(requests: u32, rate: &'static str, users: usize) -> Stack {
+    Stack::with(Setup {
+        sandbox: Options {
+            users,
+            rate: Some(Rate {
+                requests,
+                per: Duration::from_secs(1),
+            }),
+            ..Options::default()
+        },
+        settings: vec![("USERTAP_RATE", rate)],
+        ..Setup::default()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_beside_apps_earns_no_refusal() {
+    let stack = limited(40, "40/1s", 1_500).await;
+    let server = stack.server(0);
+    let started = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
+    assert_eq!(started.status, 202);
+    let ids = stack.control().ids(0);
+    let asked = join_all(ids.iter().take(120).map(|id| {
+        let (stack, server) = (&stack, &server);
+        async move { stack.get(server, &format!("/users/{id}")).await.status }
+    }));
+    assert!(asked.await.iter().all(|status| *status == 200));
+    eventually("the walk is done", || async {
+        (stack.status().await["backfill"]["state"] == "done").then_some(())
+    })
+    .await;
+    assert_eq!(stack.control().limited(), 0);
+    let given = &stack.status().await["budget"]["given"];
+    assert!(
+        given["app"].as_u64() >= Some(120) && given["backfill"].as_u64() >= Some(7),
+        "{given}"
+    );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_cannot_spend_an_apps_limit() {
+    let stack = limited(50, "50/1s", 50).await;
+    let (server, ids) = (stack.server(0), stack.control().ids(0));
+    let junk = |n: usize| stack.server(0).with("secret-server-key", format!("ssk_junk_{n}"));
+    let callers: Vec<_> = (0..400).map(junk).collect();
+    let refused = join_all(callers.iter().map(|caller| stack.get(caller, "/users?limit=1")));
+    let served = async {
+        for id in &ids {
+            assert_eq!(stack.get(&server, &format!("/users/{id}")).await.status, 200);
+        }
+        let given = stack.status().await["budget"]["given"].clone();
+        (given["app"].as_u64(), given["stranger"].as_u64())
+    };
+    let given = tokio::select! {
+        given = served => given,
+        _ = refused => panic!("the junk was served before the app"),
+    };
+    assert!(given.0 >= Some(50) && given.1 < Some(400), "{given:?}");
+    assert_eq!(stack.control().limited(), 0);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_provider_has_accepted_is_no_stranger() {
+    let stack = Stack::with(Setup {
+        settings: vec![("USERTAP_RATE", "1000/1s")],
+        ..Setup::default()
+    })
+    .await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let me = stack.signed_in(0, ada);
+    let given = || async { stack.status().await["budget"]["given"].clone() };
+    let before = given().await;
+    stack.get(&me, "/users/me").await;
+    let first = given().await;
+    assert_eq!(
+        first["stranger"].as_u64(),
+        before["stranger"].as_u64().map(|n| n + 1)
+    );
+    stack.get(&me, "/users/me").await;
+    let second = given().await;
+    assert_eq!(
+        (&second["stranger"], second["app"].as_u64()),
+        (&first["stranger"], first["app"].as_u64().map(|n| n + 1))
+    );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_the_provider_says_is_spent_is_waited_for() {
+    let stack = Stack::with(Setup {
+        settings: vec![("USERTAP_TIMEOUT", "1s")],
+        ..Setup::default()
+    })
+    .await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    let last = Canned::new(
+        200,
+        stack.control().server_view(0, ada).expect("a user").to_string(),
+    )
+    .header("x-ratelimit-remaining", "0")
+    .header("x-ratelimit-reset", "30");
+    stack.control().fault(Fault::on(&path, Action::Reject(last)));
+    assert_eq!(stack.get(&server, &path).await.status, 200);
+    stack.control().forget_traffic();
+    let next = stack.get(&server, &path).await;
+    assert_eq!(
+        (next.status.as_u16(), next.header("x-usertap-error")),
+        (429, Some("rate-limited"))
+    );
+    let wait: u64 = next
+        .header("retry-after")
+        .expect("it says")
+        .parse()
+        .expect("seconds");
+    assert!((20..=30).contains(&wait), "{wait}");
+    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 0);
+    stack.end().await;
+}

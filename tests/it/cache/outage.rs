@@ -1,0 +1,311 @@
+//! What an app gets while the provider fails.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use usertap::sandbox::{Action, Canned, Fault, Gate};
+use uuid::Uuid;
+
+use super::{Told, with};
+use crate::support::eventually;
+use crate::support::http::Reply;
+use crate::support::stack::Stack;
+
+/// Nothing is fresh for long, and everything is good enough in an outage.
+async fn stack() -> Stack {
+    with(&[
+        ("USERTAP_CACHE_TTL", "1ms"),
+        ("USERTAP_STALE_IF_ERROR", "1h"),
+        ("USERTAP_TIMEOUT", "2s"),
+    ])
+    .await
+}
+
+fn is_error(got: &Reply, word: &str) {
+    let said = (got.header("x-usertap-error"), got.header("x-usertap-cache"));
+    assert_eq!(said, (Some(word), Some("bypass; own-answer")), "{}", got.text());
+    assert!(got.header("retry-after").is_some());
+}
+
+fn is_stale(got: &Reply, words: &[&str], name: &str) {
+    assert!(words.contains(&got.cached()), "{}: {}", got.cached(), got.text());
+    assert_eq!(
+        (got.status.as_u16(), &got.json()["display_name"]),
+        (200, &json!(name))
+    );
+    assert_eq!(got.recorded(), "committed; unchanged");
+}
+
+const AWAY: &[&str] = &["stale; upstream-unreachable", "stale; breaker-open"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_of_known_users_go_on_and_writes_fail_plainly() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let bob = stack.known_user(json!({ "display_name": "Bob" })).await;
+    let (server, me, path) = (stack.server(0), stack.signed_in(0, ada), format!("/users/{ada}"));
+    for (caller, path) in [(&server, &*path), (&me, "/users/me"), (&server, "/users?limit=5")] {
+        assert_eq!(stack.get(caller, path).await.status, 200);
+    }
+    stack.kill_provider();
+    let down = || async {
+        let got = stack.get(&server, &path).await;
+        got.cached().starts_with("stale").then_some(())
+    };
+    eventually("the provider is down", down).await;
+    for _ in 0..8 {
+        let kept = stack.get(&server, &path).await;
+        is_stale(&kept, AWAY, "Ada");
+        assert!(kept.header("age").is_some());
+        is_stale(&stack.get(&me, "/users/me").await, AWAY, "Ada");
+    }
+    let list = stack.get(&server, "/users?limit=5").await;
+    assert!(AWAY.contains(&list.cached()) && list.json()["items"].is_array());
+    // Known to the table alone, and to nobody but who has usertap's own key.
+    let other_key = server.clone().with("secret-server-key", "ssk_of_another");
+    is_stale(&stack.get(&server, &format!("/users/{bob}")).await, AWAY, "Bob");
+    let stranger = stack.signed_in(0, bob);
+    for (caller, path) in [
+        (&other_key, path.clone()),
+        (&stranger, "/users/me".to_owned()),
+        (&stranger, format!("/users/{bob}")),
+        (&server, format!("/users/{}", Uuid::new_v4())),
+        (&server, "/users?limit=6".to_owned()),
+        // Who wants it fresh or not at all.
+        (&server.clone().raw("cache-control", "no-cache"), path.clone()),
+    ] {
+        let got = stack.get(caller, &path).await;
+        assert!(matches!(got.status.as_u16(), 502 | 503), "{path}: {}", got.text());
+    }
+    let written = stack.patch(&server, &path, json!({ "display_name": "no" })).await;
+    assert!(matches!(written.status.as_u16(), 502 | 503));
+    assert!(written.header("retry-after").is_some());
+    is_stale(&stack.get(&server, &path).await, AWAY, "Ada");
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_an_outage_is_bearable() {
+    let mut stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let gone = stack.known_user(json!({ "display_name": "Gone" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    stack.delete(&server, &format!("/users/{gone}")).await;
+    let me = stack.signed_in(0, ada);
+    stack.get(&me, "/users/me").await;
+    stack.settled().await;
+    let known = stack.control().server_view(0, ada).expect("a user");
+    stack.kill_provider();
+    stack.restart().await;
+    let got = stack.get(&server, &path).await;
+    is_stale(&got, AWAY, "Ada");
+    let steady = |mut user: Value| {
+        user.as_object_mut()
+            .expect("a user")
+            .remove("last_active_at_millis");
+        user
+    };
+    assert_eq!(steady(got.json()), steady(known));
+    assert_eq!(
+        got.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
+    for (caller, path) in [
+        (&server, format!("/users/{gone}")),
+        (&me, "/users/me".to_owned()),
+        (&stack.admin(0), path.clone()),
+    ] {
+        assert!(
+            stack.get(caller, &path).await.header("x-usertap-error").is_some(),
+            "{path}"
+        );
+    }
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_allowed_is_not_given() {
+    let stack = with(&[("USERTAP_CACHE_TTL", "1ms"), ("USERTAP_STALE_IF_ERROR", "50ms")]).await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let me = stack.signed_in(0, ada);
+    stack.get(&me, "/users/me").await;
+    let asked = || async {
+        stack
+            .control()
+            .fault(Fault::on("/users/me", Action::Reject(Canned::new(500, "no"))));
+        (stack.get(&me, "/users/me").await.status == 500).then_some(())
+    };
+    eventually("it is too old", asked).await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_meanwhile_is_never_given_as_it_was() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "old" })).await;
+    let (server, me, path) = (stack.server(0), stack.signed_in(0, ada), format!("/users/{ada}"));
+    stack.get(&me, "/users/me").await;
+    stack
+        .patch(&server, &path, json!({ "display_name": "new" }))
+        .await;
+    stack.kill_provider();
+    eventually("the provider is down", || async {
+        let got = stack.get(&server, &path).await;
+        got.cached().starts_with("stale").then_some(())
+    })
+    .await;
+    is_stale(&stack.get(&server, &path).await, AWAY, "new");
+    assert!(
+        stack
+            .get(&me, "/users/me")
+            .await
+            .header("x-usertap-error")
+            .is_some()
+    );
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    stack.control().forget_traffic();
+    for _ in 0..6 {
+        stack
+            .control()
+            .fault(Fault::on(&path, Action::Reject(Canned::new(503, "away"))));
+    }
+    for _ in 0..5 {
+        is_stale(
+            &stack.get(&server, &path).await,
+            &["stale; upstream-error"],
+            "Ada",
+        );
+    }
+    is_stale(&stack.get(&server, &path).await, &["stale; breaker-open"], "Ada");
+    is_error(&stack.patch(&server, &path, json!({})).await, "breaker-open");
+    assert_eq!(stack.status().await["provider"]["breaker"], "open");
+    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 5);
+    // The first that tries meets the last failure, the second ends it.
+    eventually("it is asked again", || async {
+        stack
+            .get(&server, &path)
+            .await
+            .cached()
+            .starts_with("miss")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 7);
+    assert_eq!(stack.status().await["provider"]["breaker"], "closed");
+    stack.end().await;
+}
+
+/// Everything that can go wrong, on everything that can be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_nothing_wrong_is_kept_or_recorded() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let bob = stack.user(json!({ "display_name": "Bob" }));
+    stack.unseen(bob);
+    let server = stack.server(0);
+    let list = "/users?limit=1&desc=false&order_by=signed_up_at";
+    stack.get(&server, list).await;
+    let rejects = |status, after: Option<&str>| {
+        let canned = Canned::new(status, r#"{"error":"scripted"}"#);
+        Action::Reject(
+            after
+                .into_iter()
+                .fold(canned, |canned, after| canned.header("retry-after", after)),
+        )
+    };
+    let faults: Vec<(&str, Action, &str)> = vec![
+        ("drop", Action::Drop, "stale; upstream-broken"),
+        ("hung", Action::HoldBefore(Gate::new()), "stale; upstream-timeout"),
+        ("500", rejects(500, None), "stale; upstream-error"),
+        ("503", rejects(503, Some("1")), "stale; upstream-error"),
+        ("429", rejects(429, Some("1")), "stale; rate-limited"),
+        ("429 without", rejects(429, None), "stale; rate-limited"),
+    ];
+    let kept = [
+        (Method::GET, format!("/users/{ada}")),
+        (Method::GET, list.to_owned()),
+    ];
+    let unknown = [(Method::GET, format!("/users/{bob}"))];
+    // A write that may have been carried out ends what is kept: those come last.
+    let writes = [(Method::PATCH, format!("/users/{ada}"))];
+    for (asked, is_kept) in [(&kept[..], true), (&unknown, false), (&writes, false)] {
+        for ((what, action, word), (method, path)) in faults
+            .iter()
+            .flat_map(|fault| asked.iter().map(move |ask| (fault, ask)))
+        {
+            let gate = Gate::new();
+            let action = if *what == "hung" {
+                Action::HoldBefore(gate.clone())
+            } else {
+                action.clone()
+            };
+            // A read is sent once more where its connection broke.
+            let times = if *what == "drop" && method == Method::GET {
+                2
+            } else {
+                1
+            };
+            for _ in 0..times {
+                stack
+                    .control()
+                    .fault(Fault::on(path, action.clone()).method(method.clone()));
+            }
+            let body = if method == Method::PATCH {
+                json!({ "display_name": "Ada" })
+            } else {
+                Value::Null
+            };
+            let got = stack.ask(&server, method.clone(), path, &body).await;
+            match is_kept {
+                true => assert_eq!((got.cached(), got.status.as_u16()), (*word, 200), "{what} {path}"),
+                false => assert!(
+                    got.status.is_server_error() || got.status == 429,
+                    "{what} {path}: {}",
+                    got.status
+                ),
+            }
+            gate.release();
+            eventually("no pause is left for the next", || async {
+                let got = stack.get(&stack.admin(0), &format!("/users/{ada}")).await;
+                (got.status == 200 && !got.cached().starts_with("stale")).then_some(())
+            })
+            .await;
+        }
+    }
+    let broken: Vec<(&str, Action)> = vec![
+        ("cut", Action::Cut(20)),
+        ("empty", Action::Body("".into())),
+        ("no JSON", Action::Body("<html>".into())),
+        ("half", Action::Body(r#"{"id":"#.into())),
+    ];
+    for (what, action) in broken {
+        for path in [format!("/users/{ada}"), list.to_owned()] {
+            stack.control().fault(Fault::on(&path, action.clone()));
+            let got = stack.send(&server, Method::GET, &path, String::new()).await;
+            if let Ok(got) = got {
+                assert!(got.cached().starts_with("miss"), "{what} {path}");
+            }
+            // The next one is not that.
+            let next = stack.get(&server, &path).await;
+            assert!(
+                next.json()["id"] == json!(ada) || next.json()["items"].is_array(),
+                "{what} {path}"
+            );
+        }
+    }
+    assert!(stack.row(bob).await.is_none());
+    tokio::time::timeout(Duration::from_secs(60), stack.end())
+        .await
+        .expect("an end");
+}
