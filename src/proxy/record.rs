@@ -77,7 +77,7 @@ impl Exchange<'_> {
         self.delivery.is_whole() && (self.credential == Credential::OwnServer || known())
     }
 
-    /// Ends without a word when the process does: the first doubt stands in the database.
+    /// At a stop at once: the doubt then stands in the database, and the next start reads the user.
     pub fn doubt_later(&self) {
         if !self.may_be_carried_out() {
             return;
@@ -91,9 +91,10 @@ impl Exchange<'_> {
         let shared = self.shared.clone();
         self.shared.wire.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(CARRIED_OUT) => drop(shared.recorder.submit(doubt)),
+                () = tokio::time::sleep(CARRIED_OUT) => {}
                 () = shared.wire.tasks.stopping() => {}
             }
+            shared.recorder.submit(doubt);
             drop(waits);
         });
     }

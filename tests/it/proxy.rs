@@ -358,6 +358,22 @@ async fn a_write_without_an_answer_is_a_502_and_a_doubt() {
     rig.end().await;
 }
 
+/// The provider may carry it out after the process is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_raises_the_second_doubt_at_once() {
+    let mut rig = Rig::new().await;
+    rig.does([Does::HangsUp]);
+    assert_eq!(rig.ask("PATCH", &path(3), "{}").await.status, 502);
+    let first = rig.owed.recv().await.expect("the first");
+    rig.tasks.stop();
+    let second = tokio::time::timeout(Duration::from_secs(20), rig.owed.recv()).await;
+    let second = second.expect("before the end").expect("the second");
+    assert!(second.user == first.user && second.after > first.after);
+    let doubt = "SELECT doubt FROM usertap.user_state";
+    assert_eq!(rig.db.count(doubt).await, second.after.0);
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_own_paths_need_the_server_key_and_reach_no_provider() {
     let rig = Rig::new().await;

@@ -159,10 +159,7 @@ async fn a_user_that_is_too_large_to_be_held_is_read_before_its_answer_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_skeleton_stands_for_a_large_user_whose_read_is_late() {
     let stack = Stack::with(Setup {
-        settings: vec![
-            ("USERTAP_RECORD_BUFFER", "8KiB"),
-            ("USERTAP_SYNC_TIMEOUT", "300ms"),
-        ],
+        settings: vec![("USERTAP_RECORD_BUFFER", "8KiB"), ("USERTAP_SYNC_TIMEOUT", "2s")],
         ..Setup::default()
     })
     .await;

@@ -28,7 +28,7 @@ async fn failed(stack: &Stack) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_never_whole_is_no_doubt() {
     let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_TIMEOUT", "500ms")],
+        settings: vec![("USERTAP_TIMEOUT", "2s")],
         ..Setup::default()
     })
     .await;
