@@ -72,16 +72,9 @@ async fn stress(lasts: Duration) {
     assert!(told.len() > 100, "only {} changes", told.len());
     for (seed, mut consumer) in consumers.into_iter().enumerate() {
         consumer.finish(&places).await;
-        let missed = told.len() - consumer.first_of(&told);
-        assert_eq!(
-            consumer.seen.len(),
-            missed,
-            "consumer {seed} has another number of changes"
-        );
-        assert!(
-            told.ends_with(&consumer.seen),
-            "consumer {seed} has another order"
-        );
+        let after = told.iter().filter(|pos| **pos > consumer.began);
+        let after: Vec<String> = after.cloned().collect();
+        assert_eq!(consumer.seen, after, "consumer {seed} has other changes");
         let table = stack.rows().await;
         let wrong = consumer.copy.differences(table);
         assert!(wrong.is_empty(), "consumer {seed}:\n{}", wrong.join("\n"));
