@@ -1,7 +1,7 @@
 //! The change feed: what logical replication is to tables, this is to the provider's users.
 //!
 //! A snapshot of the table, then every change after it, in the order of commits, to any number of
-//! consumers. One [`tail`] in the process reads what is new once, for everybody; whoever has
+//! consumers. One tail in the process reads what is new once, for everybody; whoever has
 //! fallen behind what it keeps reads the database, a few at a time. So a slow reader costs its own
 //! position and one stretch in memory, and nothing that records.
 //!

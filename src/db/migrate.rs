@@ -42,7 +42,13 @@ pub async fn check(database: &Database) -> Result<(), DbError> {
             "the database is not migrated: run `usertap migrate`, or leave MIGRATE at auto".into(),
         ));
     }
-    fits(database, &mut conn).await
+    fits(database, &mut conn).await?;
+    match is_current(database, &mut conn).await? {
+        true => Ok(()),
+        false => Err(DbError::Unfit(
+            "the database is of an older usertap: run `usertap migrate`, or leave MIGRATE at auto".into(),
+        )),
+    }
 }
 
 /// What a database is ready for.
@@ -61,7 +67,10 @@ pub async fn inspect(database: &Database) -> Result<Stage, DbError> {
     let mut conn = database.get().await?;
     if has_meta(database, &mut conn).await? {
         fits(database, &mut conn).await?;
-        return Ok(Stage::Migrated);
+        return Ok(match is_current(database, &mut conn).await? {
+            true => Stage::Migrated,
+            false => Stage::Migratable,
+        });
     }
     refuse_foreign_table(database, &mut conn).await?;
     let missing = missing_schemas(database, &mut conn).await?;
@@ -153,6 +162,12 @@ struct Exists {
 async fn has_meta(database: &Database, conn: &mut AsyncPgConnection) -> Result<bool, DbError> {
     let meta = format!("{}.meta", quoted(&database.names.state_schema));
     exists(conn, &meta).await
+}
+
+/// What the last migration made is there.
+async fn is_current(database: &Database, conn: &mut AsyncPgConnection) -> Result<bool, DbError> {
+    let last = format!("{}.sql_changes", quoted(&database.names.state_schema));
+    exists(conn, &last).await
 }
 
 async fn exists(conn: &mut AsyncPgConnection, table: &str) -> Result<bool, DbError> {

@@ -159,7 +159,7 @@ impl Reader {
     /// # Errors
     /// [`FeedError::Gone`] where the changes after its position are not all there any more.
     pub async fn read(&mut self, limit: usize) -> Result<Vec<Arc<Event>>, FeedError> {
-        if let Some(events) = self.from_ring(limit) {
+        if let Some(events) = self.look_in_ring(limit) {
             return Ok(events);
         }
         let read = self
@@ -173,7 +173,7 @@ impl Reader {
     }
 
     /// Only a position that the ring itself holds proves that both are of one history.
-    fn from_ring(&mut self, limit: usize) -> Option<Vec<Arc<Event>>> {
+    fn look_in_ring(&mut self, limit: usize) -> Option<Vec<Arc<Event>>> {
         let ring = self.shared.ring();
         if self.history != Some(ring.history) {
             self.history = ring.holds(self.at).then_some(ring.history);

@@ -70,7 +70,9 @@ async fn follow(shared: &Shared) -> Result<(), DbError> {
         let caught_up = timeout(SILENT, catch_up(shared, &mut conn)).await;
         caught_up.map_err(|_| DbError::Away("it is silent".into()))??;
         shared.is_following.store(true, Ordering::Relaxed);
-        wait(shared, &mut conn, told).await?;
+        // Another history may have begun, with lower positions.
+        let read = told.min(shared.told.load(Ordering::Acquire));
+        wait(shared, &mut conn, read).await?;
     }
 }
 

@@ -102,12 +102,17 @@ async fn a_database_of_before_the_feed_is_brought_up() {
         .await
         .expect("the first version's schema");
     let database = postgres::database(&url, IdType::Text);
+    let refused = migrate::check(&database).await.expect_err("an older version");
+    assert!(refused.to_string().contains("usertap migrate"), "{refused}");
     for _ in 0..2 {
         migrate::run(&database)
             .await
             .expect("a migration, and nothing the second time");
     }
-    let sql = "UPDATE neon_identity.users_sync SET name = 'x'; SELECT 1";
+    migrate::check(&database)
+        .await
+        .expect("a database that is current");
+    let sql = "UPDATE neon_identity.users_sync SET name = 'x'";
     client.batch_execute(sql).await.expect("an update");
     let noted = client
         .query("SELECT id FROM usertap.sql_changes", &[])

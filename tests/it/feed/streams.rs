@@ -1,11 +1,14 @@
 //! Streams: lines and server-sent events, resumed anywhere, ended with the process.
 
+use futures_util::future::join_all;
 use serde_json::json;
+use usertap::sandbox::Options;
 
 use super::{head, text};
+use crate::support::eventually;
 use crate::support::http;
 use crate::support::lines::Lines;
-use crate::support::stack::Stack;
+use crate::support::stack::{Setup, Stack};
 
 async fn create(stack: &Stack, name: &str) -> String {
     stack
@@ -88,6 +91,64 @@ async fn a_filtered_stream_says_where_it_stands() {
         (&later["type"], text(&later["pos"])),
         (&json!("bookmark"), head(&stack).await)
     );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_waiters_wake_on_one_commit() {
+    let stack = Stack::new().await;
+    let url = stack.admin_url(&format!("/v1/changes?since={}&wait=50s", head(&stack).await));
+    let waiting = (0..200).map(|_| http::get(&url, &[]));
+    let commit = async {
+        eventually("all of them wait", || async {
+            (stack.status().await["feed"]["readers"] == 200).then_some(())
+        })
+        .await;
+        create(&stack, "one").await
+    };
+    let (woken, id) = tokio::join!(join_all(waiting), commit);
+    for reply in woken {
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["changes"][0]["key"]["id"]),
+            (200, &json!(id))
+        );
+    }
+    stack.end().await;
+}
+
+/// Its socket fills and stays full while everybody else goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_stops_reading_holds_up_nobody_and_loses_nothing() {
+    const USERS: usize = 6_000;
+    let setup = Setup {
+        sandbox: Options {
+            users: USERS,
+            ..Options::default()
+        },
+        ..Setup::default()
+    };
+    let stack = Stack::with(setup).await;
+    let url = stack.admin_url("/v1/changes?since=oldest&raw=1&before=1");
+    let mut stopped = Lines::ndjson(&url).await;
+    let mut swift = Lines::ndjson(&url).await;
+    let begun = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
+    assert_eq!(begun.status, 202);
+    let mut last = String::new();
+    for _ in 0..USERS {
+        last = text(&swift.event().await["pos"]);
+    }
+    eventually("the backfill is done while a reader stands still", || async {
+        (stack.status().await["backfill"]["state"] == "done").then_some(())
+    })
+    .await;
+    let mut before = String::new();
+    for _ in 0..USERS {
+        let pos = text(&stopped.event().await["pos"]);
+        assert!(before < pos);
+        before = pos;
+    }
+    assert_eq!(before, last);
+    stack.note();
     stack.end().await;
 }
 

@@ -86,6 +86,8 @@ async fn rename(stack: &Stack, id: uuid::Uuid, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shell_consumer_runs() {
+    let curl = Command::new("curl").arg("--version").output();
+    assert!(curl.is_ok(), "the test needs curl, install it: {curl:?}");
     let stack = Stack::new().await;
     let id = stack.known_user(json!({ "display_name": "Ada" })).await;
     let consumer = Consumer::start(&stack, "shell", "curl -sN", &["bash"], "consumer.sh");

@@ -312,7 +312,8 @@ impl Stack {
         id
     }
 
-    fn note(&self) {
+    /// Usertap was told of every user that the provider has.
+    pub fn note(&self) {
         let mut told = self.told.lock().expect("no panic");
         told.ever.extend(self.control().ids(0));
     }

@@ -25,11 +25,7 @@ impl Copy {
     }
 
     fn rows(&self) -> BTreeMap<Uuid, Row> {
-        self.0
-            .values()
-            .map(|event| row(event))
-            .map(|row| (row.id, row))
-            .collect()
+        self.0.values().map(row).map(|row| (row.id, row)).collect()
     }
 
     /// Where it differs from the table.
@@ -87,7 +83,7 @@ pub async fn check(stack: &Stack) {
     }
     let (mut copy, mut after, mut as_of) = (Copy::default(), String::new(), None);
     loop {
-        let page = get(stack, &format!("/v1/snapshot?raw=1&limit=7&after={after}")).await;
+        let page = get(stack, &format!("/v1/snapshot?raw=1&limit=20&after={after}")).await;
         let changes = page["changes"].as_array().expect("a page");
         changes.iter().for_each(|row| copy.take(row));
         as_of.get_or_insert(page["as_of"].as_str().expect("a position").to_owned());
