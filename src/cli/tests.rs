@@ -106,9 +106,9 @@ fn wrong_options_of_the_sandbox_are_told_at_once() {
 #[test]
 fn unknown_flags_and_later_ones_are_refused() {
     assert!(wrong("usertap serve --listn x", &[]).contains("--listen"));
-    let later = wrong(&format!("usertap serve {ENOUGH} --feed-retention 5d"), &[]);
+    let later = wrong(&format!("usertap serve {ENOUGH} --trusted-proxies 10.0.0.1"), &[]);
     assert!(
-        later.contains("feed-retention (--feed-retention): this version does not have"),
+        later.contains("trusted-proxies (--trusted-proxies): this version does not have"),
         "{later}"
     );
     assert!(wrong("usertap reconcile", &[]).contains("unrecognized subcommand"));

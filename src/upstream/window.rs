@@ -17,7 +17,10 @@ use crate::config::Rate;
 
 /// A hundredth of the limit may leave at once; all of it is taken off what the rest of a period
 /// gives, so it is no more.
-const BURST_SHARE: u32 = 100;
+const BURST_SHARE: f64 = 100.0;
+/// Yet two of a limit that is large enough: whose clock ticks later than it was asked to, by a
+/// millisecond or so, makes up for it with the next one.
+const BURST_OF_TWO: f64 = 50.0;
 /// The provider counts arrivals, not departures: the network may squeeze them together by so much.
 const SQUEEZED: Duration = Duration::from_millis(100);
 /// In a short period by this part of it.
@@ -33,15 +36,14 @@ pub(super) struct Window {
 impl Window {
     /// Keeps a limit that the provider published.
     pub fn keeping(rate: Rate) -> Window {
-        let burst = (rate.requests / BURST_SHARE).max(1);
-        let refilled = rate.requests.saturating_sub(burst).max(1);
-        Window::new(burst, lengthened(rate.per) / refilled)
+        Window::share(rate, 1.0)
     }
 
     /// Keeps to a part of such a limit, at the least to one request in the time that this takes.
     pub fn share(rate: Rate, share: f64) -> Window {
         let requests = f64::from(rate.requests) * share;
-        let burst = (requests / f64::from(BURST_SHARE)).floor().max(1.0);
+        let least = if requests >= BURST_OF_TWO { 2.0 } else { 1.0 };
+        let burst = (requests / BURST_SHARE).floor().max(least);
         let refilled = if requests >= 2.0 {
             requests - burst
         } else {

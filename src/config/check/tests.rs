@@ -158,7 +158,7 @@ fn all_mistakes_at_once_without_a_secret() {
             ("USERTAP_ADMIN_TOKEN", "hush hush"),
             ("USERTAP_LISTEN", "postgres://u:hush@h"),
             ("USERTAP_TIMOUT", "hush"),
-            ("USERTAP_FEED_RETENTION", "5d"),
+            ("USERTAP_TRUSTED_PROXIES", "10.0.0.1"),
             ("STACK_PROJECT_ID", "p"),
         ])
         .flag("schema", "pg_mine")
@@ -170,7 +170,7 @@ fn all_mistakes_at_once_without_a_secret() {
         "ADMIN_TOKEN (USERTAP_ADMIN_TOKEN in the environment)",
         "LISTEN (USERTAP_LISTEN in the environment): this value is no address",
         "USERTAP_TIMOUT (USERTAP_TIMOUT in the environment): there is no such setting: did you mean `USERTAP_TIMEOUT`?",
-        "USERTAP_FEED_RETENTION (USERTAP_FEED_RETENTION in the environment): this version does not have that setting yet",
+        "USERTAP_TRUSTED_PROXIES (USERTAP_TRUSTED_PROXIES in the environment): this version does not have that setting yet",
         "STACK_SECRET_SERVER_KEY: is missing: set STACK_SECRET_SERVER_KEY",
         "SCHEMA (--schema): `pg_mine` belongs to Postgres itself",
     ] {
