@@ -647,11 +647,13 @@ async fn two_answers_at_once_of_a_new_user_need_no_other_read() {
 async fn a_row_that_was_there_before_its_user_was_known_is_taken_over() {
     let rig = Rig::new(Deleted::Keep).await;
     let (made, new) = (user(1), user(2));
-    // As a restored dump brings it: no trigger sees it come.
+    // As a dump is restored with `--disable-triggers`: no trigger sees it come.
     let insert = format!(
-        "SET session_replication_role = replica;
+        "BEGIN;
+         ALTER TABLE neon_identity.users_sync DISABLE TRIGGER USER;
          INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{made}', 'By hand', '{{}}');
-         RESET session_replication_role"
+         ALTER TABLE neon_identity.users_sync ENABLE TRIGGER USER;
+         COMMIT"
     );
     rig.db.client.batch_execute(&insert).await.expect("a row");
     let page = vec![
