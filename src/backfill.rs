@@ -6,6 +6,7 @@
 //! updated + unchanged + older + set aside. Two pages at most are in memory. What must never be:
 //! an empty page taken for the end when its place was lost; a page counted twice or not at all.
 
+mod newest;
 pub mod plan;
 
 use std::pin::pin;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use crate::db::runs::{self, Run};
 use crate::db::{Database, DbError};
-use crate::provider::{OwnRequest, Page, PageFault, Provider, Tenant};
+use crate::provider::{Cursor, OwnRequest, Page, PageFault, Provider, Tenant};
 use crate::record::{Checkpoint, Receipt, Recorder, Submission};
 use crate::tasks::Tasks;
 use crate::upstream::{Fetched, Priority, Upstream, UpstreamError};
@@ -271,15 +272,20 @@ impl Backfill {
     }
 
     async fn try_page(&self, walk: &Walk, priority: Priority) -> Result<Got, WalkFault> {
-        let asked = self
-            .provider
-            .page_request(&self.tenant, walk.cursor.as_ref(), walk.plain);
-        let fetched = self.fetch(asked.request, priority).await?;
+        let cursor = walk.cursor.as_ref();
+        let asked = self.provider.page_request(&self.tenant, cursor, walk.plain);
+        self.ask(asked.request, cursor, priority).await
+    }
+
+    async fn ask(
+        &self,
+        request: OwnRequest,
+        cursor: Option<&Cursor>,
+        priority: Priority,
+    ) -> Result<Got, WalkFault> {
+        let fetched = self.fetch(request, priority).await?;
         let (status, headers, body) = (fetched.status, &fetched.headers, &fetched.body);
-        let page = self
-            .provider
-            .page(&self.tenant, walk.cursor.as_ref(), status, headers, body);
-        match page {
+        match self.provider.page(&self.tenant, cursor, status, headers, body) {
             Ok(page) => Ok(Got { page, fetched }),
             Err(PageFault::Status { status }) if matches!(status.as_u16(), 401 | 403) => {
                 Err(WalkFault::Key(status.as_u16()))

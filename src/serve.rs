@@ -95,6 +95,7 @@ impl Serving {
         tasks.spawn(station.clone().follow_others());
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve());
+        tasks.spawn(station.backfill().find_the_unnamed());
         tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");
         Ok(Serving {
             station,

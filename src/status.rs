@@ -201,6 +201,7 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
         ));
     }
     problems.extend(of_journal(&recorder.journal));
+    problems.extend(of_writes(&recorder.writes));
     if recorder.lost > 0 {
         let what = format!(
             "{} answers found the queue full and were not recorded",
@@ -239,6 +240,14 @@ fn of_journal(journal: &record::JournalFigures) -> Vec<Problem> {
         remedy: "run `usertap backfill`, then restart usertap".into(),
     });
     trouble.into_iter().chain(damaged).collect()
+}
+
+fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
+    writes.trouble.as_ref().map(|trouble| Problem {
+        what: format!("writes are forwarded without a note: {trouble}"),
+        remedy: "until then `kill -9` in the middle of a write leaves its user unread: run `usertap backfill` after one"
+            .into(),
+    })
 }
 
 fn of_slot(slot: &Slot) -> Option<Problem> {

@@ -7,6 +7,7 @@ mod journal;
 mod secrets;
 mod serve;
 mod start;
+mod writes;
 
 use std::time::Duration;
 
