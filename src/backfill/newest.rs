@@ -12,9 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{sleep, sleep_until};
 use uuid::Uuid;
 
-use super::{Backfill, Got, PAUSES, WalkFault};
+use super::page::{Got, PAUSES};
+use super::{Backfill, WalkFault};
 use crate::clock::{self, Instant};
-use crate::db::runs;
+use crate::db::runs::{self, Kind};
 use crate::provider::{Cursor, Next, PageFault};
 use crate::record::{CARRIED_OUT, Intent, Outcome, Submission};
 use crate::upstream::Priority;
@@ -41,7 +42,7 @@ impl Backfill {
             let due = writes.iter().map(|(due, _)| *due).min();
             tokio::select! {
                 () = self.tasks.stopping() => break,
-                intents = self.recorder.unlearned() => {
+                intents = self.reader.recorder.unlearned() => {
                     let due = clock::now() + CARRIED_OUT;
                     writes.extend(intents.into_iter().map(|intent| (due, intent)));
                 }
@@ -76,7 +77,7 @@ impl Backfill {
             }
         }
         tracing::info!("a write may have made a user whom nobody named: everyone is looked through");
-        runs::request(&self.database).await?;
+        runs::request(&self.database, Kind::Backfill).await?;
         Ok(())
     }
 
@@ -84,7 +85,11 @@ impl Backfill {
     async fn newest_page(&self, cursor: Option<&Cursor>, plain: &mut bool) -> Result<Option<Got>, WalkFault> {
         let mut pauses = PAUSES.iter();
         loop {
-            let Some(asked) = self.provider.newest_request(&self.tenant, cursor, *plain) else {
+            let Some(asked) = self
+                .reader
+                .provider
+                .newest_request(&self.reader.tenant, cursor, *plain)
+            else {
                 return Ok(None);
             };
             let got = self.ask(asked.request, cursor, Priority::Refetch).await;
@@ -125,7 +130,7 @@ impl Backfill {
             observations: observations.collect(),
             checkpoint: None,
         };
-        let fared = self.recorder.submit(submission).fared().await;
+        let fared = self.reader.recorder.submit(submission).fared().await;
         let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
         let is_far_enough = match oldest {
             Some(oldest) => oldest < since - CLOCKS_DIFFER,
