@@ -88,7 +88,7 @@ async fn show_status(State(shared): State<Shared>) -> Response {
 }
 
 async fn start_backfill(State(shared): State<Shared>) -> Response {
-    started(runs::request(&shared.station.database, Kind::Backfill).await)
+    started(runs::request(&shared.station.database).await)
 }
 
 /// With `?yes=1` deletions are not held back.
@@ -97,7 +97,7 @@ async fn start_reconcile(State(shared): State<Shared>, uri: Uri) -> Response {
     let yes =
         url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "yes" && value == "1");
     let database = &shared.station.database;
-    let run = match runs::request(database, Kind::Reconcile).await {
+    let run = match runs::request_a(database, Kind::Reconcile).await {
         Ok(run) if yes => runs::lift(database, run).await.map(|()| run),
         asked => asked,
     };

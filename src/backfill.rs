@@ -86,7 +86,7 @@ impl Backfill {
         if let Some(every) = reconcile_every {
             runs::request_every(&self.database, every).await?;
         }
-        runs::take(&self.database, self.instance, None).await
+        runs::take(&self.database, self.instance).await
     }
 
     /// Walks, and writes down why where the end is not reached. When the process stops, the page

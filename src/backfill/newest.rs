@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::page::{Got, PAUSES};
 use super::{Backfill, WalkFault};
 use crate::clock::{self, Instant};
-use crate::db::runs::{self, Kind};
+use crate::db::runs;
 use crate::provider::{Cursor, Next, PageFault};
 use crate::record::{CARRIED_OUT, Intent, Outcome, Submission};
 use crate::upstream::Priority;
@@ -77,7 +77,7 @@ impl Backfill {
             }
         }
         tracing::info!("a write may have made a user whom nobody named: everyone is looked through");
-        runs::request(&self.database, Kind::Backfill).await?;
+        runs::request(&self.database).await?;
         Ok(())
     }
 

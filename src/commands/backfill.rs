@@ -87,7 +87,7 @@ fn report(run: &Run, json: bool) -> ExitCode {
 
 /// Who has the walk now.
 enum Stand {
-    Over(Run),
+    Over(Box<Run>),
     /// A `serve` lives, or another backfill walks.
     Another,
     Nobody,
@@ -102,7 +102,7 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
         match stand(&database, run).await.map_err(start_error)? {
             Stand::Over(run) => {
                 progress.end();
-                return Ok(run);
+                return Ok(*run);
             }
             Stand::Another => follow(&database, run, stop, &mut progress).await?,
             Stand::Nobody => walk(&config, &database, run, stop, &mut progress).await?,
@@ -115,7 +115,7 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
 }
 
 async fn request(database: &Database, asked: Asked) -> Result<Uuid, DbError> {
-    let run = runs::request(database, asked.kind).await?;
+    let run = runs::request_a(database, asked.kind).await?;
     if asked.lifted {
         runs::lift(database, run).await?;
     }
@@ -127,7 +127,7 @@ async fn stand(database: &Database, run: Uuid) -> Result<Stand, DbError> {
     let found = found
         .ok_or_else(|| DbError::Unfit("the walk is gone from the database: run the backfill again".into()))?;
     if found.is_over() {
-        return Ok(Stand::Over(found));
+        return Ok(Stand::Over(Box::new(found)));
     }
     match found.is_owned || instances::serving(database).await? {
         true => Ok(Stand::Another),
@@ -187,7 +187,7 @@ async fn walk_unless_served(station: &Station, run: Uuid, stop: &Tasks) -> Resul
     if station.beat(instances::Kind::Backfill).await?.serving > 0 {
         return Ok(());
     }
-    let Some(run) = runs::take(&station.database, station.instance, Some(run)).await? else {
+    let Some(run) = runs::take_one(&station.database, station.instance, Some(run)).await? else {
         return Ok(());
     };
     let backfill = station.backfill();

@@ -105,9 +105,7 @@ fn config(options: &DemoOptions, url: &SecretString, sandbox: &Sandbox) -> Resul
 
 async fn backfill(database: &Database) -> Result<Run, StartError> {
     let failed = |error: crate::db::DbError| StartError(error.to_string());
-    let run = runs::request(database, runs::Kind::Backfill)
-        .await
-        .map_err(failed)?;
+    let run = runs::request(database).await.map_err(failed)?;
     loop {
         match runs::one(database, run).await.map_err(failed)? {
             Some(run) if run.is_over() => return account::checked(run).map_err(StartError),

@@ -146,11 +146,19 @@ fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
 
+/// Asks for a backfill.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn request(database: &Database) -> Result<Uuid, DbError> {
+    request_a(database, Kind::Backfill).await
+}
+
 /// Asks for a walk: the unfinished one of this kind, the one that failed last, else a new one.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn request(database: &Database, kind: Kind) -> Result<Uuid, DbError> {
+pub async fn request_a(database: &Database, kind: Kind) -> Result<Uuid, DbError> {
     let mut conn = database.get().await?;
     let revive = database.names.sql(
         "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL
@@ -203,11 +211,19 @@ pub async fn request_every(database: &Database, every: Duration) -> Result<(), D
     Ok(())
 }
 
-/// Takes an unfinished walk whose owner does not live, this one or whichever was asked for first.
+/// Takes the unfinished walk whose owner does not live that was asked for first.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn take(database: &Database, owner: Uuid, run: Option<Uuid>) -> Result<Option<Run>, DbError> {
+pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Run>, DbError> {
+    take_one(database, owner, None).await
+}
+
+/// Takes this one, or whichever was asked for first.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn take_one(database: &Database, owner: Uuid, run: Option<Uuid>) -> Result<Option<Run>, DbError> {
     let mut conn = database.get().await?;
     let free = "NOT EXISTS (
              SELECT FROM {state}.instances i

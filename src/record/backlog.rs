@@ -123,12 +123,12 @@ pub struct Depth {
 
 impl Backlog {
     /// Puts a submission at the end; given back where there is no room for it.
-    pub fn push(&self, job: Job) -> Result<(), Job> {
+    pub fn push(&self, job: Job) -> Result<(), Box<Job>> {
         let mut inner = self.lock();
         let full = inner.resident >= AT_MOST
             || inner.resident > 0 && inner.resident_bytes + job.bytes > BYTES_AT_MOST;
         if full || inner.closed {
-            return Err(job);
+            return Err(Box::new(job));
         }
         inner.resident += 1;
         inner.resident_bytes += job.bytes;
