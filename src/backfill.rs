@@ -24,7 +24,7 @@ use crate::reader::{ReadFault, Reader};
 use crate::record::{Checkpoint, Receipt, Submission};
 use crate::tasks::Tasks;
 use crate::upstream::UpstreamError;
-use crate::user::{Head, Observation, Origin, Source};
+use crate::user::{Head, Observation, Origin, Source, UserId};
 
 use page::Got;
 use plan::{Astray, Step, Walk};
@@ -53,8 +53,8 @@ pub enum WalkFault {
     Page(#[from] PageFault),
     #[error("the provider refuses the key ({0}): correct the provider's secret key")]
     Key(u16),
-    #[error("a user who is not in the provider's list could not be read: {0}")]
-    Read(#[from] ReadFault),
+    #[error("user {user}, who is not in the provider's list, could not be read: {fault}")]
+    Read { user: UserId, fault: ReadFault },
     #[error(transparent)]
     Astray(#[from] Astray),
     #[error(transparent)]

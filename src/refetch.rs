@@ -2,31 +2,35 @@
 //!
 //! Doubts in the database say what is owed; the recorder's hints make it quick. One read a user is
 //! in flight at a time; one that was sent before a doubt was raised never serves it, another
-//! follows. What fails stays owed. What must never be: a read on behalf of a request that the
+//! follows. What fails stays owed, is tried less and less often, and named in the end. What must never be: a read on behalf of a request that the
 //! provider refused.
+
+mod failing;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock;
 use crate::db::{Database, rows};
 use crate::reader::{ReadFault, Reader};
 use crate::record::{Owed, Receipt};
 use crate::tasks::Tasks;
 use crate::upstream::Priority;
 use crate::user::{Origin, Position, UserId};
+use failing::Failing;
+
+pub use failing::GivenUp;
 
 /// Reads in flight at once: enough to fill any provider's limit at usual latencies.
 const AT_ONCE: usize = 32;
 /// How often the database is asked for reads that no hint told of.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// A read that failed is tried again after this.
-const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Users asked for at once that do not wait for each other.
 const TURNS: usize = 64;
@@ -38,6 +42,8 @@ pub struct Refetch {
     database: Database,
     tasks: Tasks,
     places: Arc<Semaphore>,
+    /// Half of them are free again.
+    freed: Arc<Notify>,
     /// Answers that wait have places of their own: the others may all be waiting for the limit.
     awaited: Arc<Semaphore>,
     in_flight: Arc<Mutex<HashMap<UserId, Option<Owed>>>>,
@@ -45,6 +51,15 @@ pub struct Refetch {
     turns: Arc<[Arc<AsyncMutex<()>>; TURNS]>,
     hasher: RandomState,
     figures: Arc<Figures>,
+    failing: Arc<Mutex<Failing>>,
+}
+
+/// How far the database has been looked through for what is owed.
+#[derive(Debug, Default)]
+struct Looked {
+    behind: Position,
+    /// There was more than there were places.
+    is_more: bool,
 }
 
 /// Reads since the process started.
@@ -62,11 +77,13 @@ impl Refetch {
             database,
             tasks: tasks.clone(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            freed: Arc::default(),
             awaited: Arc::new(Semaphore::new(AT_ONCE)),
             in_flight: Arc::default(),
             turns: Arc::new(std::array::from_fn(|_| Arc::default())),
             hasher: RandomState::new(),
             figures: Arc::default(),
+            failing: Arc::default(),
         };
         tasks.spawn(refetch.clone().run(owed));
         refetch
@@ -92,10 +109,21 @@ impl Refetch {
         &self.figures
     }
 
+    /// Users whose reads keep failing.
+    pub fn given_up(&self) -> Vec<GivenUp> {
+        self.failing().given_up()
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Failing> {
+        self.failing
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looked = Position(0);
+        let mut looked = Looked::default();
         loop {
             tokio::select! {
                 () = self.tasks.stopping() => return,
@@ -103,34 +131,40 @@ impl Refetch {
                     Some(owed) => self.take(owed).await,
                     None => return,
                 },
-                _ = look.tick() => looked = self.look(looked).await,
+                _ = look.tick() => looked = self.look(looked.behind).await,
+                () = self.freed.notified(), if looked.is_more => looked = self.look(looked.behind).await,
             }
         }
     }
 
     /// What the database owes beyond the hints: after a restart, or when hints overflowed. Goes on
     /// behind what it looked at last, so that reads that keep failing hold up no other.
-    async fn look(&self, behind: Position) -> Position {
+    async fn look(&self, behind: Position) -> Looked {
         let free = i64::try_from(self.places.available_permits()).unwrap_or(0);
         let doubted = match rows::doubted(&self.database, behind, free).await {
             Ok(doubted) => doubted,
             Err(error) => {
                 tracing::debug!(%error, "what is owed cannot be looked up");
-                return behind;
+                let is_more = false;
+                return Looked { behind, is_more };
             }
         };
-        let last = doubted.last().map_or(Position(0), |(_, after)| *after);
+        let is_more = free > 0 && doubted.len() as i64 == free;
+        let last = doubted.last().filter(|_| is_more).map(|(_, after)| *after);
         for (user, after) in doubted {
             let awaited = false;
             self.take(Owed { user, after, awaited }).await;
         }
-        last
+        Looked {
+            behind: last.unwrap_or_default(),
+            is_more,
+        }
     }
 
     /// Begins the read unless one is in flight; then it follows. One that nobody waits for is left
     /// to the next look where all places are taken.
     async fn take(&self, owed: Owed) {
-        if !owed.awaited && self.places.available_permits() == 0 || !self.board(&owed) {
+        if !owed.awaited && !self.may_be_taken(&owed.user) || !self.board(&owed) {
             return;
         }
         let places = if owed.awaited { &self.awaited } else { &self.places };
@@ -141,7 +175,15 @@ impl Refetch {
         self.tasks.spawn(async move {
             refetch.serve(owed).await;
             drop(place);
+            if refetch.places.available_permits() >= AT_ONCE / 2 {
+                refetch.freed.notify_one();
+            }
         });
+    }
+
+    /// There is a place, and it is time.
+    fn may_be_taken(&self, user: &UserId) -> bool {
+        self.places.available_permits() > 0 && self.failing().may_be_tried(user, clock::now())
     }
 
     /// False where a read of this user is in flight; it is noted what it must be followed by.
@@ -173,7 +215,8 @@ impl Refetch {
         }
     }
 
-    async fn read(&self, owed: &Owed) -> Position {
+    /// The position at which it was sent; nothing where it failed.
+    async fn read(&self, owed: &Owed) -> Option<Position> {
         let priority = if owed.awaited {
             Priority::App
         } else {
@@ -182,29 +225,33 @@ impl Refetch {
         match self.reader.read(&owed.user, Origin::Refetch, priority).await {
             Ok((receipt, sent)) => {
                 self.figures.done.fetch_add(1, Ordering::Relaxed);
+                self.failing().told(&owed.user);
                 receipt.fared().await;
-                sent
+                Some(sent)
             }
             Err(error) => {
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(user = %owed.user, %error, "a read that is owed failed; it stays owed");
-                tokio::select! {
-                    () = sleep(FAILED_PAUSE) => {}
-                    () = self.tasks.stopping() => {}
+                match self.failing().failed(&owed.user, &error, clock::now()) {
+                    true => tracing::error!(user = %owed.user, %error, "a read that is owed keeps failing"),
+                    false => {
+                        tracing::warn!(user = %owed.user, %error, "a read that is owed failed; it stays owed")
+                    }
                 }
-                Position(0)
+                None
             }
         }
     }
 
-    /// What must follow a read that was sent at `sent`.
-    fn next(&self, user: &UserId, sent: Position) -> Option<Owed> {
+    /// What must follow a read that was sent at `sent`; after one that failed, only what somebody waits
+    /// for.
+    fn next(&self, user: &UserId, sent: Option<Position>) -> Option<Owed> {
         let mut in_flight = self
             .in_flight
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let next = in_flight.get_mut(user).and_then(Option::take);
-        let next = next.filter(|next| next.after > sent && !self.tasks.is_stopping());
+        let follows = |next: &Owed| sent.map_or(next.awaited, |sent| next.after > sent);
+        let next = next.filter(|next| follows(next) && !self.tasks.is_stopping());
         if next.is_none() {
             in_flight.remove(user);
         }

@@ -11,6 +11,7 @@ use crate::feed::Bounds;
 use crate::feed::slots::{self, Slot};
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
+use crate::refetch::GivenUp;
 use crate::station::Station;
 use crate::upstream::{Given, Health};
 
@@ -101,6 +102,8 @@ pub struct FeedStatus {
 pub struct RefetchStatus {
     pub done: u64,
     pub failed: u64,
+    /// Users whose reads keep failing.
+    pub given_up: usize,
 }
 
 /// Something is wrong, and what to do about it.
@@ -119,6 +122,8 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let recorder = station.recorder.figures();
     let mut problems = problems(&known, &recorder);
     problems.extend(of_provider(station.upstream.health()));
+    let given_up = station.refetch.given_up();
+    problems.extend(of_reads(&given_up));
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
         Ok(known) => (true, known.counts, known.backfill, known.reconcile),
@@ -142,6 +147,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
         refetch: RefetchStatus {
             done: count(&refetch.done),
             failed: count(&refetch.failed),
+            given_up: given_up.len(),
         },
         traffic: traffic.snapshot(),
         cache: station.cache.figures(),
@@ -301,6 +307,23 @@ fn of_provider(health: Health) -> Option<Problem> {
         what: "the provider fails: reads are answered stale where they can be, writes fail".into(),
         remedy: "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status"
             .into(),
+    })
+}
+
+/// The first few by name.
+fn of_reads(given_up: &[GivenUp]) -> impl Iterator<Item = Problem> {
+    given_up.iter().take(NAMED as usize).map(|given_up| {
+        let wait = given_up.next.saturating_duration_since(crate::clock::now());
+        Problem {
+            what: format!(
+                "a read of user {} that is owed has failed {} times: {}",
+                given_up.user, given_up.attempts, given_up.reason
+            ),
+            remedy: format!(
+                "check the provider's key and this user there; it is tried again in {} s, or run `usertap reconcile`",
+                wait.as_secs()
+            ),
+        }
     })
 }
 

@@ -13,7 +13,6 @@ use super::page::PAUSES;
 use super::{Backfill, WalkFault, begin};
 use crate::db::missing;
 use crate::db::runs::{self, Kind, Run};
-use crate::reader::ReadFault;
 use crate::record::{Outcome, Submission};
 use crate::upstream::Priority;
 use crate::user::{Observation, Origin, UserId};
@@ -92,7 +91,7 @@ impl Backfill {
         Ok(found)
     }
 
-    async fn read_missing(&self, user: &UserId) -> Result<Observation, ReadFault> {
+    async fn read_missing(&self, user: &UserId) -> Result<Observation, WalkFault> {
         let mut pauses = PAUSES.iter();
         loop {
             let read = self
@@ -104,7 +103,12 @@ impl Backfill {
                     tracing::warn!(error = %fault, "a user could not be read; trying again");
                     sleep(*pause).await;
                 }
-                (read, _) => return read,
+                (read, _) => {
+                    return read.map_err(|fault| WalkFault::Read {
+                        user: user.clone(),
+                        fault,
+                    });
+                }
             }
         }
     }

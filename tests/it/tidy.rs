@@ -53,7 +53,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "status",
         &[
-            "cache", "clock", "config", "db", "feed", "proxy", "record", "station", "upstream", "user",
+            "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
+            "user",
         ],
     ),
     (

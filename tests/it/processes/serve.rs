@@ -192,3 +192,19 @@ async fn what_was_committed_survives_a_kill() {
     assert_eq!(world.name(id).await.as_deref(), Some("Countess"));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_owed_is_read_as_fast_as_the_limit_allows() {
+    let world = World::with_users(300).await;
+    world.backfill().await;
+    let owe = "UPDATE usertap.user_state SET doubt = position";
+    world.client.batch_execute(owe).await.unwrap();
+    let server = world.serve().await;
+    // A look every five seconds for as many as there are places would take longer than this waits.
+    eventually("nothing is owed", || async {
+        let owed = world.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
+        (owed.await == 0).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
