@@ -37,7 +37,7 @@
 //! # Two walks
 //!
 //! **A request.** A read may be answered from the cache by its credential-bound key, end → match its
-//! route, judge whose it is → headers out, the stamp of the attempt
+//! route, judge whose it is → a write's users are noted on disk → headers out, the stamp of the attempt
 //! taken just before its first byte → what tells of no user streams through → else the answer is
 //! held up to a limit, its users extracted, submitted → where a row would change, wait for the
 //! commit (and for the re-read where only an id was told) → end what is kept of those it changed, or
