@@ -155,6 +155,14 @@ pub const DIAGNOSE: &str = "
         WHEN NOT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT')
                   AND has_table_privilege($1, 'UPDATE')) THEN '42501'
         WHEN to_regproc($4) IS NULL THEN '42883'
+        WHEN (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass($1) AND NOT attisdropped AND attname IN
+                  ('id', 'name', 'email', 'created_at', 'updated_at', 'deleted_at', 'raw_json')) < 7 THEN '42703'
+        WHEN row_security_active($1) AND NOT coalesce((
+            SELECT bool_or(polcmd IN ('*', 'a')) AND bool_or(polcmd IN ('*', 'w'))
+            FROM pg_policy WHERE polrelid = to_regclass($1) AND polpermissive
+              AND EXISTS (SELECT FROM unnest(polroles) AS r WHERE CASE r WHEN 0 THEN true ELSE pg_has_role(r, 'USAGE') END)
+            ), false)
+            THEN '42501'
         END AS code, NULL AS place";
 
 pub const NEW_EPOCH: &str = "
