@@ -1,4 +1,4 @@
-//! The admin side: status, starting a backfill and the change feed, for the operator alone.
+//! The admin side: status, starting a walk and the change feed, for the operator alone.
 //!
 //! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
 //! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
@@ -20,7 +20,8 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 
-use crate::db::runs;
+use crate::db::DbError;
+use crate::db::runs::{self, Kind};
 use crate::proxy::{Readiness, Traffic};
 use crate::station::Station;
 use crate::status;
@@ -54,6 +55,7 @@ impl Admin {
         let guarded = Router::new()
             .route("/v1/status", get(show_status))
             .route("/v1/backfill", post(start_backfill))
+            .route("/v1/reconcile", post(start_reconcile))
             .merge(feed::routes())
             .layer(middleware::from_fn_with_state(self.shared.clone(), token));
         let routes = Router::new()
@@ -86,7 +88,24 @@ async fn show_status(State(shared): State<Shared>) -> Response {
 }
 
 async fn start_backfill(State(shared): State<Shared>) -> Response {
-    match runs::request(&shared.station.database).await {
+    started(runs::request(&shared.station.database).await)
+}
+
+/// With `?yes=1` deletions are not held back.
+async fn start_reconcile(State(shared): State<Shared>, uri: Uri) -> Response {
+    let query = uri.query().unwrap_or_default();
+    let yes =
+        url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "yes" && value == "1");
+    let database = &shared.station.database;
+    let run = match runs::request_a(database, Kind::Reconcile).await {
+        Ok(run) if yes => runs::lift(database, run).await.map(|()| run),
+        asked => asked,
+    };
+    started(run)
+}
+
+fn started(run: Result<uuid::Uuid, DbError>) -> Response {
+    match run {
         Ok(run) => (StatusCode::ACCEPTED, Json(json!({ "run": run }))).into_response(),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }

@@ -27,6 +27,12 @@ pub enum Command {
         config: Box<Config>,
         json: bool,
     },
+    Reconcile {
+        config: Box<Config>,
+        json: bool,
+        /// Deletions are not held back.
+        yes: bool,
+    },
     Status(StatusOptions),
     Feed(FeedOptions),
     Doctor {
@@ -47,7 +53,9 @@ impl Command {
     pub fn log(&self) -> &Log {
         match self {
             Command::Serve(config) | Command::Migrate { config, .. } => &config.log,
-            Command::Backfill { config, .. } | Command::Doctor { config, .. } => &config.log,
+            Command::Backfill { config, .. }
+            | Command::Reconcile { config, .. }
+            | Command::Doctor { config, .. } => &config.log,
             Command::Status(options) => &options.log,
             Command::Feed(options) => &options.asks.log,
             Command::Sandbox(options) => &options.log,
@@ -59,7 +67,9 @@ impl Command {
     pub fn warnings(&self) -> &[String] {
         match self {
             Command::Serve(config) | Command::Migrate { config, .. } => &config.warnings,
-            Command::Backfill { config, .. } | Command::Doctor { config, .. } => &config.warnings,
+            Command::Backfill { config, .. }
+            | Command::Reconcile { config, .. }
+            | Command::Doctor { config, .. } => &config.warnings,
             Command::Status(_) | Command::Feed(_) | Command::Sandbox(_) | Command::Demo(_) => &[],
         }
     }
@@ -131,6 +141,11 @@ fn command(
             publication: matches.get_one::<String>("publication").cloned(),
         }),
         "backfill" => config(Needs::Everything).map(|config| Command::Backfill { config, json }),
+        "reconcile" => config(Needs::Everything).map(|config| Command::Reconcile {
+            config,
+            json,
+            yes: args::yes(matches),
+        }),
         "doctor" => config(Needs::Everything).map(|config| Command::Doctor { config, json }),
         _ => config(Needs::Everything).map(Command::Serve),
     }

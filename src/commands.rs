@@ -16,12 +16,14 @@ use std::process::ExitCode;
 
 use crate::cli::Command;
 use crate::serve;
+use backfill::Asked;
 
 /// Runs a command to its end.
 pub async fn run(command: Command) -> ExitCode {
     match command {
         Command::Serve(config) => ended(serve::run(*config).await),
-        Command::Backfill { config, json } => backfill::run(*config, json).await,
+        Command::Backfill { config, json } => backfill::run(*config, Asked::BACKFILL, json).await,
+        Command::Reconcile { config, json, yes } => backfill::run(*config, Asked::reconcile(yes), json).await,
         Command::Status(options) => show_status::run(options).await,
         Command::Doctor { config, json } => doctor::run(*config, json).await,
         Command::Feed(options) => ended(feed::run(options).await),

@@ -75,6 +75,8 @@ pub struct Config {
     /// How old an answer may be while the provider fails.
     pub stale_if_error: Duration,
     pub deleted: Deleted,
+    /// How often everyone is looked through for what was missed; nothing for never.
+    pub reconcile_every: Option<Duration>,
     /// How long the feed keeps changes.
     pub feed_retention: Duration,
     pub drain: Duration,

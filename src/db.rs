@@ -7,6 +7,7 @@ pub mod connect;
 pub mod embedded;
 pub mod instances;
 pub mod migrate;
+pub mod missing;
 pub mod names;
 pub mod opening;
 pub mod partitions;

@@ -25,6 +25,7 @@
 //! | [`feed`] | every change in order, to any number of consumers: one tail, pages, streams, slots, retention |
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
+//! | [`reader`] | one user, read with the tenant's own key |
 //! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
 //! | [`status`], [`admin`], [`serve`] | what a running process says and where it listens |
@@ -71,6 +72,7 @@ pub mod feed;
 pub mod probe;
 pub mod provider;
 pub mod proxy;
+pub mod reader;
 pub mod record;
 pub mod refetch;
 pub mod sandbox;

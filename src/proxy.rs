@@ -235,6 +235,7 @@ async fn forwarded(
                 delivery: Delivery::default(),
                 cached,
                 keeping: None,
+                intent: None,
             };
             match exchange.found_meanwhile(key, body.is_end_stream()).await {
                 Some(answer) => app.send(answer),

@@ -13,6 +13,7 @@ mod batch;
 mod by_hand;
 mod change;
 mod health;
+mod intents;
 mod journal;
 mod memory;
 pub mod merge;
@@ -39,13 +40,15 @@ use crate::db::Database;
 use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
-pub use health::{Figures, JournalFigures};
+pub use health::{Figures, JournalFigures, WritesFigures};
+pub use intents::{CARRIED_OUT, Intent};
 pub use journal::JournalFault;
 pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
 pub use waiters::Owed;
 
 use backlog::{Backlog, Job, Rest};
 use health::Health;
+use intents::Intents;
 use journal::Keeper;
 use memory::Memory;
 use merge::Verdict;
@@ -74,6 +77,7 @@ pub(crate) struct Shared {
     past: writer::Past,
     /// Where there is a journal.
     keeper: Option<Arc<Keeper>>,
+    intents: Option<Arc<Intents>>,
     waiters: Waiters,
     changed: broadcast::Sender<Changed>,
     told: OnceLock<OnChange>,
@@ -147,7 +151,7 @@ impl Recorder {
         deleted: Deleted,
         tasks: &Tasks,
     ) -> (Recorder, mpsc::Receiver<Owed>) {
-        let (shared, owed) = Shared::new(head, None);
+        let (shared, owed) = Shared::new(head, None, None);
         (Recorder::run(shared, database, deleted, Vec::new(), tasks), owed)
     }
 
@@ -163,12 +167,14 @@ impl Recorder {
         place: JournalPlace,
         tasks: &Tasks,
     ) -> Result<(Recorder, mpsc::Receiver<Owed>), JournalFault> {
-        let keeper = Keeper::new(place, database.names.id_type);
-        let (shared, owed) = Shared::new(head, Some(Arc::new(keeper)));
+        let keeper = Keeper::new(place.clone(), database.names.id_type);
+        let intents = Intents::new(place, database.names.id_type);
+        let (shared, owed) = Shared::new(head, Some(Arc::new(keeper)), Some(intents.clone()));
         let left_by = match &shared.keeper {
             Some(keeper) => journal::adopt(&shared, keeper)?,
             None => Vec::new(),
         };
+        intents.start()?;
         Ok((Recorder::run(shared, database, deleted, left_by, tasks), owed))
     }
 
@@ -183,11 +189,19 @@ impl Recorder {
             tasks.spawn(lane.run());
         }
         tasks.spawn(journal::keep(shared.clone()));
-        Recorder { shared }
+        tasks.spawn(intents::keep(shared.clone()));
+        let recorder = Recorder { shared };
+        tasks.spawn(intents::read_again(recorder.clone()));
+        recorder
     }
 
     /// Hands over what was seen. Never waits: a full queue is told by the receipt.
     pub fn submit(&self, submission: Submission) -> Receipt {
+        self.submit_for(submission, Vec::new())
+    }
+
+    /// The same for writes under way: they have ended once it is committed or in the journal.
+    pub fn submit_for(&self, submission: Submission, intents: Vec<Intent>) -> Receipt {
         let Submission {
             observations,
             checkpoint,
@@ -199,7 +213,7 @@ impl Recorder {
         if waiting.is_empty() && checkpoint.is_none() {
             return Receipt::settled(self.clone(), settled);
         }
-        self.enqueue(waiting, checkpoint, settled)
+        self.enqueue(waiting, checkpoint, settled, intents)
     }
 
     fn enqueue(
@@ -207,6 +221,7 @@ impl Recorder {
         waiting: Vec<Observation>,
         checkpoint: Option<Checkpoint>,
         settled: Vec<Outcome>,
+        intents: Vec<Intent>,
     ) -> Receipt {
         let shared = &self.shared;
         let (reply, replied) = oneshot::channel();
@@ -215,6 +230,7 @@ impl Recorder {
             bytes: waiting.iter().map(weight).sum(),
             observations: waiting.into(),
             told,
+            intents,
             rest: Rest {
                 checkpoint,
                 reply: Some(reply),
@@ -224,10 +240,39 @@ impl Recorder {
         match shared.backlog.push(job) {
             Ok(()) => Receipt::waiting(self.clone(), replied, durable),
             Err(job) => {
+                job.intents.iter().for_each(Intent::stays);
                 shared.memory.judged(job.observations.iter().map(|seen| &seen.id));
                 shared.health.lost.fetch_add(1, Ordering::Relaxed);
                 Receipt::refused(self.clone())
             }
+        }
+    }
+
+    /// Notes that a write is about to change these users, or to make one where there are none:
+    /// durable when it returns, or the figures say why not. Without a journal nothing is noted.
+    pub async fn begin_write(&self, users: Vec<UserId>) -> Option<Intent> {
+        match &self.shared.intents {
+            Some(intents) => Some(intents.begin(users).await),
+            None => None,
+        }
+    }
+
+    /// A write made a user, and nobody learned its id.
+    pub fn never_learned(&self, intent: Intent) {
+        if let Some(intents) = &self.shared.intents {
+            intents.unlearned.add(intent, Vec::new());
+        }
+    }
+
+    /// The writes of which [`Recorder::never_learned`] was said, here or by an earlier process' end;
+    /// they have ended once the provider's newest users are looked through.
+    pub async fn unlearned(&self) -> Vec<Intent> {
+        match &self.shared.intents {
+            Some(intents) => {
+                let writes = intents.unlearned.taken().await.into_iter();
+                writes.map(|write| write.intent).collect()
+            }
+            None => std::future::pending().await,
         }
     }
 
@@ -271,7 +316,11 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn new(head: Arc<Head>, keeper: Option<Arc<Keeper>>) -> (Arc<Shared>, mpsc::Receiver<Owed>) {
+    fn new(
+        head: Arc<Head>,
+        keeper: Option<Arc<Keeper>>,
+        intents: Option<Arc<Intents>>,
+    ) -> (Arc<Shared>, mpsc::Receiver<Owed>) {
         let (waiters, owed) = Waiters::new();
         let shared = Shared {
             memory: Memory::new(head.clone()),
@@ -281,6 +330,7 @@ impl Shared {
             pages: Pages::default(),
             past: writer::Past::default(),
             keeper,
+            intents,
             waiters,
             changed: broadcast::Sender::new(CHANGED),
             told: OnceLock::new(),

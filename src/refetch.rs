@@ -15,11 +15,11 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::db::{Database, rows};
-use crate::provider::{Provider, Sighting, Tenant};
-use crate::record::{Owed, Receipt, Recorder, Submission};
+use crate::reader::{ReadFault, Reader};
+use crate::record::{Owed, Receipt};
 use crate::tasks::Tasks;
-use crate::upstream::{Priority, Upstream, UpstreamError};
-use crate::user::{Observation, Origin, Position, Source, UserId};
+use crate::upstream::Priority;
+use crate::user::{Origin, Position, UserId};
 
 /// Reads in flight at once: enough to fill any provider's limit at usual latencies.
 const AT_ONCE: usize = 32;
@@ -30,68 +30,6 @@ const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Users asked for at once that do not wait for each other.
 const TURNS: usize = 64;
-
-/// What reading a user needs.
-#[derive(Debug, Clone)]
-pub struct Reader {
-    pub provider: Arc<Provider>,
-    pub tenant: Arc<Tenant>,
-    pub upstream: Arc<Upstream>,
-    pub recorder: Recorder,
-}
-
-/// Why a read told nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadFault {
-    #[error("there is no server key: set the provider's secret key")]
-    NoKey,
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
-    /// Neither the user nor its absence: a refused key, an error of the provider's.
-    #[error("the provider answered {0}, which says nothing of the user")]
-    Unclear(u16),
-}
-
-impl Reader {
-    /// Reads a user and hands what it shows to the recorder.
-    ///
-    /// # Errors
-    /// [`ReadFault`] where nothing was learned.
-    pub async fn read(
-        &self,
-        user: &UserId,
-        origin: Origin,
-        priority: Priority,
-    ) -> Result<(Receipt, Position), ReadFault> {
-        let request = self
-            .provider
-            .read_user(&self.tenant, user)
-            .ok_or(ReadFault::NoKey)?;
-        let answer = self.upstream.own(request, priority).await?;
-        let (status, headers) = (answer.status, &answer.headers);
-        let sighting = self
-            .provider
-            .read_user_answer(&self.tenant, user, status, headers, &answer.body);
-        let Sighting { id, seen, .. } = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
-        let source = Source {
-            origin,
-            route: "read user".into(),
-            request_id: uuid::Uuid::new_v4().to_string().into(),
-        };
-        let observation = Observation {
-            id,
-            seen,
-            sent: answer.sent,
-            source: Arc::new(source),
-            unsettled: false,
-        };
-        let submission = Submission {
-            observations: vec![observation],
-            checkpoint: None,
-        };
-        Ok((self.recorder.submit(submission), answer.sent.position))
-    }
-}
 
 /// The task that reads what is owed.
 #[derive(Debug, Clone)]

@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::db::instances::{BEAT, Kind};
 use crate::db::rows;
 use crate::proxy::{Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness};
+use crate::reader::ReadFault;
 use crate::record::Recorded;
-use crate::refetch::ReadFault;
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
@@ -94,7 +94,8 @@ impl Serving {
         station.feed_consumers();
         tasks.spawn(station.clone().follow_others());
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
-        tasks.spawn(station.backfill().serve());
+        tasks.spawn(station.backfill().serve(config.reconcile_every));
+        tasks.spawn(station.backfill().find_the_unnamed());
         tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");
         Ok(Serving {
             station,

@@ -25,8 +25,9 @@ use crate::db::{Database, DbError, Names, Opening, Reach};
 use crate::feed::retention::Retention;
 use crate::feed::{Feed, Followed};
 use crate::probe::{Found, REMEDY, probe};
+use crate::reader::Reader;
 use crate::record::{JournalPlace, Recorder};
-use crate::refetch::{Reader, Refetch};
+use crate::refetch::Refetch;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 use crate::user::Head;
@@ -46,6 +47,7 @@ pub struct Station {
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
+    reader: Reader,
     pub feed: Feed,
     pub tasks: Tasks,
     pub instance: Uuid,
@@ -202,7 +204,7 @@ impl Station {
             upstream: upstream.clone(),
             recorder: recorder.clone(),
         };
-        let refetch = Refetch::start(reader, database.clone(), owed, tasks);
+        let refetch = Refetch::start(reader.clone(), database.clone(), owed, tasks);
         let keep = config.feed_retention;
         let feed = Feed::new(database.clone(), &config.tenant.provider, Retention { keep });
         Ok(Station {
@@ -213,6 +215,7 @@ impl Station {
             upstream,
             cache,
             refetch,
+            reader,
             feed,
             tasks: tasks.clone(),
             instance: Uuid::new_v4(),
@@ -223,10 +226,7 @@ impl Station {
 
     pub fn backfill(&self) -> Backfill {
         Backfill {
-            provider: self.config.provider.clone(),
-            tenant: self.config.tenant.clone(),
-            upstream: self.upstream.clone(),
-            recorder: self.recorder.clone(),
+            reader: self.reader.clone(),
             head: self.head.clone(),
             database: self.database.clone(),
             tasks: self.tasks.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use crate::cache;
-use crate::db::runs::Run;
+use crate::db::runs::{Drift, Kind, Run};
 use crate::db::{DbError, rows, runs};
 use crate::feed::Bounds;
 use crate::feed::slots::{self, Slot};
@@ -22,6 +22,7 @@ pub struct Status {
     pub provider: ProviderStatus,
     pub database: DatabaseStatus,
     pub backfill: Option<Run>,
+    pub reconcile: Option<ReconcileStatus>,
     pub recorder: record::Figures,
     pub feed: FeedStatus,
     pub refetch: RefetchStatus,
@@ -61,6 +62,29 @@ pub struct BudgetStatus {
     pub learned: Option<f64>,
 }
 
+/// The last reconcile, and what it found.
+#[derive(Debug, Serialize)]
+pub struct ReconcileStatus {
+    #[serde(flatten)]
+    pub run: Run,
+    pub drift: Drift,
+    /// Not in the provider's list, and there all the same.
+    pub spared: i64,
+    /// Not in the list and not read: so many deletions at once want somebody's yes.
+    pub held_back: i64,
+}
+
+impl From<Run> for ReconcileStatus {
+    fn from(run: Run) -> ReconcileStatus {
+        ReconcileStatus {
+            drift: run.drift(),
+            spared: run.spared,
+            held_back: run.held_back,
+            run,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct FeedStatus {
     pub head: Option<String>,
@@ -96,9 +120,9 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let mut problems = problems(&known, &recorder);
     problems.extend(of_provider(station.upstream.health()));
     let feed = feed(station, known.as_ref().ok());
-    let (answers, counts, backfill) = match known {
-        Ok(known) => (true, known.counts, known.backfill),
-        Err(_) => (false, None, None),
+    let (answers, counts, backfill, reconcile) = match known {
+        Ok(known) => (true, known.counts, known.backfill, known.reconcile),
+        Err(_) => (false, None, None, None),
     };
     let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let refetch = station.refetch.figures();
@@ -112,6 +136,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             counts,
         },
         backfill,
+        reconcile: reconcile.map(ReconcileStatus::from),
         recorder,
         feed,
         refetch: RefetchStatus {
@@ -171,6 +196,7 @@ struct Known {
     counts: Option<rows::Counts>,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
+    reconcile: Option<Run>,
     feed: Bounds,
     slots: Vec<Slot>,
 }
@@ -181,7 +207,8 @@ impl Known {
         Ok(Known {
             counts: rows::counts(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
-            backfill: runs::latest(database).await?,
+            backfill: runs::latest(database, Kind::Backfill).await?,
+            reconcile: runs::latest(database, Kind::Reconcile).await?,
             feed: station.feed.bounds().await?,
             slots: station.feed.slots().await?,
         })
@@ -201,6 +228,7 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
         ));
     }
     problems.extend(of_journal(&recorder.journal));
+    problems.extend(of_writes(&recorder.writes));
     if recorder.lost > 0 {
         let what = format!(
             "{} answers found the queue full and were not recorded",
@@ -218,7 +246,8 @@ fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<P
                     aside.next_try
                 ),
             }));
-            problems.extend(known.backfill.as_ref().and_then(of_backfill));
+            problems.extend(known.backfill.as_ref().and_then(of_walk));
+            problems.extend(known.reconcile.as_ref().and_then(of_walk));
             problems.extend(known.slots.iter().filter_map(of_slot));
         }
     }
@@ -239,6 +268,14 @@ fn of_journal(journal: &record::JournalFigures) -> Vec<Problem> {
         remedy: "run `usertap backfill`, then restart usertap".into(),
     });
     trouble.into_iter().chain(damaged).collect()
+}
+
+fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
+    writes.trouble.as_ref().map(|trouble| Problem {
+        what: format!("writes are forwarded without a note: {trouble}"),
+        remedy: "until then `kill -9` in the middle of a write leaves its user unread: run `usertap backfill` after one"
+            .into(),
+    })
 }
 
 fn of_slot(slot: &Slot) -> Option<Problem> {
@@ -267,18 +304,27 @@ fn of_provider(health: Health) -> Option<Problem> {
     })
 }
 
-fn of_backfill(run: &Run) -> Option<Problem> {
+fn of_walk(run: &Run) -> Option<Problem> {
+    let kind = &run.kind;
     match run.state.as_str() {
         "failed" => Some(Problem {
             what: format!(
-                "the backfill failed: {}",
+                "the {kind} failed: {}",
                 run.error.as_deref().unwrap_or("no reason was noted")
             ),
-            remedy: "mend the cause and run `usertap backfill` again: it goes on where it stopped".into(),
+            remedy: format!("mend the cause and run `usertap {kind}` again: it goes on where it stopped"),
         }),
         "done" if !run.balanced() => Some(Problem {
-            what: "the last backfill's account does not balance".into(),
-            remedy: "run `usertap backfill` again and report this".into(),
+            what: format!("the last {kind}'s account does not balance"),
+            remedy: format!("run `usertap {kind}` again and report this"),
+        }),
+        "done" if run.held_back > 0 => Some(Problem {
+            what: format!(
+                "{} users who are not in the provider's list were not read: so many deletions at once are held back",
+                run.held_back
+            ),
+            remedy: "if they are meant to be gone, run `usertap reconcile --yes`; if not, check UPSTREAM and the key"
+                .into(),
         }),
         _ => None,
     }

@@ -21,6 +21,9 @@ pub struct Walk {
     /// The server does not know the optional parameters.
     pub plain: bool,
     pub pages: u64,
+    /// The end of the list was reached.
+    #[serde(default)]
+    pub swept: bool,
     /// Times that a place was lost since the walk last moved on.
     pub lost: u32,
 }
@@ -51,7 +54,10 @@ impl Walk {
     ) -> Result<Step, Astray> {
         match next {
             Next::More(cursor) => Ok(Step::Next(self.moved(users, Some(cursor)))),
-            Next::End => Ok(Step::Done(self.moved(users, None))),
+            Next::End => Ok(Step::Done(Walk {
+                swept: true,
+                ..self.moved(users, None)
+            })),
             Next::Lost => self.around(place).map(Step::Next),
         }
     }

@@ -111,7 +111,7 @@ fn unknown_flags_and_later_ones_are_refused() {
         later.contains("trusted-proxies (--trusted-proxies): this version does not have"),
         "{later}"
     );
-    assert!(wrong("usertap reconcile", &[]).contains("unrecognized subcommand"));
+    assert!(wrong("usertap reconsile", &[]).contains("unrecognized subcommand"));
     assert!(wrong("usertap serve --config gone.toml", &[]).contains("gone.toml cannot be read"));
     let provider = wrong("usertap serve --provider nope --stack-project-id p", &[]);
     assert!(

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::clock::{self, Instant};
-use crate::db::runs::Run;
+use crate::db::runs::{Kind, Run};
 
 /// Between log lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ impl Progress {
             self.line = clock::now();
             let left =
                 left(run, rate).map_or_else(String::new, |left| format!(", about {} s left", left.as_secs()));
-            tracing::info!("backfill: {} users, {rate:.0} a second{left}", run.fetched);
+            tracing::info!("{}: {} users, {rate:.0} a second{left}", run.kind, run.fetched);
         }
     }
 
@@ -81,10 +81,16 @@ fn left(run: &Run, rate: f64) -> Option<Duration> {
 
 /// The account as one JSON object.
 pub fn json(run: &Run) -> serde_json::Value {
-    json!({
+    let mut account = json!({
         "fetched": run.fetched, "inserted": run.inserted, "updated": run.updated, "unchanged": run.unchanged,
         "older": run.older, "set_aside": run.set_aside, "resumed": run.resumed, "balanced": run.balanced(),
-    })
+    });
+    if let (Kind::Reconcile, Some(account)) = (run.kind(), account.as_object_mut()) {
+        account.insert("drift".into(), json!(run.drift()));
+        account.insert("spared".into(), run.spared.into());
+        account.insert("held_back".into(), run.held_back.into());
+    }
+    account
 }
 
 /// The walk, if it reached its end and every user is accounted for.
@@ -93,13 +99,23 @@ pub fn json(run: &Run) -> serde_json::Value {
 /// What went wrong, in a sentence.
 pub fn checked(run: Run) -> Result<Run, String> {
     match (run.state.as_str(), run.balanced()) {
+        ("done", true) if run.held_back > 0 => Err(held_back(&run)),
         ("done", true) => Ok(run),
         ("done", false) => Err(sentence(&run)),
         _ => Err(format!(
-            "the backfill failed: {}",
+            "the {} failed: {}",
+            run.kind,
             run.error.as_deref().unwrap_or("no reason was noted")
         )),
     }
+}
+
+fn held_back(run: &Run) -> String {
+    format!(
+        "{} users who are not in the provider's list were not read: so many deletions at once are held back. If the \
+         provider is the right one and they are meant to be gone, run `usertap reconcile --yes`",
+        run.held_back
+    )
 }
 
 /// The account as a sentence.
@@ -109,10 +125,18 @@ pub fn sentence(run: &Run) -> String {
     } else {
         "THE ACCOUNT DOES NOT BALANCE"
     };
-    format!(
+    let account = format!(
         "{} users fetched: {} inserted, {} updated, {} unchanged, {} older, {} set aside; {balance}",
         run.fetched, run.inserted, run.updated, run.unchanged, run.older, run.set_aside
-    )
+    );
+    let drift = run.drift();
+    match run.kind() {
+        Kind::Backfill => account,
+        Kind::Reconcile => format!(
+            "{account}; drift: {} created, {} changed, {} deleted elsewhere; {} not in the list but there, {} held back",
+            drift.created, drift.changed, drift.deleted, run.spared, run.held_back
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +157,12 @@ mod tests {
             resumed: 0,
             total,
             error: None,
+            kind: "backfill".into(),
+            lifted: false,
+            since: 0,
+            deleted: 0,
+            spared: 0,
+            held_back: 0,
             is_owned: true,
         }
     }

@@ -1,4 +1,5 @@
-//! `usertap backfill`: the walk itself, or following another process that does it.
+//! `usertap backfill` and `usertap reconcile`: the walk itself, or following another process that
+//! does it.
 //!
 //! Two processes never spend one budget twice: beside a live `serve` (or another backfill) the walk
 //! is left to it, also when that `serve` starts later; when it dies, the walk comes back.
@@ -14,8 +15,8 @@ use uuid::Uuid;
 use super::account::{self, Progress};
 use crate::clock;
 use crate::config::Config;
-use crate::db::instances::{self, BEAT, Kind};
-use crate::db::runs::{self, Run};
+use crate::db::instances::{self, BEAT};
+use crate::db::runs::{self, Kind, Run};
 use crate::db::{Database, DbError};
 use crate::serve::told_to_end;
 use crate::station::{self, StartError, Station};
@@ -27,9 +28,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// An outage of the database that one who only follows waits out.
 const OUTAGE: Duration = Duration::from_secs(120);
 
-pub async fn run(config: Config, json: bool) -> ExitCode {
+/// Which walk is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    kind: Kind,
+    /// Deletions are not held back.
+    lifted: bool,
+}
+
+impl Asked {
+    pub const BACKFILL: Asked = Asked {
+        kind: Kind::Backfill,
+        lifted: false,
+    };
+
+    pub fn reconcile(lifted: bool) -> Asked {
+        Asked {
+            kind: Kind::Reconcile,
+            lifted,
+        }
+    }
+}
+
+pub async fn run(config: Config, asked: Asked, json: bool) -> ExitCode {
     let (told, stop) = (told_to_end(), Tasks::default());
-    let mut working = pin!(to_its_end(Arc::new(config), &stop));
+    let mut working = pin!(to_its_end(Arc::new(config), asked, &stop));
     let run = tokio::select! {
         run = &mut working => run,
         () = told => {
@@ -64,22 +87,22 @@ fn report(run: &Run, json: bool) -> ExitCode {
 
 /// Who has the walk now.
 enum Stand {
-    Over(Run),
+    Over(Box<Run>),
     /// A `serve` lives, or another backfill walks.
     Another,
     Nobody,
 }
 
-async fn to_its_end(config: Arc<Config>, stop: &Tasks) -> Result<Run, StartError> {
+async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<Run, StartError> {
     let (database, _embedded) = station::database(&config).await?;
     station::open(&database).await?;
-    let run = runs::request(&database).await.map_err(start_error)?;
+    let run = request(&database, asked).await.map_err(start_error)?;
     let mut progress = Progress::new();
     while !stop.is_stopping() {
         match stand(&database, run).await.map_err(start_error)? {
             Stand::Over(run) => {
                 progress.end();
-                return Ok(run);
+                return Ok(*run);
             }
             Stand::Another => follow(&database, run, stop, &mut progress).await?,
             Stand::Nobody => walk(&config, &database, run, stop, &mut progress).await?,
@@ -91,12 +114,20 @@ async fn to_its_end(config: Arc<Config>, stop: &Tasks) -> Result<Run, StartError
     ))
 }
 
+async fn request(database: &Database, asked: Asked) -> Result<Uuid, DbError> {
+    let run = runs::request_a(database, asked.kind).await?;
+    if asked.lifted {
+        runs::lift(database, run).await?;
+    }
+    Ok(run)
+}
+
 async fn stand(database: &Database, run: Uuid) -> Result<Stand, DbError> {
     let found = runs::one(database, run).await?;
     let found = found
         .ok_or_else(|| DbError::Unfit("the walk is gone from the database: run the backfill again".into()))?;
     if found.is_over() {
-        return Ok(Stand::Over(found));
+        return Ok(Stand::Over(Box::new(found)));
     }
     match found.is_owned || instances::serving(database).await? {
         true => Ok(Stand::Another),
@@ -143,7 +174,7 @@ async fn walk(
     let tasks = Tasks::default();
     let station = Station::assemble(config.clone(), database.clone(), None, &tasks)?;
     let walked = tokio::select! {
-        walked = walk_unless_served(&station, stop) => walked,
+        walked = walk_unless_served(&station, run, stop) => walked,
         never = show(database, run, progress) => never,
     };
     station.close(clock::now() + config.drain).await;
@@ -152,11 +183,11 @@ async fn walk(
     walked.map_err(start_error)
 }
 
-async fn walk_unless_served(station: &Station, stop: &Tasks) -> Result<(), DbError> {
-    if station.beat(Kind::Backfill).await?.serving > 0 {
+async fn walk_unless_served(station: &Station, run: Uuid, stop: &Tasks) -> Result<(), DbError> {
+    if station.beat(instances::Kind::Backfill).await?.serving > 0 {
         return Ok(());
     }
-    let Some(run) = runs::take(&station.database, station.instance).await? else {
+    let Some(run) = runs::take_one(&station.database, station.instance, Some(run)).await? else {
         return Ok(());
     };
     let backfill = station.backfill();
@@ -177,7 +208,7 @@ async fn walk_unless_served(station: &Station, stop: &Tasks) -> Result<(), DbErr
 async fn served(station: &Station) {
     loop {
         sleep(BEAT).await;
-        match station.beat(Kind::Backfill).await {
+        match station.beat(instances::Kind::Backfill).await {
             Ok(others) if others.serving > 0 => return,
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "no heartbeat"),

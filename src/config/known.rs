@@ -169,7 +169,7 @@ mod tests {
             "USERTAP_X",
             "CONFIG",
             "DATABASE_URL_UNPOOLED",
-            "RECONCILE_EVERY",
+            "DATABASE_IDLE",
             "",
             "a b",
             "--X",
@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(meant("USERTAP_DATABASE_URL"), Some("DATABASE_URL"));
         assert_eq!(meant("admin-tokn"), Some("ADMIN_TOKEN"));
         assert_eq!(meant("USERTAP_XYZZY"), None);
-        assert!(is_later("USERTAP_RECONCILE_EVERY") && is_later("webhook_secret"));
+        assert!(is_later("USERTAP_DATABASE_IDLE") && is_later("webhook_secret"));
     }
 }

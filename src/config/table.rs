@@ -168,6 +168,9 @@ static TABLE: &[Setting] = &[
     Setting::new(RECORDING, "DELETED", "keep|purge|purge-after=DURATION")
         .default("keep")
         .help("A deleted user's row: `keep` sets only `deleted_at`, `purge` removes it at once, `purge-after=30d` later"),
+    Setting::new(RECORDING, "RECONCILE_EVERY", "DURATION|off")
+        .default("off")
+        .help("How often `serve` walks over all users to find what changed elsewhere, missed deletions too, e.g. `6h`"),
     Setting::new(RECORDING, "FEED_RETENTION", "DURATION")
         .default("7d")
         .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),
@@ -200,12 +203,7 @@ pub fn table() -> &'static [Setting] {
 }
 
 /// Settings that are documented for a later version: refused with that reason.
-pub(super) const LATER: &[&str] = &[
-    "DATABASE_IDLE",
-    "RECONCILE_EVERY",
-    "TRUSTED_PROXIES",
-    "WEBHOOK_SECRET",
-];
+pub(super) const LATER: &[&str] = &["DATABASE_IDLE", "TRUSTED_PROXIES", "WEBHOOK_SECRET"];
 
 /// The flags of those.
 pub fn later() -> impl Iterator<Item = String> {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::{Deleted, Sync};
 use crate::user::IdType;
 
-pub use amount::{cache_size, duration, limits, rate, record_buffer, retention, size, wait, wait_or_none};
+pub use amount::{
+    cache_size, duration, every, limits, rate, record_buffer, retention, size, wait, wait_or_none,
+};
 pub use levels::{levels, usertap_at};
 
 /// The value, or what is wrong with the text and what to write instead.

@@ -1,6 +1,9 @@
 //! Walks over all users of the provider: who walks, where the walk stands, its account.
 //!
-//! One walk at a time; one whose owner died is taken over where its last page was committed.
+//! One walk of each kind at a time; one whose owner died is taken over where its last page was
+//! committed.
+
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -9,6 +12,30 @@ use uuid::Uuid;
 use super::instances::DEAD_AFTER;
 use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError};
+use crate::user::Position;
+
+/// What a walk is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Everyone has a row.
+    Backfill,
+    /// And whoever is gone is deleted.
+    Reconcile,
+}
+
+impl Kind {
+    /// The word in the table, the log and the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Backfill => "backfill",
+            Kind::Reconcile => "reconcile",
+        }
+    }
+}
+
+/// A reconcile that failed goes on where it stopped for so long; after that what it has met says
+/// too little.
+const STALE: Duration = Duration::from_secs(3_600);
 
 /// A walk and its account.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName, serde::Serialize)]
@@ -39,15 +66,65 @@ pub struct Run {
     pub total: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
     pub error: Option<String>,
+    #[diesel(sql_type = Text)]
+    #[serde(skip)]
+    pub kind: String,
+    #[diesel(sql_type = Bool)]
+    #[serde(skip)]
+    pub lifted: bool,
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub since: i64,
+    /// Of a reconcile: users who were not met and are gone.
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub deleted: i64,
+    /// Not met, and there all the same.
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub spared: i64,
+    /// Not met and not read, for too many are gone.
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub held_back: i64,
     /// Its owner lives.
     #[diesel(sql_type = Bool)]
     pub is_owned: bool,
 }
 
+/// What had changed without usertap's knowing, by what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Drift {
+    pub created: i64,
+    pub changed: i64,
+    pub deleted: i64,
+}
+
 impl Run {
+    /// What a reconcile found.
+    pub fn drift(&self) -> Drift {
+        Drift {
+            created: self.inserted,
+            changed: self.updated,
+            deleted: self.deleted,
+        }
+    }
+
     /// Every user fetched is accounted for.
     pub fn balanced(&self) -> bool {
         self.fetched == self.inserted + self.updated + self.unchanged + self.older + self.set_aside
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self.kind.as_str() {
+            "reconcile" => Kind::Reconcile,
+            _ => Kind::Backfill,
+        }
+    }
+
+    /// Who has changed since then is not missing.
+    pub fn since(&self) -> Position {
+        Position(self.since)
     }
 
     pub fn is_over(&self) -> bool {
@@ -56,53 +133,156 @@ impl Run {
 }
 
 const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetched, b.inserted, b.updated,
-    b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, EXISTS (
+    b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted, b.spared,
+    b.held_back, EXISTS (
         SELECT FROM {state}.instances i WHERE i.id = b.owner AND i.seen_at > now() - make_interval(secs => $1)
     ) AS is_owned";
 
 fn alive() -> i32 {
-    i32::try_from(DEAD_AFTER.as_secs()).unwrap_or(i32::MAX)
+    seconds(DEAD_AFTER)
 }
 
-/// Asks for a walk: the unfinished one, the one that failed last, else a new one.
+fn seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// Asks for a backfill.
 ///
 /// # Errors
 /// As the database gives them.
 pub async fn request(database: &Database) -> Result<Uuid, DbError> {
+    request_a(database, Kind::Backfill).await
+}
+
+/// Asks for a walk: the unfinished one of this kind, the one that failed last, else a new one.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn request_a(database: &Database, kind: Kind) -> Result<Uuid, DbError> {
     let mut conn = database.get().await?;
     let revive = database.names.sql(
-        "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL WHERE state = 'failed'
-         AND run = (SELECT run FROM {state}.backfill ORDER BY started_at DESC LIMIT 1)",
+        "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL
+         WHERE state = 'failed' AND (kind = 'backfill' OR moved_at > now() - make_interval(secs => $2))
+           AND run = (SELECT run FROM {state}.backfill WHERE kind = $1 ORDER BY started_at DESC LIMIT 1)
+           AND NOT EXISTS (SELECT FROM {state}.backfill WHERE kind = $1 AND state IN ('requested', 'running'))",
     );
-    execute(statement(&revive), &mut conn).await?;
+    let revive = statement(&revive)
+        .bind::<Text, _>(kind.as_str())
+        .bind::<Integer, _>(seconds(STALE));
+    execute(revive, &mut conn).await?;
     let request = database.names.sql(
-        "INSERT INTO {state}.backfill (run, state) VALUES (gen_random_uuid(), 'requested') ON CONFLICT DO NOTHING",
+        "INSERT INTO {state}.backfill (run, state, kind, since)
+         SELECT gen_random_uuid(), 'requested', $1, position FROM {state}.meta ON CONFLICT DO NOTHING",
     );
-    execute(statement(&request), &mut conn).await?;
-    let unfinished = latest(database).await?;
+    execute(statement(&request).bind::<Text, _>(kind.as_str()), &mut conn).await?;
+    let unfinished = latest(database, kind).await?;
     unfinished
         .map(|run| run.run)
         .ok_or_else(|| DbError::Unfit("the walk that was asked for is gone: ask again".into()))
 }
 
-/// Takes the unfinished walk, if there is one whose owner does not live.
+/// Somebody has said yes: this reconcile holds no deletion back.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn lift(database: &Database, run: Uuid) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let lift = database
+        .names
+        .sql("UPDATE {state}.backfill SET lifted = true WHERE run = $1");
+    execute(statement(&lift).bind::<SqlUuid, _>(run), &mut conn).await?;
+    Ok(())
+}
+
+/// Asks for a reconcile where the last one, or the database's beginning, is so long ago.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn request_every(database: &Database, every: Duration) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let due = database.names.sql(
+        "INSERT INTO {state}.backfill (run, state, kind, since)
+         SELECT gen_random_uuid(), 'requested', 'reconcile', m.position FROM {state}.meta m
+         WHERE now() - make_interval(secs => $1) > coalesce(
+             (SELECT max(started_at) FROM {state}.backfill WHERE kind = 'reconcile'), m.made_at)
+         ON CONFLICT DO NOTHING",
+    );
+    execute(statement(&due).bind::<Integer, _>(seconds(every)), &mut conn).await?;
+    Ok(())
+}
+
+/// Takes the unfinished walk whose owner does not live that was asked for first.
 ///
 /// # Errors
 /// As the database gives them.
 pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Run>, DbError> {
+    take_one(database, owner, None).await
+}
+
+/// Takes this one, or whichever was asked for first.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn take_one(database: &Database, owner: Uuid, run: Option<Uuid>) -> Result<Option<Run>, DbError> {
     let mut conn = database.get().await?;
+    let free = "NOT EXISTS (
+             SELECT FROM {state}.instances i
+             WHERE i.id = b.owner AND i.id <> $2 AND i.seen_at > now() - make_interval(secs => $1))";
     let take = database.names.sql(&format!(
         "UPDATE {{state}}.backfill b SET owner = $2, state = 'running', moved_at = now(),
              resumed = b.resumed + (b.checkpoint IS NOT NULL)::integer
-         WHERE b.state IN ('requested', 'running') AND NOT EXISTS (
-             SELECT FROM {{state}}.instances i
-             WHERE i.id = b.owner AND i.id <> $2 AND i.seen_at > now() - make_interval(secs => $1))
+         WHERE b.state IN ('requested', 'running') AND {free} AND b.run = (
+             SELECT b.run FROM {{state}}.backfill b
+             WHERE b.state IN ('requested', 'running') AND ($3 IS NULL OR b.run = $3) AND {free}
+             ORDER BY b.started_at LIMIT 1)
          RETURNING {COLUMNS}"
     ));
     let take = statement(&take)
         .bind::<Integer, _>(alive())
-        .bind::<SqlUuid, _>(owner);
+        .bind::<SqlUuid, _>(owner)
+        .bind::<Nullable<SqlUuid>, _>(run);
     Ok(optional(take, &mut conn).await?)
+}
+
+/// Counts users whom a reconcile did not meet: gone, and there all the same.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn add_missing(
+    database: &Database,
+    run: Uuid,
+    owner: Uuid,
+    (deleted, spared): (i64, i64),
+) -> Result<bool, DbError> {
+    let mut conn = database.get().await?;
+    let add = database.names.sql(
+        "UPDATE {state}.backfill SET deleted = deleted + $3, spared = spared + $4, moved_at = now()
+         WHERE run = $1 AND owner = $2 AND state = 'running'",
+    );
+    let add = statement(&add)
+        .bind::<SqlUuid, _>(run)
+        .bind::<SqlUuid, _>(owner)
+        .bind::<BigInt, _>(deleted)
+        .bind::<BigInt, _>(spared);
+    Ok(execute(add, &mut conn).await? > 0)
+}
+
+/// Ends a reconcile; so many users were not read, for too many are gone.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn end(database: &Database, run: Uuid, owner: Uuid, held_back: i64) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let end = database.names.sql(
+        "UPDATE {state}.backfill SET state = 'done', owner = NULL, held_back = $3, ended_at = now()
+         WHERE run = $1 AND owner = $2 AND state = 'running'",
+    );
+    let end = statement(&end)
+        .bind::<SqlUuid, _>(run)
+        .bind::<SqlUuid, _>(owner)
+        .bind::<BigInt, _>(held_back);
+    execute(end, &mut conn).await?;
+    Ok(())
 }
 
 /// Lets go of a walk, so that another process takes it at once.
@@ -173,15 +353,18 @@ pub async fn one(database: &Database, run: Uuid) -> Result<Option<Run>, DbError>
     Ok(optional(one, &mut conn).await?)
 }
 
-/// The unfinished walk, else the last one.
+/// The unfinished walk of a kind, else the last one.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn latest(database: &Database) -> Result<Option<Run>, DbError> {
+pub async fn latest(database: &Database, kind: Kind) -> Result<Option<Run>, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(&format!(
-        "SELECT {COLUMNS} FROM {{state}}.backfill b
+        "SELECT {COLUMNS} FROM {{state}}.backfill b WHERE b.kind = $2
          ORDER BY b.state IN ('requested', 'running') DESC, b.started_at DESC LIMIT 1"
     ));
-    Ok(optional(statement(&sql).bind::<Integer, _>(alive()), &mut conn).await?)
+    let latest = statement(&sql)
+        .bind::<Integer, _>(alive())
+        .bind::<Text, _>(kind.as_str());
+    Ok(optional(latest, &mut conn).await?)
 }

@@ -198,6 +198,8 @@ pub(super) struct ListForm {
     pub query: BTreeMap<String, String>,
     #[serde(default)]
     pub optional: BTreeMap<String, String>,
+    /// Parameters, over those of `query`, with which the newest users come first.
+    pub newest: Option<BTreeMap<String, String>>,
     pub unknown_parameter: Option<CodesForm>,
     pub paging: PagingForm,
     pub total: Option<TotalForm>,

@@ -66,6 +66,8 @@ pub(super) struct List {
     pub query: Vec<(String, String)>,
     /// Left out for a server that does not know them.
     pub optional: Vec<(String, String)>,
+    /// In the place of those of the same name: the newest users first.
+    pub newest: Option<Vec<(String, String)>>,
     pub unknown_parameter: Option<Codes>,
     pub paging: Paging,
     pub total: Option<Total>,
@@ -106,9 +108,30 @@ impl Provider {
     /// The request for the page at `cursor` (the first where there is none). `plain` leaves out
     /// the parameters that the descriptor calls optional.
     pub fn page_request(&self, tenant: &Tenant, cursor: Option<&Cursor>, plain: bool) -> PageRequest {
+        self.page_ordered(tenant, cursor, plain, &[])
+    }
+
+    /// The same with the newest users first; nothing where the descriptor has no way to say so.
+    pub fn newest_request(
+        &self,
+        tenant: &Tenant,
+        cursor: Option<&Cursor>,
+        plain: bool,
+    ) -> Option<PageRequest> {
+        let newest = self.list.newest.as_ref()?;
+        Some(self.page_ordered(tenant, cursor, plain, newest))
+    }
+
+    fn page_ordered(
+        &self,
+        tenant: &Tenant,
+        cursor: Option<&Cursor>,
+        plain: bool,
+        instead: &[(String, String)],
+    ) -> PageRequest {
         let query = match (&self.list.paging, cursor) {
             (Paging::Link, Some(cursor)) => cursor.at.clone(),
-            _ => self.list.page_query(cursor, plain),
+            _ => self.list.page_query(cursor, plain, instead),
         };
         let target = match query.as_str() {
             "" => self.list.path.clone(),
@@ -205,10 +228,11 @@ impl Provider {
 }
 
 impl List {
-    fn page_query(&self, cursor: Option<&Cursor>, plain: bool) -> String {
+    fn page_query(&self, cursor: Option<&Cursor>, plain: bool, instead: &[(String, String)]) -> String {
+        let stays = |(name, _): &&(String, String)| instead.iter().all(|(other, _)| other != name);
         let optional = self.optional.iter().filter(|_| !plain);
         let mut query = Serializer::new(String::new());
-        query.extend_pairs(self.query.iter().chain(optional));
+        query.extend_pairs(self.query.iter().filter(stays).chain(instead).chain(optional));
         let (param, first) = match &self.paging {
             Paging::Offset { param } | Paging::Cursor { param, .. } => (param, None),
             Paging::Page { param, first } => (param, Some(first.to_string())),

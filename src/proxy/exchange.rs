@@ -22,6 +22,7 @@ use super::wire::Failure;
 use super::{Shared, reply};
 use crate::cache::{Cached, CallerKey};
 use crate::provider::{Answer, Credential, Extraction, Matched};
+use crate::record::Intent;
 use crate::upstream::decode::{self, DecodeFault};
 use crate::upstream::{Forwarded, Yields};
 
@@ -41,6 +42,8 @@ pub(super) struct Exchange<'s> {
     pub cached: Cached,
     /// Where its answer may be kept.
     pub keeping: Option<Keeping>,
+    /// A write that has not ended.
+    pub intent: Option<Intent>,
 }
 
 /// Where the app waits; it may be gone.
@@ -54,7 +57,8 @@ impl Answering {
 }
 
 impl Exchange<'_> {
-    pub async fn run(self, body: Body, app: Answering) {
+    pub async fn run(mut self, body: Body, app: Answering) {
+        self.note().await;
         let body = self.delivery.watch(body);
         match self.shared.wire.forward(self.asked, body).await {
             Ok(forwarded) => self.answered(forwarded, app).await,
@@ -204,7 +208,10 @@ impl Exchange<'_> {
     /// is read again before the answer leaves.
     pub async fn unread(&self, why: Why, stamp: Stamp) -> Outcome {
         match self.recorded(self.hints(), stamp).await {
-            Outcome::Nothing(Why::NoUser) => Outcome::Nothing(why),
+            Outcome::Nothing(Why::NoUser) => {
+                self.never_learned();
+                Outcome::Nothing(why)
+            }
             recorded => recorded,
         }
     }

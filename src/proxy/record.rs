@@ -1,21 +1,16 @@
 //! What an exchange told goes to the recorder.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::config::Sync;
-use crate::provider::{Credential, Sighting};
-use crate::record::{Receipt, Submission};
+use crate::provider::{Credential, Intended, Sighting};
+use crate::record::{CARRIED_OUT, Receipt, Submission};
 use crate::user::{Observation, Origin, Sent, Source};
 
 use super::exchange::Exchange;
 use super::outcome::{Outcome, Why};
 use super::traffic::Counted;
-
-/// A provider can still be carrying out a request whose connection is gone. Its edge and its
-/// functions give a user-API call ten to thirty seconds by default; after that it is over.
-const CARRIED_OUT: Duration = Duration::from_secs(30);
 
 /// What was known when the question was sent.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +20,21 @@ pub(super) struct Stamp {
 }
 
 impl Exchange<'_> {
+    /// Notes a write before it is sent, for somebody whom the provider knows: a crash forgets none.
+    pub async fn note(&mut self) {
+        if !self.matched.route.writes || !self.is_known() {
+            return;
+        }
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let (head, body) = (self.asked.head(), self.request_body.as_deref());
+        let users = match provider.intended(tenant, &self.matched, self.credential, &head, body) {
+            Intended::Nothing => return,
+            Intended::Users(users) => users,
+            Intended::NewUser => Vec::new(),
+        };
+        self.intent = self.shared.recorder.begin_write(users).await;
+    }
+
     /// Hands over what was seen; nothing if there is nothing.
     pub fn submit(&self, sightings: Vec<Sighting>, stamp: Stamp) -> Option<Receipt> {
         if sightings.is_empty() {
@@ -33,10 +43,12 @@ impl Exchange<'_> {
         let source = Arc::new(self.source());
         let observe = |sighting| self.observation(sighting, stamp, &source);
         let observations = sightings.into_iter().map(observe).collect();
-        Some(self.shared.recorder.submit(Submission {
+        let submission = Submission {
             observations,
             checkpoint: None,
-        }))
+        };
+        let intents = self.intent.iter().cloned().collect();
+        Some(self.shared.recorder.submit_for(submission, intents))
     }
 
     /// Hands over a whole answer's sightings and waits as long as the settings say.
@@ -60,21 +72,38 @@ impl Exchange<'_> {
             return;
         }
         self.shared.wire.traffic.count(Counted::Unanswered);
-        if let Some(doubt) = self.doubt().filter(|_| self.may_be_carried_out()) {
-            self.shared.recorder.submit(doubt);
-            self.doubt_later();
+        if !self.may_be_carried_out() {
+            return;
+        }
+        match self.doubt() {
+            Some(doubt) => {
+                self.shared.recorder.submit(doubt);
+                self.doubt_later();
+            }
+            None => self.never_learned(),
+        }
+    }
+
+    /// A user may have been made whom the answer does not name: it is looked for among the newest.
+    pub fn never_learned(&self) {
+        if let Some(intent) = self.intent.as_ref().filter(|intent| intent.makes_user()) {
+            self.shared.recorder.never_learned(intent.clone());
         }
     }
 
     /// Whether the provider had all of the request, and it came from somebody whom it knows: anybody
     /// else costs no read and leaves nothing.
     pub fn may_be_carried_out(&self) -> bool {
+        self.delivery.is_whole() && self.is_known()
+    }
+
+    fn is_known(&self) -> bool {
         let (provider, accepted) = (&self.shared.config.provider, &self.shared.accepted);
         let known = || {
             let secret = provider.secret(&self.asked.headers);
             secret.is_some_and(|secret| accepted.knows(secret))
         };
-        self.delivery.is_whole() && (self.credential == Credential::OwnServer || known())
+        self.credential == Credential::OwnServer || known()
     }
 
     /// At a stop at once: the doubt then stands in the database, and the next start reads the user.
@@ -83,18 +112,18 @@ impl Exchange<'_> {
             return;
         }
         let Some(doubt) = self.doubt() else {
-            return;
+            return self.never_learned();
         };
         let Ok(waits) = self.shared.doubts.clone().try_acquire_owned() else {
             return;
         };
-        let shared = self.shared.clone();
+        let (shared, intents) = (self.shared.clone(), self.intent.iter().cloned().collect());
         self.shared.wire.tasks.spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep(CARRIED_OUT) => {}
                 () = shared.wire.tasks.stopping() => {}
             }
-            shared.recorder.submit(doubt);
+            shared.recorder.submit_for(doubt, intents);
             drop(waits);
         });
     }

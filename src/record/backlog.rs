@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::journal::Place;
 use super::receipt::Settled;
-use super::{Checkpoint, Outcome};
+use super::{Checkpoint, Intent, Outcome};
 use crate::clock::{self, Instant};
 use crate::user::{Observation, UserId};
 use queue::{Entry, Held, Inner, Stage};
@@ -53,6 +53,8 @@ pub struct Job {
     pub bytes: usize,
     /// Says whether it is durable, once it must not wait for the commit any more.
     pub told: oneshot::Sender<bool>,
+    /// Writes that end with it.
+    pub intents: Vec<Intent>,
     pub rest: Rest,
 }
 
@@ -121,12 +123,12 @@ pub struct Depth {
 
 impl Backlog {
     /// Puts a submission at the end; given back where there is no room for it.
-    pub fn push(&self, job: Job) -> Result<(), Job> {
+    pub fn push(&self, job: Job) -> Result<(), Box<Job>> {
         let mut inner = self.lock();
         let full = inner.resident >= AT_MOST
             || inner.resident > 0 && inner.resident_bytes + job.bytes > BYTES_AT_MOST;
         if full || inner.closed {
-            return Err(job);
+            return Err(Box::new(job));
         }
         inner.resident += 1;
         inner.resident_bytes += job.bytes;
@@ -138,6 +140,7 @@ impl Backlog {
             since: clock::now(),
             at: clock::wall(),
             told: Some(job.told),
+            intents: job.intents,
             has_checkpoint: job.rest.checkpoint.is_some(),
             job: Some(job.rest),
             stage: Stage::Waits,
@@ -160,6 +163,7 @@ impl Backlog {
             since: clock::now(),
             at,
             told: None,
+            intents: Vec::new(),
             job: None,
             has_checkpoint: false,
             stage: Stage::Waits,

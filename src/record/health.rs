@@ -33,6 +33,18 @@ pub struct Figures {
     pub unchanged: u64,
     pub set_aside: u64,
     pub journal: JournalFigures,
+    pub writes: WritesFigures,
+}
+
+/// Writes under way, noted so that a crash forgets none.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct WritesFigures {
+    /// Why none is noted at the moment.
+    pub trouble: Option<String>,
+    /// Not yet ended, and left by an earlier process and not yet seen to.
+    pub open: usize,
+    /// Forwarded without a note.
+    pub unnoted: u64,
 }
 
 /// What waits on disk.
@@ -68,6 +80,7 @@ impl Recorder {
         let depth = self.shared.backlog.depth();
         let keeper = self.shared.keeper.as_ref();
         Figures {
+            writes: self.writes(),
             journal: JournalFigures {
                 trouble: keeper
                     .and_then(|keeper| keeper.fault())
@@ -83,6 +96,18 @@ impl Recorder {
             committed: health.committed.load(Ordering::Relaxed),
             unchanged: health.unchanged.load(Ordering::Relaxed),
             set_aside: health.set_aside.load(Ordering::Relaxed),
+        }
+    }
+
+    fn writes(&self) -> WritesFigures {
+        let intents = self.shared.intents.as_ref();
+        let (open, unnoted) = intents.map_or((0, 0), |intents| intents.figures());
+        WritesFigures {
+            trouble: intents
+                .and_then(|intents| intents.fault())
+                .map(|fault| fault.to_string()),
+            open,
+            unnoted,
         }
     }
 }

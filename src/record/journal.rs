@@ -10,9 +10,9 @@
 
 pub mod entry;
 mod fault;
-mod frame;
+pub mod frame;
 mod keeper;
-mod segment;
+pub mod segment;
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -359,7 +359,7 @@ fn weight_of(payload: usize) -> u64 {
 }
 
 /// The folder, for its owner alone, and the lock on it.
-fn locked(folder: &Path) -> Result<File, JournalFault> {
+pub fn locked(folder: &Path) -> Result<File, JournalFault> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let lock = File::options()
         .create(true)

@@ -4,9 +4,11 @@ mod backfill;
 mod commands;
 mod handover;
 mod journal;
+mod reconcile;
 mod secrets;
 mod serve;
 mod start;
+mod writes;
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ fn all_mistakes_at_once_and_no_secret() {
         ("USERTAP_SYNC", "sometimes"),
         ("USERTAP_UPSTREAM", "https://user:hush@api.example"),
         ("USERTAP_LISTENN", "hush"),
-        ("USERTAP_RECONCILE_EVERY", "hush"),
+        ("USERTAP_DATABASE_IDLE", "hush"),
     ];
     let output = usertap(
         &["serve", "--timeout", "soon", "--admin-token", "hush\u{7}"],
@@ -55,7 +55,7 @@ fn all_mistakes_at_once_and_no_secret() {
         "SYNC (USERTAP_SYNC in the environment): `sometimes` is unknown: write `before-response` or `async`",
         "UPSTREAM (USERTAP_UPSTREAM in the environment): this value must not hold a user or password",
         "USERTAP_LISTENN in the environment): there is no such setting: did you mean `USERTAP_LISTEN`?",
-        "USERTAP_RECONCILE_EVERY in the environment): this version does not have",
+        "USERTAP_DATABASE_IDLE in the environment): this version does not have",
         "TIMEOUT (--timeout): `soon` is no duration",
         "ADMIN_TOKEN (--admin-token): this value",
     ] {

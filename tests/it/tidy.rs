@@ -22,17 +22,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cache", &["clock", "config", "provider", "user"]),
     ("sandbox", &["clock", "config", "tasks"]),
     ("probe", &["clock", "config", "provider", "upstream", "user"]),
+    ("reader", &["provider", "record", "upstream", "user"]),
     // None of these three knows another.
     (
         "refetch",
         &[
-            "clock", "config", "db", "provider", "record", "tasks", "upstream", "user",
+            "clock", "config", "db", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
     (
         "backfill",
         &[
-            "clock", "config", "db", "provider", "record", "tasks", "upstream", "user",
+            "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
@@ -45,8 +46,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "station",
         &[
-            "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "record", "refetch",
-            "tasks", "upstream", "user",
+            "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
+            "refetch", "tasks", "upstream", "user",
         ],
     ),
     (
@@ -64,8 +65,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "status",
-            "tasks", "upstream", "user",
+            "admin", "clock", "config", "db", "feed", "proxy", "reader", "record", "refetch", "station",
+            "status", "tasks", "upstream", "user",
         ],
     ),
     ("cli", &["config"]),
@@ -105,6 +106,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("upstream", &[SQL]),
     ("cache", &[SQL]),
     ("proxy", &[SQL]),
+    ("reader", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
     ("station", &[SQL]),

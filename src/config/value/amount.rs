@@ -43,6 +43,17 @@ pub fn retention(text: &str) -> Parsed<Duration> {
     }
 }
 
+/// How often something is done; `off` for never. At least a second.
+pub fn every(text: &str) -> Parsed<Option<Duration>> {
+    match text.trim() {
+        "off" => Ok(None),
+        text => match duration(text)? {
+            every if every >= Duration::from_secs(1) => Ok(Some(every)),
+            _ => Err("is too short: write `off`, or at least `1s`, such as `6h`".to_owned()),
+        },
+    }
+}
+
 /// Like [`wait`], but nothing is allowed too.
 pub fn wait_or_none(text: &str) -> Parsed<Duration> {
     at_most_an_hour(duration(text)?)

@@ -25,6 +25,7 @@ impl Reader<'_> {
             proof,
             query,
             optional: pairs(form.optional),
+            newest: form.newest.map(pairs),
             unknown_parameter,
             paging: paging?,
             total,

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Batch, Found, Group, Rest, Taken};
 use crate::clock::Instant;
+use crate::record::Intent;
 use crate::record::journal::Place;
 use crate::user::{Observation, UserId};
 
@@ -53,6 +54,8 @@ pub(super) struct Entry {
     pub since: Instant,
     pub at: DateTime<Utc>,
     pub told: Option<oneshot::Sender<bool>>,
+    /// Writes that have ended once it is committed or in the journal.
+    pub intents: Vec<Intent>,
     pub job: Option<Rest>,
     pub has_checkpoint: bool,
     pub stage: Stage,
@@ -169,6 +172,7 @@ impl Inner {
         let bytes = entry.bytes;
         entry.stage = Stage::Done;
         entry.told = None;
+        entry.intents = Vec::new();
         match std::mem::replace(&mut entry.observations, Held::Gone) {
             Held::Here(observations) => {
                 self.resident -= 1;
@@ -325,6 +329,7 @@ impl Entry {
 
     pub fn keep(&mut self, place: Place) {
         self.place = Some(place);
+        self.intents = Vec::new();
         if let Some(told) = self.told.take() {
             let _ = told.send(true);
         }

@@ -168,6 +168,9 @@ fn take_in(shared: &Shared, keeper: &Keeper, left: &Left) {
 /// Runs until the writer has ended and nothing is left to keep.
 pub async fn keep(shared: Arc<Shared>) {
     keep_to_the_end(&shared).await;
+    if let Some(intents) = &shared.intents {
+        intents.over();
+    }
     if let Some(keeper) = &shared.keeper {
         // The folder is free for the next process, whoever still looks at this one's figures.
         *keeper.lock() = None;

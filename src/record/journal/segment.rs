@@ -95,6 +95,13 @@ impl Tail {
         Ok(())
     }
 
+    /// Outlives the process, not the machine.
+    pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.at as u64)?;
+        self.at += bytes.len();
+        Ok(())
+    }
+
     /// Takes back what a failed write may have left.
     pub fn abandon(self) {
         let _ = self.file.set_len(self.at as u64);

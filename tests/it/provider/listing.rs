@@ -44,6 +44,12 @@ fn stack_lists_everyone_by_inclusive_cursors() {
     );
     let plain = provider.page_request(&tenant, None, true).request.target;
     assert!(!plain.contains("anonymous"), "{plain}");
+    let newest = provider
+        .newest_request(&tenant, None, true)
+        .unwrap()
+        .request
+        .target;
+    assert_eq!(newest, "/api/v1/users?order_by=signed_up_at&limit=200&desc=true");
 
     let page = |at, next| {
         let body =

@@ -1,0 +1,144 @@
+//! What a reconcile does beyond a backfill: it deletes whom the provider has deleted without a word.
+//!
+//! A complete walk notes whom it meets. Whoever has a row, was not met and has not changed since the
+//! beginning is read once, and only the provider's own not-found is evidence. What must never be: a
+//! user deleted for missing in a list; more deletions an hour than the bound, unless somebody has
+//! said yes, also across restarts.
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::sleep;
+
+use super::page::PAUSES;
+use super::{Backfill, WalkFault, begin};
+use crate::db::missing;
+use crate::db::runs::{self, Kind, Run};
+use crate::reader::ReadFault;
+use crate::record::{Outcome, Submission};
+use crate::upstream::Priority;
+use crate::user::{Observation, Origin, UserId};
+
+/// Users looked up at once.
+const CHUNK: i64 = 64;
+/// Reads under way at once: a walk's own way is one page after the other.
+const AT_ONCE: usize = 8;
+
+/// What was found of a chunk.
+#[derive(Debug, Default)]
+struct Found {
+    deleted: i64,
+    spared: i64,
+    /// The last of them who was read and settled.
+    last: Option<UserId>,
+    /// The bound is reached.
+    is_stopped: bool,
+}
+
+impl Backfill {
+    pub(super) async fn reconcile(&self, run: &Run) -> Result<(), WalkFault> {
+        let walk = begin(run);
+        if walk == Default::default() {
+            missing::forget_met(&self.database).await?;
+        }
+        if !walk.swept {
+            self.walk(run).await?;
+        }
+        let held_back = self.read_the_missing(run).await?;
+        runs::end(&self.database, run.run, self.instance, held_back).await?;
+        Ok(())
+    }
+
+    /// Before the page is written: a crash in between leaves somebody unread, never the other way.
+    pub(super) async fn meet(&self, run: &Run, page: &Submission) -> Result<(), WalkFault> {
+        if run.kind() == Kind::Reconcile {
+            let users: Vec<&str> = page.observations.iter().map(|seen| seen.id.as_str()).collect();
+            missing::met(&self.database, &users).await?;
+        }
+        Ok(())
+    }
+
+    /// How many were held back.
+    async fn read_the_missing(&self, run: &Run) -> Result<i64, WalkFault> {
+        let bound = missing::bound(&self.database).await?;
+        let mut after = String::new();
+        loop {
+            let users = missing::not_met(&self.database, run.since(), &after, CHUNK).await?;
+            let Some(last) = users.last().map(UserId::to_string) else {
+                return Ok(0);
+            };
+            let found = self.unless_stopping(self.read_all(run, users, bound)).await?;
+            let counts = (found.deleted, found.spared);
+            if !runs::add_missing(&self.database, run.run, self.instance, counts).await? {
+                return Err(WalkFault::HandedOver);
+            }
+            if found.is_stopped {
+                let after = found.last.map_or(after, |last| last.to_string());
+                return Ok(missing::how_many(&self.database, run.since(), &after).await?);
+            }
+            after = last;
+        }
+    }
+
+    async fn read_all(&self, run: &Run, users: Vec<UserId>, bound: i64) -> Result<Found, WalkFault> {
+        let reads = stream::iter(users).map(|user| async move { self.read_missing(&user).await });
+        let mut reads = std::pin::pin!(reads.buffered(AT_ONCE));
+        let mut found = Found::default();
+        while let Some(seen) = reads.next().await {
+            self.take_missing(run, seen?, bound, &mut found).await?;
+            if found.is_stopped {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_missing(&self, user: &UserId) -> Result<Observation, ReadFault> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let read = self
+                .reader
+                .look(user, Origin::Reconcile, Priority::Backfill)
+                .await;
+            match (read, pauses.next()) {
+                (Err(fault), Some(pause)) if fault.may_pass() => {
+                    tracing::warn!(error = %fault, "a user could not be read; trying again");
+                    sleep(*pause).await;
+                }
+                (read, _) => return read,
+            }
+        }
+    }
+
+    async fn take_missing(
+        &self,
+        run: &Run,
+        seen: Observation,
+        bound: i64,
+        found: &mut Found,
+    ) -> Result<(), WalkFault> {
+        let is_gone = seen.seen.is_deletion();
+        if is_gone && !self.may_delete(run, bound).await? {
+            found.is_stopped = true;
+            return Ok(());
+        }
+        found.last = Some(seen.id.clone());
+        let fared = self.reader.tell(seen).fared().await;
+        let is_applied = fared
+            .ok_or(WalkFault::HandedOver)?
+            .outcomes
+            .contains(&Outcome::Updated);
+        // Whoever has changed meanwhile is neither.
+        found.deleted += i64::from(is_gone && is_applied);
+        found.spared += i64::from(!is_gone);
+        Ok(())
+    }
+
+    /// Looked up each time: somebody may say yes while it goes on.
+    async fn may_delete(&self, run: &Run, bound: i64) -> Result<bool, WalkFault> {
+        if run.lifted || missing::may_delete(&self.database, bound).await? {
+            return Ok(true);
+        }
+        let now = runs::one(&self.database, run.run).await?;
+        Ok(now.is_some_and(|run| run.lifted))
+    }
+}

@@ -1,0 +1,208 @@
+//! Getting one page of the provider's list, tried again where that may help.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::plan::Walk;
+use super::{Backfill, WalkFault};
+use crate::db::runs::{self, Run};
+use crate::provider::{Cursor, OwnRequest, Page, PageFault};
+use crate::upstream::{Fetched, Priority, UpstreamError};
+
+/// Pauses between attempts at a page that failed; then the walk fails, to be resumed.
+pub(super) const PAUSES: [Duration; 4] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
+/// Attempts at the first page that does not look like one: rather another server than an accident.
+const FIRST_PAUSES: usize = 2;
+/// A provider that is silent for so long is worth a line in the log.
+const SILENT: Duration = Duration::from_secs(10);
+/// The recorder connects in milliseconds; a page sent before proves nothing of older rows.
+const HEAD_WAIT: Duration = Duration::from_secs(30);
+
+pub(super) struct Got {
+    pub page: Page,
+    pub fetched: Fetched,
+}
+
+impl Backfill {
+    pub(super) async fn first_page(&self, run: &Run, walk: &mut Walk) -> Result<Got, WalkFault> {
+        self.head_known().await;
+        let got = match walk.pages {
+            0 => self.very_first_page(walk).await?,
+            _ => self.page(walk).await?,
+        };
+        let total = match got.page.total {
+            Some(total) => Some(total),
+            None => self.count().await,
+        };
+        if let Some(total) = total.and_then(|total| i64::try_from(total).ok()) {
+            runs::set_total(&self.database, run.run, total).await?;
+        }
+        Ok(got)
+    }
+
+    /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning
+    /// is a wrong setting more often than a restart.
+    async fn very_first_page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
+        match self.try_page(walk, Priority::App).await {
+            Err(WalkFault::Upstream(UpstreamError::Unreachable)) => Err(UpstreamError::Unreachable.into()),
+            Err(WalkFault::Key(status)) => Err(WalkFault::Key(status)),
+            Err(_) => self.page(walk).await,
+            got => got,
+        }
+    }
+
+    /// How many users there are, where that is a request of its own; without it nothing is missing
+    /// but the time left.
+    async fn count(&self) -> Option<u64> {
+        let request = self.reader.provider.count_request(&self.reader.tenant)?;
+        let answer = self.reader.upstream.own(request, Priority::Backfill).await.ok()?;
+        self.reader
+            .provider
+            .count(answer.status, &answer.headers, &answer.body)
+    }
+
+    pub(super) async fn head_known(&self) {
+        let known = async {
+            while self.head.sent().epoch == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Without it everything that differs is read once more: slow, not wrong.
+        let _ = tokio::time::timeout(HEAD_WAIT, known).await;
+    }
+
+    /// The page at the walk's place, tried again where that may help.
+    pub(super) async fn page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
+        for attempt in 0.. {
+            let fault = match self.try_page(walk, Priority::Backfill).await {
+                Err(WalkFault::Page(PageFault::UnknownParameter)) if !walk.plain => {
+                    *walk = std::mem::take(walk).plainly();
+                    continue;
+                }
+                Err(fault) => fault,
+                got => return got,
+            };
+            let Some(pause) = pause(&fault, walk, attempt) else {
+                return Err(named(fault, walk));
+            };
+            tracing::warn!(error = %fault, "a page could not be read; trying again");
+            sleep(pause).await;
+        }
+        Err(WalkFault::HandedOver)
+    }
+
+    async fn fetch(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
+        let mut asking = pin!(self.reader.upstream.own(request, priority));
+        tokio::select! {
+            answer = &mut asking => return answer,
+            () = sleep(SILENT) => {
+                tracing::warn!("no page from the provider for {} s; still trying", SILENT.as_secs());
+            }
+        }
+        asking.await
+    }
+
+    async fn try_page(&self, walk: &Walk, priority: Priority) -> Result<Got, WalkFault> {
+        let cursor = walk.cursor.as_ref();
+        let asked = self
+            .reader
+            .provider
+            .page_request(&self.reader.tenant, cursor, walk.plain);
+        self.ask(asked.request, cursor, priority).await
+    }
+
+    pub(super) async fn ask(
+        &self,
+        request: OwnRequest,
+        cursor: Option<&Cursor>,
+        priority: Priority,
+    ) -> Result<Got, WalkFault> {
+        let fetched = self.fetch(request, priority).await?;
+        let (status, headers, body) = (fetched.status, &fetched.headers, &fetched.body);
+        match self
+            .reader
+            .provider
+            .page(&self.reader.tenant, cursor, status, headers, body)
+        {
+            Ok(page) => Ok(Got { page, fetched }),
+            Err(PageFault::Status { status }) if matches!(status.as_u16(), 401 | 403) => {
+                Err(WalkFault::Key(status.as_u16()))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// How long to wait before a page is tried again; nothing where that cannot help.
+fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
+    let at_most = match fault {
+        WalkFault::Page(PageFault::Shape { .. }) if walk.pages == 0 => FIRST_PAUSES,
+        WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. }) => PAUSES.len(),
+        WalkFault::Page(PageFault::Status { status })
+            if status.is_server_error() || status.as_u16() == 429 =>
+        {
+            PAUSES.len()
+        }
+        _ => 0,
+    };
+    PAUSES.get(attempt).filter(|_| attempt < at_most).copied()
+}
+
+/// Where not one page was like the provider's, that is what to say.
+fn named(fault: WalkFault, walk: &Walk) -> WalkFault {
+    match fault {
+        WalkFault::Page(fault) if walk.pages == 0 => WalkFault::NotTheProvider(fault),
+        fault => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn tries(fault: &WalkFault, walk: &Walk) -> usize {
+        (0..)
+            .take_while(|attempt| pause(fault, walk, *attempt).is_some())
+            .count()
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_nothing_else() {
+        let begun = Walk {
+            pages: 1,
+            ..Walk::default()
+        };
+        let status = |code| {
+            WalkFault::Page(PageFault::Status {
+                status: StatusCode::from_u16(code).unwrap(),
+            })
+        };
+        for fault in [
+            status(503),
+            status(429),
+            WalkFault::Upstream(UpstreamError::Broken),
+        ] {
+            assert_eq!(tries(&fault, &begun), PAUSES.len(), "{fault}");
+        }
+        for fault in [status(404), WalkFault::Key(401), WalkFault::HandedOver] {
+            assert_eq!(tries(&fault, &begun), 0, "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_first_page_that_is_none_is_soon_given_up() {
+        let shape = || WalkFault::Page(PageFault::Shape { what: "no list" });
+        assert_eq!(tries(&shape(), &Walk::default()), FIRST_PAUSES);
+        let told = named(shape(), &Walk::default()).to_string();
+        assert!(told.contains("UPSTREAM"), "{told}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Reading one user with the tenant's own key.
+
+use std::sync::Arc;
+
+use crate::provider::{Provider, Sighting, Tenant};
+use crate::record::{Receipt, Recorder, Submission};
+use crate::upstream::{Priority, Upstream, UpstreamError};
+use crate::user::{Observation, Origin, Position, Source, UserId};
+
+/// What reading a user needs.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub provider: Arc<Provider>,
+    pub tenant: Arc<Tenant>,
+    pub upstream: Arc<Upstream>,
+    pub recorder: Recorder,
+}
+
+/// Why a read told nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    #[error("there is no server key: set the provider's secret key")]
+    NoKey,
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Neither the user nor its absence: a refused key, an error of the provider's.
+    #[error("the provider answered {0}, which says nothing of the user")]
+    Unclear(u16),
+}
+
+impl Reader {
+    /// Reads a user and hands what it shows to the recorder.
+    ///
+    /// # Errors
+    /// [`ReadFault`] where nothing was learned.
+    pub async fn read(
+        &self,
+        user: &UserId,
+        origin: Origin,
+        priority: Priority,
+    ) -> Result<(Receipt, Position), ReadFault> {
+        let seen = self.look(user, origin, priority).await?;
+        let sent = seen.sent.position;
+        Ok((self.tell(seen), sent))
+    }
+
+    /// Reads a user; nobody is told of it.
+    ///
+    /// # Errors
+    /// [`ReadFault`] where nothing was learned.
+    pub async fn look(
+        &self,
+        user: &UserId,
+        origin: Origin,
+        priority: Priority,
+    ) -> Result<Observation, ReadFault> {
+        let request = self
+            .provider
+            .read_user(&self.tenant, user)
+            .ok_or(ReadFault::NoKey)?;
+        let answer = self.upstream.own(request, priority).await?;
+        let (status, headers) = (answer.status, &answer.headers);
+        let sighting = self
+            .provider
+            .read_user_answer(&self.tenant, user, status, headers, &answer.body);
+        let Sighting { id, seen, .. } = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
+        let source = Source {
+            origin,
+            route: "read user".into(),
+            request_id: uuid::Uuid::new_v4().to_string().into(),
+        };
+        Ok(Observation {
+            id,
+            seen,
+            sent: answer.sent,
+            source: Arc::new(source),
+            unsettled: false,
+        })
+    }
+
+    /// Hands over what was seen.
+    pub fn tell(&self, seen: Observation) -> Receipt {
+        self.recorder.submit(Submission {
+            observations: vec![seen],
+            checkpoint: None,
+        })
+    }
+}
+
+impl ReadFault {
+    /// Whether the same read may tell more a little later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ReadFault::NoKey => false,
+            ReadFault::Upstream(_) => true,
+            ReadFault::Unclear(status) => *status >= 500 || *status == 429,
+        }
+    }
+}

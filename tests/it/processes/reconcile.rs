@@ -1,0 +1,237 @@
+//! `usertap reconcile` as an operator sees it: what changed elsewhere is found, and nobody is deleted
+//! for missing in a list.
+
+use ::http::Method;
+use serde_json::{Value, json};
+use usertap::sandbox::{Action, Canned, Fault};
+use uuid::Uuid;
+
+use super::{PAGE, Server, World};
+use crate::support::eventually;
+use crate::support::http;
+use crate::support::process::Ended;
+
+impl World {
+    async fn reconciles(&self, args: &[&str]) -> Ended {
+        let args: Vec<&str> = ["reconcile", "--json"].iter().chain(args).copied().collect();
+        self.start(&args).ended().await
+    }
+
+    async fn reconcile(&self) -> Value {
+        self.reconciles(&[]).await.with_code(0).json()
+    }
+
+    async fn deleted(&self) -> i64 {
+        self.count("SELECT count(*) FROM neon_identity.users_sync WHERE deleted_at IS NOT NULL")
+            .await
+    }
+
+    async fn eventually_deleted(&self, users: i64) {
+        eventually("they are deleted", || async {
+            (self.deleted().await == users).then_some(())
+        })
+        .await;
+    }
+
+    /// Somebody deletes so many in the provider's dashboard.
+    fn lose(&self, users: usize) -> Vec<Uuid> {
+        let ids: Vec<Uuid> = self.control().ids(0).into_iter().take(users).collect();
+        for id in &ids {
+            assert!(self.control().delete(0, *id));
+        }
+        ids
+    }
+}
+
+impl Server {
+    async fn problems(&self) -> String {
+        self.status().await["problems"].to_string()
+    }
+}
+
+#[tokio::test]
+async fn what_changed_elsewhere_is_found_and_told_by_cause() {
+    let world = World::with_users(40).await;
+    world.backfill().await;
+    world.lose(2);
+    let ids = world.control().ids(0);
+    assert!(
+        world
+            .control()
+            .edit(0, ids[3], json!({ "display_name": "Changed" }))
+    );
+    world
+        .control()
+        .create(0, json!({ "display_name": "New" }))
+        .unwrap();
+    let account = world.reconcile().await;
+    assert_eq!(
+        account["drift"],
+        json!({ "created": 1, "changed": 1, "deleted": 2 }),
+        "{account}"
+    );
+    assert_eq!(
+        (&account["balanced"], &account["fetched"]),
+        (&json!(true), &json!(39))
+    );
+    assert_eq!(
+        (&account["spared"], &account["held_back"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(world.deleted().await, 2);
+    world.assert_all_there().await;
+    let told = "SELECT count(*) FROM usertap.changes WHERE type = 'user.deleted' AND origin = 'reconcile'";
+    assert_eq!(world.count(told).await, 2);
+    let again = world.reconcile().await;
+    assert_eq!(
+        again["drift"],
+        json!({ "created": 0, "changed": 0, "deleted": 0 }),
+        "{again}"
+    );
+    let output = world.start(&["reconcile"]).ended().await.with_code(0);
+    assert!(
+        output.stdout[0].contains("drift: 0 created, 0 changed, 0 deleted elsewhere"),
+        "{:?}",
+        output.stdout
+    );
+}
+
+#[tokio::test]
+async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
+    let world = World::with_users(60).await;
+    world.backfill().await;
+    world.lose(15);
+    let held = world
+        .reconciles(&[])
+        .await
+        .failed_saying(&["held back", "usertap reconcile --yes"])
+        .json();
+    assert_eq!(
+        (&held["drift"]["deleted"], &held["held_back"]),
+        (&json!(10), &json!(5)),
+        "{held}"
+    );
+    assert_eq!(world.deleted().await, 10);
+    // The hour goes on whatever is started anew.
+    let held = world.reconciles(&[]).await.with_code(1).json();
+    assert_eq!(
+        (&held["drift"]["deleted"], &held["held_back"]),
+        (&json!(0), &json!(5)),
+        "{held}"
+    );
+    let server = world.serve().await;
+    let problems = server.problems().await;
+    assert!(
+        problems.contains("5 users who are not in the provider's list"),
+        "{problems}"
+    );
+    // Handed to the process that serves.
+    let said_yes = world.reconciles(&["--yes"]).await.with_code(0).json();
+    assert_eq!(
+        (&said_yes["drift"]["deleted"], &said_yes["held_back"]),
+        (&json!(5), &json!(0)),
+        "{said_yes}"
+    );
+    assert_eq!(world.deleted().await, 15);
+    assert_eq!(server.problems().await, "[]");
+    assert_eq!(server.status().await["reconcile"]["drift"]["deleted"], 5);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_deleted_for_missing_in_a_list() {
+    let world = World::with_users(5).await;
+    world.backfill().await;
+    let empty = r#"{"items":[],"is_paginated":true,"pagination":{"limit":200,"next_cursor":null}}"#;
+    world
+        .control()
+        .fault(Fault::on("limit=200", Action::Body(empty.into())).method(Method::GET));
+    let account = world.reconcile().await;
+    assert_eq!(
+        (&account["fetched"], &account["spared"]),
+        (&json!(0), &json!(5)),
+        "{account}"
+    );
+    assert_eq!(world.deleted().await, 0);
+}
+
+#[tokio::test]
+async fn a_not_found_that_is_not_the_providers_deletes_nobody() {
+    let world = World::with_users(5).await;
+    world.backfill().await;
+    let lost = world.lose(1)[0];
+    let edge = Canned::new(404, "<h1>Not Found</h1>").header("content-type", "text/html");
+    world
+        .control()
+        .fault(Fault::on(&format!("/users/{lost}"), Action::Reject(edge)));
+    world
+        .reconciles(&[])
+        .await
+        .failed_saying(&["404, which says nothing of the user"]);
+    assert_eq!(world.deleted().await, 0);
+    // It goes on where it stopped.
+    world.control().forget_traffic();
+    let account = world.reconcile().await;
+    assert_eq!(
+        (&account["drift"]["deleted"], world.pages()),
+        (&json!(1), 0),
+        "{account}"
+    );
+    assert_eq!(world.deleted().await, 1);
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_it_goes_on_with_whom_it_has_met() {
+    let world = World::with_users(4 * PAGE).await;
+    world.backfill().await;
+    let lost = world.control().ids(0);
+    for id in [lost[3], lost[3 * PAGE + 3]] {
+        assert!(world.control().delete(0, id));
+    }
+    let gate = world.hold_page_at(2 * PAGE);
+    let process = world.start(&["reconcile"]);
+    gate.reached().await;
+    eventually("the page before is committed", || async {
+        let sql = "SELECT max(fetched) FROM usertap.backfill WHERE kind = 'reconcile'";
+        (world.count(sql).await == 400).then_some(())
+    })
+    .await;
+    process.killed().await;
+    world.control().forget_traffic();
+    let account = world.reconcile().await;
+    assert_eq!(
+        account["drift"],
+        json!({ "created": 0, "changed": 0, "deleted": 2 }),
+        "{account}"
+    );
+    assert_eq!((&account["resumed"], world.pages()), (&json!(1), 2));
+    assert_eq!(
+        world.control().count(&Method::GET, "/users/{id}"),
+        2,
+        "only those who were not met"
+    );
+}
+
+#[tokio::test]
+async fn a_serve_reconciles_when_asked_and_every_so_often() {
+    let world = World::with_users(5).await;
+    world.backfill().await;
+    let server = world.serve().await;
+    world.lose(1);
+    let url = format!("http://{}/v1/reconcile", server.admin);
+    let asked = http::post(&url, &[], &json!({})).await;
+    assert_eq!(asked.status.as_u16(), 202, "{}", asked.text());
+    world.eventually_deleted(1).await;
+    server.stop().await;
+
+    let world = world.and("USERTAP_RECONCILE_EVERY", "1s");
+    let server = world.serve().await;
+    world.lose(1);
+    world.eventually_deleted(2).await;
+    let walks = "SELECT count(*) FROM usertap.backfill WHERE kind = 'reconcile' AND state = 'done'";
+    eventually("another follows", || async {
+        (world.count(walks).await >= 3).then_some(())
+    })
+    .await;
+    server.stop().await;
+}

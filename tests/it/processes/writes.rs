@@ -1,0 +1,202 @@
+//! A write whose answer nobody lived to record: `kill -9` between the provider's answer and the commit.
+
+use ::http::Method;
+use serde_json::{Value, json};
+use tokio_postgres::Transaction;
+use usertap::sandbox::{Action, Fault, Gate};
+use uuid::Uuid;
+
+use super::{Server, World, id_of, recorded};
+use crate::support::eventually;
+use crate::support::postgres;
+
+/// Longer than a test: nothing goes into the journal, no answer leaves before its commit.
+const PATIENT: (&str, &str) = ("USERTAP_SYNC_TIMEOUT", "60s");
+
+impl World {
+    fn notes(&self) -> Vec<u8> {
+        let folder = self.folder.path().join(".usertap/journal/writes");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let segments = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "segment"));
+        segments
+            .flat_map(|entry| std::fs::read(entry.path()).unwrap())
+            .collect()
+    }
+
+    fn names(&self) -> Vec<Value> {
+        let users = self.control().users(0);
+        users.iter().map(|user| user["display_name"].clone()).collect()
+    }
+
+    /// What the provider has done.
+    async fn provider_has(&self, name: &str) {
+        eventually("the provider has carried it out", || async {
+            self.names().contains(&json!(name)).then_some(())
+        })
+        .await;
+    }
+
+    async fn is_there(&self, id: Uuid, name: &str) {
+        eventually("the new user has a row", || async {
+            (self.name(id).await.as_deref() == Some(name)).then_some(())
+        })
+        .await;
+    }
+
+    async fn is_the_providers(&self, id: Uuid) {
+        let view = self.control().server_view(0, id).expect("a user");
+        eventually("the row is the provider's", || async {
+            (json!(self.name(id).await) == view["display_name"]).then_some(())
+        })
+        .await;
+        self.assert_all_there().await;
+    }
+}
+
+/// Nobody else commits to the users' table.
+async fn lock(client: &mut tokio_postgres::Client) -> Transaction<'_> {
+    let locked = client.transaction().await.unwrap();
+    let lock = "LOCK TABLE neon_identity.users_sync IN ACCESS EXCLUSIVE MODE";
+    locked.batch_execute(lock).await.unwrap();
+    locked
+}
+
+/// Asks and is killed once the provider has carried it out.
+async fn killed_after(world: &World, server: Server, method: Method, path: &str, name: &str) {
+    let body = json!({ "display_name": name });
+    tokio::select! {
+        reply = server.ask(world, method, path, &body) => panic!("answered: {}", recorded(&reply)),
+        () = world.provider_has(name) => {}
+    }
+    server.process.killed().await;
+}
+
+#[tokio::test]
+async fn a_kill_before_the_commit_of_an_update_leaves_the_row_as_the_provider_has_it() {
+    let world = World::with_users(3).await.and(PATIENT.0, PATIENT.1);
+    world.backfill().await;
+    let server = world.serve().await;
+    let id = world.control().ids(0)[1];
+    let mut client = postgres::client(&world.url).await;
+    let locked = lock(&mut client).await;
+    killed_after(&world, server, Method::PATCH, &format!("/users/{id}"), "Changed").await;
+    locked.rollback().await.unwrap();
+    assert_ne!(world.name(id).await.as_deref(), Some("Changed"));
+    let server = world.serve().await;
+    world.is_the_providers(id).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_kill_before_the_answer_of_an_update_does_too() {
+    let world = World::with_users(1).await;
+    world.backfill().await;
+    let server = world.serve().await;
+    let (id, gate) = (world.control().ids(0)[0], Gate::new());
+    let path = format!("/users/{id}");
+    world
+        .control()
+        .fault(Fault::on(&path, Action::HoldAfter(gate.clone())).method(Method::PATCH));
+    killed_after(&world, server, Method::PATCH, &path, "Changed").await;
+    let server = world.serve().await;
+    world.is_the_providers(id).await;
+    gate.release();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_kill_before_the_commit_of_a_create_is_followed_by_a_look_at_the_newest() {
+    let world = World::with_users(250).await.and(PATIENT.0, PATIENT.1);
+    let server = world.serve().await;
+    // The recorder has connected, and there is a row to compare with.
+    id_of(&server.create(&world, "Known").await);
+    let mut client = postgres::client(&world.url).await;
+    let locked = lock(&mut client).await;
+    killed_after(&world, server, Method::POST, "/users", "New").await;
+    locked.rollback().await.unwrap();
+    let new = *world.control().ids(0).last().unwrap();
+    assert_eq!(world.name(new).await, None);
+    world.control().forget_traffic();
+    let server = world.serve().await;
+    world.is_there(new, "New").await;
+    assert_eq!(world.count("SELECT count(*) FROM usertap.backfill").await, 0);
+    assert!(world.pages() <= 2, "{} pages", world.pages());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_never_came_is_found_without_a_restart() {
+    let world = World::with_users(5).await;
+    let server = world.serve().await;
+    world
+        .control()
+        .fault(Fault::on("/users", Action::PerformThenDrop).method(Method::POST));
+    assert_eq!(server.create(&world, "Unnamed").await.status.as_u16(), 502);
+    let new = *world.control().ids(0).last().unwrap();
+    world.is_there(new, "Unnamed").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn notes_hold_ids_alone_and_end_with_their_writes() {
+    let world = World::with_users(1).await.and(PATIENT.0, PATIENT.1);
+    world.backfill().await;
+    let server = world.serve().await;
+    let id = world.control().ids(0)[0];
+    let mut client = postgres::client(&world.url).await;
+    let locked = lock(&mut client).await;
+    let (path, body) = (
+        format!("/users/{id}"),
+        json!({ "display_name": "Not for the disk" }),
+    );
+    let mut asking = Box::pin(server.ask(&world, Method::PATCH, &path, &body));
+    tokio::select! {
+        reply = &mut asking => panic!("answered: {}", recorded(&reply)),
+        () = world.provider_has("Not for the disk") => {}
+    }
+    let notes = String::from_utf8_lossy(&world.notes()).into_owned();
+    assert!(notes.contains(&id.to_string()));
+    let key = world
+        .settings()
+        .into_iter()
+        .find(|(name, _)| name == "STACK_SECRET_SERVER_KEY");
+    for secret in ["Not for the disk", key.unwrap().1.as_str()] {
+        assert!(!notes.contains(secret));
+    }
+    assert_eq!(server.status().await["recorder"]["writes"]["open"], 1);
+    locked.rollback().await.unwrap();
+    assert_eq!(recorded(&asking.await), "committed");
+    eventually("the write has ended", || async {
+        (server.status().await["recorder"]["writes"]["open"] == 0).then_some(())
+    })
+    .await;
+    let unnoted = &server.status().await["recorder"]["writes"]["unnoted"];
+    assert_eq!(unnoted, 0);
+    server.stop().await;
+    assert!(world.notes().is_empty());
+}
+
+#[tokio::test]
+async fn writes_flow_where_nothing_can_be_noted_and_the_status_says_so() {
+    let world = World::with_users(0).await;
+    let journal = world.folder.path().join(".usertap/journal");
+    std::fs::create_dir_all(&journal).unwrap();
+    std::fs::write(journal.join("writes"), "in the way").unwrap();
+    let server = world.serve().await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    let problems = server.status().await["problems"].to_string();
+    assert!(
+        problems.contains("writes are forwarded without a note"),
+        "{problems}"
+    );
+    std::fs::remove_file(journal.join("writes")).unwrap();
+    eventually("writes are noted again", || async {
+        let status = server.status().await;
+        (status["problems"] == json!([])).then_some(())
+    })
+    .await;
+    let before = server.status().await["recorder"]["writes"]["unnoted"].clone();
+    assert_eq!(recorded(&server.create(&world, "Grace").await), "committed");
+    assert_eq!(server.status().await["recorder"]["writes"]["unnoted"], before);
+    server.stop().await;
+}
