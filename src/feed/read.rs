@@ -261,8 +261,7 @@ fn understood(rows: Vec<FeedRow>, provider: &str, query: Query<'_>) -> Result<Re
 }
 
 /// The statement, its names to be filled in. What a filter does not ask for stands in none of its
-/// conditions, so that the
-/// index on the id can be used where only that is asked for.
+/// conditions, so that the index on the id can be used where only that is asked for.
 pub fn text(query: Query<'_>) -> String {
     let filter = query.filter;
     let only = |set: &std::collections::BTreeSet<String>, place: &str, column: &str| match set.is_empty() {
