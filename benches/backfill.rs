@@ -7,6 +7,7 @@ mod support {
     pub mod listing;
     pub mod median;
     pub mod pages;
+    pub mod plain;
     pub mod postgres;
     pub mod provider;
     pub mod report;
@@ -31,7 +32,7 @@ use usertap::user::Head;
 use support::limits::{self, Rows};
 use support::median::median;
 use support::report::{heading, row};
-use support::{arguments, listing, pages, postgres, provider};
+use support::{arguments, listing, pages, plain, postgres, provider};
 
 const RUNS: usize = 5;
 
@@ -92,6 +93,8 @@ impl Bench {
         figures.extracted.push(rate);
 
         let batches = Rows::batches(pages.iter().flatten());
+        let plain = plain::database(&self.server).await;
+        let client = self.server.connect(&plain).await;
         figures.copied.push(limits::staging_copy(&client, &batches).await);
         figures.unnested.push(limits::unnest(&client, &batches).await);
         figures

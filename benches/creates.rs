@@ -7,6 +7,7 @@ mod support {
     pub mod listing;
     pub mod median;
     pub mod pages;
+    pub mod plain;
     pub mod postgres;
     pub mod provider;
     pub mod report;
@@ -30,14 +31,14 @@ use support::app::App;
 use support::median::{at, median};
 use support::report::{heading, row};
 use support::writers::{self, Spent};
-use support::{arguments, listing, pages, postgres, provider};
+use support::{arguments, listing, pages, plain, postgres, provider};
 
 const RUNS: usize = 5;
 const WRITERS: usize = 64;
 
 #[tokio::main]
 async fn main() {
-    let each = arguments::count_or(50);
+    let each = arguments::count_or(200);
     let bench = Bench {
         server: postgres::Server::start(),
         each,
@@ -80,7 +81,8 @@ impl Bench {
             Seen::Whole(view) => view.raw.to_string(),
             _ => unreachable!("a list shows whole users"),
         };
-        let clients = join_all((0..WRITERS).map(|_| self.server.connect(&url))).await;
+        let plain = plain::database(&self.server).await;
+        let clients = join_all((0..WRITERS).map(|_| self.server.connect(&plain))).await;
         figures
             .bare_commit
             .push(writers::bare_commits(&clients[0], self.each * 8).await);
@@ -137,6 +139,11 @@ impl Bench {
         let tasks = Tasks::default();
         let head = Arc::new(Head::default());
         let (recorder, _owed) = Recorder::start(database, head.clone(), Deleted::Keep, &tasks);
+        let first = Submission {
+            observations: vec![created(seen, &head)],
+            checkpoint: None,
+        };
+        recorder.submit(first).fared().await.expect("a connection");
         let writer = |_| async {
             let mut spent = Vec::new();
             for _ in 0..self.each {

@@ -10,7 +10,7 @@
 
 pub mod event;
 pub mod filter;
-mod read;
+pub mod read;
 mod reader;
 pub mod retention;
 mod ring;

@@ -74,6 +74,7 @@ pub(crate) struct Shared {
     epoch: AtomicI64,
     backlog: Backlog,
     pages: Pages,
+    turns: writer::Turns,
     past: writer::Past,
     /// Where there is a journal.
     keeper: Option<Arc<Keeper>>,
@@ -328,6 +329,7 @@ impl Shared {
             epoch: AtomicI64::new(0),
             backlog: Backlog::default(),
             pages: Pages::default(),
+            turns: writer::Turns::default(),
             past: writer::Past::default(),
             keeper,
             intents,

@@ -65,11 +65,14 @@ const SCANNED: i64 = 10_000;
 const RAW_BYTES: i64 = 4 << 20;
 
 /// Common to everything that reads the feed: `floor` is the position before the first change kept,
-/// `last` the last change.
+/// `newest` the last change.
+///
+/// The limit tells Postgres what it does not know of tables that it has never analysed: that each
+/// has one row. Without it every read seems so dear that it is compiled first, for a second.
 pub(super) const BOUNDS: &str = "
     floor AS (
         SELECT f.position, coalesce(f.nonce, ('x' || left(m.history::text, 8))::bit(32)::integer) AS nonce
-        FROM {state}.feed_floor f CROSS JOIN {state}.meta m
+        FROM {state}.feed_floor f CROSS JOIN {state}.meta m LIMIT 1
     ), newest AS (
         SELECT position, nonce FROM {state}.changes ORDER BY position DESC LIMIT 1
     ), bounds AS (
@@ -257,9 +260,9 @@ fn understood(rows: Vec<FeedRow>, provider: &str, query: Query<'_>) -> Result<Re
     }))
 }
 
-/// The statement; what a filter does not ask for stands in none of its conditions, so that the
-/// index on the id can be used where only that is asked for.
-fn text(query: Query<'_>) -> String {
+/// The statement, its names to be filled in. What a filter does not ask for stands in none of its
+/// conditions, so that the index on the id can be used where only that is asked for.
+pub fn text(query: Query<'_>) -> String {
     let filter = query.filter;
     let only = |set: &std::collections::BTreeSet<String>, place: &str, column: &str| match set.is_empty() {
         true => format!("{place}::text[] IS NOT NULL"),

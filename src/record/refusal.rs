@@ -29,6 +29,9 @@ pub enum Fault {
     Row,
     /// The table's, the server's or our rights': nothing can be written until it is mended.
     Database,
+    /// The same if a look at the database shows it. Otherwise something of the users' own failed for
+    /// this row: a trigger that names a table which is gone, a policy that refuses it.
+    Unclear,
 }
 
 /// Judges by the SQLSTATE's class (PostgreSQL's documentation, appendix A).
@@ -40,6 +43,7 @@ pub fn fault(code: &str) -> Fault {
             // Data exceptions, constraints, check options, limits of a value, what a trigger raised,
             // routines of the users' own.
             Some("21" | "22" | "23" | "44" | "54" | "P0" | "2F" | "38" | "39" | "0A") => Fault::Row,
+            Some("42") => Fault::Unclear,
             _ => Fault::Database,
         },
     }
@@ -55,8 +59,10 @@ pub fn reason(refusal: &RowRefusal) -> String {
         "22P05" | "22021" => "the row holds a character that Postgres cannot store (U+0000)",
         "22P02" => "the row holds a value that the column's type cannot hold",
         "P0001" => "a trigger raised an exception",
+        "42501" => "a row-level policy refused the row, or a trigger lacks a right",
         "55P03" => "a lock on the row was held too long",
         "57014" => "writing the row took too long",
+        code if code.starts_with("42") => "a trigger on users_sync, or what it calls, is broken",
         UNTOLD => return "the database refused the change".into(),
         _ => "the database refused the row",
     };
@@ -88,12 +94,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn constraints_are_the_rows_fault_and_missing_tables_are_not() {
+    fn constraints_are_the_rows_fault_and_a_full_disk_is_not() {
         for code in ["23514", "22P05", "P0001", "23505", "55P03"] {
             assert_eq!(fault(code), Fault::Row, "{code}");
         }
-        for code in ["42P01", "42501", "25006", "53100", "57P01", "", "é"] {
+        for code in ["25006", "53100", "57P01", "", "é"] {
             assert_eq!(fault(code), Fault::Database, "{code}");
+        }
+        for code in ["42P01", "42501", "42883"] {
+            assert_eq!(fault(code), Fault::Unclear, "{code}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod flight;
 mod link;
 mod look;
 mod purge;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,8 +36,10 @@ use crate::db::{Database, DbError, Refusal};
 use flight::{Flight, Landed, Landing};
 use link::Link;
 use look::Left;
+use turn::Writing;
 
 pub(super) use link::Past;
+pub(super) use turn::Turns;
 
 /// Observations in one transaction: beyond this, a bigger batch writes no faster.
 const BATCH: usize = 1_000;
@@ -59,6 +62,8 @@ pub(super) struct Writer {
     link: Link,
     /// The one that also removes rows whose time has come, and numbers what was changed by hand.
     is_first: bool,
+    /// While it writes the rows of a batch that others are to gather behind.
+    turn: Option<Writing>,
 }
 
 /// Observations that go into one transaction.
@@ -100,6 +105,7 @@ pub(super) fn lanes(
         database: database.clone(),
         deleted,
         is_first: number == 0,
+        turn: None,
     };
     (0..LANES).map(lane).collect()
 }
@@ -135,8 +141,12 @@ impl Writer {
                 () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
                 _ = looks.tick(), if is_first => self.number_by_hand().await,
                 _ = purges.tick(), if is_first => self.purge_due().await?,
-                batch = shared.backlog.take(BATCH, BATCH_BYTES) => match batch {
-                    Some(batch) => self.flush(batch).await?,
+                batch = take(&shared) => match batch {
+                    Some((batch, turn)) => {
+                        self.turn = turn;
+                        self.flush(batch).await?;
+                        self.turn = None;
+                    }
                     None => return Ok(()),
                 },
             }
@@ -258,6 +268,7 @@ impl Writer {
         let now = clock::wall();
         let conn = self.link.conn()?;
         let written = self.sql.write_rows(conn, plan, users, now).await;
+        self.turn = None;
         written.map_err(Failure::of)
     }
 
@@ -285,6 +296,17 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// What waits, once it is this lane's turn. Pages have turns of their own.
+async fn take(shared: &Shared) -> Option<(Batch, Option<Writing>)> {
+    let turn = shared.turns.take().await;
+    let batch = shared.backlog.take(BATCH, BATCH_BYTES).await?;
+    let turn = match batch.page {
+        Some(_) => None,
+        None => turn.writes(),
+    };
+    Some((batch, turn))
 }
 
 /// Lets those go who waited for what is committed.

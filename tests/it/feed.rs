@@ -4,6 +4,7 @@ mod by_hand;
 mod command;
 mod history;
 mod pages;
+mod plans;
 mod publication;
 mod slots;
 mod streams;

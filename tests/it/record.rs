@@ -628,6 +628,37 @@ async fn row_level_security_that_is_forced_needs_a_policy_and_loses_nothing() {
     rig.end().await;
 }
 
+/// Whatever a database of the users' own refuses of one row, the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_or_a_broken_trigger_that_refuses_some_rows_stops_only_those() {
+    let rig = Rig::on(TestDatabase::of_plain_owner(IdType::Uuid).await, Deleted::Keep);
+    rig.record(rig.seen(&user(1), view(&user(1), "Ada"))).await;
+    let some = "ALTER TABLE neon_identity.users_sync ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+        CREATE POLICY but_one ON neon_identity.users_sync USING (true) WITH CHECK (name IS DISTINCT FROM 'Bea')";
+    rig.db.client.batch_execute(some).await.expect("a policy");
+    let refused = rig.record(rig.seen(&user(2), view(&user(2), "Bea"))).await;
+    assert_eq!(refused, Recorded::None(Unrecorded::SetAside));
+    let broken = "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO gone SELECT 1; RETURN NEW; END';
+        CREATE TRIGGER broken BEFORE INSERT ON neon_identity.users_sync FOR EACH ROW
+        WHEN (NEW.name = 'Cleo') EXECUTE FUNCTION broken()";
+    rig.db.client.batch_execute(broken).await.expect("a trigger");
+    let refused = rig.record(rig.seen(&user(3), view(&user(3), "Cleo"))).await;
+    assert_eq!(refused, Recorded::None(Unrecorded::SetAside));
+    rig.record(rig.seen(&user(4), view(&user(4), "Dora"))).await;
+    assert_eq!(rig.row(&user(4)).await.as_deref(), Some("Dora"));
+    assert_eq!(rig.recorder.figures().trouble, None);
+    let codes = "SELECT count(*) FROM usertap.set_aside WHERE sqlstate IN ('42501', '42P01')";
+    assert_eq!(rig.db.count(codes).await, 2);
+    assert_eq!(
+        rig.db
+            .count("SELECT count(*) FROM neon_identity.users_sync")
+            .await,
+        4
+    );
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn two_answers_at_once_of_a_new_user_need_no_other_read() {
     let mut rig = Rig::new(Deleted::Keep).await;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use usertap::config::Deleted;
+use usertap::feed::Feed;
+use usertap::feed::retention::Retention;
 use usertap::record::{Receipt, Recorder, Submission};
 use usertap::tasks::Tasks;
 use usertap::user::{
@@ -232,5 +234,29 @@ async fn a_doubt_of_a_process_that_died_is_settled_by_another() {
     let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
     assert_eq!(db.count(owed).await, 0);
     assert!(process.head.sent().position > Position(5));
+    process.end().await;
+}
+
+/// By its notification: asking from time to time alone, it would take minutes.
+#[tokio::test]
+async fn what_one_process_commits_wakes_the_feed_of_another_each_time() {
+    const CHANGES: usize = 50;
+    let db = TestDatabase::new(IdType::Uuid).await;
+    let (process, tasks) = (Process::start(&db, false).await, Tasks::default());
+    let retention = Retention { keep: 1_000 * LONG };
+    let feed = Feed::new(postgres::database(&db.url, IdType::Uuid), "p", retention);
+    let mut told = feed.subscribe();
+    feed.follow(&tasks);
+    eventually("the feed follows", || async { feed.is_following().then_some(()) }).await;
+    let following = async {
+        for n in 0..CHANGES {
+            let change = process.submit(vec![process.seen(n, Some(1))]).fared();
+            change.await.expect("the recorder runs");
+            assert_eq!(told.recv().await.expect("a change").id, user(n));
+        }
+    };
+    let in_time = tokio::time::timeout(3 * LONG, following).await;
+    in_time.expect("a change is told at once");
+    tasks.stop();
     process.end().await;
 }

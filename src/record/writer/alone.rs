@@ -106,12 +106,25 @@ impl Writer {
         let Some(refusal) = refused else {
             return Ok(());
         };
-        if refusal::fault(&refusal.code) == Fault::Database {
-            return Err(Alone::Trouble(refusal.code));
+        if let Some(code) = self.trouble(&refusal.code).await? {
+            return Err(Alone::Trouble(code));
         }
         self.set_aside(id, plan, &refusal)
             .await
             .map_err(|error| Alone::Failed(Failure::of(error)))
+    }
+
+    /// What stops every row and not this one alone.
+    async fn trouble(&mut self, code: &str) -> Result<Option<String>, Alone> {
+        match refusal::fault(code) {
+            Fault::Row => Ok(None),
+            Fault::Database => Ok(Some(code.to_owned())),
+            Fault::Unclear => {
+                let conn = self.link.conn().map_err(Alone::Failed)?;
+                let found = self.sql.diagnose(conn).await;
+                found.map_err(|error| Alone::Failed(Failure::of(error)))
+            }
+        }
     }
 
     /// A value that the server does not take at all fails the statement itself: where the database

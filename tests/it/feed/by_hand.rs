@@ -1,11 +1,15 @@
 //! Rows that an operator changes with SQL: told like every other change, and mended.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
+use usertap::sandbox::Options;
 use uuid::Uuid;
 
 use super::{head, kinds, list, page, text};
-use crate::support::eventually;
-use crate::support::stack::Stack;
+use crate::support::lines::Lines;
+use crate::support::stack::{Setup, Stack};
+use crate::support::{eventually, http};
 
 /// What the feed tells by the word of SQL after a position.
 async fn told(stack: &Stack, since: &str, number: usize) -> Vec<serde_json::Value> {
@@ -145,5 +149,51 @@ async fn a_deletion_by_hand_takes_what_the_feed_held_of_the_user() {
     .await;
     assert_eq!(kinds(&list(&all)), ["user.created", "user.purged"]);
     assert!(!all.to_string().contains("Forget"), "{all}");
+    stack.end().await;
+}
+
+/// Every row, from the provider.
+async fn walk(stack: &Stack) {
+    let begun = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
+    assert_eq!(begun.status, 202);
+    eventually("the walk is done", || async {
+        (stack.status().await["backfill"]["state"] == "done").then_some(())
+    })
+    .await;
+}
+
+/// More than are numbered in one transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_statement_over_two_thousand_rows_is_told_row_by_row_in_order() {
+    const USERS: usize = 2_000;
+    let setup = Setup {
+        sandbox: Options {
+            users: USERS,
+            ..Options::default()
+        },
+        ..Setup::default()
+    };
+    let stack = Stack::with(setup).await;
+    stack.note();
+    walk(&stack).await;
+    let since = head(&stack).await;
+    let mut stream = Lines::ndjson(&stack.admin_url(&format!("/v1/changes?since={since}&origin=sql"))).await;
+    stack
+        .sql("UPDATE neon_identity.users_sync SET name = 'by hand'")
+        .await;
+    let (mut last, mut told) = (since, BTreeSet::new());
+    for _ in 0..USERS {
+        let event = stream.event().await;
+        assert!(last < text(&event["pos"]), "{event} after {last}");
+        assert_eq!(
+            (&event["type"], &event["after"]["name"]),
+            (&json!("user.updated"), &json!("by hand"))
+        );
+        last = text(&event["pos"]);
+        told.insert(text(&event["key"]["id"]));
+    }
+    assert_eq!(told.len(), USERS, "some were told twice, and others not at all");
+    // A read is owed for each; a walk pays them all at once.
+    walk(&stack).await;
     stack.end().await;
 }
