@@ -58,6 +58,8 @@ impl Backfill {
 
     /// How many were held back.
     async fn read_the_missing(&self, run: &Run) -> Result<i64, WalkFault> {
+        // One that is resumed here has read no page yet.
+        self.head_known().await;
         let bound = missing::bound(&self.database).await?;
         let mut after = String::new();
         loop {
