@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use crate::config::settings::{ReadFile, Settings};
 use crate::config::{Check, Log, Mistake, Parsed, Place, Rate, value};
+use crate::user::Pos;
 
 /// For `usertap status`.
 #[derive(Debug)]
@@ -80,12 +81,31 @@ impl FeedOptions {
         settings: &Settings,
         read: ReadFile<'_>,
     ) -> Result<FeedOptions, Vec<Mistake>> {
-        let since = matches.get_one::<String>("since");
+        let asks = StatusOptions::read(false, settings, read);
+        let since = since(matches.get_one::<String>("since").map_or("", String::as_str));
+        let (asks, since) = match (asks, since) {
+            (Ok(asks), Ok(since)) => (asks, since),
+            (asks, since) => {
+                let mistakes = asks.err().into_iter().flatten().chain(since.err());
+                return Err(mistakes.collect());
+            }
+        };
         Ok(FeedOptions {
-            asks: StatusOptions::read(false, settings, read)?,
-            since: since.cloned().unwrap_or_default(),
+            asks,
+            since,
             follow: matches.get_flag("follow"),
         })
+    }
+}
+
+fn since(text: &str) -> Result<String, Mistake> {
+    match text {
+        "oldest" | "now" => Ok(text.to_owned()),
+        text if Pos::parse(text).is_some() => Ok(text.to_owned()),
+        text => {
+            let wrong = format!("`{text}` is no position: write one as the feed gave it, `oldest` or `now`");
+            Err(Mistake::new("--since", None, wrong))
+        }
     }
 }
 
