@@ -9,7 +9,6 @@ use secrecy::SecretString;
 
 use crate::config::settings::{ReadFile, Settings};
 use crate::config::{Check, Log, Mistake, Parsed, Place, Rate, value};
-use crate::user::Pos;
 
 /// For `usertap status`.
 #[derive(Debug)]
@@ -99,14 +98,7 @@ impl FeedOptions {
 }
 
 fn since(text: &str) -> Result<String, Mistake> {
-    match text {
-        "oldest" | "now" => Ok(text.to_owned()),
-        text if Pos::parse(text).is_some() => Ok(text.to_owned()),
-        text => {
-            let wrong = format!("`{text}` is no position: write one as the feed gave it, `oldest` or `now`");
-            Err(Mistake::new("--since", None, wrong))
-        }
-    }
+    value::since(text).map_err(|wrong| Mistake::new("--since", None, format!("`{text}` {wrong}")))
 }
 
 impl DemoOptions {
