@@ -231,7 +231,7 @@ impl Recorder {
         }
     }
 
-    /// Sets who learns of each change before anybody else does: see [`OnChange`]. The first who asks
+    /// Sets who learns of each change before anybody else does: see `OnChange`. The first who asks
     /// for it has it.
     pub fn on_change(&self, told: impl Fn(&UserId, &str) + Send + Sync + 'static) {
         let _already = self.shared.told.set(Box::new(told));
