@@ -37,7 +37,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn changes(State(shared): State<Shared>, request: Request) -> Response {
-    let asked = match Asked::of(&request) {
+    let asked = match Asked::of(&request, shared.station.config.id_type) {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };

@@ -80,13 +80,25 @@ impl FeedOptions {
         settings: &Settings,
         read: ReadFile<'_>,
     ) -> Result<FeedOptions, Vec<Mistake>> {
-        let since = matches.get_one::<String>("since");
+        let asks = StatusOptions::read(false, settings, read);
+        let since = since(matches.get_one::<String>("since").map_or("", String::as_str));
+        let (asks, since) = match (asks, since) {
+            (Ok(asks), Ok(since)) => (asks, since),
+            (asks, since) => {
+                let mistakes = asks.err().into_iter().flatten().chain(since.err());
+                return Err(mistakes.collect());
+            }
+        };
         Ok(FeedOptions {
-            asks: StatusOptions::read(false, settings, read)?,
-            since: since.cloned().unwrap_or_default(),
+            asks,
+            since,
             follow: matches.get_flag("follow"),
         })
     }
+}
+
+fn since(text: &str) -> Result<String, Mistake> {
+    value::since(text).map_err(|wrong| Mistake::new("--since", None, format!("`{text}` {wrong}")))
 }
 
 impl DemoOptions {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Deleted, Sync};
-use crate::user::IdType;
+use crate::user::{IdType, Pos};
 
 pub use amount::{
     cache_size, duration, every, limits, rate, record_buffer, retention, size, wait, wait_or_none,
@@ -100,6 +100,14 @@ pub fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
         let words: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         format!("is unknown: write {}", words.join(" or "))
     })
+}
+
+/// Where reading the change feed begins.
+pub fn since(text: &str) -> Parsed<String> {
+    match text == "oldest" || text == "now" || Pos::parse(text).is_some() {
+        true => Ok(text.to_owned()),
+        false => Err("is no position: write one as the feed gave it, `oldest` or `now`".into()),
+    }
 }
 
 pub fn path(text: &str) -> Parsed<PathBuf> {

@@ -89,6 +89,14 @@ struct Source<'a> {
 }
 
 pub const PURGED: &str = "user.purged";
+/// What a change can be.
+pub const TYPES: [&str; 5] = [
+    "user.created",
+    "user.updated",
+    "user.deleted",
+    "user.restored",
+    PURGED,
+];
 
 impl Event {
     pub fn change(provider: &str, told: Told, with_raw: bool) -> Event {

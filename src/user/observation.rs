@@ -69,6 +69,17 @@ pub enum Origin {
 }
 
 impl Origin {
+    pub const ALL: [Origin; 8] = [
+        Origin::ProxyRead,
+        Origin::ProxyWrite,
+        Origin::Backfill,
+        Origin::Reconcile,
+        Origin::Webhook,
+        Origin::Refetch,
+        Origin::Ensure,
+        Origin::Sql,
+    ];
+
     /// The word used in the feed, the log and the status.
     pub fn as_str(self) -> &'static str {
         match self {

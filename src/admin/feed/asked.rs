@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, Uri, header};
 use uuid::Uuid;
 
 use crate::config::value;
+use crate::feed::event::TYPES;
 use crate::feed::{Filter, Shape, Since};
-use crate::user::{IdType, Pos, UserId};
+use crate::user::{IdType, Origin, Pos, UserId};
 
 const LIMIT: usize = 100;
 const MOST: usize = 1_000;
@@ -47,7 +48,7 @@ pub struct Rows {
 }
 
 impl Asked {
-    pub fn of(request: &Request) -> Result<Asked, String> {
+    pub fn of(request: &Request, id_type: IdType) -> Result<Asked, String> {
         let mut asked = Asked {
             since: Since::Oldest,
             limit: LIMIT,
@@ -58,7 +59,7 @@ impl Asked {
             lease: None,
         };
         for (name, value) in pairs(request.uri()) {
-            asked.take(&name, &value)?;
+            asked.take(&name, &value, id_type)?;
         }
         // A browser that comes back has the first address and the last position.
         let last = request.headers().get("last-event-id").map(|last| last.to_str());
@@ -68,17 +69,19 @@ impl Asked {
         Ok(asked)
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let each = || value.split(',').filter(|one| !one.is_empty()).map(str::to_owned);
+    fn take(&mut self, name: &str, value: &str, id_type: IdType) -> Result<(), String> {
+        let filter = &mut self.filter;
         match name {
             "since" => self.since = since(value)?,
             "limit" => self.limit = limit(value)?,
             "wait" => self.wait = wait(value)?,
             "before" => self.shape.before = switch(name, value)?,
             "raw" => self.shape.raw = switch(name, value)?,
-            "type" => self.filter.types.extend(each()),
-            "id" => self.filter.ids.extend(each()),
-            "origin" => self.filter.origins.extend(each()),
+            "type" => filter.types.extend(some_of(name, value, &TYPES)?),
+            "id" => filter.ids.extend(ids(value, id_type)?),
+            "origin" => filter
+                .origins
+                .extend(some_of(name, value, &Origin::ALL.map(Origin::as_str))?),
             "lease" => self.lease = Some(lease(value)?),
             _ => return Err(unknown(name, "since, limit, wait, type, id, origin, before, raw")),
         }
@@ -111,6 +114,28 @@ impl Rows {
 
 fn pairs(uri: &Uri) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+}
+
+fn each(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|one| !one.is_empty())
+}
+
+/// A misspelt one would leave out everything for ever.
+fn some_of(name: &str, list: &str, all: &[&str]) -> Result<Vec<String>, String> {
+    let known = |one: &str| match all.contains(&one) {
+        true => Ok(one.to_owned()),
+        false => Err(format!("{name}: `{one}` is none: there are {}", all.join(", "))),
+    };
+    each(list).map(known).collect()
+}
+
+/// As the feed spells them.
+fn ids(list: &str, id_type: IdType) -> Result<Vec<String>, String> {
+    let spelled = |id: &str| match UserId::parse(id, id_type) {
+        Some(id) => Ok(id.as_str().to_owned()),
+        None => Err(format!("id: no user can have the id `{id}`")),
+    };
+    each(list).map(spelled).collect()
 }
 
 /// The first form that the consumer accepts by name.

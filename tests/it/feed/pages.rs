@@ -84,6 +84,7 @@ async fn a_filter_leaves_out_and_moves_on() {
     for (query, expected) in [
         (format!("id={}", ids[0]), 2),
         (format!("id={},{}", ids[0], ids[1]), 3),
+        (format!("id={}", ids[0].to_string().to_uppercase()), 2),
         ("type=user.updated".to_owned(), 1),
         ("type=user.purged".to_owned(), 0),
         ("origin=webhook,sql".to_owned(), 0),
@@ -114,6 +115,9 @@ async fn what_is_not_understood_is_told() {
         "/v1/changes?wait=soon",
         "/v1/changes?raw=maybe",
         "/v1/changes?sicne=now",
+        "/v1/changes?type=user.created,user.update",
+        "/v1/changes?origin=proxy",
+        "/v1/changes?id=me",
         "/v1/snapshot?after=me",
         "/v1/slots/a/changes?lease=mine",
     ] {

@@ -90,7 +90,7 @@ async fn the_shell_consumer_runs() {
     assert!(curl.is_ok(), "the test needs curl, install it: {curl:?}");
     let stack = Stack::new().await;
     let id = stack.known_user(json!({ "display_name": "Ada" })).await;
-    let consumer = Consumer::start(&stack, "shell", "curl -sN", &["bash"], "consumer.sh");
+    let consumer = Consumer::start(&stack, "shell", "curl -sSfN", &["bash"], "consumer.sh");
     consumer.says(&["user.created", "Ada"]).await;
     rename(&stack, id, "Grace").await;
     consumer.says(&["user.updated", "Grace"]).await;
