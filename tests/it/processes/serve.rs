@@ -22,7 +22,10 @@ async fn a_folder_that_has_served_starts_without_the_database() {
         .await;
     relay.close();
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    assert!(server.readyz().await.contains("degraded"));
+    eventually("it says that the database is away", || async {
+        server.readyz().await.contains("degraded").then_some(())
+    })
+    .await;
     let reply = server.create(&world, "Ada").await;
     assert_eq!(
         (reply.status.as_u16(), recorded(&reply).as_str()),
@@ -199,7 +202,8 @@ async fn what_is_owed_is_read_as_fast_as_the_limit_allows() {
     world.backfill().await;
     let owe = "UPDATE usertap.user_state SET doubt = position";
     world.client.batch_execute(owe).await.unwrap();
-    let server = world.serve().await;
+    let limit = [setting("USERTAP_RATE", "1000/1s")];
+    let server = Server::of(world.start_with(&["serve"], &limit)).await;
     // A look every five seconds for as many as there are places would take longer than this waits.
     eventually("nothing is owed", || async {
         let owed = world.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
