@@ -24,13 +24,14 @@ use crate::reader::{ReadFault, Reader};
 use crate::record::{Checkpoint, Receipt, Submission};
 use crate::tasks::Tasks;
 use crate::upstream::UpstreamError;
-use crate::user::{Head, Observation, Origin, Source, UserId};
+use crate::user::{Head, Origin, Source, UserId};
 
 use page::Got;
 use plan::{Astray, Step, Walk};
 
 /// How often a serving process looks for a walk to take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What a walk needs.
 #[derive(Debug, Clone)]
 pub struct Backfill {
@@ -179,20 +180,9 @@ impl Backfill {
             // A reconcile has still to read whom it did not meet.
             done: matches!(step, Step::Done(_)) && run.kind() == Kind::Backfill,
         };
-        let source = Arc::new(Source {
-            origin: origin(run.kind()),
-            route: "list users".into(),
-            request_id: Uuid::new_v4().to_string().into(),
-        });
-        let observations = page.sightings.into_iter().map(|sighting| Observation {
-            sent: sighting.proof.stamp(&self.head, fetched.sent, fetched.sent_at),
-            id: sighting.id,
-            seen: sighting.seen,
-            source: source.clone(),
-            unsettled: false,
-        });
+        let source = Source::own(origin(run.kind()), "list users");
         let submission = Submission {
-            observations: observations.collect(),
+            observations: self.observed(page.sightings, &fetched, &source),
             checkpoint: Some(checkpoint),
         };
         Ok((submission, step))

@@ -131,7 +131,7 @@ fn command(
         };
     }
     let settings = settings::read(&sources, mistakes);
-    let json = args::json(matches);
+    let json = args::is_on(matches, "json");
     let config = |needs| config(&settings, read, needs);
     match name {
         "status" => StatusOptions::read(json, &settings, read).map(Command::Status),
@@ -144,7 +144,7 @@ fn command(
         "reconcile" => config(Needs::Everything).map(|config| Command::Reconcile {
             config,
             json,
-            yes: args::yes(matches),
+            yes: args::is_on(matches, "yes"),
         }),
         "doctor" => config(Needs::Everything).map(|config| Command::Doctor { config, json }),
         _ => config(Needs::Everything).map(Command::Serve),

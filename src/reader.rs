@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::provider::{Provider, Sighting, Tenant};
-use crate::record::{Receipt, Recorder, Submission};
+use crate::record::{Receipt, Recorder};
 use crate::upstream::{Priority, Upstream, UpstreamError};
 use crate::user::{Observation, Origin, Position, Source, UserId};
 
@@ -64,26 +64,18 @@ impl Reader {
             .provider
             .read_user_answer(&self.tenant, user, status, headers, &answer.body);
         let Sighting { id, seen, .. } = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
-        let source = Source {
-            origin,
-            route: "read user".into(),
-            request_id: uuid::Uuid::new_v4().to_string().into(),
-        };
         Ok(Observation {
             id,
             seen,
             sent: answer.sent,
-            source: Arc::new(source),
+            source: Source::own(origin, "read user"),
             unsettled: false,
         })
     }
 
     /// Hands over what was seen.
     pub fn tell(&self, seen: Observation) -> Receipt {
-        self.recorder.submit(Submission {
-            observations: vec![seen],
-            checkpoint: None,
-        })
+        self.recorder.submit(vec![seen].into())
     }
 }
 

@@ -96,6 +96,16 @@ pub struct Submission {
     pub checkpoint: Option<Checkpoint>,
 }
 
+impl From<Vec<Observation>> for Submission {
+    /// No page of a walk.
+    fn from(observations: Vec<Observation>) -> Submission {
+        Submission {
+            observations,
+            checkpoint: None,
+        }
+    }
+}
+
 /// Where a walk stands after this page. The recorder adds the page's outcomes to its account.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {

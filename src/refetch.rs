@@ -2,8 +2,8 @@
 //!
 //! Doubts in the database say what is owed; the recorder's hints make it quick. One read a user is
 //! in flight at a time; one that was sent before a doubt was raised never serves it, another
-//! follows. What fails stays owed, is tried less and less often, and named in the end. What must never be: a read on behalf of a request that the
-//! provider refused.
+//! follows. What fails stays owed, is tried less and less often, and named in the end. What must
+//! never be: a read on behalf of a request that the provider refused.
 
 mod failing;
 

@@ -5,21 +5,19 @@
 //! page that goes back beyond the oldest of these writes. Where the provider's list cannot begin with
 //! the newest, or so many are new that it takes too long, a whole walk follows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{sleep, sleep_until};
-use uuid::Uuid;
 
 use super::page::{Got, PAUSES};
 use super::{Backfill, WalkFault};
 use crate::clock::{self, Instant};
 use crate::db::runs;
 use crate::provider::{Cursor, Next, PageFault};
-use crate::record::{CARRIED_OUT, Intent, Outcome, Submission};
+use crate::record::{CARRIED_OUT, Intent, Outcome};
 use crate::upstream::Priority;
-use crate::user::{Observation, Origin, Seen, Source};
+use crate::user::{Origin, Seen, Source};
 
 /// Beyond so many, a whole walk is the better way.
 const PAGES: usize = 50;
@@ -110,27 +108,10 @@ impl Backfill {
 
     async fn take_newest(&self, got: Got, since: DateTime<Utc>) -> Result<Reached, WalkFault> {
         let Got { page, fetched } = got;
-        let source = Arc::new(Source {
-            origin: Origin::Refetch,
-            route: "list newest users".into(),
-            request_id: Uuid::new_v4().to_string().into(),
-        });
-        let mut oldest = None;
-        let observations = page.sightings.into_iter().map(|sighting| {
-            oldest = made_at(&sighting.seen);
-            Observation {
-                sent: sighting.proof.stamp(&self.head, fetched.sent, fetched.sent_at),
-                id: sighting.id,
-                seen: sighting.seen,
-                source: source.clone(),
-                unsettled: false,
-            }
-        });
-        let submission = Submission {
-            observations: observations.collect(),
-            checkpoint: None,
-        };
-        let fared = self.reader.recorder.submit(submission).fared().await;
+        let oldest = page.sightings.last().and_then(|last| made_at(&last.seen));
+        let source = Source::own(Origin::Refetch, "list newest users");
+        let seen = self.observed(page.sightings, &fetched, &source);
+        let fared = self.reader.recorder.submit(seen.into()).fared().await;
         let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
         let is_far_enough = match oldest {
             Some(oldest) => oldest < since - CLOCKS_DIFFER,

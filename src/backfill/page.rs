@@ -1,6 +1,7 @@
 //! Getting one page of the provider's list, tried again where that may help.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -8,8 +9,9 @@ use tokio::time::sleep;
 use super::plan::Walk;
 use super::{Backfill, WalkFault};
 use crate::db::runs::{self, Run};
-use crate::provider::{Cursor, OwnRequest, Page, PageFault};
+use crate::provider::{Cursor, OwnRequest, Page, PageFault, Sighting};
 use crate::upstream::{Fetched, Priority, UpstreamError};
+use crate::user::{Observation, Source};
 
 /// Pauses between attempts at a page that failed; then the walk fails, to be resumed.
 pub(super) const PAUSES: [Duration; 4] = [
@@ -137,6 +139,25 @@ impl Backfill {
             }
             Err(fault) => Err(fault.into()),
         }
+    }
+}
+
+/// What a page tells.
+impl Backfill {
+    pub(super) fn observed(
+        &self,
+        sightings: Vec<Sighting>,
+        fetched: &Fetched,
+        source: &Arc<Source>,
+    ) -> Vec<Observation> {
+        let observation = |sighting: Sighting| Observation {
+            sent: sighting.proof.stamp(&self.head, fetched.sent, fetched.sent_at),
+            id: sighting.id,
+            seen: sighting.seen,
+            source: source.clone(),
+            unsettled: false,
+        };
+        sightings.into_iter().map(observation).collect()
     }
 }
 

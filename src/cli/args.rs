@@ -173,12 +173,9 @@ fn with_json(command: Command) -> Command {
     command.arg(json.help("Print one JSON object as the last line"))
 }
 
-pub fn json(matches: &ArgMatches) -> bool {
-    matches!(matches.try_get_one::<bool>("json"), Ok(Some(true)))
-}
-
-pub fn yes(matches: &ArgMatches) -> bool {
-    matches!(matches.try_get_one::<bool>("yes"), Ok(Some(true)))
+/// Whether a switch is on; a command that has no such switch has it off.
+pub fn is_on(matches: &ArgMatches, switch: &str) -> bool {
+    matches!(matches.try_get_one::<bool>(switch), Ok(Some(true)))
 }
 
 /// All settings as flags that help does not list again.

@@ -42,13 +42,9 @@ impl Exchange<'_> {
         }
         let source = Arc::new(self.source());
         let observe = |sighting| self.observation(sighting, stamp, &source);
-        let observations = sightings.into_iter().map(observe).collect();
-        let submission = Submission {
-            observations,
-            checkpoint: None,
-        };
+        let observations: Vec<Observation> = sightings.into_iter().map(observe).collect();
         let intents = self.intent.iter().cloned().collect();
-        Some(self.shared.recorder.submit_for(submission, intents))
+        Some(self.shared.recorder.submit_for(observations.into(), intents))
     }
 
     /// Hands over a whole answer's sightings and waits as long as the settings say.
@@ -150,10 +146,7 @@ impl Exchange<'_> {
         let source = Arc::new(self.source());
         let observe = |sighting| self.observation(sighting, never, &source);
         let observations: Vec<Observation> = self.hints().into_iter().map(observe).collect();
-        (!observations.is_empty()).then_some(Submission {
-            observations,
-            checkpoint: None,
-        })
+        (!observations.is_empty()).then(|| observations.into())
     }
 
     fn observation(&self, sighting: Sighting, stamp: Stamp, source: &Arc<Source>) -> Observation {

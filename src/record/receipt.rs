@@ -1,15 +1,14 @@
 //! A promise to say what became of a submission, and the words it is told in.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::waiters::Settling;
-use super::{Outcome, Recorder, Submission};
+use super::{Outcome, Recorder};
 use crate::clock::{self, Instant};
-use crate::user::{Observation, Origin, Seen, Sent, Source, UserId};
+use crate::user::{Observation, Origin, Seen, Source, UserId};
 
 /// A promise to say what became of a [`Submission`].
 #[derive(Debug)]
@@ -220,22 +219,9 @@ impl Rereads {
 
 /// Sees to it that these users have a row, so that foreign keys hold.
 async fn stand(recorder: &Recorder, users: Vec<UserId>) {
-    let source = Arc::new(Source {
-        origin: Origin::Refetch,
-        route: "reread".into(),
-        request_id: uuid::Uuid::new_v4().to_string().into(),
-    });
-    let observations = users.into_iter().map(|id| Observation {
-        id,
-        seen: Seen::Awaited,
-        sent: Sent::NEVER,
-        source: source.clone(),
-        unsettled: false,
-    });
-    let submission = Submission {
-        observations: observations.collect(),
-        checkpoint: None,
-    };
-    let fared = recorder.submit(submission).fared();
+    let source = Source::own(Origin::Refetch, "reread");
+    let users = users.into_iter();
+    let awaited = users.map(|id| Observation::unasked(id, Seen::Awaited, &source));
+    let fared = recorder.submit(awaited.collect::<Vec<_>>().into()).fared();
     let _ = tokio::time::timeout(SKELETON_WAIT, fared).await;
 }

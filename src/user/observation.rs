@@ -16,6 +16,19 @@ pub struct Observation {
     pub unsettled: bool,
 }
 
+impl Observation {
+    /// Of usertap's own: nobody was asked, so it proves nothing.
+    pub fn unasked(id: UserId, seen: Seen, source: &Arc<Source>) -> Observation {
+        Observation {
+            id,
+            seen,
+            sent: Sent::NEVER,
+            source: source.clone(),
+            unsettled: false,
+        }
+    }
+}
+
 /// What an exchange tells of a user.
 #[derive(Debug, Clone)]
 pub enum Seen {
@@ -54,6 +67,17 @@ pub struct Source {
     pub route: Box<str>,
     /// usertap's own id of the exchange, as in its log.
     pub request_id: Box<str>,
+}
+
+impl Source {
+    /// Of something that usertap does by itself.
+    pub fn own(origin: Origin, route: &str) -> Arc<Source> {
+        Arc::new(Source {
+            origin,
+            route: route.into(),
+            request_id: uuid::Uuid::new_v4().to_string().into(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,15 +3,15 @@
 //! Their users are in doubt at once, and again when the provider can no longer be carrying the write
 //! out. Those that made a user whose id nobody learned wait for whoever looks through the newest.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Intent;
-use crate::record::{Recorder, Submission};
-use crate::user::{Observation, Origin, Seen, Sent, Source, UserId};
+use crate::record::Recorder;
+use crate::user::{Observation, Origin, Seen, Source, UserId};
 
 /// A provider can still be carrying out a request whose connection is gone. Its edge and its
 /// functions give a user-API call ten to thirty seconds by default; after that it is over.
@@ -85,24 +85,11 @@ pub async fn read_again(recorder: Recorder) {
 }
 
 fn doubt(recorder: &Recorder, writes: &[Write], intents: impl Fn(&Write) -> Vec<Intent>) {
-    let source = Arc::new(Source {
-        origin: Origin::ProxyWrite,
-        route: "a write that was cut off".into(),
-        request_id: uuid::Uuid::new_v4().to_string().into(),
-    });
+    let source = Source::own(Origin::ProxyWrite, "a write that was cut off");
     for writes in writes.chunks(CHUNK) {
         let users = writes.iter().flat_map(|write| &write.users);
-        let observations = users.map(|user| Observation {
-            id: user.clone(),
-            seen: Seen::Touched,
-            sent: Sent::NEVER,
-            source: source.clone(),
-            unsettled: false,
-        });
-        let submission = Submission {
-            observations: observations.collect(),
-            checkpoint: None,
-        };
+        let doubts = users.map(|user| Observation::unasked(user.clone(), Seen::Touched, &source));
+        let submission = doubts.collect::<Vec<_>>().into();
         recorder.submit_for(submission, writes.iter().flat_map(&intents).collect());
     }
 }
