@@ -10,7 +10,7 @@ use super::{Outcome, Recorder};
 use crate::clock::{self, Instant};
 use crate::user::{Observation, Origin, Seen, Source, UserId};
 
-/// A promise to say what became of a [`Submission`].
+/// A promise to say what became of a [`super::Submission`].
 #[derive(Debug)]
 pub struct Receipt {
     recorder: Recorder,
