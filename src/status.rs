@@ -1,5 +1,7 @@
 //! What `GET /v1/status` and `usertap status` say: how things are, and each problem's remedy.
 
+mod problems;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -8,12 +10,13 @@ use crate::cache;
 use crate::db::runs::{Drift, Kind, Run};
 use crate::db::{DbError, rows, runs};
 use crate::feed::Bounds;
-use crate::feed::slots::{self, Slot};
+use crate::feed::slots::Slot;
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
-use crate::refetch::GivenUp;
 use crate::station::Station;
 use crate::upstream::{Given, Health};
+
+pub use problems::Problem;
 
 /// The whole picture; shown as JSON.
 #[derive(Debug, Serialize)]
@@ -106,13 +109,6 @@ pub struct RefetchStatus {
     pub given_up: usize,
 }
 
-/// Something is wrong, and what to do about it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    pub what: String,
-    pub remedy: String,
-}
-
 /// Users set aside that a status names.
 const NAMED: i64 = 20;
 
@@ -120,10 +116,8 @@ const NAMED: i64 = 20;
 pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let known = Known::ask(station).await;
     let recorder = station.recorder.figures();
-    let mut problems = problems(&known, &recorder);
-    problems.extend(of_provider(station.upstream.health()));
     let given_up = station.refetch.given_up();
-    problems.extend(of_reads(&given_up));
+    let problems = problems::all(&known, &recorder, station.upstream.health(), &given_up);
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
         Ok(known) => (true, known.counts, known.backfill, known.reconcile),
@@ -218,137 +212,5 @@ impl Known {
             feed: station.feed.bounds().await?,
             slots: station.feed.slots().await?,
         })
-    }
-}
-
-fn problems(known: &Result<Known, DbError>, recorder: &record::Figures) -> Vec<Problem> {
-    let problem = |what: String, remedy: &str| Problem {
-        what,
-        remedy: remedy.into(),
-    };
-    let mut problems = Vec::new();
-    if let Some(trouble) = &recorder.trouble {
-        problems.push(problem(
-            trouble.clone(),
-            "answers leave `journaled`; mend the database, nothing else is needed",
-        ));
-    }
-    problems.extend(of_journal(&recorder.journal));
-    problems.extend(of_writes(&recorder.writes));
-    if recorder.lost > 0 {
-        let what = format!(
-            "{} answers found the queue full and were not recorded",
-            recorder.lost
-        );
-        problems.push(problem(what, "run `usertap backfill`, then restart usertap"));
-    }
-    match known {
-        Err(error) => problems.push(problem(error.to_string(), "check DATABASE_URL and the server")),
-        Ok(known) => {
-            problems.extend(known.set_aside.iter().map(|aside| Problem {
-                what: format!("user {} is set aside: {}", aside.id, aside.reason),
-                remedy: format!(
-                    "mend the row or the constraint; it is tried again at {}",
-                    aside.next_try
-                ),
-            }));
-            problems.extend(known.backfill.as_ref().and_then(of_walk));
-            problems.extend(known.reconcile.as_ref().and_then(of_walk));
-            problems.extend(known.slots.iter().filter_map(of_slot));
-        }
-    }
-    problems
-}
-
-fn of_journal(journal: &record::JournalFigures) -> Vec<Problem> {
-    let trouble = journal.trouble.as_ref().map(|trouble| Problem {
-        what: trouble.clone(),
-        remedy: "until then answers leave `queued` while the database is away, and `kill -9` loses them"
-            .into(),
-    });
-    let damaged = (journal.damaged > 0).then(|| Problem {
-        what: format!(
-            "{} answers in the journal could not be read any more",
-            journal.damaged
-        ),
-        remedy: "run `usertap backfill`, then restart usertap".into(),
-    });
-    trouble.into_iter().chain(damaged).collect()
-}
-
-fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
-    writes.trouble.as_ref().map(|trouble| Problem {
-        what: format!("writes are forwarded without a note: {trouble}"),
-        remedy: "until then `kill -9` in the middle of a write leaves its user unread: run `usertap backfill` after one"
-            .into(),
-    })
-}
-
-fn of_slot(slot: &Slot) -> Option<Problem> {
-    let (what, remedy) = match slot.status {
-        slots::Status::Reserved | slots::Status::Extended => return None,
-        slots::Status::Unreserved => (
-            "is too far behind: what it has not taken is about to go",
-            "start its consumer at once, or delete the slot",
-        ),
-        slots::Status::Lost => (
-            "is lost: changes it has not taken are gone",
-            "delete it, take the snapshot and make it anew at the snapshot's as_of",
-        ),
-    };
-    Some(Problem {
-        what: format!("slot {} {what}", slot.name),
-        remedy: remedy.into(),
-    })
-}
-
-fn of_provider(health: Health) -> Option<Problem> {
-    (health == Health::Open).then(|| Problem {
-        what: "the provider fails: reads are answered stale where they can be, writes fail".into(),
-        remedy: "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status"
-            .into(),
-    })
-}
-
-/// The first few by name.
-fn of_reads(given_up: &[GivenUp]) -> impl Iterator<Item = Problem> {
-    given_up.iter().take(NAMED as usize).map(|given_up| {
-        let wait = given_up.next.saturating_duration_since(crate::clock::now());
-        Problem {
-            what: format!(
-                "a read of user {} that is owed has failed {} times: {}",
-                given_up.user, given_up.attempts, given_up.reason
-            ),
-            remedy: format!(
-                "check the provider's key and this user there; it is tried again in {} s, or run `usertap reconcile`",
-                wait.as_secs()
-            ),
-        }
-    })
-}
-
-fn of_walk(run: &Run) -> Option<Problem> {
-    let kind = &run.kind;
-    match run.state.as_str() {
-        "failed" => Some(Problem {
-            what: format!(
-                "the {kind} failed: {}",
-                run.error.as_deref().unwrap_or("no reason was noted")
-            ),
-            remedy: format!("mend the cause and run `usertap {kind}` again: it goes on where it stopped"),
-        }),
-        "done" if !run.balanced() => Some(Problem {
-            what: format!("the last {kind}'s account does not balance"),
-            remedy: format!("run `usertap {kind}` again and report this"),
-        }),
-        "done" if run.held_back > 0 => Some(Problem {
-            what: format!(
-                "{} users who are not in the provider's list were not read: so many deletions at once are held back",
-                run.held_back
-            ),
-            remedy: "if they are meant to be gone, run `usertap reconcile --yes`; if not, check UPSTREAM and the key"
-                .into(),
-        }),
-        _ => None,
     }
 }

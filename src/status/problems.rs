@@ -1,0 +1,223 @@
+//! What is wrong, each thing under a word of its own and with its remedy. The words are those of
+//! the metric `usertap_problems`: an alert names them, so none is ever renamed.
+
+use serde::Serialize;
+
+use super::{Known, NAMED};
+use crate::db::DbError;
+use crate::db::runs::Run;
+use crate::feed::slots::{self, Slot};
+use crate::record;
+use crate::refetch::GivenUp;
+use crate::upstream::Health;
+
+/// Something is wrong, and what to do about it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Which of [`WORDS`] it is.
+    pub word: &'static str,
+    pub what: String,
+    pub remedy: String,
+}
+
+/// Every problem there can be.
+pub const WORDS: &[&str] = &[
+    "not-recording",
+    "journal",
+    "journal-damaged",
+    "writes-unnoted",
+    "answers-lost",
+    "database-away",
+    "database-refuses",
+    "database-unfit",
+    "set-aside",
+    "walk-failed",
+    "walk-unbalanced",
+    "deletions-held-back",
+    "slot-behind",
+    "slot-lost",
+    "provider-fails",
+    "user-unreadable",
+];
+
+fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
+    debug_assert!(WORDS.contains(&word), "{word}");
+    Problem {
+        word,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
+}
+
+pub(super) fn all(
+    known: &Result<Known, DbError>,
+    recorder: &record::Figures,
+    provider: Health,
+    unreadable: &[GivenUp],
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(of_recorder(recorder));
+    problems.extend(of_journal(&recorder.journal));
+    problems.extend(of_writes(&recorder.writes));
+    match known {
+        Err(error) => problems.push(of_database(error)),
+        Ok(known) => {
+            problems.extend(of_rows(known));
+            problems.extend(known.backfill.as_ref().and_then(of_walk));
+            problems.extend(known.reconcile.as_ref().and_then(of_walk));
+            problems.extend(known.slots.iter().filter_map(of_slot));
+        }
+    }
+    problems.extend(of_provider(provider));
+    problems.extend(of_reads(unreadable));
+    problems
+}
+
+fn of_database(error: &DbError) -> Problem {
+    let (word, remedy) = match error {
+        DbError::Away(_) => ("database-away", "check DATABASE_URL and that the server runs"),
+        DbError::Refused { .. } => (
+            "database-refuses",
+            "give users_sync back its name, and usertap's user its rights on its schemas",
+        ),
+        DbError::Unfit(_) => ("database-unfit", "do as it says, then restart usertap"),
+    };
+    problem(word, error.to_string(), remedy)
+}
+
+fn of_recorder(recorder: &record::Figures) -> impl Iterator<Item = Problem> {
+    let trouble = recorder.trouble.as_ref().map(|trouble| {
+        problem(
+            "not-recording",
+            trouble,
+            "answers leave `journaled`; mend the database, nothing else is needed",
+        )
+    });
+    let lost = (recorder.lost > 0).then(|| {
+        let what = format!(
+            "{} answers found the queue full and were not recorded",
+            recorder.lost
+        );
+        problem(
+            "answers-lost",
+            what,
+            "run `usertap backfill`, then restart usertap",
+        )
+    });
+    trouble.into_iter().chain(lost)
+}
+
+fn of_rows(known: &Known) -> impl Iterator<Item = Problem> {
+    known.set_aside.iter().map(|aside| {
+        problem(
+            "set-aside",
+            format!("user {} is set aside: {}", aside.id, aside.reason),
+            format!(
+                "mend the row or the constraint; it is tried again at {}",
+                aside.next_try
+            ),
+        )
+    })
+}
+
+fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem> {
+    let trouble = journal.trouble.as_ref().map(|trouble| {
+        problem(
+            "journal",
+            trouble,
+            "until then answers leave `queued` while the database is away, and `kill -9` loses them",
+        )
+    });
+    let damaged = (journal.damaged > 0).then(|| {
+        let what = format!(
+            "{} answers in the journal could not be read any more",
+            journal.damaged
+        );
+        problem(
+            "journal-damaged",
+            what,
+            "run `usertap backfill`, then restart usertap",
+        )
+    });
+    trouble.into_iter().chain(damaged)
+}
+
+fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
+    let remedy = "until then `kill -9` in the middle of a write leaves its user unread: run `usertap backfill` after one";
+    let trouble = writes.trouble.as_ref()?;
+    let what = format!("writes are forwarded without a note: {trouble}");
+    Some(problem("writes-unnoted", what, remedy))
+}
+
+fn of_slot(slot: &Slot) -> Option<Problem> {
+    let (word, what, remedy) = match slot.status {
+        slots::Status::Reserved | slots::Status::Extended => return None,
+        slots::Status::Unreserved => (
+            "slot-behind",
+            "is too far behind: what it has not taken is about to go",
+            "start its consumer at once, or delete the slot",
+        ),
+        slots::Status::Lost => (
+            "slot-lost",
+            "is lost: changes it has not taken are gone",
+            "delete it, take the snapshot and make it anew at the snapshot's as_of",
+        ),
+    };
+    Some(problem(word, format!("slot {} {what}", slot.name), remedy))
+}
+
+fn of_provider(health: Health) -> Option<Problem> {
+    (health == Health::Open).then(|| {
+        problem(
+            "provider-fails",
+            "the provider fails: reads are answered stale where they can be, writes fail",
+            "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
+        )
+    })
+}
+
+/// The first few by name.
+fn of_reads(unreadable: &[GivenUp]) -> impl Iterator<Item = Problem> {
+    unreadable.iter().take(NAMED as usize).map(|given_up| {
+        let wait = given_up.next.saturating_duration_since(crate::clock::now());
+        problem(
+            "user-unreadable",
+            format!(
+                "a read of user {} that is owed has failed {} times: {}",
+                given_up.user, given_up.attempts, given_up.reason
+            ),
+            format!(
+                "check the provider's key and this user there; it is tried again in {} s, or run `usertap reconcile`",
+                wait.as_secs()
+            ),
+        )
+    })
+}
+
+fn of_walk(run: &Run) -> Option<Problem> {
+    let kind = &run.kind;
+    match run.state.as_str() {
+        "failed" => Some(problem(
+            "walk-failed",
+            format!(
+                "the {kind} failed: {}",
+                run.error.as_deref().unwrap_or("no reason was noted")
+            ),
+            format!("mend the cause and run `usertap {kind}` again: it goes on where it stopped"),
+        )),
+        "done" if !run.balanced() => Some(problem(
+            "walk-unbalanced",
+            format!("the last {kind}'s account does not balance"),
+            format!("run `usertap {kind}` again and report this"),
+        )),
+        "done" if run.held_back > 0 => Some(problem(
+            "deletions-held-back",
+            format!(
+                "{} users who are not in the provider's list were not read: so many deletions at once are held back",
+                run.held_back
+            ),
+            "if they are meant to be gone, run `usertap reconcile --yes`; if not, check UPSTREAM and the key",
+        )),
+        _ => None,
+    }
+}
