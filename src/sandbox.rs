@@ -36,6 +36,7 @@ use std::time::Duration;
 use crate::config;
 use crate::tasks::Tasks;
 
+pub use clerk::Clerk;
 pub use control::{Control, Logged, OauthAccount};
 pub use fault::{Action, Canned, Fault, Gate};
 pub use played::Plays;

@@ -32,7 +32,7 @@ use instance::Instance;
 use routes::{Call, Route};
 
 pub use routes::name as route_name;
-pub use user::User;
+use user::User;
 
 /// What Clerk counts for each user by itself, where limits are asked for at all.
 const OF_A_USER: Rate = Rate {
@@ -112,6 +112,27 @@ impl Clerk {
     pub fn settings(&self, instance: usize) -> Option<Vec<(&'static str, String)>> {
         let key = self.instances.get(instance)?.key.clone();
         Some(vec![("CLERK_SECRET_KEY", key)])
+    }
+
+    /// In the order of creation.
+    pub fn ids(&self, instance: usize) -> Vec<String> {
+        let instance = self.instances.get(instance);
+        let users = instance.map(|instance| instance.after(None, false));
+        users.into_iter().flatten().map(|user| user.id.clone()).collect()
+    }
+
+    /// As on the dashboard; whether there was one.
+    pub fn delete(&mut self, instance: usize, id: &str) -> bool {
+        let instance = self.instances.get_mut(instance);
+        instance.is_some_and(|instance| instance.remove(id).is_some())
+    }
+
+    /// As on the dashboard; whether there was one.
+    pub fn rename(&mut self, instance: usize, id: &str, name: &str) -> bool {
+        let now = clock::wall().timestamp_millis();
+        let change = |user: &mut User| user.first_name = Some(name.to_owned());
+        let instance = self.instances.get_mut(instance);
+        instance.is_some_and(|instance| instance.edit(id, now, change).is_some())
     }
 
     /// The user as Clerk shows it.
