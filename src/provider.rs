@@ -16,6 +16,7 @@ mod descriptor;
 mod extract;
 mod form;
 mod intended;
+mod login;
 mod own;
 mod paging;
 mod pointer;
@@ -41,6 +42,7 @@ pub use caller::{Caller, Credential, Foreign};
 pub use descriptor::{Mistake, Provider, Setting};
 pub use extract::{Answer, Extraction};
 pub use intended::Intended;
+pub use login::{Login, TokenHeader};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use route::{Carries, Matched, Route};
 pub use secret::Secret;
@@ -136,6 +138,8 @@ pub struct OwnRequest {
     pub target: String,
     /// Credentials are marked sensitive.
     pub headers: HeaderMap,
+    /// It needs a token that the provider gives, see [`Provider::login`].
+    pub token: Option<TokenHeader>,
 }
 
 /// What one exchange told of one user.
