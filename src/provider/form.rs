@@ -198,6 +198,8 @@ pub(super) struct UserForm {
     #[serde(default)]
     pub whole_has: Vec<Text>,
     pub read: Text,
+    /// An id that could be somebody's and is nobody's.
+    pub nobody: Option<String>,
 }
 
 /// A JSONPath, or several whose texts are joined by a space.

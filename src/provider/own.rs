@@ -8,7 +8,7 @@ use super::paging::{Total, raw_value};
 use super::pointer::Pointer;
 use super::template::{Template, percent_encoded};
 use super::{Answer, Credential, OwnRequest, Provider, RequestHead, Sighting, Tenant};
-use crate::user::{Seen, UserId};
+use crate::user::{IdType, Seen, UserId};
 
 /// A header of usertap's own requests.
 #[derive(Debug)]
@@ -47,6 +47,13 @@ impl Provider {
             part => tenant.part(part).map(percent_encoded),
         })?;
         Some(self.own_request(tenant, &path))
+    }
+
+    /// An id that is nobody's: a read of it tells whether the provider takes the key.
+    pub fn nobody(&self, id_type: IdType) -> Option<UserId> {
+        let any = || uuid::Uuid::new_v4().to_string();
+        let text = self.user.nobody.clone().unwrap_or_else(any);
+        UserId::parse(&text, id_type)
     }
 
     /// What the answer to [`Provider::read_user`] tells: the user, its absence, or neither.

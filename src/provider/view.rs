@@ -26,6 +26,8 @@ pub(super) struct UserMap {
     pub whole_has: Vec<Pointer>,
     /// The path of the read of one user.
     pub read: Template,
+    /// With which the key is tried, where any id would not do.
+    pub nobody: Option<String>,
 }
 
 /// A JSONPath (RFC 9535); the plain ones without the engine, which costs ten times as much.

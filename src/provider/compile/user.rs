@@ -36,6 +36,7 @@ impl Reader<'_> {
             drop: form.drop.iter().map(|text| self.pointer(text)).collect(),
             whole_has: form.whole_has.iter().map(|text| self.pointer(text)).collect(),
             read: template,
+            nobody: form.nobody,
         }
     }
 
