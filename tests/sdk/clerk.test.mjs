@@ -32,8 +32,9 @@ before(async () => {
   )`);
 });
 after(async () => {
-  assert.equal(await served?.end(), 0, "usertap ended as it should");
+  const code = await served?.end();
   await sandbox?.end();
+  assert.equal(code, 0, "usertap ended as it should");
 });
 
 function without(fields, user) {

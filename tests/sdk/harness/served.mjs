@@ -15,7 +15,7 @@ const WALKS_WITHIN_MS = 60_000;
 export class Served {
   /** Base URL of usertap. */
   proxy;
-  /** Of the Postgres that it has started. */
+  /** Where its rows are: a Postgres that it has started, unless the settings name one. */
   database;
   #admin;
   #dataDir;
@@ -50,17 +50,17 @@ export class Served {
     const said = (message) => events.find((event) => event?.message === message);
     this.proxy = `http://${said("serving").listen}`;
     this.#admin = `http://${said("serving").admin}`;
-    await this.#connect(said("embedded Postgres is up"));
+    this.database = settings.DATABASE_URL ?? (await this.#embedded(said("embedded Postgres is up")));
+    this.#rows = new pg.Client({ connectionString: this.database });
+    await this.#rows.connect();
   }
 
   /** As an operator would: by the address and the password's file that the log names. */
-  async #connect({ url, password_file: passwordFile }) {
+  async #embedded({ url, password_file: passwordFile }) {
     this.#postgresFolder = dirname(passwordFile);
     const address = new URL(url);
     address.password = await readFile(passwordFile, "utf8");
-    this.database = address.href;
-    this.#rows = new pg.Client({ connectionString: this.database });
-    await this.#rows.connect();
+    return address.href;
   }
 
   async sql(text, values = []) {

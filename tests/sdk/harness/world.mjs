@@ -1,9 +1,8 @@
 // A sandbox, usertap before it with a Postgres of its own, and a look at the rows: started for the
 // tests, and gone with them.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:net";
 
+import { freePort } from "./process.mjs";
 import { Sandbox } from "./sandbox.mjs";
 import { Served } from "./served.mjs";
 
@@ -115,14 +114,6 @@ export class World {
     await this.#sandbox?.end();
     return code;
   }
-}
-
-async function freePort() {
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
 }
 
 function project(settings, prefix) {
