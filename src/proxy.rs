@@ -28,6 +28,7 @@ mod record;
 mod reply;
 mod traffic;
 mod upgrade;
+mod webhook;
 mod wire;
 
 use std::future::Future;
@@ -61,7 +62,7 @@ use upgrade::Wish;
 use wire::{Failure, Wire};
 
 pub use listen::TlsError;
-pub use own::{Local, LocalAnswer, LocalFault, Readiness};
+pub use own::{Local, LocalAnswer, LocalFault, Readiness, WebhookAnswer, WebhookTaken};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
@@ -178,6 +179,9 @@ async fn asked_for(
     request: Request<Incoming>,
     (key, cached): (Option<CacheKey>, Cached),
 ) -> Response<Body> {
+    if webhook::is_for(&shared, &request) {
+        return webhook::answer(&shared, request).await;
+    }
     if let Some(answer) = shared.own_answer(&request).await {
         return answer;
     }
