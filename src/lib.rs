@@ -28,7 +28,7 @@
 //! | [`reader`] | one user, read with the tenant's own key |
 //! | [`proxy`], [`webhook`], [`refetch`], [`backfill`] | the four that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
-//! | [`status`], [`admin`], [`serve`] | what a running process says and where it listens |
+//! | [`status`], [`metrics`], [`admin`], [`serve`] | what a running process says and where it listens |
 //! | [`cli`], [`commands`] | what was asked for, and a page for each command |
 //!
 //! [`proxy`] is the file to read first: one request from top to bottom. `tests/it/tidy.rs` holds
@@ -69,6 +69,7 @@ pub mod commands;
 pub mod config;
 pub mod db;
 pub mod feed;
+pub mod metrics;
 pub mod probe;
 pub mod provider;
 pub mod proxy;

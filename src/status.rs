@@ -17,7 +17,7 @@ use crate::station::Station;
 use crate::upstream::{Given, Health};
 use crate::webhook;
 
-pub use problems::Problem;
+pub use problems::{Problem, WORDS as PROBLEM_WORDS};
 
 /// The whole picture; shown as JSON.
 #[derive(Debug, Serialize)]
