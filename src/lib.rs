@@ -26,7 +26,7 @@
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`reader`] | one user, read with the tenant's own key |
-//! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
+//! | [`proxy`], [`webhook`], [`refetch`], [`backfill`] | the four that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
 //! | [`status`], [`metrics`], [`admin`], [`serve`] | what a running process says and where it listens |
 //! | [`cli`], [`commands`] | what was asked for, and a page for each command |
@@ -89,3 +89,4 @@ pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
 pub mod user;
+pub mod webhook;

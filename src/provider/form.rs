@@ -1,6 +1,7 @@
 //! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
 //! in its comments what each part means.
 
+mod events;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use toml::Spanned;
 
 use crate::user::IdType;
 
+pub(super) use events::{Encoding, EventForm, EventsForm, SignatureForm, WebhooksForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -30,6 +32,9 @@ pub(super) struct Form {
     pub dashboard: DashboardForm,
     pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
+    pub webhooks: Option<WebhooksForm>,
+    pub events: EventsForm,
+    pub event: Vec<EventForm>,
     pub route: Vec<RouteForm>,
 }
 

@@ -16,3 +16,4 @@ mod settings;
 mod stack;
 mod support;
 mod tidy;
+mod webhooks;

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
+    ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",
@@ -47,14 +48,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "station",
         &[
             "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
-            "refetch", "tasks", "upstream", "user",
+            "refetch", "tasks", "upstream", "user", "webhook",
         ],
     ),
     (
         "status",
         &[
             "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user",
+            "user", "webhook",
         ],
     ),
     (
@@ -71,7 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "serve",
         &[
             "admin", "clock", "config", "db", "feed", "proxy", "reader", "record", "refetch", "station",
-            "status", "tasks", "upstream", "user",
+            "status", "tasks", "upstream", "user", "webhook",
         ],
     ),
     ("cli", &["config"]),
@@ -114,6 +115,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("reader", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
+    ("webhook", &[SQL, RUNTIME]),
     ("station", &[SQL]),
     ("status", &[SQL]),
     ("admin", &[SQL]),
