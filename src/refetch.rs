@@ -128,7 +128,9 @@ impl Refetch {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.recent
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {

@@ -16,9 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::db::instances::{BEAT, Kind};
 use crate::db::rows;
-use crate::proxy::{
-    Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken,
-};
+use crate::proxy::{Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
 use crate::reader::ReadFault;
 use crate::record::Recorded;
 use crate::station::{StartError, Station, note_served};

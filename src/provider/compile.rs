@@ -70,7 +70,11 @@ impl Reader<'_> {
         let routes = self.routes(form.route, token.is_some());
         let webhooks = form.webhooks.and_then(|webhooks| self.webhooks(webhooks));
         let events = self.event_map(form.events, &identity);
-        let event_rules = form.event.into_iter().map(|event| self.event_rule(event)).collect();
+        let event_rules = form
+            .event
+            .into_iter()
+            .map(|event| self.event_rule(event))
+            .collect();
         let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));

@@ -107,7 +107,11 @@ impl Provider {
 
 impl Webhooks {
     fn key(&self, signed: &Signed<'_>, body: &[u8]) -> EventKey {
-        let in_body = || super::paging::raw_value(body, self.id.as_ref()?)?.as_str().map(str::to_owned);
+        let in_body = || {
+            super::paging::raw_value(body, self.id.as_ref()?)?
+                .as_str()
+                .map(str::to_owned)
+        };
         let id = signed.id.map(str::to_owned).or_else(in_body);
         let hash = match &id {
             Some(id) => Sha256::digest([b"id ", id.as_bytes()].concat()),

@@ -175,7 +175,13 @@ impl Receipt {
             Stage::Refused => return Durable::No,
             Stage::Settled(settled) => settled,
             Stage::Waiting { reply, durable } => {
-                match committed(reply, durable, clock::now() + at_most + self.recorder.journal_wait()).await {
+                match committed(
+                    reply,
+                    durable,
+                    clock::now() + at_most + self.recorder.journal_wait(),
+                )
+                .await
+                {
                     Ok(settled) => settled,
                     Err(Recorded::Journaled) => return Durable::Journaled,
                     Err(_) => return Durable::No,

@@ -141,8 +141,9 @@ impl Project {
     /// An event about a user, whole, as it is now.
     pub fn tell_of_user(&self, kind: &str, id: Uuid) {
         if let Some(user) = self.user(id) {
-            self.webhooks
-                .tell(kind, || json!(self.user_view(user, View::Server, KeyOrder::Forward)));
+            self.webhooks.tell(kind, || {
+                json!(self.user_view(user, View::Server, KeyOrder::Forward))
+            });
         }
     }
 
@@ -159,9 +160,10 @@ impl Project {
 
     fn tell_of_deletion(&self, id: Uuid, teams: &[Uuid]) {
         let of = |team: &Uuid| json!({ "id": team });
-        self.webhooks.tell("user.deleted", || {
-            json!({ "id": id, "teams": teams.iter().map(of).collect::<Vec<_>>() })
-        });
+        self.webhooks.tell(
+            "user.deleted",
+            || json!({ "id": id, "teams": teams.iter().map(of).collect::<Vec<_>>() }),
+        );
         for team in teams {
             self.tell_of_member("team_membership.deleted", *team, id);
         }

@@ -36,10 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
-    (
-        "webhook",
-        &["clock", "config", "provider", "record", "user"],
-    ),
+    ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",

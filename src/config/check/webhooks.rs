@@ -18,7 +18,10 @@ impl Check<'_> {
         if let [first, second, ..] = written[..]
             && self.settings.text(first) != self.settings.text(second)
         {
-            self.wrong(second, &format!("says something else than {first}: take one of them out"));
+            self.wrong(
+                second,
+                &format!("says something else than {first}: take one of them out"),
+            );
             return None;
         }
         let Some(name) = written.first() else {

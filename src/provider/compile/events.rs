@@ -88,14 +88,23 @@ impl Reader<'_> {
             self.mistake(on.span().start, text);
         }
         if form.on.is_empty() {
-            self.mistake(at, "an [[event]] names the types it is about: add on = [\"user.created\"]");
+            self.mistake(
+                at,
+                "an [[event]] names the types it is about: add on = [\"user.created\"]",
+            );
         }
         let mut told = Vec::new();
         told.extend(form.whole.map(|at| EventTold::Whole(self.single_pointer(&at))));
-        told.extend(form.partial.map(|at| EventTold::Partial(self.single_pointer(&at))));
+        told.extend(
+            form.partial
+                .map(|at| EventTold::Partial(self.single_pointer(&at))),
+        );
         told.extend(form.deleted.map(|ids| EventTold::Touched(self.pointers(&ids))));
         told.extend(form.touched.map(|ids| EventTold::Touched(self.pointers(&ids))));
-        told.extend(form.mentioned.map(|ids| EventTold::Mentioned(self.pointers(&ids))));
+        told.extend(
+            form.mentioned
+                .map(|ids| EventTold::Mentioned(self.pointers(&ids))),
+        );
         let more = told.len() > 1;
         let told = told.pop().unwrap_or(EventTold::Nothing);
         if more {

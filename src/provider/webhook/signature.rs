@@ -97,9 +97,7 @@ fn standard<'h>(
     body: &[u8],
     secrets: &[SigningSecret],
 ) -> Result<Signed<'h>, Refused> {
-    let spelled = STANDARD_HEADERS
-        .iter()
-        .find(|[id, ..]| headers.contains_key(*id));
+    let spelled = STANDARD_HEADERS.iter().find(|[id, ..]| headers.contains_key(*id));
     let [id, at, signatures] = spelled.ok_or(Refused::Unsigned)?;
     let (id, at, signatures) = (one(headers, id)?, one(headers, at)?, one(headers, signatures)?);
     let of_v1 = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
@@ -152,11 +150,7 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 }
 
 /// Each comparison takes as long whether or not it fits.
-fn is_by_one_of(
-    secrets: &[SigningSecret],
-    signed: &[&[u8]],
-    signatures: &[Vec<u8>],
-) -> Result<(), Refused> {
+fn is_by_one_of(secrets: &[SigningSecret], signed: &[&[u8]], signatures: &[Vec<u8>]) -> Result<(), Refused> {
     if signatures.is_empty() {
         return Err(Refused::Unsigned);
     }

@@ -141,8 +141,12 @@ impl Writer {
         let changes = plan.writes.values().filter_map(|write| write.change.as_ref());
         let by_apps = |change: &&Change| change.source.origin == Origin::ProxyWrite;
         let written = changes.clone().filter(by_apps).count();
-        health.committed.fetch_add(changes.count() as u64, Ordering::Relaxed);
-        health.written_by_apps.fetch_add(written as u64, Ordering::Relaxed);
+        health
+            .committed
+            .fetch_add(changes.count() as u64, Ordering::Relaxed);
+        health
+            .written_by_apps
+            .fetch_add(written as u64, Ordering::Relaxed);
     }
 }
 

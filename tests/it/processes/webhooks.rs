@@ -14,7 +14,10 @@ use crate::support::wall;
 async fn send(world: &World, server: &Server, event: &Event) -> Reply {
     let at: chrono::DateTime<Utc> = wall();
     let headers = world.control().webhooks(0).expect("a project").headers(event, at);
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let url = format!("http://{}/_usertap/webhooks", server.listen);
     http::request(::http::Method::POST, &url, &headers, event.body.clone())
         .await
@@ -81,8 +84,13 @@ async fn the_sandbox_sends_webhooks_and_prints_their_secret() {
     let sandbox = world.start(&args);
     sandbox.line("ready").await;
     let printed = sandbox.output().stdout;
-    let secret = printed.iter().find_map(|line| line.strip_prefix("USERTAP_WEBHOOK_SECRET="));
-    assert!(secret.is_some_and(|secret| secret.starts_with("whsec_")), "{printed:?}");
+    let secret = printed
+        .iter()
+        .find_map(|line| line.strip_prefix("USERTAP_WEBHOOK_SECRET="));
+    assert!(
+        secret.is_some_and(|secret| secret.starts_with("whsec_")),
+        "{printed:?}"
+    );
     sandbox.terminated().await.with_code(0);
     let refused = world.start(&["sandbox", "--webhooks", "https://example.com/x"]);
     let refused = refused.ended().await;

@@ -20,9 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use usertap::cache::Cache;
 use usertap::config::Config;
-use usertap::proxy::{
-    Local, LocalAnswer, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken,
-};
+use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken};
 use usertap::record::{Owed, Recorder};
 use usertap::tasks::Tasks;
 use usertap::upstream::Upstream;

@@ -24,7 +24,11 @@ async fn an_outage_loses_none_of_them() {
         stack.known_user(json!({ "display_name": "Gone" })).await,
     );
     relay.close();
-    assert!(stack.control().edit(0, ada, json!({ "display_name": "Countess" })));
+    assert!(
+        stack
+            .control()
+            .edit(0, ada, json!({ "display_name": "Countess" }))
+    );
     let new = stack.user(json!({ "display_name": "New" }));
     let events = [
         of_user(&stack, "user.updated", ada),

@@ -5,11 +5,9 @@ use serde_json::json;
 use usertap::sandbox::{Action, Event, Fault, Gate};
 use uuid::Uuid;
 
-use super::{
-    all_taken, connect, figures, of_deletion, of_user, origins, send, stack, webhooks, with, word,
-};
-use crate::support::{eventually, now};
+use super::{all_taken, connect, figures, of_deletion, of_user, origins, send, stack, webhooks, with, word};
 use crate::support::stack::Setup;
+use crate::support::{eventually, now};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_in_the_dashboard_is_in_the_table() {
@@ -24,7 +22,11 @@ async fn what_happens_in_the_dashboard_is_in_the_table() {
         stack.agrees(id).await.expect("a row");
         assert_eq!(origins(&stack, id).await, ["user.created by webhook"]);
     }
-    assert!(stack.control().edit(0, ada, json!({ "display_name": "Countess" })));
+    assert!(
+        stack
+            .control()
+            .edit(0, ada, json!({ "display_name": "Countess" }))
+    );
     assert!(stack.control().delete(0, bea));
     all_taken(&stack).await;
     stack.agrees(ada).await.expect("changed");
@@ -117,8 +119,14 @@ async fn the_apps_own_create_and_its_webhook_are_one_change_whichever_comes_firs
         .control()
         .fault(Fault::on("/users", Action::HoldAfter(gate.clone())));
     let asked = async {
-        let reply = stack.post(&server, "/users", json!({ "display_name": "Ada" })).await;
-        let id: Uuid = reply.json()["id"].as_str().expect("an id").parse().expect("an id");
+        let reply = stack
+            .post(&server, "/users", json!({ "display_name": "Ada" }))
+            .await;
+        let id: Uuid = reply.json()["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("an id");
         (reply, id)
     };
     let opened = async {
@@ -135,8 +143,14 @@ async fn the_apps_own_create_and_its_webhook_are_one_change_whichever_comes_firs
     assert_eq!(origins(&stack, ada).await, ["user.created by webhook"]);
     // After it.
     webhooks.hold();
-    let reply = stack.post(&server, "/users", json!({ "display_name": "Bea" })).await;
-    let bea: Uuid = reply.json()["id"].as_str().expect("an id").parse().expect("an id");
+    let reply = stack
+        .post(&server, "/users", json!({ "display_name": "Bea" }))
+        .await;
+    let bea: Uuid = reply.json()["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
     stack.is_recorded(&reply, bea).await;
     stack.settled().await;
     let reads = stack.control().count(&::http::Method::GET, "/users/{id}");
@@ -179,7 +193,11 @@ async fn leaving_the_selected_team_shows_in_the_member() {
     let team = stack.post(&server, "/teams", team).await.json()["id"].clone();
     let team = team.as_str().expect("a team").to_owned();
     let selected = stack
-        .patch(&server, &format!("/users/{id}"), json!({ "selected_team_id": team }))
+        .patch(
+            &server,
+            &format!("/users/{id}"),
+            json!({ "selected_team_id": team }),
+        )
         .await;
     stack.is_recorded(&selected, id).await;
     all_taken(&stack).await;
@@ -242,7 +260,10 @@ async fn a_flood_is_read_once_for_many_and_ends_right() {
     let reads = stack.control().count(&::http::Method::GET, "/users/{id}");
     // Of each user one a second, and no more.
     let at_most = 50 * (began.elapsed().as_secs() + 2);
-    assert!((50..=at_most).contains(&reads), "{reads} reads, at most {at_most}");
+    assert!(
+        (50..=at_most).contains(&reads),
+        "{reads} reads, at most {at_most}"
+    );
     assert_eq!(stack.control().limited(), 0);
     for id in ids {
         stack.agrees(id).await.expect("the last change");
@@ -254,13 +275,22 @@ async fn a_flood_is_read_once_for_many_and_ends_right() {
 async fn what_no_event_tells_is_no_users_business() {
     let stack = stack().await;
     let before = (stack.position().await, stack.control().log().len());
-    let team = Event::new("team.updated", &json!({ "id": Uuid::new_v4(), "display_name": "T" }));
+    let team = Event::new(
+        "team.updated",
+        &json!({ "id": Uuid::new_v4(), "display_name": "T" }),
+    );
     assert_eq!(word(&send(&stack, &team).await), "ignored");
     for kind in ["invoice.paid", ""] {
-        assert_eq!(word(&send(&stack, &Event::new(kind, &json!({}))).await), "unknown");
+        assert_eq!(
+            word(&send(&stack, &Event::new(kind, &json!({}))).await),
+            "unknown"
+        );
     }
     for data in [json!({}), json!({ "id": 5 }), json!({ "id": "me" }), json!(null)] {
-        assert_eq!(word(&send(&stack, &Event::new("user.updated", &data)).await), "malformed");
+        assert_eq!(
+            word(&send(&stack, &Event::new("user.updated", &data)).await),
+            "malformed"
+        );
     }
     for body in ["", "{", "[]", "\u{0}", r#"{"type":5}"#, r#"{"data":{}}"#] {
         let event = Event {

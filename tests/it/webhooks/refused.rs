@@ -73,7 +73,12 @@ async fn what_is_forged_changed_or_old_leaves_no_trace() {
     );
     let problems = stack.status().await["problems"].clone();
     assert_eq!(problems[0]["word"], "webhooks-refused", "{problems}");
-    assert!(problems[0]["remedy"].as_str().expect("a remedy").contains("WEBHOOK_SECRET"));
+    assert!(
+        problems[0]["remedy"]
+            .as_str()
+            .expect("a remedy")
+            .contains("WEBHOOK_SECRET")
+    );
     // A clock that is off by less is no matter, and all is well again.
     for away in [minutes(4), minutes(-4)] {
         let event = of_user(&stack, "user.updated", id);
@@ -102,7 +107,11 @@ async fn another_projects_events_leave_no_trace() {
         "user.created",
         &json!({ "id": Uuid::new_v4(), "server_metadata": null }),
     );
-    for event in [of_user(&stack, "user.updated", ours), super::of_deletion(ours), created] {
+    for event in [
+        of_user(&stack, "user.updated", ours),
+        super::of_deletion(ours),
+        created,
+    ] {
         is_refused(
             &post(&url(&stack), &theirs.headers(&event, at), &event.body).await,
             "signature",
@@ -139,10 +148,15 @@ async fn while_a_secret_takes_anothers_place_both_hold() {
 async fn only_posts_of_a_bearable_size_are_taken() {
     let stack = stack().await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS] {
-        let reply = http::request(method, &url(&stack), &[], "").await.expect("an answer");
+        let reply = http::request(method, &url(&stack), &[], "")
+            .await
+            .expect("an answer");
         assert_eq!(reply.status, 405);
     }
-    let large = Event::new("user.updated", &json!({ "id": Uuid::new_v4(), "x": "x".repeat(2 << 20) }));
+    let large = Event::new(
+        "user.updated",
+        &json!({ "id": Uuid::new_v4(), "x": "x".repeat(2 << 20) }),
+    );
     let reply = send(&stack, &large).await;
     assert_eq!(
         (reply.status.as_u16(), reply.header("x-usertap-error")),

@@ -29,7 +29,10 @@ async fn whichever_of_two_replicas_gets_an_event_the_rows_end_right() {
             match (round + n) % 3 {
                 0 => drop(send(&stack, &event).await),
                 1 => send_to(&stack, &second, &event).await,
-                _ => drop(tokio::join!(send(&stack, &event), send_to(&stack, &second, &event))),
+                _ => drop(tokio::join!(
+                    send(&stack, &event),
+                    send_to(&stack, &second, &event)
+                )),
             }
         }
     }

@@ -23,12 +23,7 @@ fn published(family: [&'static str; 3], signature: &str) -> HeaderMap {
 
 const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
-fn checked(
-    scheme: &Scheme,
-    headers: &HeaderMap,
-    body: &[u8],
-    secret: &str,
-) -> Result<Option<i64>, Refused> {
+fn checked(scheme: &Scheme, headers: &HeaderMap, body: &[u8], secret: &str) -> Result<Option<i64>, Refused> {
     let secret = scheme.secret(secret).unwrap();
     let signed = scheme.check(headers, body, &[secret])?;
     Ok(signed.at.map(|at| at.timestamp_millis()))
@@ -71,12 +66,7 @@ fn whatever_is_changed_is_refused() {
 fn what_has_no_signature_of_this_form_is_unsigned() {
     let family = STANDARD_HEADERS[0];
     for signature in ["", "v1", "v1,", "v1,=", "v2,AAAA", "g0hM9SsE", "v1, "] {
-        let found = checked(
-            &Scheme::Standard,
-            &published(family, signature),
-            BODY,
-            SECRET,
-        );
+        let found = checked(&Scheme::Standard, &published(family, signature), BODY, SECRET);
         assert!(found.is_err(), "{signature}");
     }
     let mut twice = published(family, SIGNATURE);
@@ -123,7 +113,14 @@ fn a_time_may_count_seconds_or_milliseconds() {
             Err(Refused::Signature)
         );
     }
-    let odd = ["", "t=1614265330", "v1=00", "t=x,v1=00", "t=1614265330,v1=0g", "t=1614265330,v1=000"];
+    let odd = [
+        "",
+        "t=1614265330",
+        "v1=00",
+        "t=x,v1=00",
+        "t=1614265330,v1=0g",
+        "t=1614265330,v1=000",
+    ];
     for shown in odd {
         let headers = headers(&[("workos-signature", shown)]);
         assert_eq!(
