@@ -239,9 +239,7 @@ impl Told {
     }
 
     fn webhooks(&mut self, status: &Status) {
-        let Some(webhooks) = &status.webhooks else {
-            return;
-        };
+        let webhooks = status.webhooks.clone().unwrap_or_default();
         let results = [
             ("applied", webhooks.applied),
             ("hint", webhooks.hints),

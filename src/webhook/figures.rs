@@ -10,7 +10,7 @@ use crate::clock::Instant;
 use crate::provider::Refused;
 
 /// Since the process started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Rightly signed.
     pub received: u64,
