@@ -17,6 +17,7 @@ use super::view::{TextAt, TimeAt, UserMap};
 use super::{Limit, Mistake, Provider, Rate};
 
 mod cache;
+mod console;
 mod leaves;
 mod list;
 mod routes;
@@ -71,6 +72,8 @@ impl Reader<'_> {
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
+        let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
+        let console = self.console(form.console, &head.name, &parts, &routes);
         Some(Provider {
             name: head.name,
             id_type: head.id_type,
@@ -93,6 +96,7 @@ impl Reader<'_> {
             user: user?,
             list: list?,
             dashboard: dashboard(form.dashboard),
+            console,
             cache,
             answers,
             routes,

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
 use super::cache::CacheRules;
+use super::console::Console;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
 use super::extract::Errors;
@@ -40,6 +41,7 @@ pub struct Provider {
     pub(super) user: UserMap,
     pub(super) list: List,
     pub(super) dashboard: Dashboard,
+    pub(super) console: Console,
     pub(super) cache: CacheRules,
     pub(super) answers: Vec<AnswerRule>,
     /// The more literal ones first.
@@ -83,6 +85,9 @@ impl std::fmt::Display for Mistake {
 }
 
 impl Provider {
+    /// The names of those that are compiled in.
+    pub const BUILTIN: [&str; 1] = ["stack-auth"];
+
     /// A provider that is compiled in.
     pub fn builtin(name: &str) -> Option<Provider> {
         match name {
