@@ -139,5 +139,7 @@ async fn nowhere() -> Response {
 fn asked(uri: &Uri, name: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(own, _)| own == name).map_or(String::new(), |(_, value)| value.into_owned())
+    pairs
+        .find(|(own, _)| own == name)
+        .map_or(String::new(), |(_, value)| value.into_owned())
 }

@@ -84,7 +84,12 @@ impl Serving {
         let proxy = proxy.map_err(|error| StartError(error.to_string()))?;
         let listen = address(&proxied, config.listen);
         let admin_listen = address(&admin, config.admin_listen);
-        let console = Admin::new(station.clone(), proxy.traffic(), proxy.door(), (listen, admin_listen));
+        let console = Admin::new(
+            station.clone(),
+            proxy.traffic(),
+            proxy.door(),
+            (listen, admin_listen),
+        );
         join(&station).await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));

@@ -38,11 +38,16 @@ impl Asked {
                 }
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit: &i64| *limit > 0);
-                    let limit = limit.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))?;
+                    let limit =
+                        limit.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))?;
                     asked.limit = limit.min(MOST);
                 }
                 "q" => asked.text = value.trim().to_owned(),
-                _ => return Err(format!("`{name}` is no parameter here: there are after, limit, q")),
+                _ => {
+                    return Err(format!(
+                        "`{name}` is no parameter here: there are after, limit, q"
+                    ));
+                }
             }
         }
         Ok(asked)
@@ -84,9 +89,17 @@ pub async fn one(State(shared): State<Shared>, Path(id): Path<String>, uri: Uri)
     match ensure::user(&shared.station, id, ensure).await {
         Ok(Some(row)) => Json(row).into_response(),
         Ok(None) if ensure => problem(StatusCode::NOT_FOUND, "the provider has no such user"),
-        Ok(None) => problem(StatusCode::NOT_FOUND, "there is no row of that user: ensure=1 fetches it"),
-        Err(LocalFault::DatabaseAway) => problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
+        Ok(None) => problem(
+            StatusCode::NOT_FOUND,
+            "there is no row of that user: ensure=1 fetches it",
+        ),
+        Err(LocalFault::DatabaseAway) => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
+        }
         Err(LocalFault::Late) => problem(StatusCode::GATEWAY_TIMEOUT, "the provider did not answer in time"),
-        Err(LocalFault::ProviderAway) => problem(StatusCode::BAD_GATEWAY, "the provider does not let the user be read"),
+        Err(LocalFault::ProviderAway) => problem(
+            StatusCode::BAD_GATEWAY,
+            "the provider does not let the user be read",
+        ),
     }
 }

@@ -28,7 +28,9 @@ pub fn lines(ours: &Value, theirs: &Value) -> Vec<Line> {
 
 fn walk(path: &str, ours: Option<&Value>, theirs: Option<&Value>, lines: &mut Vec<Line>) {
     let members = |value: Option<&Value>| {
-        let members = value.and_then(Value::as_object).filter(|members| !members.is_empty());
+        let members = value
+            .and_then(Value::as_object)
+            .filter(|members| !members.is_empty());
         members.map(|members| members.keys().cloned().collect::<BTreeSet<String>>())
     };
     let is_plain = |value: Option<&Value>| value.is_some_and(|value| !value.is_object());
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn fields_are_compared_one_by_one() {
-        let ours = json!({ "id": "u", "name": "Ada", "team": { "id": 1, "name": "A" }, "list": [1], "gone": null });
+        let ours =
+            json!({ "id": "u", "name": "Ada", "team": { "id": 1, "name": "A" }, "list": [1], "gone": null });
         let theirs = json!({ "id": "u", "name": "Countess", "team": { "id": 1, "name": "B" }, "list": [1, 2], "new": {} });
         let differing: Vec<_> = lines(&ours, &theirs)
             .into_iter()
@@ -78,7 +81,11 @@ mod tests {
             .map(|line| (line.field, line.ours, line.theirs))
             .collect();
         let line = |field: &str, ours: Option<&str>, theirs: Option<&str>| {
-            (field.to_owned(), ours.map(str::to_owned), theirs.map(str::to_owned))
+            (
+                field.to_owned(),
+                ours.map(str::to_owned),
+                theirs.map(str::to_owned),
+            )
         };
         let expected = [
             line("gone", Some("null"), None),
@@ -92,7 +99,10 @@ mod tests {
 
     #[test]
     fn an_object_that_became_null_is_one_difference() {
-        let lines = lines(&json!({ "team": { "id": 1, "name": "A" } }), &json!({ "team": null }));
+        let lines = lines(
+            &json!({ "team": { "id": 1, "name": "A" } }),
+            &json!({ "team": null }),
+        );
         assert_eq!(lines.len(), 1);
         assert!(lines[0].differs());
     }

@@ -33,10 +33,12 @@ struct Choice {
 fn choices(console: &Console) -> Vec<Choice> {
     let set = &console.station.config.provider;
     let others = Provider::BUILTIN.iter().filter(|name| **name != set.name);
-    let others = others.filter_map(|name| Provider::builtin(name)).map(|provider| Choice {
-        provider: Arc::new(provider),
-        is_set: false,
-    });
+    let others = others
+        .filter_map(|name| Provider::builtin(name))
+        .map(|provider| Choice {
+            provider: Arc::new(provider),
+            is_set: false,
+        });
     let first = Choice {
         provider: set.clone(),
         is_set: true,
@@ -50,7 +52,11 @@ fn chosen(console: &Console, name: &str) -> Choice {
     choices.swap_remove(at.unwrap_or(0))
 }
 
-pub async fn show(State(console): State<Console>, Extension(visitor): Extension<Visitor>, uri: Uri) -> Response {
+pub async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+) -> Response {
     let choice = chosen(&console, &asked(&uri, "provider"));
     shown(&console, &visitor, &choice, None, html! {}).await
 }
@@ -74,7 +80,12 @@ pub async fn check(
 /// The tenant that a form names.
 fn tenant(provider: &Provider, form: &Form) -> Result<Tenant, Vec<String>> {
     let value = |name: &str| Some(form.get(name).trim().to_owned()).filter(|value| !value.is_empty());
-    let missing = |settings: Vec<&Setting>| settings.iter().filter_map(|setting| variable(setting)).collect::<Vec<_>>();
+    let missing = |settings: Vec<&Setting>| {
+        settings
+            .iter()
+            .filter_map(|setting| variable(setting))
+            .collect::<Vec<_>>()
+    };
     let tenant = provider.tenant(provider.id_type, None, &value).map_err(missing)?;
     match &tenant.key {
         Some(_) => Ok(tenant),
@@ -94,7 +105,10 @@ async fn tried(console: &Console, choice: &Choice, tenant: Tenant) -> Markup {
     let set = &console.station.config;
     let same = choice.is_set && tenant.identity == set.tenant.identity;
     let Some(config) = config(set, choice, tenant) else {
-        return notice(Mood::Bad, html! { p { "The provider's file names no address of its own: set " code { "USERTAP_UPSTREAM" } "." } });
+        return notice(
+            Mood::Bad,
+            html! { p { "The provider's file names no address of its own: set " code { "USERTAP_UPSTREAM" } "." } },
+        );
     };
     let upstream = match Upstream::new(&config, Arc::new(Head::default()), config.upstream_ca.as_deref()) {
         Ok(upstream) => upstream,
@@ -105,7 +119,10 @@ async fn tried(console: &Console, choice: &Choice, tenant: Tenant) -> Markup {
             let project = project(&config, &upstream).await;
             return accepted(&config, project.as_deref(), same);
         }
-        Found::Refuses(status) => (Mood::Bad, format!("It answered {status} and does not take this key: {REMEDY}.")),
+        Found::Refuses(status) => (
+            Mood::Bad,
+            format!("It answered {status} and does not take this key: {REMEDY}."),
+        ),
         Found::Away(error) => (Mood::Bad, format!("It could not be asked: {error}.")),
         Found::NoKey => (Mood::Warn, "There is no key to ask with.".into()),
     };
@@ -114,7 +131,11 @@ async fn tried(console: &Console, choice: &Choice, tenant: Tenant) -> Markup {
 
 /// This usertap's settings with another tenant.
 fn config(set: &Config, choice: &Choice, tenant: Tenant) -> Option<Config> {
-    let own = choice.provider.upstream.as_deref().and_then(|own| own.parse().ok());
+    let own = choice
+        .provider
+        .upstream
+        .as_deref()
+        .and_then(|own| own.parse().ok());
     Some(Config {
         upstream: if choice.is_set { set.upstream.clone() } else { own? },
         upstream_ca: set.upstream_ca.clone().filter(|_| choice.is_set),
@@ -128,7 +149,9 @@ fn config(set: &Config, choice: &Choice, tenant: Tenant) -> Option<Config> {
 async fn project(config: &Config, upstream: &Upstream) -> Option<String> {
     let request = config.provider.project_request(&config.tenant)?;
     let answer = upstream.own(request, crate::upstream::Priority::App).await.ok()?;
-    config.provider.project_name(answer.status, &answer.headers, &answer.body)
+    config
+        .provider
+        .project_name(answer.status, &answer.headers, &answer.body)
 }
 
 fn accepted(config: &Config, project: Option<&str>, same: bool) -> Markup {
@@ -152,9 +175,16 @@ fn environment(config: &Config) -> String {
     let provider = &config.provider;
     let mut text = format!("USERTAP_PROVIDER='{}'\n", provider.name);
     for setting in provider.settings() {
-        let part = config.tenant.identity.iter().find(|(part, _)| *part == setting.name);
+        let part = config
+            .tenant
+            .identity
+            .iter()
+            .find(|(part, _)| *part == setting.name);
         let value = part.map(|(_, value)| value.as_str());
-        if let (Some(variable), Some(value)) = (variable(setting), value.filter(|value| setting.default.as_deref() != Some(value))) {
+        if let (Some(variable), Some(value)) = (
+            variable(setting),
+            value.filter(|value| setting.default.as_deref() != Some(value)),
+        ) {
             text.push_str(&format!("{variable}='{}'\n", value.replace('\'', "'\\''")));
         }
     }
@@ -164,7 +194,13 @@ fn environment(config: &Config) -> String {
     text
 }
 
-async fn shown(console: &Console, visitor: &Visitor, choice: &Choice, form: Option<&Form>, result: Markup) -> Response {
+async fn shown(
+    console: &Console,
+    visitor: &Visitor,
+    choice: &Choice,
+    form: Option<&Form>,
+    result: Markup,
+) -> Response {
     let said = link::looked_at(console).await;
     let config = &console.station.config;
     let provider = &choice.provider;
@@ -227,7 +263,13 @@ fn providers(console: &Console, choice: &Choice) -> Markup {
 
 fn asked_for(console: &Console, choice: &Choice, setting: &Setting, form: Option<&Form>) -> Markup {
     let variable = variable(setting).unwrap_or_default();
-    let set = console.station.config.tenant.identity.iter().find(|(part, _)| *part == setting.name);
+    let set = console
+        .station
+        .config
+        .tenant
+        .identity
+        .iter()
+        .find(|(part, _)| *part == setting.name);
     let set = set.filter(|_| choice.is_set).map(|(_, value)| value.as_str());
     // A key is never written back into a page.
     let value = match form {

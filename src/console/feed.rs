@@ -28,7 +28,11 @@ impl Asked {
     fn of(uri: &Uri) -> Asked {
         let known = |name: &str, all: &[&str]| {
             let given = asked(uri, name);
-            if all.contains(&given.as_str()) { given } else { String::new() }
+            if all.contains(&given.as_str()) {
+                given
+            } else {
+                String::new()
+            }
         };
         Asked {
             kind: known("type", &TYPES),
@@ -41,8 +45,12 @@ impl Asked {
     /// Nothing where the id is none.
     fn filter(&self, console: &Console) -> Option<Filter> {
         let mut filter = Filter::default();
-        filter.types.extend(Some(self.kind.clone()).filter(|kind| !kind.is_empty()));
-        filter.origins.extend(Some(self.origin.clone()).filter(|origin| !origin.is_empty()));
+        filter
+            .types
+            .extend(Some(self.kind.clone()).filter(|kind| !kind.is_empty()));
+        filter
+            .origins
+            .extend(Some(self.origin.clone()).filter(|origin| !origin.is_empty()));
         if !self.id.is_empty() {
             let id = UserId::parse(&self.id, console.station.config.id_type)?;
             filter.ids.insert(id.to_string());
@@ -51,19 +59,27 @@ impl Asked {
     }
 
     fn older(&self, before: &Pos) -> String {
-        let (before, asked) = (before.to_string(), [("type", &*self.kind), ("origin", &self.origin), ("id", &self.id)]);
+        let (before, asked) = (
+            before.to_string(),
+            [("type", &*self.kind), ("origin", &self.origin), ("id", &self.id)],
+        );
         format!("/feed?{}", query(&[&asked[..], &[("before", &before)]].concat()))
     }
 }
 
-pub async fn show(State(console): State<Console>, Extension(visitor): Extension<Visitor>, uri: Uri) -> Response {
+pub async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+) -> Response {
     let wanted = Asked::of(&uri);
     let body = html! {
         div.title { h1 { "Change feed" } }
         (slots::said(&asked(&uri, "said")))
+        (slots::section(&console, &visitor).await)
+        h2 { "Changes" }
         (filters(&wanted))
         div #tail data-live { (tail(&console, &wanted).await) }
-        (slots::section(&console, &visitor).await)
     };
     let live = match wanted.before {
         None => Live::Yes { every: 5_000 },
@@ -116,7 +132,10 @@ async fn tail(console: &Console, wanted: &Asked) -> Markup {
         Ok(changes) => changes,
         Err(error) => return away(&error),
     };
-    let last = changes.last().filter(|_| i64::try_from(changes.len()) == Ok(SHOWN)).map(|last| last.pos);
+    let last = changes
+        .last()
+        .filter(|_| i64::try_from(changes.len()) == Ok(SHOWN))
+        .map(|last| last.pos);
     html! {
         @if changes.is_empty() {
             div.empty {
@@ -173,7 +192,10 @@ fn row(change: &Told, with_user: bool) -> Markup {
 fn whose(change: &Told) -> &str {
     let after = &change.after;
     let gone = change.is_blank || change.kind.as_ref() == PURGED;
-    let named = [&after.name, &after.email].into_iter().flatten().find(|text| !text.trim().is_empty());
+    let named = [&after.name, &after.email]
+        .into_iter()
+        .flatten()
+        .find(|text| !text.trim().is_empty());
     named.filter(|_| !gone).map_or(&after.id, String::as_str)
 }
 

@@ -53,7 +53,10 @@ pub async fn signed_in(State(console): State<Console>, request: Request, next: N
     let Some(token) = &console.station.config.admin_token else {
         return next.run(request).await;
     };
-    let is_in = request.extensions().get::<Visitor>().is_some_and(|visitor| visitor.signed_in);
+    let is_in = request
+        .extensions()
+        .get::<Visitor>()
+        .is_some_and(|visitor| visitor.signed_in);
     match is_in || login::is_bearer(request.headers(), token) {
         true => next.run(request).await,
         false if request.method() == Method::GET => Redirect::to(&login::path(request.uri())).into_response(),
@@ -63,7 +66,10 @@ pub async fn signed_in(State(console): State<Console>, request: Request, next: N
 
 /// Knows the browser, and lets no form pass that is not one of its own pages'.
 pub async fn known(State(console): State<Console>, mut request: Request, next: Next) -> Response {
-    let cookies = request.headers().get(header::COOKIE).and_then(|cookies| cookies.to_str().ok());
+    let cookies = request
+        .headers()
+        .get(header::COOKIE)
+        .and_then(|cookies| cookies.to_str().ok());
     let shown = cookies.and_then(|cookies| console.sessions.shown(cookies));
     let is_new = shown.is_none();
     let value = shown.unwrap_or_else(|| console.sessions.begin());
@@ -82,7 +88,10 @@ pub async fn known(State(console): State<Console>, mut request: Request, next: N
     request.extensions_mut().insert(visitor.clone());
     let mut response = next.run(request).await;
     if is_new && !response.headers().contains_key(header::SET_COOKIE) {
-        set_cookie(&mut response, &console.sessions.set(&visitor.value, visitor.secure));
+        set_cookie(
+            &mut response,
+            &console.sessions.set(&visitor.value, visitor.secure),
+        );
     }
     told(response)
 }
@@ -100,7 +109,11 @@ async fn form(console: &Console, visitor: &Visitor, request: &mut Request) -> Re
         .await
         .map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 1 MiB."))?;
     let pairs = url::form_urlencoded::parse(&body);
-    let form = Form(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect());
+    let form = Form(
+        pairs
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect(),
+    );
     match console.sessions.is_proof(&visitor.value, form.get(PROOF)) {
         true => Ok(form),
         false => Err(refuse(
@@ -113,7 +126,11 @@ async fn form(console: &Console, visitor: &Visitor, request: &mut Request) -> Re
 
 /// TLS ends before this server, if anywhere; whoever claims it wrongly only loses its own cookie.
 fn is_secure(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     text("x-forwarded-proto") == Some("https")
         || text("origin").is_some_and(|origin| origin.starts_with("https://"))
 }

@@ -44,7 +44,9 @@ pub struct Curve {
 
 impl History {
     fn samples(&self) -> MutexGuard<'_, VecDeque<Sample>> {
-        self.samples.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.samples
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn take(&self, sample: Sample) {
@@ -145,7 +147,9 @@ impl Curve {
             up.map(|up| (from + step * at as f64, HEIGHT - 2.0 - up))
         });
         let placed: Vec<Option<(f64, f64)>> = placed.collect();
-        let stretches = placed.split(Option::is_none).map(|stretch| stretch.iter().flatten().copied().collect());
+        let stretches = placed
+            .split(Option::is_none)
+            .map(|stretch| stretch.iter().flatten().copied().collect());
         stretches.filter(|stretch: &Vec<_>| !stretch.is_empty()).collect()
     }
 }
@@ -160,7 +164,7 @@ pub fn picture(curves: &[&Curve], ceiling: Option<f64>, says: &str) -> Markup {
             line.base x1="0" x2=(WIDTH) y1=(HEIGHT - 1.0) y2=(HEIGHT - 1.0) {}
             @for (at, curve) in curves.iter().enumerate() {
                 @for line in curve.lines(ceiling) {
-                    @if at == 0 { polygon.under points=(area(&line)) {} }
+                    @if at == 0 && line.len() > 1 { polygon.under points=(area(&line)) {} }
                     polyline class={ "line l" (at) } points=(spelled(&line)) {}
                 }
             }
@@ -170,7 +174,10 @@ pub fn picture(curves: &[&Curve], ceiling: Option<f64>, says: &str) -> Markup {
 
 fn spelled(line: &[(f64, f64)]) -> String {
     // A single point would draw nothing.
-    let single = line.first().filter(|_| line.len() == 1).map(|(x, y)| (x - 1.0, *y));
+    let single = line
+        .first()
+        .filter(|_| line.len() == 1)
+        .map(|(x, y)| (x - 4.0, *y));
     let points = single.iter().chain(line).map(|(x, y)| format!("{x:.1},{y:.1}"));
     points.collect::<Vec<_>>().join(" ")
 }
@@ -203,7 +210,10 @@ mod tests {
     #[test]
     fn a_curve_is_the_rate_between_samples() {
         assert!(sampled(&[]).requests().points.is_empty());
-        assert!(sampled(&[5]).requests().points.is_empty(), "one sample has no rate");
+        assert!(
+            sampled(&[5]).requests().points.is_empty(),
+            "one sample has no rate"
+        );
         let steady: Vec<u64> = (0..40).map(|at| at * 20).collect();
         let curve = sampled(&steady).requests();
         assert!(curve.points.iter().all(|point| *point == Some(10.0)), "{curve:?}");
@@ -225,6 +235,10 @@ mod tests {
         };
         let lines = curve.lines(2.0);
         assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
-        assert!(picture(&[&curve], None, "a & b").into_string().contains("a &amp; b"));
+        assert!(
+            picture(&[&curve], None, "a & b")
+                .into_string()
+                .contains("a &amp; b")
+        );
     }
 }

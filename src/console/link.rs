@@ -43,7 +43,9 @@ impl Connection {
     pub fn problem(self) -> Option<(String, &'static str)> {
         match self {
             Connection::Connected => None,
-            Connection::Refused(status) => Some((format!("it answered {status} to usertap's own request"), REMEDY)),
+            Connection::Refused(status) => {
+                Some((format!("it answered {status} to usertap's own request"), REMEDY))
+            }
             Connection::Away(error) => {
                 let remedy = "apps' reads are answered stale where they can be and writes fail until it is back; \
                               check UPSTREAM, the way there, and the provider's own status page";
@@ -131,7 +133,9 @@ async fn project(console: &Console) -> Option<String> {
     let config = &console.station.config;
     let request = config.provider.project_request(&config.tenant)?;
     let answer = console.station.upstream.own(request, Priority::App).await.ok()?;
-    config.provider.project_name(answer.status, &answer.headers, &answer.body)
+    config
+        .provider
+        .project_name(answer.status, &answer.headers, &answer.body)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -31,7 +31,9 @@ pub fn path(to: &Uri) -> String {
 
 /// A program with the token may read the pages too.
 pub fn is_bearer(headers: &HeaderMap, token: &SecretString) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
     given.is_some_and(|given| is_token(given, token))
 }
@@ -40,7 +42,11 @@ fn is_token(given: &str, token: &SecretString) -> bool {
     given.as_bytes().ct_eq(token.expose_secret().as_bytes()).into()
 }
 
-pub async fn show(State(console): State<Console>, Extension(visitor): Extension<Visitor>, uri: Uri) -> Response {
+pub async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+) -> Response {
     let to = back(&super::asked(&uri, "to"));
     match console.station.config.admin_token.is_none() || visitor.signed_in {
         true => Redirect::to(&to).into_response(),
@@ -109,7 +115,15 @@ mod tests {
 
     #[test]
     fn one_is_sent_back_to_pages_of_this_server_alone() {
-        for elsewhere in ["//evil.example", "/\\evil.example", "https://evil.example", "", "/login", "/a b", "/\n"] {
+        for elsewhere in [
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "",
+            "/login",
+            "/a b",
+            "/\n",
+        ] {
             assert_eq!(back(elsewhere), "/", "{elsewhere}");
         }
         assert_eq!(back("/users?q=a%20b&after=1"), "/users?q=a%20b&after=1");

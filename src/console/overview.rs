@@ -17,7 +17,11 @@ use crate::db::listing::{self, HowMany};
 use crate::status::{self, Problem, Status};
 use crate::upstream::Health;
 
-pub async fn show(State(console): State<Console>, Extension(visitor): Extension<Visitor>, uri: Uri) -> Response {
+pub async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+) -> Response {
     let (status, said) = tokio::join!(
         status::status(&console.station, &console.traffic),
         link::looked_at(&console)
@@ -48,13 +52,22 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         title: "Overview",
         live: Live::Yes { every: 2_000 },
     };
-    page(&console, &visitor, &frame, html! { h1.unseen { "Overview" } (body) }).into_response()
+    page(
+        &console,
+        &visitor,
+        &frame,
+        html! { h1.unseen { "Overview" } (body) },
+    )
+    .into_response()
 }
 
 /// The first thing to be seen: all is well, or what is not and what to do.
 fn problems(status: &Status, said: Option<&Said>) -> Markup {
     let connection = said.and_then(|said| said.what.problem());
-    let told_already = status.problems.iter().any(|problem| problem.word.starts_with("provider"));
+    let told_already = status
+        .problems
+        .iter()
+        .any(|problem| problem.word.starts_with("provider"));
     let connection = connection.filter(|_| !told_already);
     let count = status.problems.len() + usize::from(connection.is_some());
     if count == 0 {
@@ -129,11 +142,22 @@ fn connection(status: &Status, said: Option<&Said>) -> (Mood, &'static str, Stri
         _ if status.provider.paused_for > 0 => (
             Mood::Warn,
             "Paused",
-            format!("It asked to be left alone for {} more.", long(status.provider.paused_for.cast_signed())),
+            format!(
+                "It asked to be left alone for {} more.",
+                long(status.provider.paused_for.cast_signed())
+            ),
         ),
-        (_, None) => (Mood::Plain, "Asking", "It is being asked whether it takes the key.".into()),
+        (_, None) => (
+            Mood::Plain,
+            "Asking",
+            "It is being asked whether it takes the key.".into(),
+        ),
         (_, Some(what)) => match what.problem() {
-            None => (Mood::Good, "Connected", "It takes the server key for this tenant.".into()),
+            None => (
+                Mood::Good,
+                "Connected",
+                "It takes the server key for this tenant.".into(),
+            ),
             Some((why, _)) => (Mood::Bad, "Not connected", sentence(&why)),
         },
     }

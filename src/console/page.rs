@@ -37,7 +37,9 @@ pub enum Live<'a> {
     /// On every change of this user.
     OfUser(&'a str),
     /// On every change, and every so many milliseconds.
-    Yes { every: u32 },
+    Yes {
+        every: u32,
+    },
 }
 
 /// What a page is made of beside its body.
@@ -113,7 +115,10 @@ pub fn bare(title: &str, body: Markup) -> Markup {
 
 /// A sentence and nothing else.
 pub fn alone(title: &str, text: &str) -> Markup {
-    bare(title, html! { p { (text) } p { a href="/" { "To the overview" } } })
+    bare(
+        title,
+        html! { p { (text) } p { a href="/" { "To the overview" } } },
+    )
 }
 
 fn head(title: &str) -> Markup {
@@ -140,7 +145,9 @@ pub fn proof(visitor: &Visitor) -> Markup {
 /// `a=b&c=d`, escaped; empty values are left out.
 pub fn query(pairs: &[(&str, &str)]) -> String {
     let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
-    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
 }
 
 /// One segment of a path.

@@ -140,6 +140,9 @@ mod tests {
             assert_eq!(since(at(ago), now), text);
         }
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
-        assert_eq!((number(-12), bytes(5 << 20), percent(0.256)), ("-12".into(), "5.0 MiB".into(), "26 %".into()));
+        assert_eq!(
+            (number(-12), bytes(5 << 20), percent(0.256)),
+            ("-12".into(), "5.0 MiB".into(), "26 %".into())
+        );
     }
 }

@@ -77,7 +77,10 @@ impl Sessions {
     /// The `Set-Cookie` header that gives a browser its value.
     pub fn set(&self, value: &Value, secure: bool) -> String {
         let secure = if secure { "; Secure" } else { "" };
-        format!("{}={}; Path=/; HttpOnly; SameSite=Strict{secure}", self.cookie, value.0)
+        format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
+            self.cookie, value.0
+        )
     }
 
     /// Signs in: under a new value, so that nobody who knew the old one comes along.
@@ -111,7 +114,9 @@ impl Sessions {
 
     /// What every form of this browser's pages carries.
     pub fn proof(&self, value: &Value) -> String {
-        blake3::keyed_hash(&self.key, value.0.as_bytes()).to_hex().to_string()
+        blake3::keyed_hash(&self.key, value.0.as_bytes())
+            .to_hex()
+            .to_string()
     }
 
     pub fn is_proof(&self, value: &Value, given: &str) -> bool {
@@ -161,7 +166,10 @@ mod tests {
         let sessions = Sessions::new(8401);
         let value = sessions.begin();
         let set = sessions.set(&value, true);
-        assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{set}");
+        assert!(
+            set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"),
+            "{set}"
+        );
         let pair = set.split(';').next().unwrap();
         assert_eq!(sessions.shown(&format!("a=b; {pair}; c=d")), Some(value));
         assert_eq!(Sessions::new(8402).shown(pair), None, "another port's");

@@ -84,8 +84,15 @@ fn section(id: &str, title: &str, content: Markup) -> Markup {
 impl Place {
     /// In SQL.
     fn table(&self) -> String {
-        let plain = self.schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let schema = if plain { self.schema.clone() } else { quoted(&self.schema) };
+        let plain = self
+            .schema
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let schema = if plain {
+            self.schema.clone()
+        } else {
+            quoted(&self.schema)
+        };
         format!("{schema}.users_sync")
     }
 
@@ -154,10 +161,13 @@ export const todos = pgTable(\"todos\", {{
     }
 
     fn prisma(&self) -> String {
-        let (schema, id) = (&self.schema, match self.id_type {
-            IdType::Uuid => "String    @id @db.Uuid",
-            IdType::Text => "String    @id",
-        });
+        let (schema, id) = (
+            &self.schema,
+            match self.id_type {
+                IdType::Uuid => "String    @id @db.Uuid",
+                IdType::Text => "String    @id",
+            },
+        );
         let reference = match self.id_type {
             IdType::Uuid => "String   @map(\"user_id\") @db.Uuid",
             IdType::Text => "String   @map(\"user_id\")",
@@ -236,6 +246,10 @@ mod tests {
         };
         assert_eq!(place("neon_auth").table(), "neon_auth.users_sync");
         assert_eq!(place("My Auth").table(), "\"My Auth\".users_sync");
-        assert!(place("neon_auth").foreign_keys().contains("user_id TEXT NOT NULL REFERENCES neon_auth.users_sync(id)"));
+        assert!(
+            place("neon_auth")
+                .foreign_keys()
+                .contains("user_id TEXT NOT NULL REFERENCES neon_auth.users_sync(id)")
+        );
     }
 }

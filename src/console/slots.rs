@@ -104,7 +104,11 @@ pub async fn make(
     Extension(form): Extension<Form>,
 ) -> Response {
     let (name, since) = (form.get("name").trim(), form.get("since"));
-    let since = if since == "oldest" { Since::Oldest } else { Since::Now };
+    let since = if since == "oldest" {
+        Since::Oldest
+    } else {
+        Since::Now
+    };
     if !slots::is_name(name) {
         return failed(&console, &visitor, StatusCode::BAD_REQUEST, slots::NAMES);
     }
@@ -124,7 +128,14 @@ pub async fn ask(
     let slot = match console.station.feed.slot(&name).await {
         Ok(slot) => slot,
         Err(SlotError::Unknown) => return Redirect::to("/feed").into_response(),
-        Err(error) => return failed(&console, &visitor, StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(error) => {
+            return failed(
+                &console,
+                &visitor,
+                StatusCode::SERVICE_UNAVAILABLE,
+                &error.to_string(),
+            );
+        }
     };
     let advances = asked(&uri, "act") == "advance";
     let (title, act, button) = match advances {

@@ -19,7 +19,7 @@ use crate::provider::console::Deed;
 use crate::reader::ReadFault;
 use crate::record::Recorded;
 use crate::upstream::Priority;
-use crate::user::{Origin, Seen, UserId};
+use crate::user::{Origin, Seen, UserId, json};
 
 /// Of the user's history.
 const SHOWN: i64 = 50;
@@ -46,7 +46,11 @@ pub async fn show(
         history(&console, &id)
     );
     if matches!((&row, &there), (Ok(None), There::Nobody)) && history.as_ref().is_ok_and(Vec::is_empty) {
-        return nobody(&console, &visitor, "There is no such user, neither in the database nor at the provider.");
+        return nobody(
+            &console,
+            &visitor,
+            "There is no such user, neither in the database nor at the provider.",
+        );
     }
     let body = html! {
         (said(&asked(&uri, "said"), &asked(&uri, "recorded")))
@@ -84,7 +88,9 @@ pub async fn read(State(console): State<Console>, Path(id): Path<String>) -> Res
     let _turn = console.station.refetch.turn(&id).await;
     let recorded = match console.station.refetch.ensure(&id).await {
         Ok(receipt) => receipt.recorded(console.station.config.sync_timeout).await,
-        Err(_) => return Redirect::to(&format!("/users/{}?said=unread", segment(id.as_str()))).into_response(),
+        Err(_) => {
+            return Redirect::to(&format!("/users/{}?said=unread", segment(id.as_str()))).into_response();
+        }
     };
     let word = match recorded {
         Recorded::Queued | Recorded::Journaled => "waits",
@@ -95,9 +101,13 @@ pub async fn read(State(console): State<Console>, Path(id): Path<String>) -> Res
 
 /// Looks, and tells nobody: what is shown here is not to change what it is compared with.
 async fn there(console: &Console, id: &UserId) -> There {
-    let looked = console.station.reader().look(id, Origin::Ensure, Priority::App).await;
+    let looked = console
+        .station
+        .reader()
+        .look(id, Origin::Ensure, Priority::App)
+        .await;
     match looked.map(|seen| seen.seen) {
-        Ok(Seen::Whole(view)) => There::User(serde_json::from_str(&view.raw).unwrap_or_default()),
+        Ok(Seen::Whole(view)) => There::User(json::read(&view.raw).unwrap_or_default()),
         Ok(_) => There::Nobody,
         Err(fault @ (ReadFault::NoKey | ReadFault::Upstream(_) | ReadFault::Unclear(_))) => {
             There::Unknown(fault.to_string())
@@ -119,20 +129,35 @@ fn said(word: &str, recorded: &str) -> Markup {
         "read" => "The user was read, and the row says what the provider says.",
         "waits" => "The user was read; what it shows waits for the database.",
         "unread" => {
-            return notice(Mood::Bad, html! { p { "The provider did not let the user be read. See below what it says." } });
+            return notice(
+                Mood::Bad,
+                html! { p { "The provider did not let the user be read. See below what it says." } },
+            );
         }
         _ => return html! {},
     };
-    let recorded: String = recorded.chars().filter(|c| c.is_ascii_alphanumeric() || " ;=-".contains(*c)).take(80).collect();
+    let recorded: String = recorded
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || " ;=-".contains(*c))
+        .take(80)
+        .collect();
     notice(
         Mood::Good,
         html! { p role="status" { (text) @if !recorded.is_empty() { " Recorded: " code { (recorded) } } } },
     )
 }
 
-fn title(console: &Console, visitor: &Visitor, id: &UserId, row: Option<&rows::Row>, there: &There) -> Markup {
+fn title(
+    console: &Console,
+    visitor: &Visitor,
+    id: &UserId,
+    row: Option<&rows::Row>,
+    there: &There,
+) -> Markup {
     let config = &console.station.config;
-    let name = row.and_then(|row| row.name.as_deref()).filter(|name| !name.trim().is_empty());
+    let name = row
+        .and_then(|row| row.name.as_deref())
+        .filter(|name| !name.trim().is_empty());
     let at_provider = matches!(there, There::User(_));
     let path = format!("/users/{}", segment(id.as_str()));
     html! {
@@ -205,13 +230,22 @@ fn pretty(raw: &str) -> String {
         .unwrap_or_else(|| raw.to_owned())
 }
 
-fn beside(console: &Console, visitor: &Visitor, id: &UserId, row: Option<&rows::Row>, there: &There) -> Markup {
+fn beside(
+    console: &Console,
+    visitor: &Visitor,
+    id: &UserId,
+    row: Option<&rows::Row>,
+    there: &There,
+) -> Markup {
     let provider = &console.station.config.provider;
     let content = match (there, row) {
-        (There::Unknown(why), _) => notice(Mood::Bad, html! { p { strong { "The provider does not say: " } (why) "." } }),
+        (There::Unknown(why), _) => notice(
+            Mood::Bad,
+            html! { p { strong { "The provider does not say: " } (why) "." } },
+        ),
         (There::Nobody, _) => html! { p { "The provider says that there is no such user." } },
         (There::User(theirs), row) => {
-            let ours = row.and_then(|row| serde_json::from_str(&row.raw_json).ok()).unwrap_or_default();
+            let ours = row.and_then(|row| json::read(&row.raw_json)).unwrap_or_default();
             differences(console, visitor, id, &compare::lines(&ours, theirs))
         }
     };
@@ -225,7 +259,9 @@ fn beside(console: &Console, visitor: &Visitor, id: &UserId, row: Option<&rows::
 
 fn differences(console: &Console, visitor: &Visitor, id: &UserId, lines: &[Line]) -> Markup {
     let volatile = |line: &Line| console.station.config.provider.is_volatile(&line.field);
-    let differing = lines.iter().filter(|line| line.differs() && !volatile(line)).count();
+    let (first, rest): (Vec<&Line>, Vec<&Line>) =
+        lines.iter().partition(|line| line.differs() && !volatile(line));
+    let differing = first.len();
     html! {
         div.verdict {
             @match differing {
@@ -244,7 +280,7 @@ fn differences(console: &Console, visitor: &Visitor, id: &UserId, lines: &[Line]
             caption.unseen { "The user's fields in the database and at the provider" }
             thead { tr { th scope="col" { "Field" } th scope="col" { "In the database" } th scope="col" { "At the provider" } } }
             tbody {
-                @for line in lines {
+                @for line in first.into_iter().chain(rest) {
                     tr.differs[line.differs() && !volatile(line)] {
                         th scope="row" {
                             code { (line.field) }

@@ -59,7 +59,13 @@ pub async fn ask(State(console): State<Console>, Extension(visitor): Extension<V
         Err(error) => away(&error),
         Ok((last, _)) => asks(&visitor, last.map_or(0, |run| run.held_back)),
     };
-    page(&console, &visitor, &WHERE, html! { h1 { "Reconcile without a bound" } (body) }).into_response()
+    page(
+        &console,
+        &visitor,
+        &WHERE,
+        html! { h1 { "Reconcile without a bound" } (body) },
+    )
+    .into_response()
 }
 
 fn asks(visitor: &Visitor, held_back: i64) -> Markup {

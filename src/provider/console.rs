@@ -127,7 +127,9 @@ impl Provider {
     ) -> Option<(OwnRequest, String)> {
         tenant.key.as_ref()?;
         let write = self.write_of(deed)?;
-        let path = write.path.fill(&|_| user.map(|id| percent_encoded(id.as_str())))?;
+        let path = write
+            .path
+            .fill(&|_| user.map(|id| percent_encoded(id.as_str())))?;
         let mut request = self.own_request(tenant, &path);
         request.method = write.method.clone();
         request
@@ -150,7 +152,11 @@ impl Provider {
             return None;
         }
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
-        let said = self.console.problem.as_ref().and_then(|at| at.find(parsed.as_ref()?)?.as_str());
+        let said = self
+            .console
+            .problem
+            .as_ref()
+            .and_then(|at| at.find(parsed.as_ref()?)?.as_str());
         let plain = std::str::from_utf8(body).ok().filter(|_| parsed.is_none());
         let said = said.or(plain).unwrap_or_default().trim();
         Some(said.chars().take(LONGEST).collect())
@@ -188,7 +194,10 @@ impl Provider {
         let told = steps.filter_map(|step| {
             Some(Told {
                 text: step.text.fill(&value)?,
-                url: step.url.as_ref().and_then(|url| url.fill(&|name| public_part(tenant, name))),
+                url: step
+                    .url
+                    .as_ref()
+                    .and_then(|url| url.fill(&|name| public_part(tenant, name))),
             })
         });
         told.collect()
@@ -270,7 +279,11 @@ mod tests {
     #[test]
     fn a_value_is_put_where_the_pointer_leads() {
         let mut body = json!({});
-        for (at, value) in [("/name/first", "Ada"), ("/name/last", "Lovelace"), ("/emails/0", "a@b")] {
+        for (at, value) in [
+            ("/name/first", "Ada"),
+            ("/name/last", "Lovelace"),
+            ("/emails/0", "a@b"),
+        ] {
             put(&mut body, &Pointer::parse(at).unwrap().0, json!(value));
         }
         let expected = json!({ "name": { "first": "Ada", "last": "Lovelace" }, "emails": ["a@b"] });

@@ -5,9 +5,9 @@ use secrecy::SecretString;
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
 use super::cache::CacheRules;
-use super::console::Console;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
+use super::console::Console;
 use super::extract::Errors;
 use super::own::OwnHeader;
 use super::paging::List;

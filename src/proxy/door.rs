@@ -63,22 +63,32 @@ impl Door {
             .insert(HOST, HeaderValue::from_static("usertap.invalid"));
         let config = &self.shared.config;
         let patience = 2 * (config.timeout + config.sync_timeout);
-        timeout(patience, self.sent(request)).await.unwrap_or(Err(DoorFault))
+        timeout(patience, self.sent(request))
+            .await
+            .unwrap_or(Err(DoorFault))
     }
 
     async fn sent(&self, request: Request<Full<Bytes>>) -> Result<Through, DoorFault> {
         let (near, far) = tokio::io::duplex(PIPE);
         let tasks = &self.shared.wire.tasks;
         let shared = self.shared.clone();
-        let served = self.listening.clone().http(far, move |request| answer(shared.clone(), request));
+        let served = self
+            .listening
+            .clone()
+            .http(far, move |request| answer(shared.clone(), request));
         tasks.spawn(served);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.map_err(|_| DoorFault)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(near))
+            .await
+            .map_err(|_| DoorFault)?;
         tasks.spawn(async move {
             let _ended = connection.await;
         });
         let response = sender.send_request(request).await.map_err(|_| DoorFault)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, LARGEST).collect().await.map_err(|_| DoorFault)?;
+        let body = Limited::new(body, LARGEST)
+            .collect()
+            .await
+            .map_err(|_| DoorFault)?;
         Ok(Through {
             status: head.status,
             headers: head.headers,

@@ -234,7 +234,7 @@ describe("the demo", () => {
           const name = path === "/" ? "overview" : path.slice(1).replaceAll(/\W+/g, "-");
           if (kind !== "light") await shot(page, `${name}-${kind}`);
         }
-        await openUser(page, "Grace");
+        await openUser(page, "Mary Jackson");
         await isAccessible(page, `a user (${kind})`);
         await fitsItsWidth(page, `a user (${kind})`);
         await shot(page, `user-${kind}`);

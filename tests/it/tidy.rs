@@ -79,8 +79,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
-            "user",
+            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks", "user",
         ],
     ),
     ("cli", &["config"]),

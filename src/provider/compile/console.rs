@@ -9,11 +9,20 @@ use super::super::template::Template;
 
 impl Reader<'_> {
     /// `parts` are the names of the identity's parts.
-    pub(super) fn console(&mut self, form: ConsoleForm, name: &str, parts: &[&str], routes: &[Route]) -> Console {
+    pub(super) fn console(
+        &mut self,
+        form: ConsoleForm,
+        name: &str,
+        parts: &[&str],
+        routes: &[Route],
+    ) -> Console {
         let project = form.project.map(|project| {
             let read = project.read.get_ref();
             if !read.starts_with('/') {
-                self.mistake(project.read.span().start, "`read` is a path: write it as /projects/current");
+                self.mistake(
+                    project.read.span().start,
+                    "`read` is a path: write it as /projects/current",
+                );
             }
             (read.clone(), self.single_pointer(&project.name))
         });
@@ -60,7 +69,10 @@ impl Reader<'_> {
             return None;
         };
         if names_user != pattern.params().eq(["id"]) {
-            self.mistake(on.span().start, "only `{id}` stands in the path, and only where a user is changed");
+            self.mistake(
+                on.span().start,
+                "only `{id}` stands in the path, and only where a user is changed",
+            );
         }
         let path = on.get_ref().split_once(' ').map_or("", |(_, path)| path);
         Some(Write {
@@ -75,7 +87,10 @@ impl Reader<'_> {
         let with = form.with.into_iter().filter_map(|(at, value)| {
             let pointer = Pointer::parse(&at).filter(Pointer::is_single);
             if pointer.is_none() {
-                self.mistake(form.at.span().start, "`with` has pointers and their values: { \"/a\" = true }");
+                self.mistake(
+                    form.at.span().start,
+                    "`with` has pointers and their values: { \"/a\" = true }",
+                );
             }
             Some((pointer?, value))
         });

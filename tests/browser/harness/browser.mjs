@@ -76,6 +76,7 @@ export class Visit {
 }
 
 export async function shot(page, name, { full = false } = {}) {
+  await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: `${SCREENSHOTS}${name}.png`, fullPage: full, animations: "disabled" });
 }
 
