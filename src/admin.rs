@@ -1,5 +1,5 @@
-//! The admin side, for the operator alone: the console for people; status, rows, walks and the change
-//! feed for programs.
+//! The admin side, for the operator alone: the console for people; status, metrics, rows, walks and the
+//! change feed for programs.
 //!
 //! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
 //! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use crate::console::Console;
 use crate::db::DbError;
 use crate::db::runs::{self, Kind};
+use crate::metrics;
 use crate::proxy::{Door, Readiness, Traffic};
 use crate::station::Station;
 use crate::status;
@@ -70,6 +71,8 @@ impl Admin {
             .route("/v1/reconcile", post(start_reconcile))
             .route("/v1/users", get(users::list))
             .route("/v1/users/{id}", get(users::one))
+            .route("/metrics", get(show_metrics))
+            .route("/grafana.json", get(grafana))
             .merge(feed::routes())
             .layer(middleware::from_fn_with_state(self.shared.clone(), token));
         let routes = Router::new()
@@ -100,6 +103,15 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 async fn show_status(State(shared): State<Shared>) -> Response {
     Json(status::status(&shared.station, &shared.traffic).await).into_response()
+}
+
+async fn show_metrics(State(shared): State<Shared>) -> Response {
+    let text = metrics::metrics(&shared.station, &shared.traffic).await;
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn grafana() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], metrics::GRAFANA).into_response()
 }
 
 async fn start_backfill(State(shared): State<Shared>) -> Response {

@@ -32,7 +32,7 @@ struct Choice {
 
 fn choices(console: &Console) -> Vec<Choice> {
     let set = &console.station.config.provider;
-    let others = Provider::BUILTIN.iter().filter(|name| **name != set.name);
+    let others = Provider::builtin_names().filter(|name| *name != set.name);
     let others = others
         .filter_map(|name| Provider::builtin(name))
         .map(|provider| Choice {

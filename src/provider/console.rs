@@ -289,4 +289,67 @@ mod tests {
         let expected = json!({ "name": { "first": "Ada", "last": "Lovelace" }, "emails": ["a@b"] });
         assert_eq!(body, expected);
     }
+
+    /// What is sent for a user's first and last field of a form.
+    fn written(name: &str, deed: Deed, values: &[(&str, Value)]) -> (String, Value) {
+        let provider = Provider::builtin(name).unwrap();
+        let value = |variable: &str| Some(format!("value of {variable}"));
+        let tenant = provider.tenant(provider.id_type, None, &value).unwrap();
+        let fields: Vec<_> = provider.fields(deed).collect();
+        let named = |name: &str| *fields.iter().find(|field| field.name == name).unwrap();
+        let values: Vec<_> = values
+            .iter()
+            .map(|(name, value)| (named(name), value.clone()))
+            .collect();
+        let id = UserId::parse("3520c449-3f36-4657-a50f-8fd63fcd2de6", provider.id_type);
+        let (request, body) = provider.write(&tenant, deed, id.as_ref(), &values).unwrap();
+        let line = format!("{} {}", request.method, request.target);
+        assert!(
+            request.headers.values().any(|value| value.is_sensitive()),
+            "the key goes along"
+        );
+        (line, serde_json::from_str(&body).unwrap())
+    }
+
+    #[test]
+    fn a_write_is_what_each_providers_file_says() {
+        let made = written("stack-auth", Deed::Create, &[("display_name", json!("Ada"))]);
+        assert_eq!(
+            made,
+            ("POST /api/v1/users".into(), json!({ "display_name": "Ada" }))
+        );
+        let email = "email_addresses.0.email_address";
+        let made = written(
+            "clerk",
+            Deed::Create,
+            &[(email, json!("a@b")), ("first_name", json!("Ada"))],
+        );
+        let body =
+            json!({ "email_address": ["a@b"], "skip_password_requirement": true, "first_name": "Ada" });
+        assert_eq!(made, ("POST /v1/users".into(), body));
+        let (line, body) = written("clerk", Deed::Delete, &[]);
+        assert_eq!(
+            (line.as_str(), body),
+            ("DELETE /v1/users/3520c449-3f36-4657-a50f-8fd63fcd2de6", json!({}))
+        );
+    }
+
+    #[test]
+    fn nothing_for_people_holds_a_key() {
+        for name in Provider::builtin_names() {
+            let provider = Provider::builtin(name).unwrap();
+            let value = |variable: &str| Some(format!("value-of-{variable}"));
+            let tenant = provider.tenant(provider.id_type, None, &value).unwrap();
+            let told = format!(
+                "{:?} {:?} {:?}",
+                provider.links(&tenant),
+                provider.steps(&tenant, "https://auth.example.com"),
+                provider.snippets(&tenant, "https://auth.example.com")
+            );
+            assert!(told.contains("https://auth.example.com"), "{name}");
+            let key = provider.settings().iter().find(|setting| setting.secret);
+            let key = key.and_then(|key| key.variables.first()).expect("a key");
+            assert!(!told.contains(&format!("value-of-{key}")), "{name}");
+        }
+    }
 }

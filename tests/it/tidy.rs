@@ -58,6 +58,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "metrics",
+        &["clock", "db", "proxy", "record", "station", "status", "upstream"],
+    ),
+    (
         "ensure",
         &["db", "proxy", "reader", "record", "station", "upstream", "user"],
     ),
@@ -72,8 +76,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "clock", "config", "console", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
-            "user",
+            "clock", "config", "console", "db", "ensure", "feed", "metrics", "proxy", "station", "status",
+            "tasks", "user",
         ],
     ),
     (
