@@ -309,6 +309,12 @@ impl Recorder {
         self.shared.memory.set_shared(shared);
     }
 
+    /// Other processes took this one for dead and judged without it: nothing that was sent before now
+    /// proves anything against what they found equal.
+    pub fn distrust(&self) {
+        self.shared.memory.distrust();
+    }
+
     /// Lets the writer end once it has written what waits.
     pub fn close(&self) {
         self.shared.close.cancel();

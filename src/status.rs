@@ -64,6 +64,8 @@ pub struct BudgetStatus {
     pub pace: Option<f64>,
     /// The part of the known limit that the provider has shown to be there.
     pub learned: Option<f64>,
+    /// The part of the limit that is this process's: the rest is other processes'.
+    pub share: f64,
 }
 
 /// The last reconcile, and what it found.
@@ -149,6 +151,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             given: station.upstream.given(),
             pace: station.upstream.pace(),
             learned: station.upstream.learned(),
+            share: station.upstream.share(),
         },
         problems,
     }

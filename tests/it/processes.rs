@@ -5,6 +5,7 @@ mod commands;
 mod handover;
 mod journal;
 mod reconcile;
+mod replicas;
 mod secrets;
 mod serve;
 mod start;
@@ -244,6 +245,16 @@ impl Server {
             body,
         )
         .await
+    }
+
+    /// As an app's server reads: without a body.
+    pub async fn get(&self, world: &World, path: &str) -> Reply {
+        let headers = world.server_headers();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        http::get(&format!("http://{}/api/v1{path}", self.listen), &headers).await
     }
 
     pub async fn ask_as_client(&self, world: &World, path: &str, body: &Value) -> Reply {
