@@ -41,7 +41,7 @@ use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
 pub use health::{Figures, JournalFigures, WritesFigures};
-pub use intents::{CARRIED_OUT, Intent};
+pub use intents::{Intent, carried_out};
 pub use journal::JournalFault;
 pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
 pub use waiters::Owed;

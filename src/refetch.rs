@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
 use crate::db::{Database, rows};
+use crate::failpoint;
 use crate::reader::{ReadFault, Reader};
 use crate::record::{Owed, Receipt};
 use crate::tasks::Tasks;
@@ -224,6 +225,7 @@ impl Refetch {
         };
         match self.reader.read(&owed.user, Origin::Refetch, priority).await {
             Ok((receipt, sent)) => {
+                failpoint::reached("refetch.read");
                 self.figures.done.fetch_add(1, Ordering::Relaxed);
                 self.failing().told(&owed.user);
                 receipt.fared().await;

@@ -21,6 +21,7 @@ use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
 use crate::cache::{Cached, CallerKey};
+use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched};
 use crate::record::Intent;
 use crate::upstream::decode::{self, DecodeFault};
@@ -82,6 +83,7 @@ impl Exchange<'_> {
             sent,
             sent_at,
         } = forwarded;
+        failpoint::reached("exchange.answered");
         let (head, body) = response.into_parts();
         let body = body::flowing(body, self.shared.wire.idle);
         self.heed(&head);
@@ -235,6 +237,7 @@ impl Exchange<'_> {
 
     /// The answer as it came, and one line in the log.
     pub fn leaves(&self, head: Parts, body: Body, outcome: Outcome) -> Response<Body> {
+        failpoint::reached("exchange.leaving");
         if self.may_have_written(&head) {
             self.wrote();
         }

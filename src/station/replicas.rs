@@ -10,18 +10,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::TryRecvError;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
+use uuid::Uuid;
 
 use super::Station;
 use crate::clock::{self, Instant};
 use crate::db::DbError;
 use crate::db::instances::{self, BEAT, DEAD_AFTER, Heard, Kind, Other, Said};
+use crate::failpoint;
 use crate::feed::Followed;
 use crate::upstream::Left;
 use crate::upstream::share::{Wants, fair, next};
 
 /// Where others record too, a kept answer is given only while what they did is known up to a second ago.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// In `DATA_DIR`: the process that has it.
+const INSTANCE: &str = "instance";
 /// A start looks so often whether the others have met it.
 const MEET_EVERY: Duration = Duration::from_millis(200);
 /// By then whoever has not met it is dead.
@@ -69,8 +73,12 @@ impl Station {
     /// Makes itself known, and waits until whoever is there has met it and left it a part of the
     /// provider's limit: what others judged in their memory until then is not known here.
     pub async fn join(&self, kind: Kind) {
+        let before = self.inherit();
         if !self.database.is_open() {
             return;
+        }
+        if let Some(dead) = before {
+            let _ = instances::leave(&self.database, dead).await;
         }
         self.upstream.hold(0.0);
         let deadline = clock::now() + MET_BY;
@@ -88,6 +96,19 @@ impl Station {
                 }
             }
         }
+    }
+
+    /// Who had `DATA_DIR` before is dead, for its lock is this process's: nobody need wait for it.
+    fn inherit(&self) -> Option<Uuid> {
+        if self.recorder.figures().journal.trouble.is_some() {
+            return None;
+        }
+        let note = self.config.data_dir.join(INSTANCE);
+        let before = std::fs::read_to_string(&note).ok();
+        if let Err(error) = std::fs::write(&note, self.instance.to_string()) {
+            tracing::debug!(error = %error.kind(), "after kill -9 the next start has to wait for this process to be taken for dead");
+        }
+        before?.trim().parse().ok()
     }
 
     /// Says that this process lives, and learns who else does.
@@ -151,6 +172,7 @@ impl Station {
         let next = next(held, fair(mine, &others), of_others);
         if next < held {
             self.upstream.hold(next);
+            failpoint::reached("share.left");
         }
         let leased = self.standing.lock().leased;
         if next < leased {
@@ -178,8 +200,10 @@ impl Station {
                 self.database_answers.store(false, Ordering::Relaxed);
                 continue;
             }
-            if let Err(error) = self.beat(kind).await {
-                tracing::debug!(%error, "no heartbeat");
+            match timeout(DEAD_AFTER, self.beat(kind)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "no heartbeat"),
+                Err(_) => self.database_answers.store(false, Ordering::Relaxed),
             }
         }
         // Gone all the same once the heartbeat is old.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 /// What each module may import. A module may only name those above it, so that there is no circle.
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("failpoint", &[]),
     ("tasks", &["clock"]),
     ("user", &["clock"]),
     ("provider", &["clock", "user"]),
@@ -15,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("db", &["clock", "config", "provider", "tasks", "user"]),
     ("upstream", &["clock", "config", "provider", "tasks", "user"]),
-    ("record", &["clock", "config", "db", "tasks", "user"]),
+    ("record", &["clock", "config", "db", "failpoint", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.
     ("feed", &["clock", "db", "tasks", "user"]),
     // Nothing that is kept makes an observation: it knows no recorder and no way to the provider.
@@ -27,27 +28,65 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "refetch",
         &[
-            "clock", "config", "db", "reader", "record", "tasks", "upstream", "user",
+            "clock",
+            "config",
+            "db",
+            "failpoint",
+            "reader",
+            "record",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
     (
         "backfill",
         &[
-            "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
+            "clock",
+            "config",
+            "db",
+            "failpoint",
+            "provider",
+            "reader",
+            "record",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",
         &[
-            "cache", "clock", "config", "provider", "record", "tasks", "upstream", "user",
+            "cache",
+            "clock",
+            "config",
+            "failpoint",
+            "provider",
+            "record",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
     (
         "station",
         &[
-            "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
-            "refetch", "tasks", "upstream", "user",
+            "backfill",
+            "cache",
+            "clock",
+            "config",
+            "db",
+            "failpoint",
+            "feed",
+            "probe",
+            "provider",
+            "reader",
+            "record",
+            "refetch",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
     (

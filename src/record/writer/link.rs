@@ -20,6 +20,7 @@ use super::super::{Changed, Shared};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, partitions};
+use crate::failpoint;
 use crate::user::{Position, Seen, Tick, UserId};
 
 /// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
@@ -174,6 +175,7 @@ impl Writer {
         self.sql.grown_to(position);
         self.link.floor = Position(history.floor);
         self.link.conn = Some(conn);
+        failpoint::reached("writer.connected");
         shared.epoch.store(history.epoch, Ordering::Release);
         shared.head.committed(history.epoch, position, clock::now());
         Ok(())

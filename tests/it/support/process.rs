@@ -136,6 +136,11 @@ impl Process {
         std::future::pending::<()>().await;
     }
 
+    /// It has ended; by itself, where nobody ended it.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
     }
