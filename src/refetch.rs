@@ -122,7 +122,7 @@ impl Refetch {
     }
 
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(failpoint::wait("owed-every", LOOK_EVERY));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Looked::default();
         loop {

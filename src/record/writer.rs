@@ -128,7 +128,7 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), GivenUp> {
-        let mut purges = interval(PURGE_EVERY);
+        let mut purges = interval(failpoint::wait("purge-every", PURGE_EVERY));
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(by_hand::LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -9,6 +9,7 @@ mod reconcile;
 mod replicas;
 mod secrets;
 mod serve;
+mod set_aside;
 mod start;
 mod writes;
 

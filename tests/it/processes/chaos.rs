@@ -28,7 +28,7 @@ use dice::Dice;
 use ledger::Ledger;
 
 /// Apps that ask at once.
-const APPS: u64 = 4;
+const APPS: u64 = 12;
 /// Where everything is well again, the provider can no longer be at a write after so long.
 const CARRIED_OUT: &str = "carried-out=2500ms";
 
@@ -58,7 +58,8 @@ impl Chaos {
         let world = World::with_users(0).await;
         let world = world
             .and("USERTAP_LOG", "warn,usertap=info")
-            .and("USERTAP_CACHE_TTL", "20s");
+            .and("USERTAP_CACHE_TTL", "20s")
+            .and("USERTAP_SYNC_TIMEOUT", "500ms");
         let seats = [Seat::new(&world, "one").await, Seat::new(&world, "other").await];
         Chaos {
             world,
@@ -107,13 +108,13 @@ async fn run(seed: u64, lasting: Duration) {
     let chaos = &chaos;
     tokio::join!(
         apps,
-        lives::of(chaos, 0, dice(10)),
-        lives::of(chaos, 1, dice(11)),
-        weather::at_the_provider(chaos, dice(20)),
-        weather::on_the_way(chaos, 0, dice(21)),
-        weather::on_the_way(chaos, 1, dice(22)),
-        weather::in_the_database(chaos, dice(23)),
-        weather::walks(chaos, dice(24)),
+        lives::of(chaos, 0, dice(110)),
+        lives::of(chaos, 1, dice(111)),
+        weather::at_the_provider(chaos, dice(120)),
+        weather::on_the_way(chaos, 0, dice(121)),
+        weather::on_the_way(chaos, 1, dice(122)),
+        weather::in_the_database(chaos, dice(123)),
+        weather::walks(chaos, dice(124)),
     );
     truth::holds(chaos).await;
 }

@@ -31,6 +31,10 @@ impl Ledger {
         *self.lock().counts.entry(what.to_owned()).or_default() += 1;
     }
 
+    pub fn count_millis(&self, what: &str, took: Duration) {
+        *self.lock().counts.entry(what.to_owned()).or_default() += took.as_millis() as u64;
+    }
+
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.lock().counts.clone()
     }

@@ -40,7 +40,8 @@ pub async fn of(chaos: &Chaos, place: usize, mut dice: Dice) {
         let step = STEPS[(life + place * STEPS.len() / 2) % STEPS.len()];
         let armed = format!("{CARRIED_OUT},{step}={}", dice.between(1, 4));
         let process = chaos.start(seat, &armed);
-        let lasts = dice.millis(700, 3_000);
+        let lasts = dice.millis(1_000, 4_000);
+        chaos.ledger.count("lives");
         let ended = live(chaos, seat, process, lasts, dice.below(4) == 0).await;
         *seat.serving.lock().expect("no panic") = None;
         judge(chaos, ended, step);
@@ -56,7 +57,7 @@ enum End {
 
 async fn live(chaos: &Chaos, seat: &Seat, mut process: Process, lasts: Duration, gently: bool) -> End {
     let mut looks = tokio::time::interval(LOOK);
-    let mut until = None;
+    let (began, mut until) = (now(), None);
     loop {
         looks.tick().await;
         if process.has_ended() {
@@ -67,11 +68,15 @@ async fn live(chaos: &Chaos, seat: &Seat, mut process: Process, lasts: Duration,
         {
             *seat.serving.lock().expect("no panic") = Some(address);
             until = Some(now() + lasts);
+            chaos
+                .ledger
+                .count_millis("lives: milliseconds until they serve", now() - began);
         }
         if chaos.is_over() || until.is_some_and(|until| now() >= until) {
             break;
         }
     }
+    *seat.serving.lock().expect("no panic") = None;
     process.signal(if gently { Signal::SIGTERM } else { Signal::SIGKILL });
     let ended = process.ended().await;
     match gently {

@@ -15,7 +15,7 @@ use crate::support::postgres;
 pub async fn at_the_provider(chaos: &Chaos, mut dice: Dice) {
     let control = chaos.world.control();
     while !chaos.is_over() {
-        sleep(dice.millis(10, 120)).await;
+        sleep(dice.millis(20, 200)).await;
         if control.faults_left() > 0 {
             continue;
         }
@@ -47,7 +47,7 @@ pub async fn on_the_way(chaos: &Chaos, place: usize, mut dice: Dice) {
     let seat: &Seat = &chaos.seats[place];
     while !chaos.is_over() {
         seat.relay.open();
-        sleep(dice.millis(200, 1_500)).await;
+        sleep(dice.millis(800, 3_500)).await;
         let what = match dice.below(3) {
             0 => {
                 seat.relay.close();
@@ -63,7 +63,7 @@ pub async fn on_the_way(chaos: &Chaos, place: usize, mut dice: Dice) {
             }
         };
         chaos.ledger.count(&format!("ways to the database: {what}"));
-        sleep(dice.millis(50, 900)).await;
+        sleep(dice.millis(50, 700)).await;
     }
     seat.relay.open();
 }
