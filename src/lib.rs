@@ -29,7 +29,7 @@
 //! | [`reader`] | one user, read with the tenant's own key |
 //! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
-//! | [`status`], [`admin`], [`serve`] | what a running process says and where it listens |
+//! | [`status`], [`metrics`], [`admin`], [`serve`] | what a running process says and where it listens |
 //! | [`cli`], [`commands`] | what was asked for, and a page for each command |
 //!
 //! [`proxy`] is the file to read first: one request from top to bottom. `tests/it/tidy.rs` holds
@@ -71,6 +71,7 @@ pub mod config;
 pub mod db;
 pub mod failpoint;
 pub mod feed;
+pub mod metrics;
 pub mod probe;
 pub mod provider;
 pub mod proxy;

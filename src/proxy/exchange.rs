@@ -242,8 +242,9 @@ impl Exchange<'_> {
             self.wrote();
         }
         self.shared.cache.count(self.cached);
-        self.asked
-            .log(&self.matched.route.name, head.status, &outcome, self.cached);
+        let (route, status) = (&self.matched.route.name, head.status);
+        self.shared
+            .answered(self.asked, route, status, &outcome, self.cached);
         reply::through(head, body, &outcome, self.cached)
     }
 }

@@ -5,6 +5,7 @@ mod chaos;
 mod commands;
 mod handover;
 mod journal;
+mod metrics;
 mod reconcile;
 mod replicas;
 mod secrets;
