@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod embedded;
+pub mod fitness;
 pub mod instances;
 pub mod migrate;
 pub mod missing;
@@ -100,6 +101,9 @@ impl From<diesel::result::Error> for DbError {
             }
             Kind::ReadOnlyTransaction => Refusal::ReadOnly,
             Kind::SerializationFailure => Refusal::Serialization,
+            Kind::Unknown if about.message().starts_with("prepared statement ") => {
+                return DbError::Unfit(fitness::LOSES_STATEMENTS.into());
+            }
             Kind::Unknown => Refusal::Other,
             _ => Refusal::Constraint,
         };
@@ -151,6 +155,11 @@ impl Database {
     /// [`DbError::Away`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
         in_time(connect::establish_bounded(&self.reach, self.reach.url())).await
+    }
+
+    /// The same with nothing set on it.
+    async fn connect_plainly(&self) -> Result<AsyncPgConnection, DbError> {
+        in_time(connect::establish(&self.reach, self.reach.url())).await
     }
 
     /// Past a pooler, for migrations.

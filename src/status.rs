@@ -119,7 +119,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let known = Known::ask(station).await;
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
-    let problems = problems::all(&known, &recorder, station.upstream.health(), &given_up);
+    let problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
         Ok(known) => (true, known.counts, known.backfill, known.reconcile),

@@ -50,7 +50,7 @@ impl Reach {
     }
 
     /// `DATABASE_URL` is not the way to the database itself.
-    fn is_pooled(&self) -> bool {
+    pub(super) fn is_pooled(&self) -> bool {
         self.url() != self.direct_url()
     }
 

@@ -23,7 +23,7 @@ use super::{Shared, reply};
 use crate::cache::{Cached, CallerKey};
 use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched};
-use crate::record::Intent;
+use crate::record::{Intent, Recorded};
 use crate::upstream::decode::{self, DecodeFault};
 use crate::upstream::{Forwarded, Yields};
 
@@ -200,9 +200,18 @@ impl Exchange<'_> {
         if malformed > 0 {
             self.malformed(malformed as u64, "its users");
         }
-        match extraction.sightings.is_empty() && malformed > 0 {
-            true => self.unread(Why::Malformed, stamp).await,
-            false => self.recorded(extraction.sightings, stamp).await,
+        if extraction.unfit > 0 {
+            self.shared.wire.traffic.unfit(&self.matched.route.name);
+        }
+        if extraction.sightings.is_empty() && malformed > 0 {
+            return self.unread(Why::Malformed, stamp).await;
+        }
+        match self.recorded(extraction.sightings, stamp).await {
+            // Not all that the app is told of is there.
+            Outcome::Recorded(Recorded::Committed { .. }) if malformed > 0 => {
+                Outcome::Nothing(Why::Malformed)
+            }
+            outcome => outcome,
         }
     }
 

@@ -3,7 +3,9 @@
 mod backfill;
 mod chaos;
 mod commands;
+mod full_disk;
 mod handover;
+mod hosted;
 mod journal;
 mod metrics;
 mod reconcile;
