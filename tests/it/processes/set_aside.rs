@@ -225,7 +225,10 @@ async fn of_a_row(case: &OfARow) {
         "committed",
         "{what}"
     );
-    assert!(server.readyz().await.starts_with("ready"), "{what}");
+    eventually("it is ready", || async {
+        server.readyz().await.starts_with("ready").then_some(())
+    })
+    .await;
     match held {
         Some(held) => held.rollback().await.expect("an end"),
         None => world.sql(case.mends).await,
@@ -349,7 +352,10 @@ async fn of_the_table(case: &OfTheTable) {
     );
     server.names(&[case.says]).await;
     assert_eq!(server.changes().await, 1, "{what}: the feed answers");
-    assert!(server.readyz().await.contains("degraded"), "{what}");
+    eventually("it is degraded", || async {
+        server.readyz().await.contains("degraded").then_some(())
+    })
+    .await;
     world.sql(&filled(case.mends)).await;
     world.eventually_named(ada, "Grace").await;
     world.eventually_named(id_of(&created), "New").await;
