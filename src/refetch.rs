@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 use crate::db::{Database, rows};
+use crate::failpoint;
 use crate::reader::{ReadFault, Reader};
 use crate::record::{Owed, Receipt};
 use crate::tasks::Tasks;
@@ -134,7 +135,7 @@ impl Refetch {
     }
 
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(failpoint::wait("owed-every", LOOK_EVERY));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Looked::default();
         let mut soon = None;
@@ -251,6 +252,7 @@ impl Refetch {
         self.recent().was_read(&owed.user, clock::now());
         match read {
             Ok((receipt, sent)) => {
+                failpoint::reached("refetch.read");
                 self.figures.done.fetch_add(1, Ordering::Relaxed);
                 self.failing().told(&owed.user);
                 receipt.fared().await;

@@ -11,6 +11,7 @@ use super::super::waiters::Settling;
 use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;
+use crate::failpoint;
 use crate::user::{Origin, UserId};
 
 impl Writer {
@@ -47,7 +48,9 @@ impl Writer {
             self.in_our_epoch(numbered.epoch).map_err(Failure::of)?;
         }
         let conn = self.link.conn()?;
+        failpoint::reached("writer.numbered");
         self.sql.commit(conn).await.map_err(Failure::of)?;
+        failpoint::reached("writer.committed");
         self.after_commit(flight, todo, plan, loaded, numbered).await;
         if let Some(kept) = kept {
             flight.checkpoint_done(kept);
