@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::db::runs::{self, Kind, Run};
 use crate::db::{Database, DbError};
+use crate::failpoint;
 use crate::provider::PageFault;
 use crate::reader::{ReadFault, Reader};
 use crate::record::{Checkpoint, Receipt, Submission};
@@ -197,7 +198,9 @@ impl Backfill {
 /// Waits until a page is committed.
 async fn recorded(page: Option<Receipt>) -> Result<(), WalkFault> {
     let Some(page) = page else { return Ok(()) };
-    match page.fared().await {
+    let fared = page.fared().await;
+    failpoint::reached("walk.recorded");
+    match fared {
         Some(fared) if fared.checkpoint_kept => Ok(()),
         _ => Err(WalkFault::HandedOver),
     }

@@ -41,9 +41,9 @@ use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
 pub use health::{Figures, JournalFigures, WritesFigures};
-pub use intents::{CARRIED_OUT, Intent};
+pub use intents::{Intent, carried_out};
 pub use journal::JournalFault;
-pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
+pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
 pub use waiters::Owed;
 
 use backlog::{Backlog, Job, Rest};
@@ -307,6 +307,12 @@ impl Recorder {
     /// users is not all there is, so judgements go through the database.
     pub fn set_shared(&self, shared: bool) {
         self.shared.memory.set_shared(shared);
+    }
+
+    /// Other processes took this one for dead and judged without it: nothing that was sent before now
+    /// proves anything against what they found equal.
+    pub fn distrust(&self) {
+        self.shared.memory.distrust();
     }
 
     /// Lets the writer end once it has written what waits.

@@ -15,6 +15,7 @@ mod own;
 mod pace;
 mod pause;
 mod retry;
+pub mod share;
 mod target;
 mod window;
 
@@ -28,6 +29,7 @@ use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 use crate::clock::{self, Instant};
 use crate::config::{Config, Limit, Rate};
@@ -38,12 +40,13 @@ use budget::{Ask, Budget};
 use by_user::ByUser;
 use client::Pooled;
 use deadline::Progress;
+use share::Wants;
 use target::Base;
 
 pub use breaker::Health;
 pub use budget::Given;
 pub use client::TrustError;
-pub use pause::Yields;
+pub use pause::{Left, Yields};
 
 /// A body on its way to the provider.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -68,6 +71,7 @@ pub struct Upstream {
     head: Arc<Head>,
     meant: Meant,
     timeout: Duration,
+    refused: Notify,
 }
 
 /// What a refusal of one user's requests is taken for that says nothing.
@@ -169,6 +173,7 @@ impl Upstream {
             head,
             meant,
             timeout,
+            refused: Notify::new(),
         })
     }
 
@@ -236,6 +241,7 @@ impl Upstream {
             StatusCode::TOO_MANY_REQUESTS => {
                 let said = pause::retry_after(headers, clock::wall());
                 self.budget.refused(said, whom, own::jitter());
+                self.refused.notify_one();
             }
             _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
         }
@@ -259,9 +265,34 @@ impl Upstream {
         self.budget.paused(priority)
     }
 
-    /// So many processes, this one among them, share the provider's limit.
-    pub fn shared_by(&self, processes: u32) {
-        self.budget.shared_by(processes);
+    /// This part of the provider's limit, of 1, is this process's from now on.
+    pub fn hold(&self, share: f64) {
+        self.budget.hold(share);
+    }
+
+    /// The part of the provider's limit that this process holds.
+    pub fn share(&self) -> f64 {
+        self.budget.share()
+    }
+
+    /// What of the provider's limit could be used here, since this was asked last.
+    pub fn wants(&self) -> Wants {
+        self.budget.wants()
+    }
+
+    /// For how long the provider wants nothing more, as it said to this process.
+    pub fn yields(&self) -> Left {
+        self.budget.yields()
+    }
+
+    /// The same as it said to another.
+    pub fn yield_with_others(&self, left: &Left) {
+        self.budget.yield_with_others(left);
+    }
+
+    /// Resolves when the provider has refused this process: the others are to hear of it.
+    pub async fn refused(&self) {
+        self.refused.notified().await;
     }
 
     /// The part of the published limit that the provider has shown to be there; nothing where none

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
-use crate::db::{Database, DbError, rows, tenant};
+use crate::db::{Database, DbError, fitness, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
 use crate::upstream::{Fetched, Upstream};
@@ -33,6 +33,7 @@ pub async fn run(config: Config, json: bool) -> ExitCode {
     checks.extend(hints(&config));
     checks.extend(database(&config).await);
     checks.extend(provider(&config).await);
+    checks.extend(webhooks(&config));
     checks.extend(serving(&config).await);
     let ok = checks.iter().all(|check| check.ok);
     match json {
@@ -133,6 +134,7 @@ fn reached(embedded: Option<&Embedded>) -> String {
 
 /// A look changes nothing: neither migrates nor binds the tenant.
 async fn inspected(database: &Database, config: &Config) -> Result<Stage, DbError> {
+    fitness::check(database).await?;
     let stage = migrate::inspect(database).await?;
     if stage == Stage::Migrated {
         tenant::is_bound(database, &config.tenant).await?;
@@ -201,6 +203,28 @@ async fn provider(config: &Config) -> Vec<Check> {
             "set the provider's secret server key",
         )],
     }
+}
+
+/// The form of the secrets was judged with the settings: a wrong one is no configuration.
+fn webhooks(config: &Config) -> Option<Check> {
+    if !config.provider.has_webhooks() {
+        return None;
+    }
+    let base = config.public_url.as_ref().map_or("PUBLIC_URL", url::Url::as_str);
+    let endpoint = format!("{}/_usertap/webhooks", base.trim_end_matches('/'));
+    let found = match config.webhook_secrets.len() {
+        0 => "none are taken in: changes elsewhere show at the next read, backfill or reconcile".to_owned(),
+        1 => format!("a signing secret of the right form; they are taken in at {endpoint}"),
+        many => format!("{many} signing secrets of the right form; they are taken in at {endpoint}"),
+    };
+    let remedy = match config.webhook_secrets.is_empty() {
+        true => format!("make an endpoint for {endpoint} in the provider's dashboard and set WEBHOOK_SECRET"),
+        false => String::new(),
+    };
+    Some(Check {
+        remedy,
+        ..passed("webhooks", found)
+    })
 }
 
 /// What a running `serve` says of itself: what only it can know, such as users set aside, a slot

@@ -7,17 +7,20 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::answer::{AnswerRule, AnswerWith, Dashboard, OwnErrors};
 use super::caller::{CredentialRule, Part};
-use super::descriptor::{Setting, TokenRule};
+use super::descriptor::{Setting, TokenRule, WEBHOOKS};
 use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
 use super::template::Template;
-use super::{Limit, Mistake, Provider, Rate};
+use super::{Mistake, Provider};
 
 mod cache;
+mod console;
+mod events;
 mod leaves;
 mod list;
 mod login;
+mod rates;
 mod routes;
 mod user;
 
@@ -70,10 +73,19 @@ impl Reader<'_> {
         let errors = self.errors(form.errors);
         let cache = self.cache(form.cache, &identity, &credentials, token.as_ref());
         let routes = self.routes(form.route, token.is_some());
+        let webhooks = form.webhooks.and_then(|webhooks| self.webhooks(webhooks));
+        let events = self.event_map(form.events, &identity);
+        let event_rules = form
+            .event
+            .into_iter()
+            .map(|event| self.event_rule(event))
+            .collect();
         let user = user.map(|user| self.user(user, &routes, &identity));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
+        let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
+        let console = self.console(form.console, &head.name, &parts, &routes);
         Some(Provider {
             name: head.name,
             id_type: head.id_type,
@@ -99,8 +111,12 @@ impl Reader<'_> {
             user: user?,
             list: list?,
             dashboard: dashboard(form.dashboard),
+            console,
             cache,
             answers,
+            webhooks,
+            events,
+            event_rules,
             routes,
         })
     }
@@ -140,30 +156,6 @@ impl Reader<'_> {
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
             .collect()
-    }
-
-    fn key_rates(&mut self, form: Option<&KeyForm>) -> Vec<(String, Vec<Limit>)> {
-        let limits = form.iter().flat_map(|form| &form.limits);
-        limits
-            .map(|(begins, limits)| {
-                let limits = limits.iter().filter_map(|limit| self.rate(limit));
-                (begins.clone(), limits.collect())
-            })
-            .collect()
-    }
-
-    fn rate(&mut self, text: &Text) -> Option<Limit> {
-        let rate = |text: &str| {
-            let rate = text.split_once('/').and_then(|(requests, per)| {
-                Some(Rate {
-                    requests: requests.parse().ok().filter(|n| *n > 0)?,
-                    per: duration(per)?,
-                })
-            });
-            rate.ok_or("a limit is so many requests in a time: write it as 1000/10s, or writes=100/10s")
-        };
-        let limit = Limit::read(text.get_ref(), rate);
-        limit.map_err(|what| self.mistake(text.span().start, what)).ok()
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {
@@ -345,7 +337,15 @@ fn settings(form: &Form) -> Vec<Setting> {
         secret: true,
         default: None,
     });
-    parts.chain(key).chain(others).collect()
+    let webhooks = form.webhooks.iter().filter(|form| !form.settings.is_empty());
+    let webhooks = webhooks.map(|form| Setting {
+        name: WEBHOOKS.to_owned(),
+        variables: form.settings.clone(),
+        required: false,
+        secret: true,
+        default: None,
+    });
+    parts.chain(key).chain(others).chain(webhooks).collect()
 }
 
 fn dashboard(form: DashboardForm) -> Dashboard {

@@ -22,6 +22,8 @@ pub struct Extraction {
     pub sightings: Vec<Sighting>,
     /// Items without a usable id or shape: counted, logged once by the caller.
     pub malformed: usize,
+    /// Those among them that are well-formed JSON: users whose id is missing or of another type.
+    pub unfit: usize,
 }
 
 /// How a provider's errors are told.
@@ -176,7 +178,10 @@ impl Provider {
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
         match text.and_then(|text| self.sighting(tenant, text, Proof::AtSending, tell.unsettled)) {
             Some(sighting) => out.sightings.push(sighting),
-            None => out.malformed += 1,
+            None => {
+                out.malformed += 1;
+                out.unfit += usize::from(text.is_some());
+            }
         }
     }
 
@@ -206,7 +211,10 @@ impl Provider {
             let user = list.item.raw(item.get());
             match user.and_then(|text| self.sighting(list.tenant, text, list.proof, list.unsettled)) {
                 Some(sighting) => out.sightings.push(sighting),
-                None => out.malformed += 1,
+                None => {
+                    out.malformed += 1;
+                    out.unfit += usize::from(user.is_some());
+                }
             }
         }
         true

@@ -21,10 +21,11 @@ use uuid::Uuid;
 use super::journal::JournalFault;
 use super::{JournalPlace, Shared};
 use crate::clock::{self, Instant};
+use crate::failpoint;
 use crate::user::{IdType, UserId};
 use log::{Log, Noted, Open};
 
-pub use settle::{CARRIED_OUT, Waiting, read_again};
+pub use settle::{Waiting, carried_out, read_again};
 
 /// A sync takes milliseconds; a write does not wait longer for a disk that takes longer.
 const WAIT: Duration = Duration::from_secs(1);
@@ -330,6 +331,7 @@ async fn write_group(intents: &Arc<Intents>) {
     });
     let is_noted = match writing.await {
         Ok((_, Ok(()))) => {
+            failpoint::reached("intents.synced");
             intents.accepted();
             true
         }

@@ -57,6 +57,7 @@ pub struct Sql {
     history: String,
     new_epoch: String,
     take_place: String,
+    unasked: String,
 }
 
 /// Where the history of this database stands.
@@ -190,6 +191,8 @@ impl Sql {
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
             take_place: names.sql(TAKE_PLACE),
+            unasked: names
+                .sql("INSERT INTO {state}.unasked_deletions SELECT now() FROM generate_series(1, $1)"),
             names: names.clone(),
         }
     }

@@ -32,6 +32,7 @@ use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
+use crate::failpoint;
 
 use flight::{Flight, Landed, Landing};
 use link::Link;
@@ -127,7 +128,7 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), GivenUp> {
-        let mut purges = interval(PURGE_EVERY);
+        let mut purges = interval(failpoint::wait("purge-every", PURGE_EVERY));
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(by_hand::LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -223,6 +224,7 @@ impl Writer {
     ) -> Result<Vec<usize>, Failure> {
         self.may_write(flight).await?;
         self.begin(Patience::of(flight)).await?;
+        failpoint::reached("writer.begun");
         let attempted = self.attempt(flight, todo, are, checkpoint).await;
         if attempted.is_err() {
             self.rollback().await;
@@ -269,6 +271,7 @@ impl Writer {
         let conn = self.link.conn()?;
         let written = self.sql.write_rows(conn, plan, users, now).await;
         self.turn = None;
+        failpoint::reached("writer.rows");
         written.map_err(Failure::of)
     }
 
@@ -323,6 +326,7 @@ async fn land(shared: &Shared, landed: Vec<Landed>) {
     let done = shared.backlog.done(&numbers);
     if let (Some(keeper), false) = (shared.keeper.clone(), done.is_empty()) {
         let _ = tokio::task::spawn_blocking(move || keeper.consumed(&done)).await;
+        failpoint::reached("writer.landed");
     }
 }
 

@@ -7,9 +7,11 @@ use super::{Known, NAMED};
 use crate::db::DbError;
 use crate::db::runs::Run;
 use crate::feed::slots::{self, Slot};
+use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::upstream::Health;
+use crate::webhook;
 
 /// Something is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +40,9 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "user-unreadable",
+    "webhooks-refused",
+    "webhooks-silent",
+    "users-unfit",
 ];
 
 fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
@@ -54,6 +59,7 @@ pub(super) fn all(
     recorder: &record::Figures,
     provider: Health,
     unreadable: &[GivenUp],
+    traffic: &Traffic,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(of_recorder(recorder));
@@ -70,6 +76,7 @@ pub(super) fn all(
     }
     problems.extend(of_provider(provider));
     problems.extend(of_reads(unreadable));
+    problems.extend(of_unfit(traffic));
     problems
 }
 
@@ -176,6 +183,36 @@ fn of_provider(health: Health) -> Option<Problem> {
     })
 }
 
+/// Deliveries in a row with a wrong signature after which it is more than an accident.
+const WRONG: u64 = 3;
+/// An endpoint that is given up by its sender, or was never set up, is silent for so long while apps
+/// go on making changes that are told.
+const SILENT: u64 = 6 * 3_600;
+const WRITTEN: u64 = 20;
+
+pub(super) fn of_webhooks(webhooks: &webhook::Figures) -> Option<Problem> {
+    let (wrong, silent) = (webhooks.wrong_in_a_row, webhooks.silent_for);
+    if wrong >= WRONG {
+        return Some(problem(
+            "webhooks-refused",
+            format!("the last {wrong} webhooks were signed with another secret, or by somebody else"),
+            "set WEBHOOK_SECRET to the signing secret of this very endpoint; while it changes, both, separated by a comma",
+        ));
+    }
+    let is_silent = silent >= SILENT && webhooks.written_meanwhile >= WRITTEN;
+    is_silent.then(|| {
+        problem(
+            "webhooks-silent",
+            format!(
+                "no webhook has come for {} hours, in which apps changed users {} times",
+                silent / 3_600,
+                webhooks.written_meanwhile
+            ),
+            "check in the provider's dashboard that the endpoint is enabled and leads to PUBLIC_URL/_usertap/webhooks",
+        )
+    })
+}
+
 /// The first few by name.
 fn of_reads(unreadable: &[GivenUp]) -> impl Iterator<Item = Problem> {
     unreadable.iter().take(NAMED as usize).map(|given_up| {
@@ -192,6 +229,18 @@ fn of_reads(unreadable: &[GivenUp]) -> impl Iterator<Item = Problem> {
             ),
         )
     })
+}
+
+fn of_unfit(traffic: &Traffic) -> Option<Problem> {
+    let route = traffic.told_of_unfit()?;
+    Some(problem(
+        "users-unfit",
+        format!(
+            "an answer of {route} told of users whose id is none of the type of users_sync.id: they have no row"
+        ),
+        "where the provider's ids are no uuids, set ID_TYPE=text with another SCHEMA and STATE_SCHEMA; this goes an \
+         hour after the last such answer",
+    ))
 }
 
 fn of_walk(run: &Run) -> Option<Problem> {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod clerk;
+mod console;
 mod embedded;
 mod feed;
 mod processes;
@@ -17,3 +18,4 @@ mod shapes;
 mod stack;
 mod support;
 mod tidy;
+mod webhooks;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 /// What each module may import. A module may only name those above it, so that there is no circle.
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("failpoint", &[]),
     ("tasks", &["clock"]),
     ("user", &["clock"]),
     ("provider", &["clock", "user"]),
@@ -15,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("db", &["clock", "config", "provider", "tasks", "user"]),
     ("upstream", &["clock", "config", "provider", "tasks", "user"]),
-    ("record", &["clock", "config", "db", "tasks", "user"]),
+    ("record", &["clock", "config", "db", "failpoint", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.
     ("feed", &["clock", "db", "tasks", "user"]),
     // Nothing that is kept makes an observation: it knows no recorder and no way to the provider.
@@ -27,34 +28,74 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "refetch",
         &[
-            "clock", "config", "db", "reader", "record", "tasks", "upstream", "user",
+            "clock",
+            "config",
+            "db",
+            "failpoint",
+            "reader",
+            "record",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
     (
         "backfill",
         &[
-            "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
+            "clock",
+            "config",
+            "db",
+            "failpoint",
+            "provider",
+            "reader",
+            "record",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
+    ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",
         &[
-            "cache", "clock", "config", "provider", "record", "tasks", "upstream", "user",
+            "cache",
+            "clock",
+            "config",
+            "failpoint",
+            "provider",
+            "record",
+            "tasks",
+            "upstream",
+            "user",
         ],
     ),
     (
         "station",
         &[
-            "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
-            "refetch", "tasks", "upstream", "user",
+            "backfill",
+            "cache",
+            "clock",
+            "config",
+            "db",
+            "failpoint",
+            "feed",
+            "probe",
+            "provider",
+            "reader",
+            "record",
+            "refetch",
+            "tasks",
+            "upstream",
+            "user",
+            "webhook",
         ],
     ),
     (
         "status",
         &[
             "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user",
+            "user", "webhook",
         ],
     ),
     (
@@ -62,16 +103,29 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "db", "proxy", "record", "station", "status", "upstream"],
     ),
     (
+        "ensure",
+        &["db", "proxy", "reader", "record", "station", "upstream", "user"],
+    ),
+    // Users are written through the proxy: it makes no observation.
+    (
+        "console",
+        &[
+            "clock", "config", "db", "feed", "probe", "provider", "proxy", "reader", "record", "station",
+            "status", "upstream", "user",
+        ],
+    ),
+    (
         "admin",
         &[
-            "clock", "config", "db", "feed", "metrics", "proxy", "station", "status", "tasks", "user",
+            "clock", "config", "console", "db", "ensure", "feed", "metrics", "proxy", "station", "status",
+            "tasks", "user",
         ],
     ),
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "feed", "proxy", "reader", "record", "refetch", "station",
-            "status", "tasks", "upstream", "user",
+            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
+            "user", "webhook",
         ],
     ),
     ("cli", &["config"]),
@@ -114,8 +168,11 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("reader", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
+    ("webhook", &[SQL, RUNTIME]),
     ("station", &[SQL]),
     ("status", &[SQL]),
+    ("ensure", &[SQL]),
+    ("console", &[SQL]),
     ("admin", &[SQL]),
     ("serve", &[SQL]),
     ("cli", &[SQL, WIRE]),
@@ -159,7 +216,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["axum::"],
-        &["src/admin.rs"],
+        &["src/admin.rs", "src/console.rs"],
         "only the admin side is an axum router",
     ),
     (

@@ -17,6 +17,7 @@ use super::super::{JournalPlace, Shared};
 use super::entry::{self, Entry};
 use super::{Journal, JournalFault, Left, Place};
 use crate::clock::{self, Instant};
+use crate::failpoint;
 use crate::user::IdType;
 
 /// Between attempts at a journal that takes nothing.
@@ -243,7 +244,10 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
             !group.untraced.contains(&seen.id) && shared.memory.mark_of(&seen.id) <= seen.sent.tick
         })
     });
-    keeper.append(&payloads.collect::<Vec<_>>())
+    failpoint::reached("journal.appending");
+    let places = keeper.append(&payloads.collect::<Vec<_>>())?;
+    failpoint::reached("journal.synced");
+    Ok(places)
 }
 
 fn settle(

@@ -45,8 +45,8 @@ impl Writer {
             Alone::Failed(Failure::Overtaken) => Ok(()),
             Alone::Failed(Failure::Away) => self.reconnect().await,
             Alone::Failed(Failure::Refused) => {
-                let code = self.diagnose().await;
-                self.pause(refusal::trouble(&code)).await
+                let why = self.diagnose().await;
+                self.pause(why).await
             }
             Alone::Trouble(code) => self.pause(refusal::trouble(&code)).await,
         }

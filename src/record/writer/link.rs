@@ -15,11 +15,13 @@ use uuid::Uuid;
 use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
 use super::super::memory::{Memory, Print};
 use super::super::merge::{self, Verdict};
+use super::super::refusal;
 use super::super::sql::{History, Numbered, Patience};
 use super::super::{Changed, Shared};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
-use crate::db::{DbError, partitions};
+use crate::db::{DbError, Refusal, partitions};
+use crate::failpoint;
 use crate::user::{Position, Seen, Tick, UserId};
 
 /// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
@@ -151,7 +153,7 @@ impl Writer {
             match self.connect().await {
                 Ok(()) => break,
                 Err(DbError::Away(_)) if attempt == 0 => {}
-                Err(error) => self.note_trouble(error.to_string()),
+                Err(error) => self.note_trouble(why(&error)),
             }
             if self.shared.close.is_cancelled() {
                 return Err(GivenUp);
@@ -174,6 +176,7 @@ impl Writer {
         self.sql.grown_to(position);
         self.link.floor = Position(history.floor);
         self.link.conn = Some(conn);
+        failpoint::reached("writer.connected");
         shared.epoch.store(history.epoch, Ordering::Release);
         shared.head.committed(history.epoch, position, clock::now());
         Ok(())
@@ -237,13 +240,17 @@ impl Writer {
         self.reconnect().await
     }
 
-    /// Why even one user alone cannot be written, as an SQLSTATE.
+    /// Why even one user alone cannot be written.
     pub(super) async fn diagnose(&mut self) -> String {
         let found = match self.link.conn_or_away() {
             Ok(conn) => self.sql.diagnose(conn).await,
             Err(error) => Err(error),
         };
-        found.ok().flatten().unwrap_or_else(|| "unknown".into())
+        match found {
+            Ok(Some(code)) => refusal::trouble(&code),
+            Err(DbError::Unfit(why)) => why,
+            Ok(None) | Err(_) => refusal::trouble("unknown"),
+        }
     }
 
     fn note_trouble(&self, reason: String) {
@@ -315,6 +322,17 @@ pub(super) fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
         };
         // Nobody may be subscribed.
         let _ = shared.changed.send(changed);
+    }
+}
+
+/// Why there is no connection on which anything could be written.
+fn why(error: &DbError) -> String {
+    match error {
+        DbError::Refused {
+            kind: Refusal::ReadOnly,
+            ..
+        } => refusal::trouble("25006"),
+        error => error.to_string(),
     }
 }
 

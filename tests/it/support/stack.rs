@@ -2,7 +2,7 @@
 //!
 //! [`Stack::end`] checks what every test would forget: see [`at_rest`].
 
-mod at_rest;
+pub mod at_rest;
 mod backup;
 mod caller;
 pub mod replay;
@@ -183,6 +183,17 @@ impl Stack {
         let config = Config::from_env(self.settings(project, &url, &[])).expect("settings without a mistake");
         let started = Serving::start(config).await;
         started.err().expect("a database has one tenant").to_string()
+    }
+
+    /// From now on, or no longer: a file stands where the journal's folder should be.
+    pub fn journal_takes_nothing(&self, nothing: bool) {
+        let journal = self.folder.join("journal");
+        if nothing {
+            std::fs::remove_dir_all(&journal).expect("a folder");
+            std::fs::write(&journal, "in the way").expect("a file");
+        } else {
+            std::fs::remove_file(&journal).expect("a file");
+        }
     }
 
     pub fn serving(&self) -> &Serving {
