@@ -11,6 +11,7 @@ mod feed;
 mod migrate;
 mod sandbox;
 mod show_status;
+mod trial;
 
 use std::process::ExitCode;
 

@@ -28,6 +28,7 @@ mod source;
 mod split;
 mod tell;
 mod template;
+mod trial;
 mod userless;
 mod view;
 mod webhook;
@@ -51,6 +52,7 @@ pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use route::{Carries, Matched, Route};
 pub use secret::Secret;
 pub use split::{ItemSplitter, SplitFault};
+pub use trial::Column;
 pub use webhook::{EventKey, Refused, SigningSecret};
 
 /// One tenant at a provider: what a listener is bound to, and the key for usertap's own reads.

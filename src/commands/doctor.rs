@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::show_status::{self, Unasked};
+use super::trial;
 use crate::cli::StatusOptions;
 use crate::clock;
 use crate::config::{self, Config};
@@ -20,7 +21,7 @@ use crate::user::Head;
 
 /// One line of the report.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Check {
+pub(super) struct Check {
     what: &'static str,
     ok: bool,
     found: String,
@@ -56,7 +57,7 @@ fn print(check: &Check) {
     println!("{mark} {}: {}{remedy}", check.what, check.found);
 }
 
-fn passed(what: &'static str, found: String) -> Check {
+pub(super) fn passed(what: &'static str, found: String) -> Check {
     Check {
         what,
         ok: true,
@@ -65,7 +66,7 @@ fn passed(what: &'static str, found: String) -> Check {
     }
 }
 
-fn failed(what: &'static str, found: String, remedy: &str) -> Check {
+pub(super) fn failed(what: &'static str, found: String, remedy: &str) -> Check {
     Check {
         what,
         ok: false,
@@ -186,10 +187,12 @@ async fn provider(config: &Config) -> Vec<Check> {
     };
     match probe(config, &upstream).await {
         Found::Accepts(answer) => {
-            vec![
+            let mut checks = vec![
                 passed(WHAT, "the provider accepts it for this tenant".into()),
                 clock_of(&answer),
-            ]
+            ];
+            checks.extend(trial::run(config, &upstream).await);
+            checks
         }
         Found::Refuses(status) => vec![failed(WHAT, format!("the provider answered {status}"), REMEDY)],
         Found::Away(error) => vec![failed(

@@ -39,12 +39,18 @@ pub(super) enum Place {
 
 /// Texts joined by a space; those that are absent or empty are left out.
 #[derive(Debug)]
-pub(super) struct TextAt(pub Vec<Place>);
+pub(super) struct TextAt {
+    pub places: Vec<Place>,
+    /// As the file has it.
+    pub said: String,
+}
 
 #[derive(Debug)]
 pub(super) struct TimeAt {
     pub at: Place,
     pub unit: Unit,
+    /// As the file has it.
+    pub said: String,
 }
 
 impl Place {
@@ -74,14 +80,14 @@ fn is_plain(byte: u8) -> bool {
 }
 
 impl TextAt {
-    fn read(&self, user: &Value) -> Option<String> {
-        let texts: Vec<&str> = self.0.iter().filter_map(|place| place.text(user)).collect();
+    pub(super) fn read(&self, user: &Value) -> Option<String> {
+        let texts: Vec<&str> = self.places.iter().filter_map(|place| place.text(user)).collect();
         (!texts.is_empty()).then(|| texts.join(" "))
     }
 }
 
 impl TimeAt {
-    fn time(&self, user: &Value) -> Option<DateTime<Utc>> {
+    pub(super) fn time(&self, user: &Value) -> Option<DateTime<Utc>> {
         let value = self.at.find(user)?;
         match self.unit {
             Unit::Seconds => DateTime::from_timestamp_millis((value.as_f64()? * 1e3) as i64),
@@ -249,6 +255,7 @@ mod tests {
     fn times_come_in_four_units() {
         let time = |value: Value, unit| {
             let at = TimeAt {
+                said: String::new(),
                 at: Place::parse("$.t").unwrap(),
                 unit,
             };

@@ -41,11 +41,16 @@ impl Reader<'_> {
     }
 
     fn text_at(&mut self, form: &TextForm) -> TextAt {
-        TextAt(form.at.iter().map(|text| self.place(text)).collect())
+        let said: Vec<&str> = form.at.iter().map(|text| text.get_ref().as_str()).collect();
+        TextAt {
+            said: said.join(" and "),
+            places: form.at.iter().map(|text| self.place(text)).collect(),
+        }
     }
 
     fn time_at(&mut self, form: TimeForm) -> TimeAt {
         TimeAt {
+            said: form.at.get_ref().clone(),
             at: self.place(&form.at),
             unit: form.unit,
         }
