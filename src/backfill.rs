@@ -57,6 +57,11 @@ pub enum WalkFault {
     Key(u16),
     #[error("user {user}, who is not in the provider's list, could not be read: {fault}")]
     Read { user: UserId, fault: ReadFault },
+    /// Some providers answer so where their own database fails.
+    #[error(
+        "the provider's list is empty although users are known: if they are all gone indeed, run usertap reconcile --yes"
+    )]
+    Nobody,
     #[error(transparent)]
     Astray(#[from] Astray),
     #[error(transparent)]

@@ -10,6 +10,7 @@ mod by_user;
 mod client;
 mod deadline;
 pub mod decode;
+mod login;
 mod own;
 mod pace;
 mod pause;
@@ -65,6 +66,7 @@ pub struct Upstream {
     upgrading: Pooled,
     budget: Budget,
     by_user: ByUser,
+    login: Option<login::Login>,
     breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
@@ -145,7 +147,9 @@ impl Upstream {
     pub fn new(config: &Config, head: Arc<Head>, ca: Option<&Path>) -> Result<Upstream, SetUpError> {
         let provider = config.provider.clone();
         let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
-        Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)
+        let login = login::Login::of(config.provider.clone(), config.tenant.clone());
+        let upstream = Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)?;
+        Ok(Upstream { login, ..upstream })
     }
 
     fn to(
@@ -164,6 +168,7 @@ impl Upstream {
             upgrading,
             budget: Budget::new(limits),
             by_user: ByUser::default(),
+            login: None,
             breaker: Breaker::default(),
             head,
             meant,

@@ -15,11 +15,13 @@ const LONGEST_UNSAID: Duration = Duration::from_secs(60);
 /// An answer that says "that was the last" is no refusal yet: it is believed for a minute.
 const LONGEST_SPENT: Duration = Duration::from_secs(60);
 const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
-const REMAINING: [HeaderName; 2] = [
+const REMAINING: [HeaderName; 3] = [
+    HeaderName::from_static("x-rate-limit-remaining"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("ratelimit-remaining"),
 ];
-const RESET: [HeaderName; 2] = [
+const RESET: [HeaderName; 3] = [
+    HeaderName::from_static("x-rate-limit-reset"),
     HeaderName::from_static("x-ratelimit-reset"),
     HeaderName::from_static("ratelimit-reset"),
 ];

@@ -178,10 +178,12 @@ async fn nobody_is_deleted_for_missing_in_a_list() {
     let world = World::with_users(5).await;
     world.backfill().await;
     let empty = r#"{"items":[],"is_paginated":true,"pagination":{"limit":200,"next_cursor":null}}"#;
-    world
-        .control()
-        .fault(Fault::on("limit=200", Action::Body(empty.into())).method(Method::GET));
-    let account = world.reconcile().await;
+    let lie = || Fault::on("limit=200", Action::Body(empty.into())).method(Method::GET);
+    world.control().fault(lie());
+    let refused = world.reconciles(&[]).await;
+    refused.failed_saying(&["empty although users are known", "--yes"]);
+    world.control().fault(lie());
+    let account = world.reconciles(&["--yes"]).await.with_code(0).json();
     assert_eq!(
         (&account["fetched"], &account["spared"]),
         (&json!(0), &json!(5)),
