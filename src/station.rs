@@ -31,6 +31,7 @@ use crate::refetch::Refetch;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 use crate::user::Head;
+use crate::webhook::Intake;
 
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -44,6 +45,7 @@ pub struct Station {
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
+    pub webhooks: Intake,
     reader: Reader,
     pub feed: Feed,
     pub tasks: Tasks,
@@ -203,6 +205,7 @@ impl Station {
             recorder: recorder.clone(),
         };
         let refetch = Refetch::start(reader.clone(), database.clone(), owed, tasks);
+        let webhooks = Intake::new(&config, recorder.clone());
         let keep = config.feed_retention;
         let feed = Feed::new(database.clone(), &config.tenant.provider, Retention { keep });
         Ok(Station {
@@ -213,6 +216,7 @@ impl Station {
             upstream,
             cache,
             refetch,
+            webhooks,
             reader,
             feed,
             tasks: tasks.clone(),
@@ -221,6 +225,11 @@ impl Station {
             standing: replicas::Standing::default(),
             _embedded: embedded,
         })
+    }
+
+    /// The way to one user at the provider.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     pub fn backfill(&self) -> Backfill {

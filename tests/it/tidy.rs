@@ -54,6 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "user",
         ],
     ),
+    ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",
@@ -87,13 +88,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tasks",
             "upstream",
             "user",
+            "webhook",
         ],
     ),
     (
         "status",
         &[
             "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user",
+            "user", "webhook",
         ],
     ),
     (
@@ -101,16 +103,29 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "db", "proxy", "record", "station", "status", "upstream"],
     ),
     (
+        "ensure",
+        &["db", "proxy", "reader", "record", "station", "upstream", "user"],
+    ),
+    // Users are written through the proxy: it makes no observation.
+    (
+        "console",
+        &[
+            "clock", "config", "db", "feed", "probe", "provider", "proxy", "reader", "record", "station",
+            "status", "upstream", "user",
+        ],
+    ),
+    (
         "admin",
         &[
-            "clock", "config", "db", "feed", "metrics", "proxy", "station", "status", "tasks", "user",
+            "clock", "config", "console", "db", "ensure", "feed", "metrics", "proxy", "station", "status",
+            "tasks", "user",
         ],
     ),
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "feed", "proxy", "reader", "record", "refetch", "station",
-            "status", "tasks", "upstream", "user",
+            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
+            "user", "webhook",
         ],
     ),
     ("cli", &["config"]),
@@ -153,8 +168,11 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("reader", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
+    ("webhook", &[SQL, RUNTIME]),
     ("station", &[SQL]),
     ("status", &[SQL]),
+    ("ensure", &[SQL]),
+    ("console", &[SQL]),
     ("admin", &[SQL]),
     ("serve", &[SQL]),
     ("cli", &[SQL, WIRE]),
@@ -198,7 +216,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["axum::"],
-        &["src/admin.rs"],
+        &["src/admin.rs", "src/console.rs"],
         "only the admin side is an axum router",
     ),
     (
