@@ -34,7 +34,7 @@ fn choices(console: &Console) -> Vec<Choice> {
     let set = &console.station.config.provider;
     let others = Provider::builtin_names().filter(|name| *name != set.name);
     let others = others
-        .filter_map(|name| Provider::builtin(name))
+        .filter_map(Provider::builtin)
         .map(|provider| Choice {
             provider: Arc::new(provider),
             is_set: false,

@@ -40,9 +40,9 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "user-unreadable",
+    "users-unfit",
     "webhooks-refused",
     "webhooks-silent",
-    "users-unfit",
 ];
 
 fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
