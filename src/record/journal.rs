@@ -12,7 +12,7 @@ pub mod entry;
 mod fault;
 pub mod frame;
 mod held;
-mod keeper;
+pub(super) mod keeper;
 pub mod segment;
 
 use std::fs::{DirBuilder, File};

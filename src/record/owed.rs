@@ -75,7 +75,10 @@ mod tests {
     fn a_read_that_was_sent_before_a_doubt_is_followed_by_another() {
         let (mut under_way, first) = (UnderWay::default(), owed(5, false));
         assert!(under_way.begins(&first) && !under_way.begins(&owed(9, true)) && !under_way.begins(&first));
-        assert_eq!(under_way.ended(&first.user, Some(Position(7))), Some(owed(9, true)));
+        assert_eq!(
+            under_way.ended(&first.user, Some(Position(7))),
+            Some(owed(9, true))
+        );
         assert_eq!(under_way.ended(&first.user, Some(Position(9))), None);
         assert!(under_way.begins(&first));
     }

@@ -26,8 +26,8 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::backlog::Batch;
-use super::journal::Place;
 use super::batch::Plan;
+use super::journal::Place;
 use super::pages::Turn;
 use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;

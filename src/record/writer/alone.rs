@@ -153,7 +153,8 @@ impl Writer {
         self.sql.set_aside(conn, id, &refused.code, &reason).await?;
         tracing::warn!(user = %id, reason, "set aside");
         self.shared.health.set_aside.fetch_add(1, Ordering::Relaxed);
-        let stands = write.needs_skeleton() && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
+        let stands =
+            write.needs_skeleton() && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
         plan.set_aside(id, stands);
         Ok(())
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::super::{Outcome, Shared};
 use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change;
 use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
+use super::super::{Outcome, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;

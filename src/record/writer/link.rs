@@ -300,7 +300,6 @@ impl Writer {
             Err(error) => tracing::warn!(%error, "no new partition for the change rows yet"),
         }
     }
-
 }
 
 impl Shared {

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use super::super::{Outcome, Shared};
 use super::super::batch::{self, Circumstances, Loaded, Plan};
 use super::super::sql::{Locking, Users};
+use super::super::{Outcome, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::clock;
@@ -70,20 +70,20 @@ impl Writer {
     async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Left, Failure> {
         let mut loaded = self.load(flight, todo, Locking::None).await?;
         let are = flight.whose(&loaded);
-        let todo = self.shared.looked(flight, todo, &mut loaded);
+        let (todo, _) = self.shared.looked(flight, todo, &mut loaded);
         Ok(Left { todo, are })
     }
 }
 
 impl Shared {
     /// What is left of a batch after a look at what the database holds, nothing locked: what changes
-    /// nothing has fared.
+    /// nothing has fared. And how all of it was judged.
     pub(in crate::record) fn looked(
         &self,
         flight: &mut Flight,
         todo: &[usize],
         loaded: &mut BTreeMap<UserId, Loaded>,
-    ) -> Vec<usize> {
+    ) -> (Vec<usize>, Plan) {
         let plan = self.plan(flight, todo, loaded);
         let mut left = Vec::new();
         for (&place, judged) in todo.iter().zip(&plan.judged) {
@@ -96,7 +96,7 @@ impl Shared {
         self.mark(&plan, |id| !plan.writes.contains_key(id));
         self.remember_loaded(flight, todo, &plan, loaded);
         self.settle_waiters(flight, todo, &plan, Some(&left), None);
-        left
+        (left, plan)
     }
 
     pub(in crate::record) fn strangers(
@@ -160,7 +160,6 @@ impl Shared {
 }
 
 impl Writer {
-
     pub(super) async fn load(
         &mut self,
         flight: &Flight,
