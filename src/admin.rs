@@ -1,4 +1,4 @@
-//! The admin side: status, starting a walk and the change feed, for the operator alone.
+//! The admin side: status, metrics, starting a walk and the change feed, for the operator alone.
 //!
 //! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
 //! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::db::DbError;
 use crate::db::runs::{self, Kind};
+use crate::metrics;
 use crate::proxy::{Readiness, Traffic};
 use crate::station::Station;
 use crate::status;
@@ -56,6 +57,8 @@ impl Admin {
             .route("/v1/status", get(show_status))
             .route("/v1/backfill", post(start_backfill))
             .route("/v1/reconcile", post(start_reconcile))
+            .route("/metrics", get(show_metrics))
+            .route("/grafana.json", get(grafana))
             .merge(feed::routes())
             .layer(middleware::from_fn_with_state(self.shared.clone(), token));
         let routes = Router::new()
@@ -85,6 +88,15 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 async fn show_status(State(shared): State<Shared>) -> Response {
     Json(status::status(&shared.station, &shared.traffic).await).into_response()
+}
+
+async fn show_metrics(State(shared): State<Shared>) -> Response {
+    let text = metrics::metrics(&shared.station, &shared.traffic).await;
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn grafana() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], metrics::GRAFANA).into_response()
 }
 
 async fn start_backfill(State(shared): State<Shared>) -> Response {

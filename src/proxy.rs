@@ -22,6 +22,7 @@ mod hold;
 mod kept;
 mod large;
 mod listen;
+mod meters;
 mod outcome;
 mod own;
 mod record;
@@ -35,13 +36,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::cache::{Bypass, Cache, CacheKey, Cached};
+use crate::clock::{self, Instant};
 use crate::config::Config;
 use crate::provider::{Caller, Matched, RequestHead};
 use crate::record::Recorder;
@@ -61,6 +63,7 @@ use upgrade::Wish;
 use wire::{Failure, Wire};
 
 pub use listen::TlsError;
+pub use meters::Meters;
 pub use own::{Local, LocalAnswer, LocalFault, Readiness};
 pub use traffic::{Traffic, TrafficSnapshot};
 
@@ -165,10 +168,11 @@ fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Body>> + Send + 'static {
-    let look = shared.look(&request);
+    let began = clock::now();
+    let look = shared.look(&request, began);
     match look.found {
-        Ok(hit) => Either::Left(ready(shared.again(&hit))),
-        Err(cached) => Either::Right(Box::pin(asked_for(shared, request, (look.key, cached)))),
+        Ok(hit) => Either::Left(ready(shared.again(&hit, began))),
+        Err(cached) => Either::Right(Box::pin(asked_for(shared, request, (look.key, cached), began))),
     }
 }
 
@@ -177,8 +181,10 @@ async fn asked_for(
     shared: Arc<Shared>,
     request: Request<Incoming>,
     (key, cached): (Option<CacheKey>, Cached),
+    began: Instant,
 ) -> Response<Body> {
     if let Some(answer) = shared.own_answer(&request).await {
+        shared.wire.traffic.meters.own_answer(began);
         return answer;
     }
     let (app, answered) = oneshot::channel();
@@ -317,7 +323,7 @@ impl Shared {
             Ok((head, body)) => {
                 let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
                 let cached = self.not_kept(why);
-                asked.log(route, head.status, &outcome, cached);
+                self.answered(asked, route, head.status, &outcome, cached);
                 reply::through(head, body, &outcome, cached)
             }
             Err(failure) => self.failed_for(asked, route, failure),
@@ -326,17 +332,27 @@ impl Shared {
 
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
         let answer = self.failed(failure);
-        asked.log(
+        let outcome = Outcome::Nothing(Why::Own);
+        self.answered(
+            asked,
             route,
             answer.status(),
-            &Outcome::Nothing(Why::Own),
+            &outcome,
             Cached::Bypass(Bypass::Own),
         );
         answer
     }
 
+    /// Counts an answer and gives it its line in the log.
+    fn answered(&self, asked: &Asked, route: &str, status: StatusCode, outcome: &Outcome, cached: Cached) {
+        let took = clock::now().saturating_duration_since(asked.began);
+        self.wire.traffic.meters.answered(cached, outcome, took);
+        asked.log(route, status, outcome, cached, took);
+    }
+
     fn failed(&self, failure: Failure) -> Response<Body> {
         self.wire.traffic.count(Counted::Failed);
+        self.wire.traffic.meters.error(failure.word());
         tracing::info!(?failure, "a request could not be forwarded");
         reply::failed(&self.config.provider, failure)
     }

@@ -16,7 +16,7 @@ use crate::record;
 use crate::station::Station;
 use crate::upstream::{Given, Health};
 
-pub use problems::Problem;
+pub use problems::{Problem, WORDS as PROBLEM_WORDS};
 
 /// The whole picture; shown as JSON.
 #[derive(Debug, Serialize)]

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use secrecy::SecretString;
 
 use crate::config::settings::{ReadFile, Settings};
-use crate::config::{Check, Log, Mistake, Parsed, Place, Rate, value};
+use crate::config::{Check, Config, Log, Mistake, Parsed, Place, Rate, value};
 
 /// For `usertap status`.
 #[derive(Debug)]
@@ -57,6 +57,16 @@ pub struct DemoOptions {
 }
 
 impl StatusOptions {
+    /// As `serve` has them.
+    pub fn of(config: &Config, json: bool) -> StatusOptions {
+        StatusOptions {
+            admin: reachable(config.admin_listen),
+            admin_token: config.admin_token.clone(),
+            json,
+            log: config.log.clone(),
+        }
+    }
+
     pub fn read(json: bool, settings: &Settings, read: ReadFile<'_>) -> Result<StatusOptions, Vec<Mistake>> {
         let mut check = Check::new(settings, read);
         check.mistakes.extend(settings.mistakes.iter().cloned());

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::show_status::{self, Unasked};
+use crate::cli::StatusOptions;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
@@ -30,6 +33,7 @@ pub async fn run(config: Config, json: bool) -> ExitCode {
     checks.extend(hints(&config));
     checks.extend(database(&config).await);
     checks.extend(provider(&config).await);
+    checks.extend(serving(&config).await);
     let ok = checks.iter().all(|check| check.ok);
     match json {
         true => println!("{}", serde_json::json!({ "ok": ok, "checks": checks })),
@@ -197,6 +201,45 @@ async fn provider(config: &Config) -> Vec<Check> {
             "set the provider's secret server key",
         )],
     }
+}
+
+/// What a running `serve` says of itself: what only it can know, such as users set aside, a slot
+/// that is behind or a journal that takes nothing.
+async fn serving(config: &Config) -> Vec<Check> {
+    const WHAT: &str = "serve";
+    let at = config.admin_listen;
+    let status = match show_status::ask(&StatusOptions::of(config, true)).await {
+        Ok(status) => status,
+        Err(Unasked::Nobody(_)) => {
+            return vec![passed(
+                WHAT,
+                format!("none runs at ADMIN_LISTEN={at}: start it to be told its problems"),
+            )];
+        }
+        Err(Unasked::Refused(error)) => return vec![failed(WHAT, error, "")],
+    };
+    if !is_of(config, &status) {
+        return vec![failed(
+            WHAT,
+            format!("who answers at ADMIN_LISTEN={at} serves another tenant"),
+            "give each its own ADMIN_LISTEN",
+        )];
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let problems = status["problems"].as_array().into_iter().flatten();
+    let problems: Vec<_> = problems
+        .map(|problem| failed(WHAT, text(&problem["what"]), &text(&problem["remedy"])))
+        .collect();
+    match problems.is_empty() {
+        true => vec![passed(WHAT, "runs, and has no problem".into())],
+        false => problems,
+    }
+}
+
+fn is_of(config: &Config, status: &Value) -> bool {
+    let tenant = &config.tenant;
+    let named = |(part, value): &(String, String)| status["provider"]["tenant"][part] == value.as_str();
+    status["provider"]["name"] == tenant.provider.as_str() && tenant.identity.iter().all(named)
 }
 
 /// A clock that is off makes webhook signatures and token times look wrong.

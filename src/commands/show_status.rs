@@ -12,7 +12,7 @@ use crate::cli::StatusOptions;
 pub async fn run(options: StatusOptions) -> ExitCode {
     let status = match ask(&options).await {
         Ok(status) => status,
-        Err(error) => {
+        Err(Unasked::Nobody(error) | Unasked::Refused(error)) => {
             eprintln!("usertap: {error}");
             return ExitCode::FAILURE;
         }
@@ -27,13 +27,22 @@ pub async fn run(options: StatusOptions) -> ExitCode {
     }
 }
 
-async fn ask(options: &StatusOptions) -> Result<Value, String> {
+/// Why there is no status: a sentence with the remedy.
+pub enum Unasked {
+    /// Nobody listens there.
+    Nobody(String),
+    /// Somebody does, and it is not a status that they give.
+    Refused(String),
+}
+
+/// The status of a running `serve`.
+pub async fn ask(options: &StatusOptions) -> Result<Value, Unasked> {
     let url = format!("http://{}/v1/status", options.admin);
     let reply = client::send(Method::GET, &url, &token(options), "").await;
-    let reply = reply.map_err(|error| nobody(options, &error))?;
+    let reply = reply.map_err(|error| Unasked::Nobody(nobody(options, &error)))?;
     match reply.status {
         StatusCode::OK => Ok(reply.json()),
-        status => Err(refused(options, status)),
+        status => Err(Unasked::Refused(refused(options, status))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A request as the rest of the proxy sees it: already cleaned of what must not leave.
 
+use std::time::Duration;
+
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use uuid::Uuid;
@@ -72,7 +74,7 @@ impl Asked {
     }
 
     /// One line for each exchange: the route's name, never its path.
-    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome, cached: Cached) {
+    pub fn log(&self, route: &str, status: StatusCode, outcome: &Outcome, cached: Cached, took: Duration) {
         tracing::debug!(
             exchange = %self.id,
             method = %self.method,
@@ -80,7 +82,7 @@ impl Asked {
             status = status.as_u16(),
             recorded = %outcome.words(),
             cache = cached.words(),
-            ms = clock::now().saturating_duration_since(self.began).as_millis() as u64,
+            ms = took.as_millis() as u64,
             "answered"
         );
     }

@@ -40,10 +40,9 @@ pub(super) struct Keeping {
 }
 
 impl Shared {
-    pub(super) fn look(&self, request: &Request<Incoming>) -> Look {
+    pub(super) fn look(&self, request: &Request<Incoming>, now: Instant) -> Look {
         let target = headers::below(&self.wire.base, headers::target(request.uri()));
-        self.cache
-            .look(request.method(), target, request.headers(), clock::now())
+        self.cache.look(request.method(), target, request.headers(), now)
     }
 
     /// Who is known to be nobody's junk: who has usertap's own key, and whom the provider has lately
@@ -56,9 +55,11 @@ impl Shared {
         }
     }
 
-    pub(super) fn again(&self, hit: &Hit) -> Response<Body> {
+    pub(super) fn again(&self, hit: &Hit, began: Instant) -> Response<Body> {
         let cached = Cached::Hit(Served::Fresh);
         self.cache.count(cached);
+        let took = clock::now().saturating_duration_since(began);
+        self.wire.traffic.meters.hit(took);
         tracing::debug!(status = hit.status().as_u16(), cache = cached.words(), "answered");
         reply::again(hit, cached)
     }
@@ -158,8 +159,8 @@ impl Exchange<'_> {
     fn again(&self, hit: &Hit, cached: Cached) -> Response<Body> {
         self.shared.cache.count(cached);
         let outcome = Outcome::Recorded(Recorded::Committed { position: None });
-        self.asked
-            .log(&self.matched.route.name, hit.status(), &outcome, cached);
+        let (route, status) = (&self.matched.route.name, hit.status());
+        self.shared.answered(self.asked, route, status, &outcome, cached);
         reply::again(hit, cached)
     }
 }
@@ -324,8 +325,8 @@ impl Exchange<'_> {
         let answer = provider.stand_in(row.get("raw_json").filter(|_| row["deleted_at"].is_null())?)?;
         self.shared.cache.count(cached);
         let outcome = Outcome::Recorded(Recorded::Committed { position: None });
-        self.asked
-            .log(&self.matched.route.name, answer.status, &outcome, cached);
+        let (route, status) = (&self.matched.route.name, answer.status);
+        self.shared.answered(self.asked, route, status, &outcome, cached);
         Some(reply::stand_in(answer, cached))
     }
 }

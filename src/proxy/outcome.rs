@@ -48,11 +48,23 @@ impl Outcome {
                 position: Some(position),
             }) => format!("committed; pos={}", position).into(),
             Outcome::Recorded(Recorded::Committed { position: None }) => "committed; unchanged".into(),
-            Outcome::Recorded(Recorded::Journaled) => "journaled; database-away".into(),
-            Outcome::Recorded(Recorded::Queued) => "queued; database-away".into(),
-            Outcome::Recorded(Recorded::None(why)) => format!("none; {}", unrecorded(*why)).into(),
-            Outcome::NotAwaited => "queued; async".into(),
-            Outcome::Nothing(why) => format!("none; {}", why.word()).into(),
+            other => {
+                let (word, reason) = other.word_and_reason();
+                format!("{word}; {reason}").into()
+            }
+        }
+    }
+
+    /// As the metrics count it: no position stands in it.
+    pub fn word_and_reason(&self) -> (&'static str, &'static str) {
+        match self {
+            Outcome::Recorded(Recorded::Committed { position: Some(_) }) => ("committed", "changed"),
+            Outcome::Recorded(Recorded::Committed { position: None }) => ("committed", "unchanged"),
+            Outcome::Recorded(Recorded::Journaled) => ("journaled", "database-away"),
+            Outcome::Recorded(Recorded::Queued) => ("queued", "database-away"),
+            Outcome::Recorded(Recorded::None(why)) => ("none", unrecorded(*why)),
+            Outcome::NotAwaited => ("queued", "async"),
+            Outcome::Nothing(why) => ("none", why.word()),
         }
     }
 

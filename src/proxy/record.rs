@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::Sync;
 use crate::provider::{Credential, Intended, Sighting};
 use crate::record::{CARRIED_OUT, Receipt, Submission};
@@ -56,7 +56,11 @@ impl Exchange<'_> {
         match self.shared.config.sync {
             Sync::Async => Outcome::NotAwaited,
             Sync::BeforeResponse => {
-                Outcome::Recorded(receipt.recorded(self.shared.config.sync_timeout).await)
+                let began = clock::now();
+                let recorded = receipt.recorded(self.shared.config.sync_timeout).await;
+                let waited = clock::now().saturating_duration_since(began);
+                self.shared.wire.traffic.meters.commit_waited(waited);
+                Outcome::Recorded(recorded)
             }
         }
     }

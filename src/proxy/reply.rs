@@ -54,31 +54,20 @@ pub(super) fn stand_in(answer: OwnAnswer, cached: Cached) -> Response<Body> {
 
 /// The error that a failed way to the provider is.
 pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
-    let bad = StatusCode::BAD_GATEWAY;
-    let failure = match failure {
-        Failure::Unaddressable => {
-            return error(
-                provider,
-                bad,
-                "unaddressable",
-                "the provider has no such address",
-                None,
-            );
+    let (status, wait) = match failure {
+        Failure::Unaddressable => (StatusCode::BAD_GATEWAY, None),
+        Failure::Upstream(UpstreamError::Unreachable | UpstreamError::Broken) => {
+            (StatusCode::BAD_GATEWAY, Some(SOON))
         }
-        Failure::Upstream(failure) => failure,
-    };
-    let (status, word, wait) = match failure {
-        UpstreamError::Unreachable => (bad, "upstream-unreachable", Some(SOON)),
-        UpstreamError::Broken => (bad, "upstream-broken", Some(SOON)),
-        UpstreamError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", Some(SOON)),
-        UpstreamError::Resting { retry_after } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "breaker-open", Some(retry_after))
+        Failure::Upstream(UpstreamError::Timeout) => (StatusCode::GATEWAY_TIMEOUT, Some(SOON)),
+        Failure::Upstream(UpstreamError::Resting { retry_after }) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after))
         }
-        UpstreamError::Limited { retry_after } => {
-            (StatusCode::TOO_MANY_REQUESTS, "rate-limited", Some(retry_after))
+        Failure::Upstream(UpstreamError::Limited { retry_after }) => {
+            (StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
         }
     };
-    error(provider, status, word, &failure.to_string(), wait)
+    error(provider, status, failure.word(), &failure.to_string(), wait)
 }
 
 /// An error of usertap's own in the provider's shape. `wait` is told with whatever is

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use super::meters::Meters;
+
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -13,6 +15,7 @@ pub struct Traffic {
     /// Routes whose unreadable answers stand in the log already; as many at most as the
     /// provider's file has routes.
     logged: Mutex<HashSet<Box<str>>>,
+    pub meters: Meters,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

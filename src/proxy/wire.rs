@@ -8,6 +8,7 @@ use http::response::Parts;
 use super::asked::Asked;
 use super::body::{self, Body};
 use super::traffic::{Counted, Traffic};
+use crate::clock;
 use crate::tasks::Tasks;
 use crate::upstream::{Forwarded, Upstream, UpstreamError};
 
@@ -23,11 +24,27 @@ pub(super) struct Wire {
 }
 
 /// Why there is no answer of the provider's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     /// `CONNECT`, and targets that no URL of the provider's can hold.
+    #[error("the provider has no such address")]
     Unaddressable,
+    #[error(transparent)]
     Upstream(UpstreamError),
+}
+
+impl Failure {
+    /// As in `x-usertap-error`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Failure::Unaddressable => "unaddressable",
+            Failure::Upstream(UpstreamError::Unreachable) => "upstream-unreachable",
+            Failure::Upstream(UpstreamError::Broken) => "upstream-broken",
+            Failure::Upstream(UpstreamError::Timeout) => "upstream-timeout",
+            Failure::Upstream(UpstreamError::Resting { .. }) => "breaker-open",
+            Failure::Upstream(UpstreamError::Limited { .. }) => "rate-limited",
+        }
+    }
 }
 
 impl Wire {
@@ -38,11 +55,15 @@ impl Wire {
             .request(&self.upstream, body)
             .ok_or(Failure::Unaddressable)?;
         self.traffic.count(Counted::Forwarded);
+        let began = clock::now();
         let forwarded = match &asked.upgrade {
             None => self.upstream.forward(request, asked.priority).await,
             Some(_) => self.upstream.forward_upgrade(request).await,
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
+        let wait = forwarded.sent_at.saturating_duration_since(began);
+        let took = clock::now().saturating_duration_since(forwarded.sent_at);
+        self.traffic.meters.forwarded(wait, took);
         let upgrade = asked.upgrade.as_ref();
         if upgrade.is_some_and(|upgrade| upgrade.tunnels(&mut forwarded.response, &self.tasks, self.drain)) {
             self.traffic.count(Counted::Upgraded);

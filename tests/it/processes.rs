@@ -4,6 +4,7 @@ mod backfill;
 mod commands;
 mod handover;
 mod journal;
+mod metrics;
 mod reconcile;
 mod secrets;
 mod serve;

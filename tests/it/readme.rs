@@ -214,7 +214,7 @@ fn every_word_of_the_headers_is_explained() {
     };
     let mut outcomes = words_of("src/proxy/outcome.rs");
     outcomes.extend(words_of("src/cache/word.rs"));
-    let errors = ["src/proxy/reply.rs", "src/proxy/own.rs"].map(|path| {
+    let errors = ["src/proxy/wire.rs", "src/proxy/own.rs"].map(|path| {
         literals(path, |word| {
             let kebab = word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && word.contains('-');
             kebab && !word.starts_with("x-usertap")

@@ -58,9 +58,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "metrics",
+        &["clock", "db", "proxy", "record", "station", "status", "upstream"],
+    ),
+    (
         "admin",
         &[
-            "clock", "config", "db", "feed", "proxy", "station", "status", "tasks", "user",
+            "clock", "config", "db", "feed", "metrics", "proxy", "station", "status", "tasks", "user",
         ],
     ),
     (

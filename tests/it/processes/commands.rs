@@ -247,7 +247,10 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
     world.backfill().await;
     let output = world.start(&["doctor", "--json"]).ended().await.with_code(0);
     let names: Vec<String> = checks(&output).into_iter().map(|(what, ..)| what).collect();
-    assert_eq!(names, ["settings", "database", "table", "provider key", "clock"]);
+    assert_eq!(
+        names,
+        ["settings", "database", "table", "provider key", "clock", "serve"]
+    );
     assert_eq!(output.json()["ok"], true);
     assert_eq!(world.rows().await, 1);
 }
