@@ -16,14 +16,18 @@
 
 mod check;
 mod database;
+mod deliver;
 mod dice;
 mod disk;
 mod exchange;
 mod figures;
 mod lane;
 mod machine;
+mod mishap;
 mod provider;
+mod transaction;
 mod waiting;
+mod webhook;
 mod without;
 mod world;
 
@@ -38,7 +42,7 @@ use figures::Figures;
 use without::Without;
 use world::{World, Wrong};
 
-const STEPS: usize = 50;
+const STEPS: usize = 40;
 const HISTORIES: u64 = 100_000;
 /// Among so many one must fail where a clause is switched off.
 const UNTIL_CAUGHT: u64 = 30_000;
