@@ -1,4 +1,4 @@
-//! The recorder's decisions in a simulated world: a hundred thousand histories, no socket, no disk.
+//! The recorder's decisions in a simulated world: thousands of histories, no socket, no disk.
 //!
 //! Users change at a provider with a real past (writes, deletions, restores, A→B→A). One or two
 //! usertap processes read and write through it, walk its lists, take webhooks; answers come late and
@@ -25,6 +25,7 @@ mod lane;
 mod machine;
 mod mishap;
 mod provider;
+mod rule;
 mod transaction;
 mod waiting;
 mod webhook;
@@ -43,9 +44,10 @@ use without::Without;
 use world::{World, Wrong};
 
 const STEPS: usize = 40;
-const HISTORIES: u64 = 100_000;
+/// At every test run; `USERTAP_HISTORIES` asks for more.
+const HISTORIES: u64 = 10_000;
 /// Among so many one must fail where a clause is switched off.
-const UNTIL_CAUGHT: u64 = 30_000;
+const UNTIL_CAUGHT: u64 = 3_000;
 /// The environment variable that names one history, and the one that asks for more or fewer.
 const SEED: &str = "USERTAP_SEED";
 const MANY: &str = "USERTAP_HISTORIES";
