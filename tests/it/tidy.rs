@@ -184,8 +184,12 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
 const ONLY: &[(&[&str], &[&str], &str)] = &[
     (
         &["env::var", "env::vars"],
-        // PATH and the cache folder are the system's, not settings.
-        &["src/config/settings.rs", "src/db/embedded/search.rs"],
+        // PATH and the cache folder are the system's, not settings; nor is a history that is told again.
+        &[
+            "src/config/settings.rs",
+            "src/db/embedded/search.rs",
+            "src/record/simulation.rs",
+        ],
         "read a setting through src/config/settings.rs",
     ),
     (
