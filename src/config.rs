@@ -68,6 +68,8 @@ pub struct Config {
     pub record_buffer: usize,
     /// The provider's limits, all of which apply; empty where none is known.
     pub rate: Vec<Limit>,
+    /// Whether the provider's published limits for each user hold: not where RATE says otherwise.
+    pub user_limits: bool,
     /// How long an answer may be given again; nothing switches the cache off.
     pub cache_ttl: Duration,
     /// Bytes.

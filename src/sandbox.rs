@@ -1,6 +1,6 @@
-//! A stand-in for Stack Auth's user API on loopback, for trying and testing without an account.
+//! A stand-in for a provider's user API on loopback, for trying and testing without an account.
 //!
-//! It behaves like a recorded server of backend version 2.8.86: errors that arrive as HTTP 200,
+//! `clerk` plays Clerk; everything else here plays Stack Auth. That behaves like a recorded server of backend version 2.8.86: errors that arrive as HTTP 200,
 //! inclusive cursors that end silently once their user is gone, client and server views, keys and
 //! tokens that are really checked, several projects at one address. Everything lives in memory and
 //! goes with the process. Project ids, keys and the first users are the same at every start, so
@@ -13,10 +13,12 @@
 mod access;
 mod answer;
 mod call;
+mod clerk;
 mod control;
 mod data;
 mod failure;
 mod fault;
+mod played;
 mod project;
 mod rate;
 mod routes;
@@ -35,13 +37,17 @@ use std::time::Duration;
 use crate::config;
 use crate::tasks::Tasks;
 
+pub use clerk::Clerk;
 pub use control::{Control, Logged, OauthAccount};
 pub use fault::{Action, Canned, Fault, Gate};
+pub use played::Plays;
 pub use webhooks::{Event, Webhooks};
 
 /// What `usertap sandbox` is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The provider it stands in for.
+    pub plays: Plays,
     pub listen: SocketAddr,
     /// Users of the first project in all; the others start empty.
     pub users: usize,
@@ -58,6 +64,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            plays: Plays::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             users: 0,
             rate: None,
@@ -104,18 +111,15 @@ impl Sandbox {
     pub fn settings(&self, project: usize) -> Vec<(String, String)> {
         let prefix = if project == 0 { "" } else { "OTHER_" };
         let upstream = format!("http://{}", self.addr);
-        let Some(keys) = self.control.keys(project) else {
+        let Some(own) = self.control.played().settings(project) else {
             return Vec::new();
         };
-        [
-            ("USERTAP_PROVIDER", "stack-auth".to_owned()),
-            ("USERTAP_UPSTREAM", upstream),
-            ("STACK_PROJECT_ID", keys.project_id),
-            ("STACK_PUBLISHABLE_CLIENT_KEY", keys.publishable_client_key),
-            ("STACK_SECRET_SERVER_KEY", keys.secret_server_key),
-        ]
-        .map(|(name, value)| (format!("{prefix}{name}"), value))
-        .into()
+        let plays = self.control.plays().name().to_owned();
+        let settings = [("USERTAP_PROVIDER", plays), ("USERTAP_UPSTREAM", upstream)];
+        let settings = settings.into_iter().chain(own);
+        settings
+            .map(|(name, value)| (format!("{prefix}{name}"), value))
+            .collect()
     }
 
     /// For tests in the same process.

@@ -6,6 +6,7 @@
 
 mod breaker;
 mod budget;
+mod by_user;
 mod client;
 mod deadline;
 pub mod decode;
@@ -28,11 +29,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 
 use crate::clock::{self, Instant};
-use crate::config::{Config, Limit};
+use crate::config::{Config, Limit, Rate};
 use crate::provider::Use;
 use crate::user::{Head, Sent};
 use breaker::Breaker;
 use budget::{Ask, Budget};
+use by_user::ByUser;
 use client::Pooled;
 use deadline::Progress;
 use target::Base;
@@ -59,11 +61,15 @@ pub struct Upstream {
     /// Speaks only HTTP/1.1, which alone can be upgraded.
     upgrading: Pooled,
     budget: Budget,
+    by_user: ByUser,
     breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
     timeout: Duration,
 }
+
+/// What a refusal of one user's requests is taken for that says nothing.
+const UNSAID: Duration = Duration::from_secs(1);
 
 /// Who goes first when the budget is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +159,7 @@ impl Upstream {
             pooled,
             upgrading,
             budget: Budget::new(limits),
+            by_user: ByUser::default(),
             breaker: Breaker::default(),
             head,
             meant,
@@ -227,6 +234,19 @@ impl Upstream {
             }
             _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
         }
+    }
+
+    /// Waits for leave to send what the provider counts for this user by itself, as long as an
+    /// answer's head may take since `began`.
+    pub async fn leave_for(&self, user: &str, rate: Rate, began: Instant) -> Result<(), UpstreamError> {
+        let leave = self.by_user.leave(user, rate, began + self.timeout).await;
+        leave.map_err(|retry_after| UpstreamError::Limited { retry_after })
+    }
+
+    /// Such a request was refused: nobody else's has to wait.
+    pub fn refused_for(&self, user: &str, headers: &HeaderMap) {
+        let said = pause::retry_after(headers, clock::wall());
+        self.by_user.refused(user, said.unwrap_or(UNSAID));
     }
 
     /// Until when the provider wants nothing from this priority.

@@ -1,25 +1,25 @@
 //! `usertap sandbox`: a stand-in for the provider, until it is told to end.
 
 use crate::cli::SandboxOptions;
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{Options, Plays, Sandbox};
 use crate::serve::told_to_end;
 use crate::station::StartError;
 use crate::tasks::Tasks;
 
-/// The provider that the sandbox plays.
-const PLAYED: &str = "stack-auth";
-
 pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
-    if options.provider != PLAYED {
+    let Some(plays) = Plays::parse(&options.provider) else {
+        let played: Vec<_> = Plays::ALL.iter().map(|plays| plays.name()).collect();
         return Err(StartError(format!(
-            "there is no sandbox for {}: use --provider {PLAYED}",
-            options.provider
+            "there is no sandbox for {}: use --provider {}",
+            options.provider,
+            played.join(" or ")
         )));
-    }
+    };
     let told = told_to_end();
     let tasks = Tasks::default();
     let listen = options.listen;
     let sandbox = Options {
+        plays,
         listen,
         users: options.users,
         rate: options.rate,

@@ -94,7 +94,7 @@ impl<'a> Check<'a> {
         let reconcile_every = self.value("RECONCILE_EVERY", value::every);
         let feed_retention = self.value("FEED_RETENTION", value::retention);
         let drain = self.value("DRAIN", value::wait_or_none);
-        let (rate, log) = (self.rate(), self.log());
+        let (rate, log) = (self.rate(tenant.as_ref()), self.log());
         Some(Config {
             database: database?,
             data_dir: data_dir?,
@@ -117,6 +117,7 @@ impl<'a> Check<'a> {
             timeout: timeout?,
             record_buffer: record_buffer?,
             rate: rate?,
+            user_limits: self.settings.written("RATE").is_none(),
             cache_ttl: cache_ttl?,
             cache_size: cache_size?,
             stale_if_error: stale_if_error?,

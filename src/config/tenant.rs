@@ -43,12 +43,20 @@ pub enum Kind {
 pub(super) fn load(name: &str, read: ReadFile<'_>) -> Result<Provider, Vec<String>> {
     match name.contains('/') || name.ends_with(".toml") {
         true => load_file(Path::new(name), read),
-        false => builtin(name).ok_or_else(|| vec![UNKNOWN.to_owned()]),
+        false => builtin(name).ok_or_else(|| vec![unknown()]),
     }
 }
 
-const UNKNOWN: &str = "no provider of that name is built in: write `stack-auth`, or the path of a provider file, \
-                       such as `./my-provider.toml`";
+fn unknown() -> String {
+    let names: Vec<String> = Provider::builtin_names()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    format!(
+        "no provider of that name is built in: write {}, or the path of a provider file, such as \
+         `./my-provider.toml`",
+        names.join(", ")
+    )
+}
 
 fn load_file(path: &Path, read: ReadFile<'_>) -> Result<Provider, Vec<String>> {
     let shown = shown(&path.to_string_lossy(), false);

@@ -11,9 +11,7 @@ use super::descriptor::{Setting, TokenRule, WEBHOOKS};
 use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
-use super::route::Route;
 use super::template::Template;
-use super::view::{TextAt, TimeAt, UserMap};
 use super::{Limit, Mistake, Provider, Rate};
 
 mod cache;
@@ -21,6 +19,7 @@ mod events;
 mod leaves;
 mod list;
 mod routes;
+mod user;
 
 /// Reads a provider file; all its mistakes at once, in the order of their lines.
 pub(super) fn compile(text: &str) -> Result<Provider, Vec<Mistake>> {
@@ -38,6 +37,7 @@ pub(super) fn compile(text: &str) -> Result<Provider, Vec<Mistake>> {
 impl Reader<'_> {
     fn provider(&mut self, form: Form) -> Option<Provider> {
         let settings = settings(&form);
+        let key_rates = self.key_rates(form.key.as_ref());
         let head = self.required(form.provider, "[provider] with name, id_type and prefixes");
         let user = self.required(form.user, "[user] with id and read");
         let list = self.required(form.list, "[list] with on and paging");
@@ -84,6 +84,7 @@ impl Reader<'_> {
             id_type: head.id_type,
             upstream: head.upstream.and_then(|url| self.base_url(url)),
             rates: head.limits.iter().filter_map(|limit| self.rate(limit)).collect(),
+            key_rates,
             prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
             not_ids: head.not_ids,
             userless: head
@@ -144,6 +145,16 @@ impl Reader<'_> {
             .split('/')
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
+            .collect()
+    }
+
+    fn key_rates(&mut self, form: Option<&KeyForm>) -> Vec<(String, Vec<Limit>)> {
+        let limits = form.iter().flat_map(|form| &form.limits);
+        limits
+            .map(|(begins, limits)| {
+                let limits = limits.iter().filter_map(|limit| self.rate(limit));
+                (begins.clone(), limits.collect())
+            })
             .collect()
     }
 
@@ -269,46 +280,6 @@ impl Reader<'_> {
             return None;
         };
         Some((name, value))
-    }
-
-    fn user(&mut self, form: UserForm, routes: &[Route]) -> UserMap {
-        let read = form.read;
-        let template = Template::parse(read.get_ref());
-        if !routes.iter().any(|route| route.reads_user_at(read.get_ref())) {
-            self.mistake(
-                read.span().start,
-                "`read` needs a [[route]] on GET of that path that tells `whole`",
-            );
-        }
-        if !read.get_ref().starts_with('/') || template.names().ne(["id"]) {
-            self.mistake(
-                read.span().start,
-                "`read` is the path of one user: write it as /users/{id}",
-            );
-        }
-        UserMap {
-            id: self.place(&form.id),
-            name: form.name.iter().map(|text| self.text_at(text)).collect(),
-            email: form.email.iter().map(|text| self.text_at(text)).collect(),
-            created_at: form.created_at.map(|time| self.time_at(time)),
-            updated_at: form.updated_at.map(|time| self.time_at(time)),
-            version: form.version.map(|time| self.time_at(time)),
-            volatile: form.volatile.iter().map(|text| self.pointer(text)).collect(),
-            drop: form.drop.iter().map(|text| self.pointer(text)).collect(),
-            whole_has: form.whole_has.iter().map(|text| self.pointer(text)).collect(),
-            read: template,
-        }
-    }
-
-    fn text_at(&mut self, form: &TextForm) -> TextAt {
-        TextAt(form.at.iter().map(|text| self.place(text)).collect())
-    }
-
-    fn time_at(&mut self, form: TimeForm) -> TimeAt {
-        TimeAt {
-            at: self.place(&form.at),
-            unit: form.unit,
-        }
     }
 
     fn answer(&mut self, form: AnswerForm) -> Option<AnswerRule> {

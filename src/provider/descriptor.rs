@@ -1,7 +1,7 @@
 //! A provider file, checked and compiled; and what of it the settings fill in.
 
 use http::HeaderName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
 use super::cache::CacheRules;
@@ -22,7 +22,11 @@ use crate::user::IdType;
 /// The name of the setting that holds the secret of webhooks, which is no part of a tenant.
 pub(super) const WEBHOOKS: &str = "webhooks";
 
-const STACK_AUTH: &str = include_str!("builtin/stack-auth.toml");
+/// The providers that are compiled in.
+const BUILTIN: &[(&str, &str)] = &[
+    ("stack-auth", include_str!("builtin/stack-auth.toml")),
+    ("clerk", include_str!("builtin/clerk.toml")),
+];
 
 /// A provider file, checked and compiled.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Provider {
     pub upstream: Option<String>,
     /// Its published limits, all of which apply; empty where none is known.
     pub rates: Vec<Limit>,
+    /// By the beginning of a key: what holds for it instead.
+    pub(super) key_rates: Vec<(String, Vec<Limit>)>,
     pub(super) prefixes: Vec<Vec<String>>,
     pub(super) not_ids: Vec<String>,
     pub(super) identity: Vec<Part>,
@@ -95,10 +101,21 @@ impl std::fmt::Display for Mistake {
 impl Provider {
     /// A provider that is compiled in.
     pub fn builtin(name: &str) -> Option<Provider> {
-        match name {
-            "stack-auth" => Provider::parse(STACK_AUTH).ok(),
-            _ => None,
-        }
+        let (_, text) = BUILTIN.iter().find(|(own, _)| *own == name)?;
+        Provider::parse(text).ok()
+    }
+
+    /// The names of those.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(name, _)| *name)
+    }
+
+    /// The published limits that hold for this tenant's key.
+    pub fn limits(&self, tenant: &Tenant) -> Vec<Limit> {
+        let key = tenant.key.as_ref().map(|key| key.expose_secret());
+        let fits = |(begins, _): &&(String, Vec<Limit>)| key.is_some_and(|key| key.starts_with(begins));
+        let of_key = self.key_rates.iter().find(fits);
+        of_key.map_or_else(|| self.rates.clone(), |(_, limits)| limits.clone())
     }
 
     /// Reads a provider file; all its mistakes at once.

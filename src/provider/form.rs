@@ -73,6 +73,9 @@ pub(super) struct IdentityForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyForm {
     pub settings: Vec<String>,
+    /// By what a key begins with: limits that hold for such keys in the place of the published ones.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Vec<Text>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -237,8 +240,19 @@ pub(super) enum PagingForm {
         /// The cursor is the id of the page's own first user.
         #[serde(default)]
         inclusive: bool,
+        /// What is answered where the cursor's user is gone.
+        lost: Option<LostForm>,
     },
     Link {},
+}
+
+/// Without codes the statuses are enough.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LostForm {
+    pub statuses: Vec<u16>,
+    #[serde(default)]
+    pub codes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -292,6 +306,8 @@ pub(super) struct RouteForm {
     #[serde(default)]
     pub silent: bool,
     pub cache: Option<Text>,
+    /// The provider counts these requests for each user by itself.
+    pub user_limit: Option<Text>,
     pub tenant: Option<RouteTenantForm>,
 }
 

@@ -9,6 +9,8 @@ use super::pointer::Pointer;
 use super::{OwnRequest, Proof, Provider, Sighting, Tenant};
 use crate::user::UserId;
 
+mod link;
+
 /// Where the next page starts. Opaque to everyone but this module; kept as text in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cursor {
@@ -32,6 +34,18 @@ pub struct Page {
     pub next: Next,
     /// All users there are, where the provider says so with the page.
     pub total: Option<u64>,
+}
+
+impl Page {
+    fn lost() -> Page {
+        Page {
+            sightings: Vec::new(),
+            fetched: 0,
+            malformed: 0,
+            next: Next::Lost,
+            total: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +100,8 @@ pub(super) enum Paging {
         param: String,
         next: NextAt,
         inclusive: bool,
+        /// Answers by which the provider says that the cursor's user is gone.
+        lost: Vec<Codes>,
     },
     Link,
 }
@@ -151,6 +167,9 @@ impl Provider {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Page, PageFault> {
+        if self.is_lost(cursor, status, headers, body) {
+            return Ok(Page::lost());
+        }
         self.refuse_failure(status, headers, body)?;
         let list = &self.list;
         let mut read = Extraction::default();
@@ -177,11 +196,26 @@ impl Provider {
         })
     }
 
-    /// A cursor that starts (inclusively) at a user seen before, where the provider's cursors
-    /// are ids; for walking around a lost one.
+    /// A cursor at a user seen before, where the provider's cursors are ids; for walking around a
+    /// lost one.
     pub fn cursor_at(&self, id: &UserId) -> Option<Cursor> {
-        let by_id = matches!(self.list.paging, Paging::Cursor { inclusive: true, .. });
+        let by_id = match &self.list.paging {
+            Paging::Cursor { inclusive, lost, .. } => *inclusive || !lost.is_empty(),
+            _ => false,
+        };
         by_id.then(|| Cursor { at: id.to_string() })
+    }
+
+    fn is_lost(&self, cursor: Option<&Cursor>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+        let Paging::Cursor { lost, .. } = &self.list.paging else {
+            return false;
+        };
+        let status = self.effective_status(status, headers);
+        if cursor.is_none() || lost.iter().all(|rule| rule.status != status) {
+            return false;
+        }
+        let code = self.errors.code(headers, body);
+        lost.iter().any(|rule| rule.fits(status, code.as_deref()))
     }
 
     fn refuse_failure(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), PageFault> {
@@ -215,7 +249,7 @@ impl Provider {
             Paging::Offset { .. } => Some(number_at(cursor, 0)?.saturating_add(fetched as u64).to_string()),
             Paging::Page { first, .. } => Some(number_at(cursor, *first)?.saturating_add(1).to_string()),
             Paging::Cursor { next, .. } => self.list.next_token(next, body)?,
-            Paging::Link => next_link(tenant, &self.list.path, headers)?,
+            Paging::Link => link::next(tenant, &self.list.path, headers)?,
         };
         let next = at.map(|at| Cursor { at });
         match next {
@@ -292,67 +326,4 @@ fn number_at(cursor: Option<&Cursor>, first: u64) -> Result<u64, PageFault> {
     at.map_err(|_| PageFault::Shape {
         what: "the stored place in the listing is not a number",
     })
-}
-
-/// The query of the `Link` with rel=next. Only the query is kept: the next page is asked for at
-/// the list's own path, whatever the link says, and a link to another host is refused.
-fn next_link(tenant: &Tenant, path: &str, headers: &HeaderMap) -> Result<Option<String>, PageFault> {
-    let links = headers.get_all(http::header::LINK).iter();
-    let mut links = links
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(",<"));
-    let Some(target) = links.find_map(link_to_next) else {
-        return Ok(None);
-    };
-    if is_elsewhere(tenant, target) {
-        return Err(PageFault::Shape {
-            what: "the next page is said to be at another host",
-        });
-    }
-    let (link_path, query) = target.split_once('?').unwrap_or((target, ""));
-    if !link_path.trim_end_matches('/').ends_with(path) || query.is_empty() {
-        return Err(PageFault::Shape {
-            what: "the link to the next page leads out of the list",
-        });
-    }
-    Ok(Some(query.split('#').next().unwrap_or_default().to_owned()))
-}
-
-fn link_to_next(link: &str) -> Option<&str> {
-    let (target, params) = link.trim().trim_start_matches('<').split_once('>')?;
-    let is_next = |param: &str| {
-        let (name, value) = param.split_once('=')?;
-        let value = value.trim().trim_end_matches(',').trim_matches('"');
-        let rel = name.trim().eq_ignore_ascii_case("rel");
-        (rel && value
-            .split_ascii_whitespace()
-            .any(|rel| rel.eq_ignore_ascii_case("next")))
-        .then_some(())
-    };
-    params.split(';').find_map(is_next).map(|()| target.trim())
-}
-
-fn is_elsewhere(tenant: &Tenant, target: &str) -> bool {
-    let absolute = target.starts_with("//") || !target.starts_with('/');
-    let same = url::Url::parse(target).is_ok_and(|target| {
-        tenant
-            .upstream
-            .as_ref()
-            .is_some_and(|upstream| upstream.origin() == target.origin())
-    });
-    absolute && !same
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_link_to_the_next_page_is_found_among_others() {
-        let value =
-            r#"<https://a/users?page=1>; rel="prev", <https://a/users?page=3,4>; title="x"; rel="next last""#;
-        let links = value.split(",<").flat_map(|part| part.split(", <"));
-        let found: Vec<_> = links.filter_map(link_to_next).collect();
-        assert_eq!(found, ["https://a/users?page=3,4"]);
-    }
 }

@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 
 use http::Method;
 
-use super::Provider;
 use super::cache::Kept;
 use super::source::Source;
 use super::tell::{Kind, Tell};
+use super::{Provider, Rate};
 
 /// What a successful answer of a route carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Route {
     pub silent: bool,
     /// Its answers may be kept and given again.
     pub cache: Option<Kept>,
+    /// The provider counts its requests for each user by itself.
+    pub user_limit: Option<Rate>,
     pub(super) pattern: Pattern,
     /// Where the request names the user.
     pub(super) user: Vec<Source>,

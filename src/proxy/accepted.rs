@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use crate::clock::{self, Instant};
 use crate::provider::Secret;
 
 /// Callers remembered. Who is forgotten loses a look-up, no more.
 const CALLERS: u64 = 100_000;
 /// An access token lives for minutes, a key for years; it is taken anew with each answer.
 const LATELY: Duration = Duration::from_secs(3_600);
+/// It is noted anew no more often than this: a note costs more than a look.
+const GRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Accepted {
     /// With a key of this process's own.
     hasher: RandomState,
-    hashes: Cache<u64, ()>,
+    hashes: Cache<u64, Instant>,
 }
 
 impl Default for Accepted {
@@ -37,7 +40,11 @@ impl Default for Accepted {
 
 impl Accepted {
     pub fn takes(&self, secret: Secret<'_>) {
-        self.hashes.insert(self.hasher.hash_one(secret), ());
+        let (hash, now) = (self.hasher.hash_one(secret), clock::now());
+        let noted = |at| now.saturating_duration_since(at) < GRAIN;
+        if !self.hashes.get(&hash).is_some_and(noted) {
+            self.hashes.insert(hash, now);
+        }
     }
 
     pub fn refuses(&self, secret: Secret<'_>) {

@@ -21,10 +21,11 @@ use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
 use crate::cache::{Cached, CallerKey};
-use crate::provider::{Answer, Credential, Extraction, Matched};
+use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
 use crate::record::Intent;
 use crate::upstream::decode::{self, DecodeFault};
 use crate::upstream::{Forwarded, Yields};
+use crate::user::UserId;
 
 /// An encoded answer whose text is larger than so many record buffers is read piece by piece.
 const UNFOLDED: usize = 4;
@@ -60,7 +61,7 @@ impl Exchange<'_> {
     pub async fn run(mut self, body: Body, app: Answering) {
         self.note().await;
         let body = self.delivery.watch(body);
-        match self.shared.wire.forward(self.asked, body).await {
+        match self.forwarded(body).await {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
                 if matches!(failure, Failure::Upstream(failure) if failure.leaves_doubt()) {
@@ -74,6 +75,29 @@ impl Exchange<'_> {
                 app.send(self.shared.failed_for(self.asked, name, failure));
             }
         }
+    }
+
+    /// Where the provider counts such requests for each user by itself, in that user's turn.
+    async fn forwarded(&self, body: Body) -> Result<Forwarded, Failure> {
+        let wire = &self.shared.wire;
+        for (user, rate) in self.counted_apart() {
+            let leave = wire.upstream.leave_for(&user, rate, self.asked.began).await;
+            leave.map_err(Failure::Upstream)?;
+        }
+        wire.forward(self.asked, body).await
+    }
+
+    /// The users for whom the provider counts this request by itself.
+    fn counted_apart(&self) -> Vec<(String, Rate)> {
+        let limit = self.matched.route.user_limit;
+        let Some(rate) = limit.filter(|_| self.shared.config.user_limits) else {
+            return Vec::new();
+        };
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let body = self.request_body.as_deref();
+        let users = provider.named(tenant, &self.matched, &self.asked.head(), body);
+        let key = |user: UserId| (format!("{} {user}", self.matched.route.name), rate);
+        users.into_iter().map(key).collect()
     }
 
     async fn answered(self, forwarded: Forwarded, app: Answering) {
@@ -114,8 +138,16 @@ impl Exchange<'_> {
             Credential::OwnServer => Yields::Everyone,
             Credential::Server | Credential::Client => Yields::Own,
         };
-        self.shared.wire.upstream.heed(head.status, &head.headers, whom);
         let meant = self.meant(head);
+        let upstream = &self.shared.wire.upstream;
+        let apart = self.counted_apart();
+        if meant == StatusCode::TOO_MANY_REQUESTS && !apart.is_empty() {
+            apart
+                .iter()
+                .for_each(|(user, _)| upstream.refused_for(user, &head.headers));
+        } else {
+            upstream.heed(head.status, &head.headers, whom);
+        }
         self.judged(meant);
         self.note_standing(meant);
         if meant.is_server_error() {

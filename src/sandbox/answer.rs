@@ -36,11 +36,11 @@ impl Answer {
 
     pub fn json(status: u16, body: &impl Serialize) -> Answer {
         // What is serialized here are our own types: maps with string keys.
-        Answer::new(status, JSON, serde_json::to_vec(body).unwrap_or_default())
+        Answer::of(status, JSON, serde_json::to_vec(body).unwrap_or_default())
     }
 
     pub fn text(status: u16, body: impl Into<String>) -> Answer {
-        Answer::new(status, TEXT, body.into().into_bytes())
+        Answer::of(status, TEXT, body.into().into_bytes())
     }
 
     pub fn redirect(location: &str) -> Answer {
@@ -49,7 +49,7 @@ impl Answer {
         answer
     }
 
-    fn new(status: u16, content_type: HeaderValue, body: Vec<u8>) -> Answer {
+    pub fn of(status: u16, content_type: HeaderValue, body: Vec<u8>) -> Answer {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type), (CACHE_CONTROL, NO_STORE)]);
         Answer {
             status,
@@ -98,7 +98,7 @@ fn shape(failure: &Failure, newer_names: bool) -> Answer {
         fields.insert("details".into(), details.clone());
     }
     let pretty = serde_json::to_vec_pretty(&body).unwrap_or_default();
-    let mut answer = Answer::new(failure.status, JSON, pretty);
+    let mut answer = Answer::of(failure.status, JSON, pretty);
     both(&mut answer, "known-error", code, newer_names);
     answer
 }

@@ -9,21 +9,24 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Options;
+use super::clerk::Clerk;
 use super::data::UserData;
 use super::fault::{Action, Fault};
+use super::played::{Played, Plays};
 use super::project::{Keys, Project};
 use super::routes;
 use super::token::Bearer;
 use super::user::Account;
 use super::view::{KeyOrder, View};
 use super::webhooks::Webhooks;
-use super::world::{self, World};
+use super::world::World;
 use crate::clock;
 
 /// Cheap to clone. Projects are counted from 0, in the order of the settings.
 #[derive(Clone)]
 pub struct Control {
-    world: Arc<Mutex<World>>,
+    played: Arc<Mutex<Played>>,
+    plays: Plays,
     traffic: Arc<Mutex<Traffic>>,
 }
 
@@ -70,19 +73,40 @@ pub(super) fn now() -> i64 {
 
 impl Control {
     pub(super) fn new(options: &Options, base: String) -> Control {
-        let world = Arc::new(Mutex::new(World::new(options, base)));
+        let played = Arc::new(Mutex::new(Played::new(options, base)));
         Control {
-            world,
+            played,
+            plays: options.plays,
             traffic: Arc::default(),
         }
     }
 
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.world)
+    pub(super) fn played(&self) -> MutexGuard<'_, Played> {
+        lock(&self.played)
+    }
+
+    pub(super) fn plays(&self) -> Plays {
+        self.plays
+    }
+
+    /// Where Stack Auth is played.
+    fn in_world<T>(&self, look: impl FnOnce(&mut World) -> Option<T>) -> Option<T> {
+        match &mut *self.played() {
+            Played::StackAuth(world) => look(world),
+            Played::Clerk(_) => None,
+        }
+    }
+
+    /// Where Clerk is played.
+    pub fn in_clerk<T>(&self, look: impl FnOnce(&mut Clerk) -> T) -> Option<T> {
+        match &mut *self.played() {
+            Played::Clerk(clerk) => Some(look(clerk)),
+            Played::StackAuth(_) => None,
+        }
     }
 
     fn in_project<T>(&self, project: usize, look: impl FnOnce(&mut Project) -> T) -> Option<T> {
-        self.world().projects.get_mut(project).map(look)
+        self.in_world(|world| world.projects.get_mut(project).map(look))
     }
 
     pub(super) fn keys(&self, project: usize) -> Option<Keys> {
@@ -170,12 +194,12 @@ fn server_view(project: &Project, id: Uuid) -> Option<Value> {
 impl Control {
     /// An access token without a session; `lives` may be zero for one that has expired.
     pub fn access_token(&self, project: usize, user: Uuid, lives: Duration) -> Option<String> {
-        let world = self.world();
         let lives = i64::try_from(lives.as_secs()).ok()?;
         let bearer = Bearer { user, session: None };
-        world
-            .signer
-            .access_token(world.projects.get(project)?, bearer, now(), lives)
+        self.in_world(|world| {
+            let project = world.projects.get(project)?;
+            world.signer.access_token(project, bearer, now(), lives)
+        })
     }
 
     /// Opens a session for a user, who counts as active then.
@@ -258,7 +282,7 @@ impl Control {
     }
 
     pub(super) fn arrived(&self, parts: &http::request::Parts) {
-        let route = world::route_name(&parts.method, parts.uri.path());
+        let route = self.plays.route_name(&parts.method, parts.uri.path());
         let logged = Logged {
             method: parts.method.clone(),
             target: target(parts),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use futures_util::stream::{self, StreamExt};
-use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited, StreamBody};
@@ -17,14 +17,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Options;
-use super::answer::{Answer, allow_any_origin};
+use super::answer::Answer;
 use super::control::{self, Control};
 use super::fault::{Action, Canned};
-use super::rate::{Window, whole_seconds};
+use super::played::Plays;
+use super::rate::Window;
 use super::world;
 use crate::clock;
 use crate::tasks::Tasks;
@@ -35,6 +35,7 @@ const BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// What stands between a connection and the world.
 pub struct Shell {
     control: Control,
+    plays: Plays,
     window: Option<Mutex<Window>>,
     latency: Duration,
 }
@@ -51,6 +52,7 @@ impl Shell {
         let window = options.rate.map(|rate| Mutex::new(Window::new(rate)));
         Shell {
             control,
+            plays: options.plays,
             window,
             latency: options.latency,
         }
@@ -102,7 +104,7 @@ async fn answer(shell: &Shell, request: Request<Incoming>) -> Result<Response<Bo
     }
     if let Err(left) = admit(shell, &parts) {
         shell.control.count_limited();
-        return Ok(respond(too_many(left), None));
+        return Ok(respond(shell.plays.too_many(left), None));
     }
     match shell.control.take_fault(&parts) {
         None => Ok(respond(perform(shell, &parts, body), None)),
@@ -113,7 +115,7 @@ async fn answer(shell: &Shell, request: Request<Incoming>) -> Result<Response<Bo
 fn perform(shell: &Shell, parts: &Parts, body: Bytes) -> Answer {
     shell
         .control
-        .world()
+        .played()
         .answer(&world::request(parts, body), control::now())
 }
 
@@ -174,25 +176,14 @@ impl From<Canned> for Answer {
 }
 
 fn admit(shell: &Shell, parts: &Parts) -> Result<(), Duration> {
-    let path = parts.uri.path();
-    let counted =
-        path.starts_with("/api/") && parts.method != Method::OPTIONS && !path.contains(".well-known");
-    match &shell.window {
-        Some(window) if counted => {
+    let counted = shell.plays.counted(parts);
+    match (&shell.window, counted) {
+        (Some(window), Some(project)) => {
             let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
-            window.admit(world::counted_project(&parts.headers), clock::now())
+            window.admit(project, clock::now())
         }
         _ => Ok(()),
     }
-}
-
-/// As the provider's development server has it: not overridden, not a known error.
-fn too_many(left: Duration) -> Answer {
-    let message = "Artificial development rate limit triggered. Wait before retrying.";
-    let mut answer = Answer::json(429, &json!({ "message": message }));
-    answer.set(RETRY_AFTER, &whole_seconds(left).to_string());
-    allow_any_origin(&mut answer.headers);
-    answer
 }
 
 /// Chunked, as the provider answers. A cut leaves the last chunk out, so that it shows.

@@ -1,6 +1,10 @@
 //! All projects at one address, and the way of a request through them.
 
+use std::time::Duration;
+
 use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use serde_json::json;
 
 use super::Options;
 use super::access;
@@ -8,6 +12,7 @@ use super::answer::{self, Answer, Outcome};
 use super::call::{Call, Request};
 use super::failure::Failure;
 use super::project::Project;
+use super::rate::whole_seconds;
 use super::routes::{self, Found, Handler};
 use super::seed;
 use super::token::Signer;
@@ -98,6 +103,15 @@ impl World {
         })
     }
 
+    pub fn settings(&self, project: usize) -> Option<Vec<(&'static str, String)>> {
+        let keys = self.projects.get(project)?.keys.clone();
+        Some(vec![
+            ("STACK_PROJECT_ID", keys.project_id),
+            ("STACK_PUBLISHABLE_CLIENT_KEY", keys.publishable_client_key),
+            ("STACK_SECRET_SERVER_KEY", keys.secret_server_key),
+        ])
+    }
+
     /// The project whose id an OAuth client gives, `id` or `id#branch`.
     pub fn project_of_client(&mut self, client_id: &str) -> Result<(&mut Project, &Signer), Failure> {
         let (id, branch) = client_id
@@ -125,6 +139,15 @@ impl World {
 /// them, share one.
 pub fn counted_project(headers: &HeaderMap) -> &str {
     access::header(headers, "project-id").unwrap_or_default()
+}
+
+/// As the provider's development server has it: not overridden, not a known error.
+pub fn too_many(left: Duration) -> Answer {
+    let message = "Artificial development rate limit triggered. Wait before retrying.";
+    let mut answer = Answer::json(429, &json!({ "message": message }));
+    answer.set(RETRY_AFTER, &whole_seconds(left).to_string());
+    answer::allow_any_origin(&mut answer.headers);
+    answer
 }
 
 /// Everything that is known of a request but its effect.

@@ -1,6 +1,7 @@
 //! One binary for all tests: what an app or an operator sees, against real parts.
 
 mod cache;
+mod clerk;
 mod embedded;
 mod feed;
 mod processes;

@@ -1,6 +1,8 @@
 //! Providers as data: what the shipped file says of Stack Auth, and what the form can say.
 
+mod builtin;
 mod callers;
+mod clerk;
 mod forms;
 mod listing;
 mod mistakes;

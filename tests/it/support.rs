@@ -10,6 +10,7 @@ pub mod lines;
 pub mod postgres;
 pub mod process;
 pub mod relay;
+pub mod served;
 pub mod stack;
 
 use std::time::{Duration, Instant};

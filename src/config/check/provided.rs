@@ -79,14 +79,10 @@ impl Check<'_> {
         }
     }
 
-    pub fn rate(&mut self) -> Option<Vec<Limit>> {
-        let published = || {
-            self.settings
-                .provider
-                .as_ref()
-                .map(|provider| provider.rates.clone())
-        };
-        let published = published().unwrap_or_default();
+    pub fn rate(&mut self, tenant: Option<&Tenant>) -> Option<Vec<Limit>> {
+        let provider = self.settings.provider.as_ref().zip(tenant);
+        let published = provider.map(|(provider, tenant)| provider.limits(tenant));
+        let published = published.unwrap_or_default();
         self.optional("RATE", value::limits)
             .map(|written| written.unwrap_or(published))
     }

@@ -1,6 +1,9 @@
 //! The listing of a provider file.
 
-use super::super::form::{ListForm, PagingForm, Reader, Text, TotalForm};
+use toml::Spanned;
+
+use super::super::extract::Codes;
+use super::super::form::{CodesForm, ListForm, LostForm, PagingForm, Reader, Text, TotalForm};
 use super::super::paging::{List, NextAt, Paging, Total};
 use super::super::pointer::Pointer;
 use super::super::route::Route;
@@ -58,6 +61,7 @@ impl Reader<'_> {
                 next,
                 last_item,
                 inclusive,
+                lost,
             } => {
                 let next = match (next, last_item) {
                     (Some(next), None) => Pointer::parse(&next).map(NextAt::Body),
@@ -72,9 +76,22 @@ impl Reader<'_> {
                     param,
                     next: next?,
                     inclusive,
+                    lost: lost.map(|lost| self.lost(at, lost)).unwrap_or_default(),
                 }
             }
         })
+    }
+
+    fn lost(&mut self, at: usize, form: LostForm) -> Vec<Codes> {
+        let codes = form.codes;
+        let statuses = form.statuses.into_iter();
+        let answers = statuses.filter_map(|status| {
+            self.codes(CodesForm {
+                status: Spanned::new(at..at, status),
+                codes: codes.clone(),
+            })
+        });
+        answers.collect()
     }
 
     fn total(&mut self, at: usize, form: TotalForm) -> Option<Total> {

@@ -1,11 +1,11 @@
 //! The routes of a provider file.
 
-use super::super::Proof;
 use super::super::form::{DoneForm, Rank, Reader, RouteForm, TellForm, Text};
 use super::super::pointer::Pointer;
 use super::super::route::{Carries, Pattern, Route, RouteTenant};
 use super::super::source::Source;
 use super::super::tell::{Done, Kind, Shown, Tell};
+use super::super::{Proof, Rate};
 use super::duration;
 
 impl Reader<'_> {
@@ -48,6 +48,7 @@ impl Reader<'_> {
         let pattern = pattern?;
         let writes = form.writes.unwrap_or(!pattern.method.is_safe());
         let cache = form.cache.and_then(|text| self.kept(&text, &pattern, writes));
+        let user_limit = form.user_limit.and_then(|text| self.user_limit(&text, &user));
         let own_path = pattern.params().last().filter(|_| form.own_path).map(Into::into);
         if form.own_path && own_path.is_none() {
             self.mistake(
@@ -62,6 +63,7 @@ impl Reader<'_> {
             writes,
             silent: form.silent,
             cache,
+            user_limit,
             own_path,
             user,
             tells,
@@ -72,6 +74,14 @@ impl Reader<'_> {
             }),
             pattern,
         })
+    }
+
+    fn user_limit(&mut self, text: &Text, user: &[Source]) -> Option<Rate> {
+        if user.is_empty() {
+            let what = "a limit for each user needs the user: say with `user` where the request names it";
+            self.mistake(text.span().start, what);
+        }
+        self.rate(text).map(|limit| limit.rate)
     }
 
     fn check_source(&mut self, text: &Text, pattern: &Pattern, has_token: bool) {

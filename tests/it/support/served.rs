@@ -1,0 +1,124 @@
+//! A serving usertap before any provider that a test names, with an empty database of its own.
+
+use std::path::PathBuf;
+
+use ::http::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use usertap::config::Config;
+use usertap::serve::Serving;
+use uuid::Uuid;
+
+use super::http::Reply;
+use super::{eventually, http, postgres};
+
+pub struct Served {
+    /// Straight to Postgres.
+    pub client: tokio_postgres::Client,
+    serving: Option<Serving>,
+    folder: PathBuf,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+        if self.serving.is_some() && !std::thread::panicking() {
+            panic!("the test did not end what serves");
+        }
+    }
+}
+
+/// A row, as far as tests compare it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub name: Option<String>,
+    pub email: Option<String>,
+    /// In milliseconds.
+    pub created_at: Option<i64>,
+    pub updated_at: Option<i64>,
+    pub is_deleted: bool,
+    pub raw: Value,
+}
+
+impl Served {
+    /// `settings` point usertap at the provider; later ones win.
+    pub async fn start(settings: Vec<(String, String)>) -> Served {
+        let url = postgres::empty().await;
+        let folder = std::env::temp_dir().join(format!("usertap-served-{}", Uuid::new_v4().simple()));
+        let own = [
+            ("DATABASE_URL", url.expose_secret().to_owned()),
+            ("USERTAP_DATA_DIR", folder.display().to_string()),
+            ("USERTAP_LISTEN", "127.0.0.1:0".to_owned()),
+            ("USERTAP_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
+            // Machines that run tests are slow; whoever tests a timeout sets it.
+            ("USERTAP_SYNC_TIMEOUT", "25s".to_owned()),
+            ("USERTAP_TIMEOUT", "30s".to_owned()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let config = Config::from_env(own.chain(settings)).expect("settings without a mistake");
+        Served {
+            client: postgres::client(&url).await,
+            serving: Some(Serving::start(config).await.expect("a start")),
+            folder,
+        }
+    }
+
+    fn serving(&self) -> &Serving {
+        self.serving.as_ref().expect("it serves")
+    }
+
+    /// Through the proxy.
+    pub async fn ask(&self, method: Method, target: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let url = format!("http://{}{target}", self.serving().listen);
+        if body.is_null() {
+            return http::request(method, &url, headers, "")
+                .await
+                .expect("an answer, whole");
+        }
+        http::send(method, &url, headers, body).await
+    }
+
+    pub async fn status(&self) -> Value {
+        http::get(&format!("http://{}/v1/status", self.serving().admin), &[])
+            .await
+            .json()
+    }
+
+    /// A walk, to its end: what the status says of it.
+    pub async fn walk(&self, kind: &str) -> Value {
+        let url = format!("http://{}/v1/{kind}", self.serving().admin);
+        assert!(http::post(&url, &[], &json!({})).await.status.is_success());
+        eventually("the walk ends", async || {
+            let run = self.status().await[kind].clone();
+            let state = run["state"].as_str().unwrap_or_default();
+            matches!(state, "done" | "failed").then_some(run)
+        })
+        .await
+    }
+
+    pub async fn row(&self, id: &str) -> Option<Row> {
+        let columns = "name, email, deleted_at IS NOT NULL, raw_json::text, \
+                       (extract(epoch FROM created_at) * 1000)::bigint, (extract(epoch FROM updated_at) * 1000)::bigint";
+        let query = format!("SELECT {columns} FROM neon_identity.users_sync WHERE id::text = $1");
+        let row = self.client.query_opt(&query, &[&id]).await.unwrap()?;
+        Some(Row {
+            name: row.get(0),
+            email: row.get(1),
+            is_deleted: row.get(2),
+            raw: serde_json::from_str(row.get(3)).unwrap(),
+            created_at: row.get(4),
+            updated_at: row.get(5),
+        })
+    }
+
+    pub async fn count(&self, condition: &str) -> i64 {
+        let query = format!("SELECT count(*) FROM neon_identity.users_sync WHERE {condition}");
+        self.client.query_one(&query, &[]).await.unwrap().get(0)
+    }
+
+    pub async fn end(mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.stop().await;
+        }
+    }
+}
