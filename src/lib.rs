@@ -26,7 +26,7 @@
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`reader`] | one user, read with the tenant's own key |
-//! | [`proxy`], [`webhook`], [`refetch`], [`backfill`] | the four that make observations; none knows another, none knows SQL |
+//! | [`proxy`], [`webhook`], [`poll`], [`refetch`], [`backfill`] | the five that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
 //! | [`status`], [`metrics`], [`admin`], [`serve`] | what a running process says and where it listens |
 //! | [`cli`], [`commands`] | what was asked for, and a page for each command |
@@ -75,6 +75,7 @@ pub mod config;
 pub mod db;
 pub mod feed;
 pub mod metrics;
+pub mod poll;
 pub mod probe;
 pub mod provider;
 pub mod proxy;

@@ -18,6 +18,7 @@ mod cache;
 mod events;
 mod leaves;
 mod list;
+mod poll;
 mod routes;
 mod user;
 
@@ -75,6 +76,7 @@ impl Reader<'_> {
             .into_iter()
             .map(|event| self.event_rule(event))
             .collect();
+        let poll = form.poll.and_then(|poll| self.poll(poll, &routes));
         let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
@@ -107,6 +109,7 @@ impl Reader<'_> {
             webhooks,
             events,
             event_rules,
+            poll,
             routes,
         })
     }

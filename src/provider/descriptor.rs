@@ -12,6 +12,7 @@ use super::extract::Errors;
 use super::own::OwnHeader;
 use super::paging::List;
 use super::pointer::Pointer;
+use super::poll::Poll;
 use super::route::Route;
 use super::userless::Userless;
 use super::view::UserMap;
@@ -58,6 +59,8 @@ pub struct Provider {
     pub(super) events: EventMap,
     /// The first that fits an event counts.
     pub(super) event_rules: Vec<EventRule>,
+    /// Where it tells what has changed.
+    pub(super) poll: Option<Poll>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,
     pub(super) userless: Vec<Userless>,

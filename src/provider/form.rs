@@ -11,7 +11,10 @@ use toml::Spanned;
 
 use crate::user::IdType;
 
-pub(super) use events::{Encoding, EventForm, EventsForm, SignatureForm, WebhooksForm};
+pub(super) use events::{
+    AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
+    WebhooksForm,
+};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -35,6 +38,7 @@ pub(super) struct Form {
     pub webhooks: Option<WebhooksForm>,
     pub events: EventsForm,
     pub event: Vec<EventForm>,
+    pub poll: Option<Spanned<PollForm>>,
     pub route: Vec<RouteForm>,
 }
 

@@ -36,6 +36,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
+    (
+        "poll",
+        &[
+            "clock", "db", "provider", "reader", "record", "tasks", "upstream", "user",
+        ],
+    ),
     ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
@@ -47,15 +53,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "station",
         &[
-            "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
-            "refetch", "tasks", "upstream", "user", "webhook",
+            "backfill", "cache", "clock", "config", "db", "feed", "poll", "probe", "provider", "reader",
+            "record", "refetch", "tasks", "upstream", "user", "webhook",
         ],
     ),
     (
         "status",
         &[
-            "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user", "webhook",
+            "cache", "clock", "config", "db", "feed", "poll", "proxy", "record", "refetch", "station",
+            "upstream", "user", "webhook",
         ],
     ),
     (
@@ -116,6 +122,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
     ("webhook", &[SQL, RUNTIME]),
+    ("poll", &[SQL, WIRE]),
     ("station", &[SQL]),
     ("status", &[SQL]),
     ("admin", &[SQL]),
