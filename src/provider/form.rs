@@ -14,7 +14,10 @@ use crate::user::IdType;
 
 pub use console::FieldKind;
 pub(super) use console::{ConsoleForm, FieldForm, Only};
-pub(super) use events::{Encoding, EventForm, EventsForm, SignatureForm, WebhooksForm};
+pub(super) use events::{
+    AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
+    WebhooksForm,
+};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -40,6 +43,7 @@ pub(super) struct Form {
     pub webhooks: Option<WebhooksForm>,
     pub events: EventsForm,
     pub event: Vec<EventForm>,
+    pub poll: Option<Spanned<PollForm>>,
     pub route: Vec<RouteForm>,
 }
 

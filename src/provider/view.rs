@@ -81,7 +81,7 @@ impl TextAt {
 }
 
 impl TimeAt {
-    fn time(&self, user: &Value) -> Option<DateTime<Utc>> {
+    pub(super) fn time(&self, user: &Value) -> Option<DateTime<Utc>> {
         let value = self.at.find(user)?;
         match self.unit {
             Unit::Seconds => DateTime::from_timestamp_millis((value.as_f64()? * 1e3) as i64),
