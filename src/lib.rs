@@ -26,9 +26,10 @@
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`reader`] | one user, read with the tenant's own key |
-//! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
+//! | [`proxy`], [`webhook`], [`refetch`], [`backfill`] | the four that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
-//! | [`status`], [`metrics`], [`admin`], [`serve`] | what a running process says and where it listens |
+//! | [`ensure`] | one user's row, fetched first where it is missing |
+//! | [`status`], [`metrics`], [`console`], [`admin`], [`serve`] | what a running process says, to programs and to people, and where it listens |
 //! | [`cli`], [`commands`] | what was asked for, and a page for each command |
 //!
 //! [`proxy`] is the file to read first: one request from top to bottom. `tests/it/tidy.rs` holds
@@ -72,7 +73,9 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod db;
+pub mod ensure;
 pub mod feed;
 pub mod metrics;
 pub mod probe;
@@ -89,3 +92,4 @@ pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
 pub mod user;
+pub mod webhook;

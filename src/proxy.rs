@@ -16,6 +16,7 @@
 mod accepted;
 mod asked;
 mod body;
+mod door;
 mod exchange;
 mod headers;
 mod hold;
@@ -29,6 +30,7 @@ mod record;
 mod reply;
 mod traffic;
 mod upgrade;
+mod webhook;
 mod wire;
 
 use std::future::Future;
@@ -62,9 +64,10 @@ use traffic::Counted;
 use upgrade::Wish;
 use wire::{Failure, Wire};
 
+pub use door::{Door, DoorFault, Through};
 pub use listen::TlsError;
 pub use meters::Meters;
-pub use own::{Local, LocalAnswer, LocalFault, Readiness};
+pub use own::{Local, LocalAnswer, LocalFault, Readiness, WebhookAnswer, WebhookTaken};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
@@ -153,6 +156,11 @@ impl Proxy {
         self.shared.wire.traffic.clone()
     }
 
+    /// The way in for this process itself.
+    pub fn door(&self) -> Door {
+        Door::new(self.shared.clone(), self.listening.clone())
+    }
+
     /// Serves until the process is to stop, then drains.
     pub async fn serve(self, listener: TcpListener) {
         let shared = self.shared;
@@ -183,6 +191,9 @@ async fn asked_for(
     (key, cached): (Option<CacheKey>, Cached),
     began: Instant,
 ) -> Response<Body> {
+    if webhook::is_for(&shared, &request) {
+        return webhook::answer(&shared, request).await;
+    }
     if let Some(answer) = shared.own_answer(&request).await {
         shared.wire.traffic.meters.own_answer(began);
         return answer;

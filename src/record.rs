@@ -44,8 +44,8 @@ use crate::user::{Head, Observation, Position, Seen, UserId};
 pub use health::{Figures, JournalFigures, WritesFigures};
 pub use intents::{CARRIED_OUT, Intent};
 pub use journal::JournalFault;
-pub use owed::{Owed, UnderWay};
-pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
+pub use owed::{Next, Owed, UnderWay};
+pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
 
 use backlog::{Backlog, Job, Rest};
 use health::Health;

@@ -6,6 +6,7 @@
 //! never be: a read on behalf of a request that the provider refused.
 
 mod failing;
+mod recent;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,16 +14,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 use crate::db::{Database, rows};
 use crate::reader::{ReadFault, Reader};
-use crate::record::{Owed, Receipt, UnderWay};
+use crate::record::{Next, Owed, Receipt, UnderWay};
 use crate::tasks::Tasks;
 use crate::upstream::Priority;
 use crate::user::{Origin, Position, UserId};
 use failing::Failing;
+use recent::{PAUSE, Recent};
 
 pub use failing::GivenUp;
 
@@ -51,6 +53,9 @@ pub struct Refetch {
     hasher: RandomState,
     figures: Arc<Figures>,
     failing: Arc<Mutex<Failing>>,
+    recent: Arc<Mutex<Recent>>,
+    /// A read that nobody waits for was left to a look a moment later.
+    put_off: Arc<Notify>,
 }
 
 /// How far the database has been looked through for what is owed.
@@ -83,6 +88,8 @@ impl Refetch {
             hasher: RandomState::new(),
             figures: Arc::default(),
             failing: Arc::default(),
+            recent: Arc::default(),
+            put_off: Arc::default(),
         };
         tasks.spawn(refetch.clone().run(owed));
         refetch
@@ -119,11 +126,19 @@ impl Refetch {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Looked::default();
+        let mut soon = None;
         loop {
+            let due = soon.unwrap_or_else(clock::now);
             tokio::select! {
                 () = self.tasks.stopping() => return,
                 owed = owed.recv() => match owed {
@@ -132,6 +147,11 @@ impl Refetch {
                 },
                 _ = look.tick() => looked = self.look(looked.behind).await,
                 () = self.freed.notified(), if looked.is_more => looked = self.look(looked.behind).await,
+                () = self.put_off.notified() => soon = soon.or(Some(clock::now() + PAUSE)),
+                () = sleep_until(due), if soon.is_some() => {
+                    soon = None;
+                    looked = self.look(looked.behind).await;
+                }
             }
         }
     }
@@ -182,7 +202,12 @@ impl Refetch {
 
     /// There is a place, and it is time.
     fn may_be_taken(&self, user: &UserId) -> bool {
-        self.places.available_permits() > 0 && self.failing().may_be_tried(user, clock::now())
+        let now = clock::now();
+        if self.recent().is_recent(user, now) {
+            self.put_off.notify_one();
+            return false;
+        }
+        self.places.available_permits() > 0 && self.failing().may_be_tried(user, now)
     }
 
     async fn serve(&self, first: Owed) {
@@ -200,7 +225,9 @@ impl Refetch {
         } else {
             Priority::Refetch
         };
-        match self.reader.read(&owed.user, Origin::Refetch, priority).await {
+        let read = self.reader.read(&owed.user, Origin::Refetch, priority).await;
+        self.recent().was_read(&owed.user, clock::now());
+        match read {
             Ok((receipt, sent)) => {
                 self.figures.done.fetch_add(1, Ordering::Relaxed);
                 self.failing().told(&owed.user);
@@ -223,12 +250,14 @@ impl Refetch {
     /// What must follow a read that was sent at `sent`, or that failed.
     fn next(&self, user: &UserId, sent: Option<Position>) -> Option<Owed> {
         let mut under_way = self.under_way();
-        let next = under_way.ended(user, sent)?;
-        if self.tasks.is_stopping() {
-            under_way.over(user);
-            return None;
+        match under_way.ended(user, sent) {
+            Next::Now(_) if self.tasks.is_stopping() => under_way.over(user),
+            Next::Now(next) => return Some(next),
+            // One that nobody waits for is due a moment later: more may have come by then.
+            Next::Later => self.put_off.notify_one(),
+            Next::Nothing => {}
         }
-        Some(next)
+        None
     }
 
     fn under_way(&self) -> MutexGuard<'_, UnderWay> {

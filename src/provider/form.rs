@@ -1,6 +1,8 @@
 //! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
 //! in its comments what each part means.
 
+mod console;
+mod events;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,9 @@ use toml::Spanned;
 
 use crate::user::IdType;
 
+pub use console::FieldKind;
+pub(super) use console::{ConsoleForm, FieldForm, Only};
+pub(super) use events::{Encoding, EventForm, EventsForm, SignatureForm, WebhooksForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -28,8 +33,12 @@ pub(super) struct Form {
     pub user: Option<UserForm>,
     pub list: Option<ListForm>,
     pub dashboard: DashboardForm,
+    pub console: ConsoleForm,
     pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
+    pub webhooks: Option<WebhooksForm>,
+    pub events: EventsForm,
+    pub event: Vec<EventForm>,
     pub route: Vec<RouteForm>,
 }
 

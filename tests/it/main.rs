@@ -2,6 +2,7 @@
 
 mod cache;
 mod clerk;
+mod console;
 mod embedded;
 mod feed;
 mod processes;
@@ -16,3 +17,4 @@ mod settings;
 mod stack;
 mod support;
 mod tidy;
+mod webhooks;

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
+    ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",
@@ -47,14 +48,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "station",
         &[
             "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
-            "refetch", "tasks", "upstream", "user",
+            "refetch", "tasks", "upstream", "user", "webhook",
         ],
     ),
     (
         "status",
         &[
             "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user",
+            "user", "webhook",
         ],
     ),
     (
@@ -62,16 +63,29 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "db", "proxy", "record", "station", "status", "upstream"],
     ),
     (
+        "ensure",
+        &["db", "proxy", "reader", "record", "station", "upstream", "user"],
+    ),
+    // Users are written through the proxy: it makes no observation.
+    (
+        "console",
+        &[
+            "clock", "config", "db", "feed", "probe", "provider", "proxy", "reader", "record", "station",
+            "status", "upstream", "user",
+        ],
+    ),
+    (
         "admin",
         &[
-            "clock", "config", "db", "feed", "metrics", "proxy", "station", "status", "tasks", "user",
+            "clock", "config", "console", "db", "ensure", "feed", "metrics", "proxy", "station", "status",
+            "tasks", "user",
         ],
     ),
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "feed", "proxy", "reader", "record", "refetch", "station",
-            "status", "tasks", "upstream", "user",
+            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
+            "user", "webhook",
         ],
     ),
     ("cli", &["config"]),
@@ -114,8 +128,11 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("reader", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
+    ("webhook", &[SQL, RUNTIME]),
     ("station", &[SQL]),
     ("status", &[SQL]),
+    ("ensure", &[SQL]),
+    ("console", &[SQL]),
     ("admin", &[SQL]),
     ("serve", &[SQL]),
     ("cli", &[SQL, WIRE]),
@@ -163,7 +180,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["axum::"],
-        &["src/admin.rs"],
+        &["src/admin.rs", "src/console.rs"],
         "only the admin side is an axum router",
     ),
     (
