@@ -44,7 +44,7 @@ use crate::user::{Head, Observation, Position, Seen, UserId};
 pub use health::{Figures, JournalFigures, WritesFigures};
 pub use intents::{Intent, carried_out};
 pub use journal::JournalFault;
-pub use owed::{Owed, UnderWay};
+pub use owed::{Next, Owed, UnderWay};
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
 
 use backlog::{Backlog, Job, Rest};

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::db::{Database, rows};
 use crate::failpoint;
 use crate::reader::{ReadFault, Reader};
-use crate::record::{Owed, Receipt, UnderWay};
+use crate::record::{Next, Owed, Receipt, UnderWay};
 use crate::tasks::Tasks;
 use crate::upstream::Priority;
 use crate::user::{Origin, Position, UserId};
@@ -252,16 +252,14 @@ impl Refetch {
     /// What must follow a read that was sent at `sent`, or that failed.
     fn next(&self, user: &UserId, sent: Option<Position>) -> Option<Owed> {
         let mut under_way = self.under_way();
-        let next = under_way.ended(user, sent)?;
-        // One that nobody waits for is due a moment later: more may have come by then.
-        if !next.awaited {
-            self.put_off.notify_one();
+        match under_way.ended(user, sent) {
+            Next::Now(_) if self.tasks.is_stopping() => under_way.over(user),
+            Next::Now(next) => return Some(next),
+            // One that nobody waits for is due a moment later: more may have come by then.
+            Next::Later => self.put_off.notify_one(),
+            Next::Nothing => {}
         }
-        if !next.awaited || self.tasks.is_stopping() {
-            under_way.over(user);
-            return None;
-        }
-        Some(next)
+        None
     }
 
     fn under_way(&self) -> MutexGuard<'_, UnderWay> {

@@ -17,6 +17,16 @@ pub struct Owed {
     pub awaited: bool,
 }
 
+/// What follows a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    /// One that nobody waits for: whoever looks for what is owed finds it.
+    Later,
+    /// One that somebody waits for.
+    Now(Owed),
+}
+
 /// The users who are being read, and what each read must be followed by.
 #[derive(Debug, Default)]
 pub struct UnderWay {
@@ -41,15 +51,18 @@ impl UnderWay {
         }
     }
 
-    /// A read that was sent at `sent` has ended, or failed: what begins now in its place. After one
-    /// that failed, only what somebody waits for; the rest stays owed.
-    pub fn ended(&mut self, user: &UserId, sent: Option<Position>) -> Option<Owed> {
+    /// A read that was sent at `sent` has ended, or failed.
+    pub fn ended(&mut self, user: &UserId, sent: Option<Position>) -> Next {
         let next = self.of.get_mut(user).and_then(Option::take);
-        let next = next.filter(|next| sent.map_or(next.awaited, |sent| next.after > sent));
-        if next.is_none() {
-            self.of.remove(user);
+        let next = next.filter(|next| sent.is_none_or(|sent| next.after > sent));
+        if let Some(next) = next.clone().filter(|next| next.awaited) {
+            return Next::Now(next);
         }
-        next
+        self.of.remove(user);
+        match next {
+            Some(_) => Next::Later,
+            None => Next::Nothing,
+        }
     }
 
     /// A read will not be followed: the process stops.
@@ -75,20 +88,18 @@ mod tests {
     fn a_read_that_was_sent_before_a_doubt_is_followed_by_another() {
         let (mut under_way, first) = (UnderWay::default(), owed(5, false));
         assert!(under_way.begins(&first) && !under_way.begins(&owed(9, true)) && !under_way.begins(&first));
-        assert_eq!(
-            under_way.ended(&first.user, Some(Position(7))),
-            Some(owed(9, true))
-        );
-        assert_eq!(under_way.ended(&first.user, Some(Position(9))), None);
+        let next = under_way.ended(&first.user, Some(Position(7)));
+        assert_eq!(next, Next::Now(owed(9, true)));
+        assert_eq!(under_way.ended(&first.user, Some(Position(9))), Next::Nothing);
         assert!(under_way.begins(&first));
     }
 
     #[test]
-    fn after_one_that_failed_only_what_somebody_waits_for_follows() {
+    fn what_nobody_waits_for_is_left_to_a_look() {
         let (mut under_way, first) = (UnderWay::default(), owed(5, false));
         assert!(under_way.begins(&first) && !under_way.begins(&owed(9, false)));
-        assert_eq!(under_way.ended(&first.user, None), None);
+        assert_eq!(under_way.ended(&first.user, None), Next::Later);
         assert!(under_way.begins(&first) && !under_way.begins(&owed(9, true)));
-        assert_eq!(under_way.ended(&first.user, None), Some(owed(9, true)));
+        assert_eq!(under_way.ended(&first.user, None), Next::Now(owed(9, true)));
     }
 }

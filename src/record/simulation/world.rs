@@ -16,7 +16,7 @@ use super::waiting::{Then, Told};
 use super::without::Without;
 use crate::clock;
 use crate::record::intents::settle::doubt;
-use crate::record::{Owed, Recorder, Shared};
+use crate::record::{Next, Owed, Recorder, Shared};
 use crate::user::{Origin, Position, Seen, Sent};
 
 /// Outages, failovers, refusals, silent changes, kills.
@@ -346,7 +346,7 @@ impl<'r> World<'r> {
                 let Some(process) = &mut self.machines[machine].process else {
                     return;
                 };
-                if let Some(next) = process.under_way.ended(&user, Some(sent)) {
+                if let Next::Now(next) = process.under_way.ended(&user, Some(sent)) {
                     self.ask(machine, What::Owed(super::provider::number(&user), next), None);
                 }
             }
