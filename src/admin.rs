@@ -1,10 +1,12 @@
-//! The admin side: status, metrics, starting a walk and the change feed, for the operator alone.
+//! The admin side, for the operator alone: the console for people; status, metrics, rows, walks and the
+//! change feed for programs.
 //!
 //! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
 //! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
 //! for by a page of another origin.
 
 mod feed;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +22,11 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 
+use crate::console::Console;
 use crate::db::DbError;
 use crate::db::runs::{self, Kind};
 use crate::metrics;
-use crate::proxy::{Readiness, Traffic};
+use crate::proxy::{Door, Readiness, Traffic};
 use crate::station::Station;
 use crate::status;
 use crate::tasks::Tasks;
@@ -31,6 +34,7 @@ use crate::tasks::Tasks;
 /// The listener for the operator.
 pub struct Admin {
     shared: Shared,
+    console: Console,
 }
 
 #[derive(Clone)]
@@ -41,8 +45,16 @@ struct Shared {
 }
 
 impl Admin {
-    pub fn new(station: Arc<Station>, traffic: Arc<Traffic>, listen: SocketAddr) -> Admin {
+    /// `door` is the way to the proxy, `listens` where that and this one listen.
+    pub fn new(
+        station: Arc<Station>,
+        traffic: Arc<Traffic>,
+        door: Door,
+        listens: (SocketAddr, SocketAddr),
+    ) -> Admin {
+        let (_, listen) = listens;
         Admin {
+            console: Console::new(station.clone(), traffic.clone(), door, listens),
             shared: Shared {
                 station,
                 traffic,
@@ -57,6 +69,8 @@ impl Admin {
             .route("/v1/status", get(show_status))
             .route("/v1/backfill", post(start_backfill))
             .route("/v1/reconcile", post(start_reconcile))
+            .route("/v1/users", get(users::list))
+            .route("/v1/users/{id}", get(users::one))
             .route("/metrics", get(show_metrics))
             .route("/grafana.json", get(grafana))
             .merge(feed::routes())
@@ -65,8 +79,9 @@ impl Admin {
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(readyz))
             .merge(guarded)
-            .layer(middleware::from_fn_with_state(self.shared.clone(), own_origin))
-            .with_state(self.shared.clone());
+            .with_state(self.shared.clone())
+            .merge(self.console.routes())
+            .layer(middleware::from_fn_with_state(self.shared.clone(), own_origin));
         let feed = self.shared.station.feed.clone();
         let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
             servers.stopping().await;

@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod embedded;
 pub mod instances;
+pub mod listing;
 pub mod migrate;
 pub mod missing;
 pub mod names;

@@ -10,6 +10,7 @@
 
 pub mod event;
 pub mod filter;
+mod latest;
 pub mod read;
 mod reader;
 pub mod retention;

@@ -28,7 +28,8 @@
 //! | [`reader`] | one user, read with the tenant's own key |
 //! | [`proxy`], [`webhook`], [`poll`], [`refetch`], [`backfill`] | the five that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
-//! | [`status`], [`metrics`], [`admin`], [`serve`] | what a running process says and where it listens |
+//! | [`ensure`] | one user's row, fetched first where it is missing |
+//! | [`status`], [`metrics`], [`console`], [`admin`], [`serve`] | what a running process says, to programs and to people, and where it listens |
 //! | [`cli`], [`commands`] | what was asked for, and a page for each command |
 //!
 //! [`proxy`] is the file to read first: one request from top to bottom. `tests/it/tidy.rs` holds
@@ -72,7 +73,9 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod db;
+pub mod ensure;
 pub mod feed;
 pub mod metrics;
 pub mod poll;

@@ -12,6 +12,7 @@ mod cache;
 mod caller;
 mod canon;
 mod compile;
+pub mod console;
 mod descriptor;
 mod event;
 mod extract;

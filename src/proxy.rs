@@ -16,6 +16,7 @@
 mod accepted;
 mod asked;
 mod body;
+mod door;
 mod exchange;
 mod headers;
 mod hold;
@@ -63,6 +64,7 @@ use traffic::Counted;
 use upgrade::Wish;
 use wire::{Failure, Wire};
 
+pub use door::{Door, DoorFault, Through};
 pub use listen::TlsError;
 pub use meters::Meters;
 pub use own::{Local, LocalAnswer, LocalFault, Readiness, WebhookAnswer, WebhookTaken};
@@ -152,6 +154,11 @@ impl Proxy {
     /// The counters, for the status.
     pub fn traffic(&self) -> Arc<Traffic> {
         self.shared.wire.traffic.clone()
+    }
+
+    /// The way in for this process itself.
+    pub fn door(&self) -> Door {
+        Door::new(self.shared.clone(), self.listening.clone())
     }
 
     /// Serves until the process is to stop, then drains.

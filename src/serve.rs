@@ -16,14 +16,11 @@ use crate::admin::Admin;
 use crate::clock;
 use crate::config::Config;
 use crate::db::instances::{BEAT, Kind};
-use crate::db::rows;
-use crate::proxy::{Local, LocalAnswer, LocalFault, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
-use crate::reader::ReadFault;
-use crate::record::Recorded;
+use crate::ensure;
+use crate::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
-use crate::upstream::UpstreamError;
 use crate::user::UserId;
 use crate::webhook::Taken;
 
@@ -118,7 +115,12 @@ impl Serving {
         let proxy = proxy.map_err(|error| StartError(error.to_string()))?;
         let listen = address(&proxied, config.listen);
         let admin_listen = address(&admin, config.admin_listen);
-        let console = Admin::new(station.clone(), proxy.traffic(), admin_listen);
+        let console = Admin::new(
+            station.clone(),
+            proxy.traffic(),
+            proxy.door(),
+            (listen, admin_listen),
+        );
         join(&station).await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
@@ -187,7 +189,7 @@ impl Local for LocalRows {
     }
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
-        Box::pin(user(&self.station, id, ensure))
+        Box::pin(ensure::user(&self.station, id, ensure))
     }
 
     fn webhook<'l>(&'l self, headers: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l> {
@@ -200,48 +202,4 @@ impl Local for LocalRows {
             }
         })
     }
-}
-
-/// The synced row; with `ensure` a missing one (or a skeleton) is fetched and committed first.
-pub async fn user(
-    station: &Station,
-    id: UserId,
-    ensure: bool,
-) -> Result<Option<serde_json::Value>, LocalFault> {
-    let row = row(station, &id).await?;
-    match is_whole(row.as_ref()) || !ensure {
-        true => Ok(row.map(|row| row.json())),
-        false => ensured(station, &id).await,
-    }
-}
-
-async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Value>, LocalFault> {
-    let _turn = station.refetch.turn(id).await;
-    let found = row(station, id).await?;
-    if is_whole(found.as_ref()) {
-        return Ok(found.map(|row| row.json()));
-    }
-    let receipt = station.refetch.ensure(id).await.map_err(unread)?;
-    match receipt.recorded(station.config.sync_timeout).await {
-        Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
-        _ => Ok(row(station, id).await?.map(|row| row.json())),
-    }
-}
-
-fn is_whole(row: Option<&rows::Row>) -> bool {
-    row.is_some_and(|row| !row.is_skeleton())
-}
-
-fn unread(fault: ReadFault) -> LocalFault {
-    match fault {
-        ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. }) => LocalFault::Late,
-        _ => LocalFault::ProviderAway,
-    }
-}
-
-async fn row(station: &Station, id: &UserId) -> Result<Option<rows::Row>, LocalFault> {
-    rows::one(&station.database, id).await.map_err(|error| {
-        tracing::warn!(%error, "a row could not be read");
-        LocalFault::DatabaseAway
-    })
 }

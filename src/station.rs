@@ -236,6 +236,11 @@ impl Station {
         })
     }
 
+    /// The way to one user at the provider.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     pub fn backfill(&self) -> Backfill {
         Backfill {
             reader: self.reader.clone(),

@@ -164,6 +164,8 @@ mod tests {
             spared: 0,
             held_back: 0,
             is_owned: true,
+            started_at: None,
+            ended_at: None,
         }
     }
 

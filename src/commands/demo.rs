@@ -46,7 +46,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     say("3. The proxy between the app and the provider");
     let serving = Serving::start(config(&options, &url, &sandbox)?).await?;
     println!(
-        "   the app's base URL: http://{}   status: http://{}/v1/status",
+        "   the app's base URL: http://{}\n   console: http://{}/",
         serving.listen, serving.admin
     );
     say("4. usertap backfill");

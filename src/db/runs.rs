@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::instances::DEAD_AFTER;
@@ -90,6 +91,10 @@ pub struct Run {
     /// Its owner lives.
     #[diesel(sql_type = Bool)]
     pub is_owned: bool,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub started_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// What had changed without usertap's knowing, by what it was.
@@ -136,7 +141,7 @@ const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetch
     b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted, b.spared,
     b.held_back, EXISTS (
         SELECT FROM {state}.instances i WHERE i.id = b.owner AND i.seen_at > now() - make_interval(secs => $1)
-    ) AS is_owned";
+    ) AS is_owned, b.started_at, b.ended_at";
 
 fn alive() -> i32 {
     seconds(DEAD_AFTER)

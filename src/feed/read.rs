@@ -60,7 +60,7 @@ pub struct Query<'a> {
 }
 
 /// Changes that a filter looks through for one stretch.
-const SCANNED: i64 = 10_000;
+pub(super) const SCANNED: i64 = 10_000;
 /// Compressed bytes of `raw` in one stretch; at least one event is given.
 const RAW_BYTES: i64 = 4 << 20;
 
@@ -126,7 +126,7 @@ struct FeedRow {
 
 /// All null where there is no change.
 #[derive(QueryableByName)]
-struct ChangeRow {
+pub(super) struct ChangeRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     position: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]
@@ -165,7 +165,7 @@ struct ChangeRow {
 }
 
 impl ChangeRow {
-    fn told(self) -> Option<Told> {
+    pub(super) fn told(self) -> Option<Told> {
         Some(Told {
             pos: pos(self.position?, self.nonce?),
             kind: self.kind?.into(),

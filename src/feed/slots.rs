@@ -25,6 +25,14 @@ pub const LEASE: Duration = Duration::from_secs(30);
 /// Events that are counted for a lag.
 const COUNTED: i64 = 1_000_000;
 
+/// What [`is_name`] asks for.
+pub const NAMES: &str = "a slot's name has 1 to 63 letters, digits, `-`, `_` and `.`";
+
+pub fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=63).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// As Postgres has them for its own slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -155,6 +155,6 @@ impl AnswerRule {
 }
 
 /// Never the key: a link is for people to see.
-fn public_part(tenant: &Tenant, name: &str) -> Option<String> {
+pub(super) fn public_part(tenant: &Tenant, name: &str) -> Option<String> {
     tenant.part(name).map(percent_encoded)
 }

@@ -15,6 +15,7 @@ use super::template::Template;
 use super::{Limit, Mistake, Provider, Rate};
 
 mod cache;
+mod console;
 mod events;
 mod leaves;
 mod list;
@@ -81,6 +82,8 @@ impl Reader<'_> {
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
+        let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
+        let console = self.console(form.console, &head.name, &parts, &routes);
         Some(Provider {
             name: head.name,
             id_type: head.id_type,
@@ -104,6 +107,7 @@ impl Reader<'_> {
             user: user?,
             list: list?,
             dashboard: dashboard(form.dashboard),
+            console,
             cache,
             answers,
             webhooks,

@@ -7,6 +7,7 @@ use super::answer::{AnswerRule, Dashboard, OwnErrors};
 use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
+use super::console::Console;
 use super::event::{EventMap, EventRule};
 use super::extract::Errors;
 use super::own::OwnHeader;
@@ -52,6 +53,7 @@ pub struct Provider {
     pub(super) user: UserMap,
     pub(super) list: List,
     pub(super) dashboard: Dashboard,
+    pub(super) console: Console,
     pub(super) cache: CacheRules,
     pub(super) answers: Vec<AnswerRule>,
     /// Where it sends any.

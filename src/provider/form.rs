@@ -1,6 +1,7 @@
 //! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
 //! in its comments what each part means.
 
+mod console;
 mod events;
 mod reader;
 
@@ -11,6 +12,8 @@ use toml::Spanned;
 
 use crate::user::IdType;
 
+pub use console::FieldKind;
+pub(super) use console::{ConsoleForm, FieldForm, Only};
 pub(super) use events::{
     AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
     WebhooksForm,
@@ -33,6 +36,7 @@ pub(super) struct Form {
     pub user: Option<UserForm>,
     pub list: Option<ListForm>,
     pub dashboard: DashboardForm,
+    pub console: ConsoleForm,
     pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
     pub webhooks: Option<WebhooksForm>,

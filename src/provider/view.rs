@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    fn text<'v>(&self, user: &'v Value) -> Option<&'v str> {
+    pub(super) fn text<'v>(&self, user: &'v Value) -> Option<&'v str> {
         self.find(user)?.as_str().filter(|text| !text.is_empty())
     }
 }

@@ -126,7 +126,7 @@ impl Listening {
         }
     }
 
-    async fn http<S, H, A>(self, stream: S, handler: H)
+    pub async fn http<S, H, A>(self, stream: S, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,

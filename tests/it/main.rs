@@ -2,6 +2,7 @@
 
 mod cache;
 mod clerk;
+mod console;
 mod embedded;
 mod feed;
 mod processes;

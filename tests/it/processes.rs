@@ -9,6 +9,7 @@ mod reconcile;
 mod secrets;
 mod serve;
 mod start;
+mod tenants;
 mod webhooks;
 mod writes;
 

@@ -69,16 +69,29 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "db", "proxy", "record", "station", "status", "upstream"],
     ),
     (
+        "ensure",
+        &["db", "proxy", "reader", "record", "station", "upstream", "user"],
+    ),
+    // Users are written through the proxy: it makes no observation.
+    (
+        "console",
+        &[
+            "clock", "config", "db", "feed", "probe", "provider", "proxy", "reader", "record", "station",
+            "status", "upstream", "user",
+        ],
+    ),
+    (
         "admin",
         &[
-            "clock", "config", "db", "feed", "metrics", "proxy", "station", "status", "tasks", "user",
+            "clock", "config", "console", "db", "ensure", "feed", "metrics", "proxy", "station", "status",
+            "tasks", "user",
         ],
     ),
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "feed", "proxy", "reader", "record", "refetch", "station",
-            "status", "tasks", "upstream", "user", "webhook",
+            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
+            "user", "webhook",
         ],
     ),
     ("cli", &["config"]),
@@ -125,6 +138,8 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("poll", &[SQL, WIRE]),
     ("station", &[SQL]),
     ("status", &[SQL]),
+    ("ensure", &[SQL]),
+    ("console", &[SQL]),
     ("admin", &[SQL]),
     ("serve", &[SQL]),
     ("cli", &[SQL, WIRE]),
@@ -168,7 +183,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["axum::"],
-        &["src/admin.rs"],
+        &["src/admin.rs", "src/console.rs"],
         "only the admin side is an axum router",
     ),
     (

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::{Shared, problem, problem_with};
 use super::asked::{self, Asked};
 use super::{page_of, refused};
-use crate::feed::slots::SlotError;
+use crate::feed::slots::{self, SlotError};
 use crate::feed::{FeedError, Since};
 use crate::user::Pos;
 
@@ -47,11 +47,10 @@ pub async fn show(State(shared): State<Shared>, Path(name): Path<String>) -> Res
 }
 
 pub async fn make(State(shared): State<Shared>, Path(name): Path<String>, body: Body) -> Response {
-    let since = match (is_name(&name), since(body).await) {
+    let since = match (slots::is_name(&name), since(body).await) {
         (true, Ok(since)) => since,
         (false, _) => {
-            let wrong = "a slot's name has 1 to 63 letters, digits, `-`, `_` and `.`";
-            return problem(StatusCode::BAD_REQUEST, wrong);
+            return problem(StatusCode::BAD_REQUEST, slots::NAMES);
         }
         (_, Err(wrong)) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
@@ -125,11 +124,6 @@ async fn since(body: Body) -> Result<Since, String> {
     }
     let make: Make = serde_json::from_slice(&body).map_err(|_| EXPECTED)?;
     make.since.as_deref().map_or(Ok(Since::Now), asked::since)
-}
-
-fn is_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=63).contains(&name.len()) && name.bytes().all(fits)
 }
 
 fn failed(error: &SlotError) -> Response {

@@ -58,6 +58,7 @@ impl<'t> Reader<'t> {
             "user" => form.user = self.one(key, value),
             "list" => form.list = self.one(key, value),
             "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
+            "console" => form.console = self.one(key, value).unwrap_or_default(),
             "cache" => form.cache = self.one(key, value).unwrap_or_default(),
             "webhooks" => form.webhooks = self.one(key, value),
             "events" => form.events = self.one(key, value).unwrap_or_default(),

@@ -1,0 +1,368 @@
+//! The status page: what is connected to what, how fresh it is, who spends the limit, and each problem
+//! with its remedy.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::guard::Visitor;
+use super::history::picture;
+use super::link::{self, Said};
+use super::page::{Frame, Live, page};
+use super::pieces::{Mood, ago, ago_or_dash, bytes, dash, long, notice, number, percent, pill};
+use super::{Console, asked, walks};
+use crate::db::listing::{self, HowMany};
+use crate::status::{self, Problem, Status};
+use crate::upstream::Health;
+
+pub async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+) -> Response {
+    let (status, said) = tokio::join!(
+        status::status(&console.station, &console.traffic),
+        link::looked_at(&console)
+    );
+    let rows = match status.database.answers {
+        true => listing::how_many(&console.station.database).await.ok(),
+        false => None,
+    };
+    let body = html! {
+        (walks::said(&asked(&uri, "said")))
+        div #problems data-live aria-live="polite" { (problems(&status, said.as_ref())) }
+        div.cards {
+            (provider(&console, &status, said.as_ref()))
+            (database(&status, rows))
+            (walks::card(&status, &visitor))
+            (freshness(&status))
+        }
+        h2 { "The last ten minutes" }
+        div.cards.three #curves data-live { (curves(&console, &status)) }
+        div.cards {
+            (budget(&status))
+            (feed(&status))
+            (waiting(&status))
+        }
+    };
+    let frame = Frame {
+        place: "/",
+        title: "Overview",
+        live: Live::Yes { every: 2_000 },
+    };
+    page(
+        &console,
+        &visitor,
+        &frame,
+        html! { h1.unseen { "Overview" } (body) },
+    )
+    .into_response()
+}
+
+/// The first thing to be seen: all is well, or what is not and what to do.
+fn problems(status: &Status, said: Option<&Said>) -> Markup {
+    let connection = said.and_then(|said| said.what.problem());
+    let told_already = status
+        .problems
+        .iter()
+        .any(|problem| problem.word.starts_with("provider"));
+    let connection = connection.filter(|_| !told_already);
+    let count = status.problems.len() + usize::from(connection.is_some());
+    if count == 0 {
+        return notice(
+            Mood::Good,
+            html! { p { strong { "All is well." } " What apps are told of users is in the table before they are told." } },
+        );
+    }
+    let heading = match count {
+        1 => "One problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    html! {
+        section.problems aria-labelledby="problems-title" {
+            h2 #problems-title { (heading) }
+            ul {
+                @if let Some((why, remedy)) = &connection {
+                    li { (problem(&format!("The provider is not connected: {why}"), remedy)) }
+                }
+                @for Problem { what, remedy, .. } in &status.problems { li { (problem(what, remedy)) } }
+            }
+        }
+    }
+}
+
+fn problem(what: &str, remedy: &str) -> Markup {
+    html! {
+        p.what { (sentence(what)) }
+        p.remedy { span { "Remedy" } " " (sentence(remedy)) }
+    }
+}
+
+/// With a capital and a stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.trim_end_matches('.').chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+}
+
+fn provider(console: &Console, status: &Status, said: Option<&Said>) -> Markup {
+    let config = &console.station.config;
+    let (mood, word, why) = connection(status, said);
+    html! {
+        section.card #provider data-live aria-labelledby="provider-title" {
+            header { h2 #provider-title { (config.provider.title()) } (pill(mood, word)) }
+            p.why { (why) }
+            dl {
+                @if let Some(project) = console.link.project() { dt { "Project" } dd { (project) } }
+                @for (part, value) in &config.tenant.identity {
+                    dt { (sentence(part).trim_end_matches('.')) @if console.link.project().is_some() && part == "project" { " id" } }
+                    dd.mono { (value) }
+                }
+                dt { "Address" } dd.mono { (status.provider.upstream) }
+                @if let Some(said) = said { dt { "Asked" } dd { (ago(said.at)) } }
+            }
+            p.links {
+                @for (label, url) in config.provider.links(&config.tenant) {
+                    a href=(url) rel="noreferrer" target="_blank" { (label) span.unseen { " (opens in a new tab)" } }
+                }
+            }
+        }
+    }
+}
+
+fn connection(status: &Status, said: Option<&Said>) -> (Mood, &'static str, String) {
+    match (status.provider.breaker, said.map(|said| said.what)) {
+        (Health::Open, _) => (
+            Mood::Bad,
+            "Failing",
+            "It has failed several times in a row and is left alone for a moment.".into(),
+        ),
+        _ if status.provider.paused_for > 0 => (
+            Mood::Warn,
+            "Paused",
+            format!(
+                "It asked to be left alone for {} more.",
+                long(status.provider.paused_for.cast_signed())
+            ),
+        ),
+        (_, None) => (
+            Mood::Plain,
+            "Asking",
+            "It is being asked whether it takes the key.".into(),
+        ),
+        (_, Some(what)) => match what.problem() {
+            None => (
+                Mood::Good,
+                "Connected",
+                "It takes the server key for this tenant.".into(),
+            ),
+            Some((why, _)) => (Mood::Bad, "Not connected", sentence(&why)),
+        },
+    }
+}
+
+fn database(status: &Status, rows: Option<HowMany>) -> Markup {
+    let (mood, word) = match (status.database.answers, &status.recorder.trouble) {
+        (false, _) => (Mood::Bad, "Away"),
+        (true, Some(_)) => (Mood::Bad, "Takes nothing"),
+        (true, None) => (Mood::Good, "Connected"),
+    };
+    let counts = status.database.counts.as_ref();
+    html! {
+        section.card #database data-live aria-labelledby="database-title" {
+            header { h2 #database-title { "Your database" } (pill(mood, word)) }
+            p.why { "The table " code { (status.database.schema) ".users_sync" } "." }
+            dl {
+                dt { "Users" }
+                dd.big {
+                    @match rows {
+                        Some(rows) => { @if !rows.exact { span aria-label="about" { "~" } } a href="/users" { (number(rows.rows)) } }
+                        None => (dash()),
+                    }
+                }
+                dt { "Set aside" }
+                dd { @match counts { Some(counts) => (number(counts.set_aside)), None => (dash()) } }
+                dt { "Reads owed" }
+                dd { @match counts { Some(counts) => (number(counts.doubts)), None => (dash()) } }
+                dt { "Recorded" }
+                dd { (number(status.recorder.committed)) " changed, " (number(status.recorder.unchanged)) " the same" }
+            }
+        }
+    }
+}
+
+fn freshness(status: &Status) -> Markup {
+    let walked = status.backfill.as_ref().and_then(|run| run.ended_at);
+    let reconcile = status.reconcile.as_ref();
+    let reconciled = reconcile.and_then(|reconcile| reconcile.run.ended_at);
+    html! {
+        section.card #freshness data-live aria-labelledby="freshness-title" {
+            header { h2 #freshness-title { "Freshness" } }
+            p.why { "Users read or written through the proxy are fresh at once; the others as of the last walk." }
+            dl {
+                dt { "Everyone looked at" }
+                dd { (ago_or_dash(walked.max(reconciled))) }
+                dt { "Drift found" }
+                dd {
+                    @match reconcile {
+                        Some(reconcile) => {
+                            (number(reconcile.drift.created)) " created, " (number(reconcile.drift.changed)) " changed, "
+                            (number(reconcile.drift.deleted)) " deleted elsewhere"
+                        }
+                        None => { "never reconciled" }
+                    }
+                }
+                dt { "Held back" }
+                dd { @match reconcile { Some(reconcile) => (number(reconcile.held_back)), None => (dash()) } }
+                dt { "Unknown requests" }
+                dd { (number(status.traffic.unmatched)) }
+            }
+        }
+    }
+}
+
+fn curves(console: &Console, status: &Status) -> Markup {
+    let history = &console.history;
+    let (requests, hits) = (history.requests(), history.hit_share());
+    let (app, own) = history.budget();
+    let a_second = |value: Option<f64>| format!("{:.1}", value.unwrap_or_default());
+    let says = format!(
+        "Requests a second: {} now, {} at most",
+        a_second(requests.last()),
+        a_second(Some(requests.most()))
+    );
+    let share = hits.last().map_or("no reads".into(), percent);
+    let spent = format!(
+        "Requests to the provider a second: {} for apps, {} of usertap's own",
+        a_second(app.last()),
+        a_second(own.last())
+    );
+    html! {
+        section.card {
+            h3 { "Requests a second" }
+            p.big { (a_second(requests.last())) }
+            (picture(&[&requests], None, &says))
+            p.note { "At most " (a_second(Some(requests.most()))) }
+        }
+        section.card {
+            h3 { "Answered from the cache" }
+            p.big { (share) }
+            (picture(&[&hits], Some(1.0), &format!("Share of reads answered from the cache: {share}")))
+            p.note {
+                (percent(status.cache.hit_share)) " since the start; " (number(status.cache.entries)) " answers, "
+                (bytes(status.cache.bytes)) " kept"
+                @if status.cache.stale > 0 { "; " (number(status.cache.stale)) " given stale" }
+            }
+        }
+        section.card {
+            h3 { "Asked of the provider a second" }
+            p.big { (a_second(Some(app.last().unwrap_or_default() + own.last().unwrap_or_default()))) }
+            (picture(&[&app, &own], None, &spent))
+            p.note { span.key.l0 { "apps " (a_second(app.last())) } span.key.l1 { "usertap " (a_second(own.last())) } }
+        }
+    }
+}
+
+fn budget(status: &Status) -> Markup {
+    let given = &status.budget.given;
+    let shares = [
+        ("Apps", given.app),
+        ("Apps it has not accepted lately", given.stranger),
+        ("Reads that were owed", given.refetch),
+        ("Backfill and reconcile", given.backfill),
+    ];
+    let all = shares.iter().map(|(_, count)| count).sum::<u64>();
+    html! {
+        section.card #budget data-live aria-labelledby="budget-title" {
+            header { h2 #budget-title { "The provider's limit" } }
+            p.why {
+                @match status.budget.pace {
+                    Some(pace) => { "None is published. Usertap's own reads go at " (format!("{pace:.1}")) " a second and adapt." }
+                    None => { "Shared by apps, re-reads and walks, in that order of right of way." }
+                }
+                @if let Some(learned) = status.budget.learned.filter(|learned| *learned < 1.0) {
+                    " Only " (percent(learned)) " of it has proved to be there."
+                }
+            }
+            table.shares {
+                caption.unseen { "Requests to the provider since the start, by who asked" }
+                tbody {
+                    @for (who, count) in shares {
+                        tr {
+                            th scope="row" { (who) }
+                            td.bar { meter min="0" max=(all.max(1)) value=(count) aria-label=(who) { (count) } }
+                            td.number { (number(count)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn feed(status: &Status) -> Markup {
+    html! {
+        section.card #feed data-live aria-labelledby="feed-title" {
+            header {
+                h2 #feed-title { a href="/feed" { "Change feed" } }
+                @if status.feed.following { (pill(Mood::Good, "Following")) } @else { (pill(Mood::Warn, "Catching up")) }
+            }
+            dl {
+                dt { "Head" } dd.mono { @match &status.feed.head { Some(head) => (head), None => (dash()) } }
+                dt { "Readers now" } dd { (number(status.feed.readers.cast_signed() as i64)) }
+            }
+            @if status.feed.slots.is_empty() { p.note { "No slots: no consumer's position is kept." } }
+            @else {
+                table {
+                    caption.unseen { "Slots" }
+                    thead { tr { th scope="col" { "Slot" } th scope="col" { "State" } th.number scope="col" { "Behind" } } }
+                    tbody {
+                        @for slot in &status.feed.slots {
+                            tr {
+                                th scope="row" { (slot.name) }
+                                td { (super::slots::status(slot.status)) }
+                                td.number { (number(slot.lag.events)) @if slot.lag.events > 0 { ", " (long(slot.lag.seconds)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn waiting(status: &Status) -> Markup {
+    let journal = &status.recorder.journal;
+    let (mood, word) = match (journal.waiting, &journal.trouble) {
+        (_, Some(_)) => (Mood::Bad, "Takes nothing"),
+        (0, None) => (Mood::Good, "Empty"),
+        _ => (Mood::Warn, "Waiting"),
+    };
+    html! {
+        section.card #waiting data-live aria-labelledby="waiting-title" {
+            header { h2 #waiting-title { "Journal" } (pill(mood, word)) }
+            p.why { "What answers told while the database was away, on disk." }
+            dl {
+                dt { "Answers" } dd { (number(journal.waiting.cast_signed() as i64)) ", " (bytes(journal.bytes)) }
+                dt { "The oldest" } dd { (ago_or_dash(journal.oldest)) }
+                dt { "In memory" } dd { (number(status.recorder.waiting.cast_signed() as i64)) }
+                dt { "Writes under way" } dd { (number(status.recorder.writes.open.cast_signed() as i64)) }
+                dt { "Owed reads" } dd { (number(status.refetch.done)) " done, " (number(status.refetch.failed)) " failed" }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_sentences() {
+        assert_eq!(sentence("check UPSTREAM"), "Check UPSTREAM.");
+        assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence(""), ".");
+    }
+}

@@ -1,0 +1,187 @@
+//! Who is signed in: a random value in a cookie that scripts cannot read, never the token itself.
+//!
+//! Sessions live in memory alone: a restart ends them all. The proof that a form came from one of the
+//! console's own pages is made from the same value, under a key of this process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+
+use crate::clock::{self, Instant};
+
+/// A session that nobody used for so long is over.
+const IDLE: Duration = Duration::from_secs(12 * 3_600);
+/// More browsers than an operator has; the one unused longest goes first.
+const MOST: usize = 100;
+
+/// The value in a browser's cookie. Shown to nobody but that browser.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value(String);
+
+/// Every session there is.
+#[derive(Debug)]
+pub struct Sessions {
+    /// One for each port: browsers do not tell cookies of one host's ports apart.
+    cookie: String,
+    key: [u8; 32],
+    /// By the hash of its value: when it was used last.
+    open: Mutex<HashMap<[u8; 32], Instant>>,
+}
+
+impl Value {
+    fn new() -> Value {
+        let half = || uuid::Uuid::new_v4().simple().to_string();
+        Value(half() + &half())
+    }
+
+    /// Only what [`Value::new`] makes.
+    fn parse(text: &str) -> Option<Value> {
+        let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        fits.then(|| Value(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Value")
+    }
+}
+
+impl Sessions {
+    pub fn new(port: u16) -> Sessions {
+        let random = || *uuid::Uuid::new_v4().as_bytes();
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(&random());
+        key[16..].copy_from_slice(&random());
+        Sessions {
+            cookie: format!("usertap_{port}"),
+            key,
+            open: Mutex::default(),
+        }
+    }
+
+    /// A value for a browser that has none.
+    pub fn begin(&self) -> Value {
+        Value::new()
+    }
+
+    /// The value that a `Cookie` header holds.
+    pub fn shown(&self, cookies: &str) -> Option<Value> {
+        let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(name, _)| *name == self.cookie)?;
+        Value::parse(value)
+    }
+
+    /// The `Set-Cookie` header that gives a browser its value.
+    pub fn set(&self, value: &Value, secure: bool) -> String {
+        let secure = if secure { "; Secure" } else { "" };
+        format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
+            self.cookie, value.0
+        )
+    }
+
+    /// Signs in: under a new value, so that nobody who knew the old one comes along.
+    pub fn open(&self) -> Value {
+        let value = Value::new();
+        let mut open = self.sessions();
+        open.retain(|_, used| used.elapsed() < IDLE);
+        let oldest = open.iter().min_by_key(|(_, used)| **used).map(|(name, _)| *name);
+        if let Some(oldest) = oldest.filter(|_| open.len() >= MOST) {
+            open.remove(&oldest);
+        }
+        open.insert(hash(&value), clock::now());
+        value
+    }
+
+    pub fn close(&self, value: &Value) {
+        self.sessions().remove(&hash(value));
+    }
+
+    /// Whether it is signed in; then it is used now.
+    pub fn is_open(&self, value: &Value) -> bool {
+        let mut open = self.sessions();
+        match open.get_mut(&hash(value)) {
+            Some(used) if used.elapsed() < IDLE => {
+                *used = clock::now();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What every form of this browser's pages carries.
+    pub fn proof(&self, value: &Value) -> String {
+        blake3::keyed_hash(&self.key, value.0.as_bytes())
+            .to_hex()
+            .to_string()
+    }
+
+    pub fn is_proof(&self, value: &Value, given: &str) -> bool {
+        self.proof(value).as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<[u8; 32], Instant>> {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn hash(value: &Value) -> [u8; 32] {
+    *blake3::hash(value.0.as_bytes()).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_when_it_is_closed_or_idle() {
+        let sessions = Sessions::new(8401);
+        let value = sessions.open();
+        tokio::time::advance(IDLE / 2).await;
+        assert!(sessions.is_open(&value));
+        tokio::time::advance(IDLE - Duration::from_secs(1)).await;
+        assert!(sessions.is_open(&value), "it was used meanwhile");
+        tokio::time::advance(IDLE).await;
+        assert!(!sessions.is_open(&value));
+        let value = sessions.open();
+        sessions.close(&value);
+        assert!(!sessions.is_open(&value));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_unused_longest_goes_first() {
+        let sessions = Sessions::new(8401);
+        let first = sessions.open();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let others: Vec<Value> = (0..MOST).map(|_| sessions.open()).collect();
+        assert!(!sessions.is_open(&first));
+        assert!(others.iter().all(|value| sessions.is_open(value)));
+    }
+
+    #[test]
+    fn a_cookie_is_read_by_its_own_name_and_form_alone() {
+        let sessions = Sessions::new(8401);
+        let value = sessions.begin();
+        let set = sessions.set(&value, true);
+        assert!(
+            set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"),
+            "{set}"
+        );
+        let pair = set.split(';').next().unwrap();
+        assert_eq!(sessions.shown(&format!("a=b; {pair}; c=d")), Some(value));
+        assert_eq!(Sessions::new(8402).shown(pair), None, "another port's");
+        assert_eq!(sessions.shown("usertap_8401=short"), None);
+    }
+
+    #[test]
+    fn a_proof_is_one_browsers_and_one_processs() {
+        let (one, other) = (Sessions::new(1), Sessions::new(1));
+        let (mine, yours) = (one.begin(), one.begin());
+        let proof = one.proof(&mine);
+        assert!(one.is_proof(&mine, &proof));
+        assert!(!one.is_proof(&yours, &proof) && !other.is_proof(&mine, &proof) && !one.is_proof(&mine, ""));
+    }
+}

@@ -1,0 +1,53 @@
+//! The synced row of one user, fetched and committed first where somebody asks for that.
+
+use crate::db::rows;
+use crate::proxy::LocalFault;
+use crate::reader::ReadFault;
+use crate::record::Recorded;
+use crate::station::Station;
+use crate::upstream::UpstreamError;
+use crate::user::UserId;
+
+/// The synced row; with `ensure` a missing one (or a skeleton) is fetched and committed first.
+pub async fn user(
+    station: &Station,
+    id: UserId,
+    ensure: bool,
+) -> Result<Option<serde_json::Value>, LocalFault> {
+    let row = row(station, &id).await?;
+    match is_whole(row.as_ref()) || !ensure {
+        true => Ok(row.map(|row| row.json())),
+        false => ensured(station, &id).await,
+    }
+}
+
+async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Value>, LocalFault> {
+    let _turn = station.refetch.turn(id).await;
+    let found = row(station, id).await?;
+    if is_whole(found.as_ref()) {
+        return Ok(found.map(|row| row.json()));
+    }
+    let receipt = station.refetch.ensure(id).await.map_err(unread)?;
+    match receipt.recorded(station.config.sync_timeout).await {
+        Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
+        _ => Ok(row(station, id).await?.map(|row| row.json())),
+    }
+}
+
+fn is_whole(row: Option<&rows::Row>) -> bool {
+    row.is_some_and(|row| !row.is_skeleton())
+}
+
+fn unread(fault: ReadFault) -> LocalFault {
+    match fault {
+        ReadFault::Upstream(UpstreamError::Timeout | UpstreamError::Limited { .. }) => LocalFault::Late,
+        _ => LocalFault::ProviderAway,
+    }
+}
+
+async fn row(station: &Station, id: &UserId) -> Result<Option<rows::Row>, LocalFault> {
+    rows::one(&station.database, id).await.map_err(|error| {
+        tracing::warn!(%error, "a row could not be read");
+        LocalFault::DatabaseAway
+    })
+}

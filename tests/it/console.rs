@@ -1,0 +1,8 @@
+//! The console and the rows over HTTP: who gets in, what is done, what is shown. The browser's own tests
+//! are in `tests/browser`.
+
+mod browser;
+mod guard;
+mod pages;
+mod rows;
+mod writes;

@@ -1,0 +1,220 @@
+//! Who gets in, and what browsers are told to keep to.
+
+use serde_json::json;
+
+use super::browser::{Browser, leads_to};
+use crate::support::http;
+use crate::support::stack::{Setup, Stack};
+
+const TOKEN: &str = "a-long-enough-admin-token";
+const PAGES: [&str; 7] = [
+    "/",
+    "/users",
+    "/users?view=beside",
+    "/users/new",
+    "/feed",
+    "/connect",
+    "/setup",
+];
+
+async fn guarded() -> Stack {
+    Stack::with(Setup {
+        settings: vec![("USERTAP_ADMIN_TOKEN", TOKEN)],
+        ..Setup::default()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_token_there_is_only_the_page_that_asks_for_it() {
+    let stack = guarded().await;
+    let mut browser = Browser::at(&stack);
+    for path in PAGES
+        .iter()
+        .chain(&["/live", "/users/00000000-0000-0000-0000-000000000000"])
+    {
+        let place = leads_to(&browser.get(path).await);
+        assert!(place.starts_with("/login"), "{path} leads to {place}");
+    }
+    browser.page("/login").await;
+    for (path, fields) in [
+        ("/backfill", &[][..]),
+        ("/reconcile", &[("yes", "1")]),
+        ("/users/new", &[("step", "do")]),
+    ] {
+        assert_eq!(leads_to(&browser.post(path, fields).await), "/login");
+    }
+    assert_eq!(stack.count("SELECT count(*) FROM usertap.backfill").await, 0);
+    assert!(stack.control().log().is_empty(), "the provider was asked");
+    let bearer = format!("Bearer {TOKEN}");
+    let page = http::get(&stack.admin_url("/"), &[("authorization", &bearer)]).await;
+    assert_eq!(page.status, 200, "a program with the token reads the pages too");
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_gives_a_cookie_that_is_not_the_token_and_signing_out_ends_it() {
+    let stack = guarded().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/login?to=%2Fusers").await;
+    let before = browser.cookie.clone();
+    let wrong = browser
+        .post("/login", &[("token", "another"), ("to", "/users")])
+        .await;
+    assert_eq!(wrong.status, 401);
+    assert!(wrong.text().contains("That is not the token") && !wrong.text().contains("another"));
+    let right = browser
+        .post("/login", &[("token", TOKEN), ("to", "/users")])
+        .await;
+    assert_eq!(leads_to(&right), "/users");
+    let set = right.header("set-cookie").expect("a cookie");
+    assert!(
+        set.contains("; HttpOnly; SameSite=Strict") && !set.contains("Secure") && !set.contains(TOKEN),
+        "{set}"
+    );
+    assert_ne!(
+        browser.cookie, before,
+        "nobody who knew the old value is signed in"
+    );
+    let kept = browser.cookie.clone();
+    browser.page("/users").await;
+    assert_eq!(leads_to(&browser.post("/logout", &[]).await), "/login");
+    browser.cookie = kept;
+    assert!(
+        leads_to(&browser.get("/users").await).starts_with("/login"),
+        "the old cookie opens nothing"
+    );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_tls_the_cookie_is_for_tls_alone() {
+    let stack = guarded().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/login").await;
+    let (proof, host) = (browser.proof.clone(), stack.serving().admin.to_string());
+    let origin = format!("https://{host}");
+    let reply = browser
+        .post_with("/login", &[("token", TOKEN)], &proof, &[("origin", &origin)])
+        .await;
+    assert!(
+        reply
+            .header("set-cookie")
+            .expect("a cookie")
+            .ends_with("; Secure")
+    );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_action_is_done_without_the_proof_of_the_browsers_own_page() {
+    let stack = Stack::new().await;
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (mut browser, mut other) = (Browser::at(&stack), Browser::at(&stack));
+    browser.page("/").await;
+    other.page("/").await;
+    let (delete, forged) = (format!("/users/{user}/delete"), "0".repeat(64));
+    for path in [
+        "/backfill",
+        "/reconcile",
+        "/logout",
+        "/login",
+        "/users/new",
+        "/feed/slots",
+        "/connect",
+        &delete,
+    ] {
+        for proof in ["", &forged, &other.proof.clone()] {
+            let reply = browser
+                .post_with(path, &[("name", "x"), ("step", "do")], proof, &[])
+                .await;
+            assert_eq!(reply.status, 403, "{path}");
+        }
+    }
+    let proof = browser.proof.clone();
+    for headers in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("host", "evil.example"),
+    ] {
+        let reply = browser.post_with("/backfill", &[], &proof, &[headers]).await;
+        assert_eq!(reply.status, 403, "{headers:?}");
+    }
+    assert_eq!(stack.count("SELECT count(*) FROM usertap.backfill").await, 0);
+    assert_eq!(stack.count("SELECT count(*) FROM usertap.slots").await, 0);
+    stack.agrees(user).await.expect("she is still there");
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_brings_a_policy_that_it_keeps_itself() {
+    let stack = Stack::new().await;
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let mut browser = Browser::at(&stack);
+    let (one, edit, delete) = (
+        format!("/users/{user}"),
+        format!("/users/{user}/edit"),
+        format!("/users/{user}/delete"),
+    );
+    let more = [&one, &edit, &delete, "/reconcile", "/nowhere", "/users/no-id"];
+    for path in PAGES.iter().chain(&more) {
+        let reply = browser.get(path).await;
+        let policy = reply.header("content-security-policy").expect("a policy");
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        for (name, value) in [
+            ("x-frame-options", "DENY"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(reply.header(name), Some(value), "{path}");
+        }
+        let page = reply.text();
+        assert!(page.contains("<main"), "{path}");
+        for inline in ["<style", " style=", " onclick=", " onload=", "javascript:"] {
+            assert!(!page.contains(inline), "{path} has {inline}");
+        }
+        assert_eq!(
+            page.matches("<script").count(),
+            page.matches("<script defer src=\"/assets/").count(),
+            "{path}"
+        );
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_the_pages_may_be_kept_for_ever_under_names_that_change_with_them() {
+    let stack = Stack::new().await;
+    let page = Browser::at(&stack).page("/").await;
+    for (name, kind) in [
+        ("console.css", "text/css"),
+        ("console.js", "text/javascript"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
+        let (_, rest) = page
+            .split_once(&format!("/assets/{name}?"))
+            .expect("it is named with a version");
+        let version: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+        assert_eq!(version.len(), 12);
+        let file = http::get(&stack.admin_url(&format!("/assets/{name}?{version}")), &[]).await;
+        assert!(
+            file.header("content-type")
+                .is_some_and(|found| found.starts_with(kind))
+        );
+        assert!(
+            file.header("cache-control")
+                .is_some_and(|found| found.contains("immutable"))
+        );
+        assert_eq!(file.header("x-content-type-options"), Some("nosniff"));
+    }
+    stack.end().await;
+}
