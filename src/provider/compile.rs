@@ -12,7 +12,7 @@ use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
 use super::template::Template;
-use super::{Limit, Mistake, Provider, Rate};
+use super::{Mistake, Provider};
 
 mod cache;
 mod console;
@@ -21,6 +21,7 @@ mod leaves;
 mod list;
 mod login;
 mod poll;
+mod rates;
 mod routes;
 mod user;
 
@@ -158,30 +159,6 @@ impl Reader<'_> {
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
             .collect()
-    }
-
-    fn key_rates(&mut self, form: Option<&KeyForm>) -> Vec<(String, Vec<Limit>)> {
-        let limits = form.iter().flat_map(|form| &form.limits);
-        limits
-            .map(|(begins, limits)| {
-                let limits = limits.iter().filter_map(|limit| self.rate(limit));
-                (begins.clone(), limits.collect())
-            })
-            .collect()
-    }
-
-    fn rate(&mut self, text: &Text) -> Option<Limit> {
-        let rate = |text: &str| {
-            let rate = text.split_once('/').and_then(|(requests, per)| {
-                Some(Rate {
-                    requests: requests.parse().ok().filter(|n| *n > 0)?,
-                    per: duration(per)?,
-                })
-            });
-            rate.ok_or("a limit is so many requests in a time: write it as 1000/10s, or writes=100/10s")
-        };
-        let limit = Limit::read(text.get_ref(), rate);
-        limit.map_err(|what| self.mistake(text.span().start, what)).ok()
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {

@@ -3,6 +3,7 @@
 
 mod console;
 mod events;
+mod list;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub(super) use events::{
     AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
     WebhooksForm,
 };
+pub(super) use list::{ListForm, LostForm, PagingForm, TotalForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -239,86 +241,6 @@ pub(super) enum Unit {
     MillisString,
     #[serde(rename = "rfc3339")]
     Rfc3339,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListForm {
-    pub on: Text,
-    pub size: Option<SizeForm>,
-    #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    #[serde(default)]
-    pub optional: BTreeMap<String, String>,
-    /// Parameters, over those of `query`, with which the newest users come first.
-    pub newest: Option<BTreeMap<String, String>>,
-    pub unknown_parameter: Option<CodesForm>,
-    pub paging: PagingForm,
-    pub total: Option<TotalForm>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SizeForm {
-    pub param: String,
-    pub value: u32,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
-pub(super) enum PagingForm {
-    Offset {
-        param: String,
-    },
-    Page {
-        param: String,
-        #[serde(default)]
-        first: u64,
-    },
-    Cursor {
-        param: String,
-        /// Pointer into the answer's body.
-        next: Option<String>,
-        /// Or pointer into the page's last item.
-        last_item: Option<String>,
-        /// The cursor is the id of the page's own first user.
-        #[serde(default)]
-        inclusive: bool,
-        /// What is answered where the cursor's user is gone.
-        lost: Option<LostForm>,
-    },
-    Link {},
-    Window {
-        /// The query's parameter that holds the window, and how it is written: `{from}` is the time of
-        /// creation at which it begins.
-        param: String,
-        within: String,
-        page: String,
-        #[serde(default)]
-        first: u64,
-        /// So many users can be walked to in a window.
-        most: u64,
-        /// Pointer to the time of creation in an item, a text.
-        created_at: String,
-    },
-}
-
-/// Without codes the statuses are enough.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LostForm {
-    pub statuses: Vec<u16>,
-    #[serde(default)]
-    pub codes: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TotalForm {
-    pub body: Option<Text>,
-    pub header: Option<Text>,
-    /// A path of its own whose answer's `body` is the number.
-    pub path: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
