@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use tracing_subscriber::filter::Targets;
 
 pub use crate::provider::{Limit, Rate};
-use crate::provider::{Provider, Tenant};
+use crate::provider::{Provider, SigningSecret, Tenant};
 use crate::user::IdType;
 
 pub use check::{Check, Needs};
@@ -82,6 +82,8 @@ pub struct Config {
     /// How long the feed keeps changes.
     pub feed_retention: Duration,
     pub drain: Duration,
+    /// Those that sign the provider's webhooks; none where they are not taken in.
+    pub webhook_secrets: Vec<SigningSecret>,
     pub log: Log,
     /// What works, but perhaps not as meant; to be logged once at the start.
     pub warnings: Vec<String>,

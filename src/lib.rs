@@ -26,7 +26,7 @@
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`reader`] | one user, read with the tenant's own key |
-//! | [`proxy`], [`refetch`], [`backfill`] | the three that make observations; none knows another, none knows SQL |
+//! | [`proxy`], [`webhook`], [`refetch`], [`backfill`] | the four that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
 //! | [`ensure`] | one user's row, fetched first where it is missing |
 //! | [`status`], [`metrics`], [`console`], [`admin`], [`serve`] | what a running process says, to programs and to people, and where it listens |
@@ -92,3 +92,4 @@ pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
 pub mod user;
+pub mod webhook;

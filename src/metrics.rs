@@ -58,6 +58,7 @@ impl Told {
         self.recorder(&status.recorder);
         self.feed(&status.feed);
         self.reads(&status.refetch);
+        self.webhooks(status);
         self.cache(status);
         self.budget(&status.budget);
         self.traffic(status);
@@ -235,6 +236,33 @@ impl Told {
             "Users whose reads keep failing",
             &[(&[], unreadable)],
         );
+    }
+
+    fn webhooks(&mut self, status: &Status) {
+        let webhooks = status.webhooks.clone().unwrap_or_default();
+        let results = [
+            ("applied", webhooks.applied),
+            ("hint", webhooks.hints),
+            ("unchanged", webhooks.unchanged),
+            ("journaled", webhooks.journaled),
+            ("duplicate", webhooks.duplicates),
+            ("ignored", webhooks.ignored),
+            ("unknown", webhooks.unknown),
+            ("foreign", webhooks.foreign),
+            ("malformed", webhooks.malformed),
+            ("not-durable", webhooks.not_durable),
+            ("refused", webhooks.refused.values().sum()),
+        ];
+        let labels: Vec<_> = results.iter().map(|(word, _)| [("result", *word)]).collect();
+        let samples: Vec<(Labels, u64)> = labels
+            .iter()
+            .zip(results)
+            .map(|(labels, (_, count))| (labels.as_slice(), count))
+            .collect();
+        self.counter("webhooks", "Webhooks, by what came of them", &samples);
+        let silent = webhooks.silent_for as f64;
+        let help = "How long no rightly signed webhook has come";
+        self.gauge("webhooks_silent_seconds", help, &[(&[], silent)]);
     }
 
     fn cache(&mut self, status: &Status) {

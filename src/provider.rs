@@ -14,6 +14,7 @@ mod canon;
 mod compile;
 pub mod console;
 mod descriptor;
+mod event;
 mod extract;
 mod form;
 mod intended;
@@ -28,6 +29,7 @@ mod tell;
 mod template;
 mod userless;
 mod view;
+mod webhook;
 
 use std::time::Duration;
 
@@ -40,12 +42,14 @@ pub use answer::OwnAnswer;
 pub use cache::{CacheRules, Habit, Kept};
 pub use caller::{Caller, Credential, Foreign};
 pub use descriptor::{Mistake, Provider, Setting};
+pub use event::{Event, Tells};
 pub use extract::{Answer, Extraction};
 pub use intended::Intended;
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use route::{Carries, Matched, Route};
 pub use secret::Secret;
 pub use split::{ItemSplitter, SplitFault};
+pub use webhook::{EventKey, Refused, SigningSecret};
 
 /// One tenant at a provider: what a listener is bound to, and the key for usertap's own reads.
 #[derive(Debug, Clone)]

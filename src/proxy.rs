@@ -30,6 +30,7 @@ mod record;
 mod reply;
 mod traffic;
 mod upgrade;
+mod webhook;
 mod wire;
 
 use std::future::Future;
@@ -66,7 +67,7 @@ use wire::{Failure, Wire};
 pub use door::{Door, DoorFault, Through};
 pub use listen::TlsError;
 pub use meters::Meters;
-pub use own::{Local, LocalAnswer, LocalFault, Readiness};
+pub use own::{Local, LocalAnswer, LocalFault, Readiness, WebhookAnswer, WebhookTaken};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
@@ -190,6 +191,9 @@ async fn asked_for(
     (key, cached): (Option<CacheKey>, Cached),
     began: Instant,
 ) -> Response<Body> {
+    if webhook::is_for(&shared, &request) {
+        return webhook::answer(&shared, request).await;
+    }
     if let Some(answer) = shared.own_answer(&request).await {
         shared.wire.traffic.meters.own_answer(began);
         return answer;

@@ -43,7 +43,7 @@ use crate::user::{Head, Observation, Position, Seen, UserId};
 pub use health::{Figures, JournalFigures, WritesFigures};
 pub use intents::{CARRIED_OUT, Intent};
 pub use journal::JournalFault;
-pub use receipt::{Fared, Receipt, Recorded, Unrecorded};
+pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
 pub use waiters::Owed;
 
 use backlog::{Backlog, Job, Rest};

@@ -6,6 +6,7 @@
 //! never be: a read on behalf of a request that the provider refused.
 
 mod failing;
+mod recent;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 use crate::db::{Database, rows};
@@ -24,6 +25,7 @@ use crate::tasks::Tasks;
 use crate::upstream::Priority;
 use crate::user::{Origin, Position, UserId};
 use failing::Failing;
+use recent::{PAUSE, Recent};
 
 pub use failing::GivenUp;
 
@@ -52,6 +54,9 @@ pub struct Refetch {
     hasher: RandomState,
     figures: Arc<Figures>,
     failing: Arc<Mutex<Failing>>,
+    recent: Arc<Mutex<Recent>>,
+    /// A read that nobody waits for was left to a look a moment later.
+    put_off: Arc<Notify>,
 }
 
 /// How far the database has been looked through for what is owed.
@@ -84,6 +89,8 @@ impl Refetch {
             hasher: RandomState::new(),
             figures: Arc::default(),
             failing: Arc::default(),
+            recent: Arc::default(),
+            put_off: Arc::default(),
         };
         tasks.spawn(refetch.clone().run(owed));
         refetch
@@ -120,11 +127,19 @@ impl Refetch {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Looked::default();
+        let mut soon = None;
         loop {
+            let due = soon.unwrap_or_else(clock::now);
             tokio::select! {
                 () = self.tasks.stopping() => return,
                 owed = owed.recv() => match owed {
@@ -133,6 +148,11 @@ impl Refetch {
                 },
                 _ = look.tick() => looked = self.look(looked.behind).await,
                 () = self.freed.notified(), if looked.is_more => looked = self.look(looked.behind).await,
+                () = self.put_off.notified() => soon = soon.or(Some(clock::now() + PAUSE)),
+                () = sleep_until(due), if soon.is_some() => {
+                    soon = None;
+                    looked = self.look(looked.behind).await;
+                }
             }
         }
     }
@@ -183,7 +203,12 @@ impl Refetch {
 
     /// There is a place, and it is time.
     fn may_be_taken(&self, user: &UserId) -> bool {
-        self.places.available_permits() > 0 && self.failing().may_be_tried(user, clock::now())
+        let now = clock::now();
+        if self.recent().is_recent(user, now) {
+            self.put_off.notify_one();
+            return false;
+        }
+        self.places.available_permits() > 0 && self.failing().may_be_tried(user, now)
     }
 
     /// False where a read of this user is in flight; it is noted what it must be followed by.
@@ -222,7 +247,9 @@ impl Refetch {
         } else {
             Priority::Refetch
         };
-        match self.reader.read(&owed.user, Origin::Refetch, priority).await {
+        let read = self.reader.read(&owed.user, Origin::Refetch, priority).await;
+        self.recent().was_read(&owed.user, clock::now());
+        match read {
             Ok((receipt, sent)) => {
                 self.figures.done.fetch_add(1, Ordering::Relaxed);
                 self.failing().told(&owed.user);
@@ -250,8 +277,13 @@ impl Refetch {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let next = in_flight.get_mut(user).and_then(Option::take);
-        let follows = |next: &Owed| sent.map_or(next.awaited, |sent| next.after > sent);
-        let next = next.filter(|next| follows(next) && !self.tasks.is_stopping());
+        // One that nobody waits for is due a moment later: more may have come by then.
+        let is_owed = |next: &Owed| sent.is_none_or(|sent| next.after > sent);
+        let next = next.filter(|next| is_owed(next) && !self.tasks.is_stopping());
+        if next.as_ref().is_some_and(|next| !next.awaited) {
+            self.put_off.notify_one();
+        }
+        let next = next.filter(|next| next.awaited);
         if next.is_none() {
             in_flight.remove(user);
         }

@@ -27,6 +27,7 @@ mod server;
 mod token;
 mod user;
 mod view;
+mod webhooks;
 mod world;
 mod write;
 
@@ -40,6 +41,7 @@ pub use clerk::Clerk;
 pub use control::{Control, Logged, OauthAccount};
 pub use fault::{Action, Canned, Fault, Gate};
 pub use played::Plays;
+pub use webhooks::{Event, Webhooks};
 
 /// What `usertap sandbox` is started with.
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ pub struct Options {
     pub latency: Duration,
     /// Tenants at the same address, at least one.
     pub projects: usize,
+    /// Where the first project's webhooks go.
+    pub webhooks: Option<String>,
 }
 
 impl Default for Options {
@@ -66,6 +70,7 @@ impl Default for Options {
             rate: None,
             latency: Duration::ZERO,
             projects: 1,
+            webhooks: None,
         }
     }
 }
@@ -88,6 +93,12 @@ impl Sandbox {
         let control = Control::new(&options, format!("http://{addr}"));
         let shell = server::Shell::new(&options, control.clone());
         tasks.spawn(server::serve(listener, shell, tasks.clone()));
+        for webhooks in (0..).map_while(|project| control.webhooks(project)) {
+            tasks.spawn(webhooks.run(tasks.clone()));
+        }
+        if let (Some(url), Some(webhooks)) = (options.webhooks, control.webhooks(0)) {
+            webhooks.send_to(&url);
+        }
         Ok(Sandbox { addr, control })
     }
 

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,11 +16,12 @@ use crate::clock;
 use crate::config::Config;
 use crate::db::instances::{BEAT, Kind};
 use crate::ensure;
-use crate::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness};
+use crate::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
 use crate::user::UserId;
+use crate::webhook::Taken;
 
 /// A serving process.
 pub struct Serving {
@@ -155,5 +158,16 @@ impl Local for LocalRows {
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
         Box::pin(ensure::user(&self.station, id, ensure))
+    }
+
+    fn webhook<'l>(&'l self, headers: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l> {
+        Box::pin(async move {
+            match self.station.webhooks.take(headers, &body).await {
+                Taken::Closed => WebhookTaken::Closed,
+                Taken::Acknowledged(word) => WebhookTaken::Acknowledged(word.as_str()),
+                Taken::Refused(refused) => WebhookTaken::Refused(refused.as_str()),
+                Taken::NotDurable => WebhookTaken::NotDurable,
+            }
+        })
     }
 }

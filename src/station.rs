@@ -31,6 +31,7 @@ use crate::refetch::Refetch;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 use crate::user::Head;
+use crate::webhook::Intake;
 
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -47,6 +48,7 @@ pub struct Station {
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
+    pub webhooks: Intake,
     reader: Reader,
     pub feed: Feed,
     pub tasks: Tasks,
@@ -205,6 +207,7 @@ impl Station {
             recorder: recorder.clone(),
         };
         let refetch = Refetch::start(reader.clone(), database.clone(), owed, tasks);
+        let webhooks = Intake::new(&config, recorder.clone());
         let keep = config.feed_retention;
         let feed = Feed::new(database.clone(), &config.tenant.provider, Retention { keep });
         Ok(Station {
@@ -215,6 +218,7 @@ impl Station {
             upstream,
             cache,
             refetch,
+            webhooks,
             reader,
             feed,
             tasks: tasks.clone(),

@@ -15,6 +15,7 @@ use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
 use crate::upstream::{Given, Health};
+use crate::webhook;
 
 pub use problems::{Problem, WORDS as PROBLEM_WORDS};
 
@@ -30,6 +31,8 @@ pub struct Status {
     pub recorder: record::Figures,
     pub feed: FeedStatus,
     pub refetch: RefetchStatus,
+    /// Nothing where none are taken in.
+    pub webhooks: Option<webhook::Figures>,
     pub traffic: TrafficSnapshot,
     pub cache: cache::Figures,
     pub budget: BudgetStatus,
@@ -117,7 +120,9 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let known = Known::ask(station).await;
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
-    let problems = problems::all(&known, &recorder, station.upstream.health(), &given_up);
+    let webhooks = station.webhooks.figures();
+    let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up);
+    problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
         Ok(known) => (true, known.counts, known.backfill, known.reconcile),
@@ -143,6 +148,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             failed: count(&refetch.failed),
             given_up: given_up.len(),
         },
+        webhooks,
         traffic: traffic.snapshot(),
         cache: station.cache.figures(),
         budget: BudgetStatus {

@@ -124,6 +124,10 @@ fn sandbox(known: &[Known]) -> Command {
             "1",
             "With `2`: a second project, its settings printed with OTHER_ before each name",
         ),
+        Arg::new("webhooks").long("webhooks").value_name("URL").help(
+            "Send the first project's webhooks there, e.g. `http://127.0.0.1:8400/_usertap/webhooks`, and print their \
+             secret",
+        ),
     ];
     let command = example("sandbox", about, "usertap sandbox --users 1000 --rate 100/10s").args(own);
     command.args(own_settings(known, &["LOG", "LOG_FORMAT"]))

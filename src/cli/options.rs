@@ -40,6 +40,8 @@ pub struct SandboxOptions {
     pub latency: Duration,
     /// One or two.
     pub projects: usize,
+    /// Where the first project's webhooks go.
+    pub webhooks: Option<String>,
     pub log: Log,
 }
 
@@ -159,6 +161,10 @@ impl SandboxOptions {
             Some(_) => flags.get("rate", value::rate).map(Some),
             None => Some(None),
         };
+        let webhooks = match matches.get_one::<String>("webhooks") {
+            Some(_) => flags.get("webhooks", webhooks_url).map(Some),
+            None => Some(None),
+        };
         let options = || {
             Some(SandboxOptions {
                 provider: provider?,
@@ -167,6 +173,7 @@ impl SandboxOptions {
                 rate: rate?,
                 latency: latency?,
                 projects: projects?,
+                webhooks: webhooks?,
                 log: log?,
             })
         };
@@ -190,6 +197,13 @@ impl Flags<'_> {
         parse(text)
             .map_err(|problem| self.mistakes.push(wrong(problem)))
             .ok()
+    }
+}
+
+fn webhooks_url(text: &str) -> Parsed<String> {
+    match value::base_url(text)? {
+        url if url.scheme() == "http" => Ok(url.into()),
+        _ => Err("must start with `http://`: the sandbox sends to this machine".to_owned()),
     }
 }
 

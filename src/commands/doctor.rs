@@ -33,6 +33,7 @@ pub async fn run(config: Config, json: bool) -> ExitCode {
     checks.extend(hints(&config));
     checks.extend(database(&config).await);
     checks.extend(provider(&config).await);
+    checks.extend(webhooks(&config));
     checks.extend(serving(&config).await);
     let ok = checks.iter().all(|check| check.ok);
     match json {
@@ -201,6 +202,28 @@ async fn provider(config: &Config) -> Vec<Check> {
             "set the provider's secret server key",
         )],
     }
+}
+
+/// The form of the secrets was judged with the settings: a wrong one is no configuration.
+fn webhooks(config: &Config) -> Option<Check> {
+    if !config.provider.has_webhooks() {
+        return None;
+    }
+    let base = config.public_url.as_ref().map_or("PUBLIC_URL", url::Url::as_str);
+    let endpoint = format!("{}/_usertap/webhooks", base.trim_end_matches('/'));
+    let found = match config.webhook_secrets.len() {
+        0 => "none are taken in: changes elsewhere show at the next read, backfill or reconcile".to_owned(),
+        1 => format!("a signing secret of the right form; they are taken in at {endpoint}"),
+        many => format!("{many} signing secrets of the right form; they are taken in at {endpoint}"),
+    };
+    let remedy = match config.webhook_secrets.is_empty() {
+        true => format!("make an endpoint for {endpoint} in the provider's dashboard and set WEBHOOK_SECRET"),
+        false => String::new(),
+    };
+    Some(Check {
+        remedy,
+        ..passed("webhooks", found)
+    })
 }
 
 /// What a running `serve` says of itself: what only it can know, such as users set aside, a slot

@@ -25,6 +25,7 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
         rate: options.rate,
         latency: options.latency,
         projects: options.projects,
+        webhooks: options.webhooks.clone(),
     };
     let sandbox = Sandbox::start(sandbox, &tasks).await.map_err(|error| {
         StartError(format!(
@@ -33,6 +34,9 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
     })?;
     for (name, value) in (0..options.projects).flat_map(|project| sandbox.settings(project)) {
         println!("{name}={value}");
+    }
+    if let (Some(webhooks), Some(_)) = (sandbox.control().webhooks(0), &options.webhooks) {
+        println!("USERTAP_WEBHOOK_SECRET={}", webhooks.secret());
     }
     println!("ready");
     told.await;

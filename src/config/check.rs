@@ -3,9 +3,11 @@
 
 mod places;
 mod provided;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,6 +15,7 @@ use super::mistake::{Mistake, shown};
 use super::settings::{ReadFile, Settings};
 use super::value::{self, Parsed};
 use super::{Config, Log};
+use crate::provider::SigningSecret;
 use crate::user::IdType;
 
 /// What a command cannot do without.
@@ -31,6 +34,10 @@ pub struct Check<'a> {
     pub mistakes: Vec<Mistake>,
     pub warnings: Vec<String>,
 }
+
+/// How long an answer may be given again.
+const CACHE_TTL: Duration = Duration::from_secs(5);
+const CACHE_TTL_TOLD: Duration = Duration::from_secs(30);
 
 impl Config {
     /// The configuration that `settings` describe, or every mistake in them.
@@ -79,7 +86,8 @@ impl<'a> Check<'a> {
         let sync_timeout = self.value("SYNC_TIMEOUT", value::wait);
         let timeout = self.value("TIMEOUT", value::wait);
         let record_buffer = self.value("RECORD_BUFFER", value::record_buffer);
-        let cache_ttl = self.value("CACHE_TTL", value::wait_or_none);
+        let webhook_secrets = self.webhook_secrets();
+        let cache_ttl = self.cache_ttl(webhook_secrets.as_deref());
         let cache_size = self.value("CACHE_SIZE", value::cache_size);
         let stale_if_error = self.value("STALE_IF_ERROR", value::duration);
         let deleted = self.value("DELETED", value::deleted);
@@ -117,9 +125,18 @@ impl<'a> Check<'a> {
             reconcile_every: reconcile_every?,
             feed_retention: feed_retention?,
             drain: drain?,
+            webhook_secrets: webhook_secrets?,
             log: log?,
             warnings: Vec::new(),
         })
+    }
+
+    /// Longer where changes elsewhere are told.
+    fn cache_ttl(&mut self, webhook_secrets: Option<&[SigningSecret]>) -> Option<Duration> {
+        let is_told = webhook_secrets.is_some_and(|secrets| !secrets.is_empty());
+        let usual = if is_told { CACHE_TTL_TOLD } else { CACHE_TTL };
+        let written = self.optional("CACHE_TTL", value::wait_or_none)?;
+        Some(written.unwrap_or(usual))
     }
 
     fn schemas(&mut self) -> (Option<String>, Option<String>) {

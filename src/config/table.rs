@@ -140,6 +140,9 @@ static TABLE: &[Setting] = &[
     Setting::new(PROVIDER, "RATE", "RATES")
         .words("the provider's published limit")
         .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas, and `reads=` or `writes=` stands before one that counts only those"),
+    Setting::new(PROVIDER, "WEBHOOK_SECRET", "SECRETS")
+        .secret()
+        .help("Signing secret of the provider's webhooks, which go to `/_usertap/webhooks`; several, separated by commas, while one takes another's place"),
     Setting::new(LISTENING, "LISTEN", "ADDRESS")
         .default("127.0.0.1:8400")
         .help("Where the proxy listens, e.g. `0.0.0.0:8400`"),
@@ -175,7 +178,7 @@ static TABLE: &[Setting] = &[
         .default("7d")
         .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),
     Setting::new(KEEPING, "CACHE_TTL", "DURATION")
-        .default("5s")
+        .words("5s, and 30s with webhooks")
         .help("How long an answer may be given again to the same credentials, e.g. `30s`; `0` switches the cache off"),
     Setting::new(KEEPING, "CACHE_SIZE", "SIZE")
         .default("64MiB")
@@ -203,7 +206,7 @@ pub fn table() -> &'static [Setting] {
 }
 
 /// Settings that are documented for a later version: refused with that reason.
-pub(super) const LATER: &[&str] = &["DATABASE_IDLE", "TRUSTED_PROXIES", "WEBHOOK_SECRET"];
+pub(super) const LATER: &[&str] = &["DATABASE_IDLE", "TRUSTED_PROXIES"];
 
 /// The flags of those.
 pub fn later() -> impl Iterator<Item = String> {

@@ -33,6 +33,8 @@ pub enum Kind {
     Identity,
     /// The server key: nothing but `migrate` can do without it, where it is required.
     Key,
+    /// It signs the provider's webhooks.
+    WebhookSecret,
     Other,
 }
 
@@ -93,6 +95,7 @@ pub(super) fn settings(provider: &Provider) -> Vec<ProviderSetting> {
 fn kind(provider: &Provider, name: &str) -> Kind {
     match name {
         "key" => Kind::Key,
+        name if provider.signs_webhooks(name) => Kind::WebhookSecret,
         name if provider.tells_tenants_apart(name) => Kind::Identity,
         _ => Kind::Other,
     }
@@ -102,6 +105,7 @@ fn help(provider: &str, name: &str, kind: Kind) -> String {
     match kind {
         Kind::Key => format!("The secret server key, from {provider}'s dashboard"),
         Kind::Identity => format!("Which {name} of {provider} this is"),
+        Kind::WebhookSecret => format!("The signing secret of {provider}'s webhooks, as WEBHOOK_SECRET"),
         Kind::Other => format!("The {name} of {provider}, where it asks for one"),
     }
 }

@@ -214,10 +214,22 @@ fn freshness(status: &Status) -> Markup {
                         None => { "never reconciled" }
                     }
                 }
-                dt { "Held back" }
-                dd { @match reconcile { Some(reconcile) => (number(reconcile.held_back)), None => (dash()) } }
+                dt { "Webhooks" }
+                dd { (webhooks(status)) }
                 dt { "Unknown requests" }
                 dd { (number(status.traffic.unmatched)) }
+            }
+        }
+    }
+}
+
+fn webhooks(status: &Status) -> Markup {
+    html! {
+        @match &status.webhooks {
+            None => { "not taken in: " a href="/connect" { "connect them" } }
+            Some(taken) => {
+                (number(taken.received)) " taken in"
+                @if let Some(age) = taken.last_received_age { ", the last " (long(age.cast_signed())) " ago" }
             }
         }
     }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::answer::{AnswerRule, AnswerWith, Dashboard, OwnErrors};
 use super::caller::{CredentialRule, Part};
-use super::descriptor::{Setting, TokenRule};
+use super::descriptor::{Setting, TokenRule, WEBHOOKS};
 use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
@@ -16,6 +16,7 @@ use super::{Limit, Mistake, Provider, Rate};
 
 mod cache;
 mod console;
+mod events;
 mod leaves;
 mod list;
 mod routes;
@@ -68,6 +69,13 @@ impl Reader<'_> {
         let errors = self.errors(form.errors);
         let cache = self.cache(form.cache, &identity, &credentials, token.as_ref());
         let routes = self.routes(form.route, token.is_some());
+        let webhooks = form.webhooks.and_then(|webhooks| self.webhooks(webhooks));
+        let events = self.event_map(form.events, &identity);
+        let event_rules = form
+            .event
+            .into_iter()
+            .map(|event| self.event_rule(event))
+            .collect();
         let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
@@ -100,6 +108,9 @@ impl Reader<'_> {
             console,
             cache,
             answers,
+            webhooks,
+            events,
+            event_rules,
             routes,
         })
     }
@@ -329,7 +340,15 @@ fn settings(form: &Form) -> Vec<Setting> {
         secret: true,
         default: None,
     });
-    parts.chain(key).chain(others).collect()
+    let webhooks = form.webhooks.iter().filter(|form| !form.settings.is_empty());
+    let webhooks = webhooks.map(|form| Setting {
+        name: WEBHOOKS.to_owned(),
+        variables: form.settings.clone(),
+        required: false,
+        secret: true,
+        default: None,
+    });
+    parts.chain(key).chain(others).chain(webhooks).collect()
 }
 
 fn dashboard(form: DashboardForm) -> Dashboard {

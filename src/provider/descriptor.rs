@@ -8,6 +8,7 @@ use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
 use super::console::Console;
+use super::event::{EventMap, EventRule};
 use super::extract::Errors;
 use super::own::OwnHeader;
 use super::paging::List;
@@ -15,6 +16,7 @@ use super::pointer::Pointer;
 use super::route::Route;
 use super::userless::Userless;
 use super::view::UserMap;
+use super::webhook::Webhooks;
 use super::{Limit, Tenant};
 use crate::user::IdType;
 
@@ -23,6 +25,9 @@ const BUILTIN: &[(&str, &str)] = &[
     ("stack-auth", include_str!("builtin/stack-auth.toml")),
     ("clerk", include_str!("builtin/clerk.toml")),
 ];
+
+/// The name of the setting that holds the secret of webhooks, which is no part of a tenant.
+pub(super) const WEBHOOKS: &str = "webhooks";
 
 /// A provider file, checked and compiled.
 #[derive(Debug)]
@@ -50,6 +55,11 @@ pub struct Provider {
     pub(super) console: Console,
     pub(super) cache: CacheRules,
     pub(super) answers: Vec<AnswerRule>,
+    /// Where it sends any.
+    pub(super) webhooks: Option<Webhooks>,
+    pub(super) events: EventMap,
+    /// The first that fits an event counts.
+    pub(super) event_rules: Vec<EventRule>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,
     pub(super) userless: Vec<Userless>,
@@ -147,7 +157,7 @@ impl Provider {
         let others = self
             .settings
             .iter()
-            .filter(|setting| !self.is_identity(&setting.name));
+            .filter(|setting| !self.is_identity(&setting.name) && setting.name != WEBHOOKS);
         let others = others.filter_map(|setting| Some((setting.name.clone(), read(setting)?)));
         Ok(Tenant {
             provider: self.name.clone(),
@@ -162,6 +172,11 @@ impl Provider {
     /// Whether this setting is a part of what tells tenants apart.
     pub fn tells_tenants_apart(&self, setting: &str) -> bool {
         self.identity.iter().any(|part| part.part == setting)
+    }
+
+    /// Whether this setting is the signing secret of the provider's webhooks.
+    pub fn signs_webhooks(&self, setting: &str) -> bool {
+        setting == WEBHOOKS
     }
 
     fn is_identity(&self, setting: &str) -> bool {

@@ -2,6 +2,7 @@
 //! in its comments what each part means.
 
 mod console;
+mod events;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::user::IdType;
 
 pub use console::FieldKind;
 pub(super) use console::{ConsoleForm, FieldForm, Only};
+pub(super) use events::{Encoding, EventForm, EventsForm, SignatureForm, WebhooksForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -34,6 +36,9 @@ pub(super) struct Form {
     pub console: ConsoleForm,
     pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
+    pub webhooks: Option<WebhooksForm>,
+    pub events: EventsForm,
+    pub event: Vec<EventForm>,
     pub route: Vec<RouteForm>,
 }
 

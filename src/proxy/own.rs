@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -26,9 +27,14 @@ pub trait Local: Send + Sync + 'static {
     /// The synced row: the feed's `after` plus `raw_json`. With `ensure` it is fetched and
     /// committed first if it is missing; nothing if the provider has no such user.
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
+
+    /// Takes in what the provider sends by itself.
+    fn webhook<'l>(&'l self, headers: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l>;
 }
 
 pub type LocalAnswer<'l> = Pin<Box<dyn Future<Output = Result<Option<Value>, LocalFault>> + Send + 'l>>;
+
+pub type WebhookAnswer<'l> = Pin<Box<dyn Future<Output = WebhookTaken> + Send + 'l>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -46,6 +52,19 @@ pub enum LocalFault {
     ProviderAway,
     /// The provider did not answer in time, or its limit is used up.
     Late,
+}
+
+/// What became of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookTaken {
+    /// None are taken in.
+    Closed,
+    /// What it tells is durable, or it tells nothing; and the word for that.
+    Acknowledged(&'static str),
+    /// It is not the provider's, for this reason.
+    Refused(&'static str),
+    /// It must come again.
+    NotDurable,
 }
 
 /// The path below `/_usertap`, if it is one of usertap's own.
@@ -87,7 +106,7 @@ pub(super) async fn answer(
 }
 
 /// In the provider's shape, as every error of usertap's own.
-fn refusal(shared: &Shared, status: StatusCode, word: &'static str, text: &str) -> Response<Body> {
+pub(super) fn refusal(shared: &Shared, status: StatusCode, word: &'static str, text: &str) -> Response<Body> {
     reply::error(&shared.config.provider, status, word, text, None)
 }
 

@@ -22,6 +22,8 @@ const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
 const RECORDED: HeaderName = HeaderName::from_static("x-usertap-recorded");
 const ERROR: HeaderName = HeaderName::from_static("x-usertap-error");
 
+/// While the database takes nothing.
+pub(super) const LATER: Duration = Duration::from_secs(5);
 /// After a failure it is worth a try again so soon.
 const SOON: Duration = Duration::from_secs(1);
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::change::{Change, Kind};
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
-use crate::user::{Observation, Position, Seen, Source, Tick, UserId, json};
+use crate::user::{Observation, Origin, Position, Seen, Source, Tick, UserId, json};
 
 pub use write::{Aside, Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
 
@@ -132,6 +132,7 @@ impl Plan {
         at: Circumstances,
         tick: &mut impl FnMut() -> Tick,
     ) {
+        let before = loaded.known.standing;
         let settled = verdict.counts_as_applied() && settles(loaded.known.doubt, at.epoch, observation.sent);
         match verdict {
             Verdict::Apply | Verdict::Stand => self.change(observation, loaded, at),
@@ -147,10 +148,10 @@ impl Plan {
             self.doubt(&observation.id, loaded, DoubtWrite::Clear);
             self.end_set_aside(&observation.id, loaded);
         }
-        if verdict.raises_doubt() {
+        if verdict.raises_doubt() && observation.source.origin != Origin::Webhook {
             self.write(&observation.id, loaded).doubt_is_awaited = true;
         }
-        if observation.unsettled && verdict.counts_as_applied() {
+        if is_unsettled(observation, verdict, before) {
             self.doubt(&observation.id, loaded, DoubtWrite::Raise);
         }
     }
@@ -288,6 +289,14 @@ impl Plan {
 
 /// Stands for the position that the transaction will give: later than anything sent so far.
 const UNBORN: Position = Position(i64::MAX);
+
+/// Whether a read is owed although it counts as applied. A webhook that makes a user may be a late one
+/// of somebody who is gone since and of whom nothing is remembered.
+fn is_unsettled(observation: &Observation, verdict: Verdict, before: Standing) -> bool {
+    let makes_user = verdict == Verdict::Apply && before == Standing::None;
+    let by_webhook = observation.source.origin == Origin::Webhook;
+    (observation.unsettled && verdict.counts_as_applied()) || (makes_user && by_webhook)
+}
 
 fn is_refused(loaded: &Loaded, seen: &Seen) -> bool {
     let same = match seen {

@@ -18,6 +18,8 @@ pub(super) struct Health {
     /// Records of the journal that could not be read any more.
     pub damaged: AtomicU64,
     pub committed: AtomicU64,
+    /// Of those, the changes that writes of apps made.
+    pub written_by_apps: AtomicU64,
     pub unchanged: AtomicU64,
     pub set_aside: AtomicU64,
 }
@@ -68,6 +70,7 @@ impl Default for Health {
             lost: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            written_by_apps: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),
         }
@@ -97,6 +100,11 @@ impl Recorder {
             unchanged: health.unchanged.load(Ordering::Relaxed),
             set_aside: health.set_aside.load(Ordering::Relaxed),
         }
+    }
+
+    /// Changes since the process started that writes of apps made.
+    pub fn written_by_apps(&self) -> u64 {
+        self.shared.health.written_by_apps.load(Ordering::Relaxed)
     }
 
     fn writes(&self) -> WritesFigures {

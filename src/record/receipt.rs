@@ -85,6 +85,20 @@ pub struct Fared {
     pub checkpoint_kept: bool,
 }
 
+/// Whether what was submitted outlives this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    Committed {
+        /// A row says something else than before.
+        changed: bool,
+        /// Reads that are owed because of it.
+        doubts: usize,
+    },
+    Journaled,
+    /// Not yet, and perhaps never.
+    No,
+}
+
 /// A skeleton is one small commit; where even that is not done by then, the database is in
 /// trouble and the answer must not wait longer.
 const SKELETON_WAIT: Duration = Duration::from_secs(1);
@@ -131,12 +145,7 @@ impl Receipt {
             Stage::Refused => return Recorded::None(Unrecorded::QueueFull),
             Stage::Settled(settled) => settled,
             Stage::Waiting { reply, durable } => {
-                let grace = if self.recorder.has_journal() {
-                    JOURNAL_WAIT
-                } else {
-                    Duration::ZERO
-                };
-                match committed(reply, durable, deadline + grace).await {
+                match committed(reply, durable, deadline + self.recorder.journal_wait()).await {
                     Ok(settled) => settled,
                     Err(recorded) => return recorded,
                 }
@@ -159,6 +168,32 @@ impl Receipt {
         }
     }
 
+    /// Waits until all of it is committed or in the journal, at most so long; not for the doubts that it
+    /// raised, which are durable with it.
+    pub async fn durable(self, at_most: Duration) -> Durable {
+        let settled = match self.stage {
+            Stage::Refused => return Durable::No,
+            Stage::Settled(settled) => settled,
+            Stage::Waiting { reply, durable } => {
+                match committed(
+                    reply,
+                    durable,
+                    clock::now() + at_most + self.recorder.journal_wait(),
+                )
+                .await
+                {
+                    Ok(settled) => settled,
+                    Err(Recorded::Journaled) => return Durable::Journaled,
+                    Err(_) => return Durable::No,
+                }
+            }
+        };
+        Durable::Committed {
+            changed: settled.position.is_some(),
+            doubts: settled.doubts.len(),
+        }
+    }
+
     /// Waits for the commit alone, as long as it takes. What a backfill waits for. `None` when the
     /// recorder was closed or its queue was full: nothing is known to be written.
     pub async fn fared(self) -> Option<Fared> {
@@ -171,6 +206,16 @@ impl Receipt {
             outcomes: settled.outcomes,
             checkpoint_kept: settled.checkpoint_kept,
         })
+    }
+}
+
+impl Recorder {
+    /// What the journal may take beyond the time that the database has.
+    fn journal_wait(&self) -> Duration {
+        match self.has_journal() {
+            true => JOURNAL_WAIT,
+            false => Duration::ZERO,
+        }
     }
 }
 

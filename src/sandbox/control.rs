@@ -18,6 +18,7 @@ use super::routes;
 use super::token::Bearer;
 use super::user::Account;
 use super::view::{KeyOrder, View};
+use super::webhooks::Webhooks;
 use super::world::World;
 use crate::clock;
 
@@ -110,6 +111,11 @@ impl Control {
 
     pub(super) fn keys(&self, project: usize) -> Option<Keys> {
         self.in_project(project, |project| project.keys.clone())
+    }
+
+    /// The events of a project, which go nowhere until they are told where.
+    pub fn webhooks(&self, project: usize) -> Option<Webhooks> {
+        self.in_project(project, |project| project.webhooks.clone())
     }
 
     /// The key for admin access; the settings hold the others.

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::user::User;
+use super::view::{KeyOrder, View};
+use super::webhooks::Webhooks;
 
 #[derive(Debug, Clone)]
 pub struct Keys {
@@ -37,6 +39,7 @@ pub struct Project {
     /// Whether users may delete themselves.
     pub client_user_deletion: bool,
     pub deleted: bool,
+    pub webhooks: Webhooks,
 }
 
 pub struct Team {
@@ -83,7 +86,9 @@ pub enum Direction {
 
 impl Project {
     pub fn new(keys: Keys) -> Project {
+        let webhooks = Webhooks::new(&keys.super_secret_admin_key);
         Project {
+            webhooks,
             keys,
             users: HashMap::new(),
             order: BTreeSet::new(),
@@ -115,9 +120,13 @@ impl Project {
     pub fn remove(&mut self, id: Uuid) -> Option<User> {
         let user = self.take(id)?;
         self.end_sessions(id);
+        let mut teams = Vec::new();
         for team in self.teams.values_mut() {
-            team.members.remove(&id);
+            if team.members.remove(&id) {
+                teams.push(team.id);
+            }
         }
+        self.tell_of_deletion(id, &teams);
         Some(user)
     }
 
@@ -127,6 +136,37 @@ impl Project {
         let result = change(&mut user);
         self.insert(user);
         Some(result)
+    }
+
+    /// An event about a user, whole, as it is now.
+    pub fn tell_of_user(&self, kind: &str, id: Uuid) {
+        if let Some(user) = self.user(id) {
+            self.webhooks.tell(kind, || {
+                json!(self.user_view(user, View::Server, KeyOrder::Forward))
+            });
+        }
+    }
+
+    pub fn tell_of_team(&self, kind: &str, id: Uuid) {
+        if let Some(team) = self.teams.get(&id) {
+            self.webhooks.tell(kind, || team.view(View::Server));
+        }
+    }
+
+    pub fn tell_of_member(&self, kind: &str, team: Uuid, user: Uuid) {
+        self.webhooks
+            .tell(kind, || json!({ "team_id": team, "user_id": user }));
+    }
+
+    fn tell_of_deletion(&self, id: Uuid, teams: &[Uuid]) {
+        let of = |team: &Uuid| json!({ "id": team });
+        self.webhooks.tell(
+            "user.deleted",
+            || json!({ "id": id, "teams": teams.iter().map(of).collect::<Vec<_>>() }),
+        );
+        for team in teams {
+            self.tell_of_member("team_membership.deleted", *team, id);
+        }
     }
 
     fn take(&mut self, id: Uuid) -> Option<User> {

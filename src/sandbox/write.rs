@@ -16,6 +16,7 @@ impl Project {
         let id = user.id;
         user.apply(data, now);
         self.insert(user);
+        self.tell_of_user("user.created", id);
         Ok(id)
     }
 
@@ -29,6 +30,7 @@ impl Project {
         if password_changes {
             self.end_sessions(id);
         }
+        self.tell_of_user("user.updated", id);
         Ok(())
     }
 
@@ -49,6 +51,8 @@ impl Project {
         let id = team.id;
         self.teams.insert(id, team);
         self.edit(user, |user| user.selected_team = Some(id));
+        self.tell_of_team("team.created", id);
+        self.tell_of_member("team_membership.created", id, user);
     }
 
     fn check(&self, user: &User, data: &UserData) -> Result<(), Failure> {

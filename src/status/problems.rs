@@ -10,6 +10,7 @@ use crate::feed::slots::{self, Slot};
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::upstream::Health;
+use crate::webhook;
 
 /// Something is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,8 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "user-unreadable",
+    "webhooks-refused",
+    "webhooks-silent",
 ];
 
 fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
@@ -172,6 +175,36 @@ fn of_provider(health: Health) -> Option<Problem> {
             "provider-fails",
             "the provider fails: reads are answered stale where they can be, writes fail",
             "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
+        )
+    })
+}
+
+/// Deliveries in a row with a wrong signature after which it is more than an accident.
+const WRONG: u64 = 3;
+/// An endpoint that is given up by its sender, or was never set up, is silent for so long while apps
+/// go on making changes that are told.
+const SILENT: u64 = 6 * 3_600;
+const WRITTEN: u64 = 20;
+
+pub(super) fn of_webhooks(webhooks: &webhook::Figures) -> Option<Problem> {
+    let (wrong, silent) = (webhooks.wrong_in_a_row, webhooks.silent_for);
+    if wrong >= WRONG {
+        return Some(problem(
+            "webhooks-refused",
+            format!("the last {wrong} webhooks were signed with another secret, or by somebody else"),
+            "set WEBHOOK_SECRET to the signing secret of this very endpoint; while it changes, both, separated by a comma",
+        ));
+    }
+    let is_silent = silent >= SILENT && webhooks.written_meanwhile >= WRITTEN;
+    is_silent.then(|| {
+        problem(
+            "webhooks-silent",
+            format!(
+                "no webhook has come for {} hours, in which apps changed users {} times",
+                silent / 3_600,
+                webhooks.written_meanwhile
+            ),
+            "check in the provider's dashboard that the endpoint is enabled and leads to PUBLIC_URL/_usertap/webhooks",
         )
     })
 }

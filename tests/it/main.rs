@@ -17,3 +17,4 @@ mod settings;
 mod stack;
 mod support;
 mod tidy;
+mod webhooks;

@@ -9,6 +9,7 @@ mod reconcile;
 mod secrets;
 mod serve;
 mod start;
+mod webhooks;
 mod writes;
 
 use std::time::Duration;

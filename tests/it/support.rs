@@ -33,3 +33,7 @@ where
 pub fn now() -> Instant {
     Instant::now()
 }
+
+pub fn wall() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock", "config", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
+    ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",
@@ -47,14 +48,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "station",
         &[
             "backfill", "cache", "clock", "config", "db", "feed", "probe", "provider", "reader", "record",
-            "refetch", "tasks", "upstream", "user",
+            "refetch", "tasks", "upstream", "user", "webhook",
         ],
     ),
     (
         "status",
         &[
             "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user",
+            "user", "webhook",
         ],
     ),
     (
@@ -83,7 +84,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks", "user",
+            "admin", "clock", "config", "db", "ensure", "feed", "proxy", "station", "status", "tasks",
+            "user", "webhook",
         ],
     ),
     ("cli", &["config"]),
@@ -126,6 +128,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("reader", &[SQL]),
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
+    ("webhook", &[SQL, RUNTIME]),
     ("station", &[SQL]),
     ("status", &[SQL]),
     ("ensure", &[SQL]),

@@ -60,6 +60,9 @@ impl<'t> Reader<'t> {
             "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
             "console" => form.console = self.one(key, value).unwrap_or_default(),
             "cache" => form.cache = self.one(key, value).unwrap_or_default(),
+            "webhooks" => form.webhooks = self.one(key, value),
+            "events" => form.events = self.one(key, value).unwrap_or_default(),
+            "event" => form.event = self.many(key, value),
             "answer" => form.answer = self.many(key, value),
             "route" => form.route = self.many(key, value),
             _ => self.mistake(

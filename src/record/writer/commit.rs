@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use super::super::Outcome;
 use super::super::batch::{Judged, Loaded, Plan};
-use super::super::change;
+use super::super::change::{self, Change};
 use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
 use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;
-use crate::user::UserId;
+use crate::user::{Origin, UserId};
 
 impl Writer {
     /// Positions, the checkpoint, the commit, and what follows from it.
@@ -138,12 +138,15 @@ impl Writer {
 
     fn count(&self, plan: &Plan) {
         let health = &self.shared.health;
-        let changes = plan
-            .writes
-            .values()
-            .filter(|write| write.change.is_some())
-            .count();
-        health.committed.fetch_add(changes as u64, Ordering::Relaxed);
+        let changes = plan.writes.values().filter_map(|write| write.change.as_ref());
+        let by_apps = |change: &&Change| change.source.origin == Origin::ProxyWrite;
+        let written = changes.clone().filter(by_apps).count();
+        health
+            .committed
+            .fetch_add(changes.count() as u64, Ordering::Relaxed);
+        health
+            .written_by_apps
+            .fetch_add(written as u64, Ordering::Relaxed);
     }
 }
 

@@ -22,10 +22,12 @@ pub const ROUTES: &[Route] = &[
 ];
 
 fn add(call: &mut Call<'_>, team: Uuid, user: Uuid) -> bool {
-    call.project
-        .teams
-        .get_mut(&team)
-        .is_some_and(|team| team.members.insert(user))
+    let of_team = call.project.teams.get_mut(&team);
+    let is_new = of_team.is_some_and(|team| team.members.insert(user));
+    if is_new {
+        call.project.tell_of_member("team_membership.created", team, user);
+    }
+    is_new
 }
 
 fn join(call: &mut Call<'_>) -> Outcome {
@@ -52,6 +54,7 @@ fn leave(call: &mut Call<'_>) -> Outcome {
         ));
     }
     call.project.deselect(team, user);
+    call.project.tell_of_member("team_membership.deleted", team, user);
     Ok(Answer::success())
 }
 

@@ -1,7 +1,7 @@
 //! `/teams`: whose changes show in every user that has the team selected.
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::access::Access;
@@ -40,7 +40,12 @@ fn create(call: &mut Call<'_>) -> Outcome {
     team.members.extend(creator.map(|id| call.named(id)).transpose()?);
     apply(&mut team, &body);
     let shown = team.view(call.view());
-    call.project.teams.insert(team.id, team);
+    let (id, members) = (team.id, team.members.clone());
+    call.project.teams.insert(id, team);
+    call.project.tell_of_team("team.created", id);
+    for member in members {
+        call.project.tell_of_member("team_membership.created", id, member);
+    }
     Ok(Answer::created(&shown))
 }
 
@@ -94,6 +99,7 @@ fn update(call: &mut Call<'_>) -> Outcome {
     if let Some(team) = call.project.teams.get_mut(&id) {
         apply(team, &body);
     }
+    call.project.tell_of_team("team.updated", id);
     show(call, id)
 }
 
@@ -108,5 +114,6 @@ fn delete(call: &mut Call<'_>) -> Outcome {
     for member in members {
         call.project.deselect(id, member);
     }
+    call.project.webhooks.tell("team.deleted", || json!({ "id": id }));
     Ok(Answer::success())
 }

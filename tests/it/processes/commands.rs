@@ -249,7 +249,15 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
     let names: Vec<String> = checks(&output).into_iter().map(|(what, ..)| what).collect();
     assert_eq!(
         names,
-        ["settings", "database", "table", "provider key", "clock", "serve"]
+        [
+            "settings",
+            "database",
+            "table",
+            "provider key",
+            "clock",
+            "webhooks",
+            "serve"
+        ]
     );
     assert_eq!(output.json()["ok"], true);
     assert_eq!(world.rows().await, 1);

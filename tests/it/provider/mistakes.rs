@@ -164,7 +164,10 @@ text = \"{public}\"
     let text = format!("{SOUND}{console}");
     let found = mistakes(&text);
     // A form that cannot be read hides what else is in its section, and nothing beyond.
-    assert!(found.iter().any(|mistake| mistake.contains("colour")), "{found:#?}");
+    assert!(
+        found.iter().any(|mistake| mistake.contains("colour")),
+        "{found:#?}"
+    );
     let found = mistakes(&text.replace("kind = \"colour\"", "kind = \"text\""));
     for (what, remedy) in [
         ("POST /nowhere", "needs a [[route]]"),
@@ -175,7 +178,9 @@ text = \"{public}\"
     ] {
         let line = format!("line {}: ", line_of(&text, what));
         assert!(
-            found.iter().any(|mistake| mistake.starts_with(&line) && mistake.contains(remedy)),
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with(&line) && mistake.contains(remedy)),
             "{what} ({line}) is not in {found:#?}"
         );
     }

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use usertap::cache::Cache;
 use usertap::config::Config;
-use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic};
+use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken};
 use usertap::record::{Owed, Recorder};
 use usertap::tasks::Tasks;
 use usertap::upstream::Upstream;
@@ -90,6 +90,18 @@ impl Local for Rows {
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
         Box::pin(async move { Ok(ensure.then(|| serde_json::json!({ "id": id.as_str() }))) })
+    }
+
+    /// As the body says.
+    fn webhook<'l>(&'l self, _: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l> {
+        Box::pin(async move {
+            match &body[..] {
+                b"closed" => WebhookTaken::Closed,
+                b"refused" => WebhookTaken::Refused("signature"),
+                b"lost" => WebhookTaken::NotDurable,
+                _ => WebhookTaken::Acknowledged("applied"),
+            }
+        })
     }
 }
 

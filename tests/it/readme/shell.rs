@@ -46,7 +46,14 @@ impl Session {
             ("USERTAP_LOG_FORMAT", "json"),
         ];
         let mut session = Session {
-            real: BTreeMap::from([("DATABASE_URL".into(), database.expose_secret().to_owned())]),
+            real: BTreeMap::from([
+                ("DATABASE_URL".into(), database.expose_secret().to_owned()),
+                // The README's own cannot be one.
+                (
+                    "USERTAP_WEBHOOK_SECRET".into(),
+                    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into(),
+                ),
+            ]),
             env: env.map(|(name, value)| (name.into(), value.into())).into(),
             addresses: Vec::new(),
             running: Vec::new(),

@@ -185,6 +185,17 @@ impl Stack {
         started.err().expect("a database has one tenant").to_string()
     }
 
+    /// From now on, or no longer: a file stands where the journal's folder should be.
+    pub fn journal_takes_nothing(&self, nothing: bool) {
+        let journal = self.folder.join("journal");
+        if nothing {
+            std::fs::remove_dir_all(&journal).expect("a folder");
+            std::fs::write(&journal, "in the way").expect("a file");
+        } else {
+            std::fs::remove_file(&journal).expect("a file");
+        }
+    }
+
     pub fn serving(&self) -> &Serving {
         self.serving.as_ref().expect("it serves")
     }

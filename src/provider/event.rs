@@ -1,0 +1,150 @@
+//! What an event of the provider's (in a webhook, or in a list of events) tells of which users.
+//!
+//! An event proves nothing by position, for nobody knows when it was made: a whole user is judged by
+//! its version, and everything else is a hint to read the user again, a deletion too.
+
+use serde_json::Value;
+
+use super::pointer::Pointer;
+use super::{Proof, Provider, Sighting, Tenant};
+use crate::user::{Seen, UserId};
+
+/// What the provider's file says of some types of events.
+#[derive(Debug)]
+pub(super) struct EventRule {
+    /// As written: the first of them names it.
+    pub on: Vec<String>,
+    pub told: EventTold,
+}
+
+#[derive(Debug)]
+pub(super) enum EventTold {
+    Whole(Pointer),
+    Partial(Pointer),
+    /// Deletions too: whether the user is gone is asked at its own path.
+    Touched(Vec<Pointer>),
+    Mentioned(Vec<Pointer>),
+    Nothing,
+}
+
+/// Where in an event its parts stand.
+#[derive(Debug)]
+pub(super) struct EventMap {
+    pub kind: Pointer,
+    /// A part of the identity, and where events name it.
+    pub tenant: Vec<(String, Pointer)>,
+}
+
+/// One event.
+#[derive(Debug)]
+pub struct Event<'p> {
+    /// Its type, as the provider's file names it; empty for one that it does not know.
+    pub name: &'p str,
+    pub tells: Tells,
+}
+
+#[derive(Debug)]
+pub enum Tells {
+    Users(Vec<Sighting>),
+    /// The provider's file knows it, and it tells of no user.
+    Nothing,
+    /// Of a type that the provider's file does not know.
+    Unknown,
+    /// Another tenant's.
+    Foreign,
+    /// It is not what the provider's file says.
+    Malformed,
+}
+
+impl EventRule {
+    fn is_for(&self, kind: &str) -> bool {
+        let fits = |on: &String| match on.strip_suffix('*') {
+            Some(start) => kind.starts_with(start),
+            None => on == kind,
+        };
+        self.on.iter().any(fits)
+    }
+
+    fn name(&self) -> &str {
+        self.on.first().map_or("", String::as_str)
+    }
+}
+
+impl Provider {
+    /// What an event tells. Its source must be known to be the provider.
+    pub(super) fn event(&self, tenant: &Tenant, body: &[u8]) -> Event<'_> {
+        let untold = |tells| Event { name: "", tells };
+        let map = &self.events;
+        let Ok(text) = std::str::from_utf8(body) else {
+            return untold(Tells::Malformed);
+        };
+        let Ok(event) = serde_json::from_str::<Value>(text) else {
+            return untold(Tells::Malformed);
+        };
+        let Some(kind) = map.kind.find(&event).and_then(Value::as_str) else {
+            return untold(Tells::Malformed);
+        };
+        if map.is_foreign(tenant, &event) {
+            return untold(Tells::Foreign);
+        }
+        match self.event_rules.iter().find(|rule| rule.is_for(kind)) {
+            None => untold(Tells::Unknown),
+            Some(rule) => Event {
+                name: rule.name(),
+                tells: self.told_by(rule, tenant, text, &event),
+            },
+        }
+    }
+
+    fn told_by(&self, rule: &EventRule, tenant: &Tenant, text: &str, event: &Value) -> Tells {
+        let sightings = match &rule.told {
+            EventTold::Nothing => return Tells::Nothing,
+            EventTold::Whole(at) => {
+                let user = at.raw(text);
+                let told = user.and_then(|user| self.sighting(tenant, user, Proof::Never, false));
+                told.into_iter().collect()
+            }
+            EventTold::Partial(at) => {
+                let told = at.raw(text).and_then(|user| self.partial(tenant, user));
+                told.map(|(id, seen)| hint(id, seen)).into_iter().collect()
+            }
+            EventTold::Touched(at) => self.named_by(at, Seen::Touched, tenant, event),
+            EventTold::Mentioned(at) => self.named_by(at, Seen::Mentioned, tenant, event),
+        };
+        match sightings.is_empty() {
+            true => Tells::Malformed,
+            false => Tells::Users(sightings),
+        }
+    }
+
+    fn named_by(&self, places: &[Pointer], seen: Seen, tenant: &Tenant, event: &Value) -> Vec<Sighting> {
+        let mut named: Vec<UserId> = Vec::new();
+        for place in places {
+            place.each(event, &mut |id| {
+                let id = id.as_str().and_then(|id| self.id(tenant, id));
+                named.extend(id.filter(|id| !named.contains(id)));
+            });
+        }
+        named.into_iter().map(|id| hint(id, seen.clone())).collect()
+    }
+}
+
+impl EventMap {
+    /// It names another tenant. One that names none is judged by its signature alone.
+    fn is_foreign(&self, tenant: &Tenant, event: &Value) -> bool {
+        let differs = |(part, at): &(String, Pointer)| {
+            let named = at.find(event).and_then(Value::as_str);
+            named.is_some_and(|named| tenant.part(part) != Some(named))
+        };
+        self.tenant.iter().any(differs)
+    }
+}
+
+fn hint(id: UserId, seen: Seen) -> Sighting {
+    Sighting {
+        id,
+        seen,
+        proof: Proof::Never,
+        unsettled: false,
+    }
+}

@@ -1,0 +1,59 @@
+//! The sections on events: how webhooks are signed, and what each event tells.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::Text;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct WebhooksForm {
+    pub signature: SignatureForm,
+    /// Variables in which users already have the signing secret.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    pub tolerance: Option<Text>,
+    pub id: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "scheme", rename_all = "lowercase")]
+pub(in crate::provider) enum SignatureForm {
+    Standard {},
+    Timed {
+        header: String,
+    },
+    Plain {
+        header: String,
+        encoding: Encoding,
+        prefix: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::provider) enum Encoding {
+    Hex,
+    Base64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct EventsForm {
+    #[serde(rename = "type")]
+    pub kind: Option<Text>,
+    #[serde(default)]
+    pub tenant: BTreeMap<String, Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct EventForm {
+    pub on: Vec<Text>,
+    pub whole: Option<Text>,
+    pub partial: Option<Text>,
+    pub deleted: Option<Vec<Text>>,
+    pub touched: Option<Vec<Text>>,
+    pub mentioned: Option<Vec<Text>>,
+}

@@ -1,0 +1,124 @@
+//! Webhooks: whether one is the provider's own, and which users its event tells of.
+//!
+//! The signature is checked over the body as it came, before anything of it is read. What must never
+//! be: an event that changes anything without a signature by a secret of this tenant's; a secret, a
+//! body or an id in an error.
+
+mod signature;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
+
+use super::pointer::Pointer;
+use super::{Provider, Tenant, event};
+
+pub(super) use signature::Scheme;
+pub use signature::SigningSecret;
+
+/// How this provider sends webhooks.
+#[derive(Debug)]
+pub(super) struct Webhooks {
+    pub scheme: Scheme,
+    /// How far the time of a signature may be from now.
+    pub tolerance: TimeDelta,
+    /// Where in the body the event's id stands, for a scheme that has none in its headers.
+    pub id: Option<Pointer>,
+}
+
+/// Why a webhook is not taken for the provider's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It has no signature of the form that this provider's have.
+    Unsigned,
+    /// No secret made the signature: the secret differs, or the body was changed on the way.
+    Signature,
+    /// Rightly signed, too long ago or ahead of time: repeated by somebody, or a clock is off.
+    Timestamp,
+}
+
+impl Refused {
+    pub const ALL: [Refused; 3] = [Refused::Unsigned, Refused::Signature, Refused::Timestamp];
+
+    /// The word in the answer and the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refused::Unsigned => "unsigned",
+            Refused::Signature => "signature",
+            Refused::Timestamp => "timestamp",
+        }
+    }
+}
+
+/// Knows an event again when it is delivered a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventKey([u8; 16]);
+
+/// What a signature says, once it is found right.
+#[derive(Debug, PartialEq, Eq)]
+struct Signed<'h> {
+    /// Of the event, where the headers name it.
+    id: Option<&'h str>,
+    /// Where the scheme signs a time.
+    at: Option<DateTime<Utc>>,
+}
+
+impl Provider {
+    /// Whether the provider's file says how webhooks are signed.
+    pub fn has_webhooks(&self) -> bool {
+        self.webhooks.is_some()
+    }
+
+    /// A signing secret as the provider hands it out.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to write instead; never the secret.
+    pub fn signing_secret(&self, text: &str) -> Result<SigningSecret, &'static str> {
+        match &self.webhooks {
+            Some(webhooks) => webhooks.scheme.secret(text),
+            None => Err("is of no use: this provider's file has no [webhooks]"),
+        }
+    }
+
+    /// Checks a delivery's signature and age.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing of it may be believed.
+    pub fn signed(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        secrets: &[SigningSecret],
+        now: DateTime<Utc>,
+    ) -> Result<EventKey, Refused> {
+        let webhooks = self.webhooks.as_ref().ok_or(Refused::Unsigned)?;
+        let signed = webhooks.scheme.check(headers, body, secrets)?;
+        if signed.at.is_some_and(|at| (now - at).abs() > webhooks.tolerance) {
+            return Err(Refused::Timestamp);
+        }
+        Ok(webhooks.key(&signed, body))
+    }
+
+    /// What the event in a rightly signed body tells.
+    pub fn webhook_event(&self, tenant: &Tenant, body: &[u8]) -> event::Event<'_> {
+        self.event(tenant, body)
+    }
+}
+
+impl Webhooks {
+    fn key(&self, signed: &Signed<'_>, body: &[u8]) -> EventKey {
+        let in_body = || {
+            super::paging::raw_value(body, self.id.as_ref()?)?
+                .as_str()
+                .map(str::to_owned)
+        };
+        let id = signed.id.map(str::to_owned).or_else(in_body);
+        let hash = match &id {
+            Some(id) => Sha256::digest([b"id ", id.as_bytes()].concat()),
+            None => Sha256::digest([b"body ", body].concat()),
+        };
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        EventKey(key)
+    }
+}

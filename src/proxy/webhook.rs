@@ -1,0 +1,71 @@
+//! `POST /_usertap/webhooks`: what the provider sends by itself, and what it is told.
+//!
+//! 2xx says that it need not send it again; 503 that it must.
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::body::{self, Body};
+use super::hold::Ended;
+use super::own::{self, WebhookTaken};
+use super::traffic::Counted;
+use super::{Shared, headers, reply};
+
+const PATH: &str = "/webhooks";
+/// More than any user with the metadata that providers allow.
+const LARGEST: usize = 1 << 20;
+
+pub(super) fn is_for(shared: &Shared, request: &Request<Incoming>) -> bool {
+    let target = headers::below(&shared.wire.base, headers::target(request.uri()));
+    let path = target.split('?').next().unwrap_or_default();
+    own::path(path) == Some(PATH)
+}
+
+pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    shared.wire.traffic.count(Counted::Own);
+    let (head, sent) = request.into_parts();
+    if head.method != Method::POST {
+        let text = "this path takes the provider's webhooks, by POST";
+        return own::refusal(shared, StatusCode::METHOD_NOT_ALLOWED, "method", text);
+    }
+    let sent = body::flowing(sent, shared.wire.idle);
+    let (mut held, ended) = shared.memory.hold(sent, LARGEST).await;
+    match ended {
+        Ended::Whole => {}
+        Ended::More(_) => {
+            let text = "no webhook is so large";
+            return own::refusal(shared, StatusCode::PAYLOAD_TOO_LARGE, "webhook-too-large", text);
+        }
+        Ended::Broken => {
+            let text = "the webhook broke off";
+            return own::refusal(shared, StatusCode::BAD_REQUEST, "webhook-broken", text);
+        }
+    }
+    said(shared, shared.local.webhook(&head.headers, held.joined()).await)
+}
+
+fn said(shared: &Shared, taken: WebhookTaken) -> Response<Body> {
+    match taken {
+        WebhookTaken::Acknowledged(word) => reply::json(StatusCode::OK, &json!({ "webhook": word })),
+        WebhookTaken::Closed => {
+            let text = "usertap takes no webhooks: set WEBHOOK_SECRET to the endpoint's signing secret";
+            own::refusal(shared, StatusCode::NOT_FOUND, "no-webhook-secret", text)
+        }
+        WebhookTaken::Refused(reason) => {
+            let text = format!("the webhook is not believed ({reason})");
+            own::refusal(shared, StatusCode::UNAUTHORIZED, "webhook-refused", &text)
+        }
+        WebhookTaken::NotDurable => {
+            let text = "what the webhook tells cannot be kept now: send it again";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            reply::error(
+                &shared.config.provider,
+                status,
+                "webhook-not-durable",
+                text,
+                Some(reply::LATER),
+            )
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The provider's webhooks: from a signed delivery to what is durable.
+//!
+//! ```text
+//! no secret is set                        -> closed
+//! not signed, wrongly signed, too old     -> refused, nothing of it is read
+//! delivered before, and that was durable  -> acknowledged
+//! tells of no user of ours                -> acknowledged
+//! else                                    -> recorded; acknowledged once it is committed or journaled
+//! ```
+//!
+//! What must never be: an acknowledgement of what would be lost with this process; anything believed
+//! before its signature is found right; a body, an id or a secret in the log.
+
+mod figures;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use moka::sync::Cache;
+
+use crate::clock;
+use crate::config::Config;
+use crate::provider::{EventKey, Provider, Refused, Sighting, SigningSecret, Tells, Tenant};
+use crate::record::{Durable, Recorder};
+use crate::user::{Observation, Origin, Sent, Source};
+use figures::Counts;
+
+pub use figures::Figures;
+
+/// Events known again when they are delivered a second time. One that is forgotten is only judged once
+/// more.
+const REMEMBERED: u64 = 100_000;
+/// Senders that got no answer try again within hours.
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3_600);
+
+/// Where webhooks come in.
+#[derive(Debug)]
+pub struct Intake {
+    provider: Arc<Provider>,
+    tenant: Arc<Tenant>,
+    recorder: Recorder,
+    secrets: Vec<SigningSecret>,
+    patience: Duration,
+    /// Events that are durable.
+    durable: Cache<EventKey, ()>,
+    counts: Counts,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// There is no secret to judge it by.
+    Closed,
+    /// It need not come again.
+    Acknowledged(Word),
+    Refused(Refused),
+    /// It must come again.
+    NotDurable,
+}
+
+/// Why a delivery need not come again; the word in the answer and the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// A row changed.
+    Applied,
+    /// A read of the user is owed.
+    Hint,
+    /// The rows said so already, or something newer.
+    Unchanged,
+    /// It waits in the journal for the database.
+    Journaled,
+    Duplicate,
+    /// It tells of no user.
+    Ignored,
+    /// The provider's file knows no event of this type.
+    Unknown,
+    /// Another tenant's.
+    Foreign,
+    /// Rightly signed, and not what the provider's file says.
+    Malformed,
+}
+
+impl Word {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Word::Applied => "applied",
+            Word::Hint => "hint",
+            Word::Unchanged => "unchanged",
+            Word::Journaled => "journaled",
+            Word::Duplicate => "duplicate",
+            Word::Ignored => "ignored",
+            Word::Unknown => "unknown",
+            Word::Foreign => "foreign",
+            Word::Malformed => "malformed",
+        }
+    }
+}
+
+impl Intake {
+    pub fn new(config: &Config, recorder: Recorder) -> Intake {
+        let durable = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .time_to_live(REMEMBERED_FOR)
+            .build();
+        Intake {
+            provider: config.provider.clone(),
+            tenant: config.tenant.clone(),
+            recorder,
+            secrets: config.webhook_secrets.clone(),
+            patience: config.sync_timeout,
+            durable,
+            counts: Counts::new(clock::now()),
+        }
+    }
+
+    /// Whether there is a secret to judge deliveries by.
+    pub fn is_open(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// Nothing while it is closed.
+    pub fn figures(&self) -> Option<Figures> {
+        let written = self.recorder.written_by_apps();
+        self.is_open().then(|| self.counts.shown(clock::now(), written))
+    }
+
+    /// Takes a delivery in.
+    pub async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Taken {
+        if !self.is_open() {
+            return Taken::Closed;
+        }
+        let taken = self.judge(headers, body).await;
+        self.counts
+            .count(taken, clock::now(), self.recorder.written_by_apps());
+        taken
+    }
+
+    async fn judge(&self, headers: &HeaderMap, body: &[u8]) -> Taken {
+        let key = match self.provider.signed(headers, body, &self.secrets, clock::wall()) {
+            Ok(key) => key,
+            Err(refused) => {
+                tracing::debug!(reason = refused.as_str(), "a webhook is refused");
+                return Taken::Refused(refused);
+            }
+        };
+        if self.durable.contains_key(&key) {
+            return Taken::Acknowledged(Word::Duplicate);
+        }
+        let event = self.provider.webhook_event(&self.tenant, body);
+        let word = match event.tells {
+            Tells::Users(sightings) => return self.record(key, event.name, sightings).await,
+            Tells::Nothing => Word::Ignored,
+            Tells::Unknown => Word::Unknown,
+            Tells::Foreign => Word::Foreign,
+            Tells::Malformed => Word::Malformed,
+        };
+        if matches!(word, Word::Unknown | Word::Malformed) && self.counts.is_first(word) {
+            tracing::warn!(
+                word = word.as_str(),
+                "a webhook is acknowledged and not understood (said once); its provider's file may be behind"
+            );
+        }
+        Taken::Acknowledged(word)
+    }
+
+    async fn record(&self, key: EventKey, event: &str, sightings: Vec<Sighting>) -> Taken {
+        let source = Source::own(Origin::Webhook, event);
+        let observe = |sighting: Sighting| Observation {
+            id: sighting.id,
+            seen: sighting.seen,
+            sent: Sent::NEVER,
+            source: source.clone(),
+            unsettled: sighting.unsettled,
+        };
+        let observations: Vec<Observation> = sightings.into_iter().map(observe).collect();
+        let receipt = self.recorder.submit(observations.into());
+        let word = match receipt.durable(self.patience).await {
+            Durable::No => return Taken::NotDurable,
+            Durable::Journaled => Word::Journaled,
+            Durable::Committed { changed: true, .. } => Word::Applied,
+            Durable::Committed { doubts: 1.., .. } => Word::Hint,
+            Durable::Committed { .. } => Word::Unchanged,
+        };
+        self.durable.insert(key, ());
+        Taken::Acknowledged(word)
+    }
+}

@@ -1,0 +1,129 @@
+//! What came in, counted for the status.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use serde::Serialize;
+
+use super::{Taken, Word};
+use crate::clock::Instant;
+use crate::provider::Refused;
+
+/// Since the process started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Rightly signed.
+    pub received: u64,
+    /// Seconds since the last of them.
+    pub last_received_age: Option<u64>,
+    /// A row changed.
+    pub applied: u64,
+    /// A read of the user is owed.
+    pub hints: u64,
+    /// The rows said so already, or something newer.
+    pub unchanged: u64,
+    /// They waited in the journal for the database.
+    pub journaled: u64,
+    pub duplicates: u64,
+    /// They tell of no user.
+    pub ignored: u64,
+    /// Of types that the provider's file does not know.
+    pub unknown: u64,
+    /// Other tenants'.
+    pub foreign: u64,
+    pub malformed: u64,
+    /// The sender was asked to send them again.
+    pub not_durable: u64,
+    /// By reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Signatures that no secret made, since the last delivery with a right one.
+    pub wrong_in_a_row: u64,
+    /// Seconds without one that is rightly signed.
+    pub silent_for: u64,
+    /// Changes that writes of apps made meanwhile.
+    pub written_meanwhile: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Counts {
+    began: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_word: BTreeMap<&'static str, u64>,
+    not_durable: u64,
+    refused: BTreeMap<&'static str, u64>,
+    wrong_in_a_row: u64,
+    last: Option<Instant>,
+    /// By apps, until then.
+    written: u64,
+}
+
+impl Counts {
+    pub fn new(now: Instant) -> Counts {
+        Counts {
+            began: now,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// `written`: changes that writes of apps have made so far.
+    pub fn count(&self, taken: Taken, now: Instant, written: u64) {
+        let mut inner = self.lock();
+        match taken {
+            Taken::Closed => return,
+            Taken::Refused(refused) => {
+                *inner.refused.entry(refused.as_str()).or_default() += 1;
+                inner.wrong_in_a_row += u64::from(refused == Refused::Signature);
+                return;
+            }
+            Taken::Acknowledged(word) => *inner.by_word.entry(word.as_str()).or_default() += 1,
+            Taken::NotDurable => inner.not_durable += 1,
+        }
+        inner.wrong_in_a_row = 0;
+        inner.last = Some(now);
+        inner.written = written;
+    }
+
+    /// None of these has been counted yet.
+    pub fn is_first(&self, word: Word) -> bool {
+        !self.lock().by_word.contains_key(word.as_str())
+    }
+
+    pub fn shown(&self, now: Instant, written: u64) -> Figures {
+        let inner = self.lock();
+        let of = |word: Word| inner.by_word.get(word.as_str()).copied().unwrap_or(0);
+        let refused = |refused: Refused| {
+            let word = refused.as_str();
+            (word, inner.refused.get(word).copied().unwrap_or(0))
+        };
+        Figures {
+            received: inner.by_word.values().sum::<u64>() + inner.not_durable,
+            last_received_age: inner.last.map(|at| age(now, at)),
+            applied: of(Word::Applied),
+            hints: of(Word::Hint),
+            unchanged: of(Word::Unchanged),
+            journaled: of(Word::Journaled),
+            duplicates: of(Word::Duplicate),
+            ignored: of(Word::Ignored),
+            unknown: of(Word::Unknown),
+            foreign: of(Word::Foreign),
+            malformed: of(Word::Malformed),
+            not_durable: inner.not_durable,
+            refused: Refused::ALL.into_iter().map(refused).collect(),
+            wrong_in_a_row: inner.wrong_in_a_row,
+            silent_for: age(now, inner.last.unwrap_or(self.began)),
+            written_meanwhile: written.saturating_sub(inner.written),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn age(now: Instant, since: Instant) -> u64 {
+    now.saturating_duration_since(since).as_secs()
+}

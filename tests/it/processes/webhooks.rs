@@ -1,0 +1,99 @@
+//! What a webhook told survives `kill -9`, and the sandbox sends webhooks to whom it is told.
+
+use chrono::Utc;
+use serde_json::json;
+use usertap::sandbox::Event;
+use uuid::Uuid;
+
+use super::{Server, World, through_a_relay};
+use crate::support::eventually;
+use crate::support::http::{self, Reply};
+use crate::support::process::setting;
+use crate::support::wall;
+
+async fn send(world: &World, server: &Server, event: &Event) -> Reply {
+    let at: chrono::DateTime<Utc> = wall();
+    let headers = world.control().webhooks(0).expect("a project").headers(event, at);
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let url = format!("http://{}/_usertap/webhooks", server.listen);
+    http::request(::http::Method::POST, &url, &headers, event.body.clone())
+        .await
+        .expect("an answer")
+}
+
+fn created(world: &World, id: Uuid) -> Event {
+    let user = world.control().server_view(0, id).expect("a user");
+    Event::new("user.created", &user)
+}
+
+#[tokio::test]
+async fn what_a_webhook_told_during_an_outage_survives_a_kill() {
+    let world = World::with_users(0).await;
+    let secret = world.control().webhooks(0).expect("a project").secret();
+    let world = world.and("USERTAP_WEBHOOK_SECRET", secret);
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let made = |name: &str| {
+        let id = world.control().create(0, json!({ "display_name": name }));
+        id.expect("a user")
+    };
+    let (ada, gone) = (made("Ada"), made("Gone"));
+    let before = send(&world, &server, &created(&world, gone)).await;
+    assert_eq!(before.json()["webhook"], "applied");
+    relay.close();
+    assert!(world.control().delete(0, gone));
+    let deleted = Event::new("user.deleted", &json!({ "id": gone }));
+    for event in [created(&world, ada), deleted] {
+        let reply = send(&world, &server, &event).await;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["webhook"]),
+            (200, &json!("journaled"))
+        );
+    }
+    server.process.killed().await;
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    eventually("both are in the table", || async {
+        let sql = format!(
+            "SELECT count(*) FROM neon_identity.users_sync
+             WHERE id = '{ada}' AND name = 'Ada' OR id = '{gone}' AND deleted_at IS NOT NULL"
+        );
+        (world.count(&sql).await == 2).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_sandbox_sends_webhooks_and_prints_their_secret() {
+    let world = World::with_users(0).await;
+    let args = [
+        "sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--users",
+        "0",
+        "--webhooks",
+        "http://127.0.0.1:1/_usertap/webhooks",
+    ];
+    let sandbox = world.start(&args);
+    sandbox.line("ready").await;
+    let printed = sandbox.output().stdout;
+    let secret = printed
+        .iter()
+        .find_map(|line| line.strip_prefix("USERTAP_WEBHOOK_SECRET="));
+    assert!(
+        secret.is_some_and(|secret| secret.starts_with("whsec_")),
+        "{printed:?}"
+    );
+    sandbox.terminated().await.with_code(0);
+    let refused = world.start(&["sandbox", "--webhooks", "https://example.com/x"]);
+    let refused = refused.ended().await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.output.log().contains("http://"), "{refused:?}");
+}
