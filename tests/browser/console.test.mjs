@@ -304,6 +304,8 @@ describe("with a token, and the provider apart", () => {
       await shot(page, "differs");
       const beside = await visit.open("/users?view=beside");
       await beside.getByRole("row", { name: "Renamed Elsewhere" }).getByText("differs").waitFor();
+      await beside.locator("#state.on").waitFor();
+      await shot(beside, "beside");
       await page.getByRole("button", { name: "Record what the provider says" }).click();
       await page.getByText("the row says what the provider says").waitFor();
       await page.getByRole("heading", { level: 1, name: "Renamed Elsewhere" }).waitFor();
