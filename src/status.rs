@@ -67,6 +67,8 @@ pub struct BudgetStatus {
     pub pace: Option<f64>,
     /// The part of the known limit that the provider has shown to be there.
     pub learned: Option<f64>,
+    /// The part of the limit that is this process's: the rest is other processes'.
+    pub share: f64,
 }
 
 /// The last reconcile, and what it found.
@@ -121,7 +123,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up);
+    let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
     problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
@@ -155,6 +157,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             given: station.upstream.given(),
             pace: station.upstream.pace(),
             learned: station.upstream.learned(),
+            share: station.upstream.share(),
         },
         problems,
     }

@@ -19,6 +19,7 @@ mod console;
 mod events;
 mod leaves;
 mod list;
+mod login;
 mod routes;
 mod user;
 
@@ -60,6 +61,8 @@ impl Reader<'_> {
             .into_iter()
             .filter_map(|own| self.own(own, &settings, &identity))
             .collect();
+        let login = form.login.and_then(|login| self.login(login));
+        let key_is_optional = form.key.as_ref().is_some_and(|key| key.optional);
         let token = form.token.map(|token| self.token(token));
         let answers = form
             .answer
@@ -76,7 +79,7 @@ impl Reader<'_> {
             .into_iter()
             .map(|event| self.event_rule(event))
             .collect();
-        let user = user.map(|user| self.user(user, &routes));
+        let user = user.map(|user| self.user(user, &routes, &identity));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
@@ -99,6 +102,8 @@ impl Reader<'_> {
             settings,
             credentials,
             own,
+            login,
+            key_is_optional,
             token,
             errors,
             own_errors: own_errors?,
@@ -177,15 +182,17 @@ impl Reader<'_> {
     }
 
     fn part(&mut self, form: IdentityForm) -> Part {
-        if form.settings.is_empty() && form.default.is_none() && !form.fingerprint {
-            let text =
-                "nothing says which value is usertap's own: add settings, default or fingerprint = true";
+        let is_said = form.fingerprint || form.upstream;
+        if form.settings.is_empty() && form.default.is_none() && !is_said {
+            let text = "nothing says which value is usertap's own: add settings, default, fingerprint = true or upstream = true";
             self.mistake(form.part.span().start, text);
         }
         Part {
             part: form.part.into_inner(),
             headers: self.headers(&form.headers),
             query: form.query,
+            path: form.path.map(|path| path.into_inner()),
+            upstream: form.upstream,
             claims: form.claims,
             default: form.default,
             fingerprint: form.fingerprint,
@@ -195,9 +202,17 @@ impl Reader<'_> {
     fn credential(&mut self, form: CredentialForm) -> CredentialRule {
         let when = form.when.map(|when| (self.headers(&when.headers), when.values));
         let headers = self.headers(&form.headers);
+        if headers.is_empty() && !form.anyone {
+            self.mistake(
+                0,
+                "a [[credential]] needs `headers`, where it stands, or anyone = true",
+            );
+        }
         CredentialRule {
             is: form.is,
             headers,
+            anyone: form.anyone,
+            own_only: form.own_only,
             scheme: form.scheme,
             key: form.key,
             when,
@@ -208,8 +223,13 @@ impl Reader<'_> {
         let value = Template::parse(form.value.get_ref());
         let known = |name: &str| settings.iter().any(|setting| setting.name == name);
         let part = |name: &str| identity.iter().any(|part| part.part == name);
-        for name in value.names().filter(|name| !known(name) && !part(name)) {
-            let text = format!("`{{{name}}}` is no part of the identity, no setting and not `key`");
+        let special = |name: &str| matches!(name, "token" | "upstream");
+        for name in value
+            .names()
+            .filter(|name| !known(name) && !part(name) && !special(name))
+        {
+            let text =
+                format!("`{{{name}}}` is no part of the identity, no setting, not `key` and not `token`");
             self.mistake(form.value.span().start, text);
         }
         let unless = form.unless_default;
@@ -318,7 +338,7 @@ fn settings(form: &Form) -> Vec<Setting> {
     let parts = form
         .identity
         .iter()
-        .filter(|part| !part.fingerprint)
+        .filter(|part| !part.fingerprint && !part.upstream)
         .map(|part| Setting {
             name: part.part.get_ref().clone(),
             variables: part.settings.clone(),

@@ -27,6 +27,7 @@ pub(super) struct Form {
     pub setting: Vec<SettingForm>,
     pub credential: Vec<CredentialForm>,
     pub own: Vec<OwnForm>,
+    pub login: Option<LoginForm>,
     pub token: Option<TokenForm>,
     pub errors: ErrorsForm,
     pub own_errors: Option<OwnErrorsForm>,
@@ -66,6 +67,11 @@ pub(super) struct IdentityForm {
     #[serde(default)]
     pub headers: Vec<Text>,
     pub query: Option<String>,
+    /// A parameter of the route's path.
+    pub path: Option<Text>,
+    /// It is the address of the provider: whatever is forwarded there is this tenant's.
+    #[serde(default)]
+    pub upstream: bool,
     #[serde(default)]
     pub claims: Vec<String>,
     pub default: Option<String>,
@@ -80,6 +86,9 @@ pub(super) struct KeyForm {
     /// By what a key begins with: limits that hold for such keys in the place of the published ones.
     #[serde(default)]
     pub limits: BTreeMap<String, Vec<Text>>,
+    /// The provider may ask for none.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,7 +109,14 @@ pub(super) enum Rank {
 #[serde(deny_unknown_fields)]
 pub(super) struct CredentialForm {
     pub is: Rank,
+    #[serde(default)]
     pub headers: Vec<Text>,
+    /// Whoever reaches the provider at all is this.
+    #[serde(default)]
+    pub anyone: bool,
+    /// Only where it is the very key that usertap has.
+    #[serde(default)]
+    pub own_only: bool,
     pub scheme: Option<String>,
     #[serde(default)]
     pub key: bool,
@@ -120,6 +136,22 @@ pub(super) struct OwnForm {
     pub header: Text,
     pub value: Text,
     pub unless_default: Option<Text>,
+}
+
+/// How usertap gets the token that `{token}` stands for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginForm {
+    pub path: Text,
+    /// The body, as JSON or as a form: templates.
+    pub json: Option<BTreeMap<String, Text>>,
+    pub form: Option<BTreeMap<String, Text>>,
+    /// Pointer to the token in the answer.
+    pub token: Text,
+    /// Pointer to how many seconds it lasts.
+    pub lasts: Option<Text>,
+    /// Or how long, where the answer does not say.
+    pub lasts_for: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +198,8 @@ pub(super) struct UserForm {
     pub created_at: Option<TimeForm>,
     pub updated_at: Option<TimeForm>,
     pub version: Option<TimeForm>,
+    /// What is there of a user who is deleted and still shown.
+    pub deleted_at: Option<Text>,
     #[serde(default)]
     pub volatile: Vec<Text>,
     #[serde(default)]
@@ -173,6 +207,8 @@ pub(super) struct UserForm {
     #[serde(default)]
     pub whole_has: Vec<Text>,
     pub read: Text,
+    /// An id that could be somebody's and is nobody's.
+    pub nobody: Option<String>,
 }
 
 /// A JSONPath, or several whose texts are joined by a space.
@@ -248,6 +284,19 @@ pub(super) enum PagingForm {
         lost: Option<LostForm>,
     },
     Link {},
+    Window {
+        /// The query's parameter that holds the window, and how it is written: `{from}` is the time of
+        /// creation at which it begins.
+        param: String,
+        within: String,
+        page: String,
+        #[serde(default)]
+        first: u64,
+        /// So many users can be walked to in a window.
+        most: u64,
+        /// Pointer to the time of creation in an item, a text.
+        created_at: String,
+    },
 }
 
 /// Without codes the statuses are enough.
@@ -336,6 +385,11 @@ pub(super) struct TellForm {
     pub unsettled: bool,
     /// Only where the request's form has these values.
     pub when_form: Option<BTreeMap<String, String>>,
+    /// Only where the request's query has these values.
+    pub when_query: Option<BTreeMap<String, String>>,
+    /// Only where it has none of these parameters.
+    #[serde(default)]
+    pub unless_query: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
