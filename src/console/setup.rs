@@ -38,6 +38,7 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         div.title { h1 { "Setup" } }
         p.why { "For this very installation: the proxy at " code { (place.base) } ", the table " code { (place.schema) ".users_sync" } ", ids of type " code { (config.id_type.sql()) } "." }
         (section("app", "Point the app at the proxy", html! {
+            (lines("The base URL, in place of the provider's own", &place.base))
             @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(title, &text)) }
         }))
         (section("sql", "Foreign keys", html! {
