@@ -5,11 +5,13 @@
 
 mod args;
 mod options;
+mod tenants;
 mod usage;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::ArgMatches;
 
@@ -22,7 +24,8 @@ pub use usage::Usage;
 /// What the user asks for.
 #[derive(Debug)]
 pub enum Command {
-    Serve(Box<Config>),
+    /// Each tenant; one where the settings file has no several.
+    Serve(Vec<Config>),
     Backfill {
         config: Box<Config>,
         json: bool,
@@ -52,7 +55,9 @@ impl Command {
     /// What to log, and how.
     pub fn log(&self) -> &Log {
         match self {
-            Command::Serve(config) | Command::Migrate { config, .. } => &config.log,
+            // There is at least one, and the log is everybody's.
+            Command::Serve(tenants) => tenants.first().map_or(&NO_LOG, |config| &config.log),
+            Command::Migrate { config, .. } => &config.log,
             Command::Backfill { config, .. }
             | Command::Reconcile { config, .. }
             | Command::Doctor { config, .. } => &config.log,
@@ -63,17 +68,36 @@ impl Command {
         }
     }
 
-    /// What the settings leave in doubt, to be logged once at the start.
-    pub fn warnings(&self) -> &[String] {
-        match self {
-            Command::Serve(config) | Command::Migrate { config, .. } => &config.warnings,
+    /// For one among several tenants.
+    fn of_tenant(mut self, name: &str) -> Command {
+        match &mut self {
             Command::Backfill { config, .. }
             | Command::Reconcile { config, .. }
-            | Command::Doctor { config, .. } => &config.warnings,
-            Command::Status(_) | Command::Feed(_) | Command::Sandbox(_) | Command::Demo(_) => &[],
+            | Command::Migrate { config, .. }
+            | Command::Doctor { config, .. } => **config = config.as_ref().clone().of_tenant(name),
+            Command::Serve(_)
+            | Command::Status(_)
+            | Command::Feed(_)
+            | Command::Sandbox(_)
+            | Command::Demo(_) => {}
+        }
+        self
+    }
+
+    /// What the settings leave in doubt, to be logged once at the start.
+    pub fn warnings(&self) -> Vec<&String> {
+        match self {
+            Command::Serve(tenants) => tenants.iter().flat_map(|config| &config.warnings).collect(),
+            Command::Migrate { config, .. }
+            | Command::Backfill { config, .. }
+            | Command::Reconcile { config, .. }
+            | Command::Doctor { config, .. } => config.warnings.iter().collect(),
+            Command::Status(_) | Command::Feed(_) | Command::Sandbox(_) | Command::Demo(_) => Vec::new(),
         }
     }
 }
+
+static NO_LOG: LazyLock<Log> = LazyLock::new(Log::default);
 
 /// The settings file that is read where `--config` names none.
 const FILE: &str = "usertap.toml";
@@ -87,9 +111,11 @@ pub fn from_process() -> Result<Command, Usage> {
 /// Reads the command line (the program's name first), the environment, and files through `read`.
 pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command, Usage> {
     let early = Early::scan(args);
-    let (file, mistakes) = early.file(read);
+    let (file, mut mistakes) = early.file(read);
+    let (chosen, wrong) = early.choose(file);
+    mistakes.extend(wrong);
     let mut sources = Sources {
-        file,
+        file: chosen.first().map(|(_, file)| file.clone()).unwrap_or_default(),
         env,
         flags: early.flags(),
         read,
@@ -111,6 +137,9 @@ pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command
         )));
     };
     sources.flags = args::flags(matches, &known);
+    if chosen.iter().any(|(tenant, _)| tenant.is_some()) && !matches!(name, "sandbox" | "demo") {
+        return tenants::command_for(name, matches, &sources, chosen, mistakes).map_err(Usage::Settings);
+    }
     command(name, matches, sources, mistakes).map_err(Usage::Settings)
 }
 
@@ -147,7 +176,7 @@ fn command(
             yes: args::is_on(matches, "yes"),
         }),
         "doctor" => config(Needs::Everything).map(|config| Command::Doctor { config, json }),
-        _ => config(Needs::Everything).map(Command::Serve),
+        _ => config(Needs::Everything).map(|config| Command::Serve(vec![*config])),
     }
 }
 
@@ -161,14 +190,41 @@ fn config(settings: &Settings, read: ReadFile<'_>, needs: Needs) -> Result<Box<C
 struct Early {
     config: Option<PathBuf>,
     provider: Option<String>,
+    tenant: Option<String>,
 }
+
+/// A tenant by its name, or the only one, and what the settings file says of it.
+type Chosen = Vec<(Option<String>, File)>;
 
 impl Early {
     fn scan(args: &[OsString]) -> Early {
         Early {
             config: flag(args, "--config").map(PathBuf::from),
             provider: flag(args, "--provider"),
+            tenant: flag(args, "--tenant"),
         }
+    }
+
+    /// The tenants that are meant, and what is wrong with which.
+    fn choose(&self, file: File) -> (Chosen, Option<Mistake>) {
+        let all = file.tenants().to_vec();
+        let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        let Some(wanted) = &self.tenant else {
+            return match all.is_empty() {
+                true => (vec![(None, file)], None),
+                false => (named(all), None),
+            };
+        };
+        let found: Vec<_> = all.iter().filter(|(name, _)| name == wanted).cloned().collect();
+        if found.is_empty() {
+            let known = match names.is_empty() {
+                true => "the settings file has none".to_owned(),
+                false => format!("write one of {}", names.join(", ")),
+            };
+            let text = format!("there is no such [[tenant]]: {known}");
+            return (vec![(None, file)], Some(Mistake::new("--tenant", None, text)));
+        }
+        (named(found), None)
     }
 
     fn flags(&self) -> BTreeMap<String, String> {
@@ -192,6 +248,13 @@ impl Early {
             }
         }
     }
+}
+
+fn named(tenants: Vec<(String, File)>) -> Chosen {
+    tenants
+        .into_iter()
+        .map(|(name, file)| (Some(name), file))
+        .collect()
 }
 
 /// The value of a flag in either spelling, `--flag value` or `--flag=value`.

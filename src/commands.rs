@@ -22,7 +22,7 @@ use backfill::Asked;
 /// Runs a command to its end.
 pub async fn run(command: Command) -> ExitCode {
     match command {
-        Command::Serve(config) => ended(serve::run(*config).await),
+        Command::Serve(tenants) => ended(serve::run(tenants).await),
         Command::Backfill { config, json } => backfill::run(*config, Asked::BACKFILL, json).await,
         Command::Reconcile { config, json, yes } => backfill::run(*config, Asked::reconcile(yes), json).await,
         Command::Status(options) => show_status::run(options).await,

@@ -12,6 +12,7 @@ pub mod settings;
 mod sources;
 pub mod table;
 mod tenant;
+pub mod tenants;
 mod unknown;
 pub mod value;
 
@@ -42,6 +43,10 @@ pub use value::Parsed;
 pub struct Config {
     pub database: Database,
     pub data_dir: PathBuf,
+    /// Where the journal is: `data_dir`, or one's own folder in it where there are several tenants.
+    pub journal_dir: PathBuf,
+    /// Of one among several tenants.
+    pub name: Option<String>,
     /// Folder of the Postgres binaries for the embedded database, where one was named.
     pub pg_bin: Option<PathBuf>,
     pub migrate: bool,
@@ -84,6 +89,8 @@ pub struct Config {
     pub drain: Duration,
     /// Those that sign the provider's webhooks; none where they are not taken in.
     pub webhook_secrets: Vec<SigningSecret>,
+    /// How often the provider is asked what has changed; nothing for never.
+    pub poll_every: Option<Duration>,
     pub log: Log,
     /// What works, but perhaps not as meant; to be logged once at the start.
     pub warnings: Vec<String>,

@@ -13,6 +13,8 @@ pub mod missing;
 pub mod names;
 pub mod opening;
 pub mod partitions;
+pub mod polls;
+
 pub mod publication;
 pub mod rows;
 pub mod runs;

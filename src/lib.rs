@@ -27,7 +27,7 @@
 //! | [`probe`] | whether the provider is there and takes the key |
 //! | [`sandbox`] | a stand-in for the provider, to try and to test against |
 //! | [`reader`] | one user, read with the tenant's own key |
-//! | [`proxy`], [`webhook`], [`refetch`], [`backfill`] | the four that make observations; none knows another, none knows SQL |
+//! | [`proxy`], [`webhook`], [`poll`], [`refetch`], [`backfill`] | the five that make observations; none knows another, none knows SQL |
 //! | [`station`] | one tenant's parts, put together |
 //! | [`ensure`] | one user's row, fetched first where it is missing |
 //! | [`status`], [`metrics`], [`console`], [`admin`], [`serve`] | what a running process says, to programs and to people, and where it listens |
@@ -80,6 +80,7 @@ pub mod ensure;
 pub mod failpoint;
 pub mod feed;
 pub mod metrics;
+pub mod poll;
 pub mod probe;
 pub mod provider;
 pub mod proxy;

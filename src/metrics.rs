@@ -59,6 +59,7 @@ impl Told {
         self.feed(&status.feed);
         self.reads(&status.refetch);
         self.webhooks(status);
+        self.freshness(status);
         self.cache(status);
         self.budget(&status.budget);
         self.traffic(status);
@@ -263,6 +264,22 @@ impl Told {
         let silent = webhooks.silent_for as f64;
         let help = "How long no rightly signed webhook has come";
         self.gauge("webhooks_silent_seconds", help, &[(&[], silent)]);
+    }
+
+    /// Nothing for a way that is off, or has told nothing yet.
+    fn freshness(&mut self, status: &Status) {
+        let freshness = &status.freshness;
+        let ways = [
+            ([("by", "walk")], freshness.walk),
+            ([("by", "webhook")], freshness.webhook),
+            ([("by", "poll")], freshness.poll),
+        ];
+        let samples: Vec<(Labels, f64)> = ways
+            .iter()
+            .filter_map(|(labels, age)| Some((labels.as_slice(), (*age)? as f64)))
+            .collect();
+        let help = "How long ago changes elsewhere were last learned of, by the way they were";
+        self.gauge("freshness_seconds", help, &samples);
     }
 
     fn cache(&mut self, status: &Status) {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,13 +37,40 @@ pub struct Serving {
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     let told = told_to_end();
-    let serving = Serving::start(config).await?;
+    let serving = start_all(tenants).await?;
     told.await;
     tracing::info!("stopping");
-    serving.stop().await;
+    stop_all(serving).await;
     Ok(())
+}
+
+/// Each tenant has everything of its own; where one cannot start, none does.
+///
+/// # Errors
+/// [`StartError`], naming the tenant where there are several.
+pub async fn start_all(tenants: Vec<Config>) -> Result<Vec<Serving>, StartError> {
+    let mut started = Vec::new();
+    for config in tenants {
+        let name = config.name.clone();
+        match Serving::start(config).await {
+            Ok(serving) => started.push(serving),
+            Err(error) => {
+                stop_all(started).await;
+                return Err(match name {
+                    Some(name) => StartError(format!("tenant {name}: {error}")),
+                    None => error,
+                });
+            }
+        }
+    }
+    Ok(started)
+}
+
+/// All at once: `DRAIN` holds for each of them.
+pub async fn stop_all(serving: Vec<Serving>) {
+    join_all(serving.into_iter().map(Serving::stop)).await;
 }
 
 /// SIGINT or SIGTERM, from this call on: neither ends the process by itself any more.
@@ -71,7 +99,7 @@ impl Serving {
         let (tasks, servers) = (Tasks::default(), Tasks::default());
         let station = Arc::new(Station::open(config.clone(), &tasks).await?);
         if station.database.is_open() {
-            note_served(&config.data_dir);
+            note_served(&config.journal_dir);
         }
         let proxy = Proxy::new(Parts {
             config: config.clone(),
@@ -101,7 +129,11 @@ impl Serving {
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve(config.reconcile_every));
         tasks.spawn(station.backfill().find_the_unnamed());
-        tracing::info!(%listen, admin = %admin_listen, provider = config.tenant.provider, "serving");
+        if let Some((poll, every)) = station.poll() {
+            tasks.spawn(poll.serve(every));
+        }
+        let (provider, tenant) = (&config.tenant.provider, config.name.as_deref());
+        tracing::info!(%listen, admin = %admin_listen, provider, tenant, "serving");
         Ok(Serving {
             station,
             listen,

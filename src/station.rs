@@ -4,14 +4,13 @@
 //! provider, the reads that are owed. Nothing is recorded before the database is bound to the
 //! tenant.
 
+mod folder;
 mod replicas;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
@@ -24,14 +23,18 @@ use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
 use crate::feed::Feed;
 use crate::feed::retention::Retention;
+use crate::poll::{self, Poll};
 use crate::probe::{Found, REMEDY, probe};
 use crate::reader::Reader;
-use crate::record::{JournalPlace, Recorder};
+use crate::record::Recorder;
 use crate::refetch::Refetch;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 use crate::user::Head;
 use crate::webhook::Intake;
+use folder::{has_served, journal_place};
+
+pub use folder::note_served;
 
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -46,6 +49,8 @@ pub struct Station {
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
     pub webhooks: Intake,
+    /// Where polling is on.
+    pub polled: Option<Arc<poll::Counts>>,
     reader: Reader,
     pub feed: Feed,
     pub tasks: Tasks,
@@ -152,7 +157,7 @@ impl Station {
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let (database, embedded) = database(&config).await?;
         match database.open().await {
-            Err(DbError::Away(reason)) if has_served(&config.data_dir) => {
+            Err(DbError::Away(reason)) if has_served(&config.journal_dir) => {
                 tracing::warn!(
                     reason,
                     "starting without the database: requests are forwarded, nothing is recorded yet"
@@ -206,6 +211,7 @@ impl Station {
         };
         let refetch = Refetch::start(reader.clone(), database.clone(), owed, tasks);
         let webhooks = Intake::new(&config, recorder.clone());
+        let polled = config.poll_every.map(|_| Arc::default());
         let keep = config.feed_retention;
         let feed = Feed::new(database.clone(), &config.tenant.provider, Retention { keep });
         Ok(Station {
@@ -217,6 +223,7 @@ impl Station {
             cache,
             refetch,
             webhooks,
+            polled,
             reader,
             feed,
             tasks: tasks.clone(),
@@ -240,6 +247,19 @@ impl Station {
             tasks: self.tasks.clone(),
             instance: self.instance,
         }
+    }
+
+    /// Nothing where polling is off.
+    pub fn poll(&self) -> Option<(Poll, Duration)> {
+        let poll = Poll {
+            reader: self.reader.clone(),
+            head: self.head.clone(),
+            database: self.database.clone(),
+            tasks: self.tasks.clone(),
+            instance: self.instance,
+            counts: self.polled.clone()?,
+        };
+        Some((poll, self.config.poll_every?))
     }
 
     /// Starts the feed, and tells it and the recorder of each other's news: what is committed here
@@ -287,35 +307,4 @@ impl Station {
 enum Journaling {
     Yes,
     No,
-}
-
-fn journal_place(config: &Config) -> JournalPlace {
-    let (provider, identity) = (&config.tenant.provider, &config.tenant.identity);
-    let mut tenant = Sha256::new();
-    for part in std::iter::once(provider).chain(identity.iter().flat_map(|(name, value)| [name, value])) {
-        tenant.update(part.len().to_le_bytes());
-        tenant.update(part);
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&tenant.finalize()[..16]);
-    JournalPlace {
-        data_dir: config.data_dir.clone(),
-        tenant: short,
-        patience: config.sync_timeout,
-    }
-}
-
-/// In `DATA_DIR` once a `serve` has reached its database: from then on it may start without it.
-const SERVED: &str = "served";
-
-fn has_served(data_dir: &Path) -> bool {
-    data_dir.join(SERVED).exists()
-}
-
-/// Notes that this `DATA_DIR` has served.
-pub fn note_served(data_dir: &Path) {
-    let noted = std::fs::create_dir_all(data_dir).and_then(|()| std::fs::write(data_dir.join(SERVED), []));
-    if let Err(error) = noted {
-        tracing::warn!(folder = %data_dir.display(), %error, "DATA_DIR cannot be written: a start needs the database");
-    }
 }

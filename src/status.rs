@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::cache;
 use crate::db::runs::{Drift, Kind, Run};
-use crate::db::{DbError, rows, runs};
+use crate::db::{DbError, polls, rows, runs};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
+use crate::poll;
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
@@ -33,6 +34,9 @@ pub struct Status {
     pub refetch: RefetchStatus,
     /// Nothing where none are taken in.
     pub webhooks: Option<webhook::Figures>,
+    /// Nothing where polling is off.
+    pub poll: Option<poll::Figures>,
+    pub freshness: Freshness,
     pub traffic: TrafficSnapshot,
     pub cache: cache::Figures,
     pub budget: BudgetStatus,
@@ -114,6 +118,37 @@ pub struct RefetchStatus {
     pub given_up: usize,
 }
 
+/// How old what the rows say may be, in seconds.
+#[derive(Debug, Serialize)]
+pub struct Freshness {
+    /// The oldest of the ways that are on by which usertap learns of changes elsewhere. Nothing where
+    /// one of them has told nothing yet.
+    pub oldest: Option<i64>,
+    /// Since the last walk over all users began that came to its end.
+    pub walk: Option<i64>,
+    /// Since the last webhook.
+    pub webhook: Option<i64>,
+    /// Since polling last found nothing more.
+    pub poll: Option<i64>,
+}
+
+impl Freshness {
+    fn of(known: Option<&Known>, webhooks: Option<&webhook::Figures>) -> Freshness {
+        let walk = known.and_then(|known| known.walk_age);
+        let poll = known.and_then(|known| known.poll_age);
+        let webhook =
+            webhooks.map(|figures| figures.last_received_age.and_then(|age| i64::try_from(age).ok()));
+        let ways = std::iter::once(walk).chain(webhook).chain(poll);
+        let all: Option<Vec<i64>> = ways.collect();
+        Freshness {
+            oldest: all.and_then(|ages| ages.into_iter().max()),
+            walk,
+            webhook: webhook.flatten(),
+            poll: poll.flatten(),
+        }
+    }
+}
+
 /// Users set aside that a status names.
 const NAMED: i64 = 20;
 
@@ -125,6 +160,9 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
     problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
+    let poll = station.polled.as_ref().map(|counts| counts.shown());
+    problems.extend(poll.as_ref().and_then(problems::of_poll));
+    let freshness = Freshness::of(known.as_ref().ok(), webhooks.as_ref());
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
         Ok(known) => (true, known.counts, known.backfill, known.reconcile),
@@ -151,6 +189,8 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             given_up: given_up.len(),
         },
         webhooks,
+        poll,
+        freshness,
         traffic: traffic.snapshot(),
         cache: station.cache.figures(),
         budget: BudgetStatus {
@@ -202,6 +242,9 @@ fn feed(station: &Station, known: Option<&Known>) -> FeedStatus {
 }
 
 struct Known {
+    walk_age: Option<i64>,
+    /// Where polling is on.
+    poll_age: Option<Option<i64>>,
     counts: Option<rows::Counts>,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
@@ -213,7 +256,13 @@ struct Known {
 impl Known {
     async fn ask(station: &Station) -> Result<Known, DbError> {
         let database = &station.database;
+        let poll_age = match &station.polled {
+            Some(_) => Some(polls::age(database).await?),
+            None => None,
+        };
         Ok(Known {
+            walk_age: polls::walk_age(database).await?,
+            poll_age,
             counts: rows::counts(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,

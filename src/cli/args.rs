@@ -41,7 +41,7 @@ fn serve(known: &[Known]) -> Command {
         "Every setting can stand in usertap.toml (`listen = \"127.0.0.1:8400\"`), over it in the \
              environment, over it as a flag. NAME_FILE in the environment reads a value from a file.",
     );
-    settings(command.arg(config()), known, false)
+    settings(command.arg(config()).arg(tenant()), known, false)
 }
 
 fn backfill() -> Command {
@@ -172,6 +172,13 @@ fn config() -> Arg {
         .help("The settings file, which must exist [default: ./usertap.toml where there is one]")
 }
 
+fn tenant() -> Arg {
+    Arg::new("tenant")
+        .long("tenant")
+        .value_name("NAME")
+        .help("Which of several tenants in the settings file; `serve` takes all of them")
+}
+
 fn with_json(command: Command) -> Command {
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
     command.arg(json.help("Print one JSON object as the last line"))
@@ -185,7 +192,7 @@ pub fn is_on(matches: &ArgMatches, switch: &str) -> bool {
 /// All settings as flags that help does not list again.
 fn quiet(command: Command, known: &[Known]) -> Command {
     let command = command.before_help("It takes the settings of `serve`: see `usertap serve -h`.");
-    settings(command.arg(config()), known, true)
+    settings(command.arg(config()).arg(tenant()), known, true)
 }
 
 fn settings(command: Command, known: &[Known], hidden: bool) -> Command {

@@ -33,10 +33,16 @@ fn every_setting_is_a_flag() {
     let line = format!("usertap serve {ENOUGH} --listen 127.0.0.1:1 --log=debug --log-format json");
     let command = given(&line, &[], None).unwrap();
     assert!(command.log().json);
-    let Command::Serve(config) = command else {
+    let Command::Serve(tenants) = command else {
         panic!("another command");
     };
-    assert_eq!(config.listen.port(), 1);
+    assert_eq!(
+        tenants
+            .iter()
+            .map(|config| config.listen.port())
+            .collect::<Vec<_>>(),
+        [1]
+    );
 }
 
 #[test]

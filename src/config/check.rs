@@ -15,7 +15,6 @@ use super::mistake::{Mistake, shown};
 use super::settings::{ReadFile, Settings};
 use super::value::{self, Parsed};
 use super::{Config, Log};
-use crate::provider::SigningSecret;
 use crate::user::IdType;
 
 /// What a command cannot do without.
@@ -87,7 +86,11 @@ impl<'a> Check<'a> {
         let timeout = self.value("TIMEOUT", value::wait);
         let record_buffer = self.value("RECORD_BUFFER", value::record_buffer);
         let webhook_secrets = self.webhook_secrets();
-        let cache_ttl = self.cache_ttl(webhook_secrets.as_deref());
+        let poll_every = self.poll_every();
+        let is_told = webhook_secrets
+            .as_ref()
+            .is_some_and(|secrets| !secrets.is_empty());
+        let cache_ttl = self.cache_ttl(is_told || poll_every.flatten().is_some());
         let cache_size = self.value("CACHE_SIZE", value::cache_size);
         let stale_if_error = self.value("STALE_IF_ERROR", value::duration);
         let deleted = self.value("DELETED", value::deleted);
@@ -97,6 +100,8 @@ impl<'a> Check<'a> {
         let (rate, log) = (self.rate(tenant.as_ref()), self.log());
         Some(Config {
             database: database?,
+            journal_dir: data_dir.clone()?,
+            name: None,
             data_dir: data_dir?,
             pg_bin: pg_bin?,
             migrate: migrate?,
@@ -126,14 +131,14 @@ impl<'a> Check<'a> {
             feed_retention: feed_retention?,
             drain: drain?,
             webhook_secrets: webhook_secrets?,
+            poll_every: poll_every?,
             log: log?,
             warnings: Vec::new(),
         })
     }
 
     /// Longer where changes elsewhere are told.
-    fn cache_ttl(&mut self, webhook_secrets: Option<&[SigningSecret]>) -> Option<Duration> {
-        let is_told = webhook_secrets.is_some_and(|secrets| !secrets.is_empty());
+    fn cache_ttl(&mut self, is_told: bool) -> Option<Duration> {
         let usual = if is_told { CACHE_TTL_TOLD } else { CACHE_TTL };
         let written = self.optional("CACHE_TTL", value::wait_or_none)?;
         Some(written.unwrap_or(usual))

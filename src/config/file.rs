@@ -1,11 +1,17 @@
 //! `usertap.toml`: which keys it holds, with the line of each.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Place};
+
+/// The tables of tenants, and the key of each one's name.
+const TENANT: &str = "tenant";
+const NAME: &str = "name";
 
 /// A settings file that was read, or an empty one.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +19,9 @@ pub struct File {
     pub path: PathBuf,
     /// By key; secrets among them, so this never prints.
     entries: BTreeMap<String, Entry>,
+    /// Of one tenant: the keys that stand in its own table.
+    own: BTreeSet<String>,
+    tenants: Vec<(String, File)>,
 }
 
 #[derive(Clone)]
@@ -33,22 +42,118 @@ impl File {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut file = File {
             path: path.to_owned(),
-            entries: BTreeMap::new(),
+            ..File::default()
         };
         let mut mistakes = Vec::new();
         for error in errors {
             let line = line_at(text, error.span().map_or(0, |span| span.start));
             mistakes.push(file.broken(line, error.message()));
         }
-        for (key, value) in table.into_inner() {
+        let (tenants, shared): (Vec<_>, Vec<_>) = table
+            .into_inner()
+            .into_iter()
+            .partition(|(key, _)| key.get_ref() == TENANT);
+        for (key, value) in shared {
+            file.enter(text, key, &value, &mut mistakes);
+        }
+        for (key, value) in tenants {
             let line = line_at(text, key.span().start);
-            let key = key.into_inner().into_owned();
-            match plain(value.get_ref()) {
-                Some(text) => drop(file.entries.insert(key, Entry { text, line })),
-                None => mistakes.push(file.no_value(&key, line)),
-            }
+            file.tenants = file.read_tenants(text, line, value.into_inner(), &mut mistakes);
         }
         (file, mistakes)
+    }
+
+    fn enter(
+        &mut self,
+        text: &str,
+        key: Spanned<Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        let line = line_at(text, key.span().start);
+        let key = key.into_inner().into_owned();
+        match plain(value.get_ref()) {
+            Some(text) => {
+                self.own.insert(key.clone());
+                self.entries.insert(key, Entry { text, line });
+            }
+            None => mistakes.push(self.no_value(&key, line)),
+        }
+    }
+
+    /// What stands in each, over what stands above all of them.
+    fn read_tenants(
+        &self,
+        text: &str,
+        line: usize,
+        tables: DeValue<'_>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Vec<(String, File)> {
+        let mut tenants: Vec<(String, File)> = Vec::new();
+        let wrong = |told: &str| Mistake::new(TENANT, Some(self.place(line)), told);
+        let DeValue::Array(tables) = tables else {
+            mistakes.push(wrong("is a table for each tenant: write [[tenant]]"));
+            return tenants;
+        };
+        for table in tables {
+            let at = line_at(text, table.span().start);
+            let DeValue::Table(table) = table.into_inner() else {
+                mistakes.push(wrong("is a table for each tenant: write [[tenant]]"));
+                continue;
+            };
+            let mut file = File {
+                own: BTreeSet::new(),
+                tenants: Vec::new(),
+                ..self.clone()
+            };
+            for (key, value) in table {
+                file.enter(text, key, &value, mistakes);
+            }
+            let name = file
+                .entries
+                .remove(NAME)
+                .map(|entry| entry.text)
+                .unwrap_or_default();
+            let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if name.is_empty()
+                || !name.bytes().all(is_name)
+                || tenants.iter().any(|(other, _)| *other == name)
+            {
+                let told = "needs a `name` of its own, of lower-case letters, digits and `-`, such as name = \"shop\"";
+                mistakes.push(Mistake::new(TENANT, Some(self.place(at)), told));
+            }
+            tenants.push((name, file));
+        }
+        tenants
+    }
+
+    /// Each tenant by its name, where the file has several.
+    pub fn tenants(&self) -> &[(String, File)] {
+        &self.tenants
+    }
+
+    /// Whether a key, or the one that names its file, stands in the tenant's own table.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.own.contains(key) || self.own.contains(&format!("{key}_file"))
+    }
+
+    /// Without what is of one tenant alone and does not stand in its own table.
+    pub fn without_shared(mut self, is_alone: impl Fn(&str) -> bool) -> (File, Vec<Mistake>) {
+        let own = &self.own;
+        let wrong: Vec<String> = self
+            .entries
+            .keys()
+            .filter(|key| !own.contains(*key) && is_alone(key))
+            .cloned()
+            .collect();
+        let mut mistakes = Vec::new();
+        for key in wrong {
+            if let Some(entry) = self.entries.remove(&key) {
+                let told = "is of one tenant alone: write it below its [[tenant]]";
+                mistakes.push(Mistake::new(&key, Some(self.place(entry.line)), told));
+            }
+        }
+        (self, mistakes)
     }
 
     pub fn get(&self, key: &str) -> Option<(&str, Place)> {

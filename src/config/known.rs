@@ -88,7 +88,7 @@ impl Known {
 }
 
 /// Flags that are no settings.
-const RESERVED: &[&str] = &["config", "help", "json", "version"];
+const RESERVED: &[&str] = &["config", "help", "json", "tenant", "version"];
 
 fn may_be_asked_for(name: &str, taken: &[Known]) -> bool {
     let key = name.to_ascii_lowercase();

@@ -42,6 +42,18 @@ impl Mistake {
             text: text.into(),
         }
     }
+
+    /// Of one among several tenants.
+    pub fn of_tenant(self, name: &str) -> Mistake {
+        // What was written stands where it is said to stand.
+        match self.place {
+            Some(_) => self,
+            None => Mistake {
+                setting: format!("{} of tenant {name}", self.setting),
+                ..self
+            },
+        }
+    }
 }
 
 impl fmt::Display for Mistake {

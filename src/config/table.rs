@@ -174,11 +174,15 @@ static TABLE: &[Setting] = &[
     Setting::new(RECORDING, "RECONCILE_EVERY", "DURATION|off")
         .default("off")
         .help("How often `serve` walks over all users to find what changed elsewhere, missed deletions too, e.g. `6h`"),
+    Setting::new(RECORDING, "POLL_EVERY", "DURATION|off")
+        .default("off")
+        .help("How often the provider is asked what has changed, where it can tell, e.g. `30s`")
+    ,
     Setting::new(RECORDING, "FEED_RETENTION", "DURATION")
         .default("7d")
         .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),
     Setting::new(KEEPING, "CACHE_TTL", "DURATION")
-        .words("5s, and 30s with webhooks")
+        .words("5s, and 30s with webhooks or polling")
         .help("How long an answer may be given again to the same credentials, e.g. `30s`; `0` switches the cache off"),
     Setting::new(KEEPING, "CACHE_SIZE", "SIZE")
         .default("64MiB")

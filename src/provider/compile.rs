@@ -20,6 +20,7 @@ mod events;
 mod leaves;
 mod list;
 mod login;
+mod poll;
 mod rates;
 mod routes;
 mod user;
@@ -81,6 +82,7 @@ impl Reader<'_> {
             .map(|event| self.event_rule(event))
             .collect();
         let user = user.map(|user| self.user(user, &routes, &identity));
+        let poll = form.poll.and_then(|poll| self.poll(poll, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
@@ -117,6 +119,7 @@ impl Reader<'_> {
             webhooks,
             events,
             event_rules,
+            poll,
             routes,
         })
     }

@@ -14,6 +14,7 @@ use super::login::LoginRule;
 use super::own::OwnHeader;
 use super::paging::List;
 use super::pointer::Pointer;
+use super::poll::Poll;
 use super::route::Route;
 use super::userless::Userless;
 use super::view::UserMap;
@@ -70,6 +71,8 @@ pub struct Provider {
     pub(super) events: EventMap,
     /// The first that fits an event counts.
     pub(super) event_rules: Vec<EventRule>,
+    /// Where it tells what has changed.
+    pub(super) poll: Option<Poll>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,
     pub(super) userless: Vec<Userless>,

@@ -15,7 +15,10 @@ use crate::user::IdType;
 
 pub use console::FieldKind;
 pub(super) use console::{ConsoleForm, FieldForm, Only};
-pub(super) use events::{Encoding, EventForm, EventsForm, SignatureForm, WebhooksForm};
+pub(super) use events::{
+    AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
+    WebhooksForm,
+};
 pub(super) use list::{ListForm, LostForm, PagingForm, TotalForm};
 pub(super) use reader::Reader;
 
@@ -42,6 +45,7 @@ pub(super) struct Form {
     pub webhooks: Option<WebhooksForm>,
     pub events: EventsForm,
     pub event: Vec<EventForm>,
+    pub poll: Option<Spanned<PollForm>>,
     pub route: Vec<RouteForm>,
 }
 

@@ -128,7 +128,7 @@ impl Provider {
     /// The request for the page at `cursor` (the first where there is none). `plain` leaves out
     /// the parameters that the descriptor calls optional.
     pub fn page_request(&self, tenant: &Tenant, cursor: Option<&Cursor>, plain: bool) -> PageRequest {
-        self.page_ordered(tenant, cursor, plain, &[])
+        self.page_ordered(tenant, &self.list, cursor, plain, &[])
     }
 
     /// The same with the newest users first; nothing where the descriptor has no way to say so.
@@ -139,23 +139,24 @@ impl Provider {
         plain: bool,
     ) -> Option<PageRequest> {
         let newest = self.list.newest.as_ref()?;
-        Some(self.page_ordered(tenant, cursor, plain, newest))
+        Some(self.page_ordered(tenant, &self.list, cursor, plain, newest))
     }
 
-    fn page_ordered(
+    pub(super) fn page_ordered(
         &self,
         tenant: &Tenant,
+        list: &List,
         cursor: Option<&Cursor>,
         plain: bool,
         instead: &[(String, String)],
     ) -> PageRequest {
-        let query = match (&self.list.paging, cursor) {
+        let query = match (&list.paging, cursor) {
             (Paging::Link, Some(cursor)) => cursor.at.clone(),
-            _ => self.list.page_query(cursor, plain, instead),
+            _ => list.page_query(cursor, plain, instead),
         };
         let target = match query.as_str() {
-            "" => self.list.path.clone(),
-            query => format!("{}?{query}", self.list.path),
+            "" => list.path.clone(),
+            query => format!("{}?{query}", list.path),
         };
         PageRequest {
             request: self.own_request(tenant, &target),
@@ -171,11 +172,22 @@ impl Provider {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Page, PageFault> {
-        if self.is_lost(cursor, status, headers, body) {
+        self.page_of(tenant, &self.list, cursor, status, headers, body)
+    }
+
+    pub(super) fn page_of(
+        &self,
+        tenant: &Tenant,
+        list: &List,
+        cursor: Option<&Cursor>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Page, PageFault> {
+        if self.is_lost(list, cursor, status, headers, body) {
             return Ok(Page::lost());
         }
-        self.refuse_failure(status, headers, body)?;
-        let list = &self.list;
+        self.refuse_failure(list, status, headers, body)?;
         let mut read = Extraction::default();
         let listed = Listed {
             tenant,
@@ -195,7 +207,8 @@ impl Provider {
                 what: "it says that there is nobody, after pages of users",
             });
         }
-        let next = self.next(tenant, cursor, fetched, headers, body)?;
+        let path = self.filled(tenant, &list.path);
+        let next = list.next(tenant, &path, cursor, fetched, headers, body)?;
         Ok(Page {
             sightings: read.sightings,
             fetched,
@@ -215,8 +228,15 @@ impl Provider {
         by_id.then(|| Cursor { at: id.to_string() })
     }
 
-    fn is_lost(&self, cursor: Option<&Cursor>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
-        let Paging::Cursor { lost, .. } = &self.list.paging else {
+    fn is_lost(
+        &self,
+        list: &List,
+        cursor: Option<&Cursor>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> bool {
+        let Paging::Cursor { lost, .. } = &list.paging else {
             return false;
         };
         let status = self.effective_status(status, headers);
@@ -227,40 +247,48 @@ impl Provider {
         lost.iter().any(|rule| rule.fits(status, code.as_deref()))
     }
 
-    fn refuse_failure(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), PageFault> {
+    pub(super) fn refuse_failure(
+        &self,
+        list: &List,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), PageFault> {
         let status = self.effective_status(status, headers);
         if status.is_success() {
             return Ok(());
         }
         let code = self.errors.code(headers, body);
-        let unknown = self
-            .list
+        let unknown = list
             .unknown_parameter
             .as_ref()
-            .filter(|_| !self.list.optional.is_empty());
+            .filter(|_| !list.optional.is_empty());
         match unknown.is_some_and(|rule| rule.fits(status, code.as_deref())) {
             true => Err(PageFault::UnknownParameter),
             false => Err(PageFault::Status { status }),
         }
     }
+}
 
+impl List {
     fn next(
         &self,
         tenant: &Tenant,
+        path: &str,
         cursor: Option<&Cursor>,
         fetched: usize,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Next, PageFault> {
-        let at = match &self.list.paging {
+        let at = match &self.paging {
             // A page may be shorter than was asked for, so only an empty one is the end.
-            _ if fetched == 0 => return Ok(self.list.empty_page(cursor)),
+            _ if fetched == 0 => return Ok(self.empty_page(cursor)),
             Paging::Offset { .. } => Some(number_at(cursor, 0)?.saturating_add(fetched as u64).to_string()),
             Paging::Page { first, .. } => Some(number_at(cursor, *first)?.saturating_add(1).to_string()),
-            Paging::Cursor { next, .. } => self.list.next_token(next, body)?,
-            Paging::Link => link::next(tenant, &self.filled(tenant, &self.list.path), headers)?,
+            Paging::Cursor { next, .. } => self.next_token(next, body)?,
+            Paging::Link => link::next(tenant, path, headers)?,
             Paging::Window(window) => {
-                Some(window.next(cursor, fetched, last_item(body, &self.list.at).as_ref())?)
+                Some(window.next(cursor, fetched, last_item(body, &self.at).as_ref())?)
             }
         };
         let next = at.map(|at| Cursor { at });
@@ -271,9 +299,7 @@ impl Provider {
             next => Ok(next.map_or(Next::End, Next::More)),
         }
     }
-}
 
-impl List {
     fn page_query(&self, cursor: Option<&Cursor>, plain: bool, instead: &[(String, String)]) -> String {
         let stays = |(name, _): &&(String, String)| instead.iter().all(|(other, _)| other != name);
         let optional = self.optional.iter().filter(|_| !plain);

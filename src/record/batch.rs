@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::change::{Change, Kind};
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
-use crate::user::{Observation, Origin, Position, Seen, Source, Tick, UserId, json};
+use crate::user::{Observation, Origin, Position, Seen, Sent, Source, Tick, UserId, json};
 
 pub use write::{Aside, Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
 
@@ -148,7 +148,7 @@ impl Plan {
             self.doubt(&observation.id, loaded, DoubtWrite::Clear);
             self.end_set_aside(&observation.id, loaded);
         }
-        if verdict.raises_doubt() && observation.source.origin != Origin::Webhook {
+        if verdict.raises_doubt() && !is_told_unasked(observation) {
             self.write(&observation.id, loaded).doubt_is_awaited = true;
         }
         if is_unsettled(observation, verdict, before) {
@@ -290,12 +290,17 @@ impl Plan {
 /// Stands for the position that the transaction will give: later than anything sent so far.
 const UNBORN: Position = Position(i64::MAX);
 
-/// Whether a read is owed although it counts as applied. A webhook that makes a user may be a late one
+/// Whether a read is owed although it counts as applied. An event that makes a user may be a late one
 /// of somebody who is gone since and of whom nothing is remembered.
 fn is_unsettled(observation: &Observation, verdict: Verdict, before: Standing) -> bool {
     let makes_user = verdict == Verdict::Apply && before == Standing::None;
-    let by_webhook = observation.source.origin == Origin::Webhook;
-    (observation.unsettled && verdict.counts_as_applied()) || (makes_user && by_webhook)
+    let by_event = is_told_unasked(observation) && observation.sent == Sent::NEVER;
+    (observation.unsettled && verdict.counts_as_applied()) || (makes_user && by_event)
+}
+
+/// By the provider itself: no answer waits for what follows.
+fn is_told_unasked(observation: &Observation) -> bool {
+    matches!(observation.source.origin, Origin::Webhook | Origin::Poll)
 }
 
 fn is_refused(loaded: &Loaded, seen: &Seen) -> bool {

@@ -5,8 +5,8 @@
 //! Nothing of the users' own ever runs under the position lock.
 
 mod by_hand;
-mod load;
-mod number;
+pub(super) mod load;
+pub(super) mod number;
 mod rows;
 mod text;
 
@@ -76,9 +76,9 @@ pub struct History {
     #[diesel(sql_type = Bool)]
     pub is_replaced: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
-    newest: Option<i64>,
+    pub newest: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]
-    nonce: Option<i32>,
+    pub nonce: Option<i32>,
 }
 
 impl History {

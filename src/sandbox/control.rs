@@ -115,7 +115,16 @@ impl Control {
 
     /// The events of a project, which go nowhere until they are told where.
     pub fn webhooks(&self, project: usize) -> Option<Webhooks> {
-        self.in_project(project, |project| project.webhooks.clone())
+        match &*self.played() {
+            Played::StackAuth(world) => world
+                .projects
+                .get(project)
+                .map(|project| project.webhooks.clone()),
+            Played::Clerk(clerk) => clerk
+                .instances
+                .get(project)
+                .map(|instance| instance.webhooks.clone()),
+        }
     }
 
     /// The key for admin access; the settings hold the others.

@@ -7,6 +7,7 @@ use super::{Known, NAMED};
 use crate::db::DbError;
 use crate::db::runs::Run;
 use crate::feed::slots::{self, Slot};
+use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
@@ -40,9 +41,10 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "user-unreadable",
+    "users-unfit",
     "webhooks-refused",
     "webhooks-silent",
-    "users-unfit",
+    "poll-fails",
 ];
 
 fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
@@ -211,6 +213,12 @@ pub(super) fn of_webhooks(webhooks: &webhook::Figures) -> Option<Problem> {
             "check in the provider's dashboard that the endpoint is enabled and leads to PUBLIC_URL/_usertap/webhooks",
         )
     })
+}
+
+pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {
+    let trouble = poll.trouble.as_ref()?;
+    let remedy = "check UPSTREAM and the provider's key; it is tried again every POLL_EVERY, and nothing is lost meanwhile";
+    Some(problem("poll-fails", trouble, remedy))
 }
 
 /// The first few by name.

@@ -87,18 +87,20 @@ pub enum Origin {
     Backfill,
     Reconcile,
     Webhook,
+    Poll,
     Refetch,
     Ensure,
     Sql,
 }
 
 impl Origin {
-    pub const ALL: [Origin; 8] = [
+    pub const ALL: [Origin; 9] = [
         Origin::ProxyRead,
         Origin::ProxyWrite,
         Origin::Backfill,
         Origin::Reconcile,
         Origin::Webhook,
+        Origin::Poll,
         Origin::Refetch,
         Origin::Ensure,
         Origin::Sql,
@@ -112,6 +114,7 @@ impl Origin {
             Origin::Backfill => "backfill",
             Origin::Reconcile => "reconcile",
             Origin::Webhook => "webhook",
+            Origin::Poll => "poll",
             Origin::Refetch => "refetch",
             Origin::Ensure => "ensure",
             Origin::Sql => "sql",

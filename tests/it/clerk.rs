@@ -2,6 +2,7 @@
 
 mod limits;
 mod sandbox;
+mod told;
 
 use ::http::Method;
 use serde_json::{Value, json};

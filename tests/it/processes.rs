@@ -14,6 +14,7 @@ mod secrets;
 mod serve;
 mod set_aside;
 mod start;
+mod tenants;
 mod trial;
 mod webhooks;
 mod writes;

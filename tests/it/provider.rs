@@ -3,6 +3,7 @@
 mod builtin;
 mod callers;
 mod clerk;
+mod events;
 mod forms;
 mod listing;
 mod mistakes;

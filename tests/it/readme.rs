@@ -197,10 +197,10 @@ fn its_settings_file_is_one() {
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     let command = cli::parse(&["usertap".into(), "serve".into()], &Default::default(), &read);
-    let Ok(Command::Serve(config)) = command else {
+    let Ok(Command::Serve(tenants)) = command else {
         panic!("{command:?}");
     };
-    assert!(matches!(config.deleted, Deleted::Purge { after } if after.as_secs() == 30 * 86_400));
+    assert!(matches!(tenants[0].deleted, Deleted::Purge { after } if after.as_secs() == 30 * 86_400));
 }
 
 #[test]

@@ -54,6 +54,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "user",
         ],
     ),
+    (
+        "poll",
+        &[
+            "clock", "db", "provider", "reader", "record", "tasks", "upstream", "user",
+        ],
+    ),
     ("webhook", &["clock", "config", "provider", "record", "user"]),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
@@ -80,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "db",
             "failpoint",
             "feed",
+            "poll",
             "probe",
             "provider",
             "reader",
@@ -94,8 +101,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "status",
         &[
-            "cache", "clock", "config", "db", "feed", "proxy", "record", "refetch", "station", "upstream",
-            "user", "webhook",
+            "cache", "clock", "config", "db", "feed", "poll", "proxy", "record", "refetch", "station",
+            "upstream", "user", "webhook",
         ],
     ),
     (
@@ -169,6 +176,7 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
     ("refetch", &[SQL]),
     ("backfill", &[SQL]),
     ("webhook", &[SQL, RUNTIME]),
+    ("poll", &[SQL, WIRE]),
     ("station", &[SQL]),
     ("status", &[SQL]),
     ("ensure", &[SQL]),
@@ -184,8 +192,12 @@ const ABSENT: &[(&str, &[&[&str]])] = &[
 const ONLY: &[(&[&str], &[&str], &str)] = &[
     (
         &["env::var", "env::vars"],
-        // PATH and the cache folder are the system's, not settings.
-        &["src/config/settings.rs", "src/db/embedded/search.rs"],
+        // PATH and the cache folder are the system's, not settings; nor is a history that is told again.
+        &[
+            "src/config/settings.rs",
+            "src/db/embedded/search.rs",
+            "src/record/simulation.rs",
+        ],
         "read a setting through src/config/settings.rs",
     ),
     (

@@ -1,10 +1,25 @@
-//! The secrets of the provider's webhooks.
+//! What tells of changes elsewhere: the secrets of the provider's webhooks, and polling.
+
+use std::time::Duration;
 
 use super::super::tenant::Kind;
-use super::Check;
+use super::{Check, value};
 use crate::provider::SigningSecret;
 
 impl Check<'_> {
+    /// `None` only with a mistake.
+    pub fn poll_every(&mut self) -> Option<Option<Duration>> {
+        let every = self.value("POLL_EVERY", value::every)?;
+        let provider = self.settings.provider.as_ref()?;
+        if every.is_some() && !provider.can_be_polled() {
+            let text = "this provider's file does not say how to ask what has changed ([poll]): take it out, and use \
+                        webhooks or RECONCILE_EVERY";
+            self.wrong("POLL_EVERY", text);
+            return None;
+        }
+        Some(every)
+    }
+
     /// Every one that counts; none where webhooks are not taken in. `None` only with a mistake.
     pub fn webhook_secrets(&mut self) -> Option<Vec<SigningSecret>> {
         let theirs = self.settings.provider_settings.iter();

@@ -2,6 +2,7 @@
 
 use toml::Spanned;
 
+use super::super::Proof;
 use super::super::extract::Codes;
 use super::super::form::{CodesForm, ListForm, LostForm, PagingForm, Reader, Text, TotalForm};
 use super::super::paging::{List, NextAt, Paging, Total, Window};
@@ -38,22 +39,18 @@ impl Reader<'_> {
     }
 
     /// What the route itself says of its list.
-    fn listed(&mut self, on: &Text, routes: &[Route]) -> Option<(Pointer, Pointer, super::super::Proof)> {
-        let route = routes.iter().find(|route| *route.name == **on.get_ref());
-        let kind = route.and_then(|route| route.list()).map(|tell| &tell.kind);
-        match kind {
-            Some(Kind::List { at, item, proof }) => Some((at.clone(), item.clone(), *proof)),
-            _ => {
-                self.mistake(
-                    on.span().start,
-                    "[list] names a [[route]] that tells a `list`; this is none",
-                );
-                None
-            }
+    fn listed(&mut self, on: &Text, routes: &[Route]) -> Option<(Pointer, Pointer, Proof)> {
+        let told = told_list(on.get_ref(), routes);
+        if told.is_none() {
+            self.mistake(
+                on.span().start,
+                "[list] names a [[route]] that tells a `list`; this is none",
+            );
         }
+        told
     }
 
-    fn paging(&mut self, at: usize, form: PagingForm, size: u64) -> Option<Paging> {
+    pub(super) fn paging(&mut self, at: usize, form: PagingForm, size: u64) -> Option<Paging> {
         Some(match form {
             PagingForm::Offset { param } => Paging::Offset { param },
             PagingForm::Page { param, first } => Paging::Page { param, first },
@@ -131,5 +128,14 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// Where the list of a route stands, the user in each item, and what it proves.
+pub(super) fn told_list(on: &str, routes: &[Route]) -> Option<(Pointer, Pointer, Proof)> {
+    let route = routes.iter().find(|route| *route.name == *on)?;
+    match &route.list()?.kind {
+        Kind::List { at, item, proof } => Some((at.clone(), item.clone(), *proof)),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Text;
+use super::{PagingForm, Text, Unit};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,4 +56,54 @@ pub(in crate::provider) struct EventForm {
     pub deleted: Option<Vec<Text>>,
     pub touched: Option<Vec<Text>>,
     pub mentioned: Option<Vec<Text>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+pub(in crate::provider) enum PollForm {
+    Log {
+        path: String,
+        #[serde(default)]
+        query: BTreeMap<String, String>,
+        events: String,
+        after: AfterForm,
+        since: Option<SinceForm>,
+        overlap: Option<String>,
+    },
+    Changed {
+        on: String,
+        #[serde(default)]
+        query: BTreeMap<String, String>,
+        paging: PagingForm,
+        at: PlainTimeForm,
+        since: Option<SinceForm>,
+        overlap: Option<String>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct AfterForm {
+    pub param: String,
+    pub id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct SinceForm {
+    pub param: String,
+    #[serde(default = "bare_time")]
+    pub text: String,
+    pub unit: Unit,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct PlainTimeForm {
+    pub at: String,
+    pub unit: Unit,
+}
+
+fn bare_time() -> String {
+    "{time}".to_owned()
 }

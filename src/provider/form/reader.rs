@@ -63,6 +63,7 @@ impl<'t> Reader<'t> {
             "cache" => form.cache = self.one(key, value).unwrap_or_default(),
             "webhooks" => form.webhooks = self.one(key, value),
             "events" => form.events = self.one(key, value).unwrap_or_default(),
+            "poll" => form.poll = self.one(key, value),
             "event" => form.event = self.many(key, value),
             "answer" => form.answer = self.many(key, value),
             "route" => form.route = self.many(key, value),

@@ -91,7 +91,8 @@ pub async fn read_again(recorder: Recorder) {
     }
 }
 
-fn doubt(recorder: &Recorder, writes: &[Write], intents: impl Fn(&Write) -> Vec<Intent>) {
+/// Those users are in doubt. `intents` end with it.
+pub fn doubt(recorder: &Recorder, writes: &[Write], intents: impl Fn(&Write) -> Vec<Intent>) {
     let source = Source::own(Origin::ProxyWrite, "a write that was cut off");
     for writes in writes.chunks(CHUNK) {
         let users = writes.iter().flat_map(|write| &write.users);

@@ -131,15 +131,15 @@ fn is_unasked_deletion(write: &Write) -> bool {
 
 /// Which write takes which place in the order, counted from 1.
 #[derive(Debug, Default)]
-struct Numbering {
-    taken: i64,
+pub struct Numbering {
+    pub taken: i64,
     /// Of a change, or of a state that moves without one.
     state: BTreeMap<UserId, i64>,
     doubt: BTreeMap<UserId, i64>,
 }
 
 impl Numbering {
-    fn of(plan: &Plan) -> Numbering {
+    pub fn of(plan: &Plan) -> Numbering {
         let mut numbering = Numbering::default();
         for (id, write) in &plan.writes {
             if write.change.is_some() || write.bumps {
@@ -154,7 +154,8 @@ impl Numbering {
         numbering
     }
 
-    fn numbered(&self, plan: &Plan, base: i64, epoch: i64) -> Numbered {
+    /// Once it is known behind which position, and in which epoch.
+    pub fn numbered(&self, plan: &Plan, base: i64, epoch: i64) -> Numbered {
         let at = |place: i64| Position(base + place);
         let changes = plan.writes.iter().filter_map(|(id, write)| {
             let nonce = write.change.as_ref()?.nonce;
@@ -265,7 +266,7 @@ impl<'a> StateRows<'a> {
     }
 }
 
-fn word(standing: Standing) -> &'static str {
+pub fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::None => "none",
         Standing::Skeleton => "skeleton",

@@ -22,7 +22,7 @@ use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, Refusal, partitions};
 use crate::failpoint;
-use crate::user::{Position, Seen, Tick, UserId};
+use crate::user::{Position, Seen, Sent, Tick, UserId};
 
 /// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
 const REPLACED: &str = "users_sync is not the table that usertap made: that one was renamed, and foreign keys still \
@@ -67,7 +67,7 @@ struct Known {
 }
 
 impl Past {
-    pub(super) fn begin(&self, process: Uuid, ours: Vec<Uuid>, lanes: usize) {
+    pub(in crate::record) fn begin(&self, process: Uuid, ours: Vec<Uuid>, lanes: usize) {
         *self.lock() = Known {
             process,
             ours,
@@ -81,6 +81,34 @@ impl Past {
         if known.last.is_none_or(|(last, _)| last < position) {
             known.last = Some((position, nonce));
         }
+    }
+
+    /// What this process knows to be committed, given what it would stamp now: all positions up to the
+    /// first, and the change that is the second.
+    pub(in crate::record) fn known(&self, sent: Sent) -> (Position, Option<(Position, i32)>) {
+        let last = self.lock().last;
+        let changed = last.map_or(Position(0), |(position, _)| position);
+        (sent.position.max(changed), last)
+    }
+
+    /// Whether this history lacks what was known to be committed, and nobody has said so yet.
+    pub(in crate::record) fn is_lost(&self, found: &History, sent: Sent) -> bool {
+        if !found.is_ours && found.epoch == sent.epoch {
+            return true;
+        }
+        if let Some((position, nonce)) = found.newest() {
+            self.committed(position, nonce);
+        }
+        false
+    }
+
+    /// This process records now. True where another one did since it (or those whose journal it has)
+    /// did last.
+    pub(in crate::record) fn took_place(&self, before: Option<Uuid>) -> bool {
+        let mut known = self.lock();
+        let is_foreign = before.is_some_and(|before| !known.ours.contains(&before));
+        known.ours = vec![known.process];
+        is_foreign
     }
 
     /// True for the last one.
@@ -177,29 +205,23 @@ impl Writer {
         self.link.floor = Position(history.floor);
         self.link.conn = Some(conn);
         failpoint::reached("writer.connected");
-        shared.epoch.store(history.epoch, Ordering::Release);
-        shared.head.committed(history.epoch, position, clock::now());
+        shared.connected(&history);
         Ok(())
     }
 
     /// The history behind this connection: the one that is known here, or a new epoch.
     async fn history(&self, conn: &mut AsyncPgConnection) -> Result<History, DbError> {
         let past = &self.shared.past;
-        let (sent, last) = (self.shared.head.sent(), past.lock().last);
-        let known = sent
-            .position
-            .max(last.map_or(Position(0), |(position, _)| position));
+        let sent = self.shared.head.sent();
+        let (known, last) = past.known(sent);
         let found = self.sql.history(conn, known, last).await?;
         let found = found
             .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
         if found.is_replaced {
             return Err(DbError::Unfit(REPLACED.into()));
         }
-        if !found.is_ours && found.epoch == sent.epoch {
+        if past.is_lost(&found, sent) {
             return self.begin_epoch(conn, known).await;
-        }
-        if let Some((position, nonce)) = found.newest() {
-            past.committed(position, nonce);
         }
         Ok(found)
     }
@@ -209,11 +231,9 @@ impl Writer {
     async fn take_place(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
         let process = self.shared.past.lock().process;
         let before = self.sql.take_place(conn, process).await?;
-        let mut known = self.shared.past.lock();
-        if before.is_some_and(|before| !known.ours.contains(&before)) {
+        if self.shared.past.took_place(before) {
             self.shared.memory.distrust();
         }
-        known.ours = vec![process];
         Ok(())
     }
 
@@ -225,8 +245,7 @@ impl Writer {
             "the database lacks changes that were committed (a failover or a restored backup): a new epoch begins; \
              run a backfill"
         );
-        self.shared.past.lock().last = history.newest();
-        self.shared.memory.forget_all();
+        self.shared.begun(&history);
         Ok(history)
     }
 
@@ -288,6 +307,21 @@ impl Writer {
             Err(error) => tracing::warn!(%error, "no new partition for the change rows yet"),
         }
     }
+}
+
+impl Shared {
+    /// A new epoch has begun: what was remembered may be of what was lost.
+    pub(in crate::record) fn begun(&self, history: &History) {
+        self.past.lock().last = history.newest();
+        self.memory.forget_all();
+    }
+
+    /// What is sent from now on is sent in this history.
+    pub(in crate::record) fn connected(&self, history: &History) {
+        self.epoch.store(history.epoch, Ordering::Release);
+        let position = Position(history.position);
+        self.head.committed(history.epoch, position, clock::now());
+    }
 
     /// Fingerprints of users that were looked up and change nothing.
     pub(super) fn remember_loaded(
@@ -297,7 +331,7 @@ impl Writer {
         plan: &Plan,
         loaded: &std::collections::BTreeMap<UserId, Loaded>,
     ) {
-        let memory = &self.shared.memory;
+        let memory = &self.memory;
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             let observation = flight.observation(place);
             let id = &observation.id;
@@ -311,7 +345,7 @@ impl Writer {
 }
 
 /// Remembers what was committed last, and tells of all of it, whoever keeps answers first.
-pub(super) fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
+pub fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
     for (id, (position, nonce)) in &numbered.changes {
         shared.past.committed(*position, *nonce);
         let by = plan.writes.get(id).and_then(|write| write.change.as_ref());

@@ -136,7 +136,8 @@ impl Writer {
     }
 }
 
-fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
+/// The row goes, the tombstone stays.
+pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
     let source = Source {
         origin: Origin::Refetch,
         route: "purge".into(),

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::super::webhooks::Webhooks;
 use super::user::{Address, Kind, User};
 
 pub struct Instance {
@@ -16,6 +17,7 @@ pub struct Instance {
     /// Who has an e-mail address or a phone number, by its own id and by its text.
     holders: HashMap<String, String>,
     pub organizations: BTreeMap<String, Organization>,
+    pub webhooks: Webhooks,
 }
 
 pub struct Organization {
@@ -36,6 +38,7 @@ pub struct Membership {
 impl Instance {
     pub fn new(key: String) -> Instance {
         Instance {
+            webhooks: Webhooks::new(&key),
             key,
             users: HashMap::new(),
             order: BTreeSet::new(),
@@ -57,12 +60,22 @@ impl Instance {
         self.users.insert(user.id.clone(), user);
     }
 
+    /// A user who was not there before.
+    pub fn create(&mut self, user: User) {
+        self.webhooks.tell("user.created", || user.view());
+        self.insert(user);
+    }
+
     /// For good, with its memberships.
     pub fn remove(&mut self, id: &str) -> Option<User> {
         let user = self.take(id)?;
         for organization in self.organizations.values_mut() {
             organization.members.remove(id);
         }
+        self.webhooks.tell(
+            "user.deleted",
+            || json!({ "id": id, "object": "user", "deleted": true }),
+        );
         Some(user)
     }
 
@@ -71,6 +84,7 @@ impl Instance {
         let mut user = self.take(id)?;
         let result = change(&mut user);
         user.updated_at = now.max(user.updated_at + 1);
+        self.webhooks.tell("user.updated", || user.view());
         self.insert(user);
         Some(result)
     }

@@ -26,7 +26,7 @@ pub fn create(call: &mut Call<'_>) -> Result<Answer, Failure> {
     set_fields(&mut user, &body);
     metadata::set(&mut user, &body)?;
     let view = user.view();
-    call.instance.insert(user);
+    call.instance.create(user);
     ok(&view)
 }
 

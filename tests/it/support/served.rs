@@ -63,6 +63,10 @@ impl Served {
         }
     }
 
+    pub fn listen(&self) -> std::net::SocketAddr {
+        self.serving().listen
+    }
+
     fn serving(&self) -> &Serving {
         self.serving.as_ref().expect("it serves")
     }

@@ -1,0 +1,173 @@
+//! Several tenants in one settings file: what each has of its own, and that none has another's.
+//!
+//! A `[[tenant]]` has a name and settings, over those that stand above all of them. What tells a tenant
+//! from others, and where it listens and writes, is never shared: it stands in the tenant's own table,
+//! or in the environment with the tenant's name before it (`SHOP_STACK_PROJECT_ID` for `shop`).
+
+use std::collections::BTreeSet;
+
+use secrecy::ExposeSecret;
+
+use super::file::File;
+use super::known::Known;
+use super::settings::Env;
+use super::{Config, Database, Mistake};
+
+/// Usertap's own settings that are of one tenant alone, beside all of the provider's.
+const ALONE: [&str; 7] = [
+    "LISTEN",
+    "PORT",
+    "ADMIN_LISTEN",
+    "SCHEMA",
+    "STATE_SCHEMA",
+    "PUBLIC_URL",
+    "WEBHOOK_SECRET",
+];
+
+/// Whether a setting is of one tenant alone.
+pub fn is_alone(known: &Known) -> bool {
+    known.exact || ALONE.contains(&known.name.as_str())
+}
+
+/// What of the environment counts for a tenant: that of all unless its own table says otherwise, and
+/// over both what has its name before it.
+pub fn environment(env: &Env, name: &str, file: &File, known: &[Known]) -> Env {
+    let own = |known: &&Known| is_alone(known) || file.is_own(&known.key());
+    let left_out = known.iter().filter(own).flat_map(|known| &known.env);
+    let left_out: BTreeSet<String> = left_out
+        .flat_map(|name| [name.clone(), format!("{name}_FILE")])
+        .collect();
+    let prefix = prefix(name);
+    let shared = env.iter().filter(|(name, _)| !left_out.contains(*name));
+    let named = env
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?, value)));
+    let named = named.map(|(name, value)| (name.to_owned(), value.clone()));
+    let mut all: Env = shared
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for (name, value) in named {
+        // A value and the file that it may stand in are one setting.
+        let other = match name.strip_suffix("_FILE") {
+            Some(bare) => bare.to_owned(),
+            None => format!("{name}_FILE"),
+        };
+        all.remove(&other);
+        all.insert(name, value);
+    }
+    all
+}
+
+/// What stands before the names of a tenant's own variables: `SHOP_`.
+pub fn prefix(name: &str) -> String {
+    format!("{}_", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Nothing of one may reach another.
+pub fn apart(configs: &[Config]) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for (at, one) in configs.iter().enumerate() {
+        for other in &configs[..at] {
+            let names = (other.tenant_name(), one.tenant_name());
+            mistakes.extend(shared(other, one).into_iter().map(|(setting, what)| {
+                let text = format!("tenants {} and {} {what}: give each its own", names.0, names.1);
+                Mistake::new(setting, None, text)
+            }));
+        }
+    }
+    mistakes
+}
+
+fn shared(one: &Config, other: &Config) -> Vec<(&'static str, &'static str)> {
+    let mut shared = Vec::new();
+    let places = |config: &Config| [config.listen, config.admin_listen].map(Some);
+    let taken = places(one)
+        .into_iter()
+        .flatten()
+        .any(|place| place.port() != 0 && places(other).contains(&Some(place)));
+    if taken {
+        shared.push(("LISTEN", "listen at one address"));
+    }
+    let schemas = |config: &Config| [config.schema.clone(), config.state_schema.clone()];
+    if same_database(one, other) && schemas(one).iter().any(|schema| schemas(other).contains(schema)) {
+        shared.push(("SCHEMA", "have a schema of one database in common"));
+    }
+    if one.tenant.provider == other.tenant.provider {
+        if one.tenant.identity == other.tenant.identity {
+            shared.push(("PROVIDER", "are one and the same at the provider"));
+        }
+        let key = |config: &Config| {
+            config
+                .tenant
+                .key
+                .as_ref()
+                .map(|key| key.expose_secret().to_owned())
+        };
+        if key(one).is_some() && key(one) == key(other) {
+            shared.push(("PROVIDER", "have one server key"));
+        }
+    }
+    if one
+        .webhook_secrets
+        .iter()
+        .any(|secret| other.webhook_secrets.contains(secret))
+    {
+        shared.push(("WEBHOOK_SECRET", "have one signing secret"));
+    }
+    shared
+}
+
+fn same_database(one: &Config, other: &Config) -> bool {
+    match (&one.database, &other.database) {
+        (Database::Embedded, Database::Embedded) => one.data_dir == other.data_dir,
+        (Database::Url { url: one, .. }, Database::Url { url: other, .. }) => {
+            one.url.expose_secret() == other.url.expose_secret()
+        }
+        _ => false,
+    }
+}
+
+impl Config {
+    /// Of one among several tenants: its journal has a folder of its own.
+    pub fn of_tenant(mut self, name: &str) -> Config {
+        self.journal_dir = self.data_dir.join("tenants").join(name);
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    fn tenant_name(&self) -> &str {
+        self.name.as_deref().unwrap_or("one")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_of_one_tenant_alone_is_not_taken_from_all() {
+        let (file, _) = File::parse(
+            Path::new("usertap.toml"),
+            "sync_timeout = \"1s\"\n[[tenant]]\nname = \"shop\"\ntimeout = \"2s\"\n",
+        );
+        let shop = &file.tenants()[0];
+        assert_eq!(shop.0, "shop");
+        let env: Env = [
+            ("USERTAP_LISTEN", "127.0.0.1:1"),
+            ("USERTAP_TIMEOUT", "9s"),
+            ("USERTAP_LOG", "debug"),
+            ("SHOP_USERTAP_LISTEN", "127.0.0.1:2"),
+            ("SHOP_STACK_PROJECT_ID", "p"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .into();
+        let counts = environment(&env, "shop", &shop.1, &super::super::known::own());
+        let value = |name: &str| counts.get(name).and_then(|value| value.to_str());
+        assert_eq!(value("USERTAP_LISTEN"), Some("127.0.0.1:2"));
+        assert_eq!(value("USERTAP_TIMEOUT"), None);
+        assert_eq!(value("USERTAP_LOG"), Some("debug"));
+        assert_eq!(value("STACK_PROJECT_ID"), Some("p"));
+        assert_eq!(shop.1.get("sync_timeout").map(|(text, _)| text), Some("1s"));
+    }
+}

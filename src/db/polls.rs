@@ -1,0 +1,102 @@
+//! How far the provider's changes were read, and which process reads them: one at a time, taken over
+//! where it died.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::instances::DEAD_AFTER;
+use super::statement::{Bind, execute, optional, statement};
+use super::{Database, DbError};
+
+#[derive(QueryableByName)]
+struct Kept {
+    #[diesel(sql_type = Nullable<Text>)]
+    place: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct Age {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    seconds: Option<i64>,
+}
+
+/// Takes the reading over unless another live process has it: where it stands, if it has begun.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Option<String>>, DbError> {
+    let mut conn = database.get().await?;
+    let take = database.names.sql(
+        "UPDATE {state}.poll p SET owner = $2
+         WHERE p.owner IS NULL OR p.owner = $2 OR NOT EXISTS (
+             SELECT FROM {state}.instances i
+             WHERE i.id = p.owner AND i.seen_at > now() - make_interval(secs => $1))
+         RETURNING p.place::text AS place",
+    );
+    let alive = i32::try_from(DEAD_AFTER.as_secs()).unwrap_or(i32::MAX);
+    let take = statement(&take)
+        .bind::<Integer, _>(alive)
+        .bind::<SqlUuid, _>(owner);
+    let kept: Option<Kept> = optional(take, &mut conn).await?;
+    Ok(kept.map(|kept| kept.place))
+}
+
+/// Notes how far it was read; false where another process has taken over.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn keep(database: &Database, owner: Uuid, place: &str, is_done: bool) -> Result<bool, DbError> {
+    let mut conn = database.get().await?;
+    let keep = database.names.sql(
+        "UPDATE {state}.poll SET place = $2::jsonb, done_at = CASE WHEN $3 THEN now() ELSE done_at END
+         WHERE owner = $1",
+    );
+    let keep = statement(&keep)
+        .bind::<SqlUuid, _>(owner)
+        .bind::<Text, _>(place)
+        .bind::<Bool, _>(is_done);
+    Ok(execute(keep, &mut conn).await? > 0)
+}
+
+/// Lets another process go on at once.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn release(database: &Database, owner: Uuid) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let release = database
+        .names
+        .sql("UPDATE {state}.poll SET owner = NULL WHERE owner = $1");
+    execute(statement(&release).bind::<SqlUuid, _>(owner), &mut conn).await?;
+    Ok(())
+}
+
+/// Seconds since there was last nothing more to read, whoever read it.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn age(database: &Database) -> Result<Option<i64>, DbError> {
+    seconds(
+        database,
+        "SELECT extract(epoch FROM now() - done_at)::bigint AS seconds FROM {state}.poll",
+    )
+    .await
+}
+
+/// Seconds since the last walk over all users began that came to its end.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn walk_age(database: &Database) -> Result<Option<i64>, DbError> {
+    let sql = "SELECT extract(epoch FROM now() - max(started_at))::bigint AS seconds FROM {state}.backfill
+               WHERE state = 'done'";
+    seconds(database, sql).await
+}
+
+async fn seconds(database: &Database, sql: &str) -> Result<Option<i64>, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database.names.sql(sql);
+    let age: Option<Age> = optional(statement(&sql), &mut conn).await?;
+    Ok(age.and_then(|age| age.seconds).map(|seconds| seconds.max(0)))
+}

@@ -1,0 +1,181 @@
+//! Polling: every so often the provider is asked what has changed, as its file says how.
+//!
+//! One process of a database polls; where it dies another goes on behind what was last committed. What
+//! an answer told is durable before the place moves on, so that a crash repeats and never skips. Its
+//! requests come after those of apps, and after reads that are owed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use crate::clock;
+use crate::db::{Database, DbError, polls};
+use crate::provider::{PageFault, PollPlace, Polled};
+use crate::reader::Reader;
+use crate::record::Durable;
+use crate::tasks::Tasks;
+use crate::upstream::{Fetched, Priority, UpstreamError};
+use crate::user::{Head, Observation, Origin, Source};
+
+/// What an answer told is waited for; then it is asked again the next time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The task that polls.
+pub struct Poll {
+    pub reader: Reader,
+    pub head: Arc<Head>,
+    pub database: Database,
+    pub tasks: Tasks,
+    /// This process among those on the database.
+    pub instance: Uuid,
+    pub counts: Arc<Counts>,
+}
+
+/// Since the process started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    users: AtomicU64,
+    untold: AtomicU64,
+    trouble: Mutex<Option<String>>,
+}
+
+/// The counts at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Figures {
+    /// Users that were told of.
+    pub users: u64,
+    /// Events of unknown types, and what could not be read.
+    pub untold: u64,
+    /// Why the last attempt told nothing.
+    pub trouble: Option<String>,
+}
+
+impl Counts {
+    pub fn shown(&self) -> Figures {
+        Figures {
+            users: self.users.load(Ordering::Relaxed),
+            untold: self.untold.load(Ordering::Relaxed),
+            trouble: self.trouble().clone(),
+        }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Why a poll told nothing; it is tried again the next time.
+#[derive(Debug, thiserror::Error)]
+enum PollFault {
+    #[error("the provider could not be asked what has changed: {0}")]
+    Upstream(#[from] UpstreamError),
+    #[error("what the provider said has changed cannot be read: {0}")]
+    Page(#[from] PageFault),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error("what the provider said has changed could not be recorded")]
+    NotDurable,
+    #[error("there is no server key: set the provider's secret key")]
+    NoKey,
+}
+
+impl Poll {
+    /// Polls until the process stops.
+    pub async fn serve(self, every: Duration) {
+        let mut due = interval(every);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => break,
+                _ = due.tick() => {}
+            }
+            let polled = tokio::select! {
+                () = self.tasks.stopping() => break,
+                polled = self.read_on() => polled,
+            };
+            self.note(polled);
+        }
+        let _ = polls::release(&self.database, self.instance).await;
+    }
+
+    fn note(&self, polled: Result<(), PollFault>) {
+        let trouble = polled.err().map(|fault| fault.to_string());
+        let mut noted = self.counts.trouble();
+        if let Some(trouble) = trouble.as_ref().filter(|_| noted.is_none()) {
+            tracing::warn!(trouble, "polling tells nothing; it is tried again");
+        }
+        *noted = trouble;
+    }
+
+    /// Reads until there is nothing more, unless another process does.
+    async fn read_on(&self) -> Result<(), PollFault> {
+        if !self.database.is_open() {
+            return Ok(());
+        }
+        let Some(kept) = polls::take(&self.database, self.instance).await? else {
+            return Ok(());
+        };
+        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
+        let mut place = match kept {
+            Some(place) => place,
+            None => {
+                let place = PollPlace::beginning(clock::wall());
+                self.keep(&place, false).await?;
+                place
+            }
+        };
+        loop {
+            let polled = self.ask(&place).await?;
+            place = polled.place;
+            if !self.keep(&place, polled.is_done).await? || polled.is_done {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn keep(&self, place: &PollPlace, is_done: bool) -> Result<bool, PollFault> {
+        let text = serde_json::to_string(place).unwrap_or_default();
+        Ok(polls::keep(&self.database, self.instance, &text, is_done).await?)
+    }
+
+    /// One question; what it told is durable when it returns.
+    async fn ask(&self, place: &PollPlace) -> Result<Polled, PollFault> {
+        let (provider, tenant) = (&self.reader.provider, &self.reader.tenant);
+        let request = provider.poll_request(tenant, place).ok_or(PollFault::NoKey)?;
+        let fetched = self.reader.upstream.own(request, Priority::Backfill).await?;
+        let answer = (fetched.status, &fetched.headers, &fetched.body[..]);
+        let mut polled = provider.polled(tenant, place, answer, clock::wall())?;
+        let told = std::mem::take(&mut polled.told);
+        self.counts.users.fetch_add(told.len() as u64, Ordering::Relaxed);
+        self.counts
+            .untold
+            .fetch_add(polled.untold as u64, Ordering::Relaxed);
+        if told.is_empty() {
+            return Ok(polled);
+        }
+        let observations: Vec<Observation> = told
+            .into_iter()
+            .map(|(name, sighting)| self.observation(&name, sighting, &fetched))
+            .collect();
+        let receipt = self.reader.recorder.submit(observations.into());
+        match receipt.durable(PATIENCE).await {
+            Durable::No => Err(PollFault::NotDurable),
+            Durable::Journaled | Durable::Committed { .. } => Ok(polled),
+        }
+    }
+
+    fn observation(&self, name: &str, sighting: crate::provider::Sighting, fetched: &Fetched) -> Observation {
+        Observation {
+            sent: sighting.proof.stamp(&self.head, fetched.sent, fetched.sent_at),
+            id: sighting.id,
+            seen: sighting.seen,
+            source: Source::own(Origin::Poll, name),
+            unsettled: sighting.unsettled,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a station has in `DATA_DIR`: its journal, and a note that it has served.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::record::JournalPlace;
+
+pub(super) fn journal_place(config: &Config) -> JournalPlace {
+    let (provider, identity) = (&config.tenant.provider, &config.tenant.identity);
+    let mut tenant = Sha256::new();
+    for part in std::iter::once(provider).chain(identity.iter().flat_map(|(name, value)| [name, value])) {
+        tenant.update(part.len().to_le_bytes());
+        tenant.update(part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&tenant.finalize()[..16]);
+    JournalPlace {
+        data_dir: config.journal_dir.clone(),
+        tenant: short,
+        patience: config.sync_timeout,
+    }
+}
+
+/// In `DATA_DIR` once a `serve` has reached its database: from then on it may start without it.
+const SERVED: &str = "served";
+
+pub(super) fn has_served(data_dir: &Path) -> bool {
+    data_dir.join(SERVED).exists()
+}
+
+/// Notes that this `DATA_DIR` has served.
+pub fn note_served(data_dir: &Path) {
+    let noted = std::fs::create_dir_all(data_dir).and_then(|()| std::fs::write(data_dir.join(SERVED), []));
+    if let Err(error) = noted {
+        tracing::warn!(folder = %data_dir.display(), %error, "DATA_DIR cannot be written: a start needs the database");
+    }
+}

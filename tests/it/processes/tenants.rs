@@ -1,0 +1,327 @@
+//! Several tenants in one process: each as if it were alone, and nothing of one reaches another.
+
+use ::http::Method;
+use serde_json::{Value, json};
+use usertap::sandbox::{Event, Options, Sandbox};
+use uuid::Uuid;
+
+use super::World;
+use crate::support::http::{self, Reply};
+use crate::support::process::{Process, setting};
+use crate::support::{eventually, wall};
+
+const NAMES: [&str; 2] = ["shop", "other"];
+
+struct Tenant {
+    at: usize,
+    listen: String,
+    admin: String,
+}
+
+impl Tenant {
+    /// The caller is the server of a project, not necessarily of this one.
+    async fn ask(&self, world: &World, caller: usize, method: Method, path: &str, body: &Value) -> Reply {
+        let of = |name: &str| setting_of(&world.sandbox, caller, name);
+        let (project, key) = (of("STACK_PROJECT_ID"), of("STACK_SECRET_SERVER_KEY"));
+        let headers = [
+            ("x-stack-project-id", project.as_str()),
+            ("x-stack-access-type", "server"),
+            ("x-stack-secret-server-key", key.as_str()),
+        ];
+        let url = format!("http://{}/api/v1{path}", self.listen);
+        match body.is_null() {
+            true => http::request(method, &url, &headers, "")
+                .await
+                .expect("an answer"),
+            false => http::send(method, &url, &headers, body).await,
+        }
+    }
+
+    async fn create(&self, world: &World, name: &str) -> (Reply, Uuid) {
+        let body = json!({ "display_name": name });
+        let reply = self.ask(world, self.at, Method::POST, "/users", &body).await;
+        let id = reply.json()["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("an id");
+        (reply, id)
+    }
+
+    async fn status(&self) -> Value {
+        http::get(&format!("http://{}/v1/status", self.admin), &[])
+            .await
+            .json()
+    }
+
+    async fn names(&self, world: &World) -> Vec<String> {
+        let sql = format!("SELECT name FROM {}.users_sync ORDER BY name", NAMES[self.at]);
+        let rows = world.client.query(&sql, &[]).await.expect("a query");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn send(&self, headers: &[(&'static str, String); 3], event: &Event) -> Reply {
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let url = format!("http://{}/_usertap/webhooks", self.listen);
+        http::request(Method::POST, &url, &headers, event.body.clone())
+            .await
+            .expect("an answer")
+    }
+}
+
+fn setting_of(sandbox: &Sandbox, project: usize, name: &str) -> String {
+    let settings = sandbox.settings(project).into_iter();
+    let found = settings.map(|(name, value)| (name.replace("OTHER_", ""), value));
+    found
+        .into_iter()
+        .find(|(own, _)| own == name)
+        .expect("a setting")
+        .1
+}
+
+async fn two() -> World {
+    World::new(Options {
+        projects: 2,
+        ..Options::default()
+    })
+    .await
+}
+
+/// The settings file of both, in one database.
+fn file(world: &World) -> String {
+    let mut text = format!(
+        "database_url = \"{}\"\nupstream = \"http://{}\"\nrate = \"1000/1s\"\n",
+        secrecy::ExposeSecret::expose_secret(&world.url),
+        world.sandbox.addr()
+    );
+    for (at, name) in NAMES.iter().enumerate() {
+        let of = |name: &str| setting_of(&world.sandbox, at, name);
+        let secret = world.control().webhooks(at).expect("a project").secret();
+        text += &format!(
+            "\n[[tenant]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+             schema = \"{name}\"\nstate_schema = \"{name}_state\"\nstack_project_id = \"{}\"\n\
+             stack_secret_server_key = \"{}\"\nwebhook_secret = \"{secret}\"\n",
+            of("STACK_PROJECT_ID"),
+            of("STACK_SECRET_SERVER_KEY")
+        );
+    }
+    text
+}
+
+fn start(world: &World, args: &[&str], file: &str, env: &[(String, String)]) -> Process {
+    std::fs::write(world.folder.path().join("usertap.toml"), file).expect("a file");
+    let log = [setting("USERTAP_LOG_FORMAT", "json")];
+    let env: Vec<_> = log.iter().chain(env).cloned().collect();
+    Process::start(world.folder.path(), args, &env)
+}
+
+async fn serve(world: &World) -> (Process, [Tenant; 2]) {
+    let process = start(world, &["serve"], &file(world), &[]);
+    let lines = eventually("both serve", || async {
+        let output = process.output();
+        let said = output
+            .stderr
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let serving: Vec<Value> = said.filter(|said| said["message"] == "serving").collect();
+        (serving.len() == 2).then_some(serving)
+    })
+    .await;
+    let tenant = |at: usize| {
+        let said = lines
+            .iter()
+            .find(|said| said["tenant"] == NAMES[at])
+            .expect("it serves");
+        let text = |key: &str| said[key].as_str().expect("an address").to_owned();
+        Tenant {
+            at,
+            listen: text("listen"),
+            admin: text("admin"),
+        }
+    };
+    (process, [tenant(0), tenant(1)])
+}
+
+#[tokio::test]
+async fn each_is_as_if_it_were_alone() {
+    let world = two().await;
+    let (process, [shop, other]) = serve(&world).await;
+    let (made, ada) = shop.create(&world, "Ada").await;
+    assert!(made.recorded().starts_with("committed"), "{}", made.recorded());
+    let (made, bea) = other.create(&world, "Bea").await;
+    assert!(made.recorded().starts_with("committed"), "{}", made.recorded());
+    // Rows.
+    assert_eq!(shop.names(&world).await, ["Ada"]);
+    assert_eq!(other.names(&world).await, ["Bea"]);
+    // A caller of one at the listener of the other is a stranger there.
+    for (tenant, caller, id) in [(&shop, 1, bea), (&other, 0, ada)] {
+        let path = format!("/users/{id}");
+        for (method, body) in [
+            (Method::GET, Value::Null),
+            (Method::PATCH, json!({ "display_name": "Planted" })),
+        ] {
+            let reply = tenant.ask(&world, caller, method, &path, &body).await;
+            assert_eq!(reply.recorded(), "none; foreign-tenant");
+            assert!(
+                !reply
+                    .header("x-usertap-cache")
+                    .unwrap_or_default()
+                    .starts_with("hit")
+            );
+        }
+    }
+    // What is kept for one is not given to the other, nor with the other's key.
+    let path = format!("/users/{ada}");
+    shop.ask(&world, 0, Method::GET, &path, &Value::Null).await;
+    let hit = shop.ask(&world, 0, Method::GET, &path, &Value::Null).await;
+    assert!(
+        hit.header("x-usertap-cache")
+            .unwrap_or_default()
+            .starts_with("hit")
+    );
+    let miss = other.ask(&world, 0, Method::GET, &path, &Value::Null).await;
+    assert!(
+        !miss
+            .header("x-usertap-cache")
+            .unwrap_or_default()
+            .starts_with("hit")
+    );
+    let stranger = other.ask(&world, 1, Method::GET, &path, &Value::Null).await;
+    assert_ne!(stranger.effective_status(), 200);
+    assert_eq!(shop.names(&world).await, ["Ada"]);
+    assert_eq!(other.names(&world).await, ["Bea"]);
+    // Feeds.
+    for (tenant, name) in [(&shop, "Ada"), (&other, "Bea")] {
+        let url = format!("http://{}/v1/changes?since=oldest", tenant.admin);
+        let page = http::get(&url, &[]).await.json();
+        let told: Vec<&str> = page["changes"]
+            .as_array()
+            .expect("changes")
+            .iter()
+            .filter_map(|change| change["after"]["name"].as_str())
+            .collect();
+        assert!(
+            !told.is_empty() && told.iter().all(|told| *told == name),
+            "{told:?}"
+        );
+    }
+    // Webhooks: each has its own secret.
+    let event = Event::new("user.deleted", &json!({ "id": ada }));
+    let signed = world
+        .control()
+        .webhooks(0)
+        .expect("a project")
+        .headers(&event, wall());
+    assert_eq!(other.send(&signed, &event).await.status, 401);
+    assert_eq!(shop.send(&signed, &event).await.status, 200);
+    // Status and budget: what one was asked is no figure of the other.
+    let (of_shop, of_other) = (shop.status().await, other.status().await);
+    assert_ne!(
+        of_shop["provider"]["tenant"]["project"],
+        of_other["provider"]["tenant"]["project"]
+    );
+    assert_eq!(of_shop["webhooks"]["received"], 1);
+    assert_eq!(of_other["webhooks"]["received"], 0);
+    assert_ne!(of_shop["budget"]["given"]["app"], json!(0));
+    // The journals.
+    for name in NAMES {
+        let folder = world.folder.path().join(".usertap/tenants").join(name);
+        assert!(folder.join("served").exists(), "{name}");
+    }
+    process.terminated().await.with_code(0);
+}
+
+#[tokio::test]
+async fn other_commands_are_for_one_of_them() {
+    let world = two().await;
+    world
+        .control()
+        .create(0, json!({ "display_name": "Ada" }))
+        .expect("a user");
+    world
+        .control()
+        .create(1, json!({ "display_name": "Bea" }))
+        .expect("a user");
+    let text = file(&world);
+    let which = start(&world, &["backfill"], &text, &[]).ended().await;
+    let said = which.with_code(2).log();
+    assert!(
+        said.contains("--tenant") && said.contains("shop, other"),
+        "{said}"
+    );
+    let unknown = start(&world, &["backfill", "--tenant", "none"], &text, &[])
+        .ended()
+        .await;
+    assert!(unknown.with_code(2).log().contains("shop, other"));
+    for (name, user) in [("shop", "Ada"), ("other", "Bea")] {
+        let done = start(&world, &["backfill", "--json", "--tenant", name], &text, &[]);
+        assert_eq!(done.ended().await.with_code(0).json()["fetched"], 1);
+        let sql = format!("SELECT name FROM {name}.users_sync");
+        let row = world.client.query_one(&sql, &[]).await.expect("one row");
+        assert_eq!(row.get::<_, String>(0), user);
+    }
+}
+
+#[tokio::test]
+async fn what_they_would_share_is_refused_before_anything_starts() {
+    let world = two().await;
+    let sound = file(&world);
+    let of = |at: usize, name: &str| setting_of(&world.sandbox, at, name);
+    let keys = [of(0, "STACK_SECRET_SERVER_KEY"), of(1, "STACK_SECRET_SERVER_KEY")];
+    let projects = [of(0, "STACK_PROJECT_ID"), of(1, "STACK_PROJECT_ID")];
+    let secrets = [0, 1].map(|at| world.control().webhooks(at).expect("a project").secret());
+    let same_port = sound.replace("\nlisten = \"127.0.0.1:0\"", "\nlisten = \"127.0.0.1:8499\"");
+    for (text, env, said) in [
+        (sound.replace(&keys[1], &keys[0]), None, "one server key"),
+        (
+            sound.replace(&projects[1], &projects[0]),
+            None,
+            "one and the same",
+        ),
+        (
+            sound.replace(&secrets[1], &secrets[0]),
+            None,
+            "one signing secret",
+        ),
+        (
+            sound.replace("\"other_state\"", "\"shop_state\""),
+            None,
+            "a schema of one database",
+        ),
+        (same_port, None, "listen at one address"),
+        (
+            sound.replace("name = \"other\"", "name = \"shop\""),
+            None,
+            "`name` of its own",
+        ),
+        (
+            format!("listen = \"127.0.0.1:1\"\n{sound}"),
+            None,
+            "below its [[tenant]]",
+        ),
+        (
+            sound.replace(&format!("stack_project_id = \"{}\"\n", projects[1]), ""),
+            // Of the environment it would be everybody's.
+            Some(setting("STACK_PROJECT_ID", &projects[1])),
+            "STACK_PROJECT_ID",
+        ),
+    ] {
+        let env: Vec<_> = env.into_iter().collect();
+        let ended = start(&world, &["serve"], &text, &env).ended().await;
+        let log = ended.with_code(2).log();
+        assert!(log.contains(said), "{said} in\n{log}");
+        for secret in keys.iter().chain(&secrets) {
+            assert!(!log.contains(secret.as_str()), "{said}");
+        }
+    }
+    // With its name before it, it is the tenant's own.
+    let text = sound.replace(&format!("stack_project_id = \"{}\"\n", projects[1]), "");
+    let env = [setting("OTHER_STACK_PROJECT_ID", &projects[1])];
+    let done = start(&world, &["migrate", "--tenant", "other"], &text, &env)
+        .ended()
+        .await;
+    done.with_code(0);
+}

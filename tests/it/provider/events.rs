@@ -1,0 +1,270 @@
+//! Events of other providers: what the form can say of their signatures, types and lists.
+
+use chrono::DateTime;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use usertap::provider::{PageFault, PollPlace, Refused, SigningSecret, Tells};
+
+use super::forms::fixture;
+use super::*;
+
+const BASE: &str = include_str!("../../fixtures/providers/clerk-like.toml");
+
+/// Signed with the time in milliseconds, events by type, a list of them.
+const EVENTS: &str = r#"
+[webhooks]
+signature = { scheme = "timed", header = "workos-signature" }
+settings = ["WORKOS_WEBHOOK_SECRET"]
+tolerance = "3m"
+id = "/id"
+
+[events]
+type = "/event"
+tenant = { key = "/account" }
+
+[[event]]
+on = ["user.created", "user.updated"]
+whole = "/data"
+
+[[event]]
+on = ["user.deleted"]
+deleted = ["/data/id"]
+
+[[event]]
+on = ["organization_membership.*"]
+touched = ["/data/user_id", "/data/others/*/id"]
+
+[[event]]
+on = ["user.seen"]
+partial = "/data"
+
+[[event]]
+on = ["user.*"]
+
+[poll]
+kind = "log"
+path = "/events"
+query = { limit = "2" }
+events = "/data"
+after = { param = "after", id = "/id" }
+since = { param = "range_start", unit = "rfc3339" }
+"#;
+
+fn provider() -> (Provider, Tenant) {
+    let provider = fixture(&format!("{BASE}{EVENTS}"));
+    let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk_live_1")]);
+    (provider, tenant)
+}
+
+fn user(id: &str) -> Value {
+    json!({ "id": id, "created_at": 1, "updated_at": 2 })
+}
+
+fn signed(at: i64, body: &str) -> HeaderMap {
+    let mac = Hmac::<Sha256>::new_from_slice(b"wh_secret").unwrap();
+    let mac = mac.chain_update(format!("{at}.{body}")).finalize().into_bytes();
+    let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    headers(&[("workos-signature", &format!("t={at}, v1={hex}"))])
+}
+
+#[test]
+fn a_signed_time_in_milliseconds_or_seconds_is_held_against_now() {
+    let (provider, _) = provider();
+    let secrets: Vec<SigningSecret> = vec![provider.signing_secret("wh_secret").unwrap()];
+    let body = r#"{"id":"event_1"}"#;
+    let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let check = |at: i64| provider.signed(&signed(at, body), body.as_bytes(), &secrets, now);
+    let first = check(1_700_000_000_000).unwrap();
+    // The emulator counts seconds; and a repeated delivery is the same event whenever it was signed.
+    assert_eq!(check(1_700_000_100), Ok(first));
+    for late in [1_700_000_181, 1_700_000_000_000 - 181_000] {
+        assert_eq!(check(late), Err(Refused::Timestamp));
+    }
+    let other = r#"{"id":"event_2"}"#;
+    let other = provider.signed(&signed(1_700_000_000, other), other.as_bytes(), &secrets, now);
+    assert_ne!(other, Ok(first));
+    assert_eq!(
+        provider.signed(&HeaderMap::new(), body.as_bytes(), &secrets, now),
+        Err(Refused::Unsigned)
+    );
+}
+
+fn told(body: &Value) -> String {
+    let (provider, tenant) = provider();
+    let event = provider.webhook_event(&tenant, body.to_string().as_bytes());
+    match event.tells {
+        Tells::Users(users) => {
+            let one = |user: &Sighting| {
+                let what = match user.seen {
+                    Seen::Whole(_) => "whole",
+                    Seen::Partial(_) => "partial",
+                    Seen::Touched => "touched",
+                    _ => "else",
+                };
+                format!("{what} {}", user.id)
+            };
+            users.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+#[test]
+fn events_tell_what_the_file_says_of_their_type() {
+    let data = |kind: &str, data: Value| told(&json!({ "event": kind, "data": data }));
+    assert_eq!(data("user.created", user("a")), "whole a");
+    assert_eq!(data("user.deleted", user("a")), "touched a");
+    assert_eq!(
+        data("user.seen", json!({ "id": "a", "first_name": "A" })),
+        "partial a"
+    );
+    assert_eq!(data("user.other", user("a")), "nothing");
+    assert_eq!(
+        data(
+            "organization_membership.deleted",
+            json!({ "user_id": "a", "others": [{ "id": "b" }, { "id": "a" }, {}] })
+        ),
+        "touched a, touched b"
+    );
+    assert_eq!(data("invoice.paid", user("a")), "unknown");
+    assert_eq!(data("user.created", json!({ "id": "" })), "malformed");
+    assert_eq!(told(&json!({ "type": "user.created" })), "malformed");
+    // Another account's, and one that is ours: its part is the fingerprint of the key.
+    let (_, tenant) = provider();
+    let of = |account: &str| told(&json!({ "event": "user.created", "account": account, "data": user("a") }));
+    assert_eq!(of("another"), "foreign");
+    assert_eq!(of(tenant.part("key").unwrap()), "whole a");
+}
+
+fn place(at: i64) -> PollPlace {
+    PollPlace::beginning(DateTime::from_timestamp(at, 0).unwrap())
+}
+
+fn answer(
+    provider: &Provider,
+    tenant: &Tenant,
+    place: &PollPlace,
+    status: u16,
+    body: &Value,
+) -> Result<usertap::provider::Polled, PageFault> {
+    let now = DateTime::from_timestamp(1_700_000_600, 0).unwrap();
+    let status = StatusCode::from_u16(status).unwrap();
+    let body = body.to_string();
+    provider.polled(tenant, place, (status, &HeaderMap::new(), body.as_bytes()), now)
+}
+
+#[test]
+fn a_log_is_read_on_behind_its_last_event_and_begun_anew_where_that_is_gone() {
+    let (provider, tenant) = provider();
+    let target = |place: &PollPlace| provider.poll_request(&tenant, place).unwrap().target;
+    let begun = place(1_700_000_000);
+    assert_eq!(
+        target(&begun),
+        "/v1/events?limit=2&range_start=2023-11-14T22%3A12%3A20.000Z"
+    );
+    let event = |id: &str, kind: &str, user: Value| json!({ "id": id, "event": kind, "data": user });
+    let page = json!({ "data": [
+        event("e1", "user.created", user("a")),
+        event("e2", "user.deleted", user("b")),
+        event("e3", "invoice.paid", json!({})),
+    ] });
+    let read = answer(&provider, &tenant, &begun, 200, &page).unwrap();
+    let ids: Vec<_> = read
+        .told
+        .iter()
+        .map(|(name, user)| format!("{name} {}", user.id))
+        .collect();
+    assert_eq!(ids, ["user.created a", "user.deleted b"]);
+    assert_eq!((read.untold, read.is_done), (1, false));
+    assert_eq!(target(&read.place), "/v1/events?limit=2&after=e3");
+    // The same page again would go on for ever.
+    assert!(answer(&provider, &tenant, &read.place, 200, &page).is_err());
+    let end = answer(&provider, &tenant, &read.place, 200, &json!({ "data": [] })).unwrap();
+    assert!(end.is_done);
+    assert_eq!(target(&end.place), "/v1/events?limit=2&after=e3");
+    // The event is no longer kept: from the last time on at which nothing was left.
+    let lost = answer(&provider, &tenant, &end.place, 404, &json!({})).unwrap();
+    assert!(!lost.is_done);
+    assert_eq!(
+        target(&lost.place),
+        "/v1/events?limit=2&range_start=2023-11-14T22%3A22%3A20.000Z"
+    );
+    for (status, body) in [
+        (404, json!({})),
+        (500, json!({})),
+        (200, json!({})),
+        (200, json!([])),
+    ] {
+        assert!(
+            answer(&provider, &tenant, &begun, status, &body).is_err(),
+            "{status}"
+        );
+    }
+    // It is kept as text.
+    let text = serde_json::to_string(&end.place).unwrap();
+    assert_eq!(serde_json::from_str::<PollPlace>(&text).unwrap(), end.place);
+}
+
+/// As Okta has it: only who changed since, page by page by a link.
+#[test]
+fn users_who_changed_since_are_read_by_links_of_the_same_host() {
+    let text = include_str!("../../fixtures/providers/linked.toml");
+    let text = format!(
+        "{text}\n[poll]\nkind = \"changed\"\non = \"GET /users\"\nquery = {{ limit = \"200\" }}\npaging = {{ kind = \"link\" }}\n\
+         at = {{ at = \"/updated_at\", unit = \"rfc3339\" }}\n\
+         since = {{ param = \"filter\", text = 'lastUpdated gt \"{{time}}\"', unit = \"rfc3339\" }}\n"
+    );
+    let provider = fixture(&text);
+    assert!(provider.can_be_polled());
+}
+
+#[test]
+fn mistakes_in_these_sections_are_told() {
+    for (wrong, told) in [
+        (EVENTS.replace("\"3m\"", "\"soon\""), "`tolerance` is a time"),
+        (
+            EVENTS.replace("scheme = \"timed\"", "scheme = \"timer\""),
+            "timer",
+        ),
+        (
+            EVENTS.replace("tenant = { key", "tenant = { realm"),
+            "no part of the identity",
+        ),
+        (
+            EVENTS.replace("on = [\"user.seen\"]", "on = []"),
+            "names the types",
+        ),
+        (EVENTS.replace("user.seen", "user seen"), "no type of events"),
+        (
+            EVENTS.replace("partial =", "touched = [\"/x\"]\npartial ="),
+            "at most one",
+        ),
+        (
+            EVENTS.replace("path = \"/events\"", "path = \"events\""),
+            "begins with a slash",
+        ),
+        (
+            EVENTS.replace("id = \"/id\" }", "id = \"id\" }"),
+            "no JSON pointer",
+        ),
+        (
+            EVENTS.replace(
+                "unit = \"rfc3339\" }",
+                "unit = \"rfc3339\", text = \"since {date}\" }",
+            ),
+            "{time}",
+        ),
+    ] {
+        let mistakes = Provider::parse(&format!("{BASE}{wrong}")).expect_err(told);
+        let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert!(
+            shown.iter().any(|mistake| mistake.contains(told)),
+            "{told}: {shown:#?}"
+        );
+        assert!(
+            shown.iter().all(|mistake| !mistake.starts_with("line 0")),
+            "{shown:#?}"
+        );
+    }
+}
