@@ -60,7 +60,7 @@ impl Reader<'_> {
                     );
                 }
                 let list = self.polled_list(at, &on, query, paging, routes)?;
-                Some(Poll::Changed(Changed {
+                Some(Poll::Changed(Box::new(Changed {
                     list,
                     at: TimeAt {
                         at: field?,
@@ -69,7 +69,7 @@ impl Reader<'_> {
                     },
                     since: self.since(at, since)?,
                     overlap: self.overlap(at, overlap)?,
-                }))
+                })))
             }
         }
     }
