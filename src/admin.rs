@@ -2,7 +2,7 @@
 //! change feed for programs.
 //!
 //! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
-//! `Origin` (nor post to it) and, where one is set, the token. What must never be: a change asked
+//! `Origin` (nor post to it, nor load from it) and, where one is set, the token. What must never be: a change asked
 //! for by a page of another origin.
 
 mod feed;
@@ -180,6 +180,11 @@ fn foreign(listen: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Option<&'stati
     if listen.ip().is_loopback() && !is_loopback_name(host, listen.port()) {
         return Some("Host");
     }
+    // A page elsewhere may lead here, and load nothing from here.
+    let says = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    if says("sec-fetch-site") == Some(b"cross-site") && says("sec-fetch-mode") != Some(b"navigate") {
+        return Some("Sec-Fetch-Site");
+    }
     let origin = headers.get(header::ORIGIN)?;
     let same = origin
         .to_str()
@@ -249,6 +254,18 @@ mod tests {
             Some("Origin")
         );
         assert_eq!(judged("127.0.0.1:8401", &from("null")), Some("Origin"));
-        assert_eq!(judged("0.0.0.0:8401", &[(host, "ops.example")]), None);
+        assert_eq!(judged("0.0.0.0:8401", &[(host.clone(), "ops.example")]), None);
+        let fetched = |site, mode| {
+            let name = header::HeaderName::from_static;
+            let (site, mode) = ((name("sec-fetch-site"), site), (name("sec-fetch-mode"), mode));
+            judged("127.0.0.1:8401", &[(host.clone(), "localhost:8401"), site, mode])
+        };
+        assert_eq!(fetched("cross-site", "navigate"), None, "a link");
+        assert_eq!(
+            fetched("cross-site", "no-cors"),
+            Some("Sec-Fetch-Site"),
+            "an image"
+        );
+        assert_eq!(fetched("same-origin", "cors"), None);
     }
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::db::runs::{self, Kind, Run};
 use crate::db::{Database, DbError};
+use crate::failpoint;
 use crate::provider::PageFault;
 use crate::reader::{ReadFault, Reader};
 use crate::record::{Checkpoint, Receipt, Submission};
@@ -56,6 +57,11 @@ pub enum WalkFault {
     Key(u16),
     #[error("user {user}, who is not in the provider's list, could not be read: {fault}")]
     Read { user: UserId, fault: ReadFault },
+    /// Some providers answer so where their own database fails.
+    #[error(
+        "the provider's list is empty although users are known: if they are all gone indeed, run usertap reconcile --yes"
+    )]
+    Nobody,
     #[error(transparent)]
     Astray(#[from] Astray),
     #[error(transparent)]
@@ -192,7 +198,9 @@ impl Backfill {
 /// Waits until a page is committed.
 async fn recorded(page: Option<Receipt>) -> Result<(), WalkFault> {
     let Some(page) = page else { return Ok(()) };
-    match page.fared().await {
+    let fared = page.fared().await;
+    failpoint::reached("walk.recorded");
+    match fared {
         Some(fared) if fared.checkpoint_kept => Ok(()),
         _ => Err(WalkFault::HandedOver),
     }

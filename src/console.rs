@@ -34,6 +34,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use crate::provider::console::Deed;
 use crate::proxy::{Door, Traffic};
 use crate::station::Station;
 
@@ -112,6 +113,11 @@ impl Console {
             .fallback(nowhere)
             .layer(middleware::from_fn_with_state(self.clone(), guard::known))
             .with_state(self)
+    }
+
+    fn can_create(&self) -> bool {
+        let config = &self.station.config;
+        config.tenant.key.is_some() && config.provider.can(Deed::Create)
     }
 
     /// The base URL by which apps reach the proxy.

@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod embedded;
+pub mod fitness;
 pub mod instances;
 pub mod listing;
 pub mod migrate;
@@ -103,6 +104,9 @@ impl From<diesel::result::Error> for DbError {
             }
             Kind::ReadOnlyTransaction => Refusal::ReadOnly,
             Kind::SerializationFailure => Refusal::Serialization,
+            Kind::Unknown if about.message().starts_with("prepared statement ") => {
+                return DbError::Unfit(fitness::LOSES_STATEMENTS.into());
+            }
             Kind::Unknown => Refusal::Other,
             _ => Refusal::Constraint,
         };
@@ -153,7 +157,12 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
-        self.connect_to(self.reach.url()).await
+        in_time(connect::establish_bounded(&self.reach, self.reach.url())).await
+    }
+
+    /// The same with nothing set on it.
+    async fn connect_plainly(&self) -> Result<AsyncPgConnection, DbError> {
+        in_time(connect::establish(&self.reach, self.reach.url())).await
     }
 
     /// Past a pooler, for migrations.
@@ -161,19 +170,20 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`].
     pub async fn connect_directly(&self) -> Result<AsyncPgConnection, DbError> {
-        self.connect_to(self.reach.direct_url()).await
-    }
-
-    async fn connect_to(&self, url: &str) -> Result<AsyncPgConnection, DbError> {
-        let connecting = connect::establish(&self.reach, url);
-        let in_time = tokio::time::timeout(POOL_WAIT, connecting).await;
-        in_time
-            .map_err(|_| DbError::Away("no connection within 5 s".into()))?
-            .map_err(|error| DbError::Away(connect::reason(&error)))
+        in_time(connect::establish(&self.reach, self.reach.direct_url())).await
     }
 
     /// Connections made before a migration may hold plans of the old tables.
     pub fn forget_connections(&self) {
         self.pool.retain(|_, _| false);
     }
+}
+
+async fn in_time(
+    connecting: impl Future<Output = diesel::ConnectionResult<AsyncPgConnection>>,
+) -> Result<AsyncPgConnection, DbError> {
+    let connected = tokio::time::timeout(POOL_WAIT, connecting).await;
+    connected
+        .map_err(|_| DbError::Away("no connection within 5 s".into()))?
+        .map_err(|error| DbError::Away(connect::reason(&error)))
 }

@@ -3,12 +3,18 @@
 use std::process::ExitCode;
 
 use usertap::{cli, commands, telemetry};
+#[cfg(debug_assertions)]
+use usertap::{config::settings::process_env, failpoint};
 
 fn main() -> ExitCode {
     let command = match cli::from_process() {
         Ok(command) => command,
         Err(usage) => return usage.report(),
     };
+    #[cfg(debug_assertions)]
+    if let Some(wanted) = process_env().get("FAILPOINTS").and_then(|wanted| wanted.to_str()) {
+        failpoint::arm(wanted);
+    }
     telemetry::init(command.log());
     for warning in command.warnings() {
         tracing::warn!("{warning}");

@@ -6,7 +6,7 @@ use http::StatusCode;
 use crate::config::Config;
 use crate::provider::Sighting;
 use crate::upstream::{Fetched, Priority, Upstream, UpstreamError};
-use crate::user::{IdType, Seen, UserId};
+use crate::user::{Seen, UserId};
 
 /// What the provider made of the question.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub const REMEDY: &str = "correct the key and the tenant's settings; UPSTREAM mu
 
 /// Asks once.
 pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
-    let nobody = nobody(config.id_type);
+    let nobody = config.provider.nobody(config.id_type);
     let request = nobody
         .as_ref()
         .and_then(|id| config.provider.read_user(&config.tenant, id));
@@ -54,8 +54,4 @@ fn judged(config: &Config, nobody: &UserId, answer: Fetched) -> Found {
             status => Found::Refuses(status),
         },
     }
-}
-
-fn nobody(kind: IdType) -> Option<UserId> {
-    UserId::parse(&uuid::Uuid::new_v4().to_string(), kind)
 }

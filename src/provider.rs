@@ -18,6 +18,7 @@ mod event;
 mod extract;
 mod form;
 mod intended;
+mod login;
 mod own;
 mod paging;
 mod pointer;
@@ -46,6 +47,7 @@ pub use descriptor::{Mistake, Provider, Setting};
 pub use event::{Event, Tells};
 pub use extract::{Answer, Extraction};
 pub use intended::Intended;
+pub use login::{Login, TokenHeader};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use poll::{PollPlace, Polled};
 pub use route::{Carries, Matched, Route};
@@ -143,6 +145,8 @@ pub struct OwnRequest {
     pub target: String,
     /// Credentials are marked sensitive.
     pub headers: HeaderMap,
+    /// It needs a token that the provider gives, see [`Provider::login`].
+    pub token: Option<TokenHeader>,
 }
 
 /// What one exchange told of one user.

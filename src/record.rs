@@ -17,6 +17,7 @@ mod intents;
 mod journal;
 mod memory;
 pub mod merge;
+mod owed;
 mod pages;
 mod receipt;
 mod refusal;
@@ -41,10 +42,10 @@ use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
 pub use health::{Figures, JournalFigures, WritesFigures};
-pub use intents::{CARRIED_OUT, Intent};
+pub use intents::{Intent, carried_out};
 pub use journal::JournalFault;
+pub use owed::{Next, Owed, UnderWay};
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
-pub use waiters::Owed;
 
 use backlog::{Backlog, Job, Rest};
 use health::Health;
@@ -55,8 +56,9 @@ use merge::Verdict;
 use pages::Pages;
 use waiters::Waiters;
 
-/// Changes that a slow subscriber may fall behind before it is told that it missed some.
-const CHANGED: usize = 4_096;
+/// Changes that a slow subscriber may fall behind before it is told that it missed some. Every place is
+/// made at once, and the simulation makes recorders by the hundred thousand.
+const CHANGED: usize = if cfg!(test) { 16 } else { 4_096 };
 
 /// A handle on the one recorder of a tenant; cheap to clone.
 #[derive(Debug, Clone)]
@@ -307,6 +309,12 @@ impl Recorder {
     /// users is not all there is, so judgements go through the database.
     pub fn set_shared(&self, shared: bool) {
         self.shared.memory.set_shared(shared);
+    }
+
+    /// Other processes took this one for dead and judged without it: nothing that was sent before now
+    /// proves anything against what they found equal.
+    pub fn distrust(&self) {
+        self.shared.memory.distrust();
     }
 
     /// Lets the writer end once it has written what waits.

@@ -8,7 +8,6 @@
 mod failing;
 mod recent;
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,8 +18,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 use crate::db::{Database, rows};
+use crate::failpoint;
 use crate::reader::{ReadFault, Reader};
-use crate::record::{Owed, Receipt};
+use crate::record::{Next, Owed, Receipt, UnderWay};
 use crate::tasks::Tasks;
 use crate::upstream::Priority;
 use crate::user::{Origin, Position, UserId};
@@ -48,7 +48,7 @@ pub struct Refetch {
     freed: Arc<Notify>,
     /// Answers that wait have places of their own: the others may all be waiting for the limit.
     awaited: Arc<Semaphore>,
-    in_flight: Arc<Mutex<HashMap<UserId, Option<Owed>>>>,
+    under_way: Arc<Mutex<UnderWay>>,
     /// Several users may share one: they only wait a little longer.
     turns: Arc<[Arc<AsyncMutex<()>>; TURNS]>,
     hasher: RandomState,
@@ -84,7 +84,7 @@ impl Refetch {
             places: Arc::new(Semaphore::new(AT_ONCE)),
             freed: Arc::default(),
             awaited: Arc::new(Semaphore::new(AT_ONCE)),
-            in_flight: Arc::default(),
+            under_way: Arc::default(),
             turns: Arc::new(std::array::from_fn(|_| Arc::default())),
             hasher: RandomState::new(),
             figures: Arc::default(),
@@ -134,7 +134,7 @@ impl Refetch {
     }
 
     async fn run(self, mut owed: mpsc::Receiver<Owed>) {
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(failpoint::wait("owed-every", LOOK_EVERY));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Looked::default();
         let mut soon = None;
@@ -184,7 +184,7 @@ impl Refetch {
     /// Begins the read unless one is in flight; then it follows. One that nobody waits for is left
     /// to the next look where all places are taken.
     async fn take(&self, owed: Owed) {
-        if !owed.awaited && !self.may_be_taken(&owed.user) || !self.board(&owed) {
+        if !owed.awaited && !self.may_be_taken(&owed.user) || !self.under_way().begins(&owed) {
             return;
         }
         let places = if owed.awaited { &self.awaited } else { &self.places };
@@ -211,27 +211,6 @@ impl Refetch {
         self.places.available_permits() > 0 && self.failing().may_be_tried(user, now)
     }
 
-    /// False where a read of this user is in flight; it is noted what it must be followed by.
-    fn board(&self, owed: &Owed) -> bool {
-        let mut in_flight = self
-            .in_flight
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        match in_flight.get_mut(&owed.user) {
-            Some(next) => {
-                let due = next.get_or_insert_with(|| owed.clone());
-                // A look into the database may be older than the hints that came meanwhile.
-                due.after = due.after.max(owed.after);
-                due.awaited |= owed.awaited;
-                false
-            }
-            None => {
-                in_flight.insert(owed.user.clone(), None);
-                true
-            }
-        }
-    }
-
     async fn serve(&self, first: Owed) {
         let mut owed = Some(first);
         while let Some(due) = owed {
@@ -251,6 +230,7 @@ impl Refetch {
         self.recent().was_read(&owed.user, clock::now());
         match read {
             Ok((receipt, sent)) => {
+                failpoint::reached("refetch.read");
                 self.figures.done.fetch_add(1, Ordering::Relaxed);
                 self.failing().told(&owed.user);
                 receipt.fared().await;
@@ -269,24 +249,22 @@ impl Refetch {
         }
     }
 
-    /// What must follow a read that was sent at `sent`; after one that failed, only what somebody waits
-    /// for.
+    /// What must follow a read that was sent at `sent`, or that failed.
     fn next(&self, user: &UserId, sent: Option<Position>) -> Option<Owed> {
-        let mut in_flight = self
-            .in_flight
+        let mut under_way = self.under_way();
+        match under_way.ended(user, sent) {
+            Next::Now(_) if self.tasks.is_stopping() => under_way.over(user),
+            Next::Now(next) => return Some(next),
+            // One that nobody waits for is due a moment later: more may have come by then.
+            Next::Later => self.put_off.notify_one(),
+            Next::Nothing => {}
+        }
+        None
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way
             .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let next = in_flight.get_mut(user).and_then(Option::take);
-        // One that nobody waits for is due a moment later: more may have come by then.
-        let is_owed = |next: &Owed| sent.is_none_or(|sent| next.after > sent);
-        let next = next.filter(|next| is_owed(next) && !self.tasks.is_stopping());
-        if next.as_ref().is_some_and(|next| !next.awaited) {
-            self.put_off.notify_one();
-        }
-        let next = next.filter(|next| next.awaited);
-        if next.is_none() {
-            in_flight.remove(user);
-        }
-        next
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::Admin;
 use crate::clock;
 use crate::config::Config;
-use crate::db::instances::{BEAT, Kind};
+use crate::db::instances::Kind;
 use crate::ensure;
 use crate::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
 use crate::station::{StartError, Station, note_served};
@@ -121,7 +121,7 @@ impl Serving {
             proxy.door(),
             (listen, admin_listen),
         );
-        join(&station).await;
+        station.join(Kind::Serve).await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
         station.feed_consumers();
@@ -151,18 +151,6 @@ impl Serving {
             tracing::warn!("DRAIN is over: what is still under way is cut");
         }
         self.station.close(deadline).await;
-    }
-}
-
-/// Makes itself known. Where another process records already, it must have learned of this one
-/// before anything is sent from here: what it judged in memory until then is not known here.
-async fn join(station: &Station) {
-    if !station.database.is_open() {
-        return;
-    }
-    let others = station.beat(Kind::Serve).await.unwrap_or_default();
-    if others.serving + others.backfilling > 0 {
-        tokio::time::sleep(2 * BEAT).await;
     }
 }
 

@@ -5,13 +5,13 @@
 //! tenant.
 
 mod folder;
+mod replicas;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::interval;
+use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
@@ -19,11 +19,10 @@ use crate::cache::Cache;
 use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
-use crate::db::instances::{self, BEAT, Kind, Others};
 use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
+use crate::feed::Feed;
 use crate::feed::retention::Retention;
-use crate::feed::{Feed, Followed};
 use crate::poll::{self, Poll};
 use crate::probe::{Found, REMEDY, probe};
 use crate::reader::Reader;
@@ -39,9 +38,6 @@ pub use folder::note_served;
 
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
-
-/// Where others record too, a kept answer is given only while what they did is known up to a second ago.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Everything of one tenant in this process.
 pub struct Station {
@@ -61,6 +57,7 @@ pub struct Station {
     pub instance: Uuid,
     /// The database answered the last heartbeat.
     pub database_answers: Arc<AtomicBool>,
+    standing: replicas::Standing,
     _embedded: Option<Arc<Embedded>>,
 }
 
@@ -232,6 +229,7 @@ impl Station {
             tasks: tasks.clone(),
             instance: Uuid::new_v4(),
             database_answers: Arc::new(AtomicBool::new(true)),
+            standing: replicas::Standing::default(),
             _embedded: embedded,
         })
     }
@@ -292,78 +290,6 @@ impl Station {
                 }
             }
         });
-    }
-
-    /// Where other processes record too, their changes end what is kept here.
-    pub async fn follow_others(self: Arc<Self>) {
-        let mut followed = self.feed.subscribe();
-        let mut looks = interval(LOOK_EVERY);
-        loop {
-            tokio::select! {
-                () = self.tasks.stopping() => return,
-                change = followed.recv() => {
-                    self.ends_kept(change.map_err(|_| TryRecvError::Lagged(0)));
-                }
-                _ = looks.tick(), if self.cache.is_shared() => {
-                    self.feed.look();
-                    let known_at = self.feed.known_at();
-                    // What was known then has been handed over before.
-                    while self.ends_kept(followed.try_recv()) {}
-                    known_at.into_iter().for_each(|at| self.cache.bookmark(at));
-                }
-            }
-        }
-    }
-
-    /// False where there is nothing more. While nobody else records, all of it is this process' own.
-    fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
-        match change {
-            Ok(change) if self.cache.is_shared() => self.cache.changed(&change.id, ""),
-            Ok(_) => {}
-            Err(TryRecvError::Lagged(_)) => self.cache.forget_all(),
-            Err(_) => return false,
-        }
-        true
-    }
-
-    /// Registers this process, and learns whether another records too.
-    ///
-    /// # Errors
-    /// As the database gives them.
-    pub async fn beat(&self, kind: Kind) -> Result<Others, DbError> {
-        let others = instances::beat(&self.database, self.instance, kind).await;
-        self.database_answers.store(others.is_ok(), Ordering::Relaxed);
-        let others = others?;
-        let shared = others.serving + others.backfilling > 0;
-        self.recorder.set_shared(shared);
-        self.cache.set_shared(shared);
-        self.upstream
-            .shared_by(1 + u32::try_from(others.serving).unwrap_or(0));
-        Ok(others)
-    }
-
-    /// Beats until the process stops.
-    pub async fn keep_beating(self: Arc<Self>, kind: Kind) {
-        let mut beats = interval(BEAT);
-        loop {
-            tokio::select! {
-                () = self.tasks.stopping() => break,
-                _ = beats.tick() => {}
-            }
-            if !self.database.is_open() {
-                self.database_answers.store(false, Ordering::Relaxed);
-                continue;
-            }
-            match self.beat(kind).await {
-                Ok(others) if kind == Kind::Serve && others.serving > 0 => {
-                    tracing::debug!("another serve records on this database");
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "no heartbeat"),
-            }
-        }
-        // Gone all the same once the heartbeat is old.
-        let _ = instances::leave(&self.database, self.instance).await;
     }
 
     /// Writes what waits and ends, at the latest at `deadline`: listeners must have stopped before.

@@ -71,6 +71,8 @@ pub struct BudgetStatus {
     pub pace: Option<f64>,
     /// The part of the known limit that the provider has shown to be there.
     pub learned: Option<f64>,
+    /// The part of the limit that is this process's: the rest is other processes'.
+    pub share: f64,
 }
 
 /// The last reconcile, and what it found.
@@ -156,7 +158,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up);
+    let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
     problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
     problems.extend(poll.as_ref().and_then(problems::of_poll));
@@ -195,6 +197,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
             given: station.upstream.given(),
             pace: station.upstream.pace(),
             learned: station.upstream.learned(),
+            share: station.upstream.share(),
         },
         problems,
     }

@@ -10,10 +10,12 @@ mod by_user;
 mod client;
 mod deadline;
 pub mod decode;
+mod login;
 mod own;
 mod pace;
 mod pause;
 mod retry;
+pub mod share;
 mod target;
 mod window;
 
@@ -27,6 +29,7 @@ use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 use crate::clock::{self, Instant};
 use crate::config::{Config, Limit, Rate};
@@ -37,12 +40,13 @@ use budget::{Ask, Budget};
 use by_user::ByUser;
 use client::Pooled;
 use deadline::Progress;
+use share::Wants;
 use target::Base;
 
 pub use breaker::Health;
 pub use budget::Given;
 pub use client::TrustError;
-pub use pause::Yields;
+pub use pause::{Left, Yields};
 
 /// A body on its way to the provider.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -62,10 +66,12 @@ pub struct Upstream {
     upgrading: Pooled,
     budget: Budget,
     by_user: ByUser,
+    login: Option<login::Login>,
     breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
     timeout: Duration,
+    refused: Notify,
 }
 
 /// What a refusal of one user's requests is taken for that says nothing.
@@ -141,7 +147,9 @@ impl Upstream {
     pub fn new(config: &Config, head: Arc<Head>, ca: Option<&Path>) -> Result<Upstream, SetUpError> {
         let provider = config.provider.clone();
         let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
-        Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)
+        let login = login::Login::of(config.provider.clone(), config.tenant.clone());
+        let upstream = Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)?;
+        Ok(Upstream { login, ..upstream })
     }
 
     fn to(
@@ -160,10 +168,12 @@ impl Upstream {
             upgrading,
             budget: Budget::new(limits),
             by_user: ByUser::default(),
+            login: None,
             breaker: Breaker::default(),
             head,
             meant,
             timeout,
+            refused: Notify::new(),
         })
     }
 
@@ -231,6 +241,7 @@ impl Upstream {
             StatusCode::TOO_MANY_REQUESTS => {
                 let said = pause::retry_after(headers, clock::wall());
                 self.budget.refused(said, whom, own::jitter());
+                self.refused.notify_one();
             }
             _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
         }
@@ -254,9 +265,34 @@ impl Upstream {
         self.budget.paused(priority)
     }
 
-    /// So many processes, this one among them, share the provider's limit.
-    pub fn shared_by(&self, processes: u32) {
-        self.budget.shared_by(processes);
+    /// This part of the provider's limit, of 1, is this process's from now on.
+    pub fn hold(&self, share: f64) {
+        self.budget.hold(share);
+    }
+
+    /// The part of the provider's limit that this process holds.
+    pub fn share(&self) -> f64 {
+        self.budget.share()
+    }
+
+    /// What of the provider's limit could be used here, since this was asked last.
+    pub fn wants(&self) -> Wants {
+        self.budget.wants()
+    }
+
+    /// For how long the provider wants nothing more, as it said to this process.
+    pub fn yields(&self) -> Left {
+        self.budget.yields()
+    }
+
+    /// The same as it said to another.
+    pub fn yield_with_others(&self, left: &Left) {
+        self.budget.yield_with_others(left);
+    }
+
+    /// Resolves when the provider has refused this process: the others are to hear of it.
+    pub async fn refused(&self) {
+        self.refused.notified().await;
     }
 
     /// The part of the published limit that the provider has shown to be there; nothing where none

@@ -14,8 +14,9 @@ use super::page::{Got, PAUSES};
 use super::{Backfill, WalkFault};
 use crate::clock::{self, Instant};
 use crate::db::runs;
+use crate::failpoint;
 use crate::provider::{Cursor, Next, PageFault};
-use crate::record::{CARRIED_OUT, Intent, Outcome};
+use crate::record::{Intent, Outcome, carried_out};
 use crate::upstream::Priority;
 use crate::user::{Origin, Seen, Source};
 
@@ -41,7 +42,7 @@ impl Backfill {
             tokio::select! {
                 () = self.tasks.stopping() => break,
                 intents = self.reader.recorder.unlearned() => {
-                    let due = clock::now() + CARRIED_OUT;
+                    let due = clock::now() + carried_out();
                     writes.extend(intents.into_iter().map(|intent| (due, intent)));
                 }
                 () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => {}
@@ -113,6 +114,7 @@ impl Backfill {
         let seen = self.observed(page.sightings, &fetched, &source);
         let fared = self.reader.recorder.submit(seen.into()).fared().await;
         let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
+        failpoint::reached("newest.recorded");
         let is_far_enough = match oldest {
             Some(oldest) => oldest < since - CLOCKS_DIFFER,
             None => !outcomes.contains(&Outcome::Inserted),

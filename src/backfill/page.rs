@@ -8,8 +8,9 @@ use tokio::time::sleep;
 
 use super::plan::Walk;
 use super::{Backfill, WalkFault};
+use crate::db::missing;
 use crate::db::runs::{self, Run};
-use crate::provider::{Cursor, OwnRequest, Page, PageFault, Sighting};
+use crate::provider::{Cursor, Next, OwnRequest, Page, PageFault, Sighting};
 use crate::upstream::{Fetched, Priority, UpstreamError};
 use crate::user::{Observation, Source};
 
@@ -39,6 +40,7 @@ impl Backfill {
             0 => self.very_first_page(walk).await?,
             _ => self.page(walk).await?,
         };
+        self.believe(run, walk, &got).await?;
         let total = match got.page.total {
             Some(total) => Some(total),
             None => self.count().await,
@@ -47,6 +49,15 @@ impl Backfill {
             runs::set_total(&self.database, run.run, total).await?;
         }
         Ok(got)
+    }
+
+    /// An empty list is no news of users who are known, unless somebody has said so.
+    async fn believe(&self, run: &Run, walk: &Walk, got: &Got) -> Result<(), WalkFault> {
+        let is_empty = walk.pages == 0 && got.page.fetched == 0 && got.page.next == Next::End;
+        match is_empty && !run.lifted && missing::is_anyone_known(&self.database).await? {
+            true => Err(WalkFault::Nobody),
+            false => Ok(()),
+        }
     }
 
     /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning

@@ -104,7 +104,7 @@ fn sandbox(known: &[Known]) -> Command {
             "provider",
             "NAME",
             "stack-auth",
-            "Which built-in provider to stand in for",
+            "Which provider to stand in for: `stack-auth` or `clerk`",
         ),
         option("users", "N", "10", "How many users there are in all"),
         option(

@@ -184,7 +184,7 @@ async fn walk(
 }
 
 async fn walk_unless_served(station: &Station, run: Uuid, stop: &Tasks) -> Result<(), DbError> {
-    if station.beat(instances::Kind::Backfill).await?.serving > 0 {
+    if station.beat(instances::Kind::Backfill).await?.is_served() {
         return Ok(());
     }
     let Some(run) = runs::take_one(&station.database, station.instance, Some(run)).await? else {
@@ -209,7 +209,7 @@ async fn served(station: &Station) {
     loop {
         sleep(BEAT).await;
         match station.beat(instances::Kind::Backfill).await {
-            Ok(others) if others.serving > 0 => return,
+            Ok(heard) if heard.is_served() => return,
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "no heartbeat"),
         }

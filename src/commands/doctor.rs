@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
-use crate::db::{Database, DbError, rows, tenant};
+use crate::db::{Database, DbError, fitness, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
 use crate::upstream::{Fetched, Upstream};
@@ -134,6 +134,7 @@ fn reached(embedded: Option<&Embedded>) -> String {
 
 /// A look changes nothing: neither migrates nor binds the tenant.
 async fn inspected(database: &Database, config: &Config) -> Result<Stage, DbError> {
+    fitness::check(database).await?;
     let stage = migrate::inspect(database).await?;
     if stage == Stage::Migrated {
         tenant::is_bound(database, &config.tenant).await?;

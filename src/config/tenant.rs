@@ -82,7 +82,7 @@ pub(super) fn settings(provider: &Provider) -> Vec<ProviderSetting> {
         ProviderSetting {
             name: setting.name.clone(),
             env: setting.variables.clone(),
-            required: setting.required || kind == Kind::Key,
+            required: setting.required || (kind == Kind::Key && !provider.may_do_without_key()),
             secret: setting.secret,
             default: setting.default.clone(),
             kind,

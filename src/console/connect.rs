@@ -33,12 +33,10 @@ struct Choice {
 fn choices(console: &Console) -> Vec<Choice> {
     let set = &console.station.config.provider;
     let others = Provider::builtin_names().filter(|name| *name != set.name);
-    let others = others
-        .filter_map(|name| Provider::builtin(name))
-        .map(|provider| Choice {
-            provider: Arc::new(provider),
-            is_set: false,
-        });
+    let others = others.filter_map(Provider::builtin).map(|provider| Choice {
+        provider: Arc::new(provider),
+        is_set: false,
+    });
     let first = Choice {
         provider: set.clone(),
         is_set: true,

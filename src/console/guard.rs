@@ -87,7 +87,9 @@ pub async fn known(State(console): State<Console>, mut request: Request, next: N
     }
     request.extensions_mut().insert(visitor.clone());
     let mut response = next.run(request).await;
-    if is_new && !response.headers().contains_key(header::SET_COOKIE) {
+    // A file that anybody's cache may keep is nobody's.
+    let has = |name| response.headers().contains_key(name);
+    if is_new && !has(header::SET_COOKIE) && !has(header::CACHE_CONTROL) {
         set_cookie(
             &mut response,
             &console.sessions.set(&visitor.value, visitor.secure),

@@ -214,10 +214,22 @@ fn freshness(status: &Status) -> Markup {
                         None => { "never reconciled" }
                     }
                 }
-                dt { "Held back" }
-                dd { @match reconcile { Some(reconcile) => (number(reconcile.held_back)), None => (dash()) } }
+                dt { "Webhooks" }
+                dd { (webhooks(status)) }
                 dt { "Unknown requests" }
                 dd { (number(status.traffic.unmatched)) }
+            }
+        }
+    }
+}
+
+fn webhooks(status: &Status) -> Markup {
+    html! {
+        @match &status.webhooks {
+            None => { "not taken in: " a href="/connect" { "connect them" } }
+            Some(taken) => {
+                (number(taken.received)) " taken in"
+                @if let Some(age) = taken.last_received_age { ", the last " (long(age.cast_signed())) " ago" }
             }
         }
     }
@@ -311,7 +323,7 @@ fn feed(status: &Status) -> Markup {
             }
             dl {
                 dt { "Head" } dd.mono { @match &status.feed.head { Some(head) => (head), None => (dash()) } }
-                dt { "Readers now" } dd { (number(status.feed.readers.cast_signed() as i64)) }
+                dt { "Readers now" } dd { (number(status.feed.readers)) }
             }
             @if status.feed.slots.is_empty() { p.note { "No slots: no consumer's position is kept." } }
             @else {
@@ -345,10 +357,10 @@ fn waiting(status: &Status) -> Markup {
             header { h2 #waiting-title { "Journal" } (pill(mood, word)) }
             p.why { "What answers told while the database was away, on disk." }
             dl {
-                dt { "Answers" } dd { (number(journal.waiting.cast_signed() as i64)) ", " (bytes(journal.bytes)) }
+                dt { "Answers" } dd { (number(journal.waiting)) ", " (bytes(journal.bytes)) }
                 dt { "The oldest" } dd { (ago_or_dash(journal.oldest)) }
-                dt { "In memory" } dd { (number(status.recorder.waiting.cast_signed() as i64)) }
-                dt { "Writes under way" } dd { (number(status.recorder.writes.open.cast_signed() as i64)) }
+                dt { "In memory" } dd { (number(status.recorder.waiting)) }
+                dt { "Writes under way" } dd { (number(status.recorder.writes.open)) }
                 dt { "Owed reads" } dd { (number(status.refetch.done)) " done, " (number(status.refetch.failed)) " failed" }
             }
         }

@@ -86,13 +86,24 @@ pub fn page(console: &Console, visitor: &Visitor, frame: &Frame<'_>, body: Marku
                 footer {
                     p {
                         "usertap " (env!("CARGO_PKG_VERSION")) " between your app and " (provider.title())
-                        ". Times are UTC. The same for programs: "
-                        a href="/v1/status" { "status" } ", " a href="/v1/users" { "users" } ", "
-                        a href="/v1/changes?since=oldest" { "changes" } ", " a href="/metrics" { "metrics" } "."
+                        ". Times are UTC. The same for programs: " (programs(console))
                     }
                 }
             }
         }
+    }
+}
+
+/// What programs ask; a browser has no token to send, so that with one these are only names.
+fn programs(console: &Console) -> Markup {
+    const PATHS: [&str; 4] = ["/v1/status", "/v1/users", "/v1/changes", "/metrics"];
+    let linked = console.station.config.admin_token.is_none();
+    html! {
+        @for (at, path) in PATHS.into_iter().enumerate() {
+            @if at > 0 { ", " }
+            @if linked { a href=(path) { (path) } } @else { code { (path) } }
+        }
+        "."
     }
 }
 

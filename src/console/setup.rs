@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::Console;
 use super::guard::Visitor;
 use super::page::{Frame, Live, page};
-use super::pieces::lines;
+use super::pieces::{Mood, lines, pill};
 use crate::db::listing;
 use crate::db::names::quoted;
 use crate::user::IdType;
@@ -38,6 +38,7 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         div.title { h1 { "Setup" } }
         p.why { "For this very installation: the proxy at " code { (place.base) } ", the table " code { (place.schema) ".users_sync" } ", ids of type " code { (config.id_type.sql()) } "." }
         (section("app", "Point the app at the proxy", html! {
+            (lines("The base URL, in place of the provider's own", &place.base))
             @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(title, &text)) }
         }))
         (section("sql", "Foreign keys", html! {
@@ -51,8 +52,16 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
             (lines("Prisma: leave the table itself to usertap", &place.prisma()))
         }))
         (section("webhooks", "Webhooks", html! {
-            p { "What changes without passing the proxy reaches usertap by the provider's webhooks, sent to this URL:" }
+            p {
+                "What changes without passing the proxy reaches usertap by the provider's webhooks. "
+                @match config.webhook_secrets.len() {
+                    0 => { (pill(Mood::Warn, "no secret set")) " Until " code { "USERTAP_WEBHOOK_SECRET" } " holds the endpoint's signing secret they are answered 404." }
+                    1 => { (pill(Mood::Good, "secret set")) }
+                    more => { (pill(Mood::Good, &format!("{more} secrets set"))) }
+                }
+            }
             (lines("Webhook URL", &format!("{}/_usertap/webhooks", place.base)))
+            (lines("Whether signatures come right, and everything else", "usertap doctor"))
         }))
         (section("feed", "Change feed", html! {
             (lines("Every change, as it comes", &place.feed()))

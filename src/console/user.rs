@@ -267,7 +267,7 @@ fn differences(console: &Console, visitor: &Visitor, id: &UserId, lines: &[Line]
             @match differing {
                 0 => (pill(Mood::Good, "The same in every field")),
                 1 => (pill(Mood::Warn, "1 field differs")),
-                more => (pill(Mood::Warn, &format!("{} fields differ", number(more as i64)))),
+                more => (pill(Mood::Warn, &format!("{} fields differ", number(more)))),
             }
             @if differing > 0 {
                 form method="post" action={ "/users/" (segment(id.as_str())) "/read" } {

@@ -13,7 +13,6 @@ use super::page::{Frame, Live, page, query, segment};
 use super::pieces::{Mood, ago_or_dash, away, notice, number, pill, text_or_dash};
 use super::{Console, asked};
 use crate::db::listing::{self, Brief, HowMany, Page, SearchFault};
-use crate::provider::console::Deed;
 use crate::user::UserId;
 
 /// On a page.
@@ -66,7 +65,7 @@ pub async fn show(
     let list = match (text, view) {
         ("", View::Latest) => latest(&console).await,
         ("", View::All) => all(&console, &after).await,
-        ("", View::Beside) => beside::beside(&console).await,
+        ("", View::Beside) => beside::beside(&console, &after).await,
         (text, _) => found(&console, text, &after).await,
     };
     let rows = listing::how_many(&console.station.database).await.ok();
@@ -74,7 +73,7 @@ pub async fn show(
         div.title {
             h1 { "Users" }
             p.count #count data-live { (count(rows)) }
-            @if console.station.config.provider.can(Deed::Create) { a.button.primary href="/users/new" { "New user" } }
+            @if console.can_create() { a.button.primary href="/users/new" { "New user" } }
         }
         (search(text))
         @if text.is_empty() {

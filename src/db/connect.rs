@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::ManagerConfig;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustls::RootCertStore;
@@ -18,6 +18,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// A server that acknowledges nothing for so long is gone (a failover that told nobody): without
 /// this a statement would wait for the kernel's quarter of an hour.
 const SILENT: Duration = Duration::from_secs(30);
+
+/// Generous: whatever others wait for has tighter ones.
+const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'";
 
 /// How to reach one database.
 #[derive(Clone)]
@@ -46,16 +49,32 @@ impl Reach {
         self.direct.expose_secret()
     }
 
+    /// `DATABASE_URL` is not the way to the database itself.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.url() != self.direct_url()
+    }
+
     pub(super) fn manager_config(&self) -> ManagerConfig<AsyncPgConnection> {
         let reach = self.clone();
         let mut config = ManagerConfig::default();
         config.custom_setup = Box::new(move |url| {
             let reach = reach.clone();
             let url = url.to_owned();
-            async move { establish(&reach, &url).await }.boxed() as BoxFuture<'_, _>
+            async move { establish_bounded(&reach, &url).await }.boxed() as BoxFuture<'_, _>
         });
         config
     }
+}
+
+/// The same, and no statement waits for ever for a lock, nor runs for ever. Behind a pooler the
+/// session is not ours to set; what runs users' triggers has bounds of its own in its transaction.
+pub(super) async fn establish_bounded(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let mut conn = establish(reach, url).await?;
+    if !reach.is_pooled() {
+        let bounded = conn.batch_execute(BOUNDS).await;
+        bounded.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    }
+    Ok(conn)
 }
 
 /// Opens one connection.

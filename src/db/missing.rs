@@ -93,6 +93,20 @@ pub async fn how_many(database: &Database, since: Position, after: &str) -> Resu
     Ok(count.map_or(0, |count| count.count))
 }
 
+/// Whether any user has a row and is not deleted.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn is_anyone_known(database: &Database) -> Result<bool, DbError> {
+    let sql = database.names.sql(
+        "SELECT count(*) AS count FROM (
+             SELECT FROM {state}.user_state WHERE standing = 'present' LIMIT 1) AS someone",
+    );
+    let mut conn = database.get().await?;
+    let count: Option<Count> = optional(statement(&sql), &mut conn).await?;
+    Ok(count.is_some_and(|count| count.count > 0))
+}
+
 /// How many deletions may go unasked within an hour; forgets those of earlier hours.
 ///
 /// # Errors

@@ -57,6 +57,11 @@ impl Names {
         lock_key("by hand", &self.state_schema)
     }
 
+    /// The key of the lock under which a process takes a larger part of the provider's limit.
+    pub fn share_lock(&self) -> i64 {
+        lock_key("share", &self.state_schema)
+    }
+
     /// The key of the lock that keeps two migrations apart.
     pub fn migration_lock(&self) -> i64 {
         lock_key("migrate", &self.state_schema)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::{Database, DbError, migrate, tenant};
+use super::{Database, DbError, fitness, migrate, tenant};
 use crate::provider::Tenant;
 
 /// Done at the first connection, whoever makes it: at the start, or when a database that was away
@@ -54,6 +54,7 @@ impl Database {
         else {
             return Ok(());
         };
+        fitness::check(self).await?;
         match opening.migrate {
             true => migrate::run(self).await?,
             false => migrate::check(self).await?,

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::form::Rank;
 use super::pointer::Pointer;
+use super::source::Source;
 use super::tell::Kind;
 use super::{Answer, Caller, Credential, Foreign, Matched, OwnAnswer, Provider, RequestHead, Tenant};
 use crate::user::UserId;
@@ -85,12 +86,11 @@ impl Provider {
         let whole = tells.any(|tell| rooted(&tell.kind) && tell.rank != Some(Rank::Client));
         let own = caller == Caller::Ours(Credential::OwnServer);
         let nothing_is_dropped = self.user.drop.is_empty();
-        let param = matched
-            .route
-            .own_path
-            .as_deref()
-            .filter(|_| whole && own && nothing_is_dropped)?;
-        self.id(tenant, matched.param(param)?)
+        let own_place = matched.route.own_path.as_ref();
+        match own_place.filter(|_| whole && own && nothing_is_dropped)? {
+            Source::Path(name) => self.id(tenant, matched.param(name)?),
+            _ => None,
+        }
     }
 
     /// An answer made of a user's JSON as it was recorded; nothing where that is not the whole user.

@@ -44,6 +44,10 @@ pub(super) struct Part {
     /// One header for each generation of SDKs, in the same order for every part.
     pub headers: Vec<HeaderName>,
     pub query: Option<String>,
+    /// A parameter of the route's path.
+    pub path: Option<String>,
+    /// It is the provider's address: whatever is forwarded there is this tenant's.
+    pub upstream: bool,
     pub claims: Vec<String>,
     pub default: Option<String>,
     /// It is the fingerprint of the server key that the caller shows.
@@ -55,6 +59,10 @@ pub(super) struct Part {
 pub(super) struct CredentialRule {
     pub is: Rank,
     pub headers: Vec<HeaderName>,
+    /// Whoever reaches the provider at all.
+    pub anyone: bool,
+    /// Only with the very key that usertap has.
+    pub own_only: bool,
     pub scheme: Option<String>,
     /// It is the kind of key that usertap itself has.
     pub key: bool,
@@ -96,14 +104,15 @@ impl Provider {
             let (rule, text) = named.as_ref()?;
             part_of(text.as_deref()?, &rule.separator, at, self.identity.len())
         };
-        self.is_ours(tenant, head, key, in_form)?;
+        let in_path = |name: &str| matched.param(name).map(str::to_owned);
+        self.is_ours(tenant, head, key, in_form, in_path)?;
         Ok(credential)
     }
 
     /// The same by the head alone, on whatever path.
     pub(super) fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<(), Foreign> {
         let (_, key) = self.credential(tenant, head.headers)?;
-        self.is_ours(tenant, head, key, |_| None)
+        self.is_ours(tenant, head, key, |_| None, |_| None)
     }
 
     fn is_ours(
@@ -112,15 +121,22 @@ impl Provider {
         head: &RequestHead<'_>,
         key: Option<&[u8]>,
         in_form: impl Fn(usize) -> Option<String>,
+        in_path: impl Fn(&str) -> Option<String>,
     ) -> Result<(), Foreign> {
         self.same_in_all_generations(head.headers)?;
-        for (at, part) in self.identity.iter().enumerate() {
+        let told_apart = self
+            .identity
+            .iter()
+            .enumerate()
+            .filter(|(_, part)| !part.upstream);
+        for (at, part) in told_apart {
             let says = [
                 single(head.headers, &part.headers)?.map(text_of),
                 part.query
                     .as_deref()
                     .map_or(Ok(None), |name| in_query(head.query, name))?,
                 in_form(at),
+                part.path.as_deref().and_then(&in_path),
                 key.filter(|_| part.fingerprint).map(fingerprint),
             ];
             part.is_ours(tenant, &says)?;
@@ -138,7 +154,10 @@ impl Provider {
             let Some(shown) = rule.shown(headers)? else {
                 continue;
             };
-            let own = rule.key && tenant.has_key(shown);
+            let own = rule.key && (tenant.has_key(shown) || (rule.anyone && tenant.key.is_none()));
+            if rule.own_only && !own {
+                continue;
+            }
             let credential = match rule.is {
                 Rank::Client => Credential::Client,
                 Rank::Server if own => Credential::OwnServer,
@@ -204,6 +223,9 @@ impl Part {
 
 impl CredentialRule {
     pub(super) fn shown<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Foreign> {
+        if self.anyone {
+            return Ok(Some(b""));
+        }
         let shown = single(headers, &self.headers)?;
         let shown = shown.and_then(|value| without_scheme(value, self.scheme.as_deref()));
         let Some((names, values)) = &self.when else {

@@ -12,14 +12,16 @@ use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
 use super::template::Template;
-use super::{Limit, Mistake, Provider, Rate};
+use super::{Mistake, Provider};
 
 mod cache;
 mod console;
 mod events;
 mod leaves;
 mod list;
+mod login;
 mod poll;
+mod rates;
 mod routes;
 mod user;
 
@@ -61,6 +63,8 @@ impl Reader<'_> {
             .into_iter()
             .filter_map(|own| self.own(own, &settings, &identity))
             .collect();
+        let login = form.login.and_then(|login| self.login(login));
+        let key_is_optional = form.key.as_ref().is_some_and(|key| key.optional);
         let token = form.token.map(|token| self.token(token));
         let answers = form
             .answer
@@ -77,8 +81,8 @@ impl Reader<'_> {
             .into_iter()
             .map(|event| self.event_rule(event))
             .collect();
+        let user = user.map(|user| self.user(user, &routes, &identity));
         let poll = form.poll.and_then(|poll| self.poll(poll, &routes));
-        let user = user.map(|user| self.user(user, &routes));
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
@@ -101,6 +105,8 @@ impl Reader<'_> {
             settings,
             credentials,
             own,
+            login,
+            key_is_optional,
             token,
             errors,
             own_errors: own_errors?,
@@ -155,40 +161,18 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn key_rates(&mut self, form: Option<&KeyForm>) -> Vec<(String, Vec<Limit>)> {
-        let limits = form.iter().flat_map(|form| &form.limits);
-        limits
-            .map(|(begins, limits)| {
-                let limits = limits.iter().filter_map(|limit| self.rate(limit));
-                (begins.clone(), limits.collect())
-            })
-            .collect()
-    }
-
-    fn rate(&mut self, text: &Text) -> Option<Limit> {
-        let rate = |text: &str| {
-            let rate = text.split_once('/').and_then(|(requests, per)| {
-                Some(Rate {
-                    requests: requests.parse().ok().filter(|n| *n > 0)?,
-                    per: duration(per)?,
-                })
-            });
-            rate.ok_or("a limit is so many requests in a time: write it as 1000/10s, or writes=100/10s")
-        };
-        let limit = Limit::read(text.get_ref(), rate);
-        limit.map_err(|what| self.mistake(text.span().start, what)).ok()
-    }
-
     fn part(&mut self, form: IdentityForm) -> Part {
-        if form.settings.is_empty() && form.default.is_none() && !form.fingerprint {
-            let text =
-                "nothing says which value is usertap's own: add settings, default or fingerprint = true";
+        let is_said = form.fingerprint || form.upstream;
+        if form.settings.is_empty() && form.default.is_none() && !is_said {
+            let text = "nothing says which value is usertap's own: add settings, default, fingerprint = true or upstream = true";
             self.mistake(form.part.span().start, text);
         }
         Part {
             part: form.part.into_inner(),
             headers: self.headers(&form.headers),
             query: form.query,
+            path: form.path.map(|path| path.into_inner()),
+            upstream: form.upstream,
             claims: form.claims,
             default: form.default,
             fingerprint: form.fingerprint,
@@ -198,9 +182,17 @@ impl Reader<'_> {
     fn credential(&mut self, form: CredentialForm) -> CredentialRule {
         let when = form.when.map(|when| (self.headers(&when.headers), when.values));
         let headers = self.headers(&form.headers);
+        if headers.is_empty() && !form.anyone {
+            self.mistake(
+                0,
+                "a [[credential]] needs `headers`, where it stands, or anyone = true",
+            );
+        }
         CredentialRule {
             is: form.is,
             headers,
+            anyone: form.anyone,
+            own_only: form.own_only,
             scheme: form.scheme,
             key: form.key,
             when,
@@ -211,8 +203,13 @@ impl Reader<'_> {
         let value = Template::parse(form.value.get_ref());
         let known = |name: &str| settings.iter().any(|setting| setting.name == name);
         let part = |name: &str| identity.iter().any(|part| part.part == name);
-        for name in value.names().filter(|name| !known(name) && !part(name)) {
-            let text = format!("`{{{name}}}` is no part of the identity, no setting and not `key`");
+        let special = |name: &str| matches!(name, "token" | "upstream");
+        for name in value
+            .names()
+            .filter(|name| !known(name) && !part(name) && !special(name))
+        {
+            let text =
+                format!("`{{{name}}}` is no part of the identity, no setting, not `key` and not `token`");
             self.mistake(form.value.span().start, text);
         }
         let unless = form.unless_default;
@@ -321,7 +318,7 @@ fn settings(form: &Form) -> Vec<Setting> {
     let parts = form
         .identity
         .iter()
-        .filter(|part| !part.fingerprint)
+        .filter(|part| !part.fingerprint && !part.upstream)
         .map(|part| Setting {
             name: part.part.get_ref().clone(),
             variables: part.settings.clone(),

@@ -10,6 +10,7 @@ use super::compile;
 use super::console::Console;
 use super::event::{EventMap, EventRule};
 use super::extract::Errors;
+use super::login::LoginRule;
 use super::own::OwnHeader;
 use super::paging::List;
 use super::pointer::Pointer;
@@ -21,14 +22,21 @@ use super::webhook::Webhooks;
 use super::{Limit, Tenant};
 use crate::user::IdType;
 
-/// The name of the setting that holds the secret of webhooks, which is no part of a tenant.
-pub(super) const WEBHOOKS: &str = "webhooks";
-
 /// The providers that are compiled in.
 const BUILTIN: &[(&str, &str)] = &[
     ("stack-auth", include_str!("builtin/stack-auth.toml")),
     ("clerk", include_str!("builtin/clerk.toml")),
+    ("workos", include_str!("builtin/workos.toml")),
+    ("supabase", include_str!("builtin/supabase.toml")),
+    ("auth0", include_str!("builtin/auth0.toml")),
+    ("better-auth", include_str!("builtin/better-auth.toml")),
+    ("keycloak", include_str!("builtin/keycloak.toml")),
+    ("kratos", include_str!("builtin/kratos.toml")),
+    ("okta", include_str!("builtin/okta.toml")),
 ];
+
+/// The name of the setting that holds the secret of webhooks, which is no part of a tenant.
+pub(super) const WEBHOOKS: &str = "webhooks";
 
 /// A provider file, checked and compiled.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ pub struct Provider {
     pub(super) settings: Vec<Setting>,
     pub(super) credentials: Vec<CredentialRule>,
     pub(super) own: Vec<OwnHeader>,
+    pub(super) login: Option<LoginRule>,
+    pub(super) key_is_optional: bool,
     pub(super) token: Option<TokenRule>,
     pub(super) errors: Errors,
     pub(super) own_errors: OwnErrors,
@@ -150,9 +160,12 @@ impl Provider {
         let named = |name: &str| read(self.settings.iter().find(|setting| setting.name == name)?);
         let key = named("key");
         let part = |part: &Part| {
+            let address = upstream.as_ref().filter(|_| part.upstream);
+            let address = address.map(|url| url.as_str().trim_end_matches('/').to_owned());
             let printed = key.as_ref().filter(|_| part.fingerprint);
             let printed = printed.map(|key| fingerprint(key.as_bytes()));
             let value = printed
+                .or(address)
                 .or_else(|| named(&part.part))
                 .or_else(|| part.default.clone());
             (part.part.clone(), value.unwrap_or_default())
@@ -170,6 +183,11 @@ impl Provider {
             settings: others.collect(),
             key: key.map(SecretString::from),
         })
+    }
+
+    /// Whether the provider may ask for no key at all.
+    pub fn may_do_without_key(&self) -> bool {
+        self.key_is_optional
     }
 
     /// Whether this setting is a part of what tells tenants apart.

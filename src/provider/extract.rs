@@ -22,6 +22,8 @@ pub struct Extraction {
     pub sightings: Vec<Sighting>,
     /// Items without a usable id or shape: counted, logged once by the caller.
     pub malformed: usize,
+    /// Those among them that are well-formed JSON: users whose id is missing or of another type.
+    pub unfit: usize,
 }
 
 /// How a provider's errors are told.
@@ -93,6 +95,9 @@ impl Provider {
                 .iter()
                 .filter(|tell| tell.applies(credential, &exchange));
             tells.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
+            out.sightings
+                .iter_mut()
+                .for_each(|told| believed(told, credential));
         } else {
             out.sightings = self.told_by_failure(&exchange, credential, status, answer);
         }
@@ -112,7 +117,9 @@ impl Provider {
             return None;
         };
         let text = at.raw(std::str::from_utf8(item).ok()?)?;
-        self.sighting(tenant, text, *proof, tell.unsettled)
+        let mut told = self.sighting(tenant, text, *proof, tell.unsettled)?;
+        believed(&mut told, credential);
+        Some(told)
     }
 
     /// The id that a splitter cut out of a large answer: of a user who is to be read again.
@@ -171,7 +178,10 @@ impl Provider {
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
         match text.and_then(|text| self.sighting(tenant, text, Proof::AtSending, tell.unsettled)) {
             Some(sighting) => out.sightings.push(sighting),
-            None => out.malformed += 1,
+            None => {
+                out.malformed += 1;
+                out.unfit += usize::from(text.is_some());
+            }
         }
     }
 
@@ -201,7 +211,10 @@ impl Provider {
             let user = list.item.raw(item.get());
             match user.and_then(|text| self.sighting(list.tenant, text, list.proof, list.unsettled)) {
                 Some(sighting) => out.sightings.push(sighting),
-                None => out.malformed += 1,
+                None => {
+                    out.malformed += 1;
+                    out.unfit += usize::from(user.is_some());
+                }
             }
         }
         true
@@ -229,8 +242,8 @@ impl Provider {
     /// Not found at the user's own path: evidence with the tenant's own key, a hint with another
     /// server key, nothing from a client.
     fn absence(&self, exchange: &Exchange<'_>, credential: Credential) -> Option<Sighting> {
-        let param = exchange.matched.route.own_path.as_deref()?;
-        let id = self.id(exchange.tenant, exchange.matched.param(param)?)?;
+        let own = exchange.matched.route.own_path.as_ref()?;
+        let id = exchange.ids(std::slice::from_ref(own)).into_iter().next()?;
         match credential {
             Credential::OwnServer => Some(settled(id, Seen::Missing)),
             Credential::Server => Some(settled(id, Seen::Touched)),
@@ -309,6 +322,13 @@ fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
         if !out.sightings.iter().any(|other| other.id == id) {
             out.sightings.push(settled(id, seen.clone()));
         }
+    }
+}
+
+/// That somebody is gone is believed of an answer to the tenant's own key; otherwise it is a hint.
+fn believed(told: &mut Sighting, credential: Credential) {
+    if matches!(told.seen, Seen::Missing) && credential != Credential::OwnServer {
+        told.seen = Seen::Touched;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod console;
 mod events;
+mod list;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub(super) use events::{
     AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
     WebhooksForm,
 };
+pub(super) use list::{ListForm, LostForm, PagingForm, TotalForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -30,6 +32,7 @@ pub(super) struct Form {
     pub setting: Vec<SettingForm>,
     pub credential: Vec<CredentialForm>,
     pub own: Vec<OwnForm>,
+    pub login: Option<LoginForm>,
     pub token: Option<TokenForm>,
     pub errors: ErrorsForm,
     pub own_errors: Option<OwnErrorsForm>,
@@ -70,6 +73,11 @@ pub(super) struct IdentityForm {
     #[serde(default)]
     pub headers: Vec<Text>,
     pub query: Option<String>,
+    /// A parameter of the route's path.
+    pub path: Option<Text>,
+    /// It is the address of the provider: whatever is forwarded there is this tenant's.
+    #[serde(default)]
+    pub upstream: bool,
     #[serde(default)]
     pub claims: Vec<String>,
     pub default: Option<String>,
@@ -84,6 +92,9 @@ pub(super) struct KeyForm {
     /// By what a key begins with: limits that hold for such keys in the place of the published ones.
     #[serde(default)]
     pub limits: BTreeMap<String, Vec<Text>>,
+    /// The provider may ask for none.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,7 +115,14 @@ pub(super) enum Rank {
 #[serde(deny_unknown_fields)]
 pub(super) struct CredentialForm {
     pub is: Rank,
+    #[serde(default)]
     pub headers: Vec<Text>,
+    /// Whoever reaches the provider at all is this.
+    #[serde(default)]
+    pub anyone: bool,
+    /// Only where it is the very key that usertap has.
+    #[serde(default)]
+    pub own_only: bool,
     pub scheme: Option<String>,
     #[serde(default)]
     pub key: bool,
@@ -124,6 +142,22 @@ pub(super) struct OwnForm {
     pub header: Text,
     pub value: Text,
     pub unless_default: Option<Text>,
+}
+
+/// How usertap gets the token that `{token}` stands for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginForm {
+    pub path: Text,
+    /// The body, as JSON or as a form: templates.
+    pub json: Option<BTreeMap<String, Text>>,
+    pub form: Option<BTreeMap<String, Text>>,
+    /// Pointer to the token in the answer.
+    pub token: Text,
+    /// Pointer to how many seconds it lasts.
+    pub lasts: Option<Text>,
+    /// Or how long, where the answer does not say.
+    pub lasts_for: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,6 +204,8 @@ pub(super) struct UserForm {
     pub created_at: Option<TimeForm>,
     pub updated_at: Option<TimeForm>,
     pub version: Option<TimeForm>,
+    /// What is there of a user who is deleted and still shown.
+    pub deleted_at: Option<Text>,
     #[serde(default)]
     pub volatile: Vec<Text>,
     #[serde(default)]
@@ -177,6 +213,8 @@ pub(super) struct UserForm {
     #[serde(default)]
     pub whole_has: Vec<Text>,
     pub read: Text,
+    /// An id that could be somebody's and is nobody's.
+    pub nobody: Option<String>,
 }
 
 /// A JSONPath, or several whose texts are joined by a space.
@@ -203,73 +241,6 @@ pub(super) enum Unit {
     MillisString,
     #[serde(rename = "rfc3339")]
     Rfc3339,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListForm {
-    pub on: Text,
-    pub size: Option<SizeForm>,
-    #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    #[serde(default)]
-    pub optional: BTreeMap<String, String>,
-    /// Parameters, over those of `query`, with which the newest users come first.
-    pub newest: Option<BTreeMap<String, String>>,
-    pub unknown_parameter: Option<CodesForm>,
-    pub paging: PagingForm,
-    pub total: Option<TotalForm>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SizeForm {
-    pub param: String,
-    pub value: u32,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
-pub(super) enum PagingForm {
-    Offset {
-        param: String,
-    },
-    Page {
-        param: String,
-        #[serde(default)]
-        first: u64,
-    },
-    Cursor {
-        param: String,
-        /// Pointer into the answer's body.
-        next: Option<String>,
-        /// Or pointer into the page's last item.
-        last_item: Option<String>,
-        /// The cursor is the id of the page's own first user.
-        #[serde(default)]
-        inclusive: bool,
-        /// What is answered where the cursor's user is gone.
-        lost: Option<LostForm>,
-    },
-    Link {},
-}
-
-/// Without codes the statuses are enough.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LostForm {
-    pub statuses: Vec<u16>,
-    #[serde(default)]
-    pub codes: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TotalForm {
-    pub body: Option<Text>,
-    pub header: Option<Text>,
-    /// A path of its own whose answer's `body` is the number.
-    pub path: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -340,6 +311,11 @@ pub(super) struct TellForm {
     pub unsettled: bool,
     /// Only where the request's form has these values.
     pub when_form: Option<BTreeMap<String, String>>,
+    /// Only where the request's query has these values.
+    pub when_query: Option<BTreeMap<String, String>>,
+    /// Only where it has none of these parameters.
+    #[serde(default)]
+    pub unless_query: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,11 +3,12 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret;
 
+use super::login::TokenHeader;
 use super::paging::{Total, raw_value};
 use super::pointer::Pointer;
 use super::template::{Template, percent_encoded};
 use super::{Answer, Credential, OwnRequest, Provider, RequestHead, Sighting, Tenant};
-use crate::user::{Seen, UserId};
+use crate::user::{IdType, Seen, UserId};
 
 /// A header of usertap's own requests.
 #[derive(Debug)]
@@ -38,9 +39,21 @@ impl Provider {
 
     /// The read of one user with the tenant's key. `None` without a key.
     pub fn read_user(&self, tenant: &Tenant, id: &UserId) -> Option<OwnRequest> {
-        tenant.key.as_ref()?;
-        let path = self.user.read.fill(&|_| Some(percent_encoded(id.as_str())))?;
+        if tenant.key.is_none() && !self.key_is_optional {
+            return None;
+        }
+        let path = self.user.read.fill(&|name| match name {
+            "id" => Some(percent_encoded(id.as_str())),
+            part => tenant.part(part).map(percent_encoded),
+        })?;
         Some(self.own_request(tenant, &path))
+    }
+
+    /// An id that is nobody's: a read of it tells whether the provider takes the key.
+    pub fn nobody(&self, id_type: IdType) -> Option<UserId> {
+        let any = || uuid::Uuid::new_v4().to_string();
+        let text = self.user.nobody.clone().unwrap_or_else(any);
+        UserId::parse(&text, id_type)
     }
 
     /// What the answer to [`Provider::read_user`] tells: the user, its absence, or neither.
@@ -53,11 +66,15 @@ impl Provider {
         body: &[u8],
     ) -> Option<Sighting> {
         let request = self.read_user(tenant, id)?;
-        let matched = self.route(&request.method, &request.target)?;
+        let (path, query) = match request.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (request.target.as_str(), None),
+        };
+        let matched = self.route(&request.method, path)?;
         let head = RequestHead {
             method: &request.method,
-            path: &request.target,
-            query: None,
+            path,
+            query,
             headers: &request.headers,
         };
         let answer = Answer {
@@ -72,32 +89,33 @@ impl Provider {
     }
 
     pub(super) fn own_request(&self, tenant: &Tenant, path: &str) -> OwnRequest {
-        let mut headers = HeaderMap::new();
-        for own in &self.own {
-            if own
-                .unless_default
-                .as_ref()
-                .is_some_and(|part| self.is_default(tenant, part))
-            {
-                continue;
-            }
-            let value = own.value.fill(&|name| tenant.value(name));
-            let value = value.and_then(|value| HeaderValue::from_str(&value).ok());
-            if let Some(mut value) = value {
-                value.set_sensitive(own.value.names().next().is_some());
-                headers.insert(own.name.clone(), value);
-            }
-        }
-        let prefix = self
-            .prefixes
-            .first()
-            .map(|prefix| format!("/{}", prefix.join("/")));
-        let prefix = prefix.filter(|prefix| prefix != "/").unwrap_or_default();
-        OwnRequest {
+        let mut request = OwnRequest {
             method: Method::GET,
-            target: format!("{prefix}{path}"),
-            headers,
+            target: format!("{}{}", self.own_prefix(), self.filled(tenant, path)),
+            headers: HeaderMap::new(),
+            token: None,
+        };
+        let stays = |own: &&OwnHeader| {
+            let unless = own.unless_default.as_ref();
+            !unless.is_some_and(|part| self.is_default(tenant, part))
+        };
+        for own in self.own.iter().filter(stays) {
+            own.put_into(&mut request, tenant);
         }
+        request
+    }
+
+    fn own_prefix(&self) -> String {
+        let prefix = self.prefixes.first();
+        let segments = prefix.into_iter().flatten();
+        segments.map(|segment| format!("/{segment}")).collect()
+    }
+
+    /// A path with the tenant's parts in it.
+    pub(super) fn filled(&self, tenant: &Tenant, path: &str) -> String {
+        let part = |name: &str| tenant.part(name).map(percent_encoded);
+        let filled = Template::parse(path).fill(&part);
+        filled.unwrap_or_else(|| path.to_owned())
     }
 
     fn is_default(&self, tenant: &Tenant, part: &str) -> bool {
@@ -106,11 +124,32 @@ impl Provider {
     }
 }
 
+impl OwnHeader {
+    fn put_into(&self, request: &mut OwnRequest, tenant: &Tenant) {
+        if self.value.names().any(|name| name == "token") {
+            let value = self.value.clone();
+            let name = self.name.clone();
+            request.token = Some(TokenHeader { name, value });
+            return;
+        }
+        let value = self.value.fill(&|name| tenant.value(name));
+        let value = value.and_then(|value| HeaderValue::from_str(&value).ok());
+        if let Some(mut value) = value {
+            value.set_sensitive(self.value.names().next().is_some());
+            request.headers.insert(self.name.clone(), value);
+        }
+    }
+}
+
 impl Tenant {
     /// A part of the identity, `key`, or a setting.
     pub(super) fn value(&self, name: &str) -> Option<String> {
         if name == "key" {
             return self.key.as_ref().map(|key| key.expose_secret().to_owned());
+        }
+        if name == "upstream" {
+            let upstream = self.upstream.as_ref()?;
+            return Some(upstream.as_str().trim_end_matches('/').to_owned());
         }
         let setting = self.settings.iter().find(|(own, _)| own == name);
         let setting = setting.map(|(_, value)| value.as_str());

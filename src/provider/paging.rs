@@ -10,6 +10,9 @@ use super::{OwnRequest, Proof, Provider, Sighting, Tenant};
 use crate::user::UserId;
 
 mod link;
+mod window;
+
+pub(super) use window::Window;
 
 /// Where the next page starts. Opaque to everyone but this module; kept as text in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -104,6 +107,7 @@ pub(super) enum Paging {
         lost: Vec<Codes>,
     },
     Link,
+    Window(Window),
 }
 
 #[derive(Debug)]
@@ -197,8 +201,14 @@ impl Provider {
             });
         }
         let fetched = read.sightings.len() + read.malformed;
-        let next = list.next(tenant, cursor, fetched, headers, body)?;
         let total = list.total(headers, body);
+        if fetched == 0 && total == Some(0) && cursor.is_some() {
+            return Err(PageFault::Shape {
+                what: "it says that there is nobody, after pages of users",
+            });
+        }
+        let path = self.filled(tenant, &list.path);
+        let next = list.next(tenant, &path, cursor, fetched, headers, body)?;
         Ok(Page {
             sightings: read.sightings,
             fetched,
@@ -264,6 +274,7 @@ impl List {
     fn next(
         &self,
         tenant: &Tenant,
+        path: &str,
         cursor: Option<&Cursor>,
         fetched: usize,
         headers: &HeaderMap,
@@ -275,7 +286,10 @@ impl List {
             Paging::Offset { .. } => Some(number_at(cursor, 0)?.saturating_add(fetched as u64).to_string()),
             Paging::Page { first, .. } => Some(number_at(cursor, *first)?.saturating_add(1).to_string()),
             Paging::Cursor { next, .. } => self.next_token(next, body)?,
-            Paging::Link => link::next(tenant, &self.path, headers)?,
+            Paging::Link => link::next(tenant, path, headers)?,
+            Paging::Window(window) => {
+                Some(window.next(cursor, fetched, last_item(body, &self.at).as_ref())?)
+            }
         };
         let next = at.map(|at| Cursor { at });
         match next {
@@ -295,6 +309,7 @@ impl List {
             Paging::Offset { param } | Paging::Cursor { param, .. } => (param, None),
             Paging::Page { param, first } => (param, Some(first.to_string())),
             Paging::Link => return query.finish(),
+            Paging::Window(window) => return window.query(query, cursor),
         };
         if let Some(at) = cursor.map(|cursor| &cursor.at).or(first.as_ref()) {
             query.append_pair(param, at);

@@ -44,8 +44,8 @@ pub struct Route {
     pub(super) pattern: Pattern,
     /// Where the request names the user.
     pub(super) user: Vec<Source>,
-    /// The path parameter that is the user's id, where a not-found here is the user's own.
-    pub(super) own_path: Option<Box<str>>,
+    /// Where the user's id stands, where a not-found here is the user's own.
+    pub(super) own_path: Option<Source>,
     pub(super) tells: Vec<Tell>,
     /// Error codes behind which a write may have happened all the same.
     pub(super) hides: Vec<String>,
@@ -76,6 +76,7 @@ impl Matched<'_> {
 impl Route {
     /// Whether it is the read of one whole user at this path.
     pub(super) fn reads_user_at(&self, path: &str) -> bool {
+        let path = path.split('?').next().unwrap_or(path);
         let same = Pattern::parse(&format!("GET {path}")).is_some_and(|read| read.clashes(&self.pattern));
         same && self.tells.iter().any(|tell| matches!(tell.kind, Kind::Whole(_)))
     }

@@ -19,7 +19,7 @@ impl Provider {
     /// What is secret in a request. A public key, as browsers have it, is not.
     pub fn secret<'h>(&self, headers: &'h HeaderMap) -> Option<Secret<'h>> {
         let mut rules = self.credentials.iter().filter(|rule| rule.is == Rank::Server);
-        let key = rules.find_map(|rule| rule.shown(headers).ok().flatten());
+        let key = rules.find_map(|rule| rule.shown(headers).ok().flatten().filter(|_| !rule.anyone));
         key.map(Secret::Key)
             .or_else(|| self.token_shown(headers).map(Secret::Token))
     }

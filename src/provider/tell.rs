@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::pointer::Pointer;
-use super::source::{Exchange, Source};
+use super::source::{Exchange, Source, field};
 use super::{Credential, Proof};
 use crate::provider::form::Rank;
 use crate::user::UserId;
@@ -18,6 +18,8 @@ pub(super) struct Tell {
     pub rank: Option<Rank>,
     pub unsettled: bool,
     pub when_form: BTreeMap<String, String>,
+    pub when_query: BTreeMap<String, String>,
+    pub unless_query: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,14 @@ impl Tell {
 
     pub(super) fn applies(&self, credential: Credential, exchange: &Exchange<'_>) -> bool {
         let has = |(name, value): (&String, &String)| exchange.form(name).as_ref() == Some(value);
-        self.is_for(credential) && self.when_form.iter().all(has)
+        self.is_for(credential) && self.when_form.iter().all(has) && self.fits_query(exchange.head.query)
+    }
+
+    fn fits_query(&self, query: Option<&str>) -> bool {
+        let query = query.unwrap_or_default().as_bytes();
+        let has = |name: &String| url::form_urlencoded::parse(query).any(|(key, _)| key == name.as_str());
+        let is = |(name, value): (&String, &String)| field(query, name).as_ref() == Some(value);
+        self.when_query.iter().all(is) && !self.unless_query.iter().any(has)
     }
 
     pub(super) fn sources(&self) -> &[Source] {

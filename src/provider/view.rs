@@ -19,11 +19,15 @@ pub(super) struct UserMap {
     pub created_at: Option<TimeAt>,
     pub updated_at: Option<TimeAt>,
     pub version: Option<TimeAt>,
+    /// Something stands there of a user who is deleted and still shown.
+    pub deleted_at: Option<Place>,
     pub volatile: Vec<Pointer>,
     pub drop: Vec<Pointer>,
     pub whole_has: Vec<Pointer>,
     /// The path of the read of one user.
     pub read: Template,
+    /// With which the key is tried, where any id would not do.
+    pub nobody: Option<String>,
 }
 
 /// A JSONPath (RFC 9535); the plain ones without the engine, which costs ten times as much.
@@ -117,6 +121,11 @@ impl UserMap {
         self.whole_has.iter().all(|pointer| pointer.find(user).is_some())
     }
 
+    fn is_deleted(&self, user: &Value) -> bool {
+        let at = self.deleted_at.as_ref();
+        at.and_then(|at| at.find(user)).is_some_and(|at| !at.is_null())
+    }
+
     fn without_dropped(&self, text: &str) -> Option<String> {
         let mut kept: Option<String> = None;
         for pointer in &self.drop {
@@ -170,7 +179,9 @@ impl Provider {
         let text = kept.as_deref().unwrap_or(text);
         let user = json::read(text)?;
         let id = self.id(tenant, self.user.id.text(&user)?)?;
-        let seen = if self.user.is_whole(&user) {
+        let seen = if self.user.is_deleted(&user) {
+            Seen::Missing
+        } else if self.user.is_whole(&user) {
             Seen::Whole(Box::new(self.view(user, text)?))
         } else {
             Seen::Partial(Box::new(self.without_volatile(json::exact(text)?)))

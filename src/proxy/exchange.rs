@@ -21,8 +21,9 @@ use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
 use crate::cache::{Cached, CallerKey};
+use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
-use crate::record::Intent;
+use crate::record::{Intent, Recorded};
 use crate::upstream::decode::{self, DecodeFault};
 use crate::upstream::{Forwarded, Yields};
 use crate::user::UserId;
@@ -106,6 +107,7 @@ impl Exchange<'_> {
             sent,
             sent_at,
         } = forwarded;
+        failpoint::reached("exchange.answered");
         let (head, body) = response.into_parts();
         let body = body::flowing(body, self.shared.wire.idle);
         self.heed(&head);
@@ -230,9 +232,18 @@ impl Exchange<'_> {
         if malformed > 0 {
             self.malformed(malformed as u64, "its users");
         }
-        match extraction.sightings.is_empty() && malformed > 0 {
-            true => self.unread(Why::Malformed, stamp).await,
-            false => self.recorded(extraction.sightings, stamp).await,
+        if extraction.unfit > 0 {
+            self.shared.wire.traffic.unfit(&self.matched.route.name);
+        }
+        if extraction.sightings.is_empty() && malformed > 0 {
+            return self.unread(Why::Malformed, stamp).await;
+        }
+        match self.recorded(extraction.sightings, stamp).await {
+            // Not all that the app is told of is there.
+            Outcome::Recorded(Recorded::Committed { .. }) if malformed > 0 => {
+                Outcome::Nothing(Why::Malformed)
+            }
+            outcome => outcome,
         }
     }
 
@@ -267,6 +278,7 @@ impl Exchange<'_> {
 
     /// The answer as it came, and one line in the log.
     pub fn leaves(&self, head: Parts, body: Body, outcome: Outcome) -> Response<Body> {
+        failpoint::reached("exchange.leaving");
         if self.may_have_written(&head) {
             self.wrote();
         }

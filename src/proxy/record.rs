@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::{self, Instant};
 use crate::config::Sync;
 use crate::provider::{Credential, Intended, Sighting};
-use crate::record::{CARRIED_OUT, Receipt, Submission};
+use crate::record::{Receipt, Submission, carried_out};
 use crate::user::{Observation, Origin, Sent, Source};
 
 use super::exchange::Exchange;
@@ -120,7 +120,7 @@ impl Exchange<'_> {
         let (shared, intents) = (self.shared.clone(), self.intent.iter().cloned().collect());
         self.shared.wire.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(CARRIED_OUT) => {}
+                () = tokio::time::sleep(carried_out()) => {}
                 () = shared.wire.tasks.stopping() => {}
             }
             shared.recorder.submit_for(doubt, intents);

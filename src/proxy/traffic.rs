@@ -1,12 +1,17 @@
 //! What passed through, counted for the status and the metrics.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::meters::Meters;
+use crate::clock::{self, Instant};
+
+/// So long a user whose id cannot be one is worth telling.
+const UNFIT_FOR: Duration = Duration::from_secs(3_600);
 
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
@@ -15,6 +20,8 @@ pub struct Traffic {
     /// Routes whose unreadable answers stand in the log already; as many at most as the
     /// provider's file has routes.
     logged: Mutex<HashSet<Box<str>>>,
+    /// Which route told last of a user whose id cannot be one, and when.
+    unfit: Mutex<Option<(Box<str>, Instant)>>,
     pub meters: Meters,
 }
 
@@ -97,14 +104,22 @@ impl Traffic {
         }
     }
 
+    /// An answer told of a user whose id cannot be one.
+    pub(super) fn unfit(&self, route: &str) {
+        *lock(&self.unfit) = Some((route.into(), clock::now()));
+    }
+
+    /// The route that told of such a user last, within the hour.
+    pub fn told_of_unfit(&self) -> Option<Box<str>> {
+        let told = lock(&self.unfit).clone();
+        told.filter(|(_, at)| clock::now().saturating_duration_since(*at) < UNFIT_FOR)
+            .map(|(route, _)| route)
+    }
+
     /// Counts what could not be read on a route; the first time on each, it is logged.
     pub(super) fn malformed(&self, route: &str, how_many: u64, what: &'static str) {
         self.add(Counted::Malformed, how_many);
-        let mut logged = self
-            .logged
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if logged.insert(route.into()) {
+        if lock(&self.logged).insert(route.into()) {
             tracing::warn!(
                 route,
                 what,
@@ -113,6 +128,10 @@ impl Traffic {
             );
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! has ended once what its answer told is committed or in the journal. What must never be: anything
 //! of a request in here but ids; a write that is held up by a disk that takes nothing.
 
-mod log;
-mod settle;
+pub(super) mod log;
+pub(super) mod settle;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,10 +21,11 @@ use uuid::Uuid;
 use super::journal::JournalFault;
 use super::{JournalPlace, Shared};
 use crate::clock::{self, Instant};
+use crate::failpoint;
 use crate::user::{IdType, UserId};
 use log::{Log, Noted, Open};
 
-pub use settle::{CARRIED_OUT, Waiting, read_again};
+pub use settle::{Waiting, carried_out, read_again};
 
 /// A sync takes milliseconds; a write does not wait longer for a disk that takes longer.
 const WAIT: Duration = Duration::from_secs(1);
@@ -48,7 +49,7 @@ pub struct Intents {
     /// Those that were forwarded without a note.
     unnoted: AtomicU64,
     /// Left by an earlier process: users to be read again.
-    cut_off: Waiting,
+    pub(super) cut_off: Waiting,
     /// Writes that made a user whose id nobody learned.
     pub unlearned: Waiting,
 }
@@ -103,17 +104,21 @@ impl Drop for Held {
 
 /// What is to be written now.
 #[derive(Debug, Default)]
-struct Group {
-    began: Open,
+pub(super) struct Group {
+    pub began: Open,
     waiting: Vec<oneshot::Sender<bool>>,
-    ended: Vec<u64>,
+    pub ended: Vec<u64>,
 }
 
 impl Intents {
     pub fn new(place: JournalPlace, id_type: IdType) -> Arc<Intents> {
+        // Of this process alone: what an earlier one left keeps its numbers.
+        Intents::numbered_from(u64::from(Uuid::new_v4().as_fields().0) << 32, place, id_type)
+    }
+
+    pub(super) fn numbered_from(next: u64, place: JournalPlace, id_type: IdType) -> Arc<Intents> {
         let inner = Inner {
-            // Of this process alone: what an earlier one left keeps its numbers.
-            next: u64::from(Uuid::new_v4().as_fields().0) << 32,
+            next,
             ..Inner::default()
         };
         Arc::new(Intents {
@@ -157,15 +162,13 @@ impl Intents {
         let folder = self.place.data_dir.join("journal").join("writes");
         let log = Log::open(&folder, self.place.tenant, self.id_type, &mut open)?;
         open.retain(|number, _| !own.contains(number));
-        let mut inner = self.lock();
-        inner.log = Some(log);
-        inner.open.extend(open.clone());
-        drop(inner);
+        self.lock().log = Some(log);
         self.take_in(open);
         Ok(())
     }
 
-    fn take_in(self: &Arc<Self>, left: Open) {
+    pub(super) fn take_in(self: &Arc<Self>, left: Open) {
+        self.lock().open.extend(left.clone());
         if !left.is_empty() {
             tracing::info!(
                 writes = left.len(),
@@ -186,16 +189,25 @@ impl Intents {
     /// Notes that a write is about to change these users, or to make one. It is durable when this
     /// returns, or the figures say why not.
     pub async fn begin(self: &Arc<Self>, users: Vec<UserId>) -> Intent {
-        let (at, makes_user) = (clock::wall(), users.is_empty());
-        let Some((number, durable)) = self.enqueue(at, users) else {
-            self.unnoted.fetch_add(1, Ordering::Relaxed);
-            return self.held(None, at, makes_user);
+        let (intent, durable) = self.announce(users);
+        let is_noted = match durable {
+            Some(durable) => matches!(timeout(WAIT, durable).await, Ok(Ok(true))),
+            None => false,
         };
-        let intent = self.held(Some(number), at, makes_user);
-        if !matches!(timeout(WAIT, durable).await, Ok(Ok(true))) {
+        if !is_noted {
             self.unnoted.fetch_add(1, Ordering::Relaxed);
         }
         intent
+    }
+
+    /// The same without waiting: what is given back tells whether it is durable.
+    pub(super) fn announce(
+        self: &Arc<Self>,
+        users: Vec<UserId>,
+    ) -> (Intent, Option<oneshot::Receiver<bool>>) {
+        let (at, makes_user) = (clock::wall(), users.is_empty());
+        let (number, durable) = self.enqueue(at, users).unzip();
+        (self.held(number, at, makes_user), durable)
     }
 
     fn enqueue(&self, at: DateTime<Utc>, users: Vec<UserId>) -> Option<(u64, oneshot::Receiver<bool>)> {
@@ -248,7 +260,7 @@ impl Intents {
         self.stir.notify_one();
     }
 
-    fn take(&self) -> Group {
+    pub(super) fn take(&self) -> Group {
         let mut inner = self.lock();
         let mut group = Group::default();
         for (number, told) in std::mem::take(&mut inner.began) {
@@ -330,6 +342,7 @@ async fn write_group(intents: &Arc<Intents>) {
     });
     let is_noted = match writing.await {
         Ok((_, Ok(()))) => {
+            failpoint::reached("intents.synced");
             intents.accepted();
             true
         }

@@ -11,33 +11,27 @@
 pub mod entry;
 mod fault;
 pub mod frame;
-mod keeper;
+mod held;
+pub(super) mod keeper;
 pub mod segment;
 
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use held::weight_of;
 use segment::{Label, Tail};
 
 pub use fault::JournalFault;
+pub use held::{Place, Segments};
 pub use keeper::{Keeper, adopt, keep};
 
 /// All segments together. An outage of eleven hours at ten answers a second, of 1.2 kB each.
 const LIMIT: u64 = 512 << 20;
 /// What a record counts at least: it also takes memory while it waits.
 const LEAST: u64 = 1 << 10;
-
-/// Where a record stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    segment: u64,
-    at: u32,
-    payload: u32,
-}
 
 /// The files of one folder, locked for this process.
 #[derive(Debug)]
@@ -47,22 +41,12 @@ pub struct Journal {
     lock: Option<File>,
     label: Label,
     limit: u64,
-    segments: BTreeMap<u64, Held>,
+    segments: Segments,
     tail: Option<Tail>,
     next: u64,
     group: u64,
-    weight: u64,
     /// The segment read last.
     reader: Option<(u64, File)>,
-}
-
-/// What is known of a segment without reading it.
-#[derive(Debug)]
-struct Held {
-    process: Uuid,
-    records: u64,
-    consumed: u64,
-    weight: u64,
 }
 
 /// What was found at the start.
@@ -104,11 +88,10 @@ impl Journal {
                 process: Uuid::new_v4(),
             },
             limit,
-            segments: BTreeMap::new(),
+            segments: Segments::default(),
             tail: None,
             next: 1,
             group: 0,
-            weight: 0,
             reader: None,
         };
         let left = journal.take_over()?;
@@ -122,7 +105,7 @@ impl Journal {
 
     /// Bytes that wait, as they count towards the bound.
     pub fn weight(&self) -> u64 {
-        self.weight
+        self.segments.weight()
     }
 
     /// Appends a group, or as much of it as fits; durable when it returns.
@@ -146,7 +129,7 @@ impl Journal {
             .write(&payloads[..fits])
             .inspect_err(|_| self.give_up_tail())?;
         for place in &places {
-            self.hold(*place);
+            self.segments.hold(*place);
         }
         Ok(places)
     }
@@ -172,23 +155,13 @@ impl Journal {
 
     /// Whether this process wrote the record.
     pub fn is_own(&self, place: Place) -> bool {
-        let held = self.segments.get(&place.segment);
-        held.is_some_and(|held| held.process == self.label.process)
+        self.segments.is_of(self.label.process, place)
     }
 
     /// These are committed. Segments that hold nothing else are removed, the oldest first.
     pub fn consumed(&mut self, places: &[Place]) {
-        for place in places {
-            if let Some(held) = self.segments.get_mut(&place.segment) {
-                held.consumed += 1;
-            }
-        }
-        while let Some(first) = self.segments.first_entry() {
-            if first.get().consumed < first.get().records {
-                break;
-            }
-            let (number, held) = first.remove_entry();
-            self.remove(number, &held);
+        for number in self.segments.consumed(places) {
+            self.remove(number);
         }
     }
 
@@ -196,14 +169,13 @@ impl Journal {
         self.lock = None;
         self.tail = None;
         self.reader = None;
-        self.segments.clear();
-        self.weight = 0;
+        self.segments = Segments::default();
     }
 
     /// Files that are to be there and are not.
     fn is_robbed(&self) -> bool {
-        let mut numbers = self.segments.keys();
-        numbers.any(|number| !segment::path(&self.folder, *number).exists())
+        let mut numbers = self.segments.numbers();
+        numbers.any(|number| !segment::path(&self.folder, number).exists())
     }
 
     fn take_over(&mut self) -> Result<Left, JournalFault> {
@@ -241,15 +213,7 @@ impl Journal {
             );
             segment::cut(&self.folder, number, found.scan.end)?;
         }
-        self.segments.insert(
-            number,
-            Held {
-                process: found.label.process,
-                records: 0,
-                consumed: 0,
-                weight: 0,
-            },
-        );
+        self.segments.begin(number, found.label.process);
         if !left.processes.contains(&found.label.process) {
             left.processes.push(found.label.process);
         }
@@ -259,7 +223,7 @@ impl Journal {
                 at: u32::try_from(record.at).unwrap_or(u32::MAX),
                 payload: u32::try_from(record.payload.len()).unwrap_or(u32::MAX),
             };
-            self.hold(place);
+            self.segments.hold(place);
             left.places.push(place);
         }
         Ok(())
@@ -267,7 +231,7 @@ impl Journal {
 
     /// How many of these go in before the bound is reached.
     fn fitting(&self, payloads: &[Vec<u8>]) -> usize {
-        let mut weight = self.weight;
+        let mut weight = self.segments.weight();
         let fits = payloads.iter().take_while(|payload| {
             weight += weight_of(payload.len());
             weight <= self.limit
@@ -313,15 +277,7 @@ impl Journal {
         let number = self.next;
         self.tail = Some(Tail::create(&self.folder, number, self.label, least)?);
         self.next += 1;
-        self.segments.insert(
-            number,
-            Held {
-                process: self.label.process,
-                records: 0,
-                consumed: 0,
-                weight: 0,
-            },
-        );
+        self.segments.begin(number, self.label.process);
         Ok(())
     }
 
@@ -331,17 +287,7 @@ impl Journal {
         }
     }
 
-    fn hold(&mut self, place: Place) {
-        let weight = weight_of(place.payload as usize);
-        if let Some(held) = self.segments.get_mut(&place.segment) {
-            held.records += 1;
-            held.weight += weight;
-            self.weight += weight;
-        }
-    }
-
-    fn remove(&mut self, number: u64, held: &Held) {
-        self.weight -= held.weight;
+    fn remove(&mut self, number: u64) {
         if self.tail.as_ref().is_some_and(|tail| tail.number == number) {
             self.tail = None;
         }
@@ -352,10 +298,6 @@ impl Journal {
             tracing::warn!(error = %error.kind(), "a drained segment of the journal stays: it will come again, harmlessly");
         }
     }
-}
-
-fn weight_of(payload: usize) -> u64 {
-    (frame::length(payload) as u64).max(LEAST)
 }
 
 /// The folder, for its owner alone, and the lock on it.

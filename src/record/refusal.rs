@@ -37,8 +37,10 @@ pub enum Fault {
 /// Judges by the SQLSTATE's class (PostgreSQL's documentation, appendix A).
 pub fn fault(code: &str) -> Fault {
     match code {
-        // A lock held too long, or a trigger that ran too long.
-        UNTOLD | "55P03" | "57014" => Fault::Row,
+        // A trigger that ran too long.
+        UNTOLD | "57014" => Fault::Row,
+        // A lock held too long: on the row, or on the whole table.
+        "55P03" => Fault::Unclear,
         _ => match code.get(..2) {
             // Data exceptions, constraints, check options, limits of a value, what a trigger raised,
             // routines of the users' own.
@@ -83,6 +85,10 @@ pub fn trouble(code: &str) -> String {
         "42883" => "usertap's function try_row is gone: restore it",
         "42703" => "a column of users_sync is missing: restore it",
         "25006" => "the database is read-only: point DATABASE_URL at the primary",
+        "55P03" => {
+            "users_sync is locked (by ALTER TABLE, CREATE INDEX without CONCURRENTLY, VACUUM FULL, LOCK TABLE): end that, \
+             or wait; pg_locks shows whose it is"
+        }
         "53100" => "the database's disk is full: make room",
         _ => "see the SQLSTATE in PostgreSQL's documentation",
     };
@@ -95,13 +101,13 @@ mod tests {
 
     #[test]
     fn constraints_are_the_rows_fault_and_a_full_disk_is_not() {
-        for code in ["23514", "22P05", "P0001", "23505", "55P03"] {
+        for code in ["23514", "22P05", "P0001", "23505", "57014"] {
             assert_eq!(fault(code), Fault::Row, "{code}");
         }
         for code in ["25006", "53100", "57P01", "", "é"] {
             assert_eq!(fault(code), Fault::Database, "{code}");
         }
-        for code in ["42P01", "42501", "42883"] {
+        for code in ["42P01", "42501", "42883", "55P03"] {
             assert_eq!(fault(code), Fault::Unclear, "{code}");
         }
     }

@@ -5,8 +5,8 @@
 //! Nothing of the users' own ever runs under the position lock.
 
 mod by_hand;
-mod load;
-mod number;
+pub(super) mod load;
+pub(super) mod number;
 mod rows;
 mod text;
 
@@ -57,6 +57,7 @@ pub struct Sql {
     history: String,
     new_epoch: String,
     take_place: String,
+    unasked: String,
 }
 
 /// Where the history of this database stands.
@@ -75,9 +76,9 @@ pub struct History {
     #[diesel(sql_type = Bool)]
     pub is_replaced: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
-    newest: Option<i64>,
+    pub newest: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]
-    nonce: Option<i32>,
+    pub nonce: Option<i32>,
 }
 
 impl History {
@@ -190,6 +191,8 @@ impl Sql {
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
             take_place: names.sql(TAKE_PLACE),
+            unasked: names
+                .sql("INSERT INTO {state}.unasked_deletions SELECT now() FROM generate_series(1, $1)"),
             names: names.clone(),
         }
     }

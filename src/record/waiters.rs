@@ -8,17 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::owed::Owed;
 use crate::user::{Position, UserId};
-
-/// A read that is owed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owed {
-    pub user: UserId,
-    /// The read must be sent after this is known.
-    pub after: Position,
-    /// An answer waits for it: it has the app's right of way.
-    pub awaited: bool,
-}
 
 /// Hints to the reader; the doubts in the database are the truth, so a full queue loses nothing.
 pub const OWED_QUEUE: usize = 1_024;

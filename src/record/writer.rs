@@ -9,12 +9,12 @@
 
 mod alone;
 mod by_hand;
-mod commit;
-mod fetch;
-mod flight;
-mod link;
+pub(super) mod commit;
+pub(super) mod fetch;
+pub(super) mod flight;
+pub(super) mod link;
 mod look;
-mod purge;
+pub(super) mod purge;
 mod turn;
 
 use std::collections::VecDeque;
@@ -27,11 +27,13 @@ use uuid::Uuid;
 use super::Shared;
 use super::backlog::Batch;
 use super::batch::Plan;
+use super::journal::Place;
 use super::pages::Turn;
 use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
+use crate::failpoint;
 
 use flight::{Flight, Landed, Landing};
 use link::Link;
@@ -67,7 +69,7 @@ pub(super) struct Writer {
 }
 
 /// Observations that go into one transaction.
-enum Group {
+pub(super) enum Group {
     Together(Vec<usize>),
     /// Of one user whom the database refused: after all others, for it may take long.
     Alone(Vec<usize>),
@@ -127,7 +129,7 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), GivenUp> {
-        let mut purges = interval(PURGE_EVERY);
+        let mut purges = interval(failpoint::wait("purge-every", PURGE_EVERY));
         purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(by_hand::LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,7 +195,7 @@ impl Writer {
     ) -> Result<(), GivenUp> {
         let todo = match flight.is_traced {
             true => group,
-            false => self.settle_in_memory(flight, group),
+            false => self.shared.settle_in_memory(flight, group),
         };
         let Left { todo, are } = match self.look(flight, todo).await {
             Ok(left) => left,
@@ -223,6 +225,7 @@ impl Writer {
     ) -> Result<Vec<usize>, Failure> {
         self.may_write(flight).await?;
         self.begin(Patience::of(flight)).await?;
+        failpoint::reached("writer.begun");
         let attempted = self.attempt(flight, todo, are, checkpoint).await;
         if attempted.is_err() {
             self.rollback().await;
@@ -239,14 +242,14 @@ impl Writer {
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
         let (mut loaded, users) = match are {
-            Users::Strangers => (self.strangers(flight, todo), are),
+            Users::Strangers => (self.shared.strangers(flight, todo, self.link.floor()), are),
             Users::Any => {
                 let loaded = self.load(flight, todo, Locking::ForUpdate).await?;
                 let users = flight.whose(&loaded);
                 (loaded, users)
             }
         };
-        let plan = self.plan(flight, todo, &mut loaded);
+        let plan = self.shared.plan(flight, todo, &mut loaded);
         let mut written = self.write_rows(&plan, users).await;
         if checkpoint && written.is_ok() {
             written = self.may_end(flight).await;
@@ -269,6 +272,7 @@ impl Writer {
         let conn = self.link.conn()?;
         let written = self.sql.write_rows(conn, plan, users, now).await;
         self.turn = None;
+        failpoint::reached("writer.rows");
         written.map_err(Failure::of)
     }
 
@@ -314,15 +318,23 @@ async fn land(shared: &Shared, landed: Vec<Landed>) {
     if landed.is_empty() {
         return;
     }
-    let mut numbers = Vec::with_capacity(landed.len());
-    for landed in landed {
-        shared.memory.judged(landed.users.iter().map(|seen| &seen.id));
-        numbers.push(landed.number);
-        landed.reply();
-    }
-    let done = shared.backlog.done(&numbers);
+    let done = shared.landed(landed);
     if let (Some(keeper), false) = (shared.keeper.clone(), done.is_empty()) {
         let _ = tokio::task::spawn_blocking(move || keeper.consumed(&done)).await;
+        failpoint::reached("writer.landed");
+    }
+}
+
+impl Shared {
+    /// Lets go who waited; the records in the journal that may go.
+    pub(super) fn landed(&self, landed: Vec<Landed>) -> Vec<Place> {
+        let mut numbers = Vec::with_capacity(landed.len());
+        for landed in landed {
+            self.memory.judged(landed.users.iter().map(|seen| &seen.id));
+            numbers.push(landed.number);
+            landed.reply();
+        }
+        self.backlog.done(&numbers)
     }
 }
 

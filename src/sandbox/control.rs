@@ -257,6 +257,11 @@ impl Control {
         lock(&self.traffic).faults.len()
     }
 
+    /// What has not happened to any request will not.
+    pub fn forget_faults(&self) {
+        lock(&self.traffic).faults.clear();
+    }
+
     /// How many requests came for a route, named as `/users/{id}`, refused ones included.
     pub fn count(&self, method: &Method, route: &str) -> u64 {
         let traffic = lock(&self.traffic);

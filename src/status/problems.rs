@@ -8,6 +8,7 @@ use crate::db::DbError;
 use crate::db::runs::Run;
 use crate::feed::slots::{self, Slot};
 use crate::poll;
+use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::upstream::Health;
@@ -40,6 +41,7 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "user-unreadable",
+    "users-unfit",
     "webhooks-refused",
     "webhooks-silent",
     "poll-fails",
@@ -59,6 +61,7 @@ pub(super) fn all(
     recorder: &record::Figures,
     provider: Health,
     unreadable: &[GivenUp],
+    traffic: &Traffic,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(of_recorder(recorder));
@@ -75,6 +78,7 @@ pub(super) fn all(
     }
     problems.extend(of_provider(provider));
     problems.extend(of_reads(unreadable));
+    problems.extend(of_unfit(traffic));
     problems
 }
 
@@ -233,6 +237,18 @@ fn of_reads(unreadable: &[GivenUp]) -> impl Iterator<Item = Problem> {
             ),
         )
     })
+}
+
+fn of_unfit(traffic: &Traffic) -> Option<Problem> {
+    let route = traffic.told_of_unfit()?;
+    Some(problem(
+        "users-unfit",
+        format!(
+            "an answer of {route} told of users whose id is none of the type of users_sync.id: they have no row"
+        ),
+        "where the provider's ids are no uuids, set ID_TYPE=text with another SCHEMA and STATE_SCHEMA; this goes an \
+         hour after the last such answer",
+    ))
 }
 
 fn of_walk(run: &Run) -> Option<Problem> {

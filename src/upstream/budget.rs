@@ -6,6 +6,7 @@
 //! whom the provider has not accepted share a fifth of the limit, so that junk cannot spend it.
 //! What must never be: more requests in any period than a published limit allows.
 
+mod demand;
 mod lanes;
 mod learned;
 mod limits;
@@ -18,10 +19,12 @@ use tokio::time::timeout_at;
 
 use super::Priority;
 use super::pace::Adaptive;
-use super::pause::{Pause, Yields};
+use super::pause::{Left, Pause, Yields};
+use super::share::Wants;
 use crate::clock::{self, Instant};
 use crate::config::Limit;
 use crate::provider::Use;
+use demand::Demand;
 use lanes::{LANES, Lanes, lane};
 use limits::Limits;
 
@@ -45,6 +48,7 @@ struct State {
     pause: Pause,
     lanes: Lanes,
     given: Given,
+    demand: Demand,
 }
 
 /// Requests that were given leave, by who asked.
@@ -80,6 +84,7 @@ impl Budget {
             pause: Pause::default(),
             lanes: Lanes::default(),
             given: Given::default(),
+            demand: Demand::new(clock::now()),
         };
         Budget {
             state: Mutex::new(state),
@@ -94,6 +99,7 @@ impl Budget {
         if self.state().goes_at_once(ask) {
             return Ok(());
         }
+        let _wanted = Wanted::new(self, ask);
         let place = lane(ask, self.state().limits.apart());
         let Ok(_head) = timeout_at(deadline, self.queue(place).lock()).await else {
             return Err(self.paused(ask.priority).map_or(SHORT, from_now));
@@ -144,9 +150,30 @@ impl Budget {
         self.state().adaptive.answered(after);
     }
 
-    /// So many processes share the limit.
-    pub fn shared_by(&self, processes: u32) {
-        self.state().limits.shared_by(processes.max(1));
+    /// This part of the limit is this process's from now on.
+    pub fn hold(&self, share: f64) {
+        if self.state().limits.hold(share) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub fn share(&self) -> f64 {
+        self.state().limits.share()
+    }
+
+    /// What of the whole limit could be used here, as was asked for since the last call.
+    pub fn wants(&self) -> Wants {
+        self.state().demand.wants(clock::now())
+    }
+
+    /// What others were told by the provider holds here too.
+    pub fn yield_with_others(&self, left: &Left) {
+        self.state().pause.told(left, clock::now());
+    }
+
+    /// For how long the provider wants nothing more, as it said to this process.
+    pub fn yields(&self) -> Left {
+        self.state().pause.left(clock::now())
     }
 
     /// Requests a second that usertap allows itself where no limit is known.
@@ -271,6 +298,29 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.state().lanes.set(self.1, None);
         self.0.changed.notify_waiters();
+    }
+}
+
+/// While it lives, the request counts as one that waits.
+struct Wanted<'b> {
+    budget: &'b Budget,
+    ask: Ask,
+    cost: f64,
+}
+
+impl<'b> Wanted<'b> {
+    fn new(budget: &'b Budget, ask: Ask) -> Wanted<'b> {
+        let mut state = budget.state();
+        let cost = state.limits.cost(ask.what);
+        state.demand.came(ask.priority, cost);
+        drop(state);
+        Wanted { budget, ask, cost }
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.budget.state().demand.went(self.ask.priority, self.cost);
     }
 }
 

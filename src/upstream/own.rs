@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{timeout, timeout_at};
 
 use super::budget::Ask;
+use super::login::NoToken;
 use super::retry::{self, Came};
 use super::{Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
 use crate::clock::{self, Instant};
 use crate::provider::{OwnRequest, Use};
+use crate::user::Sent;
 
 /// A page of a thousand large users is some megabytes; more is not a page.
 const LARGEST: usize = 64 << 20;
@@ -33,7 +36,13 @@ impl Upstream {
                 return answer;
             }
             let came = Came::of(&answer, |fetched| (self.meant)(fetched.status, &fetched.headers));
-            let wait = retry::after(&request.method, attempt, came, jitter());
+            // A token that was refused has been forgotten: once more with a new one.
+            let stale =
+                request.token.is_some() && attempt == 0 && came == Came::Answered(StatusCode::UNAUTHORIZED);
+            let wait = match stale && self.login.is_some() {
+                true => Some(Duration::ZERO),
+                false => retry::after(&request.method, attempt, came, jitter()),
+            };
             match wait
                 .map(|wait| clock::now() + wait)
                 .filter(|next| *next < deadline)
@@ -67,17 +76,25 @@ impl Upstream {
         let leave = self.budget.leave(ask, deadline).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let exchange = async {
+            let token = match self.token_of(request).await {
+                Ok(token) => token,
+                Err(NoToken::Refused(status)) => return Ok(Fetched::refused(status, self.head.sent())),
+                Err(NoToken::Upstream(failure)) => return Err(failure),
+            };
             let Forwarded {
                 response,
                 sent,
                 sent_at,
             } = {
-                let answer = self.send_own(request).await;
+                let answer = self.send_own(request, token.as_ref()).await;
                 pass.note(super::status_of(&answer));
                 answer?
             };
             let (head, body) = response.into_parts();
             self.heed(head.status, &head.headers, Yields::Everyone);
+            if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, head.status) {
+                login.forget(token).await;
+            }
             let body = whole(body, self.timeout).await?;
             let body = decode::decoded(&head.headers, &body, LARGEST).map_err(|_| UpstreamError::Broken)?;
             Ok(Fetched {
@@ -96,11 +113,25 @@ impl Upstream {
         Ok(answer)
     }
 
-    async fn send_own(&self, own: &OwnRequest) -> Result<Forwarded, UpstreamError> {
+    async fn token_of(&self, own: &OwnRequest) -> Result<Option<SecretString>, NoToken> {
+        match (&self.login, &own.token) {
+            (Some(login), Some(_)) => login.token(self).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn send_own(
+        &self,
+        own: &OwnRequest,
+        token: Option<&SecretString>,
+    ) -> Result<Forwarded, UpstreamError> {
         let mut request = Request::new(empty());
         *request.method_mut() = own.method.clone();
         *request.uri_mut() = self.target(&own.target).ok_or(UpstreamError::Broken)?;
         *request.headers_mut() = own.headers.clone();
+        if let (Some(header), Some(token)) = (&own.token, token) {
+            header.put_into(request.headers_mut(), token.expose_secret());
+        }
         request
             .headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br"));
@@ -116,8 +147,21 @@ impl Upstream {
     }
 }
 
+impl Fetched {
+    /// There was no token to ask with.
+    fn refused(status: StatusCode, sent: Sent) -> Fetched {
+        Fetched {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            sent,
+            sent_at: clock::now(),
+        }
+    }
+}
+
 /// The whole body, at most [`LARGEST`], no pause longer than `idle`.
-async fn whole(body: Incoming, idle: Duration) -> Result<Bytes, UpstreamError> {
+pub(super) async fn whole(body: Incoming, idle: Duration) -> Result<Bytes, UpstreamError> {
     let mut body = Limited::new(body, LARGEST);
     let mut whole = bytes::BytesMut::new();
     while let Some(frame) = timeout(idle, body.frame())

@@ -15,11 +15,13 @@ const LONGEST_UNSAID: Duration = Duration::from_secs(60);
 /// An answer that says "that was the last" is no refusal yet: it is believed for a minute.
 const LONGEST_SPENT: Duration = Duration::from_secs(60);
 const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
-const REMAINING: [HeaderName; 2] = [
+const REMAINING: [HeaderName; 3] = [
+    HeaderName::from_static("x-rate-limit-remaining"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("ratelimit-remaining"),
 ];
-const RESET: [HeaderName; 2] = [
+const RESET: [HeaderName; 3] = [
+    HeaderName::from_static("x-rate-limit-reset"),
     HeaderName::from_static("x-ratelimit-reset"),
     HeaderName::from_static("ratelimit-reset"),
 ];
@@ -35,11 +37,26 @@ pub enum Yields {
     Own,
 }
 
+/// For how long nobody asks any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    pub everyone: Option<Duration>,
+    pub own: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Until {
+    everyone: Option<Instant>,
+    own: Option<Instant>,
+}
+
 /// Until when nobody asks.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     everyone: Option<Instant>,
     own: Option<Instant>,
+    /// The same as other processes were told. Never told on: two would keep it alive for ever.
+    of_others: Until,
     /// Refusals in a row that did not say for how long.
     unsaid: u32,
 }
@@ -71,10 +88,26 @@ impl Pause {
         }
     }
 
+    /// What another process was told holds here as well.
+    pub fn told(&mut self, left: &Left, now: Instant) {
+        let until = |left: Option<Duration>| left.map(|left| now + left.min(LONGEST));
+        self.of_others.everyone = self.of_others.everyone.max(until(left.everyone));
+        self.of_others.own = self.of_others.own.max(until(left.own));
+    }
+
+    /// For others: what this process was told itself.
+    pub fn left(&self, now: Instant) -> Left {
+        let left = |until: Option<Instant>| until.filter(|until| *until > now).map(|until| until - now);
+        Left {
+            everyone: left(self.everyone),
+            own: left(self.own),
+        }
+    }
+
     pub fn until(&self, priority: Priority, now: Instant) -> Option<Instant> {
         let end = match priority {
-            Priority::App | Priority::Stranger => self.everyone,
-            Priority::Refetch | Priority::Backfill => self.own,
+            Priority::App | Priority::Stranger => self.everyone.max(self.of_others.everyone),
+            Priority::Refetch | Priority::Backfill => self.own.max(self.of_others.own),
         };
         end.filter(|end| *end > now)
     }
@@ -211,5 +244,27 @@ mod tests {
         pause.extend(now + Duration::from_secs(2), Yields::Everyone);
         assert_eq!(pause.until(Priority::Refetch, now), Some(later));
         assert!(pause.until(Priority::App, now).is_some() && pause.until(Priority::App, later).is_none());
+    }
+
+    #[test]
+    fn what_others_were_told_holds_here_and_is_not_told_on() {
+        let now = crate::clock::now();
+        let (mut pause, short) = (Pause::default(), Duration::from_secs(3));
+        let left = Left {
+            everyone: None,
+            own: Some(short),
+        };
+        pause.told(&left, now);
+        assert_eq!(pause.until(Priority::Backfill, now), Some(now + short));
+        assert_eq!(pause.until(Priority::App, now), None);
+        assert_eq!(pause.left(now), Left::default());
+        pause.extend(now + short, Yields::Everyone);
+        let told = Some(Duration::from_secs(2));
+        let all = Left {
+            everyone: told,
+            own: told,
+        };
+        assert_eq!(pause.left(now + Duration::from_secs(1)), all);
+        assert_eq!(pause.left(now + short), Left::default());
     }
 }

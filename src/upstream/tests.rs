@@ -112,6 +112,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn read() -> OwnRequest {
     let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, "Bearer own".parse().unwrap())]);
     OwnRequest {
+        token: None,
         method: Method::GET,
         target: "/users/1?a=%2F".into(),
         headers,

@@ -47,7 +47,7 @@ impl Window {
         let refilled = if requests >= 2.0 {
             requests - burst
         } else {
-            requests
+            requests.min(1.0)
         };
         Window::new(burst as u32, lengthened(rate.per).div_f64(refilled))
     }

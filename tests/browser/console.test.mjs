@@ -88,7 +88,7 @@ describe("the demo", () => {
       await page.keyboard.press("Enter");
       await page.getByRole("heading", { name: "Nobody found" }).waitFor();
       await page.goto("/users?view=beside");
-      await page.getByText("are the same in the database").waitFor();
+      await page.getByText("of the provider's list are the same in the database").waitFor();
       assert.equal(await page.getByText("no row yet").count(), 0);
     }));
 
@@ -303,7 +303,9 @@ describe("with a token, and the provider apart", () => {
       assert.match(await line.textContent(), /display_name/);
       await shot(page, "differs");
       const beside = await visit.open("/users?view=beside");
-      await beside.getByRole("heading", { name: "Users" }).waitFor();
+      await beside.getByRole("row", { name: "Renamed Elsewhere" }).getByText("differs").waitFor();
+      await beside.locator("#state.on").waitFor();
+      await shot(beside, "beside");
       await page.getByRole("button", { name: "Record what the provider says" }).click();
       await page.getByText("the row says what the provider says").waitFor();
       await page.getByRole("heading", { level: 1, name: "Renamed Elsewhere" }).waitFor();

@@ -14,6 +14,7 @@ mod record_property;
 mod record_shared;
 mod sandbox;
 mod settings;
+mod shapes;
 mod stack;
 mod support;
 mod tidy;

@@ -1,13 +1,18 @@
 //! The product as processes: the binary against a real Postgres and a sandbox that this test holds.
 
 mod backfill;
+mod chaos;
 mod commands;
+mod full_disk;
 mod handover;
+mod hosted;
 mod journal;
 mod metrics;
 mod reconcile;
+mod replicas;
 mod secrets;
 mod serve;
+mod set_aside;
 mod start;
 mod tenants;
 mod webhooks;
@@ -247,6 +252,16 @@ impl Server {
             body,
         )
         .await
+    }
+
+    /// As an app's server reads: without a body.
+    pub async fn get(&self, world: &World, path: &str) -> Reply {
+        let headers = world.server_headers();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        http::get(&format!("http://{}/api/v1{path}", self.listen), &headers).await
     }
 
     pub async fn ask_as_client(&self, world: &World, path: &str, body: &Value) -> Reply {

@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod process;
 pub mod relay;
 pub mod served;
+pub mod shapes;
 pub mod stack;
 
 use std::time::{Duration, Instant};

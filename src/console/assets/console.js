@@ -4,9 +4,11 @@
 
 const every = Number(document.body.dataset.refresh ?? -1);
 const changes = document.body.dataset.changes;
-const GAP = 250; // ms between two looks, however much changes
+const GAP = every > 0 ? 250 : 1_000; // ms between two looks; the latter also ask the provider
 const LATE = 10_000;
 const AGAIN = 3_000;
+const MARKED = 4_000;
+const marked = new WeakMap();
 
 let asking = false;
 let wanted = false;
@@ -26,6 +28,7 @@ for (const lines of document.querySelectorAll(".lines")) addCopy(lines);
 function listen() {
   if (source || !changes) return;
   source = new EventSource(changes);
+  source.onopen = () => say("on", "Live");
   source.onmessage = refresh;
   source.onerror = () => {
     if (source?.readyState !== EventSource.CLOSED) return;
@@ -130,7 +133,9 @@ function mark(row) {
   row.classList.remove("changed");
   void row.offsetWidth; // the same animation begins anew
   row.classList.add("changed");
-  row.addEventListener("animationend", () => row.classList.remove("changed"), { once: true });
+  // Not at the animation's end: where motion is not wanted there is none.
+  clearTimeout(marked.get(row));
+  marked.set(row, setTimeout(() => row.classList.remove("changed"), MARKED));
 }
 
 function addCopy(lines) {

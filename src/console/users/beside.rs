@@ -4,47 +4,61 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::ROWS;
+use super::further;
 use crate::console::Console;
-use crate::console::page::segment;
+use crate::console::page::{query, segment};
 use crate::console::pieces::{Mood, away, dash, notice, number, pill, text_or_dash};
 use crate::db::listing::{self, Brief};
-use crate::provider::PageFault;
-use crate::upstream::{Priority, UpstreamError};
+use crate::provider::{Cursor, Next, Page, PageFault};
+use crate::upstream::Priority;
 use crate::user::{Profile, Seen, UserId};
 
+/// What one page of the provider's list shows.
+struct Listed {
+    users: Vec<(UserId, Profile)>,
+    next: Option<Cursor>,
+}
+
 /// A page of the provider's own list, each user beside the row.
-pub async fn beside(console: &Console) -> Markup {
-    let listed = match listed(console).await {
+pub async fn beside(console: &Console, from: &str) -> Markup {
+    let cursor = (!from.is_empty()).then(|| Cursor { at: from.to_owned() });
+    let Listed { users, next } = match listed(console, cursor.as_ref()).await {
         Ok(listed) => listed,
         Err(why) => {
-            return notice(
-                Mood::Bad,
-                html! { p { strong { "The provider's list cannot be read: " } (why) "." } },
-            );
+            let why = html! { p { strong { "The provider's list cannot be read: " } (why) "." } };
+            return notice(Mood::Bad, why);
         }
     };
-    let ids: Vec<UserId> = listed.iter().map(|(id, _)| id.clone()).collect();
+    let ids: Vec<UserId> = users.iter().map(|(id, _)| id.clone()).collect();
     let rows = match listing::these(&console.station.database, &ids).await {
         Ok(rows) => rows,
         Err(error) => return away(&error),
     };
     let rows: HashMap<&str, &Brief> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
-    let lines: Vec<_> = listed
+    let lines = users
         .iter()
-        .map(|(id, there)| (id, there, rows.get(id.as_str()).copied()))
-        .collect();
+        .map(|(id, there)| (id, there, rows.get(id.as_str()).copied()));
+    let lines: Vec<Line<'_>> = lines.collect();
     let same = lines
         .iter()
-        .filter(|(_, there, here)| verdict(there, *here) == Verdict::Same)
-        .count();
-    let title = console.station.config.provider.title();
+        .filter(|(_, there, here)| verdict(there, *here) == Verdict::Same);
+    let next = next.map(|next| next.at);
     html! {
         p.note {
-            "The provider's list as of now: " (number(same as i64)) " of " (number(lines.len() as i64))
-            " users are the same in the database. "
-            a href="/users?view=beside" { "Ask again" }
+            (number(same.count())) " of the " (number(lines.len()))
+            " users on this page of the provider's list are the same in the database. "
+            a href={ "/users?" (query(&[("view", "beside"), ("after", from)])) } { "Ask again" }
         }
+        (table(console.station.config.provider.title(), &lines))
+        (further(&[("view", "beside")], from, next.as_deref()))
+    }
+}
+
+/// A user there, and the row here.
+type Line<'a> = (&'a UserId, &'a Profile, Option<&'a Brief>);
+
+fn table(title: &str, lines: &[Line<'_>]) -> Markup {
+    html! {
         table.rows.beside {
             caption.unseen { "Users at the provider beside the rows of the database" }
             thead {
@@ -52,7 +66,7 @@ pub async fn beside(console: &Console) -> Markup {
                 tr { th scope="col" { "Name" } th scope="col" { "Email" } th scope="col" { "Name" } th scope="col" { "Email" } }
             }
             tbody {
-                @for (id, there, here) in &lines {
+                @for (id, there, here) in lines {
                     tr #{ "u-" (id) } data-mark=[here.and_then(|here| here.updated_at).map(|at| at.to_rfc3339())] {
                         th scope="row" data-label={ "Name at " (title) } {
                             a #{ "a-" (id) } href={ "/users/" (segment(id.as_str())) } {
@@ -106,34 +120,44 @@ impl Verdict {
     }
 }
 
-/// The newest first where the provider can.
-async fn listed(console: &Console) -> Result<Vec<(UserId, Profile)>, String> {
+/// A page of the provider's list, the newest first where the provider can.
+async fn listed(console: &Console, from: Option<&Cursor>) -> Result<Listed, String> {
     let config = &console.station.config;
     let (provider, tenant) = (&config.provider, &config.tenant);
     if tenant.key.is_none() {
         return Err("there is no server key".into());
     }
     for plain in [false, true] {
-        let newest = provider.newest_request(tenant, None, plain);
-        let asked = newest.unwrap_or_else(|| provider.page_request(tenant, None, plain));
+        let newest = provider.newest_request(tenant, from, plain);
+        let asked = newest.unwrap_or_else(|| provider.page_request(tenant, from, plain));
         let answer = console.station.upstream.own(asked.request, Priority::App).await;
-        let answer = answer.map_err(|error: UpstreamError| error.to_string())?;
-        match provider.page(tenant, None, answer.status, &answer.headers, &answer.body) {
+        let answer = answer.map_err(|error| error.to_string())?;
+        match provider.page(tenant, from, answer.status, &answer.headers, &answer.body) {
             Err(PageFault::UnknownParameter) if !plain => {}
             Err(fault) => return Err(fault.to_string()),
-            Ok(page) => {
-                let whole = page
-                    .sightings
-                    .into_iter()
-                    .filter_map(|sighting| match sighting.seen {
-                        Seen::Whole(view) => Some((sighting.id, view.profile)),
-                        _ => None,
-                    });
-                return Ok(whole.take(ROWS as usize).collect());
-            }
+            Ok(page) => return Ok(Listed::of(page)),
         }
     }
     Err("it refuses the list's parameters".into())
+}
+
+impl Listed {
+    fn of(page: Page) -> Listed {
+        let whole = page
+            .sightings
+            .into_iter()
+            .filter_map(|sighting| match sighting.seen {
+                Seen::Whole(view) => Some((sighting.id, view.profile)),
+                _ => None,
+            });
+        Listed {
+            users: whole.collect(),
+            next: match page.next {
+                Next::More(next) => Some(next),
+                Next::End | Next::Lost => None,
+            },
+        }
+    }
 }
 
 #[cfg(test)]

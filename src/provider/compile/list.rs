@@ -5,15 +5,17 @@ use toml::Spanned;
 use super::super::Proof;
 use super::super::extract::Codes;
 use super::super::form::{CodesForm, ListForm, LostForm, PagingForm, Reader, Text, TotalForm};
-use super::super::paging::{List, NextAt, Paging, Total};
+use super::super::paging::{List, NextAt, Paging, Total, Window};
 use super::super::pointer::Pointer;
 use super::super::route::Route;
 use super::super::tell::Kind;
+use super::super::template::Template;
 use super::pairs;
 
 impl Reader<'_> {
     pub(super) fn list(&mut self, form: ListForm, routes: &[Route]) -> Option<List> {
-        let paging = self.paging(form.on.span().start, form.paging);
+        let size = form.size.as_ref().map_or(1, |size| u64::from(size.value));
+        let paging = self.paging(form.on.span().start, form.paging, size);
         let total = form
             .total
             .and_then(|total| self.total(form.on.span().start, total));
@@ -48,11 +50,35 @@ impl Reader<'_> {
         told
     }
 
-    pub(super) fn paging(&mut self, at: usize, form: PagingForm) -> Option<Paging> {
+    pub(super) fn paging(&mut self, at: usize, form: PagingForm, size: u64) -> Option<Paging> {
         Some(match form {
             PagingForm::Offset { param } => Paging::Offset { param },
             PagingForm::Page { param, first } => Paging::Page { param, first },
             PagingForm::Link {} => Paging::Link,
+            PagingForm::Window {
+                param,
+                within,
+                page,
+                first,
+                most,
+                created_at,
+            } => {
+                let pages = most / size.max(1);
+                let created_at = Pointer::parse(&created_at).filter(Pointer::is_single);
+                if created_at.is_none() || pages == 0 || !within.contains("{from}") {
+                    let text = "a window needs `within` with {from} in it, `created_at`, a JSON pointer as /created_at, \
+                                and `most`, no less than a page has";
+                    self.mistake(at, text);
+                }
+                Paging::Window(Window {
+                    param,
+                    within: Template::parse(&within),
+                    page,
+                    first,
+                    pages,
+                    created_at: created_at?,
+                })
+            }
             PagingForm::Cursor {
                 param,
                 next,

@@ -77,7 +77,7 @@ impl Reader<'_> {
         paging: PagingForm,
         routes: &[Route],
     ) -> Option<List> {
-        let paging = self.paging(at, paging);
+        let paging = self.paging(at, paging, 1);
         let Some((users, item, proof)) = super::list::told_list(on, routes) else {
             self.mistake(at, "[poll] names a [[route]] that tells a `list`; `on` is none");
             return None;

@@ -49,11 +49,11 @@ impl Reader<'_> {
         let writes = form.writes.unwrap_or(!pattern.method.is_safe());
         let cache = form.cache.and_then(|text| self.kept(&text, &pattern, writes));
         let user_limit = form.user_limit.and_then(|text| self.user_limit(&text, &user));
-        let own_path = pattern.params().last().filter(|_| form.own_path).map(Into::into);
+        let own_path = own_place(&pattern, &user).filter(|_| form.own_path);
         if form.own_path && own_path.is_none() {
             self.mistake(
                 at,
-                "`own_path` needs a path that ends in the user's id, as /users/{id}",
+                "`own_path` needs a path that ends in the user's id, as /users/{id}, or a `user` from the query",
             );
         }
         Some(Route {
@@ -104,6 +104,8 @@ impl Reader<'_> {
         let rank = form.rank;
         let unsettled = form.unsettled;
         let when_form = form.when_form.clone().unwrap_or_default();
+        let when_query = form.when_query.clone().unwrap_or_default();
+        let unless_query = form.unless_query.clone();
         let mut kinds = self.kinds(at, &form);
         if kinds.len() > 1 || (kinds.is_empty() && nothing(&form)) {
             let text = "each of `tells` has exactly one of whole, partial, list, deleted, touched, mentioned";
@@ -123,6 +125,8 @@ impl Reader<'_> {
             rank,
             unsettled,
             when_form,
+            when_query,
+            unless_query,
         })
     }
 
@@ -248,6 +252,16 @@ fn carries(tells: &[Tell]) -> Carries {
     } else {
         Carries::Ids
     }
+}
+
+/// Where the one user stands of whom a route is.
+fn own_place(pattern: &Pattern, user: &[Source]) -> Option<Source> {
+    let in_query = || {
+        user.iter()
+            .find(|source| matches!(source, Source::Query(_)))
+            .cloned()
+    };
+    in_query().or_else(|| pattern.params().last().map(|name| Source::Path(name.into())))
 }
 
 fn needs_request_body(user: &[Source], tells: &[Tell]) -> bool {

@@ -1,12 +1,13 @@
 //! Where a user's fields stand.
 
+use super::super::caller::Part;
 use super::super::form::{Reader, TextForm, TimeForm, UserForm};
 use super::super::route::Route;
 use super::super::template::Template;
 use super::super::view::{TextAt, TimeAt, UserMap};
 
 impl Reader<'_> {
-    pub(super) fn user(&mut self, form: UserForm, routes: &[Route]) -> UserMap {
+    pub(super) fn user(&mut self, form: UserForm, routes: &[Route], identity: &[Part]) -> UserMap {
         let read = form.read;
         let template = Template::parse(read.get_ref());
         if !routes.iter().any(|route| route.reads_user_at(read.get_ref())) {
@@ -15,7 +16,9 @@ impl Reader<'_> {
                 "`read` needs a [[route]] on GET of that path that tells `whole`",
             );
         }
-        if !read.get_ref().starts_with('/') || template.names().ne(["id"]) {
+        let is_part = |name: &str| identity.iter().any(|part| part.part == name);
+        let names: Vec<&str> = template.names().filter(|name| !is_part(name)).collect();
+        if !read.get_ref().starts_with('/') || names != ["id"] {
             self.mistake(
                 read.span().start,
                 "`read` is the path of one user: write it as /users/{id}",
@@ -28,10 +31,12 @@ impl Reader<'_> {
             created_at: form.created_at.map(|time| self.time_at(time)),
             updated_at: form.updated_at.map(|time| self.time_at(time)),
             version: form.version.map(|time| self.time_at(time)),
+            deleted_at: form.deleted_at.map(|text| self.place(&text)),
             volatile: form.volatile.iter().map(|text| self.pointer(text)).collect(),
             drop: form.drop.iter().map(|text| self.pointer(text)).collect(),
             whole_has: form.whole_has.iter().map(|text| self.pointer(text)).collect(),
             read: template,
+            nobody: form.nobody,
         }
     }
 

@@ -52,6 +52,7 @@ impl<'t> Reader<'t> {
             "setting" => form.setting = self.many(key, value),
             "credential" => form.credential = self.many(key, value),
             "own" => form.own = self.many(key, value),
+            "login" => form.login = self.one(key, value),
             "token" => form.token = self.one(key, value),
             "errors" => form.errors = self.one(key, value).unwrap_or_default(),
             "own_errors" => form.own_errors = self.one(key, value),

@@ -103,6 +103,13 @@ impl Write {
     }
 }
 
+impl Write {
+    /// Where the database refuses it, a row with nothing but the id is to stand in: there is none yet.
+    pub fn needs_skeleton(&self) -> bool {
+        self.before.standing == Standing::None && self.change.is_some()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowWrite {
     Nothing,

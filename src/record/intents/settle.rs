@@ -10,12 +10,19 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Intent;
+use crate::failpoint;
 use crate::record::Recorder;
 use crate::user::{Observation, Origin, Seen, Source, UserId};
 
 /// A provider can still be carrying out a request whose connection is gone. Its edge and its
 /// functions give a user-API call ten to thirty seconds by default; after that it is over.
-pub const CARRIED_OUT: Duration = Duration::from_secs(30);
+const CARRIED_OUT: Duration = Duration::from_secs(30);
+
+/// See [`CARRIED_OUT`].
+pub fn carried_out() -> Duration {
+    failpoint::wait("carried-out", CARRIED_OUT)
+}
+
 /// Users put into doubt at once.
 const CHUNK: usize = 500;
 /// Beyond so many, the next start sees to them.
@@ -78,13 +85,14 @@ pub async fn read_again(recorder: Recorder) {
         doubt(&recorder, &writes, |_| Vec::new());
         tokio::select! {
             () = closed() => return writes.iter().for_each(|write| write.intent.stays()),
-            () = sleep(CARRIED_OUT) => {}
+            () = sleep(carried_out()) => {}
         }
         doubt(&recorder, &writes, |write| vec![write.intent.clone()]);
     }
 }
 
-fn doubt(recorder: &Recorder, writes: &[Write], intents: impl Fn(&Write) -> Vec<Intent>) {
+/// Those users are in doubt. `intents` end with it.
+pub fn doubt(recorder: &Recorder, writes: &[Write], intents: impl Fn(&Write) -> Vec<Intent>) {
     let source = Source::own(Origin::ProxyWrite, "a write that was cut off");
     for writes in writes.chunks(CHUNK) {
         let users = writes.iter().flat_map(|write| &write.users);

@@ -17,7 +17,8 @@ use super::super::{JournalPlace, Shared};
 use super::entry::{self, Entry};
 use super::{Journal, JournalFault, Left, Place};
 use crate::clock::{self, Instant};
-use crate::user::IdType;
+use crate::failpoint;
+use crate::user::{IdType, Observation};
 
 /// Between attempts at a journal that takes nothing.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -138,12 +139,7 @@ fn take_in(shared: &Shared, keeper: &Keeper, left: &Left) {
     let mut damaged = left.damaged;
     for place in &left.places {
         match keeper.entry(*place) {
-            Some(entry) => {
-                shared
-                    .memory
-                    .expect(entry.observations.iter().map(|seen| &seen.id));
-                shared.backlog.found(*place, entry.at, entry.observations.len());
-            }
+            Some(entry) => take_in_one(shared, *place, &entry),
             None => {
                 damaged += 1;
                 keeper.consumed(&[*place]);
@@ -163,6 +159,13 @@ fn take_in(shared: &Shared, keeper: &Keeper, left: &Left) {
             "records of the journal are damaged: run `usertap reconcile`"
         );
     }
+}
+
+/// Waits before everything that comes; nothing of its users is judged past it.
+pub fn take_in_one(shared: &Shared, place: Place, entry: &Entry) {
+    let users = entry.observations.iter().map(|seen| &seen.id);
+    shared.memory.expect(users);
+    shared.backlog.found(place, entry.at, entry.observations.len());
 }
 
 /// Runs until the writer has ended and nothing is left to keep.
@@ -238,12 +241,23 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
         shared.memory.distrust();
         take_in(shared, keeper, &left);
     }
-    let payloads = group.entries.iter().map(|(at, observations)| {
-        entry::encode(*at, observations, |seen| {
-            !group.untraced.contains(&seen.id) && shared.memory.mark_of(&seen.id) <= seen.sent.tick
-        })
-    });
-    keeper.append(&payloads.collect::<Vec<_>>())
+    let payloads = payloads(shared, group);
+    failpoint::reached("journal.appending");
+    let places = keeper.append(&payloads)?;
+    failpoint::reached("journal.synced");
+    Ok(places)
+}
+
+/// What is to be written. A stamp that something was judged after which left its trace in memory alone
+/// proves nothing to a later process.
+pub fn payloads(shared: &Shared, group: &Group) -> Vec<Vec<u8>> {
+    let is_proven = |seen: &Observation| {
+        !group.untraced.contains(&seen.id) && shared.memory.mark_of(&seen.id) <= seen.sent.tick
+    };
+    let entries = group.entries.iter();
+    entries
+        .map(|(at, observations)| entry::encode(*at, observations, is_proven))
+        .collect()
 }
 
 fn settle(

@@ -147,7 +147,7 @@ fn hash(bytes: Option<&[u8]>) -> Option<ContentHash> {
 }
 
 /// A row that somebody removed by hand is no row, whatever the state says.
-fn standing(word: &str, content: Option<ContentHash>, has_row: bool) -> Standing {
+pub fn standing(word: &str, content: Option<ContentHash>, has_row: bool) -> Standing {
     match (word, content) {
         ("deleted", _) if has_row => Standing::Deleted,
         ("deleted" | "purged", _) => Standing::Purged,

@@ -7,13 +7,13 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::SimpleAsyncConnection;
 
-use super::super::batch::{DoubtWrite, Plan, Write};
+use super::super::batch::{DoubtWrite, Plan, RowWrite, Write};
 use super::super::change::Change;
 use super::super::merge::Standing;
 use super::{Conn, Sql, Users};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, optional, statement};
-use crate::user::{ContentHash, Position, UserId};
+use crate::user::{ContentHash, Origin, Position, UserId};
 
 /// Positions given out by one transaction.
 #[derive(Debug, Clone)]
@@ -45,6 +45,7 @@ impl Sql {
     /// another process made one of the users meanwhile: the transaction must begin anew.
     pub async fn number(&self, conn: &mut Conn, plan: &Plan, users: Users) -> Result<Numbered, DbError> {
         let numbering = Numbering::of(plan);
+        self.count_unasked(conn, plan).await?;
         if numbering.taken > 0 {
             conn.batch_execute(&self.position_lock).await?;
         }
@@ -96,6 +97,21 @@ impl Sql {
 }
 
 impl Sql {
+    /// Deletions that no DELETE through usertap asked for count towards reconcile's hourly bound; its
+    /// own have been counted before.
+    async fn count_unasked(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
+        let unasked = plan
+            .writes
+            .values()
+            .filter(|write| is_unasked_deletion(write))
+            .count();
+        if unasked > 0 {
+            let count = statement(&self.unasked).bind::<BigInt, _>(unasked as i64);
+            execute(count, conn).await?;
+        }
+        Ok(())
+    }
+
     /// States of users who never were, once they are no longer doubted: whoever names ids at random
     /// must not make the table grow.
     async fn forget_strangers(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
@@ -108,17 +124,22 @@ impl Sql {
     }
 }
 
+fn is_unasked_deletion(write: &Write) -> bool {
+    let by = write.change.as_ref().map(|change| change.source.origin);
+    write.row == RowWrite::Deletion && !matches!(by, Some(Origin::ProxyWrite | Origin::Reconcile))
+}
+
 /// Which write takes which place in the order, counted from 1.
 #[derive(Debug, Default)]
-struct Numbering {
-    taken: i64,
+pub struct Numbering {
+    pub taken: i64,
     /// Of a change, or of a state that moves without one.
     state: BTreeMap<UserId, i64>,
     doubt: BTreeMap<UserId, i64>,
 }
 
 impl Numbering {
-    fn of(plan: &Plan) -> Numbering {
+    pub fn of(plan: &Plan) -> Numbering {
         let mut numbering = Numbering::default();
         for (id, write) in &plan.writes {
             if write.change.is_some() || write.bumps {
@@ -133,7 +154,8 @@ impl Numbering {
         numbering
     }
 
-    fn numbered(&self, plan: &Plan, base: i64, epoch: i64) -> Numbered {
+    /// Once it is known behind which position, and in which epoch.
+    pub fn numbered(&self, plan: &Plan, base: i64, epoch: i64) -> Numbered {
         let at = |place: i64| Position(base + place);
         let changes = plan.writes.iter().filter_map(|(id, write)| {
             let nonce = write.change.as_ref()?.nonce;
@@ -244,7 +266,7 @@ impl<'a> StateRows<'a> {
     }
 }
 
-fn word(standing: Standing) -> &'static str {
+pub fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::None => "none",
         Standing::Skeleton => "skeleton",

@@ -155,6 +155,10 @@ pub const DIAGNOSE: &str = "
     SELECT CASE
         WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL THEN '42P01'
         WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean THEN '25006'
+        WHEN EXISTS (
+            SELECT FROM pg_locks WHERE relation = to_regclass($1) AND granted AND pid <> pg_backend_pid()
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')) THEN '55P03'
         WHEN NOT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT')
                   AND has_table_privilege($1, 'UPDATE')) THEN '42501'
         WHEN to_regproc($4) IS NULL THEN '42883'

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use super::super::batch::{Plan, RowWrite};
-use super::super::merge::Standing;
 use super::super::refusal::{self, Fault};
 use super::super::sql::{Locking, Patience, RowRefusal, Users};
 use super::flight::Flight;
@@ -45,8 +44,8 @@ impl Writer {
             Alone::Failed(Failure::Overtaken) => Ok(()),
             Alone::Failed(Failure::Away) => self.reconnect().await,
             Alone::Failed(Failure::Refused) => {
-                let code = self.diagnose().await;
-                self.pause(refusal::trouble(&code)).await
+                let why = self.diagnose().await;
+                self.pause(why).await
             }
             Alone::Trouble(code) => self.pause(refusal::trouble(&code)).await,
         }
@@ -78,7 +77,7 @@ impl Writer {
             .load(flight, todo, Locking::ForUpdate)
             .await
             .map_err(Alone::Failed)?;
-        let mut plan = self.plan(flight, todo, &mut loaded);
+        let mut plan = self.shared.plan(flight, todo, &mut loaded);
         let ids: Vec<UserId> = plan.writes.keys().cloned().collect();
         for id in ids {
             self.write_alone(&id, &mut plan).await?;
@@ -154,8 +153,8 @@ impl Writer {
         self.sql.set_aside(conn, id, &refused.code, &reason).await?;
         tracing::warn!(user = %id, reason, "set aside");
         self.shared.health.set_aside.fetch_add(1, Ordering::Relaxed);
-        let needs_row = write.before.standing == Standing::None && write.change.is_some();
-        let stands = needs_row && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
+        let stands =
+            write.needs_skeleton() && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
         plan.set_aside(id, stands);
         Ok(())
     }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::super::Outcome;
 use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change::{self, Change};
 use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
+use super::super::{Outcome, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;
+use crate::failpoint;
 use crate::user::{Origin, UserId};
 
 impl Writer {
@@ -25,7 +26,7 @@ impl Writer {
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
         let conn = self.link.conn()?;
-        let put_off: Vec<usize> = zip_none(todo, plan).collect();
+        let put_off = put_off(todo, plan);
         self.sql.end_set_aside(conn, plan).await.map_err(Failure::of)?;
         let kept = match (&flight.checkpoint, checkpoint && put_off.is_empty()) {
             (Some(at), true) => {
@@ -47,7 +48,9 @@ impl Writer {
             self.in_our_epoch(numbered.epoch).map_err(Failure::of)?;
         }
         let conn = self.link.conn()?;
+        failpoint::reached("writer.numbered");
         self.sql.commit(conn).await.map_err(Failure::of)?;
+        failpoint::reached("writer.committed");
         self.after_commit(flight, todo, plan, loaded, numbered).await;
         if let Some(kept) = kept {
             flight.checkpoint_done(kept);
@@ -63,9 +66,28 @@ impl Writer {
         loaded: &BTreeMap<UserId, Loaded>,
         numbered: Option<Numbered>,
     ) {
+        let numbered = numbered.as_ref();
+        if let Some(numbered) = numbered {
+            self.sql.grown_to(numbered.last);
+        }
+        self.shared.follow(flight, todo, plan, loaded, numbered);
+        self.renew_partitions().await;
+    }
+}
+
+impl Shared {
+    /// What a commit makes known: to memory, to those who wait, to whoever follows the changes.
+    pub(in crate::record) fn follow(
+        &self,
+        flight: &mut Flight,
+        todo: &[usize],
+        plan: &Plan,
+        loaded: &BTreeMap<UserId, Loaded>,
+        numbered: Option<&Numbered>,
+    ) {
         self.mark(plan, |_| true);
         self.remember_loaded(flight, todo, plan, loaded);
-        if let Some(numbered) = &numbered {
+        if let Some(numbered) = numbered {
             self.publish(flight, todo, plan, numbered);
         }
         for (&place, judged) in todo.iter().zip(&plan.judged) {
@@ -74,20 +96,16 @@ impl Writer {
             }
         }
         self.count(plan);
-        self.renew_partitions().await;
         flight.deleted(plan);
-        self.settle_waiters(flight, todo, plan, None, numbered.as_ref());
+        self.settle_waiters(flight, todo, plan, None, numbered);
     }
 
-    fn publish(&mut self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
-        let shared = &self.shared;
-        shared.head.committed(numbered.epoch, numbered.last, clock::now());
-        self.sql.grown_to(numbered.last);
-        link::tell(shared, numbered, plan);
+    fn publish(&self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
+        self.head.committed(numbered.epoch, numbered.last, clock::now());
+        link::tell(self, numbered, plan);
         for (id, write) in &plan.writes {
             let keep = flight.keep(todo, id);
-            shared
-                .memory
+            self.memory
                 .remember(id, link::print_of(write, numbered, id), keep);
         }
         self.raise_doubts(flight, todo, plan, numbered);
@@ -95,7 +113,7 @@ impl Writer {
     }
 
     fn raise_doubts(&self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
-        let waiters = &self.shared.waiters;
+        let waiters = &self.waiters;
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             let id = flight.observation(place).id.clone();
             let raised = judged.is_some_and(|judged| judged.verdict.raises_doubt());
@@ -105,7 +123,7 @@ impl Writer {
             }
         }
         for (id, after) in &numbered.doubts {
-            self.shared.tell(id, "");
+            self.tell(id, "");
             let write = plan.writes.get(id);
             if write.is_some_and(|write| !write.is_aside) {
                 waiters.owe(id, *after, write.is_some_and(|write| write.doubt_is_awaited));
@@ -122,7 +140,7 @@ impl Writer {
         except: Option<&[usize]>,
         numbered: Option<&Numbered>,
     ) {
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let epoch = self.epoch.load(Ordering::Acquire);
         for (place, judged) in todo.iter().zip(&plan.judged) {
             let observation = flight.observation(*place);
             let is_left = except.is_some_and(|left| left.contains(place));
@@ -130,14 +148,14 @@ impl Writer {
                 continue;
             };
             if let Some(settling) = settling(judged, &observation.id, numbered) {
-                let waiters = &self.shared.waiters;
+                let waiters = &self.waiters;
                 waiters.settle(&observation.id, observation.sent.position, &settling);
             }
         }
     }
 
     fn count(&self, plan: &Plan) {
-        let health = &self.shared.health;
+        let health = &self.health;
         let changes = plan.writes.values().filter_map(|write| write.change.as_ref());
         let by_apps = |change: &&Change| change.source.origin == Origin::ProxyWrite;
         let written = changes.clone().filter(by_apps).count();
@@ -161,9 +179,9 @@ fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option
     counts.then_some(Settling::Recorded(change))
 }
 
-fn zip_none<'a>(todo: &'a [usize], plan: &'a Plan) -> impl Iterator<Item = usize> + 'a {
-    todo.iter()
-        .zip(&plan.judged)
-        .filter(|(_, judged)| judged.is_none())
-        .map(|(place, _)| *place)
+/// What waits for the next transaction.
+pub(in crate::record) fn put_off(todo: &[usize], plan: &Plan) -> Vec<usize> {
+    let judged = todo.iter().zip(&plan.judged);
+    let left = judged.filter(|(_, judged)| judged.is_none());
+    left.map(|(place, _)| *place).collect()
 }

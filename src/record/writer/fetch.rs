@@ -9,7 +9,7 @@ use super::Writer;
 use crate::user::Observation;
 
 /// One submission, read and ready to be judged.
-pub(super) struct Job {
+pub struct Job {
     pub number: u64,
     pub observations: Arc<[Observation]>,
     pub rest: Rest,

@@ -15,12 +15,14 @@ use uuid::Uuid;
 use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
 use super::super::memory::{Memory, Print};
 use super::super::merge::{self, Verdict};
+use super::super::refusal;
 use super::super::sql::{History, Numbered, Patience};
 use super::super::{Changed, Shared};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
-use crate::db::{DbError, partitions};
-use crate::user::{Position, Seen, Tick, UserId};
+use crate::db::{DbError, Refusal, partitions};
+use crate::failpoint;
+use crate::user::{Position, Seen, Sent, Tick, UserId};
 
 /// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
 const REPLACED: &str = "users_sync is not the table that usertap made: that one was renamed, and foreign keys still \
@@ -65,7 +67,7 @@ struct Known {
 }
 
 impl Past {
-    pub(super) fn begin(&self, process: Uuid, ours: Vec<Uuid>, lanes: usize) {
+    pub(in crate::record) fn begin(&self, process: Uuid, ours: Vec<Uuid>, lanes: usize) {
         *self.lock() = Known {
             process,
             ours,
@@ -79,6 +81,34 @@ impl Past {
         if known.last.is_none_or(|(last, _)| last < position) {
             known.last = Some((position, nonce));
         }
+    }
+
+    /// What this process knows to be committed, given what it would stamp now: all positions up to the
+    /// first, and the change that is the second.
+    pub(in crate::record) fn known(&self, sent: Sent) -> (Position, Option<(Position, i32)>) {
+        let last = self.lock().last;
+        let changed = last.map_or(Position(0), |(position, _)| position);
+        (sent.position.max(changed), last)
+    }
+
+    /// Whether this history lacks what was known to be committed, and nobody has said so yet.
+    pub(in crate::record) fn is_lost(&self, found: &History, sent: Sent) -> bool {
+        if !found.is_ours && found.epoch == sent.epoch {
+            return true;
+        }
+        if let Some((position, nonce)) = found.newest() {
+            self.committed(position, nonce);
+        }
+        false
+    }
+
+    /// This process records now. True where another one did since it (or those whose journal it has)
+    /// did last.
+    pub(in crate::record) fn took_place(&self, before: Option<Uuid>) -> bool {
+        let mut known = self.lock();
+        let is_foreign = before.is_some_and(|before| !known.ours.contains(&before));
+        known.ours = vec![known.process];
+        is_foreign
     }
 
     /// True for the last one.
@@ -151,7 +181,7 @@ impl Writer {
             match self.connect().await {
                 Ok(()) => break,
                 Err(DbError::Away(_)) if attempt == 0 => {}
-                Err(error) => self.note_trouble(error.to_string()),
+                Err(error) => self.note_trouble(why(&error)),
             }
             if self.shared.close.is_cancelled() {
                 return Err(GivenUp);
@@ -174,29 +204,24 @@ impl Writer {
         self.sql.grown_to(position);
         self.link.floor = Position(history.floor);
         self.link.conn = Some(conn);
-        shared.epoch.store(history.epoch, Ordering::Release);
-        shared.head.committed(history.epoch, position, clock::now());
+        failpoint::reached("writer.connected");
+        shared.connected(&history);
         Ok(())
     }
 
     /// The history behind this connection: the one that is known here, or a new epoch.
     async fn history(&self, conn: &mut AsyncPgConnection) -> Result<History, DbError> {
         let past = &self.shared.past;
-        let (sent, last) = (self.shared.head.sent(), past.lock().last);
-        let known = sent
-            .position
-            .max(last.map_or(Position(0), |(position, _)| position));
+        let sent = self.shared.head.sent();
+        let (known, last) = past.known(sent);
         let found = self.sql.history(conn, known, last).await?;
         let found = found
             .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
         if found.is_replaced {
             return Err(DbError::Unfit(REPLACED.into()));
         }
-        if !found.is_ours && found.epoch == sent.epoch {
+        if past.is_lost(&found, sent) {
             return self.begin_epoch(conn, known).await;
-        }
-        if let Some((position, nonce)) = found.newest() {
-            past.committed(position, nonce);
         }
         Ok(found)
     }
@@ -206,11 +231,9 @@ impl Writer {
     async fn take_place(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
         let process = self.shared.past.lock().process;
         let before = self.sql.take_place(conn, process).await?;
-        let mut known = self.shared.past.lock();
-        if before.is_some_and(|before| !known.ours.contains(&before)) {
+        if self.shared.past.took_place(before) {
             self.shared.memory.distrust();
         }
-        known.ours = vec![process];
         Ok(())
     }
 
@@ -222,8 +245,7 @@ impl Writer {
             "the database lacks changes that were committed (a failover or a restored backup): a new epoch begins; \
              run a backfill"
         );
-        self.shared.past.lock().last = history.newest();
-        self.shared.memory.forget_all();
+        self.shared.begun(&history);
         Ok(history)
     }
 
@@ -237,13 +259,17 @@ impl Writer {
         self.reconnect().await
     }
 
-    /// Why even one user alone cannot be written, as an SQLSTATE.
+    /// Why even one user alone cannot be written.
     pub(super) async fn diagnose(&mut self) -> String {
         let found = match self.link.conn_or_away() {
             Ok(conn) => self.sql.diagnose(conn).await,
             Err(error) => Err(error),
         };
-        found.ok().flatten().unwrap_or_else(|| "unknown".into())
+        match found {
+            Ok(Some(code)) => refusal::trouble(&code),
+            Err(DbError::Unfit(why)) => why,
+            Ok(None) | Err(_) => refusal::trouble("unknown"),
+        }
     }
 
     fn note_trouble(&self, reason: String) {
@@ -281,6 +307,21 @@ impl Writer {
             Err(error) => tracing::warn!(%error, "no new partition for the change rows yet"),
         }
     }
+}
+
+impl Shared {
+    /// A new epoch has begun: what was remembered may be of what was lost.
+    pub(in crate::record) fn begun(&self, history: &History) {
+        self.past.lock().last = history.newest();
+        self.memory.forget_all();
+    }
+
+    /// What is sent from now on is sent in this history.
+    pub(in crate::record) fn connected(&self, history: &History) {
+        self.epoch.store(history.epoch, Ordering::Release);
+        let position = Position(history.position);
+        self.head.committed(history.epoch, position, clock::now());
+    }
 
     /// Fingerprints of users that were looked up and change nothing.
     pub(super) fn remember_loaded(
@@ -290,7 +331,7 @@ impl Writer {
         plan: &Plan,
         loaded: &std::collections::BTreeMap<UserId, Loaded>,
     ) {
-        let memory = &self.shared.memory;
+        let memory = &self.memory;
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             let observation = flight.observation(place);
             let id = &observation.id;
@@ -304,7 +345,7 @@ impl Writer {
 }
 
 /// Remembers what was committed last, and tells of all of it, whoever keeps answers first.
-pub(super) fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
+pub fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
     for (id, (position, nonce)) in &numbered.changes {
         shared.past.committed(*position, *nonce);
         let by = plan.writes.get(id).and_then(|write| write.change.as_ref());
@@ -315,6 +356,17 @@ pub(super) fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
         };
         // Nobody may be subscribed.
         let _ = shared.changed.send(changed);
+    }
+}
+
+/// Why there is no connection on which anything could be written.
+fn why(error: &DbError) -> String {
+    match error {
+        DbError::Refused {
+            kind: Refusal::ReadOnly,
+            ..
+        } => refusal::trouble("25006"),
+        error => error.to_string(),
     }
 }
 

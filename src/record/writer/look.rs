@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use super::super::Outcome;
 use super::super::batch::{self, Circumstances, Loaded, Plan};
 use super::super::sql::{Locking, Users};
+use super::super::{Outcome, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::clock;
-use crate::user::{Origin, Seen, UserId};
+use crate::user::{Origin, Position, Seen, UserId};
 
 /// What a look into the database leaves to be written.
 pub(super) struct Left {
@@ -25,20 +25,17 @@ impl Left {
     }
 }
 
-impl Writer {
-    pub(super) fn settle_in_memory(&self, flight: &mut Flight, group: Vec<usize>) -> Vec<usize> {
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
+impl Shared {
+    /// What is left of a batch once memory has judged what it can. Whatever follows something of the
+    /// same user that is left is left too.
+    pub(in crate::record) fn settle_in_memory(&self, flight: &mut Flight, group: Vec<usize>) -> Vec<usize> {
+        let epoch = self.epoch.load(Ordering::Acquire);
         let now = clock::now();
         let mut dirty = BTreeSet::new();
         let left = group.into_iter().filter(|&place| {
             let observation = flight.observation(place);
             if !dirty.contains(&observation.id) {
-                if self
-                    .shared
-                    .memory
-                    .settle_in_turn(observation, epoch, now)
-                    .is_some()
-                {
+                if self.memory.settle_in_turn(observation, epoch, now).is_some() {
                     flight.fared(place, Outcome::Unchanged);
                     return false;
                 }
@@ -48,7 +45,9 @@ impl Writer {
         });
         left.collect()
     }
+}
 
+impl Writer {
     /// One statement over ids and stored hashes tells what changes nothing. Writes are spared
     /// it: they nearly always change something.
     pub(super) async fn look(
@@ -71,7 +70,21 @@ impl Writer {
     async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Left, Failure> {
         let mut loaded = self.load(flight, todo, Locking::None).await?;
         let are = flight.whose(&loaded);
-        let plan = self.plan(flight, todo, &mut loaded);
+        let (todo, _) = self.shared.looked(flight, todo, &mut loaded);
+        Ok(Left { todo, are })
+    }
+}
+
+impl Shared {
+    /// What is left of a batch after a look at what the database holds, nothing locked: what changes
+    /// nothing has fared. And how all of it was judged.
+    pub(in crate::record) fn looked(
+        &self,
+        flight: &mut Flight,
+        todo: &[usize],
+        loaded: &mut BTreeMap<UserId, Loaded>,
+    ) -> (Vec<usize>, Plan) {
+        let plan = self.plan(flight, todo, loaded);
         let mut left = Vec::new();
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             let id = &flight.observation(place).id;
@@ -81,17 +94,21 @@ impl Writer {
             }
         }
         self.mark(&plan, |id| !plan.writes.contains_key(id));
-        self.remember_loaded(flight, todo, &plan, &loaded);
+        self.remember_loaded(flight, todo, &plan, loaded);
         self.settle_waiters(flight, todo, &plan, Some(&left), None);
-        Ok(Left { todo: left, are })
+        (left, plan)
     }
 
-    pub(super) fn strangers(&self, flight: &Flight, todo: &[usize]) -> BTreeMap<UserId, Loaded> {
-        let floor = self.link.floor();
+    pub(in crate::record) fn strangers(
+        &self,
+        flight: &Flight,
+        todo: &[usize],
+        floor: Position,
+    ) -> BTreeMap<UserId, Loaded> {
         let ids = todo.iter().map(|&place| &flight.observation(place).id);
         let stranger = |id: &UserId| {
             let mut loaded = Loaded::stranger(floor);
-            loaded.known.mark = self.shared.memory.mark_of(id);
+            loaded.known.mark = self.memory.mark_of(id);
             (id.clone(), loaded)
         };
         ids.map(stranger).collect()
@@ -100,26 +117,49 @@ impl Writer {
     /// Remembers the equal judgements that stand.
     pub(super) fn mark(&self, plan: &Plan, stands: impl Fn(&UserId) -> bool) {
         for (id, tick) in plan.marks.iter().filter(|(id, _)| stands(id)) {
-            self.shared.memory.mark(id, *tick);
+            self.memory.mark(id, *tick);
         }
     }
 
-    pub(super) fn plan(
+    pub(in crate::record) fn plan(
         &self,
         flight: &Flight,
         todo: &[usize],
         loaded: &mut BTreeMap<UserId, Loaded>,
     ) -> Plan {
-        let memory = &self.shared.memory;
         let at = Circumstances {
-            epoch: self.shared.epoch.load(Ordering::Acquire),
+            epoch: self.epoch.load(Ordering::Acquire),
             now: clock::wall(),
-            shared: memory.is_shared() || flight.is_traced,
+            shared: self.memory.is_shared() || flight.is_traced,
         };
         let observations = todo.iter().map(|&place| flight.observation(place));
-        batch::plan(observations, loaded, at, || self.shared.head.tick())
+        batch::plan(observations, loaded, at, || self.head.tick())
     }
 
+    /// To be told of whatever was loaded before it is judged.
+    pub(in crate::record) fn note_loaded(&self, loaded: &mut BTreeMap<UserId, Loaded>) {
+        for (id, loaded) in loaded.iter_mut() {
+            loaded.known.mark = self.memory.mark_of(id);
+        }
+        self.learn_head(loaded);
+    }
+
+    /// Whatever position another process left is committed. Without this a doubt of a process that
+    /// died would lie ahead of every stamp for as long as nothing else changes.
+    fn learn_head(&self, loaded: &BTreeMap<UserId, Loaded>) {
+        let known = loaded.values().map(|loaded| loaded.known);
+        let Some(last) = known
+            .map(|known| known.position.max(known.doubt.unwrap_or_default()))
+            .max()
+        else {
+            return;
+        };
+        let epoch = self.epoch.load(Ordering::Acquire);
+        self.head.committed(epoch, last, clock::now());
+    }
+}
+
+impl Writer {
     pub(super) async fn load(
         &mut self,
         flight: &Flight,
@@ -137,24 +177,7 @@ impl Writer {
         let conn = self.link.conn()?;
         let loaded = self.sql.load(conn, &ids, floor, locking, with_raw).await;
         let mut loaded = loaded.map_err(Failure::of)?;
-        for (id, loaded) in &mut loaded {
-            loaded.known.mark = self.shared.memory.mark_of(id);
-        }
-        self.learn_head(&loaded);
+        self.shared.note_loaded(&mut loaded);
         Ok(loaded)
-    }
-
-    /// Whatever position another process left is committed. Without this a doubt of a process that
-    /// died would lie ahead of every stamp for as long as nothing else changes.
-    fn learn_head(&self, loaded: &BTreeMap<UserId, Loaded>) {
-        let known = loaded.values().map(|loaded| loaded.known);
-        let Some(last) = known
-            .map(|known| known.position.max(known.doubt.unwrap_or_default()))
-            .max()
-        else {
-            return;
-        };
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
-        self.shared.head.committed(epoch, last, clock::now());
     }
 }

@@ -19,6 +19,7 @@ use super::{Failure, GivenUp, Writer, land, link};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{DbError, Refusal};
+use crate::failpoint;
 use crate::user::{Origin, Source, UserId};
 
 /// So long an answer that tells of a deletion may wait for the row to go.
@@ -89,6 +90,7 @@ impl Writer {
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(numbered.epoch)?;
         let conn = self.link.conn_or_away()?;
+        failpoint::reached("purge.numbered");
         self.sql.commit(conn).await?;
         self.shared
             .head
@@ -134,7 +136,8 @@ impl Writer {
     }
 }
 
-fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
+/// The row goes, the tombstone stays.
+pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
     let source = Source {
         origin: Origin::Refetch,
         route: "purge".into(),

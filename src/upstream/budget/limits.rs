@@ -1,8 +1,10 @@
 //! The published limits, and what of them is there for whom.
 
+use std::time::Duration;
+
 use super::Ask;
 use super::learned::Learned;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::Limit;
 use crate::provider::Use;
 use crate::upstream::Priority;
@@ -10,6 +12,10 @@ use crate::upstream::window::Window;
 
 /// What callers share whom the provider has not lately accepted.
 const STRANGERS: f64 = 0.2;
+/// A part so small is none; a window of nothing has no length.
+const LEAST: f64 = 1e-6;
+/// Who has no part at all looks again after this long: others leave one at their next heartbeat.
+const LEFT_WITHOUT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -19,7 +25,8 @@ pub(super) struct Limits {
     /// Only while the provider shows that it has less than it published.
     narrower: Vec<Counting>,
     learned: Learned,
-    processes: u32,
+    /// The part of all of it that is this process's.
+    share: f64,
 }
 
 #[derive(Debug)]
@@ -36,7 +43,7 @@ impl Limits {
             strangers: windows(limits, |limit| Window::share(limit.rate, STRANGERS)),
             narrower: Vec::new(),
             learned: Learned::default(),
-            processes: 1,
+            share: 1.0,
         }
     }
 
@@ -61,6 +68,9 @@ impl Limits {
     }
 
     pub fn wait(&self, ask: Ask) -> Option<Instant> {
+        if self.share == 0.0 {
+            return Some(clock::now() + LEFT_WITHOUT);
+        }
         let all = longest(self.windows.iter().chain(&self.narrower), ask.what);
         all.max(self.wait_alone(ask))
     }
@@ -94,25 +104,38 @@ impl Limits {
     }
 
     fn narrow(&mut self) {
-        let share = self.learned.share() / f64::from(self.processes);
+        let share = (self.learned.share() * self.share).max(LEAST);
         self.narrower = match self.learned.share() < 1.0 {
             true => windows(&self.limits, |limit| Window::share(limit.rate, share).spent()),
             false => Vec::new(),
         };
     }
 
-    /// So many processes share the limit, each an equal part of it.
-    pub fn shared_by(&mut self, processes: u32) {
-        if processes == self.processes {
-            return;
+    /// How much of the whole limit one such request costs, in seconds of it.
+    pub fn cost(&self, what: Use) -> f64 {
+        let counting = self.limits.iter().filter(|limit| limit.counts(what));
+        let costs =
+            counting.map(|limit| limit.rate.per.as_secs_f64() / f64::from(limit.rate.requests.max(1)));
+        costs.fold(0.0, f64::max)
+    }
+
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Other processes have the rest of the limit. Says whether anything has changed.
+    pub fn hold(&mut self, share: f64) -> bool {
+        if share == self.share {
+            return false;
         }
-        self.processes = processes;
-        let share = 1.0 / f64::from(processes);
-        self.windows = windows(&self.limits, |limit| Window::share(limit.rate, share).spent());
+        self.share = share;
+        let part = share.max(LEAST);
+        self.windows = windows(&self.limits, |limit| Window::share(limit.rate, part).spent());
         self.strangers = windows(&self.limits, |limit| {
-            Window::share(limit.rate, share * STRANGERS).spent()
+            Window::share(limit.rate, part * STRANGERS).spent()
         });
         self.narrow();
+        true
     }
 }
 

@@ -168,7 +168,41 @@ async fn a_limit_that_turns_out_lower_is_kept_lower_and_crept_back_to() {
 async fn processes_share_the_limit_and_none_is_given_twice() {
     let budget = per_second(100);
     taken(&budget, read(Priority::App), 1).await;
-    budget.shared_by(4);
+    budget.hold(0.25);
     let quarter = taken(&budget, read(Priority::App), 10).await;
     assert!((220..=250).contains(&quarter), "{quarter}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_no_part_waits_for_one() {
+    let budget = per_second(100);
+    budget.hold(0.0);
+    let began = clock::now();
+    let waiting = budget.leave(read(Priority::App), within(30));
+    let growing = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        budget.hold(0.5);
+    };
+    let (leave, ()) = tokio::join!(waiting, growing);
+    leave.unwrap();
+    let waited = clock::now() - began;
+    assert!(
+        (Duration::from_secs(3)..Duration::from_secs(4)).contains(&waited),
+        "{waited:?}"
+    );
+    budget.hold(0.0);
+    let refused = budget.leave(read(Priority::App), within(0)).await;
+    assert!(refused.unwrap_err() <= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wanted_is_told_to_other_processes() {
+    let budget = per_second(10);
+    for _ in 0..2 {
+        budget.leave(read(Priority::App), within(1)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let wants = budget.wants();
+    assert!((0.2..0.31).contains(&wants.apps) && wants.own == 0.0, "{wants:?}");
+    assert_eq!(budget.wants(), Wants::default());
 }

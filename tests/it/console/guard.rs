@@ -215,6 +215,7 @@ async fn the_files_of_the_pages_may_be_kept_for_ever_under_names_that_change_wit
                 .is_some_and(|found| found.contains("immutable"))
         );
         assert_eq!(file.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(file.header("set-cookie"), None, "it is everybody's");
     }
     stack.end().await;
 }

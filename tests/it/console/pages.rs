@@ -277,6 +277,7 @@ async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
         assert!(page.contains(answer), "{answer} in {page}");
         assert!(key.is_empty() || !page.contains(key), "the key is shown");
     }
+    assert!(browser.page("/setup").await.contains("no secret set"));
     for path in ["/", "/setup", "/connect"] {
         let page = browser.page(path).await;
         for name in ["STACK_SECRET_SERVER_KEY", "DATABASE_URL"] {

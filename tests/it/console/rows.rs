@@ -92,6 +92,7 @@ async fn a_search_finds_names_addresses_and_beginnings_of_ids_literally() {
         );
     }
     assert!(ids(&page(&stack, "?q=nobody").await).is_empty());
+    assert!(ids(&page(&stack, "?q=a%00da").await).is_empty());
     let both = page(&stack, "?q=a&limit=1").await;
     assert_eq!(ids(&both).len(), 1);
     stack.end().await;

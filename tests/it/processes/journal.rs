@@ -13,7 +13,11 @@ use crate::support::process::setting;
 
 impl World {
     fn segments(&self) -> Vec<PathBuf> {
-        let folder = self.folder.path().join(".usertap/journal");
+        self.segments_at(".usertap")
+    }
+
+    fn segments_at(&self, folder: &str) -> Vec<PathBuf> {
+        let folder = self.folder.path().join(folder).join("journal");
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
         paths
@@ -22,10 +26,16 @@ impl World {
     }
 
     /// Nothing waits in the journal, no read is owed, and the table is the provider's.
-    async fn comes_to_rest(&self, server: &Server) {
+    pub(super) async fn comes_to_rest(&self, server: &Server) {
+        self.comes_to_rest_at(".usertap", server).await;
+    }
+
+    /// The same of a process with another folder.
+    pub(super) async fn comes_to_rest_at(&self, folder: &str, server: &Server) {
         eventually("the journal is drained and nothing is owed", || async {
             let status = server.status().await;
-            let waits = status["recorder"]["waiting"].as_u64() != Some(0) || !self.segments().is_empty();
+            let waits =
+                status["recorder"]["waiting"].as_u64() != Some(0) || !self.segments_at(folder).is_empty();
             let owed = self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
             (!waits && owed.await == 0).then_some(())
         })

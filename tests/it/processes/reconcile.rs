@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault};
 use uuid::Uuid;
 
-use super::{PAGE, Server, World};
+use super::{PAGE, Server, World, recorded};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::process::Ended;
@@ -139,14 +139,51 @@ async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
 }
 
 #[tokio::test]
+async fn deletions_that_a_read_finds_are_never_held_back_and_count_towards_the_bound() {
+    let world = World::with_users(40).await.and("USERTAP_CACHE_TTL", "0");
+    world.backfill().await;
+    let server = world.serve().await;
+    let gone = world.lose(16);
+    // Each of these answers tells its app that the user is gone.
+    for user in &gone[..4] {
+        let told = server.get(&world, &format!("/users/{user}")).await;
+        assert_eq!(
+            (told.effective_status(), told.recorded().split(';').next()),
+            (404, Some("committed"))
+        );
+    }
+    let asked = world.control().ids(0)[0];
+    let deleted = server
+        .ask(&world, Method::DELETE, &format!("/users/{asked}"), &json!({}))
+        .await;
+    assert_eq!(deleted.status, 200);
+    assert_eq!(world.deleted().await, 5);
+    let held = world.reconciles(&[]).await.with_code(1).json();
+    assert_eq!(
+        (&held["drift"]["deleted"], &held["held_back"]),
+        (&json!(6), &json!(6)),
+        "ten an hour, less those that reads have found: {held}"
+    );
+    // Also where the bound is reached.
+    let told = server.get(&world, &format!("/users/{}", gone[15])).await;
+    assert_eq!(
+        (told.effective_status(), recorded(&told).as_str()),
+        (404, "committed")
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_is_deleted_for_missing_in_a_list() {
     let world = World::with_users(5).await;
     world.backfill().await;
     let empty = r#"{"items":[],"is_paginated":true,"pagination":{"limit":200,"next_cursor":null}}"#;
-    world
-        .control()
-        .fault(Fault::on("limit=200", Action::Body(empty.into())).method(Method::GET));
-    let account = world.reconcile().await;
+    let lie = || Fault::on("limit=200", Action::Body(empty.into())).method(Method::GET);
+    world.control().fault(lie());
+    let refused = world.reconciles(&[]).await;
+    refused.failed_saying(&["empty although users are known", "--yes"]);
+    world.control().fault(lie());
+    let account = world.reconciles(&["--yes"]).await.with_code(0).json();
     assert_eq!(
         (&account["fetched"], &account["spared"]),
         (&json!(0), &json!(5)),

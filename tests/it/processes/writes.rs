@@ -200,3 +200,69 @@ async fn writes_flow_where_nothing_can_be_noted_and_the_status_says_so() {
     assert_eq!(server.status().await["recorder"]["writes"]["unnoted"], before);
     server.stop().await;
 }
+
+/// Short enough for a test, long enough for what comes before it on a slow machine.
+const CARRIED_OUT: (&str, &str) = ("FAILPOINTS", "carried-out=6000ms");
+/// Asks for a write whose connection breaks, and returns once what it may have changed was looked at.
+async fn broken_off(world: &World, server: &Server, method: Method, path: &str, looked: &str) {
+    let broken = Fault::on(path, Action::Drop).method(method.clone());
+    world.control().fault(broken);
+    world.control().forget_traffic();
+    let body = json!({ "display_name": "Late" });
+    assert_eq!(server.ask(world, method, path, &body).await.status.as_u16(), 502);
+    eventually("it is looked at once", || async {
+        (world.control().count(&Method::GET, looked) > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_that_is_carried_out_late_is_read_again() {
+    let world = World::with_users(1).await.and(CARRIED_OUT.0, CARRIED_OUT.1);
+    world.backfill().await;
+    let server = world.serve().await;
+    let id = world.control().ids(0)[0];
+    let path = format!("/users/{id}");
+    broken_off(&world, &server, Method::PATCH, &path, "/users/{id}").await;
+    assert!(world.control().edit(0, id, json!({ "display_name": "Late" })));
+    world.is_the_providers(id).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_create_that_is_carried_out_late_is_found() {
+    let world = World::with_users(3).await.and(CARRIED_OUT.0, CARRIED_OUT.1);
+    world.backfill().await;
+    let server = world.serve().await;
+    broken_off(&world, &server, Method::POST, "/users", "/users").await;
+    let new = world
+        .control()
+        .create(0, json!({ "display_name": "Late" }))
+        .unwrap();
+    world.is_there(new, "Late").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_list_cannot_begin_with_the_newest_everyone_is_walked_by() {
+    let world = World::with_users(5).await;
+    let file = include_str!("../../../src/provider/builtin/stack-auth.toml");
+    let without: Vec<&str> = file
+        .lines()
+        .filter(|line| !line.starts_with("newest = "))
+        .collect();
+    assert_eq!(without.len() + 1, file.lines().count());
+    let provider = world.folder.path().join("oldest-first.toml");
+    std::fs::write(&provider, without.join("\n")).unwrap();
+    let world = world.and("USERTAP_PROVIDER", provider.display());
+    let server = world.serve().await;
+    world
+        .control()
+        .fault(Fault::on("/users", Action::PerformThenDrop).method(Method::POST));
+    assert_eq!(server.create(&world, "Unnamed").await.status.as_u16(), 502);
+    let new = *world.control().ids(0).last().unwrap();
+    world.is_there(new, "Unnamed").await;
+    let walks = "SELECT count(*) FROM usertap.backfill WHERE kind = 'backfill'";
+    assert!(world.count(walks).await > 0);
+    server.stop().await;
+}

@@ -134,3 +134,54 @@ fn each_mistake_names_a_remedy() {
     assert!(Provider::parse(SOUND).is_ok());
     assert!(Provider::builtin("nobody").is_none());
 }
+
+#[test]
+fn what_people_may_do_is_checked_too() {
+    let console = "
+[console]
+create = \"POST /nowhere\"
+delete = \"DELETE /users\"
+problem = \"error\"
+
+[[console.field]]
+label = \"Name\"
+at = \"/names/*\"
+kind = \"text\"
+
+[[console.field]]
+label = \"Colour\"
+at = \"/colour\"
+kind = \"colour\"
+
+[[console.link]]
+label = \"Users\"
+url = \"https://example.com/{key}\"
+
+[[console.snippet]]
+title = \"curl\"
+text = \"{public}\"
+";
+    let text = format!("{SOUND}{console}");
+    let found = mistakes(&text);
+    // A form that cannot be read hides what else is in its section, and nothing beyond.
+    assert!(
+        found.iter().any(|mistake| mistake.contains("colour")),
+        "{found:#?}"
+    );
+    let found = mistakes(&text.replace("kind = \"colour\"", "kind = \"text\""));
+    for (what, remedy) in [
+        ("POST /nowhere", "needs a [[route]]"),
+        ("problem = ", "is no JSON pointer"),
+        ("/names/*", ""),
+        ("{key}", "`{key}` has no value here"),
+        ("text = \"{public}\"", "`{public}` has no value here"),
+    ] {
+        let line = format!("line {}: ", line_of(&text, what));
+        assert!(
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with(&line) && mistake.contains(remedy)),
+            "{what} ({line}) is not in {found:#?}"
+        );
+    }
+}

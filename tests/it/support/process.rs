@@ -77,10 +77,15 @@ impl Process {
     /// Starts the binary in a folder with nothing in its environment but these settings and what a
     /// shell needs to find programs.
     pub fn start(folder: &Path, args: &[&str], settings: &[(String, String)]) -> Process {
+        Process::run(env!("CARGO_BIN_EXE_usertap"), folder, args, settings)
+    }
+
+    /// The same for another program.
+    pub fn run(program: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Process {
         let system = process_env()
             .into_iter()
             .filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME" | "TMPDIR" | "XDG_CACHE_HOME"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_usertap"))
+        let mut child = Command::new(program)
             .args(args)
             .env_clear()
             .envs(system)
@@ -90,7 +95,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the binary runs");
+            .unwrap_or_else(|error| panic!("{program} runs: {error}"));
         let output = Arc::new(Mutex::new(Output::default()));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let readers = vec![
@@ -134,6 +139,11 @@ impl Process {
             .any(|line| line.contains(text));
         assert!(said, "it ended without `{text}`: {:#?}", self.output());
         std::future::pending::<()>().await;
+    }
+
+    /// It has ended; by itself, where nobody ended it.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     pub fn pid(&self) -> Pid {

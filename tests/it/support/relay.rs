@@ -1,8 +1,10 @@
-//! A way to the database that a test can close: as if the server were away.
+//! A way to the database that a test can close, slow down or let fall silent: as if the server were
+//! away.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use usertap::tasks::Tasks;
@@ -11,10 +13,18 @@ use usertap::tasks::Tasks;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Open,
+    /// Whatever passes takes so long.
+    Slow(Duration),
     /// Every one breaks, and none is made.
     Closed,
     /// They stay and carry nothing.
     Silent,
+}
+
+impl Way {
+    fn passes(self) -> bool {
+        matches!(self, Way::Open | Way::Slow(_))
+    }
 }
 
 pub struct Relay {
@@ -50,6 +60,11 @@ impl Relay {
     pub fn silence(&self) {
         self.way.send_replace(Way::Silent);
     }
+
+    /// Each piece of every connection takes so long.
+    pub fn slow(&self, each: Duration) {
+        self.way.send_replace(Way::Slow(each));
+    }
 }
 
 impl Drop for Relay {
@@ -74,19 +89,45 @@ async fn accept(listener: TcpListener, port: u16, way: watch::Receiver<Way>, tas
     }
 }
 
-async fn pass(mut from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
+async fn pass(from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
     let now = *way.borrow_and_update();
-    if now == Way::Open {
-        let Ok(mut to) = TcpStream::connect(("127.0.0.1", port)).await else {
+    if now.passes() {
+        let Ok(to) = TcpStream::connect(("127.0.0.1", port)).await else {
             return;
         };
-        tokio::select! {
-            _ended = copy_bidirectional(&mut from, &mut to) => return,
-            _closed = way.changed() => {}
+        let (mut from_reads, mut from_writes) = from.into_split();
+        let (mut to_reads, mut to_writes) = to.into_split();
+        let ended = tokio::select! {
+            () = pump(&mut from_reads, &mut to_writes, way.clone()) => true,
+            () = pump(&mut to_reads, &mut from_writes, way.clone()) => true,
+            _ = way.wait_for(|way| !way.passes()) => false,
+        };
+        if !ended {
+            // The sockets stay open until the way is something else again.
+            let _ = way.wait_for(|way| *way != Way::Silent).await;
         }
-        // The sockets stay open until the way is something else again.
-        let _ = way.wait_for(|way| *way != Way::Silent).await;
     } else if now == Way::Silent {
         let _ = way.wait_for(|way| *way != Way::Silent).await;
+    }
+}
+
+/// Until one side ends.
+async fn pump(
+    from: &mut (impl AsyncReadExt + Unpin),
+    to: &mut (impl AsyncWriteExt + Unpin),
+    way: watch::Receiver<Way>,
+) {
+    let mut piece = vec![0; 16 << 10];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut piece).await else {
+            return;
+        };
+        let now = *way.borrow();
+        if let Way::Slow(each) = now {
+            tokio::time::sleep(each).await;
+        }
+        if to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
     }
 }

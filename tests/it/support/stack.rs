@@ -2,7 +2,7 @@
 //!
 //! [`Stack::end`] checks what every test would forget: see [`at_rest`].
 
-mod at_rest;
+pub mod at_rest;
 mod backup;
 mod caller;
 pub mod replay;

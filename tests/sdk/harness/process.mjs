@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { once } from "node:events";
+import { createServer } from "node:net";
 
 const PROGRAM = process.env.USERTAP_PROGRAM ?? new URL("../../../target/debug/usertap", import.meta.url).pathname;
 /** What a program may know of this process' surroundings; settings come from the tests alone. */
@@ -70,4 +71,13 @@ export class Program {
 
 function late(ms, message) {
   return new Promise((_, reject) => setTimeout(() => reject(new Error(message)), ms).unref());
+}
+
+/** One that nobody uses at this moment. */
+export async function freePort() {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address();
+  await new Promise((closed) => server.close(closed));
+  return port;
 }

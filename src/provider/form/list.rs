@@ -1,0 +1,87 @@
+//! The listing, as it is written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{CodesForm, Text};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ListForm {
+    pub on: Text,
+    pub size: Option<SizeForm>,
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    #[serde(default)]
+    pub optional: BTreeMap<String, String>,
+    /// Parameters, over those of `query`, with which the newest users come first.
+    pub newest: Option<BTreeMap<String, String>>,
+    pub unknown_parameter: Option<CodesForm>,
+    pub paging: PagingForm,
+    pub total: Option<TotalForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct SizeForm {
+    pub param: String,
+    pub value: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+pub(in crate::provider) enum PagingForm {
+    Offset {
+        param: String,
+    },
+    Page {
+        param: String,
+        #[serde(default)]
+        first: u64,
+    },
+    Cursor {
+        param: String,
+        /// Pointer into the answer's body.
+        next: Option<String>,
+        /// Or pointer into the page's last item.
+        last_item: Option<String>,
+        /// The cursor is the id of the page's own first user.
+        #[serde(default)]
+        inclusive: bool,
+        /// What is answered where the cursor's user is gone.
+        lost: Option<LostForm>,
+    },
+    Link {},
+    Window {
+        /// The query's parameter that holds the window, and how it is written: `{from}` is the time of
+        /// creation at which it begins.
+        param: String,
+        within: String,
+        page: String,
+        #[serde(default)]
+        first: u64,
+        /// So many users can be walked to in a window.
+        most: u64,
+        /// Pointer to the time of creation in an item, a text.
+        created_at: String,
+    },
+}
+
+/// Without codes the statuses are enough.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct LostForm {
+    pub statuses: Vec<u16>,
+    #[serde(default)]
+    pub codes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct TotalForm {
+    pub body: Option<Text>,
+    pub header: Option<Text>,
+    /// A path of its own whose answer's `body` is the number.
+    pub path: Option<Text>,
+}

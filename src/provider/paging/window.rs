@@ -1,0 +1,90 @@
+//! Lists that give no more than so many users however they are paged: walked in windows of the time of
+//! creation.
+//!
+//! A window is open to its end and ordered by that time. Where its last page is reached, the next one
+//! begins at the time of the last user seen, who comes again: never one that is left out.
+
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+use super::{Cursor, PageFault};
+use crate::provider::pointer::Pointer;
+use crate::provider::template::Template;
+
+#[derive(Debug)]
+pub(in crate::provider) struct Window {
+    pub param: String,
+    pub within: Template,
+    pub page: String,
+    pub first: u64,
+    /// Pages of a window that can be asked for.
+    pub pages: u64,
+    pub created_at: Pointer,
+}
+
+/// A page of a window.
+#[derive(Debug, PartialEq, Eq)]
+struct Place<'c> {
+    page: u64,
+    from: Option<&'c str>,
+}
+
+impl Window {
+    pub(super) fn query(&self, mut query: Serializer<'_, String>, cursor: Option<&Cursor>) -> String {
+        let place = self.place(cursor).unwrap_or(Place {
+            page: self.first,
+            from: None,
+        });
+        if let Some(from) = place.from {
+            let within = self.within.fill(&|_| Some(from.to_owned()));
+            query.append_pair(&self.param, &within.unwrap_or_default());
+        }
+        query.append_pair(&self.page, &place.page.to_string());
+        query.finish()
+    }
+
+    /// After a page with somebody on it.
+    pub(super) fn next(
+        &self,
+        cursor: Option<&Cursor>,
+        fetched: usize,
+        last: Option<&Value>,
+    ) -> Result<String, PageFault> {
+        let place = self.place(cursor)?;
+        let next = place.page.saturating_add(1);
+        if next < self.first + self.pages && fetched > 0 {
+            return Ok(written(next, place.from));
+        }
+        let from = last.and_then(|last| self.created_at.find(last)?.as_str());
+        let from = from.ok_or(PageFault::Shape {
+            what: "the last user has no time of creation to go on from",
+        })?;
+        if place.from == Some(from) {
+            return Err(PageFault::Shape {
+                what: "more users were created at one instant than the list can show",
+            });
+        }
+        Ok(written(self.first, Some(from)))
+    }
+
+    fn place<'c>(&self, cursor: Option<&'c Cursor>) -> Result<Place<'c>, PageFault> {
+        let Some(cursor) = cursor else {
+            return Ok(Place {
+                page: self.first,
+                from: None,
+            });
+        };
+        let (page, from) = match cursor.at.split_once(' ') {
+            Some((page, from)) => (page, Some(from)),
+            None => (cursor.at.as_str(), None),
+        };
+        let page = page.parse().map_err(|_| PageFault::Shape {
+            what: "the stored place in the listing is not a number",
+        })?;
+        Ok(Place { page, from })
+    }
+}
+
+fn written(page: u64, from: Option<&str>) -> String {
+    from.map_or_else(|| page.to_string(), |from| format!("{page} {from}"))
+}

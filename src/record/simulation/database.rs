@@ -1,0 +1,381 @@
+//! The database: what the recorder's statements do to its tables, and what can happen to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::provider::{USERS, number};
+use super::without::Without;
+use crate::clock;
+use crate::record::batch::{Aside, Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write};
+use crate::record::change::Kind;
+use crate::record::merge::{Known, Standing, Verdict};
+use crate::record::sql::History;
+use crate::record::sql::load::standing;
+use crate::record::sql::number::{Numbered, word};
+use crate::user::{ContentHash, Observation, Position, Seen, Tick, UserId, json};
+
+/// So long a refused row is left alone.
+const ASIDE: std::time::Duration = std::time::Duration::from_secs(10);
+/// In a row with nothing but the id.
+const NOTHING: u8 = 255;
+
+/// A row as the users see it: content and whether it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    pub content: u8,
+    pub is_deleted: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct User {
+    pub state: Option<State>,
+    pub doubt: Option<Position>,
+    pub row: Option<Row>,
+    raw: String,
+    /// The database refused it; when it may be tried again.
+    pub aside: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChangeRow {
+    pub position: Position,
+    nonce: i32,
+    pub user: usize,
+    pub kind: Kind,
+    pub after: Option<Row>,
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    pub users: Vec<User>,
+    pub changes: Vec<ChangeRow>,
+    pub position: i64,
+    pub epoch: i64,
+    floor: Position,
+    recorder: Option<Uuid>,
+    /// The latest moment of each user that its row has shown.
+    pub shown: Vec<usize>,
+}
+
+pub struct Database {
+    pub tables: Tables,
+    /// What a standby has that lags behind.
+    pub standby: Tables,
+    pub is_away: bool,
+    /// A CHECK of the users' own.
+    pub refuses: Option<u8>,
+    /// Users whose state a transaction has locked, and whose it is: machine and lane.
+    locks: BTreeMap<usize, (usize, usize)>,
+    pub without: Without,
+}
+
+impl Database {
+    pub fn new(without: Without) -> Database {
+        let tables = Tables {
+            users: vec![User::default(); USERS],
+            changes: Vec::new(),
+            position: 0,
+            epoch: 1,
+            floor: Position(0),
+            recorder: None,
+            shown: vec![0; USERS],
+        };
+        Database {
+            standby: tables.clone(),
+            tables,
+            is_away: false,
+            refuses: None,
+            locks: BTreeMap::new(),
+            without,
+        }
+    }
+
+    pub fn floor(&self) -> Position {
+        match self.without {
+            Without::Floor => Position(0),
+            _ => self.tables.floor,
+        }
+    }
+
+    pub fn load(&self, observations: &[&Observation]) -> BTreeMap<UserId, Loaded> {
+        let is_partial = |seen: &&Observation| matches!(seen.seen, Seen::Partial(_));
+        let with_raw = observations.iter().any(is_partial);
+        let users: BTreeSet<&UserId> = observations.iter().map(|seen| &seen.id).collect();
+        let loaded = users.into_iter();
+        loaded
+            .map(|id| (id.clone(), self.loaded(number(id), with_raw)))
+            .collect()
+    }
+
+    pub fn loaded(&self, user: usize, with_raw: bool) -> Loaded {
+        let user = &self.tables.users[user];
+        let Some(state) = &user.state else {
+            return Loaded::stranger(self.floor());
+        };
+        let content = match state.standing {
+            Standing::Present(content) => Some(content),
+            _ => None,
+        };
+        let standing = |has_row| standing(word(state.standing), content, has_row);
+        let mut loaded = Loaded {
+            known: Known {
+                position: state.position,
+                mark: Tick::default(),
+                standing: standing(user.row.is_some()),
+                version: state.version,
+                doubt: user.doubt,
+            },
+            told: standing(true),
+            has_state: true,
+            volatile: state.volatile,
+            volatile_at: state.volatile_at,
+            refused: state.refused,
+            aside: match user.aside {
+                None => Aside::No,
+                Some(until) if until <= clock::now() => Aside::Due,
+                Some(_) => Aside::Waits,
+            },
+            row: user.row.map(columns),
+            raw: json::exact(&user.raw).filter(|_| with_raw),
+        };
+        self.sabotage(&mut loaded.known);
+        loaded
+    }
+
+    fn sabotage(&self, known: &mut Known) {
+        match self.without {
+            Without::Position => known.position = Position(0),
+            Without::ReadAfterDoubt => known.doubt = known.doubt.map(|_| Position(0)),
+            Without::TombstoneByPosition if known.standing.is_deleted() => {
+                known.standing = Standing::Present(ContentHash([NOTHING; 16]));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the transaction of another holds one of these users.
+    pub fn locks(&mut self, loaded: &BTreeMap<UserId, Loaded>, holder: (usize, usize)) -> bool {
+        let with_state = loaded.iter().filter(|(_, loaded)| loaded.has_state);
+        let users: Vec<usize> = with_state.map(|(id, _)| number(id)).collect();
+        if self.without == Without::Locks {
+            return true;
+        }
+        if users
+            .iter()
+            .any(|user| self.locks.get(user).is_some_and(|by| *by != holder))
+        {
+            return false;
+        }
+        self.locks.extend(users.iter().map(|user| (*user, holder)));
+        true
+    }
+
+    pub fn is_free(&self, user: usize) -> bool {
+        !self.locks.contains_key(&user)
+    }
+
+    pub fn unlock(&mut self, holder: (usize, usize)) {
+        self.locks.retain(|_, by| *by != holder);
+    }
+
+    pub fn refuses(&self, row: &RowWrite) -> bool {
+        match row {
+            RowWrite::Whole(view) => self.refuses == Some(view.content.0[0]),
+            _ => false,
+        }
+    }
+
+    /// Somebody else made a state that the plan takes for new.
+    pub fn conflicts(&self, plan: &Plan) -> bool {
+        let has_state = |id: &UserId| self.tables.users[number(id)].state.is_some();
+        let is_made = plan
+            .writes
+            .iter()
+            .any(|(id, write)| write.is_new && has_state(id));
+        is_made && self.without != Without::OneMakesTheState
+    }
+
+    pub fn apply(&mut self, plan: &Plan, numbered: &Numbered) {
+        for (id, write) in &plan.writes {
+            self.write(id, write, numbered, is_ambiguous(plan));
+        }
+    }
+
+    fn write(&mut self, id: &UserId, write: &Write, numbered: &Numbered, is_ambiguous: bool) {
+        let (without, floor) = (self.without, self.tables.floor);
+        let user = &mut self.tables.users[number(id)];
+        user.write_row(&write.row);
+        let version = user.state.as_ref().and_then(|state| state.version);
+        let mut state = State {
+            position: numbered.states.get(id).copied().unwrap_or(write.state.position),
+            ..write.state.clone()
+        };
+        if without == Without::VersionOfEquals && write.change.is_none() {
+            state.version = version;
+        }
+        user.state = Some(state);
+        user.doubt = match doubt(without, write, user.doubt, is_ambiguous) {
+            DoubtWrite::Keep(doubt) => doubt,
+            DoubtWrite::Clear => None,
+            DoubtWrite::Raise => numbered.doubts.get(id).copied(),
+        };
+        if write.ends_set_aside {
+            user.aside = None;
+        }
+        if write.is_aside {
+            user.aside = Some(clock::now() + ASIDE);
+        }
+        if write.leaves_a_stranger() {
+            user.forget(floor);
+        }
+        let after = user.row;
+        if let (Some(change), Some((position, nonce))) = (&write.change, numbered.changes.get(id)) {
+            self.tables.changes.push(ChangeRow {
+                position: *position,
+                nonce: *nonce,
+                user: number(id),
+                kind: change.kind,
+                after,
+            });
+        }
+    }
+
+    /// The row of a deleted user goes, and what older changes held of it.
+    pub fn purge_row(&mut self, user: usize) {
+        self.tables.users[user].row = None;
+        self.tables.users[user].aside = None;
+        for change in self
+            .tables
+            .changes
+            .iter_mut()
+            .filter(|change| change.user == user)
+        {
+            change.after = None;
+        }
+    }
+
+    /// Nothing of a user is left but the floor.
+    pub fn purge_tombstone(&mut self, user: usize) -> bool {
+        let there = &mut self.tables.users[user];
+        let Some(state) = &there.state else { return false };
+        if state.standing != Standing::Purged || there.doubt.is_some() || self.locks.contains_key(&user) {
+            return false;
+        }
+        self.tables.floor = self.tables.floor.max(state.position);
+        *there = User::default();
+        true
+    }
+
+    /// The standby takes over: what it had not got is lost.
+    pub fn fail_over(&mut self) {
+        self.tables = self.standby.clone();
+        self.locks.clear();
+    }
+
+    pub fn history(&self, known: Position, last: Option<(Position, i32)>) -> History {
+        let tables = &self.tables;
+        let holds = |(position, nonce): (Position, i32)| {
+            let mut changes = tables.changes.iter().rev();
+            changes.any(|change| (change.position, change.nonce) == (position, nonce))
+        };
+        let is_ours = tables.position >= known.0 && last.is_none_or(holds);
+        let newest = tables.changes.last();
+        History {
+            epoch: tables.epoch,
+            position: tables.position,
+            floor: tables.floor.0,
+            is_ours: is_ours || self.without == Without::NoticeLoss,
+            is_replaced: false,
+            newest: newest.map(|change| change.position.0),
+            nonce: newest.map(|change| change.nonce),
+        }
+    }
+
+    pub fn new_epoch(&mut self, known: Position) -> History {
+        self.tables.epoch += 1;
+        self.tables.position = self.tables.position.max(known.0);
+        self.history(Position(0), None)
+    }
+
+    pub fn take_place(&mut self, process: Uuid) -> Option<Uuid> {
+        self.tables.recorder.replace(process)
+    }
+
+    /// Whose read is owed, the oldest doubt first; those set aside wait for their time.
+    pub fn doubted(&self) -> Vec<(usize, Position)> {
+        let is_due = |user: &User| user.aside.is_none_or(|until| until <= clock::now());
+        let users = self.tables.users.iter().enumerate();
+        let due = users.filter(|(_, user)| is_due(user));
+        let mut doubted: Vec<(usize, Position)> = due
+            .filter_map(|(number, user)| Some((number, user.doubt?)))
+            .collect();
+        doubted.sort_by_key(|(_, doubt)| *doubt);
+        doubted
+    }
+
+    /// What the row shows of the user; nothing where there is none, or a deleted one.
+    pub fn shows(&self, user: usize) -> Option<u8> {
+        let row = self.tables.users[user].row.filter(|row| !row.is_deleted);
+        row.map(|row| row.content)
+    }
+}
+
+impl User {
+    fn write_row(&mut self, row: &RowWrite) {
+        let (content, raw) = match row {
+            RowWrite::Nothing => return,
+            RowWrite::Deletion => {
+                self.row.iter_mut().for_each(|row| row.is_deleted = true);
+                return;
+            }
+            RowWrite::Quiet(raw) => {
+                self.raw = raw.to_string();
+                return;
+            }
+            RowWrite::Whole(view) => (view.content.0[0], view.raw.to_string()),
+            RowWrite::Skeleton => (NOTHING, "{}".to_owned()),
+        };
+        let is_deleted = false;
+        self.row = Some(Row { content, is_deleted });
+        self.raw = raw;
+    }
+
+    /// As the statement does it: by the floor of now.
+    fn forget(&mut self, floor: Position) {
+        let never_was = |state: &State| state.standing == Standing::None && state.position <= floor;
+        if self.state.as_ref().is_some_and(never_was) && self.doubt.is_none() && self.aside.is_none() {
+            self.state = None;
+        }
+    }
+}
+
+fn columns(row: Row) -> Columns {
+    let then = DateTime::<Utc>::UNIX_EPOCH;
+    Columns {
+        deleted_at: row.is_deleted.then_some(then),
+        ..Columns::default()
+    }
+}
+
+fn doubt(without: Without, write: &Write, old: Option<Position>, is_ambiguous: bool) -> DoubtWrite {
+    let is_ignored = match (without, write.doubt) {
+        (Without::EqualSettles, DoubtWrite::Clear) => write.change.is_none(),
+        (Without::DoubtOfAmbiguous, DoubtWrite::Raise) => is_ambiguous,
+        (Without::NewPlaceOfDoubt, DoubtWrite::Raise) => old.is_some(),
+        (Without::RefusedIsOwed, DoubtWrite::Raise) => write.is_aside,
+        _ => false,
+    };
+    match is_ignored {
+        true => DoubtWrite::Keep(old),
+        false => write.doubt,
+    }
+}
+
+fn is_ambiguous(plan: &Plan) -> bool {
+    let mut judged = plan.judged.iter().flatten();
+    judged.any(|judged| judged.verdict == Verdict::Ambiguous)
+}

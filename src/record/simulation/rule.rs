@@ -1,0 +1,555 @@
+//! The order rule alone against a simulated provider: small histories, of which some reach what the
+//! whole world's reach rarely (an answer that was sent in another epoch).
+//!
+//! Users change at a provider with a real history (writes, deletions, restores, A→B→A); answers
+//! carry the state of a moment between their sending and their receipt and arrive late and in any
+//! order at one or two processes that crash; the database may lose commits. At rest every row must
+//! be the provider's user, and nothing may ever go back behind what was shown. The same histories
+//! with one clause of the rule switched off must fail: a clause without which nothing fails is
+//! either idle or not tested.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::record::batch::{Circumstances, DoubtWrite, Loaded, Plan, RowWrite, Write, plan};
+use crate::record::merge::{Standing, Verdict};
+use crate::user::{
+    ContentHash, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, Tick, UserId, View,
+};
+
+/// The clause that is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Without {
+    Nothing,
+    /// 4b without the position of the last change.
+    Position,
+    /// Equal does not count as applied now.
+    Mark,
+    /// A not-found of an unknown user leaves no mark.
+    MarkOfMissing,
+    /// Stamps of another epoch prove as if of this one.
+    Epoch,
+    /// The stamp is taken when the answer arrives.
+    EarlyStamp,
+    /// Webhooks prove by position.
+    WebhookNever,
+    /// What was left out is not read again.
+    DoubtOfAmbiguous,
+    /// A read in flight serves a doubt.
+    ReadAfterDoubt,
+    /// An older doubt keeps its place.
+    NewPlaceOfDoubt,
+    /// Equal does not clear a doubt.
+    EqualSettles,
+    /// A version passes a tombstone.
+    TombstoneByPosition,
+    /// An equal observation leaves the row's version alone.
+    VersionOfEquals,
+    /// Two processes judge as if each were alone.
+    Shared,
+    /// A lost history is not followed by reads.
+    RereadAfterLoss,
+}
+
+const USERS: usize = 2;
+const STEPS: usize = 60;
+const HISTORIES: u64 = 4_000;
+
+/// Splitmix64: the same histories at every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % n as u64).unwrap_or(0)
+    }
+}
+
+/// A user's life at the provider: contents by time, `None` where there is no user.
+type Life = Vec<Option<u8>>;
+
+/// A question on its way.
+#[derive(Clone)]
+struct Asked {
+    user: usize,
+    process: usize,
+    sent: Sent,
+    what: What,
+    /// The moment of the user's life that the answer shows, once the provider has answered.
+    shows: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Read,
+    Write(Option<u8>),
+    Webhook,
+}
+
+#[derive(Clone, Default)]
+struct Process {
+    head: Position,
+    epoch: i64,
+    tick: u64,
+    marks: BTreeMap<usize, Tick>,
+}
+
+/// What survives a crash.
+#[derive(Clone)]
+struct Kept {
+    users: Vec<Loaded>,
+    /// The latest moment of each life that the row has shown.
+    shown: Vec<usize>,
+    position: i64,
+}
+
+struct World {
+    dice: Dice,
+    without: Without,
+    versioned: bool,
+    lives: Vec<Life>,
+    asked: Vec<Asked>,
+    processes: Vec<Process>,
+    kept: Kept,
+    backup: Kept,
+    epoch: i64,
+}
+
+type Wrong = &'static str;
+
+impl World {
+    fn new(seed: u64, without: Without) -> World {
+        let mut dice = Dice(seed);
+        let kept = Kept {
+            users: vec![Loaded::stranger(Position(0)); USERS],
+            shown: vec![0; USERS],
+            position: 0,
+        };
+        let processes = 1 + dice.below(2);
+        World {
+            versioned: dice.below(2) == 0,
+            without,
+            lives: vec![vec![None]; USERS],
+            asked: Vec::new(),
+            processes: vec![
+                Process {
+                    epoch: 1,
+                    ..Process::default()
+                };
+                processes
+            ],
+            backup: kept.clone(),
+            kept,
+            epoch: 1,
+            dice,
+        }
+    }
+
+    fn run(mut self) -> Result<(), Wrong> {
+        for _ in 0..STEPS {
+            self.step()?;
+        }
+        for _ in 0..200 {
+            if self.asked.is_empty() && !self.owes_anything() {
+                return self.compare();
+            }
+            self.read_what_is_owed();
+            self.answer();
+            self.deliver()?;
+        }
+        Err("it never comes to rest")
+    }
+
+    fn step(&mut self) -> Result<(), Wrong> {
+        let user = self.dice.below(USERS);
+        match self.dice.below(40) {
+            0..6 => self.ask(user, What::Read),
+            6..10 => {
+                let content = self.content();
+                self.ask(user, What::Write(content));
+            }
+            10..13 => self.change_elsewhere(user),
+            13..21 => self.answer(),
+            21..35 => self.deliver()?,
+            35..38 => self.read_what_is_owed(),
+            38 => self.crash(),
+            _ if self.dice.below(3) == 0 => self.lose_commits(),
+            _ => self.backup = self.kept.clone(),
+        }
+        Ok(())
+    }
+
+    /// One of three contents, so that lives go back to what they were; or no user at all.
+    fn content(&mut self) -> Option<u8> {
+        u8::try_from(self.dice.below(4))
+            .ok()
+            .filter(|content| *content > 0)
+    }
+
+    fn ask(&mut self, user: usize, what: What) {
+        let process = self.dice.below(self.processes.len());
+        let sent = self.stamp(process);
+        self.asked.push(Asked {
+            user,
+            process,
+            sent,
+            what,
+            shows: None,
+        });
+    }
+
+    fn stamp(&self, process: usize) -> Sent {
+        let process = &self.processes[process];
+        Sent {
+            epoch: process.epoch,
+            position: process.head,
+            tick: Tick(process.tick),
+        }
+    }
+
+    /// In the provider's own console; a webhook tells of it some time.
+    fn change_elsewhere(&mut self, user: usize) {
+        let content = self.content();
+        self.lives[user].push(content);
+        let shows = self.lives[user].len() - 1;
+        self.asked.push(Asked {
+            user,
+            process: 0,
+            sent: Sent::NEVER,
+            what: What::Webhook,
+            shows: Some(shows),
+        });
+    }
+
+    /// The provider answers one question, any.
+    fn answer(&mut self) {
+        let open: Vec<usize> = (0..self.asked.len())
+            .filter(|&at| self.asked[at].shows.is_none())
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        let asked = &mut self.asked[open[self.dice.below(open.len())]];
+        if let What::Write(content) = asked.what {
+            self.lives[asked.user].push(content);
+        }
+        asked.shows = Some(self.lives[asked.user].len() - 1);
+    }
+
+    /// Up to three answers arrive together, in any order.
+    fn deliver(&mut self) -> Result<(), Wrong> {
+        let process = self.dice.below(self.processes.len());
+        let mut batch = Vec::new();
+        for _ in 0..=self.dice.below(3) {
+            let here: Vec<usize> = (0..self.asked.len())
+                .filter(|&at| self.asked[at].shows.is_some() && self.asked[at].process == process)
+                .collect();
+            if !here.is_empty() {
+                batch.push(self.asked.swap_remove(here[self.dice.below(here.len())]));
+            }
+        }
+        while !batch.is_empty() {
+            batch = self.record(process, batch)?;
+        }
+        Ok(())
+    }
+
+    /// What one transaction of the recorder does; what it puts off is given back.
+    fn record(&mut self, process: usize, batch: Vec<Asked>) -> Result<Vec<Asked>, Wrong> {
+        let observations: Vec<Observation> = batch.iter().map(|asked| self.observation(asked)).collect();
+        let mut loaded = (0..USERS)
+            .map(|user| (id(user), self.loaded(process, user)))
+            .collect();
+        let at = Circumstances {
+            epoch: self.epoch,
+            now: chrono::DateTime::UNIX_EPOCH,
+            shared: self.processes.len() > 1 && self.without != Without::Shared,
+        };
+        let tick = &mut self.processes[process].tick;
+        let planned = plan(observations.iter(), &mut loaded, at, || {
+            *tick += 1;
+            Tick(*tick)
+        });
+        self.check(&batch, &planned)?;
+        let judged = batch.iter().zip(&planned.judged);
+        let left_out = judged.filter(|(_, judged)| judged.is_some_and(|j| j.verdict == Verdict::Ambiguous));
+        let left_out: Vec<usize> = left_out.map(|(asked, _)| asked.user).collect();
+        self.commit(process, &planned, &left_out);
+        let put_off = batch
+            .into_iter()
+            .zip(&planned.judged)
+            .filter(|(_, judged)| judged.is_none());
+        Ok(put_off.map(|(asked, _)| asked).collect())
+    }
+
+    fn observation(&mut self, asked: &Asked) -> Observation {
+        let moment = asked.shows.unwrap_or(0);
+        let content = self.lives[asked.user][moment];
+        let seen = match (content, asked.what) {
+            (Some(content), _) => self.view(content, moment),
+            (None, What::Read) => Seen::Missing,
+            (None, What::Write(_)) => Seen::Deleted,
+            (None, What::Webhook) => Seen::Touched,
+        };
+        let mut sent = asked.sent;
+        if self.without == Without::EarlyStamp
+            || self.without == Without::WebhookNever && asked.what == What::Webhook
+        {
+            sent = self.stamp(asked.process);
+        }
+        if self.without == Without::Epoch && sent != Sent::NEVER {
+            sent.epoch = self.epoch;
+        }
+        Observation {
+            id: id(asked.user),
+            seen,
+            sent,
+            source: source(),
+            unsettled: false,
+        }
+    }
+
+    fn view(&mut self, content: u8, moment: usize) -> Seen {
+        let version = i64::try_from(moment).ok();
+        let version = version.filter(|_| self.versioned && self.dice.below(4) > 0);
+        Seen::Whole(Box::new(View {
+            raw: "{}".into(),
+            profile: Profile::default(),
+            content: ContentHash([content; 16]),
+            volatile: ContentHash([0; 16]),
+            version,
+        }))
+    }
+
+    fn loaded(&self, process: usize, user: usize) -> Loaded {
+        let mut loaded = self.kept.users[user].clone();
+        let known = &mut loaded.known;
+        known.mark = self.processes[process]
+            .marks
+            .get(&user)
+            .copied()
+            .unwrap_or_default();
+        match self.without {
+            Without::Position => known.position = Position(0),
+            Without::Mark => known.mark = Tick(0),
+            Without::MarkOfMissing if known.standing == Standing::None => known.mark = Tick(0),
+            Without::ReadAfterDoubt => known.doubt = known.doubt.map(|_| Position(0)),
+            Without::TombstoneByPosition if known.standing.is_deleted() => {
+                known.standing = Standing::Present(ContentHash([255; 16]));
+            }
+            _ => {}
+        }
+        loaded
+    }
+
+    /// Nothing that was shown may be followed by something older.
+    fn check(&mut self, batch: &[Asked], planned: &Plan) -> Result<(), Wrong> {
+        for (asked, judged) in batch.iter().zip(&planned.judged) {
+            let (Some(judged), Some(moment)) = (judged, asked.shows) else {
+                continue;
+            };
+            let shown = &mut self.kept.shown[asked.user];
+            if judged.verdict == Verdict::Apply && moment < *shown {
+                return Err("a row went back");
+            }
+            if judged.verdict.counts_as_applied() {
+                *shown = moment.max(*shown);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, process: usize, planned: &Plan, left_out: &[usize]) {
+        for (id, write) in &planned.writes {
+            self.write(number(id), write, left_out);
+        }
+        let here = &mut self.processes[process];
+        for (id, tick) in &planned.marks {
+            here.marks.insert(number(id), *tick);
+        }
+        here.epoch = self.epoch;
+        here.head = Position(self.kept.position);
+    }
+
+    fn write(&mut self, user: usize, write: &Write, left_out: &[usize]) {
+        let position = &mut self.kept.position;
+        let loaded = &mut self.kept.users[user];
+        let old_doubt = loaded.known.doubt;
+        loaded.has_state = true;
+        loaded.known.standing = write.state.standing;
+        if self.without != Without::VersionOfEquals || write.change.is_some() {
+            loaded.known.version = write.state.version;
+        }
+        if write.change.is_some() || write.bumps {
+            *position += 1;
+            loaded.known.position = Position(*position);
+        }
+        if write.row == RowWrite::Deletion || matches!(write.row, RowWrite::Whole(_)) {
+            loaded.row = Some(Default::default());
+        }
+        let is_hint = !left_out.contains(&user);
+        loaded.known.doubt = match write.doubt {
+            DoubtWrite::Keep(_) => old_doubt,
+            DoubtWrite::Clear if self.without == Without::EqualSettles && write.change.is_none() => old_doubt,
+            DoubtWrite::Clear => None,
+            DoubtWrite::Raise if self.without == Without::DoubtOfAmbiguous && !is_hint => old_doubt,
+            DoubtWrite::Raise if self.without == Without::NewPlaceOfDoubt && old_doubt.is_some() => old_doubt,
+            DoubtWrite::Raise => {
+                *position += 1;
+                Some(Position(*position))
+            }
+        };
+        if write.leaves_a_stranger() && loaded.known.doubt.is_none() && loaded.known.position == Position(0) {
+            *loaded = Loaded::stranger(Position(0));
+        }
+    }
+
+    fn owes_anything(&self) -> bool {
+        self.kept.users.iter().any(|loaded| loaded.known.doubt.is_some())
+    }
+
+    /// Any process reads a user in doubt; it knows the doubt, so its head is no older.
+    fn read_what_is_owed(&mut self) {
+        for user in 0..USERS {
+            let Some(doubt) = self.kept.users[user].known.doubt else {
+                continue;
+            };
+            let is_read = |asked: &Asked| asked.user == user && asked.what == What::Read;
+            let serves = |asked: &Asked| asked.sent.epoch == self.epoch && asked.sent.position >= doubt;
+            let any = self.without == Without::ReadAfterDoubt;
+            if self
+                .asked
+                .iter()
+                .any(|asked| is_read(asked) && (any || serves(asked)))
+            {
+                continue;
+            }
+            let process = self.dice.below(self.processes.len());
+            let (epoch, here) = (self.epoch, &mut self.processes[process]);
+            here.head = match here.epoch == epoch {
+                true => here.head.max(doubt),
+                false => doubt,
+            };
+            here.epoch = epoch;
+            let sent = self.stamp(process);
+            self.asked.push(Asked {
+                user,
+                process,
+                sent,
+                what: What::Read,
+                shows: None,
+            });
+        }
+    }
+
+    /// Memory and questions are lost; a write that got no answer is read after.
+    fn crash(&mut self) {
+        let process = self.dice.below(self.processes.len());
+        self.processes[process] = Process {
+            head: Position(self.kept.position),
+            epoch: self.epoch,
+            ..Process::default()
+        };
+        self.asked
+            .retain(|asked| asked.process != process || asked.what != What::Read);
+        for asked in &mut self.asked {
+            if let (true, What::Write(content)) = (asked.process == process, asked.what) {
+                if asked.shows.is_none() {
+                    self.lives[asked.user].push(content);
+                }
+                asked.what = What::Webhook;
+                asked.sent = Sent::NEVER;
+                asked.shows = Some(self.lives[asked.user].len() - 1);
+            }
+        }
+    }
+
+    /// The database goes back to a backup; the first process that sees it begins a new epoch, and
+    /// every user is read.
+    fn lose_commits(&mut self) {
+        self.kept = self.backup.clone();
+        self.epoch += 1;
+        self.kept.shown = vec![0; USERS];
+        for loaded in &mut self.kept.users {
+            if self.without != Without::RereadAfterLoss {
+                self.kept.position += 1;
+                loaded.has_state = true;
+                loaded.known.doubt = Some(Position(self.kept.position));
+            }
+        }
+        self.backup = self.kept.clone();
+    }
+
+    fn compare(&self) -> Result<(), Wrong> {
+        for (life, loaded) in self.lives.iter().zip(&self.kept.users) {
+            let agrees = match (life.last().copied().flatten(), loaded.known.standing) {
+                (Some(content), Standing::Present(there)) => there == ContentHash([content; 16]),
+                (None, standing) => !matches!(standing, Standing::Present(_)),
+                (Some(_), _) => false,
+            };
+            if !agrees {
+                return Err("a row is stale at rest");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn id(user: usize) -> UserId {
+    UserId::parse(&user.to_string(), IdType::Text).unwrap()
+}
+
+fn number(id: &UserId) -> usize {
+    id.as_str().parse().unwrap()
+}
+
+fn source() -> Arc<Source> {
+    Arc::new(Source {
+        origin: Origin::ProxyRead,
+        route: "".into(),
+        request_id: "".into(),
+    })
+}
+
+/// The first seed whose history goes wrong, and how.
+fn first_wrong(without: Without) -> Option<(u64, Wrong)> {
+    (0..HISTORIES).find_map(|seed| {
+        let wrong = World::new(seed, without).run().err()?;
+        Some((seed, wrong))
+    })
+}
+
+#[test]
+fn no_history_of_the_rule_alone_leaves_a_row_stale() {
+    assert_eq!(first_wrong(Without::Nothing), None);
+}
+
+#[test]
+fn every_clause_of_the_rule_is_needed() {
+    use Without::*;
+    for without in [
+        Position,
+        Mark,
+        MarkOfMissing,
+        Epoch,
+        EarlyStamp,
+        WebhookNever,
+        DoubtOfAmbiguous,
+        ReadAfterDoubt,
+        NewPlaceOfDoubt,
+        EqualSettles,
+        TombstoneByPosition,
+        VersionOfEquals,
+        Shared,
+        RereadAfterLoss,
+    ] {
+        assert_ne!(
+            first_wrong(without),
+            None,
+            "{without:?} is switched off and nothing fails"
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! Several processes on one database: each knows of the others, follows what they record, and
+//! holds its part of the provider's limit.
+//!
+//! What must never be: anything sent before the others know of this process; a kept answer given
+//! while what others did in the last second is not known; more asked of the provider by all
+//! together than its limit.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::time::{interval, sleep, timeout};
+use uuid::Uuid;
+
+use super::Station;
+use crate::clock::{self, Instant};
+use crate::db::DbError;
+use crate::db::instances::{self, BEAT, DEAD_AFTER, Heard, Kind, Other, Said};
+use crate::failpoint;
+use crate::feed::Followed;
+use crate::upstream::Left;
+use crate::upstream::share::{Wants, fair, next};
+
+/// Where others record too, a kept answer is given only while what they did is known up to a second ago.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// In `DATA_DIR`: the process that has it.
+const INSTANCE: &str = "instance";
+/// A start looks so often whether the others have met it.
+const MEET_EVERY: Duration = Duration::from_millis(200);
+/// By then whoever has not met it is dead.
+const MET_BY: Duration = DEAD_AFTER.saturating_add(BEAT.saturating_mul(2));
+/// Refusals that come together are told once.
+const TOLD_TOGETHER: Duration = Duration::from_millis(100);
+
+/// What this process knows of its standing among the others.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The part of the provider's limit that is written down as this process's.
+    leased: f64,
+    back: Option<Back>,
+}
+
+/// It has come back from a silence that made it dead to the others, as they may be to it.
+#[derive(Debug, Clone, Copy)]
+struct Back {
+    at: Instant,
+    silence: Duration,
+}
+
+impl Standing {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// How long others may have been silent and count as alive.
+    fn horizon(&self, now: Instant) -> Duration {
+        let back = self
+            .lock()
+            .back
+            .map(|back| (now.saturating_duration_since(back.at), back.silence));
+        match back {
+            Some((ago, silence)) if ago < DEAD_AFTER => DEAD_AFTER + silence + ago,
+            _ => DEAD_AFTER,
+        }
+    }
+}
+
+impl Station {
+    /// Makes itself known, and waits until whoever is there has met it and left it a part of the
+    /// provider's limit: what others judged in their memory until then is not known here.
+    pub async fn join(&self, kind: Kind) {
+        let before = self.inherit();
+        if !self.database.is_open() {
+            return;
+        }
+        if let Some(dead) = before {
+            let _ = instances::leave(&self.database, dead).await;
+        }
+        self.upstream.hold(0.0);
+        let deadline = clock::now() + MET_BY;
+        while clock::now() < deadline {
+            match self.beat(kind).await {
+                Ok(heard)
+                    if heard.others.iter().all(|other| other.has_met_us) && self.upstream.share() > 0.0 =>
+                {
+                    return;
+                }
+                Ok(_) => sleep(MEET_EVERY).await,
+                Err(error) => {
+                    tracing::debug!(%error, "started without having met the others");
+                    return self.upstream.hold(1.0);
+                }
+            }
+        }
+    }
+
+    /// Who had `DATA_DIR` before is dead, for its lock is this process's: nobody need wait for it.
+    fn inherit(&self) -> Option<Uuid> {
+        if self.recorder.figures().journal.trouble.is_some() {
+            return None;
+        }
+        let note = self.config.data_dir.join(INSTANCE);
+        let before = std::fs::read_to_string(&note).ok();
+        if let Err(error) = std::fs::write(&note, self.instance.to_string()) {
+            tracing::debug!(error = %error.kind(), "after kill -9 the next start has to wait for this process to be taken for dead");
+        }
+        before?.trim().parse().ok()
+    }
+
+    /// Says that this process lives, and learns who else does.
+    ///
+    /// # Errors
+    /// As the database gives them.
+    pub async fn beat(&self, kind: Kind) -> Result<Heard, DbError> {
+        let horizon = self.standing.horizon(clock::now());
+        let beat = instances::beat(&self.database, self.instance, self.said(kind), horizon).await;
+        self.database_answers.store(beat.is_ok(), Ordering::Relaxed);
+        let heard = beat?;
+        self.come_back(&heard);
+        let shared = !heard.others.is_empty();
+        self.recorder.set_shared(shared);
+        self.cache.set_shared(shared);
+        heard
+            .others
+            .iter()
+            .for_each(|other| self.upstream.yield_with_others(&left(other)));
+        self.share(&heard).await?;
+        Ok(heard)
+    }
+
+    fn said(&self, kind: Kind) -> Said {
+        let (wants, yields) = (self.upstream.wants(), self.upstream.yields());
+        Said {
+            kind,
+            apps: wants.apps,
+            own: wants.own,
+            everyone_yields: yields.everyone.map(|left| left.as_secs_f64()),
+            own_yields: yields.own.map(|left| left.as_secs_f64()),
+        }
+    }
+
+    /// What others judged while they took this process for dead is not known here.
+    fn come_back(&self, heard: &Heard) {
+        if heard.is_new {
+            self.standing.lock().leased = 0.0;
+        }
+        if let Some(silence) = heard.silence {
+            let at = clock::now();
+            self.standing.lock().back = Some(Back { at, silence });
+            self.recorder.distrust();
+        }
+    }
+
+    /// Moves towards the part of the provider's limit that is just. What is left to others is not
+    /// used from the moment on that they may have it.
+    async fn share(&self, heard: &Heard) -> Result<(), DbError> {
+        let wants = |other: &Other| Wants {
+            apps: other.apps,
+            own: other.own,
+        };
+        let others: Vec<Wants> = heard.others.iter().map(wants).collect();
+        let mine = Wants {
+            apps: heard.apps,
+            own: heard.own,
+        };
+        let of_others = heard.others.iter().map(|other| other.share).sum();
+        let held = self.upstream.share();
+        let next = next(held, fair(mine, &others), of_others);
+        if next < held {
+            self.upstream.hold(next);
+            failpoint::reached("share.left");
+        }
+        let leased = self.standing.lock().leased;
+        if next < leased {
+            instances::shrink(&self.database, self.instance, next).await?;
+            self.standing.lock().leased = next;
+        } else if next > leased {
+            let horizon = self.standing.horizon(clock::now());
+            let granted = instances::grow(&self.database, self.instance, next, horizon).await?;
+            self.standing.lock().leased = granted;
+            self.upstream.hold(next.min(granted));
+        }
+        Ok(())
+    }
+
+    /// Beats until the process stops, and at once when the provider has refused something.
+    pub async fn keep_beating(self: Arc<Self>, kind: Kind) {
+        let mut beats = interval(BEAT);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => break,
+                _ = beats.tick() => {}
+                () = self.upstream.refused() => sleep(TOLD_TOGETHER).await,
+            }
+            if !self.database.is_open() {
+                self.database_answers.store(false, Ordering::Relaxed);
+                continue;
+            }
+            match timeout(DEAD_AFTER, self.beat(kind)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "no heartbeat"),
+                Err(_) => self.database_answers.store(false, Ordering::Relaxed),
+            }
+        }
+        // Gone all the same once the heartbeat is old.
+        let _ = instances::leave(&self.database, self.instance).await;
+    }
+
+    /// Where other processes record too, their changes end what is kept here.
+    pub async fn follow_others(self: Arc<Self>) {
+        let mut followed = self.feed.subscribe();
+        let mut looks = interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => return,
+                change = followed.recv() => {
+                    self.ends_kept(change.map_err(|_| TryRecvError::Lagged(0)));
+                }
+                _ = looks.tick(), if self.cache.is_shared() => {
+                    self.feed.look();
+                    let known_at = self.feed.known_at();
+                    // What was known then has been handed over before.
+                    while self.ends_kept(followed.try_recv()) {}
+                    known_at.into_iter().for_each(|at| self.cache.bookmark(at));
+                }
+            }
+        }
+    }
+
+    /// False where there is nothing more. While nobody else records, all of it is this process' own.
+    fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
+        match change {
+            Ok(change) if self.cache.is_shared() => self.cache.changed(&change.id, ""),
+            Ok(_) => {}
+            Err(TryRecvError::Lagged(_)) => self.cache.forget_all(),
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+fn left(other: &Other) -> Left {
+    let left = |seconds: Option<f64>| seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Left {
+        everyone: left(other.everyone_yields),
+        own: left(other.own_yields),
+    }
+}

@@ -1,0 +1,152 @@
+//! Once all is well again: the provider, the table and the changes replayed say the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{CARRIED_OUT, Chaos};
+use crate::processes::Server;
+use crate::support::http;
+use crate::support::now;
+use crate::support::stack::at_rest::{self, Row};
+use crate::support::stack::replay::Copy;
+
+/// What was under way is carried out, read again and written.
+const REST: Duration = Duration::from_secs(120);
+
+pub async fn holds(chaos: &Chaos) {
+    let mut servers = Vec::new();
+    for seat in &chaos.seats {
+        servers.push(Server::of(chaos.start(seat, CARRIED_OUT)).await);
+    }
+    comes_to_rest(chaos, &servers).await;
+    let table = at_rest::rows(&chaos.world.client, None).await;
+    against_the_provider(chaos, &table);
+    for server in &servers {
+        replayed(server, &table).await;
+    }
+    let account = chaos
+        .world
+        .start(&["reconcile", "--json"])
+        .ended()
+        .await
+        .with_code(0)
+        .json();
+    report(chaos, &table, &account);
+    assert_eq!(account["drift"]["changed"], 0, "{account}");
+    assert_eq!(account["drift"]["deleted"], 0, "{account}");
+    assert_eq!(
+        account["drift"]["created"], 0,
+        "a write whose answer never came was not found: {account}"
+    );
+    for server in servers {
+        let log = server.stop().await.log();
+        assert!(!log.contains("panicked") && !log.contains("damaged"), "{log}");
+    }
+}
+
+async fn comes_to_rest(chaos: &Chaos, servers: &[Server]) {
+    let deadline = now() + REST;
+    loop {
+        let left = left(chaos, servers).await;
+        if left.is_empty() {
+            return;
+        }
+        assert!(now() < deadline, "no rest within {REST:?}: {left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What is still to be done.
+async fn left(chaos: &Chaos, servers: &[Server]) -> Vec<String> {
+    let mut left = Vec::new();
+    for server in servers {
+        let recorder = server.status().await["recorder"].clone();
+        let figures = [
+            &recorder["waiting"],
+            &recorder["journal"]["waiting"],
+            &recorder["writes"]["open"],
+        ];
+        if figures.iter().any(|figure| **figure != 0) {
+            left.push(recorder.to_string());
+        }
+    }
+    for table in [
+        "usertap.user_state WHERE doubt IS NOT NULL",
+        "usertap.set_aside",
+        "usertap.sql_changes",
+        "usertap.backfill WHERE state IN ('requested', 'running')",
+    ] {
+        let count = chaos.world.count(&format!("SELECT count(*) FROM {table}")).await;
+        if count > 0 {
+            left.push(format!("{count} in {table}"));
+        }
+    }
+    left
+}
+
+fn against_the_provider(chaos: &Chaos, table: &[Row]) {
+    let control = chaos.world.control();
+    let rows: BTreeMap<Uuid, &Row> = table.iter().map(|row| (row.id, row)).collect();
+    let mut wrong = Vec::new();
+    let everyone: BTreeSet<Uuid> = chaos
+        .ledger
+        .all_told()
+        .into_iter()
+        .chain(rows.keys().copied())
+        .collect();
+    for id in everyone {
+        let (row, user) = (rows.get(&id).copied(), control.server_view(0, id));
+        wrong.extend(at_rest::agree(id, row, user.as_ref()).err());
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} users are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+async fn replayed(server: &Server, table: &[Row]) {
+    let mut copy = Copy::default();
+    let (mut since, mut last) = ("oldest".to_owned(), String::new());
+    loop {
+        let url = format!("http://{}/v1/changes?raw=1&limit=500&since={since}", server.admin);
+        let page: Value = http::get(&url, &[]).await.json();
+        for change in page["changes"].as_array().expect("a page") {
+            let pos = change["pos"].as_str().expect("a position");
+            assert!(last.as_str() < pos, "{pos} after {last}");
+            pos.clone_into(&mut last);
+            copy.take(change);
+        }
+        page["next"].as_str().expect("a position").clone_into(&mut since);
+        if page["caught_up"] == true {
+            break;
+        }
+    }
+    let wrong = copy.differences(table.to_vec());
+    assert!(
+        wrong.is_empty(),
+        "the changes rebuild another table:\n{}",
+        wrong.join("\n")
+    );
+}
+
+fn report(chaos: &Chaos, table: &[Row], account: &Value) {
+    let ledger = &chaos.ledger;
+    for (what, count) in ledger.counts() {
+        println!("chaos: {count:>7} {what}");
+    }
+    println!(
+        "chaos: {} kills, {} faults, {} cuts and stalls, {} answers, {} users told of, {} rows compared, drift {}",
+        ledger.total("kills"),
+        ledger.total("faults"),
+        ledger.total("ways") + ledger.total("database"),
+        ledger.total("answers "),
+        ledger.all_told().len(),
+        table.len(),
+        account["drift"],
+    );
+}

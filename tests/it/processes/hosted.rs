@@ -1,0 +1,170 @@
+//! What hosts put before a database: poolers, standbys, failovers. Refused by name with the remedy, or
+//! recovered from.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::{Server, World, id_of, recorded};
+use crate::support::eventually;
+use crate::support::process::{Process, Settings, setting};
+
+/// The pooler, where it is installed.
+fn pgbouncer() -> Option<PathBuf> {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join("pgbouncer"));
+    let found = found.into_iter().find(|path| path.exists());
+    if found.is_none() {
+        println!("SKIPPED: no pgbouncer is installed (apt-get install pgbouncer)");
+    }
+    found
+}
+
+/// A pooler before the world's database, and its URL.
+async fn pooled(world: &World, program: &Path, mode: &str) -> (Process, String) {
+    let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
+    let port = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address")
+        .port();
+    let (user, password) = (url.username(), url.password().unwrap_or_default());
+    let settings = format!(
+        "[databases]\n* = host=127.0.0.1 port={} user={user} password={password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+         listen_port = {port}\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 8\nunix_socket_dir =\n\
+         ignore_startup_parameters = extra_float_digits\n",
+        url.port().expect("a port"),
+    );
+    let folder = std::env::temp_dir().join(format!("usertap-pooler-{port}"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("pgbouncer.ini");
+    std::fs::write(&file, settings).expect("a file");
+    let file = file.display().to_string();
+    let program = program.display().to_string();
+    // It refuses to run as root.
+    let args: Vec<&str> = match nix::unistd::geteuid().is_root() {
+        true => vec!["-u", "nobody", &file],
+        false => vec![&file],
+    };
+    let pooler = Process::run(&program, world.folder.path(), &args, &Vec::new());
+    eventually("the pooler listens", || async {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    let _ = std::fs::remove_dir_all(folder);
+    url.set_port(Some(port)).expect("a port");
+    (pooler, url.into())
+}
+
+/// From 1.21 on it knows prepared statements.
+async fn knows_statements(program: &Path) -> bool {
+    let output = std::process::Command::new(program)
+        .arg("--version")
+        .output()
+        .expect("a version");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let minor = text
+        .split_whitespace()
+        .nth(1)
+        .and_then(|version| version.split('.').nth(1)?.parse::<u32>().ok());
+    minor.is_some_and(|minor| minor >= 21)
+}
+
+#[tokio::test]
+async fn a_transaction_pooler_is_refused_by_name_or_works() {
+    let Some(program) = pgbouncer() else { return };
+    let world = World::with_users(0).await;
+    let (_pooler, url) = pooled(&world, &program, "transaction").await;
+    let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
+    let through: Settings = vec![setting("DATABASE_URL", &url), direct];
+    if knows_statements(&program).await {
+        let alone = world.start_with(&["serve"], &through[..1]).ended().await;
+        alone.failed_saying(&["transaction pooler", "DATABASE_DIRECT_URL"]);
+        let server = Server::of(world.start_with(&["serve"], &through)).await;
+        assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+        server.stop().await;
+        return;
+    }
+    for settings in [&through[..], &through[..1]] {
+        let refused = world.start_with(&["serve"], settings).ended().await;
+        refused.failed_saying(&["loses prepared statements", "max_prepared_statements"]);
+    }
+    let doctor = world.start_with(&["doctor"], &through).ended().await.with_code(1);
+    let said = doctor.stdout.join("\n");
+    assert!(said.contains("loses prepared statements"), "{said}");
+    let there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'usertap'";
+    assert_eq!(world.count(there).await, 0, "nothing was made");
+}
+
+#[tokio::test]
+async fn a_session_pooler_works() {
+    let Some(program) = pgbouncer() else { return };
+    let world = World::with_users(0).await;
+    let (_pooler, url) = pooled(&world, &program, "session").await;
+    let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url), direct])).await;
+    let ada = id_of(&server.create(&world, "Ada").await);
+    assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
+    assert_eq!(server.status().await["problems"], json!([]));
+    server.stop().await;
+}
+
+impl World {
+    async fn read_only(&self, on: bool) {
+        let url: url::Url = self.url.expose_secret().parse().expect("a URL");
+        let database = url.path().trim_start_matches('/').to_owned();
+        let set = if on {
+            "SET default_transaction_read_only = on"
+        } else {
+            "RESET default_transaction_read_only"
+        };
+        let ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        self.client
+            .batch_execute(&format!("ALTER DATABASE {database} {set}; {ends}"))
+            .await
+            .expect("a superuser's statement");
+    }
+}
+
+#[tokio::test]
+async fn a_standby_is_named_at_the_start_and_by_the_doctor() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    server.stop().await;
+    world.read_only(true).await;
+    let fresh = setting("USERTAP_DATA_DIR", world.folder.path().join("fresh").display());
+    let first = world.start_with(&["serve"], &[fresh]).ended().await;
+    first.failed_saying(&["read-only", "point DATABASE_URL at the primary"]);
+    let doctor = world
+        .start(&["doctor"])
+        .ended()
+        .await
+        .with_code(1)
+        .stdout
+        .join("\n");
+    assert!(
+        doctor.contains("read-only") && doctor.contains("primary"),
+        "{doctor}"
+    );
+    // One that has served starts, forwards, and records once the failover is over.
+    let server = world.serve().await;
+    let journaled = server.create(&world, "Grace").await;
+    assert_eq!(
+        (journaled.status.as_u16(), recorded(&journaled).as_str()),
+        (201, "journaled")
+    );
+    let problems = server.status().await["problems"].to_string();
+    assert!(problems.contains("read-only"), "{problems}");
+    world.read_only(false).await;
+    eventually("it is written", || async {
+        (world.rows().await == 2).then_some(())
+    })
+    .await;
+    assert_eq!(recorded(&server.create(&world, "Emmy").await), "committed");
+    world.assert_all_there().await;
+    server.stop().await;
+}

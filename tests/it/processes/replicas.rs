@@ -1,0 +1,222 @@
+//! Several `serve` on one database: one limit, one walk, one truth.
+
+use std::time::Duration;
+
+use ::http::Method;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use usertap::sandbox::{Action, Canned, Fault, Options};
+use uuid::Uuid;
+
+use super::{PAGE, Server, World, rate, recorded};
+use crate::support::process::setting;
+use crate::support::{eventually, now};
+
+/// A kept answer may be so old that it shows nothing of what others did meanwhile.
+const BEHIND: Duration = Duration::from_secs(1);
+
+impl World {
+    /// One more, with a folder of its own.
+    async fn replica(&self, name: &str) -> Server {
+        let folder = self.folder.path().join(name);
+        let folder = setting("USERTAP_DATA_DIR", folder.display());
+        Server::of(self.start_with(&["serve"], &[folder])).await
+    }
+
+    async fn replicas(&self) -> [Server; 2] {
+        [self.replica("one").await, self.replica("other").await]
+    }
+}
+
+impl Server {
+    async fn read(&self, world: &World, id: Uuid) -> (String, Value) {
+        let reply = self.get(world, &format!("/users/{id}")).await;
+        let cached = reply.header("x-usertap-cache").unwrap_or_default().to_owned();
+        (cached, reply.json()["display_name"].clone())
+    }
+
+    async fn share(&self) -> f64 {
+        self.status().await["budget"]["share"].as_f64().expect("a share")
+    }
+}
+
+/// Six users one after another.
+async fn reading(world: &World, server: &Server) {
+    for id in world.control().ids(0).into_iter().take(6) {
+        assert_eq!(server.get(world, &format!("/users/{id}")).await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_over_both_together_and_goes_to_the_one_that_is_left() {
+    let world = World::new(Options {
+        users: 20,
+        rate: Some(rate(50, 5)),
+        ..Options::default()
+    });
+    // A little less than there is: on a busy machine requests arrive later than they leave.
+    let world = world
+        .await
+        .and("USERTAP_RATE", "44/5s")
+        .and("USERTAP_CACHE_TTL", "0");
+    let [one, other] = world.replicas().await;
+    let sum = one.share().await + other.share().await;
+    assert!(sum <= 1.0 + 1e-9, "{sum}");
+    let both = (0..6).flat_map(|_| [reading(&world, &one), reading(&world, &other)]);
+    join_all(both).await;
+    assert_eq!(world.control().limited(), 0, "together they asked too much");
+    one.process.killed().await;
+    eventually("the other has the whole limit", || async {
+        (other.share().await == 1.0).then_some(())
+    })
+    .await;
+    join_all((0..4).map(|_| reading(&world, &other))).await;
+    assert_eq!(world.control().limited(), 0, "alone it asked too much");
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_one_is_left_what_an_idle_one_does_not_need() {
+    let world = World::with_users(3 * PAGE).await.and("USERTAP_RATE", "20/1s");
+    let [one, other] = world.replicas().await;
+    let id = world.control().ids(0)[0];
+    let asking = join_all((0..8).map(|_| async {
+        loop {
+            let path = format!("/users/{id}?n={}", Uuid::new_v4());
+            one.get(&world, &path).await;
+        }
+    }));
+    let much = eventually("the busy one has most of it", || async {
+        let (share, of_other) = (one.share().await, other.share().await);
+        assert!(share + of_other <= 1.0 + 1e-9, "{share} + {of_other}");
+        (share > 0.75).then_some(())
+    });
+    tokio::select! {
+        () = much => {}
+        _never = asking => {}
+    }
+    one.stop().await;
+    // One that leaves says so.
+    eventually("the other has the whole limit", || async {
+        (other.share().await == 1.0).then_some(())
+    })
+    .await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_was_told_by_the_provider_the_other_heeds() {
+    let world = World::with_users(1).await.and("USERTAP_CACHE_TTL", "0");
+    let [one, other] = world.replicas().await;
+    let id = world.control().ids(0)[0];
+    let refusal = Canned::new(429, "{}").header("retry-after", "600");
+    let path = format!("/users/{id}");
+    world.control().fault(Fault::on(&path, Action::Reject(refusal)));
+    assert_eq!(one.get(&world, &path).await.status, 429);
+    eventually("the other yields", || async {
+        let paused = other.status().await["provider"]["paused_for"].as_u64();
+        (paused > Some(500)).then_some(())
+    })
+    .await;
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hit_is_never_more_than_a_second_behind_what_another_wrote() {
+    let world = World::with_users(1).await.and("USERTAP_CACHE_TTL", "60s");
+    let [one, other] = world.replicas().await;
+    let id = world.control().ids(0)[0];
+    for round in 0..5 {
+        for server in [&one, &other] {
+            eventually("hits come back", || async {
+                let (cached, _) = server.read(&world, id).await;
+                cached.starts_with("hit").then_some(())
+            })
+            .await;
+        }
+        let (writer, reader) = if round % 2 == 0 {
+            (&one, &other)
+        } else {
+            (&other, &one)
+        };
+        let name = json!(format!("round {round}"));
+        let body = json!({ "display_name": name });
+        let wrote = writer
+            .ask(&world, Method::PATCH, &format!("/users/{id}"), &body)
+            .await;
+        assert_eq!(recorded(&wrote), "committed");
+        let written = now();
+        loop {
+            let asked = now();
+            let (cached, seen) = reader.read(&world, id).await;
+            if asked.duration_since(written) >= BEHIND {
+                assert_eq!(seen, name, "{cached}");
+                break;
+            }
+        }
+        assert_eq!(writer.read(&world, id).await.1, name);
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_one_that_walks_is_killed_the_other_goes_on() {
+    let world = World::with_users(4 * PAGE).await;
+    let [one, other] = world.replicas().await;
+    let gate = world.hold_page_at(2 * PAGE);
+    let backfill = world.start(&["backfill", "--json"]);
+    gate.reached().await;
+    world.fetched(2 * PAGE as i64).await;
+    let walks = |server: &Server| server.process.output().log().contains("backfill begins");
+    assert!(walks(&one) != walks(&other), "one walk at a time");
+    let (walker, left) = if walks(&one) { (one, other) } else { (other, one) };
+    walker.process.killed().await;
+    let account = backfill.ended().await.with_code(0).json();
+    assert_eq!(
+        (&account["fetched"], &account["resumed"]),
+        (&json!(4 * PAGE), &json!(1))
+    );
+    assert_eq!(account["balanced"], true);
+    left.process.line("backfill done").await;
+    world.assert_all_there().await;
+    left.stop().await;
+}
+
+/// Each is cut off from the database once and killed; what it had told its app is in its folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn losing_either_loses_nothing_that_it_told() {
+    let world = World::with_users(0).await;
+    let (relay, url) = super::through_a_relay(&world).await;
+    relay.open();
+    let cut_off = |name: &str| {
+        let folder = world.folder.path().join(name);
+        [
+            setting("DATABASE_URL", &url),
+            setting("USERTAP_DATA_DIR", folder.display()),
+        ]
+    };
+    let one = Server::of(world.start_with(&["serve"], &cut_off("one"))).await;
+    let other = world.replica("other").await;
+    let user = super::id_of(&one.create(&world, "Ada").await);
+    let patch = |name: &str| json!({ "display_name": name });
+    let path = format!("/users/{user}");
+    relay.close();
+    let journaled = one.ask(&world, Method::PATCH, &path, &patch("Grace")).await;
+    assert_eq!(recorded(&journaled), "journaled");
+    let only_here = one.create(&world, "Only in a journal").await;
+    assert_eq!(recorded(&only_here), "journaled");
+    // Meanwhile the other goes on with the same user.
+    let later = other.ask(&world, Method::PATCH, &path, &patch("Emmy")).await;
+    assert_eq!(recorded(&later), "committed");
+    one.process.killed().await;
+    relay.open();
+    let one = Server::of(world.start_with(&["serve"], &cut_off("one"))).await;
+    world.comes_to_rest_at("one", &one).await;
+    assert_eq!(world.name(user).await.as_deref(), Some("Emmy"));
+    other.process.killed().await;
+    assert_eq!(recorded(&one.create(&world, "Last").await), "committed");
+    world.comes_to_rest_at("one", &one).await;
+    one.stop().await;
+}

@@ -1,0 +1,230 @@
+//! Lists that lie, and users who are deleted and still shown.
+
+use serde_json::{Value, json};
+use usertap::tasks::Tasks;
+
+use crate::support::served::Served;
+use crate::support::shapes::Shapes;
+
+const ONE: &str = "8b2d5a3e-1111-4c1a-9a37-000000000001";
+const TWO: &str = "8b2d5a3e-1111-4c1a-9a37-000000000002";
+
+struct World {
+    shapes: Shapes,
+    served: Served,
+    tasks: Tasks,
+}
+
+impl World {
+    async fn start(provider: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> World {
+        let (tasks, shapes) = (Tasks::default(), Shapes::default());
+        let address = shapes.start(&tasks).await;
+        ready(&shapes);
+        let upstream = format!("http://{address}");
+        let own = [
+            ("USERTAP_PROVIDER", provider),
+            ("USERTAP_UPSTREAM", upstream.as_str()),
+        ];
+        let all = own
+            .iter()
+            .chain(settings)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        World {
+            served: Served::start(all.collect()).await,
+            shapes,
+            tasks,
+        }
+    }
+
+    async fn end(self) {
+        self.served.end().await;
+        self.tasks.stop();
+    }
+}
+
+const LIST: &str = "GET /api/auth/admin/list-users";
+const READ: &str = "GET /api/auth/admin/get-user?id=";
+const NOBODY: &str = r#"{"users":[],"total":0}"#;
+
+fn user(id: &str) -> Value {
+    json!({"id": id, "name": "Ada", "email": "ada@example.com", "banned": false, "role": "user",
+           "createdAt": "2024-01-02T03:04:05Z", "updatedAt": "2024-01-02T03:04:05Z"})
+}
+
+async fn better_auth() -> World {
+    let settings = [
+        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+    ];
+    let world = World::start("better-auth", &settings, |shapes| {
+        shapes.on(
+            "POST /api/auth/sign-in/email",
+            200,
+            r#"{"token":"t","user":{"id":"a"}}"#,
+        );
+        shapes.on(
+            READ,
+            404,
+            r#"{"message":"User not found","code":"USER_NOT_FOUND"}"#,
+        );
+    });
+    let world = world.await;
+    world.shapes.on(
+        LIST,
+        200,
+        json!({"users": [user("kQ1"), user("kQ2")], "total": 2}),
+    );
+    world.shapes.on(
+        &format!("{LIST}?sortBy=createdAt&sortDirection=asc&limit=100&offset=2"),
+        200,
+        r#"{"users":[],"total":2}"#,
+    );
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    assert_eq!(world.served.count("deleted_at IS NULL").await, 2);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_says_nobody_ends_no_walk_and_deletes_nobody() {
+    let world = better_auth().await;
+    // Even the single reads find nobody, as where the database behind them is another one.
+    world.shapes.on(LIST, 200, NOBODY);
+    for kind in ["backfill", "reconcile"] {
+        let run = world.served.walk(kind).await;
+        assert_eq!(run["state"], "failed", "{run}");
+        assert!(
+            run["error"]
+                .as_str()
+                .unwrap()
+                .contains("although users are known"),
+            "{run}"
+        );
+    }
+    assert_eq!(world.served.count("deleted_at IS NULL").await, 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
+    let world = better_auth().await;
+    let second = format!("{LIST}?sortBy=createdAt&sortDirection=asc&limit=100&offset=2");
+    world.shapes.on(&second, 200, NOBODY);
+    let walk = world.served.walk("reconcile");
+    let heal = async {
+        let asked = || {
+            world
+                .shapes
+                .asked()
+                .iter()
+                .filter(|asked| asked.target.ends_with("offset=2"))
+                .count()
+        };
+        crate::support::eventually("the page is asked for again", async || {
+            (asked() >= 3).then_some(())
+        })
+        .await;
+        world.shapes.on(&second, 200, r#"{"users":[],"total":2}"#);
+    };
+    let (run, ()) = tokio::join!(walk, heal);
+    assert_eq!(run["state"], "done", "{run}");
+    assert_eq!(world.served.count("deleted_at IS NULL").await, 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_deleted_and_still_shown_is_deleted_in_the_row() {
+    let world = World::start(
+        "supabase",
+        &[("SUPABASE_SERVICE_ROLE_KEY", "service")],
+        |shapes| {
+            shapes.on(
+                "GET /auth/v1/admin/users/",
+                404,
+                r#"{"code":"user_not_found","message":"User not found"}"#,
+            );
+        },
+    );
+    let world = world.await;
+    let shown = |id: &str, deleted: Value| {
+        json!({"id": id, "aud": "authenticated", "email": "ada@example.com", "user_metadata": {}, "identities": null,
+               "created_at": "2024-01-02T03:04:05Z", "updated_at": "2024-01-02T03:04:06Z", "deleted_at": deleted})
+    };
+    let list = |users: Value| json!({"users": users, "aud": "authenticated"});
+    let (list_on, second) = (
+        "GET /auth/v1/admin/users?",
+        "GET /auth/v1/admin/users?sort=created_at+asc&per_page=1000&page=2",
+    );
+    let gone = json!("2024-02-02T03:04:05Z");
+    world.shapes.on(
+        list_on,
+        200,
+        list(json!([shown(ONE, Value::Null), shown(TWO, gone.clone())])),
+    );
+    world.shapes.on(second, 200, list(json!([])));
+    world.shapes.on(
+        &format!("GET /auth/v1/admin/users/{TWO}"),
+        200,
+        shown(TWO, gone.clone()),
+    );
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    assert!(!world.served.row(ONE).await.unwrap().is_deleted);
+    assert!(
+        world.served.row(TWO).await.is_none_or(|row| row.is_deleted),
+        "never seen alive"
+    );
+
+    // An app deletes softly: the answer is `{}`, and the read that follows says which.
+    world
+        .shapes
+        .on(&format!("GET /auth/v1/admin/users/{ONE}"), 200, shown(ONE, gone));
+    world
+        .shapes
+        .on(&format!("DELETE /auth/v1/admin/users/{ONE}"), 200, "{}");
+    let headers = [("authorization", "Bearer service"), ("apikey", "service")];
+    let target = format!("/auth/v1/admin/users/{ONE}");
+    let body = json!({"should_soft_delete": true});
+    let reply = world
+        .served
+        .ask(::http::Method::DELETE, &target, &headers, &body)
+        .await;
+    assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
+    assert!(world.served.row(ONE).await.unwrap().is_deleted);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_refused_is_got_anew() {
+    let world = better_auth().await;
+    let before = logins(&world);
+    world.shapes.on(READ, 401, "");
+    let headers = [("authorization", "Bearer of-the-app")];
+    let body = json!({"userId": "kQ1", "role": "admin"});
+    world.shapes.on("POST /api/auth/admin/set-role", 200, "{}");
+    let write = world
+        .served
+        .ask(::http::Method::POST, "/api/auth/admin/set-role", &headers, &body);
+    let heal = async {
+        crate::support::eventually("a new token", async || (logins(&world) > before).then_some(())).await;
+        world.shapes.on(
+            READ,
+            200,
+            crate::support::shapes::set(user("kQ1"), "/role", "admin"),
+        );
+    };
+    let (reply, ()) = tokio::join!(write, heal);
+    assert_eq!(reply.status, 200);
+    crate::support::eventually("the row has the role", async || {
+        let row = world.served.row("kQ1").await?;
+        (row.raw["role"] == "admin").then_some(())
+    })
+    .await;
+    world.end().await;
+}
+
+fn logins(world: &World) -> usize {
+    let asked = world.shapes.asked();
+    asked
+        .iter()
+        .filter(|asked| asked.target == "/api/auth/sign-in/email")
+        .count()
+}

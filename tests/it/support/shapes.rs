@@ -1,0 +1,142 @@
+//! A provider that gives the answers it was told to: recorded or published shapes, without any sense.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use ::http::{HeaderMap, Method, Request, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use usertap::tasks::Tasks;
+
+#[derive(Clone, Default)]
+pub struct Shapes {
+    told: Arc<Mutex<Told>>,
+}
+
+#[derive(Default)]
+struct Told {
+    answers: Vec<Shape>,
+    asked: Vec<Asked>,
+}
+
+/// What is answered to whatever begins so.
+#[derive(Clone)]
+struct Shape {
+    method: Method,
+    target: String,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+#[derive(Clone)]
+pub struct Asked {
+    pub method: Method,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Shapes {
+    pub async fn start(&self, tasks: &Tasks) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shapes, stop) = (self.clone(), tasks.clone());
+        tasks.spawn(async move {
+            loop {
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap(),
+                    () = stop.stopping() => return,
+                };
+                let (shapes, stopping) = (shapes.clone(), stop.clone());
+                stop.spawn(async move {
+                    let service = service_fn(|request| shapes.answer(request));
+                    let served = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service);
+                    tokio::select! {
+                        _ended = served => {}
+                        () = stopping.stopping() => {}
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    /// From now on, before what was said earlier: `GET /users/1`.
+    pub fn on(&self, on: &str, status: u16, body: impl ToString) {
+        self.with(on, status, &[], body);
+    }
+
+    pub fn with(&self, on: &str, status: u16, headers: &[(&str, &str)], body: impl ToString) {
+        let (method, target) = on.split_once(' ').unwrap();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.told.lock().unwrap().answers.push(Shape {
+            method: method.parse().unwrap(),
+            target: target.to_owned(),
+            status,
+            headers: headers.iter().map(owned).collect(),
+            body: body.to_string(),
+        });
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.told.lock().unwrap().asked.clone()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
+        let target = parts
+            .uri
+            .path_and_query()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let mut told = self.told.lock().unwrap();
+        let mut answers = told.answers.iter().rev();
+        let shape = answers.find(|shape| shape.method == parts.method && target.starts_with(&shape.target));
+        let shape = shape.cloned().unwrap_or_else(|| nothing(&target));
+        told.asked.push(Asked {
+            method: parts.method,
+            target,
+            headers: parts.headers,
+            body,
+        });
+        let mut response = Response::builder().status(shape.status);
+        if !shape.body.is_empty() {
+            response = response.header("content-type", "application/json");
+        }
+        for (name, value) in &shape.headers {
+            response = response.header(name, value);
+        }
+        Ok(response.body(Full::from(shape.body)).unwrap())
+    }
+}
+
+fn nothing(target: &str) -> Shape {
+    Shape {
+        method: Method::GET,
+        target: String::new(),
+        status: 501,
+        headers: Vec::new(),
+        body: json!({ "nothing was said of": target }).to_string(),
+    }
+}
+
+/// One value inside another's text.
+pub fn set(mut user: Value, pointer: &str, value: impl Into<Value>) -> Value {
+    *user
+        .pointer_mut(pointer)
+        .unwrap_or_else(|| panic!("{pointer} is not there")) = value.into();
+    user
+}
