@@ -4,9 +4,9 @@
 //! Observations come in through [`Recorder::submit`]; the writer judges those of a user in the
 //! order of receipt ([`merge`] says who wins), writes what waits in one transaction, and then lets
 //! all that waited for it go. It has several lanes, so that one transaction is written while another
-//! commits, and none waits for a row that takes long; no two of them ever have the same user. What must never be: an older observation over a newer one; a
-//! receipt that says committed before the commit; a wait without an end; a row that the database
-//! refuses holding up another.
+//! commits, and none waits for a row that takes long; no two of them ever have the same user. What must
+//! never be: an older observation over a newer one; a receipt that says committed before the commit; a
+//! wait without an end; a row that the database refuses holding up another.
 
 mod backlog;
 mod batch;

@@ -14,6 +14,7 @@ pub(super) mod fetch;
 pub(super) mod flight;
 pub(super) mod link;
 mod look;
+mod print;
 pub(super) mod purge;
 mod turn;
 

@@ -174,7 +174,7 @@ impl World<'_> {
     fn fetched(&mut self, machine: usize, taken: Taken) -> Job {
         let observations = match taken.observations {
             Found::Here(observations) => observations,
-            Found::InJournal(place) => self.from_journal(machine, place).into(),
+            Found::InJournal(place) => self.drained(machine, place).into(),
         };
         Job {
             number: taken.number,
@@ -183,7 +183,7 @@ impl World<'_> {
         }
     }
 
-    fn from_journal(&mut self, machine: usize, place: Place) -> Vec<Observation> {
+    fn drained(&mut self, machine: usize, place: Place) -> Vec<Observation> {
         self.figures.count(Event::Drained);
         let (without, epoch) = (self.without, self.database.tables.epoch);
         let machine = &self.machines[machine];

@@ -9,7 +9,7 @@ use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
 use super::super::{Outcome, Shared};
 use super::flight::Flight;
-use super::{Failure, Writer, link};
+use super::{Failure, Writer, link, print};
 use crate::clock;
 use crate::failpoint;
 use crate::user::{Origin, UserId};
@@ -106,7 +106,7 @@ impl Shared {
         for (id, write) in &plan.writes {
             let keep = flight.keep(todo, id);
             self.memory
-                .remember(id, link::print_of(write, numbered, id), keep);
+                .remember(id, print::print_of(write, numbered, id), keep);
         }
         self.raise_doubts(flight, todo, plan, numbered);
         flight.changed(todo, &numbered.changes);

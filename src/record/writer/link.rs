@@ -12,17 +12,16 @@ use diesel_async::AsyncPgConnection;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write};
-use super::super::memory::{Memory, Print};
-use super::super::merge::{self, Verdict};
+use super::super::batch::{Loaded, Plan};
 use super::super::refusal;
 use super::super::sql::{History, Numbered, Patience};
 use super::super::{Changed, Shared};
+use super::print::{agreed, print};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, Refusal, partitions};
 use crate::failpoint;
-use crate::user::{Position, Seen, Sent, Tick, UserId};
+use crate::user::{Position, Sent, UserId};
 
 /// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
 const REPLACED: &str = "users_sync is not the table that usertap made: that one was renamed, and foreign keys still \
@@ -368,48 +367,4 @@ fn why(error: &DbError) -> String {
         } => refusal::trouble("25006"),
         error => error.to_string(),
     }
-}
-
-fn agreed(memory: &Memory, seen: &Seen, verdict: Verdict) -> Option<u64> {
-    match (seen, verdict) {
-        (Seen::Partial(value), Verdict::Idle) => Some(memory.fingerprint_of(value)),
-        _ => None,
-    }
-}
-
-fn print(loaded: &Loaded, agreed: Option<u64>) -> Print {
-    Print {
-        known: loaded.known,
-        volatile: loaded.volatile,
-        volatile_due: due(loaded.volatile_at),
-        agreed,
-    }
-}
-
-/// The fingerprint of what was just committed.
-pub(super) fn print_of(write: &Write, numbered: &Numbered, id: &UserId) -> Print {
-    let state = &write.state;
-    let known = merge::Known {
-        position: numbered.states.get(id).copied().unwrap_or(state.position),
-        mark: Tick::default(),
-        standing: state.standing,
-        version: state.version,
-        doubt: match write.doubt {
-            DoubtWrite::Keep(doubt) => doubt,
-            DoubtWrite::Clear => None,
-            DoubtWrite::Raise => numbered.doubts.get(id).copied(),
-        },
-    };
-    Print {
-        known,
-        volatile: state.volatile,
-        volatile_due: due(state.volatile_at),
-        agreed: None,
-    }
-}
-
-fn due(written: Option<chrono::DateTime<chrono::Utc>>) -> clock::Instant {
-    let age = written.map_or(VOLATILE_EVERY, |written| clock::wall() - written);
-    let left = (VOLATILE_EVERY - age).to_std().unwrap_or_default();
-    clock::now() + left.min(Duration::from_secs(3_600))
 }

@@ -1,0 +1,55 @@
+//! What is remembered of a user who was looked up or written: the next who says the same need not ask
+//! the database.
+
+use std::time::Duration;
+
+use super::super::batch::{DoubtWrite, Loaded, VOLATILE_EVERY, Write};
+use super::super::memory::{Memory, Print};
+use super::super::merge::{self, Verdict};
+use super::super::sql::Numbered;
+use crate::clock;
+use crate::user::{Seen, Tick, UserId};
+
+pub(super) fn agreed(memory: &Memory, seen: &Seen, verdict: Verdict) -> Option<u64> {
+    match (seen, verdict) {
+        (Seen::Partial(value), Verdict::Idle) => Some(memory.fingerprint_of(value)),
+        _ => None,
+    }
+}
+
+pub(super) fn print(loaded: &Loaded, agreed: Option<u64>) -> Print {
+    Print {
+        known: loaded.known,
+        volatile: loaded.volatile,
+        volatile_due: due(loaded.volatile_at),
+        agreed,
+    }
+}
+
+/// The fingerprint of what was just committed.
+pub(super) fn print_of(write: &Write, numbered: &Numbered, id: &UserId) -> Print {
+    let state = &write.state;
+    let known = merge::Known {
+        position: numbered.states.get(id).copied().unwrap_or(state.position),
+        mark: Tick::default(),
+        standing: state.standing,
+        version: state.version,
+        doubt: match write.doubt {
+            DoubtWrite::Keep(doubt) => doubt,
+            DoubtWrite::Clear => None,
+            DoubtWrite::Raise => numbered.doubts.get(id).copied(),
+        },
+    };
+    Print {
+        known,
+        volatile: state.volatile,
+        volatile_due: due(state.volatile_at),
+        agreed: None,
+    }
+}
+
+fn due(written: Option<chrono::DateTime<chrono::Utc>>) -> clock::Instant {
+    let age = written.map_or(VOLATILE_EVERY, |written| clock::wall() - written);
+    let left = (VOLATILE_EVERY - age).to_std().unwrap_or_default();
+    clock::now() + left.min(Duration::from_secs(3_600))
+}
