@@ -23,7 +23,7 @@ use super::{OwnRequest, Provider, Sighting, Tenant};
 #[derive(Debug)]
 pub(super) enum Poll {
     Log(Log),
-    Changed(Changed),
+    Changed(Box<Changed>),
 }
 
 /// Events, each once and in order.

@@ -59,12 +59,12 @@ impl Reader<'_> {
                     );
                 }
                 let list = self.polled_list(at, &on, query, paging, routes)?;
-                Some(Poll::Changed(Changed {
+                Some(Poll::Changed(Box::new(Changed {
                     list,
                     at: TimeAt { at: field?, unit },
                     since: self.since(at, since)?,
                     overlap: self.overlap(at, overlap)?,
-                }))
+                })))
             }
         }
     }
