@@ -268,3 +268,36 @@ fn mistakes_in_these_sections_are_told() {
         );
     }
 }
+
+/// As WorkOS publishes its events.
+#[test]
+fn workos_events_are_signed_in_milliseconds_and_hold_whole_users() {
+    let provider = Provider::builtin("workos").expect("the shipped file has no mistake");
+    let tenant = tenant_with(&provider, &[("WORKOS_API_KEY", "sk_test_1")]);
+    let user = json!({
+        "object": "user", "id": "user_01E4ZCR3C56J083X43JQXF3JK5", "email": "marcelina@example.com",
+        "first_name": "Marcelina", "last_name": "Davis", "email_verified": true, "metadata": {},
+        "created_at": "2021-06-25T19:07:33.155Z", "updated_at": "2021-06-25T19:07:33.155Z",
+    });
+    let event = |kind: &str, data: &Value| {
+        json!({ "id": "event_01", "event": kind, "data": data, "created_at": "2021-06-25T19:07:33.155Z" })
+            .to_string()
+    };
+    let body = event("user.updated", &user);
+    let now = DateTime::from_timestamp_millis(1_700_000_000_500).unwrap();
+    let secrets = [provider.signing_secret("wh_secret").unwrap()];
+    let key = provider.signed(&signed(1_700_000_000_000, &body), body.as_bytes(), &secrets, now);
+    assert!(key.is_ok(), "{key:?}");
+    let told = |body: &str| match provider.webhook_event(&tenant, body.as_bytes()).tells {
+        Tells::Users(users) => users.into_iter().next().map(|user| user.seen),
+        _ => None,
+    };
+    assert!(matches!(told(&body), Some(Seen::Whole(view)) if view.version.is_some()));
+    assert!(matches!(told(&event("user.deleted", &user)), Some(Seen::Touched)));
+    let session = json!({ "object": "session", "user_id": user["id"] });
+    assert!(matches!(
+        told(&event("session.created", &session)),
+        Some(Seen::Mentioned)
+    ));
+    assert!(told(&event("organization.created", &json!({ "id": "org_01" }))).is_none());
+}
