@@ -88,13 +88,17 @@ impl World<'_> {
     fn committed(&mut self, fact: Fact) -> Result<(), Wrong> {
         let Fact { user, moment, says } = fact;
         self.figures.count(Event::Committed);
-        // A part proves nothing by position: the row may have agreed with it as of an earlier moment that
-        // was the same.
-        if matches!(says, Says::Part | Says::Differs) {
-            return Ok(());
-        }
         let shows = self.database.shows(user);
         let shown = &mut self.database.tables.shown[user];
+        match says {
+            // A part proves nothing by position: the row may have agreed with it as of an earlier moment
+            // that was the same. One that differed must have had the row looked into.
+            Says::Differs(row) if row == shows && *shown < moment => {
+                return Err("an answer said committed, and nobody looked into what differed");
+            }
+            Says::Part | Says::Differs(_) => return Ok(()),
+            Says::All | Says::Written => {}
+        }
         if *shown < moment && shows != self.provider.content(user, moment) {
             return Err("an answer said committed, and the row says something else");
         }

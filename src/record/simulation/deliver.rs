@@ -135,8 +135,9 @@ impl World<'_> {
                 (whole.unwrap_or(Seen::Missing), Says::All)
             }
             As::Partial => {
-                let differs = self.database.shows(user) != self.provider.content(user, moment);
-                let says = if differs { Says::Differs } else { Says::Part };
+                let row = self.database.shows(user);
+                let differs = row != self.provider.content(user, moment);
+                let says = if differs { Says::Differs(row) } else { Says::Part };
                 (self.provider.partial(user, moment)?, says)
             }
             As::Deleted => (Seen::Deleted, Says::All),

@@ -23,8 +23,8 @@ pub enum Says {
     Written,
     /// Some of it, as the row says it.
     Part,
-    /// Some of it, and the row said something else.
-    Differs,
+    /// Some of it, and the row said this instead.
+    Differs(Option<u8>),
 }
 
 pub struct Waiting {
