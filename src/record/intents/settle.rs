@@ -18,7 +18,7 @@ use crate::user::{Observation, Origin, Seen, Source, UserId};
 /// functions give a user-API call ten to thirty seconds by default; after that it is over.
 const CARRIED_OUT: Duration = Duration::from_secs(30);
 
-/// See [`CARRIED_OUT`].
+/// The same, as tests may have it sooner.
 pub fn carried_out() -> Duration {
     failpoint::wait("carried-out", CARRIED_OUT)
 }

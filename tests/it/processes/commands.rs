@@ -255,6 +255,13 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
             "table",
             "provider key",
             "clock",
+            "list",
+            // Its id, name, email and two times.
+            "user",
+            "user",
+            "user",
+            "user",
+            "user",
             "webhooks",
             "serve"
         ]
