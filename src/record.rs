@@ -56,8 +56,7 @@ use merge::Verdict;
 use pages::Pages;
 use waiters::Waiters;
 
-/// Changes that a slow subscriber may fall behind before it is told that it missed some. Every place is
-/// made at once, and the simulation makes recorders by the hundred thousand.
+/// Changes that a slow subscriber may miss before it is told; few where recorders are made by the thousand.
 const CHANGED: usize = if cfg!(test) { 16 } else { 4_096 };
 
 /// A handle on the one recorder of a tenant; cheap to clone.

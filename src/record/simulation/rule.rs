@@ -8,6 +8,7 @@
 //! with one clause of the rule switched off must fail: a clause without which nothing fails is
 //! either idle or not tested.
 
+mod mishap;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -295,44 +296,6 @@ impl World {
                 shows: None,
             });
         }
-    }
-
-    /// Memory and questions are lost; a write that got no answer is read after.
-    fn crash(&mut self) {
-        let process = self.dice.below(self.processes.len());
-        self.processes[process] = Process {
-            head: Position(self.kept.position),
-            epoch: self.epoch,
-            ..Process::default()
-        };
-        self.asked
-            .retain(|asked| asked.process != process || asked.what != What::Read);
-        for asked in &mut self.asked {
-            if let (true, What::Write(content)) = (asked.process == process, asked.what) {
-                if asked.shows.is_none() {
-                    self.lives[asked.user].push(content);
-                }
-                asked.what = What::Webhook;
-                asked.sent = Sent::NEVER;
-                asked.shows = Some(self.lives[asked.user].len() - 1);
-            }
-        }
-    }
-
-    /// The database goes back to a backup; the first process that sees it begins a new epoch, and
-    /// every user is read.
-    fn lose_commits(&mut self) {
-        self.kept = self.backup.clone();
-        self.epoch += 1;
-        self.kept.shown = vec![0; USERS];
-        for loaded in &mut self.kept.users {
-            if self.without != Without::RereadAfterLoss {
-                self.kept.position += 1;
-                loaded.has_state = true;
-                loaded.known.doubt = Some(Position(self.kept.position));
-            }
-        }
-        self.backup = self.kept.clone();
     }
 
     fn compare(&self) -> Result<(), Wrong> {
