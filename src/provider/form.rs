@@ -17,9 +17,9 @@ pub use console::FieldKind;
 pub(super) use console::{ConsoleForm, FieldForm, Only};
 pub(super) use events::{
     AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
-    WebhooksForm,
+    ValuesForm, WebhooksForm,
 };
-pub(super) use list::{ListForm, LostForm, PagingForm, TotalForm};
+pub(super) use list::{ListForm, LostForm, PagingForm, SizeForm, TotalForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;

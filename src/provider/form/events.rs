@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{PagingForm, Text, Unit};
+use super::{LostForm, PagingForm, SizeForm, Text, Unit};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,21 +64,37 @@ pub(in crate::provider) enum PollForm {
     Log {
         path: String,
         #[serde(default)]
-        query: BTreeMap<String, String>,
+        query: BTreeMap<String, ValuesForm>,
+        /// Events on a page.
+        size: Option<SizeForm>,
         events: String,
         after: AfterForm,
         since: Option<SinceForm>,
         overlap: Option<String>,
+        /// For how long events are kept.
+        keeps: Option<String>,
+        /// What is answered where the event to go on behind is not known.
+        lost: Option<LostForm>,
     },
     Changed {
         on: String,
         #[serde(default)]
-        query: BTreeMap<String, String>,
+        query: BTreeMap<String, ValuesForm>,
+        /// Users on a page.
+        size: Option<SizeForm>,
         paging: PagingForm,
         at: PlainTimeForm,
         since: Option<SinceForm>,
         overlap: Option<String>,
     },
+}
+
+/// Of a parameter; several where it is repeated.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::provider) enum ValuesForm {
+    One(String),
+    Many(Vec<String>),
 }
 
 #[derive(Debug, Deserialize)]
