@@ -101,6 +101,7 @@ impl Reader<'_> {
                 .iter()
                 .filter_map(|text| self.userless(text))
                 .collect(),
+            links: self.headers(&head.links),
             identity,
             settings,
             credentials,

@@ -15,6 +15,16 @@ pub(in crate::provider) struct WebhooksForm {
     pub settings: Vec<String>,
     pub tolerance: Option<Text>,
     pub id: Option<Text>,
+    /// How the sender makes sure of the endpoint before it sends anything.
+    pub challenge: Option<ChallengeForm>,
+}
+
+/// A GET whose answer is JSON with the header's value in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ChallengeForm {
+    pub header: String,
+    pub field: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,6 +37,11 @@ pub(in crate::provider) enum SignatureForm {
     Plain {
         header: String,
         encoding: Encoding,
+        prefix: Option<String>,
+    },
+    /// Nothing is signed: the secret itself stands in the header.
+    Secret {
+        header: String,
         prefix: Option<String>,
     },
 }
@@ -43,6 +58,8 @@ pub(in crate::provider) enum Encoding {
 pub(in crate::provider) struct EventsForm {
     #[serde(rename = "type")]
     pub kind: Option<Text>,
+    /// Where the events stand in a delivery of several.
+    pub list: Option<Text>,
     #[serde(default)]
     pub tenant: BTreeMap<String, Text>,
 }
@@ -51,6 +68,9 @@ pub(in crate::provider) struct EventsForm {
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct EventForm {
     pub on: Vec<Text>,
+    /// Only where these places have these values.
+    #[serde(default)]
+    pub when: BTreeMap<Text, String>,
     pub whole: Option<Text>,
     pub partial: Option<Text>,
     pub deleted: Option<Vec<Text>>,

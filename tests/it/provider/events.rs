@@ -92,7 +92,9 @@ fn a_signed_time_in_milliseconds_or_seconds_is_held_against_now() {
 
 fn told(body: &Value) -> String {
     let (provider, tenant) = provider();
-    let event = provider.webhook_event(&tenant, body.to_string().as_bytes());
+    let event = provider
+        .webhook_events(&tenant, body.to_string().as_bytes())
+        .remove(0);
     match event.tells {
         Tells::Users(users) => {
             let one = |user: &Sighting| {
@@ -309,7 +311,7 @@ fn workos_events_are_signed_in_milliseconds_and_hold_whole_users() {
     let secrets = [provider.signing_secret("wh_secret").unwrap()];
     let key = provider.signed(&signed(1_700_000_000_000, &body), body.as_bytes(), &secrets, now);
     assert!(key.is_ok(), "{key:?}");
-    let told = |body: &str| match provider.webhook_event(&tenant, body.as_bytes()).tells {
+    let told = |body: &str| match provider.webhook_events(&tenant, body.as_bytes()).remove(0).tells {
         Tells::Users(users) => users.into_iter().next().map(|user| user.seen),
         _ => None,
     };
