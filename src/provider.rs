@@ -51,7 +51,7 @@ pub use extract::{Answer, Extraction};
 pub use intended::Intended;
 pub use login::{Login, TokenHeader};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
-pub use poll::{PollPlace, Polled};
+pub use poll::{PollPlace, Polled, Then};
 pub use route::{Carries, Matched, Route};
 pub use secret::Secret;
 pub use split::{ItemSplitter, SplitFault};

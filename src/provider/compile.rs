@@ -101,6 +101,7 @@ impl Reader<'_> {
                 .iter()
                 .filter_map(|text| self.userless(text))
                 .collect(),
+            links: self.headers(&head.links),
             identity,
             settings,
             credentials,
@@ -362,7 +363,7 @@ fn pairs(map: BTreeMap<String, String>) -> Vec<(String, String)> {
     map.into_iter().collect()
 }
 
-/// `10s`, `5m`, `1h`.
+/// `10s`, `5m`, `1h`, `30d`.
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
@@ -370,6 +371,7 @@ fn duration(text: &str) -> Option<Duration> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 86_400,
         _ => return None,
     };
     Some(Duration::from_secs(number.checked_mul(seconds)?))
