@@ -18,6 +18,7 @@ mod event;
 mod extract;
 mod form;
 mod intended;
+mod known;
 mod login;
 mod own;
 mod paging;
@@ -152,7 +153,7 @@ pub struct OwnRequest {
 }
 
 /// What one exchange told of one user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     pub id: UserId,
     pub seen: Seen,

@@ -194,6 +194,7 @@ impl Provider {
             item: &list.item,
             proof: list.proof,
             unsettled: false,
+            again: false,
         };
         if !self.told_list(&listed, &list.at, body, &mut read) {
             return Err(PageFault::Shape {
