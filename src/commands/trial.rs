@@ -1,14 +1,16 @@
-//! The part of `usertap doctor` that tries a provider file: the first page of the list, and what was
-//! read of its first user. Values are masked: an operator's terminal is no place for addresses.
+//! The part of `usertap doctor` that tries a provider file: the first page of the list, what was read of
+//! its first user, and what changed of late. Values are masked: an operator's terminal is no place for addresses.
 
 use super::doctor::{Check, failed, passed};
+use crate::clock;
 use crate::config::Config;
-use crate::provider::{Column, Next, Page, PageFault};
+use crate::provider::{Column, Next, Page, PageFault, PollPlace};
 use crate::upstream::{Fetched, Priority, Upstream};
 use crate::user::Seen;
 
 const LIST: &str = "list";
 const USER: &str = "user";
+const POLL: &str = "poll";
 
 pub(super) async fn run(config: &Config, upstream: &Upstream) -> Vec<Check> {
     let (mut plain, mut asked) = (false, first_page(config, upstream, false).await);
@@ -16,14 +18,53 @@ pub(super) async fn run(config: &Config, upstream: &Upstream) -> Vec<Check> {
         plain = true;
         asked = first_page(config, upstream, true).await;
     }
-    match asked {
+    let mut checks = match asked {
         Ok(page) => {
             let mut checks = vec![listed(&page, plain)];
             checks.extend(users(config, &page));
             checks
         }
         Err(unread) => vec![unread.told()],
-    }
+    };
+    checks.extend(polled(config, upstream).await);
+    checks
+}
+
+/// What has changed of late, where the file says how to ask; nothing is recorded, no place kept.
+async fn polled(config: &Config, upstream: &Upstream) -> Option<Check> {
+    let (provider, tenant) = (&config.provider, &config.tenant);
+    let place = PollPlace::beginning(clock::wall());
+    let request = provider.poll_request(tenant, &place)?;
+    let answer = match upstream.own(request, Priority::App).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Some(failed(
+                POLL,
+                error.to_string(),
+                "check UPSTREAM and the way there",
+            ));
+        }
+    };
+    let said = (answer.status, &answer.headers, &answer.body[..]);
+    Some(match provider.polled(tenant, &place, said, clock::wall()) {
+        Ok(polled) if polled.untold > 0 => failed(
+            POLL,
+            format!("{} of what changed of late is not understood", polled.untold),
+            "name these types in an [[event]], or ask for fewer in `query` of [poll], in the provider file",
+        ),
+        Ok(polled) => passed(
+            POLL,
+            format!(
+                "what changed of late can be asked for: {} users",
+                polled.told.len()
+            ),
+        ),
+        Err(fault) => failed(
+            POLL,
+            fault.to_string(),
+            "correct [poll] in the provider file, or the rights of the key",
+        ),
+    })
 }
 
 enum Unread {

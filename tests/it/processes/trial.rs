@@ -1,5 +1,7 @@
 //! `usertap doctor --provider file.toml`: what a provider file makes of a live provider.
 
+use usertap::sandbox::{Options, Plays};
+
 use super::World;
 use crate::support::process::Output;
 
@@ -55,4 +57,30 @@ async fn the_doctor_names_what_of_a_file_does_not_fit_and_the_remedy() {
     )
     .await;
     has(&partial, "correct `whole_has` of [user]");
+}
+
+#[tokio::test]
+async fn the_doctor_asks_what_has_changed_as_the_file_says() {
+    const CLERK: &str = include_str!("../../../src/provider/builtin/clerk.toml");
+    let world = World::new(Options {
+        plays: Plays::Clerk,
+        users: 3,
+        ..Options::default()
+    })
+    .await;
+    for (to, code, line) in [
+        (
+            "-updated_at",
+            0,
+            "ok   poll: what changed of late can be asked for: 3 users",
+        ),
+        ("-nonsense", 1, "FAIL poll: the provider answered 422"),
+    ] {
+        let file = world.folder.path().join("mine.toml");
+        let text = CLERK.replacen("order_by = \"-updated_at\"", &format!("order_by = \"{to}\""), 1);
+        std::fs::write(&file, text).unwrap();
+        let file = file.display().to_string();
+        let ended = world.start(&["doctor", "--provider", &file]).ended().await;
+        has(&ended.with_code(code), line);
+    }
 }
