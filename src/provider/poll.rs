@@ -24,7 +24,7 @@ pub(super) use log::Log;
 /// How this provider tells what has changed.
 #[derive(Debug)]
 pub(super) enum Poll {
-    Log(Log),
+    Log(Box<Log>),
     Changed(Box<Changed>),
 }
 

@@ -38,7 +38,7 @@ impl Reader<'_> {
                 if !path.starts_with('/') {
                     self.mistake(at, "[poll]: `path` begins with a slash: write it as /events");
                 }
-                Some(Poll::Log(Log {
+                Some(Poll::Log(Box::new(Log {
                     path,
                     page: size.as_ref().and_then(|size| usize::try_from(size.value).ok()),
                     query: repeated(query, size),
@@ -49,7 +49,7 @@ impl Reader<'_> {
                     overlap: self.time(at, "overlap", overlap)?.unwrap_or(OVERLAP),
                     keeps: self.time(at, "keeps", keeps)?,
                     lost: self.lost(at, lost.unwrap_or_else(not_known)),
-                }))
+                })))
             }
             PollForm::Changed {
                 on,
