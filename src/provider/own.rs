@@ -94,6 +94,7 @@ impl Provider {
             target: format!("{}{}", self.own_prefix(), self.filled(tenant, path)),
             headers: HeaderMap::new(),
             token: None,
+            body: None,
         };
         let stays = |own: &&OwnHeader| {
             let unless = own.unless_default.as_ref();

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{timeout, timeout_at};
 
 use super::budget::Ask;
-use super::login::NoToken;
+use super::login::{self, NoToken};
 use super::retry::{self, Came};
 use super::{Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
 use crate::clock::{self, Instant};
@@ -125,7 +125,9 @@ impl Upstream {
         own: &OwnRequest,
         token: Option<&SecretString>,
     ) -> Result<Forwarded, UpstreamError> {
-        let mut request = Request::new(empty());
+        let body = own.body.as_ref();
+        let mut request =
+            Request::new(body.map_or_else(empty, |body| login::body(body.expose_secret().to_owned())));
         *request.method_mut() = own.method.clone();
         *request.uri_mut() = self.target(&own.target).ok_or(UpstreamError::Broken)?;
         *request.headers_mut() = own.headers.clone();

@@ -11,6 +11,9 @@ export const TOKEN = "an-admin-token-of-the-browser-tests";
 /** `usertap demo`, as it stands in the README. */
 export class Demo {
   console;
+  proxy;
+  /** Of its project at the provider. */
+  adminKey;
   #program;
 
   static async start() {
@@ -18,7 +21,10 @@ export class Demo {
     const env = { USERTAP_LISTEN: LOOPBACK, USERTAP_ADMIN_LISTEN: LOOPBACK, USERTAP_DATA_DIR: tmpdir() };
     demo.#program = new Program(["demo"], { env, stream: "stdout" });
     const printed = await demo.#program.until((line) => line.startsWith("It goes on serving"));
-    demo.console = printed.map((line) => /console: (http:\S+?)\/?$/.exec(line)?.[1]).find(Boolean);
+    const found = (form) => printed.map((line) => form.exec(line)?.[1]).find(Boolean);
+    demo.console = found(/console: (http:\S+?)\/?$/);
+    demo.proxy = found(/the app's base URL: (http:\S+)/);
+    demo.adminKey = found(/admin key (sak_\S+)/);
     return demo;
   }
 
