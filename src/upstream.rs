@@ -4,6 +4,7 @@
 //! stamp of an attempt is taken just before its first byte, after queue and budget; a repeated
 //! attempt has a stamp of its own.
 
+mod allowance;
 mod breaker;
 mod budget;
 mod by_user;

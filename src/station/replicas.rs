@@ -156,7 +156,8 @@ impl Station {
     }
 
     /// Moves towards the part of the provider's limit that is just. What is left to others is not
-    /// used from the moment on that they may have it.
+    /// used from the moment on that they may have it, and what was spent of it is not theirs before
+    /// the provider has ceased to count it.
     async fn share(&self, heard: &Heard) -> Result<(), DbError> {
         let wants = |other: &Other| Wants {
             apps: other.apps,
@@ -170,14 +171,14 @@ impl Station {
         let of_others = heard.others.iter().map(|other| other.share).sum();
         let held = self.upstream.share();
         let next = next(held, fair(mine, &others), of_others);
-        if next < held {
+        if next <= held {
             self.upstream.hold(next);
             failpoint::reached("share.left");
         }
-        let leased = self.standing.lock().leased;
-        if next < leased {
-            instances::shrink(&self.database, self.instance, next).await?;
-            self.standing.lock().leased = next;
+        let (leased, left) = (self.standing.lock().leased, next.max(self.upstream.share()));
+        if left < leased {
+            instances::shrink(&self.database, self.instance, left).await?;
+            self.standing.lock().leased = left;
         } else if next > leased {
             let horizon = self.standing.horizon(clock::now());
             let granted = instances::grow(&self.database, self.instance, next, horizon).await?;

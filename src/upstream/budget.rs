@@ -152,13 +152,16 @@ impl Budget {
 
     /// This part of the limit is this process's from now on.
     pub fn hold(&self, share: f64) {
-        if self.state().limits.hold(share) {
+        if self.state().limits.hold(share, clock::now()) {
             self.changed.notify_waiters();
         }
     }
 
+    /// The part that others must leave to this process for now.
     pub fn share(&self) -> f64 {
-        self.state().limits.share()
+        let mut state = self.state();
+        state.limits.turn(clock::now());
+        state.limits.share()
     }
 
     /// What of the whole limit could be used here, as was asked for since the last call.
@@ -239,7 +242,7 @@ impl State {
         match self.wait(ask) {
             Some(until) => Turn::At(until),
             None => {
-                self.charge(ask, place);
+                self.charge(ask, place, now);
                 Turn::Go
             }
         }
@@ -259,9 +262,9 @@ impl State {
         }
     }
 
-    fn charge(&mut self, ask: Ask, place: usize) {
+    fn charge(&mut self, ask: Ask, place: usize, now: Instant) {
         match self.limits.count(ask.what) {
-            true => self.limits.charge(ask),
+            true => self.limits.charge(ask, now),
             false => self.adaptive.charge(),
         }
         self.given.count(ask.priority);

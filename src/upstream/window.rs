@@ -1,4 +1,4 @@
-//! One limit, kept so that no period of its length ever sees more.
+//! One limit spread evenly, and kept so that no period of its length ever sees more.
 //!
 //! GCRA (governor) with a small burst: a few at once, the rest evenly. In any window of the
 //! limit's length that makes `burst + refill <= limit`, unlike a counter that starts anew.
@@ -34,22 +34,17 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Keeps a limit that the provider published.
-    pub fn keeping(rate: Rate) -> Window {
-        Window::share(rate, 1.0)
-    }
-
-    /// Keeps to a part of such a limit, at the least to one request in the time that this takes.
+    /// Keeps to a part of a limit that the provider published, at the least to one request in the
+    /// time that this takes.
     pub fn share(rate: Rate, share: f64) -> Window {
         let requests = f64::from(rate.requests) * share;
-        let least = if requests >= BURST_OF_TWO { 2.0 } else { 1.0 };
-        let burst = (requests / BURST_SHARE).floor().max(least);
+        let burst = at_once(requests);
         let refilled = if requests >= 2.0 {
-            requests - burst
+            requests - f64::from(burst)
         } else {
             requests.min(1.0)
         };
-        Window::new(burst as u32, lengthened(rate.per).div_f64(refilled))
+        Window::new(burst, lengthened(rate.per).div_f64(refilled))
     }
 
     /// With nothing left for the moment: what a window before it has given must not be given again.
@@ -86,7 +81,14 @@ impl Window {
     }
 }
 
-fn lengthened(per: Duration) -> Duration {
+/// How many of a limit's requests may leave at once where they are spread evenly.
+pub(super) fn at_once(requests: f64) -> u32 {
+    let least = if requests >= BURST_OF_TWO { 2.0 } else { 1.0 };
+    (requests / BURST_SHARE).floor().max(least) as u32
+}
+
+/// The period to count in, so that the provider never sees more in its own.
+pub(super) fn lengthened(per: Duration) -> Duration {
     per + per.mul_f64(SQUEEZED_SHARE).min(SQUEEZED)
 }
 
@@ -158,7 +160,7 @@ mod tests {
     async fn no_period_sees_more_than_the_limit_nor_much_less() {
         for (requests, seconds) in [(1, 1), (2, 1), (7, 2), (100, 10), (1000, 10)] {
             let per = Duration::from_secs(seconds);
-            let window = Window::keeping(Rate { requests, per });
+            let window = Window::share(Rate { requests, per }, 1.0);
             let taken = greedily(&window, per * 5).await;
             let most = (0..taken.len())
                 .map(|i| taken[i..].iter().take_while(|at| **at - taken[i] <= per).count())
@@ -184,7 +186,7 @@ mod tests {
             assert!(worst <= Some(most), "{requests} * {share}: {worst:?}");
             assert!(taken.len() >= most * 5, "{requests} * {share}: {}", taken.len());
         }
-        let spent = Window::keeping(Rate { requests: 1000, per }).spent();
+        let spent = Window::share(Rate { requests: 1000, per }, 1.0).spent();
         assert!(spent.wait().is_some());
     }
 

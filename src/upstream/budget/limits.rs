@@ -8,7 +8,7 @@ use crate::clock::{self, Instant};
 use crate::config::Limit;
 use crate::provider::Use;
 use crate::upstream::Priority;
-use crate::upstream::window::Window;
+use crate::upstream::allowance::{Allowance, Asks};
 
 /// What callers share whom the provider has not lately accepted.
 const STRANGERS: f64 = 0.2;
@@ -19,11 +19,8 @@ const LEFT_WITHOUT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Limits {
-    limits: Vec<Limit>,
-    windows: Vec<Counting>,
+    limits: Vec<Counting>,
     strangers: Vec<Counting>,
-    /// Only while the provider shows that it has less than it published.
-    narrower: Vec<Counting>,
     learned: Learned,
     /// The part of all of it that is this process's.
     share: f64,
@@ -32,16 +29,14 @@ pub(super) struct Limits {
 #[derive(Debug)]
 struct Counting {
     limit: Limit,
-    window: Window,
+    allows: Allowance,
 }
 
 impl Limits {
     pub fn new(limits: &[Limit]) -> Limits {
         Limits {
-            limits: limits.to_vec(),
-            windows: windows(limits, |limit| Window::keeping(limit.rate)),
-            strangers: windows(limits, |limit| Window::share(limit.rate, STRANGERS)),
-            narrower: Vec::new(),
+            limits: counting(limits, 1.0),
+            strangers: counting(limits, STRANGERS),
             learned: Learned::default(),
             share: 1.0,
         }
@@ -49,53 +44,48 @@ impl Limits {
 
     /// Whether any limit counts what is asked.
     pub fn count(&self, what: Use) -> bool {
-        self.limits.iter().any(|limit| limit.counts(what))
+        self.limits.iter().any(|counting| counting.limit.counts(what))
     }
 
     /// Whether the provider counts reads and writes apart.
     pub fn apart(&self) -> bool {
-        self.limits.iter().any(|limit| limit.of.is_some())
+        self.limits.iter().any(|counting| counting.limit.of.is_some())
     }
 
     /// The wait for what only requests of this kind are held by.
     pub fn wait_alone(&self, ask: Ask) -> Option<Instant> {
-        let own = self
-            .strangers
-            .iter()
-            .filter(|_| ask.priority == Priority::Stranger);
-        let kinds = self.windows.iter().filter(|counting| counting.limit.of.is_some());
-        longest(own.chain(kinds), ask.what)
+        let own = self.strangers.iter().filter(|_| ask.priority == Priority::Stranger);
+        let kinds = self.limits.iter().filter(|counting| counting.limit.of.is_some());
+        longest(own.chain(kinds), ask)
     }
 
     pub fn wait(&self, ask: Ask) -> Option<Instant> {
         if self.share == 0.0 {
             return Some(clock::now() + LEFT_WITHOUT);
         }
-        let all = longest(self.windows.iter().chain(&self.narrower), ask.what);
-        all.max(self.wait_alone(ask))
+        longest(self.limits.iter(), ask).max(self.wait_alone(ask))
     }
 
-    pub fn charge(&self, ask: Ask) {
-        let own = self
-            .strangers
-            .iter()
-            .filter(|_| ask.priority == Priority::Stranger);
-        let all = self.windows.iter().chain(&self.narrower).chain(own);
+    pub fn charge(&mut self, ask: Ask, now: Instant) {
+        let own = self.strangers.iter_mut().filter(|_| ask.priority == Priority::Stranger);
+        let all = self.limits.iter_mut().chain(own);
         all.filter(|counting| counting.limit.counts(ask.what))
-            .for_each(|counting| counting.window.charge());
+            .for_each(|counting| counting.allows.charge(asks(ask), now));
     }
 
     /// The provider has refused what the limit allowed.
     pub fn refused(&mut self, now: Instant) {
         if self.learned.refused(now) {
-            self.narrow();
+            self.resize(now);
         }
     }
 
-    /// Creeps back to the published limit while all is well.
+    /// Forgets what no longer counts, and creeps back to the published limit while all is well.
     pub fn turn(&mut self, now: Instant) {
+        let all = self.limits.iter_mut().chain(&mut self.strangers);
+        all.for_each(|counting| counting.allows.turn(now));
         if self.learned.turn(now) {
-            self.narrow();
+            self.resize(now);
         }
     }
 
@@ -103,53 +93,61 @@ impl Limits {
         self.learned.share()
     }
 
-    fn narrow(&mut self) {
-        let share = (self.learned.share() * self.share).max(LEAST);
-        self.narrower = match self.learned.share() < 1.0 {
-            true => windows(&self.limits, |limit| Window::share(limit.rate, share).spent()),
-            false => Vec::new(),
-        };
-    }
-
     /// How much of the whole limit one such request costs, in seconds of it.
     pub fn cost(&self, what: Use) -> f64 {
-        let counting = self.limits.iter().filter(|limit| limit.counts(what));
-        let costs =
-            counting.map(|limit| limit.rate.per.as_secs_f64() / f64::from(limit.rate.requests.max(1)));
+        let counting = self.limits.iter().map(|counting| counting.limit);
+        let costs = counting
+            .filter(|limit| limit.counts(what))
+            .map(|limit| limit.rate.per.as_secs_f64() / f64::from(limit.rate.requests.max(1)));
         costs.fold(0.0, f64::max)
     }
 
+    /// The part that others must leave to this process: what it holds, and what it has spent of a
+    /// larger one before.
     pub fn share(&self) -> f64 {
-        self.share
+        let taken_up = self.limits.iter().map(|counting| counting.allows.taken_up());
+        taken_up.fold(self.share, f64::max).min(1.0)
     }
 
     /// Other processes have the rest of the limit. Says whether anything has changed.
-    pub fn hold(&mut self, share: f64) -> bool {
-        if share == self.share {
-            return false;
+    pub fn hold(&mut self, share: f64, now: Instant) -> bool {
+        let changes = share != self.share;
+        if changes {
+            self.share = share;
+            self.resize(now);
         }
-        self.share = share;
-        let part = share.max(LEAST);
-        self.windows = windows(&self.limits, |limit| Window::share(limit.rate, part).spent());
-        self.strangers = windows(&self.limits, |limit| {
-            Window::share(limit.rate, part * STRANGERS).spent()
-        });
-        self.narrow();
-        true
+        changes
+    }
+
+    fn resize(&mut self, now: Instant) {
+        let part = (self.share * self.learned.share()).max(LEAST);
+        for counting in &mut self.limits {
+            counting.allows.resize(part, now);
+        }
+        for counting in &mut self.strangers {
+            counting.allows.resize(part * STRANGERS, now);
+        }
     }
 }
 
-fn windows(limits: &[Limit], window: impl Fn(&Limit) -> Window) -> Vec<Counting> {
+fn counting(limits: &[Limit], share: f64) -> Vec<Counting> {
     let counting = |limit: &Limit| Counting {
         limit: *limit,
-        window: window(limit),
+        allows: Allowance::share(limit.rate, share),
     };
     limits.iter().map(counting).collect()
 }
 
-fn longest<'w>(counting: impl Iterator<Item = &'w Counting>, what: Use) -> Option<Instant> {
+fn asks(ask: Ask) -> Asks {
+    match ask.priority {
+        Priority::App | Priority::Stranger => Asks::App,
+        Priority::Refetch | Priority::Backfill => Asks::Own,
+    }
+}
+
+fn longest<'w>(counting: impl Iterator<Item = &'w Counting>, ask: Ask) -> Option<Instant> {
     counting
-        .filter(|counting| counting.limit.counts(what))
-        .filter_map(|counting| counting.window.wait())
+        .filter(|counting| counting.limit.counts(ask.what))
+        .filter_map(|counting| counting.allows.wait(asks(ask)))
         .max()
 }

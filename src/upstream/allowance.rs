@@ -1,0 +1,193 @@
+//! What one published limit allows: most of it at once, the rest evenly.
+//!
+//! An app that asks for forty users to draw a page is not to wait for them one by one, as long as the
+//! provider would take them all. So three quarters of a limit are counted as the provider counts
+//! them, each request until it is a period old, and may go at any moment; the last quarter is spread
+//! evenly, so that after a burst nobody stands still for a whole period. usertap's own requests never
+//! burst: they would take from apps what these may need in a moment. What must never be: more
+//! requests in any period of the limit's length than the limit.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::window::{self, Window};
+use crate::clock::Instant;
+use crate::config::Rate;
+
+/// What is kept back to be spread evenly.
+const EVEN: f64 = 0.25;
+/// Of fewer requests a quarter is too few to be spread.
+const SPREAD: f64 = 8.0;
+/// A large limit is remembered in so many pieces at the most.
+const PIECES: u32 = 1024;
+/// In as many pieces what others may have spent of a part that is new here.
+const SPENT_BY_OTHERS: u32 = 64;
+
+/// Who asks: apps may burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    App,
+    Own,
+}
+
+/// Can be asked first and charged later, so that several limits are charged together or not.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    rate: Rate,
+    burst: Burst,
+    even: Option<Window>,
+    own: Window,
+}
+
+/// Requests that are younger than a period, the oldest first.
+#[derive(Debug)]
+struct Burst {
+    most: u32,
+    period: Duration,
+    went: VecDeque<Went>,
+    used: u32,
+}
+
+/// Some that went at about the same time.
+#[derive(Debug, Clone, Copy)]
+struct Went {
+    first: Instant,
+    last: Instant,
+    many: u32,
+}
+
+impl Allowance {
+    /// Keeps to a part of a limit, at the least to one request in the time that this takes.
+    pub fn share(rate: Rate, share: f64) -> Allowance {
+        let requests = f64::from(rate.requests) * share;
+        let evenly = if requests < SPREAD { 0.0 } else { requests * EVEN };
+        let period = window::lengthened(rate.per);
+        Allowance {
+            rate,
+            burst: Burst::of(requests - evenly, period),
+            even: (evenly > 0.0).then(|| Window::share(rate, share * EVEN)),
+            own: Window::new(
+                window::at_once(requests),
+                period.div_f64(requests.max(f64::MIN_POSITIVE)),
+            ),
+        }
+    }
+
+    /// Forgets what no longer counts; before anything is asked.
+    pub fn turn(&mut self, now: Instant) {
+        self.burst.turn(now);
+    }
+
+    /// When the next request may go; nothing if at once. Charges nothing.
+    pub fn wait(&self, asks: Asks) -> Option<Instant> {
+        let even = self.even.as_ref().map(Window::wait);
+        let all = even.map_or(self.burst.wait(), |even| even.min(self.burst.wait()));
+        match asks {
+            Asks::App => all,
+            Asks::Own => all.max(self.own.wait()),
+        }
+    }
+
+    /// Charges one request; right after [`Allowance::wait`] said "at once" it always fits.
+    pub fn charge(&mut self, asks: Asks, now: Instant) {
+        if asks == Asks::Own {
+            self.own.charge();
+        }
+        match self.even.as_ref().filter(|even| even.wait().is_none()) {
+            Some(even) => even.charge(),
+            None => self.burst.charge(now),
+        }
+    }
+
+    /// Keeps to another part from now on. What went before goes on to count; of what is new here,
+    /// others may have spent as much as an even pace would have.
+    pub fn resize(&mut self, share: f64, now: Instant) {
+        let next = Allowance::share(self.rate, share);
+        self.even = next.even.map(Window::spent);
+        self.own = next.own.spent();
+        self.burst.resize(next.burst.most, next.burst.period, now);
+    }
+
+    /// The part of the whole limit that what went still takes up.
+    pub fn taken_up(&self) -> f64 {
+        match self.even {
+            Some(_) => f64::from(self.burst.used) / (f64::from(self.rate.requests) * (1.0 - EVEN)),
+            None => f64::from(self.burst.used) / f64::from(self.rate.requests.max(1)),
+        }
+    }
+}
+
+impl Burst {
+    fn of(requests: f64, period: Duration) -> Burst {
+        let stretched = requests.clamp(f64::MIN_POSITIVE, 1.0);
+        Burst {
+            most: (requests as u32).max(1),
+            period: period.div_f64(stretched),
+            went: VecDeque::new(),
+            used: 0,
+        }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
+            self.used -= oldest.many;
+            self.went.pop_front();
+        }
+    }
+
+    fn wait(&self) -> Option<Instant> {
+        if self.used < self.most {
+            return None;
+        }
+        // Where the part was larger a moment ago, more than one must have left.
+        let mut over = self.used - self.most;
+        let frees = self.went.iter().find(|went| {
+            let left = over < went.many;
+            over = over.saturating_sub(went.many);
+            left
+        });
+        frees.map(|went| went.last + self.period)
+    }
+
+    fn charge(&mut self, now: Instant) {
+        self.used += 1;
+        let together = self.period / PIECES;
+        let large = self.most > 2 * PIECES;
+        match self.went.back_mut() {
+            Some(latest) if large && now.saturating_duration_since(latest.first) < together => {
+                latest.last = now;
+                latest.many += 1;
+            }
+            _ => self.went.push_back(Went::at(now, 1)),
+        }
+    }
+
+    fn resize(&mut self, most: u32, period: Duration, now: Instant) {
+        let gained = most.saturating_sub(self.most);
+        (self.most, self.period) = (most, period);
+        let pieces = gained.min(SPENT_BY_OTHERS);
+        for piece in 0..pieces {
+            let many = gained / pieces + u32::from(piece < gained % pieces);
+            let ago = period * piece / pieces;
+            if let Some(at) = now.checked_sub(ago) {
+                self.went.push_back(Went::at(at, many));
+                self.used += many;
+            }
+        }
+        self.went.make_contiguous().sort_by_key(|went| went.last);
+        self.turn(now);
+    }
+}
+
+impl Went {
+    fn at(now: Instant, many: u32) -> Went {
+        Went {
+            first: now,
+            last: now,
+            many,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

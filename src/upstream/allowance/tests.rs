@@ -1,0 +1,144 @@
+//! By a paused clock: what goes at once, what goes evenly, and what never goes.
+
+use super::*;
+use crate::clock;
+
+const TEN: Duration = Duration::from_secs(10);
+
+fn of(requests: u32, per: Duration) -> Allowance {
+    Allowance::share(Rate { requests, per }, 1.0)
+}
+
+/// How many go at this very moment.
+fn at_once(allowance: &mut Allowance, asks: Asks) -> usize {
+    let now = clock::now();
+    allowance.turn(now);
+    let mut went = 0;
+    while allowance.wait(asks).is_none() {
+        allowance.charge(asks, now);
+        went += 1;
+    }
+    went
+}
+
+/// Takes whatever is given for `lasting` and says when.
+async fn greedily(allowance: &mut Allowance, asks: Asks, lasting: Duration) -> Vec<Instant> {
+    let (end, mut taken) = (clock::now() + lasting, Vec::new());
+    while clock::now() < end {
+        allowance.turn(clock::now());
+        match allowance.wait(asks) {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => {
+                allowance.charge(asks, clock::now());
+                taken.push(clock::now());
+            }
+        }
+    }
+    taken
+}
+
+/// The most that any period saw.
+fn worst(taken: &[Instant], per: Duration) -> usize {
+    let mut oldest = 0;
+    let within = taken.iter().enumerate().map(|(at, went)| {
+        while *went - taken[oldest] > per {
+            oldest += 1;
+        }
+        at - oldest + 1
+    });
+    within.max().unwrap_or(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_may_burst_and_nobody_stands_still_after_it() {
+    let mut allowance = of(1_000, TEN);
+    let burst = at_once(&mut allowance, Asks::App);
+    assert!((750..=760).contains(&burst), "{burst}");
+    let next = allowance.wait(Asks::App).unwrap() - clock::now();
+    assert!(next < Duration::from_millis(50), "{next:?}");
+    let meanwhile = greedily(&mut allowance, Asks::App, TEN).await.len();
+    assert!((235..=250).contains(&meanwhile), "{meanwhile}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_period_sees_more_than_the_limit_nor_much_less() {
+    for asks in [Asks::App, Asks::Own] {
+        for (requests, seconds) in [(1, 1), (2, 1), (7, 2), (100, 1), (100, 10), (1_000, 10), (20_000, 10)] {
+            let per = Duration::from_secs(seconds);
+            let taken = greedily(&mut of(requests, per), asks, per * 5).await;
+            assert!(worst(&taken, per) <= requests as usize, "{asks:?} {requests}");
+            let most = requests as usize * 5;
+            assert!(
+                taken.len() * 100 >= most * 95,
+                "{asks:?} {requests}: {}",
+                taken.len()
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_requests_never_burst_and_apps_that_do_leave_them_the_rest() {
+    let mut allowance = of(1_000, TEN);
+    assert!(at_once(&mut allowance, Asks::Own) <= 10);
+    let mut taken = greedily(&mut allowance, Asks::Own, TEN * 2).await;
+    let apart: Vec<Duration> = taken.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(apart.iter().max() < Some(&Duration::from_millis(60)), "{apart:?}");
+    // What an app's burst takes is not there for them.
+    let burst = at_once(&mut allowance, Asks::App);
+    taken.extend((0..burst).map(|_| clock::now()));
+    taken.extend(greedily(&mut allowance, Asks::Own, TEN).await);
+    assert!(worst(&taken, TEN) <= 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_is_that_part_and_at_the_least_one() {
+    for (requests, share, most) in [(1_000, 0.2, 200), (100, 0.2, 20), (100, 0.5, 50), (3, 0.2, 1)] {
+        let rate = Rate { requests, per: TEN };
+        let taken = greedily(&mut Allowance::share(rate, share), Asks::App, TEN * 10).await;
+        assert!(worst(&taken, TEN - Duration::from_millis(1)) <= most, "{requests}");
+        assert!(taken.len() >= most * 5, "{requests} * {share}: {}", taken.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_counts_when_the_part_gets_smaller() {
+    let mut allowance = of(1_000, TEN);
+    at_once(&mut allowance, Asks::App);
+    allowance.resize(0.5, clock::now());
+    assert!(allowance.taken_up() > 0.9, "{}", allowance.taken_up());
+    tokio::time::sleep(TEN / 2).await;
+    // Only what is spread goes on.
+    assert!(at_once(&mut allowance, Asks::App) <= 5);
+    tokio::time::sleep(TEN).await;
+    let burst = at_once(&mut allowance, Asks::App);
+    assert!((370..=385).contains(&burst), "{burst}");
+    assert!(allowance.taken_up() <= 0.5, "{}", allowance.taken_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_new_may_have_been_spent_by_others_at_an_even_pace() {
+    let mut allowance = Allowance::share(
+        Rate {
+            requests: 1_000,
+            per: TEN,
+        },
+        0.25,
+    );
+    tokio::time::sleep(TEN * 2).await;
+    allowance.resize(1.0, clock::now());
+    // Its own part has not been used.
+    let burst = at_once(&mut allowance, Asks::App);
+    assert!((180..=210).contains(&burst), "{burst}");
+    let later = greedily(&mut allowance, Asks::App, TEN).await.len();
+    assert!((760..=830).contains(&later), "{later}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_any_size_takes_little_memory() {
+    let mut allowance = of(1_000_000, Duration::from_secs(1));
+    let went = at_once(&mut allowance, Asks::App);
+    assert!(went >= 750_000 && allowance.burst.went.len() <= 1_100);
+    greedily(&mut allowance, Asks::Own, Duration::from_millis(1_100)).await;
+    assert!(allowance.burst.went.len() <= 1_100);
+}
