@@ -134,8 +134,10 @@ impl Intake {
     pub fn accept(&self, secret: &str) {
         if let Ok(secret) = self.provider.signing_secret(secret) {
             let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
-            secrets.all.push(secret);
-            secrets.has_unkept = true;
+            if !secrets.all.contains(&secret) {
+                secrets.all.push(secret);
+                secrets.has_unkept = true;
+            }
         }
     }
 

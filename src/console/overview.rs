@@ -271,7 +271,8 @@ fn curves(console: &Console, status: &Status) -> Markup {
             p.big { (share) }
             (picture(&[&hits], Some(1.0), &format!("Share of reads answered from the cache: {share}")))
             p.note {
-                (percent(status.cache.hit_share)) " since the start; " (number(status.cache.entries)) " answers, "
+                (percent(status.cache.hit_share)) " since the start; " (number(status.cache.entries))
+                @if status.cache.entries == 1 { " answer, " } @else { " answers, " }
                 (bytes(status.cache.bytes)) " kept"
                 @if status.cache.stale > 0 { "; " (number(status.cache.stale)) " given stale" }
             }

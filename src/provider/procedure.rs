@@ -200,6 +200,9 @@ impl Procedure {
         let settings =
             settings.filter_map(|(name, value_of)| Some((name.clone(), value_of.fill(&value)?.into())));
         let opens = self.opens.as_ref().and_then(|template| template.fill(&value));
+        // It becomes a link.
+        let is_page = |text: &String| text.starts_with("https://") || text.starts_with("http://");
+        let opens = opens.filter(is_page);
         Outcome {
             settings: settings.collect(),
             opens: opens.map(SecretString::from),

@@ -29,7 +29,21 @@ impl Upstream {
     /// Sends a request of usertap's own, within the budget. A read is repeated after failures, 5xx
     /// and 429 as long as the priority's patience lasts; what came last is the answer then.
     pub async fn own(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
-        let deadline = clock::now() + self.patience(priority);
+        self.own_within(request, priority, self.patience(priority)).await
+    }
+
+    /// The same, with no more patience than an app's requests have.
+    pub async fn own_soon(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
+        self.own_within(request, priority, self.timeout).await
+    }
+
+    async fn own_within(
+        &self,
+        request: OwnRequest,
+        priority: Priority,
+        patience: Duration,
+    ) -> Result<Fetched, UpstreamError> {
+        let deadline = clock::now() + patience;
         for attempt in 0.. {
             let answer = self.attempt_own(&request, priority, deadline).await;
             if matches!(answer, Err(UpstreamError::Limited { .. })) {

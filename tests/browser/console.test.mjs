@@ -95,7 +95,6 @@ describe("the demo", () => {
         await read();
       }
       await page.locator("#curves .curve .line").first().waitFor({ state: "attached" });
-      await shot(page, "overview", { full: true });
     }));
 
   test("a backfill is started, and its account is shown", () =>
@@ -269,6 +268,7 @@ describe("the demo", () => {
           await fitsItsWidth(page, `${path} (${kind})`);
           const name = path === "/" ? "overview" : path.slice(1).replaceAll(/\W+/g, "-");
           if (kind !== "light") await shot(page, `${name}-${kind}`);
+          else if (path === "/") await shot(page, name, { full: true });
         }
         await openUser(page, "Mary Jackson");
         await isAccessible(page, `a user (${kind})`);

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::fields::{self, Field, Place};
 use super::kept::{self, Key, line};
 use super::{Choice, Part, Sent, check, chosen, once::Once, shown};
-use crate::config::Config;
+use crate::config::{Config, tenants};
 use crate::console::Console;
 use crate::console::guard::{Form, Visitor};
 use crate::console::pieces::{Mood, lines, notice};
@@ -186,14 +186,19 @@ async fn subscribed(console: &Console, choice: &Choice, form: &Form) -> Result<M
     let (outcome, stopped) = carried_out(console, config, Purpose::Subscribe, known).await?;
     match stopped {
         Some(why) => Err(format!("it began, and stopped: {why}")),
-        None => Ok(goes_on(&outcome, &url)),
+        None if outcome.settings.is_empty() && outcome.opens.is_none() => {
+            Err("the provider's answer holds neither a secret nor a page to open".into())
+        }
+        None => Ok(goes_on(&outcome, &url, console.station.config.name.as_deref())),
     }
 }
 
-fn goes_on(outcome: &Outcome, url: &str) -> Markup {
+/// `tenant` is one among several, whose variables have its name before theirs.
+fn goes_on(outcome: &Outcome, url: &str, tenant: Option<&str>) -> Markup {
+    let named = |name: &str| tenant.map_or(String::new(), tenants::prefix) + name;
     let settings = outcome.settings.iter();
     let settings: String = settings
-        .map(|(name, value)| line(name, value.expose_secret()))
+        .map(|(name, value)| line(&named(name), value.expose_secret()))
         .collect();
     notice(
         Mood::Good,
@@ -203,7 +208,7 @@ fn goes_on(outcome: &Outcome, url: &str) -> Markup {
                 p { a.button href=(page.expose_secret()) rel="noreferrer" target="_blank" { "Open the page" span.unseen { " (opens in a new tab)" } } }
                 (lines("The endpoint to add there", url))
                 p { "Then copy its signing secret from there into the environment of usertap, and start it anew:" }
-                (lines("In the environment of usertap", &line(WEBHOOK_SECRET, "whsec_…")))
+                (lines("In the environment of usertap", &line(&named(WEBHOOK_SECRET), "whsec_…")))
             } @else {
                 p role="status" { strong { "Subscribed." } " What the provider sends is taken in from now on, by this process." }
                 (this_once())

@@ -120,3 +120,14 @@ fn what_may_fail_is_passed_over_and_the_key_goes_where_the_file_says() {
         "https://a.example/_usertap/webhooks"
     );
 }
+
+#[test]
+fn only_a_page_is_opened() {
+    let provider = Provider::builtin("clerk").unwrap();
+    let procedure = provider.procedure(Purpose::Subscribe).unwrap();
+    for (given, opens) in [("https://app.svix.com/a", true), ("javascript:alert(1)", false)] {
+        let mut known = Known::default();
+        known.put("page", given);
+        assert_eq!(procedure.outcome(&known).opens.is_some(), opens, "{given}");
+    }
+}

@@ -63,7 +63,15 @@ async fn an_app_may_burst_and_nobody_stands_still_after_it() {
 #[tokio::test(start_paused = true)]
 async fn no_period_sees_more_than_the_limit_nor_much_less() {
     for asks in [Asks::App, Asks::Own] {
-        for (requests, seconds) in [(1, 1), (2, 1), (7, 2), (100, 1), (100, 10), (1_000, 10), (20_000, 10)] {
+        for (requests, seconds) in [
+            (1, 1),
+            (2, 1),
+            (7, 2),
+            (100, 1),
+            (100, 10),
+            (1_000, 10),
+            (20_000, 10),
+        ] {
             let per = Duration::from_secs(seconds);
             let taken = greedily(&mut of(requests, per), asks, per * 5).await;
             assert!(worst(&taken, per) <= requests as usize, "{asks:?} {requests}");
@@ -96,7 +104,10 @@ async fn a_part_is_that_part_and_at_the_least_one() {
     for (requests, share, most) in [(1_000, 0.2, 200), (100, 0.2, 20), (100, 0.5, 50), (3, 0.2, 1)] {
         let rate = Rate { requests, per: TEN };
         let taken = greedily(&mut Allowance::share(rate, share), Asks::App, TEN * 10).await;
-        assert!(worst(&taken, TEN - Duration::from_millis(1)) <= most, "{requests}");
+        assert!(
+            worst(&taken, TEN - Duration::from_millis(1)) <= most,
+            "{requests}"
+        );
         assert!(taken.len() >= most * 5, "{requests} * {share}: {}", taken.len());
     }
 }

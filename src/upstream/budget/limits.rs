@@ -54,7 +54,10 @@ impl Limits {
 
     /// The wait for what only requests of this kind are held by.
     pub fn wait_alone(&self, ask: Ask) -> Option<Instant> {
-        let own = self.strangers.iter().filter(|_| ask.priority == Priority::Stranger);
+        let own = self
+            .strangers
+            .iter()
+            .filter(|_| ask.priority == Priority::Stranger);
         let kinds = self.limits.iter().filter(|counting| counting.limit.of.is_some());
         longest(own.chain(kinds), ask)
     }
@@ -67,7 +70,10 @@ impl Limits {
     }
 
     pub fn charge(&mut self, ask: Ask, now: Instant) {
-        let own = self.strangers.iter_mut().filter(|_| ask.priority == Priority::Stranger);
+        let own = self
+            .strangers
+            .iter_mut()
+            .filter(|_| ask.priority == Priority::Stranger);
         let all = self.limits.iter_mut().chain(own);
         all.filter(|counting| counting.limit.counts(ask.what))
             .for_each(|counting| counting.allows.charge(asks(ask), now));
