@@ -12,7 +12,7 @@ use crate::status::Status;
 pub fn budget(console: &Console, status: &Status) -> Markup {
     let given = &status.budget.given;
     let shares = [
-        ("Apps, and what people ask for here", given.app),
+        ("Apps and this console", given.app),
         ("Apps it has not accepted lately", given.stranger),
         ("Reads that were owed", given.refetch),
         ("Backfill and reconcile", given.backfill),
