@@ -100,13 +100,15 @@ impl Cache {
             .cache_ttl
             .max(config.stale_if_error)
             .max(Duration::from_secs(1));
+        // The links in an answer are told by the name by which the proxy was reached.
+        let by_host = !provider.links.is_empty() && config.public_url.is_none();
         let store = Store::builder()
             .weigher(|_: &CacheKey, entry: &Arc<Entry>| weight(entry))
             .max_capacity(config.cache_size as u64)
             .time_to_live(longest)
             .build_with_hasher(Ready::default());
         Cache {
-            keys: Keys::new(provider.cache_rules()),
+            keys: Keys::new(provider.cache_rules(), by_host),
             ttl: config.cache_ttl,
             stale: config.stale_if_error,
             size: config.cache_size as u64,

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::clock;
 use crate::db::{Database, DbError, polls};
-use crate::provider::{PageFault, PollPlace, Polled};
+use crate::provider::{PageFault, PollPlace, Polled, Then};
 use crate::reader::Reader;
 use crate::record::Durable;
 use crate::tasks::Tasks;
@@ -125,22 +126,37 @@ impl Poll {
             Some(place) => place,
             None => {
                 let place = PollPlace::beginning(clock::wall());
-                self.keep(&place, false).await?;
+                self.keep(&place, None, false).await?;
                 place
             }
         };
+        let mut missed = None;
         loop {
             let polled = self.ask(&place).await?;
             place = polled.place;
-            if !self.keep(&place, polled.is_done).await? || polled.is_done {
+            missed = missed.or(polled.missed);
+            if polled.then == Then::Lost {
+                continue;
+            }
+            let is_done = polled.then == Then::Done;
+            if !self.keep(&place, missed.take(), is_done).await? || is_done {
                 return Ok(());
             }
         }
     }
 
-    async fn keep(&self, place: &PollPlace, is_done: bool) -> Result<bool, PollFault> {
+    /// `missed`: what changed from then on may not have been told.
+    async fn keep(
+        &self,
+        place: &PollPlace,
+        missed: Option<DateTime<Utc>>,
+        is_done: bool,
+    ) -> Result<bool, PollFault> {
+        if let Some(from) = missed {
+            tracing::warn!(%from, "the provider does not say any more what changed since then: run `usertap reconcile`");
+        }
         let text = serde_json::to_string(place).unwrap_or_default();
-        Ok(polls::keep(&self.database, self.instance, &text, is_done).await?)
+        Ok(polls::keep(&self.database, self.instance, &text, missed, is_done).await?)
     }
 
     /// One question; what it told is durable when it returns.

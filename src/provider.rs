@@ -18,6 +18,7 @@ mod event;
 mod extract;
 mod form;
 mod intended;
+mod known;
 mod login;
 mod own;
 mod paging;
@@ -51,7 +52,7 @@ pub use extract::{Answer, Extraction};
 pub use intended::Intended;
 pub use login::{Login, TokenHeader};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
-pub use poll::{PollPlace, Polled};
+pub use poll::{PollPlace, Polled, Then};
 pub use procedure::{Ask, Known, Outcome, Procedure, Purpose, Stopped};
 pub use route::{Carries, Matched, Route};
 pub use secret::Secret;
@@ -156,7 +157,7 @@ pub struct OwnRequest {
 }
 
 /// What one exchange told of one user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     pub id: UserId,
     pub seen: Seen,

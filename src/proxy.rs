@@ -22,6 +22,7 @@ mod headers;
 mod hold;
 mod kept;
 mod large;
+mod links;
 mod listen;
 mod meters;
 mod outcome;
@@ -58,6 +59,7 @@ use asked::Asked;
 use body::{Body, Delivery};
 use exchange::{Answering, Exchange};
 use hold::{Ended, Memory};
+use links::Links;
 use listen::Listening;
 use outcome::{Outcome, Why};
 use traffic::Counted;
@@ -124,12 +126,14 @@ impl Proxy {
             drain: config.drain,
         };
         let base = config.base_path().to_owned();
+        let links = Links::new(&config);
         let (idle, drain) = (config.timeout, config.drain);
         let wire = Arc::new(Wire {
             upstream,
             tasks,
             traffic: Arc::default(),
             base,
+            links,
             idle,
             drain,
         });

@@ -4,6 +4,7 @@ mod problems;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cache;
@@ -246,6 +247,8 @@ struct Known {
     walk_age: Option<i64>,
     /// Where polling is on.
     poll_age: Option<Option<i64>>,
+    /// Polling could not tell what changed from then on.
+    missed: Option<DateTime<Utc>>,
     counts: Option<rows::Counts>,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
@@ -257,13 +260,14 @@ struct Known {
 impl Known {
     async fn ask(station: &Station) -> Result<Known, DbError> {
         let database = &station.database;
-        let poll_age = match &station.polled {
-            Some(_) => Some(polls::age(database).await?),
-            None => None,
+        let (poll_age, missed) = match &station.polled {
+            Some(_) => (Some(polls::age(database).await?), polls::missed(database).await?),
+            None => (None, None),
         };
         Ok(Known {
             walk_age: polls::walk_age(database).await?,
             poll_age,
+            missed,
             counts: rows::counts(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,

@@ -103,6 +103,19 @@ impl Word {
             Word::Malformed => "malformed",
         }
     }
+
+    /// Of a delivery that tells of no user, by its events: what is least understood.
+    fn or(self, tells: Tells) -> Word {
+        let told = match tells {
+            Tells::Users(_) | Tells::Nothing => Word::Ignored,
+            Tells::Foreign => Word::Foreign,
+            Tells::Unknown => Word::Unknown,
+            Tells::Malformed => Word::Malformed,
+        };
+        let order = [Word::Malformed, Word::Unknown, Word::Foreign];
+        let first = order.into_iter().find(|word| *word == self || *word == told);
+        first.unwrap_or(Word::Ignored)
+    }
 }
 
 impl Intake {
@@ -183,14 +196,16 @@ impl Intake {
         if self.durable.contains_key(&key) {
             return Taken::Acknowledged(Word::Duplicate);
         }
-        let event = self.provider.webhook_event(&self.tenant, body);
-        let word = match event.tells {
-            Tells::Users(sightings) => return self.record(key, event.name, sightings).await,
-            Tells::Nothing => Word::Ignored,
-            Tells::Unknown => Word::Unknown,
-            Tells::Foreign => Word::Foreign,
-            Tells::Malformed => Word::Malformed,
-        };
+        let (mut told, mut word) = (Vec::new(), Word::Ignored);
+        for event in self.provider.webhook_events(&self.tenant, body) {
+            match event.tells {
+                Tells::Users(users) => told.push((event.name, users)),
+                tells => word = word.or(tells),
+            }
+        }
+        if !told.is_empty() {
+            return self.record(key, told).await;
+        }
         if matches!(word, Word::Unknown | Word::Malformed) && self.counts.is_first(word) {
             tracing::warn!(
                 word = word.as_str(),
@@ -200,16 +215,19 @@ impl Intake {
         Taken::Acknowledged(word)
     }
 
-    async fn record(&self, key: EventKey, event: &str, sightings: Vec<Sighting>) -> Taken {
-        let source = Source::own(Origin::Webhook, event);
-        let observe = |sighting: Sighting| Observation {
+    async fn record(&self, key: EventKey, told: Vec<(&str, Vec<Sighting>)>) -> Taken {
+        let observe = |event: &str, sighting: Sighting| Observation {
             id: sighting.id,
             seen: sighting.seen,
             sent: Sent::NEVER,
-            source: source.clone(),
+            source: Source::own(Origin::Webhook, event),
             unsettled: sighting.unsettled,
         };
-        let observations: Vec<Observation> = sightings.into_iter().map(observe).collect();
+        let each = |(event, users): (&str, Vec<Sighting>)| {
+            let observed = users.into_iter().map(|user| observe(event, user));
+            observed.collect::<Vec<_>>()
+        };
+        let observations: Vec<Observation> = told.into_iter().flat_map(each).collect();
         let receipt = self.recorder.submit(observations.into());
         let word = match receipt.durable(self.patience).await {
             Durable::No => return Taken::NotDurable,

@@ -31,7 +31,8 @@ pub(super) struct Keys {
 const OWN: &str = "x-usertap-";
 
 impl Keys {
-    pub fn new(rules: &CacheRules) -> Keys {
+    /// `by_host`: answers differ by the name by which the proxy was reached.
+    pub fn new(rules: &CacheRules, by_host: bool) -> Keys {
         let (one, two) = (
             uuid::Uuid::new_v4().into_bytes(),
             uuid::Uuid::new_v4().into_bytes(),
@@ -43,7 +44,6 @@ impl Keys {
             .for_each(|(to, from)| *to = from);
         let connection = [
             CONNECTION,
-            HOST,
             PROXY_AUTHORIZATION,
             TE,
             TRANSFER_ENCODING,
@@ -54,7 +54,12 @@ impl Keys {
         ];
         Keys {
             secret,
-            skipped: Names::new(connection.into_iter().chain(rules.ignore.iter().cloned())),
+            skipped: Names::new(
+                connection
+                    .into_iter()
+                    .chain((!by_host).then_some(HOST))
+                    .chain(rules.ignore.iter().cloned()),
+            ),
             shown: rules.shown.clone(),
         }
     }
@@ -240,7 +245,7 @@ mod tests {
             ],
             ..CacheRules::default()
         };
-        Keys::new(&rules)
+        Keys::new(&rules, false)
     }
 
     #[test]

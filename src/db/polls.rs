@@ -1,8 +1,9 @@
 //! How far the provider's changes were read, and which process reads them: one at a time, taken over
 //! where it died.
 
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::instances::DEAD_AFTER;
@@ -13,6 +14,12 @@ use super::{Database, DbError};
 struct Kept {
     #[diesel(sql_type = Nullable<Text>)]
     place: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct At {
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    at: Option<DateTime<Utc>>,
 }
 
 #[derive(QueryableByName)]
@@ -42,21 +49,47 @@ pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Option<Stri
     Ok(kept.map(|kept| kept.place))
 }
 
-/// Notes how far it was read; false where another process has taken over.
+/// Notes how far it was read; false where another process has taken over. `missed`: what changed from
+/// then on may not have been told, which stands until a reconcile that begins later has ended.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn keep(database: &Database, owner: Uuid, place: &str, is_done: bool) -> Result<bool, DbError> {
+pub async fn keep(
+    database: &Database,
+    owner: Uuid,
+    place: &str,
+    missed: Option<DateTime<Utc>>,
+    is_done: bool,
+) -> Result<bool, DbError> {
     let mut conn = database.get().await?;
-    let keep = database.names.sql(
-        "UPDATE {state}.poll SET place = $2::jsonb, done_at = CASE WHEN $3 THEN now() ELSE done_at END
-         WHERE owner = $1",
-    );
+    let keep = database.names.sql(&format!(
+        "UPDATE {{state}}.poll p SET place = $2::jsonb, done_at = CASE WHEN $3 THEN now() ELSE done_at END,
+             missed_from = CASE WHEN $4 IS NULL THEN missed_from WHEN {IS_MISSED} THEN least(missed_from, $4) ELSE $4 END,
+             missed_noticed_at = CASE WHEN $4 IS NULL THEN missed_noticed_at ELSE now() END
+         WHERE owner = $1"
+    ));
     let keep = statement(&keep)
         .bind::<SqlUuid, _>(owner)
         .bind::<Text, _>(place)
-        .bind::<Bool, _>(is_done);
+        .bind::<Bool, _>(is_done)
+        .bind::<Nullable<Timestamptz>, _>(missed);
     Ok(execute(keep, &mut conn).await? > 0)
+}
+
+/// No reconcile has made good what was missed.
+const IS_MISSED: &str = "(p.missed_from IS NOT NULL AND NOT EXISTS (
+    SELECT FROM {state}.backfill b
+    WHERE b.kind = 'reconcile' AND b.state = 'done' AND b.started_at > p.missed_noticed_at))";
+
+/// From when on changes may not have been told.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn missed(database: &Database) -> Result<Option<DateTime<Utc>>, DbError> {
+    let mut conn = database.get().await?;
+    let sql = format!("SELECT p.missed_from AS at FROM {{state}}.poll p WHERE {IS_MISSED}");
+    let at: Option<At> = optional(statement(&database.names.sql(&sql)), &mut conn).await?;
+    Ok(at.and_then(|missed| missed.at))
 }
 
 /// Lets another process go on at once.

@@ -90,7 +90,7 @@ impl Reader<'_> {
         let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
         let console = self.console(form.console, &head.name, &parts, &routes);
         let provision = form.provision.map(|form| self.procedure(form, &[]));
-        let of_tenant = [&parts[..], &["key", "url"]].concat();
+        let of_tenant = [&parts[..], &["key", "url", "random"]].concat();
         let subscribe = form.subscribe.map(|form| self.procedure(form, &of_tenant));
         Some(Provider {
             name: head.name,
@@ -105,6 +105,7 @@ impl Reader<'_> {
                 .iter()
                 .filter_map(|text| self.userless(text))
                 .collect(),
+            links: self.headers(&head.links),
             identity,
             settings,
             credentials,
@@ -372,7 +373,7 @@ fn pairs(map: BTreeMap<String, String>) -> Vec<(String, String)> {
     map.into_iter().collect()
 }
 
-/// `10s`, `5m`, `1h`.
+/// `10s`, `5m`, `1h`, `30d`.
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
@@ -380,6 +381,7 @@ fn duration(text: &str) -> Option<Duration> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 86_400,
         _ => return None,
     };
     Some(Duration::from_secs(number.checked_mul(seconds)?))

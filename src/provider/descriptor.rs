@@ -81,6 +81,8 @@ pub struct Provider {
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,
     pub(super) userless: Vec<Userless>,
+    /// Headers of answers with addresses of the provider's own that apps follow.
+    pub links: Vec<http::HeaderName>,
 }
 
 /// Where a user's token stands in a request, and where in its claims the id.

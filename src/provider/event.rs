@@ -4,7 +4,10 @@
 //! its version, and everything else is a hint to read the user again, a deletion too.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json_path::JsonPath;
 
+use super::extract::raw_items;
 use super::pointer::Pointer;
 use super::{Proof, Provider, Sighting, Tenant};
 use crate::user::{Seen, UserId};
@@ -14,6 +17,8 @@ use crate::user::{Seen, UserId};
 pub(super) struct EventRule {
     /// As written: the first of them names it.
     pub on: Vec<String>,
+    /// Only where these places have these values.
+    pub when: Vec<(Pointer, String)>,
     pub told: EventTold,
 }
 
@@ -22,15 +27,33 @@ pub(super) enum EventTold {
     Whole(Pointer),
     Partial(Pointer),
     /// Deletions too: whether the user is gone is asked at its own path.
-    Touched(Vec<Pointer>),
-    Mentioned(Vec<Pointer>),
+    Touched(Vec<IdsAt>),
+    Mentioned(Vec<IdsAt>),
     Nothing,
+}
+
+/// Where ids stand: with a condition on what stands beside them, a JSONPath.
+#[derive(Debug)]
+pub(super) enum IdsAt {
+    Pointer(Pointer),
+    Path(Box<JsonPath>),
+}
+
+impl IdsAt {
+    fn each<'v>(&self, event: &'v Value, take: &mut dyn FnMut(&'v Value)) {
+        match self {
+            IdsAt::Pointer(at) => at.each(event, take),
+            IdsAt::Path(path) => path.query(event).all().into_iter().for_each(take),
+        }
+    }
 }
 
 /// Where in an event its parts stand.
 #[derive(Debug)]
 pub(super) struct EventMap {
     pub kind: Pointer,
+    /// Where they stand in a delivery of several.
+    pub list: Option<Pointer>,
     /// A part of the identity, and where events name it.
     pub tenant: Vec<(String, Pointer)>,
 }
@@ -57,12 +80,14 @@ pub enum Tells {
 }
 
 impl EventRule {
-    fn is_for(&self, kind: &str) -> bool {
+    fn is_for(&self, kind: &str, event: &Value) -> bool {
         let fits = |on: &String| match on.strip_suffix('*') {
             Some(start) => kind.starts_with(start),
             None => on == kind,
         };
-        self.on.iter().any(fits)
+        let holds =
+            |(at, value): &(Pointer, String)| at.find(event).and_then(Value::as_str) == Some(value.as_str());
+        self.on.iter().any(fits) && self.when.iter().all(holds)
     }
 
     fn name(&self) -> &str {
@@ -71,6 +96,24 @@ impl EventRule {
 }
 
 impl Provider {
+    /// What each event of a delivery tells. Its source must be known to be the provider.
+    pub(super) fn events(&self, tenant: &Tenant, body: &[u8]) -> Vec<Event<'_>> {
+        let Some(list) = &self.events.list else {
+            return vec![self.event(tenant, body)];
+        };
+        let text = std::str::from_utf8(body).ok();
+        match text.and_then(|text| raw_items(list.raw(text)?)) {
+            Some(events) => {
+                let event = |event: &RawValue| self.event(tenant, event.get().as_bytes());
+                events.into_iter().map(event).collect()
+            }
+            None => vec![Event {
+                name: "",
+                tells: Tells::Malformed,
+            }],
+        }
+    }
+
     /// What an event tells. Its source must be known to be the provider.
     pub(super) fn event(&self, tenant: &Tenant, body: &[u8]) -> Event<'_> {
         let untold = |tells| Event { name: "", tells };
@@ -87,7 +130,7 @@ impl Provider {
         if map.is_foreign(tenant, &event) {
             return untold(Tells::Foreign);
         }
-        match self.event_rules.iter().find(|rule| rule.is_for(kind)) {
+        match self.event_rules.iter().find(|rule| rule.is_for(kind, &event)) {
             None => untold(Tells::Unknown),
             Some(rule) => Event {
                 name: rule.name(),
@@ -117,7 +160,7 @@ impl Provider {
         }
     }
 
-    fn named_by(&self, places: &[Pointer], seen: Seen, tenant: &Tenant, event: &Value) -> Vec<Sighting> {
+    fn named_by(&self, places: &[IdsAt], seen: Seen, tenant: &Tenant, event: &Value) -> Vec<Sighting> {
         let mut named: Vec<UserId> = Vec::new();
         for place in places {
             place.each(event, &mut |id| {

@@ -167,6 +167,7 @@ impl Provider {
                     item,
                     proof: *proof,
                     unsettled: tell.unsettled,
+                    again: true,
                 };
                 self.told_list(&list, at, body, out);
             }
@@ -176,7 +177,7 @@ impl Provider {
 
     fn told_whole(&self, tell: &Tell, at: &Pointer, tenant: &Tenant, body: &[u8], out: &mut Extraction) {
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
-        match text.and_then(|text| self.sighting(tenant, text, Proof::AtSending, tell.unsettled)) {
+        match text.and_then(|text| self.sighting_again(tenant, text, Proof::AtSending, tell.unsettled)) {
             Some(sighting) => out.sightings.push(sighting),
             None => {
                 out.malformed += 1;
@@ -207,9 +208,13 @@ impl Provider {
             out.malformed += 1;
             return false;
         };
+        let sighting = match list.again {
+            true => Provider::sighting_again,
+            false => Provider::sighting,
+        };
         for item in items {
             let user = list.item.raw(item.get());
-            match user.and_then(|text| self.sighting(list.tenant, text, list.proof, list.unsettled)) {
+            match user.and_then(|text| sighting(self, list.tenant, text, list.proof, list.unsettled)) {
                 Some(sighting) => out.sightings.push(sighting),
                 None => {
                     out.malformed += 1;
@@ -258,6 +263,8 @@ pub(super) struct Listed<'a> {
     pub item: &'a Pointer,
     pub proof: Proof,
     pub unsettled: bool,
+    /// An app's, who asks for the same users often.
+    pub again: bool,
 }
 
 impl Errors {

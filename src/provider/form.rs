@@ -17,10 +17,10 @@ use crate::user::IdType;
 pub use console::FieldKind;
 pub(super) use console::{ConsoleForm, FieldForm, Only};
 pub(super) use events::{
-    AfterForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm, SinceForm,
-    WebhooksForm,
+    AfterForm, ChallengeForm, Encoding, EventForm, EventsForm, PlainTimeForm, PollForm, SignatureForm,
+    SinceForm, ValuesForm, WebhooksForm,
 };
-pub(super) use list::{ListForm, LostForm, PagingForm, TotalForm};
+pub(super) use list::{ListForm, LostForm, PagingForm, SizeForm, TotalForm};
 pub(super) use procedure::{CallForm, ProcedureForm};
 pub(super) use reader::Reader;
 
@@ -66,6 +66,9 @@ pub(super) struct ProviderForm {
     pub not_ids: Vec<String>,
     #[serde(default)]
     pub userless: Vec<Text>,
+    /// Headers of answers with addresses of the provider's own that apps follow.
+    #[serde(default)]
+    pub links: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -89,9 +89,14 @@ impl Provider {
     }
 
     pub(super) fn own_request(&self, tenant: &Tenant, path: &str) -> OwnRequest {
+        self.own_request_at(tenant, &format!("{}{path}", self.own_prefix()))
+    }
+
+    /// At a path from the provider's base, below no prefix.
+    pub(super) fn own_request_at(&self, tenant: &Tenant, path: &str) -> OwnRequest {
         let mut request = OwnRequest {
             method: Method::GET,
-            target: format!("{}{}", self.own_prefix(), self.filled(tenant, path)),
+            target: self.filled(tenant, path),
             headers: HeaderMap::new(),
             token: None,
             body: None,

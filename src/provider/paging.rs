@@ -194,6 +194,7 @@ impl Provider {
             item: &list.item,
             proof: list.proof,
             unsettled: false,
+            again: false,
         };
         if !self.told_list(&listed, &list.at, body, &mut read) {
             return Err(PageFault::Shape {
@@ -301,20 +302,33 @@ impl List {
     }
 
     fn page_query(&self, cursor: Option<&Cursor>, plain: bool, instead: &[(String, String)]) -> String {
-        let stays = |(name, _): &&(String, String)| instead.iter().all(|(other, _)| other != name);
+        let place = self.place_query(cursor);
+        let over = |later: &[(String, String)], name: &str| later.iter().any(|(other, _)| other == name);
+        let stays = |(name, _): &&(String, String)| !over(instead, name) && !over(&place, name);
+        let instead = instead.iter().filter(|(name, _)| !over(&place, name));
         let optional = self.optional.iter().filter(|_| !plain);
         let mut query = Serializer::new(String::new());
-        query.extend_pairs(self.query.iter().filter(stays).chain(instead).chain(optional));
+        query.extend_pairs(
+            self.query
+                .iter()
+                .filter(stays)
+                .chain(instead)
+                .chain(optional)
+                .chain(&place),
+        );
+        query.finish()
+    }
+
+    /// The parameters that say which page it is.
+    fn place_query(&self, cursor: Option<&Cursor>) -> Vec<(String, String)> {
         let (param, first) = match &self.paging {
             Paging::Offset { param } | Paging::Cursor { param, .. } => (param, None),
             Paging::Page { param, first } => (param, Some(first.to_string())),
-            Paging::Link => return query.finish(),
-            Paging::Window(window) => return window.query(query, cursor),
+            Paging::Link => return Vec::new(),
+            Paging::Window(window) => return window.query(cursor),
         };
-        if let Some(at) = cursor.map(|cursor| &cursor.at).or(first.as_ref()) {
-            query.append_pair(param, at);
-        }
-        query.finish()
+        let at = cursor.map(|cursor| cursor.at.clone()).or(first);
+        at.map(|at| (param.clone(), at)).into_iter().collect()
     }
 
     /// An inclusive cursor's page holds at least that user, or the user is gone.

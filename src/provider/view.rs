@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::form::Unit;
+use super::known::Known;
 use super::pointer::Pointer;
 use super::template::Template;
 use super::{Proof, Provider, Sighting, Tenant, canon};
@@ -28,6 +29,7 @@ pub(super) struct UserMap {
     pub read: Template,
     /// With which the key is tried, where any id would not do.
     pub nobody: Option<String>,
+    pub known: Known,
 }
 
 /// A JSONPath (RFC 9535); the plain ones without the engine, which costs ten times as much.
@@ -182,7 +184,47 @@ impl Provider {
         unsettled: bool,
     ) -> Option<Sighting> {
         let kept = self.user.without_dropped(text);
-        let text = kept.as_deref().unwrap_or(text);
+        let (id, seen) = self.seen(tenant, kept.as_deref().unwrap_or(text))?;
+        Some(Sighting {
+            id,
+            seen,
+            proof,
+            unsettled,
+        })
+    }
+
+    /// The same of a user who was most likely read before.
+    pub(super) fn sighting_again(
+        &self,
+        tenant: &Tenant,
+        text: &str,
+        proof: Proof,
+        unsettled: bool,
+    ) -> Option<Sighting> {
+        let kept = self.user.without_dropped(text);
+        let (id, seen) = self.seen_again(tenant, kept.as_deref().unwrap_or(text))?;
+        Some(Sighting {
+            id,
+            seen,
+            proof,
+            unsettled,
+        })
+    }
+
+    fn seen_again(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {
+        let known = &self.user.known;
+        let hash = known.text(text);
+        if let Some((id, view)) = known.told(hash, text) {
+            return Some((id, Seen::Whole(Box::new(view))));
+        }
+        let (id, seen) = self.seen(tenant, text)?;
+        if let Seen::Whole(view) = &seen {
+            known.learn(hash, &id, view);
+        }
+        Some((id, seen))
+    }
+
+    fn seen(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {
         let user = json::read(text)?;
         let id = self.id(tenant, self.user.id.text(&user)?)?;
         let seen = if self.user.is_deleted(&user) {
@@ -192,12 +234,7 @@ impl Provider {
         } else {
             Seen::Partial(Box::new(self.without_volatile(json::exact(text)?)))
         };
-        Some(Sighting {
-            id,
-            seen,
-            proof,
-            unsettled,
-        })
+        Some((id, seen))
     }
 
     pub(super) fn partial(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {

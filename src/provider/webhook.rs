@@ -7,7 +7,8 @@
 mod signature;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::pointer::Pointer;
@@ -24,7 +25,19 @@ pub(super) struct Webhooks {
     pub tolerance: TimeDelta,
     /// Where in the body the event's id stands, for a scheme that has none in its headers.
     pub id: Option<Pointer>,
+    pub challenge: Option<Challenge>,
 }
+
+/// A GET by which the sender makes sure of the endpoint: what stands in the header is said back.
+#[derive(Debug)]
+pub(super) struct Challenge {
+    pub header: HeaderName,
+    /// Of the JSON object that is the answer.
+    pub field: String,
+}
+
+/// No challenge is so long.
+const LONGEST_CHALLENGE: usize = 1 << 10;
 
 /// Why a webhook is not taken for the provider's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +112,18 @@ impl Provider {
         Ok(webhooks.key(&signed, body))
     }
 
-    /// What the event in a rightly signed body tells.
-    pub fn webhook_event(&self, tenant: &Tenant, body: &[u8]) -> event::Event<'_> {
-        self.event(tenant, body)
+    /// What each event in a rightly signed body tells.
+    pub fn webhook_events(&self, tenant: &Tenant, body: &[u8]) -> Vec<event::Event<'_>> {
+        self.events(tenant, body)
+    }
+
+    /// The answer to a challenge, where these are the headers of one.
+    pub fn challenged(&self, headers: &HeaderMap) -> Option<Value> {
+        let challenge = self.webhooks.as_ref()?.challenge.as_ref()?;
+        let mut values = headers.get_all(&challenge.header).iter();
+        let said = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+        let answer = |said: &str| json!({ &challenge.field: said });
+        (said.len() <= LONGEST_CHALLENGE).then(|| answer(said))
     }
 }
 

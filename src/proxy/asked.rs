@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use uuid::Uuid;
 
 use super::headers;
+use super::links::Reached;
 use super::outcome::Outcome;
 use super::upgrade::Wish;
 use crate::cache::Cached;
@@ -27,6 +28,8 @@ pub(super) struct Asked {
     /// Path and query below the base path, byte for byte.
     target: String,
     pub upgrade: Option<Wish>,
+    /// By which name the app came.
+    pub reached: Reached,
 }
 
 impl Asked {
@@ -39,6 +42,7 @@ impl Asked {
             headers: headers::to_provider(&parts.headers),
             target: headers::below(base, headers::target(&parts.uri)).to_owned(),
             upgrade: None,
+            reached: Reached::by(parts),
         }
     }
 

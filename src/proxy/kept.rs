@@ -229,6 +229,9 @@ impl Exchange<'_> {
     /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly.
     fn fit(&self, head: &Parts, body: &Bytes) -> Option<Option<std::time::Duration>> {
         let kept = self.matched.route.cache?;
+        if !self.shared.wire.links.are_found_by_key(&self.asked.reached) {
+            return None;
+        }
         if !cache::may_keep(head.status, &head.headers) {
             return None;
         }

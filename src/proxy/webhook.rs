@@ -1,6 +1,7 @@
 //! `POST /_usertap/webhooks`: what the provider sends by itself, and what it is told.
 //!
-//! 2xx says that it need not send it again; 503 that it must.
+//! 2xx says that it need not send it again; 503 that it must. Before it sends any it may ask by GET
+//! whether somebody is there.
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -25,6 +26,12 @@ pub(super) fn is_for(shared: &Shared, request: &Request<Incoming>) -> bool {
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     shared.wire.traffic.count(Counted::Own);
     let (head, sent) = request.into_parts();
+    let challenged = (head.method == Method::GET && !shared.config.webhook_secrets.is_empty())
+        .then(|| shared.config.provider.challenged(&head.headers))
+        .flatten();
+    if let Some(answer) = challenged {
+        return reply::json(StatusCode::OK, &answer);
+    }
     if head.method != Method::POST {
         let text = "this path takes the provider's webhooks, by POST";
         return own::refusal(shared, StatusCode::METHOD_NOT_ALLOWED, "method", text);

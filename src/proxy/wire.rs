@@ -7,6 +7,7 @@ use http::response::Parts;
 
 use super::asked::Asked;
 use super::body::{self, Body};
+use super::links::Links;
 use super::traffic::{Counted, Traffic};
 use crate::clock;
 use crate::tasks::Tasks;
@@ -18,6 +19,7 @@ pub(super) struct Wire {
     pub traffic: Arc<Traffic>,
     /// The path of the public URL, without a slash at its end.
     pub base: String,
+    pub links: Links,
     /// No pause between bytes lasts longer.
     pub idle: Duration,
     pub drain: Duration,
@@ -61,6 +63,7 @@ impl Wire {
             Some(_) => self.upstream.forward_upgrade(request).await,
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
+        self.links.turn(forwarded.response.headers_mut(), &asked.reached);
         let wait = forwarded.sent_at.saturating_duration_since(began);
         let took = clock::now().saturating_duration_since(forwarded.sent_at);
         self.traffic.meters.forwarded(wait, took);

@@ -1,6 +1,7 @@
 //! What is wrong, each thing under a word of its own and with its remedy. The words are those of
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::{Known, NAMED};
@@ -46,6 +47,7 @@ pub const WORDS: &[&str] = &[
     "webhooks-silent",
     "webhooks-unkept",
     "poll-fails",
+    "poll-missed",
 ];
 
 fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
@@ -74,6 +76,7 @@ pub(super) fn all(
             problems.extend(of_rows(known));
             problems.extend(known.backfill.as_ref().and_then(of_walk));
             problems.extend(known.reconcile.as_ref().and_then(of_walk));
+            problems.extend(known.missed.map(of_missed));
             problems.extend(known.slots.iter().filter_map(of_slot));
         }
     }
@@ -230,6 +233,17 @@ pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {
     let trouble = poll.trouble.as_ref()?;
     let remedy = "check UPSTREAM and the provider's key; it is tried again every POLL_EVERY, and nothing is lost meanwhile";
     Some(problem("poll-fails", trouble, remedy))
+}
+
+fn of_missed(from: DateTime<Utc>) -> Problem {
+    let from = from.to_rfc3339_opts(SecondsFormat::Secs, true);
+    problem(
+        "poll-missed",
+        format!(
+            "the provider could not say any more what changed from {from} on, where polling had stopped; it goes on behind that"
+        ),
+        "run `usertap reconcile`: it finds what changed meanwhile, and this goes once one has ended",
+    )
 }
 
 /// The first few by name.

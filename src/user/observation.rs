@@ -30,7 +30,7 @@ impl Observation {
 }
 
 /// What an exchange tells of a user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// The whole user.
     Whole(Box<View>),

@@ -8,6 +8,7 @@ mod handover;
 mod hosted;
 mod journal;
 mod metrics;
+mod polling;
 mod reconcile;
 mod replicas;
 mod secrets;

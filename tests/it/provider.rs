@@ -134,7 +134,13 @@ impl Exchange<'_> {
             headers: &self.answered,
             body: self.answer.as_bytes(),
         };
-        provider.extract(tenant, &matched, credential, &head, body, &answer)
+        let read = || provider.extract(tenant, &matched, credential, &head, body, &answer);
+        let told = read();
+        // What is known from reading it before must be the same.
+        for _ in 0..2 {
+            assert_eq!(read().sightings, told.sightings);
+        }
+        told
     }
 }
 

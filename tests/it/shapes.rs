@@ -2,7 +2,10 @@
 //! rows that come of them. For each one the same walk: list, create, read, update, delete, not found.
 
 mod lies;
+mod pages;
+mod polling;
 mod walls;
+mod webhooks;
 
 use ::http::Method;
 use serde_json::{Value, json};

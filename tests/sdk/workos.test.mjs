@@ -132,6 +132,40 @@ test("a reconcile finds what was done elsewhere", async () => {
   await assertLevel(data[1].id);
 });
 
+test("polling its events brings what was done elsewhere", async () => {
+  const polling = await Served.start({
+    USERTAP_PROVIDER: "workos",
+    USERTAP_UPSTREAM: `http://127.0.0.1:${emulator.port}`,
+    WORKOS_API_KEY: KEY,
+    USERTAP_RATE: "100000/60s",
+    USERTAP_POLL_EVERY: "1s",
+  });
+  try {
+    const elsewhere = direct.userManagement;
+    const follows = (id, fits) => until(async () => fits(await polling.row(id)));
+    const { id } = await elsewhere.createUser({ email: "eve@example.com", firstName: "Eve" });
+    await follows(id, (row) => row?.raw_json.first_name === "Eve");
+    await elsewhere.updateUser({ userId: id, firstName: "Eva" });
+    await follows(id, (row) => row.raw_json.first_name === "Eva");
+    await elsewhere.deleteUser(id);
+    await follows(id, (row) => row.deleted_at);
+    const origins = await polling.sql("select distinct origin from usertap.changes where id = $1 and type <> 'user.deleted'", [id]);
+    assert.deepEqual(origins, [{ origin: "poll" }]);
+    const { poll, problems } = await polling.status();
+    assert.deepEqual([poll.trouble, problems], [null, []]);
+  } finally {
+    assert.equal(await polling.end(), 0);
+  }
+});
+
+/** Within a minute. */
+async function until(holds) {
+  for (const deadline = Date.now() + 60_000; !(await holds()); ) {
+    assert.ok(Date.now() < deadline, "it does not come about");
+    await new Promise((soon) => setTimeout(soon, 50));
+  }
+}
+
 test("usertap logged no e-mail address and no key", () => {
   assert.doesNotMatch(served.log, /@example\.com|sk_test/);
 });

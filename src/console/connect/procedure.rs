@@ -181,6 +181,7 @@ async fn subscribed(console: &Console, choice: &Choice, form: &Form) -> Result<M
         .map_err(|wrong| format!("where the provider reaches usertap {wrong}"))?;
     let url = format!("{}/_usertap/webhooks", public.as_str().trim_end_matches('/'));
     known.put("url", url.as_str());
+    known.put("random", random());
     first_time(console, form)?;
     let config = console.station.config.as_ref().clone();
     let (outcome, stopped) = carried_out(console, config, Purpose::Subscribe, known).await?;
@@ -216,6 +217,12 @@ fn goes_on(outcome: &Outcome, url: &str, tenant: Option<&str>) -> Markup {
             }
         },
     )
+}
+
+/// A secret for the provider to sign with, where it makes none itself.
+fn random() -> String {
+    let half = || uuid::Uuid::new_v4().simple().to_string();
+    half() + &half()
 }
 
 /// What the operator entered, once all is there and the box is ticked.

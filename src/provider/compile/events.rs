@@ -2,12 +2,13 @@
 
 use chrono::TimeDelta;
 use http::HeaderName;
+use serde_json_path::JsonPath;
 
 use super::super::caller::Part;
-use super::super::event::{EventMap, EventRule, EventTold};
-use super::super::form::{EventForm, EventsForm, Reader, SignatureForm, Text, WebhooksForm};
+use super::super::event::{EventMap, EventRule, EventTold, IdsAt};
+use super::super::form::{ChallengeForm, EventForm, EventsForm, Reader, SignatureForm, Text, WebhooksForm};
 use super::super::pointer::Pointer;
-use super::super::webhook::{Scheme, Webhooks};
+use super::super::webhook::{Challenge, Scheme, Webhooks};
 use super::duration;
 
 /// As the senders of webhooks recommend it.
@@ -23,6 +24,14 @@ impl Reader<'_> {
             id: form.id.map(|id| self.single_pointer(&id)),
             scheme: self.scheme(form.signature)?,
             tolerance,
+            challenge: form.challenge.and_then(|challenge| self.challenge(challenge)),
+        })
+    }
+
+    fn challenge(&mut self, form: ChallengeForm) -> Option<Challenge> {
+        Some(Challenge {
+            header: self.signature_header(&form.header)?,
+            field: form.field,
         })
     }
 
@@ -39,6 +48,10 @@ impl Reader<'_> {
             } => Scheme::Plain {
                 header: self.signature_header(&header)?,
                 encoding,
+                prefix,
+            },
+            SignatureForm::Secret { header, prefix } => Scheme::Secret {
+                header: self.signature_header(&header)?,
                 prefix,
             },
         })
@@ -75,7 +88,8 @@ impl Reader<'_> {
             }
             tenant.push((part, self.single_pointer(&at)));
         }
-        EventMap { kind, tenant }
+        let list = form.list.map(|at| self.single_pointer(&at));
+        EventMap { kind, list, tenant }
     }
 
     pub(super) fn event_rule(&mut self, form: EventForm) -> EventRule {
@@ -99,12 +113,9 @@ impl Reader<'_> {
             form.partial
                 .map(|at| EventTold::Partial(self.single_pointer(&at))),
         );
-        told.extend(form.deleted.map(|ids| EventTold::Touched(self.pointers(&ids))));
-        told.extend(form.touched.map(|ids| EventTold::Touched(self.pointers(&ids))));
-        told.extend(
-            form.mentioned
-                .map(|ids| EventTold::Mentioned(self.pointers(&ids))),
-        );
+        told.extend(form.deleted.map(|ids| EventTold::Touched(self.ids_at(&ids))));
+        told.extend(form.touched.map(|ids| EventTold::Touched(self.ids_at(&ids))));
+        told.extend(form.mentioned.map(|ids| EventTold::Mentioned(self.ids_at(&ids))));
         let more = told.len() > 1;
         let told = told.pop().unwrap_or(EventTold::Nothing);
         if more {
@@ -113,14 +124,29 @@ impl Reader<'_> {
                 "an [[event]] tells at most one of whole, partial, deleted, touched and mentioned",
             );
         }
+        let when = form.when.into_iter();
         EventRule {
             on: form.on.into_iter().map(|on| on.into_inner()).collect(),
+            when: when
+                .map(|(at, value)| (self.single_pointer(&at), value))
+                .collect(),
             told,
         }
     }
 
-    fn pointers(&mut self, texts: &[Text]) -> Vec<Pointer> {
-        texts.iter().map(|text| self.pointer(text)).collect()
+    fn ids_at(&mut self, texts: &[Text]) -> Vec<IdsAt> {
+        let mut places = Vec::new();
+        for text in texts {
+            if !text.get_ref().starts_with('$') {
+                places.push(IdsAt::Pointer(self.pointer(text)));
+                continue;
+            }
+            match JsonPath::parse(text.get_ref()) {
+                Ok(path) => places.push(IdsAt::Path(Box::new(path))),
+                Err(error) => self.mistake(text.span().start, format!("no JSONPath: {error}")),
+            }
+        }
+        places
     }
 }
 

@@ -62,6 +62,7 @@ impl Reader<'_> {
                 first,
                 most,
                 created_at,
+                steps,
             } => {
                 let pages = most / size.max(1);
                 let created_at = Pointer::parse(&created_at).filter(Pointer::is_single);
@@ -77,6 +78,7 @@ impl Reader<'_> {
                     first,
                     pages,
                     created_at: created_at?,
+                    steps,
                 })
             }
             PagingForm::Cursor {
@@ -105,7 +107,7 @@ impl Reader<'_> {
         })
     }
 
-    fn lost(&mut self, at: usize, form: LostForm) -> Vec<Codes> {
+    pub(super) fn lost(&mut self, at: usize, form: LostForm) -> Vec<Codes> {
         let codes = form.codes;
         let statuses = form.statuses.into_iter();
         let answers = statuses.filter_map(|status| {

@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use toml::Spanned;
 
-use super::super::form::{AfterForm, PagingForm, PlainTimeForm, PollForm, Reader, SinceForm};
+use super::super::form::{
+    AfterForm, LostForm, PagingForm, PlainTimeForm, PollForm, Reader, SinceForm, SizeForm, ValuesForm,
+};
 use super::super::paging::List;
 use super::super::pointer::Pointer;
 use super::super::poll::{Changed, Log, Poll, Since};
 use super::super::route::Route;
 use super::super::template::Template;
 use super::super::view::TimeAt;
-use super::{duration, pairs};
+use super::duration;
 
 /// Clocks differ, and what is written last may be shown late.
 const OVERLAP: TimeDelta = TimeDelta::minutes(1);
@@ -25,27 +27,34 @@ impl Reader<'_> {
             PollForm::Log {
                 path,
                 query,
+                size,
                 events,
                 after: AfterForm { param, id },
                 since,
                 overlap,
+                keeps,
+                lost,
             } => {
                 if !path.starts_with('/') {
                     self.mistake(at, "[poll]: `path` begins with a slash: write it as /events");
                 }
-                Some(Poll::Log(Log {
+                Some(Poll::Log(Box::new(Log {
                     path,
-                    query: pairs(query),
+                    page: size.as_ref().and_then(|size| usize::try_from(size.value).ok()),
+                    query: repeated(query, size),
                     events: self.place_in_answer(at, &events)?,
                     id: self.place_in_answer(at, &id)?,
                     after: param,
                     since: self.since(at, since)?,
-                    overlap: self.overlap(at, overlap)?,
-                }))
+                    overlap: self.time(at, "overlap", overlap)?.unwrap_or(OVERLAP),
+                    keeps: self.time(at, "keeps", keeps)?,
+                    lost: self.lost(at, lost.unwrap_or_else(not_known)),
+                })))
             }
             PollForm::Changed {
                 on,
                 query,
+                size,
                 paging,
                 at: PlainTimeForm { at: field, unit },
                 since,
@@ -59,16 +68,22 @@ impl Reader<'_> {
                         "[poll]: `at` holds a JSON pointer into a user: write it as /updated_at",
                     );
                 }
-                let list = self.polled_list(at, &on, query, paging, routes)?;
+                let ordered = matches!(paging, PagingForm::Window { steps: true, .. });
+                let page = size
+                    .as_ref()
+                    .filter(|_| ordered)
+                    .and_then(|size| usize::try_from(size.value).ok());
+                let list = self.polled_list(at, &on, (query, size), paging, routes)?;
                 Some(Poll::Changed(Box::new(Changed {
                     list,
+                    page,
                     at: TimeAt {
                         at: field?,
                         unit,
                         said,
                     },
                     since: self.since(at, since)?,
-                    overlap: self.overlap(at, overlap)?,
+                    overlap: self.time(at, "overlap", overlap)?.unwrap_or(OVERLAP),
                 })))
             }
         }
@@ -78,11 +93,11 @@ impl Reader<'_> {
         &mut self,
         at: usize,
         on: &str,
-        query: BTreeMap<String, String>,
+        (query, size): (BTreeMap<String, ValuesForm>, Option<SizeForm>),
         paging: PagingForm,
         routes: &[Route],
     ) -> Option<List> {
-        let paging = self.paging(at, paging, 1);
+        let paging = self.paging(at, paging, size.as_ref().map_or(1, |size| u64::from(size.value)));
         let Some((users, item, proof)) = super::list::told_list(on, routes) else {
             self.mistake(at, "[poll] names a [[route]] that tells a `list`; `on` is none");
             return None;
@@ -93,7 +108,7 @@ impl Reader<'_> {
             at: users,
             item,
             proof,
-            query: pairs(query),
+            query: repeated(query, size),
             optional: Vec::new(),
             newest: None,
             unknown_parameter: None,
@@ -119,13 +134,14 @@ impl Reader<'_> {
         }))
     }
 
-    fn overlap(&mut self, at: usize, text: Option<String>) -> Option<TimeDelta> {
-        let Some(text) = text else { return Some(OVERLAP) };
-        let overlap = duration(&text).and_then(|time| TimeDelta::from_std(time).ok());
-        if overlap.is_none() {
-            self.mistake(at, "[poll]: `overlap` is a time: write it as 1m");
+    /// `None` only with a mistake.
+    fn time(&mut self, at: usize, name: &str, text: Option<String>) -> Option<Option<TimeDelta>> {
+        let Some(text) = text else { return Some(None) };
+        let time = duration(&text).and_then(|time| TimeDelta::from_std(time).ok());
+        if time.is_none() {
+            self.mistake(at, format!("[poll]: `{name}` is a time: write it as 1m, or 30d"));
         }
-        overlap
+        time.map(Some)
     }
 
     fn place_in_answer(&mut self, at: usize, text: &str) -> Option<Pointer> {
@@ -136,4 +152,25 @@ impl Reader<'_> {
         }
         pointer
     }
+}
+
+/// What a provider may say of an event that it does not know, where its file does not tell.
+fn not_known() -> LostForm {
+    LostForm {
+        statuses: vec![400, 404, 410, 422],
+        codes: Vec::new(),
+    }
+}
+
+fn repeated(query: BTreeMap<String, ValuesForm>, size: Option<SizeForm>) -> Vec<(String, String)> {
+    let values = |form: ValuesForm| match form {
+        ValuesForm::One(value) => vec![value],
+        ValuesForm::Many(values) => values,
+    };
+    let each = |(name, form): (String, ValuesForm)| {
+        let of = move |value| (name.clone(), value);
+        values(form).into_iter().map(of)
+    };
+    let size = size.map(|size| (size.param, size.value.to_string()));
+    query.into_iter().flat_map(each).chain(size).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::super::caller::Part;
 use super::super::form::{Reader, TextForm, TimeForm, UserForm};
+use super::super::known::Known;
 use super::super::route::Route;
 use super::super::template::Template;
 use super::super::view::{TextAt, TimeAt, UserMap};
@@ -25,6 +26,7 @@ impl Reader<'_> {
             );
         }
         UserMap {
+            known: Known::default(),
             id: self.place(&form.id),
             name: form.name.iter().map(|text| self.text_at(text)).collect(),
             email: form.email.iter().map(|text| self.text_at(text)).collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{PagingForm, Text, Unit};
+use super::{LostForm, PagingForm, SizeForm, Text, Unit};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +15,16 @@ pub(in crate::provider) struct WebhooksForm {
     pub settings: Vec<String>,
     pub tolerance: Option<Text>,
     pub id: Option<Text>,
+    /// How the sender makes sure of the endpoint before it sends anything.
+    pub challenge: Option<ChallengeForm>,
+}
+
+/// A GET whose answer is JSON with the header's value in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::provider) struct ChallengeForm {
+    pub header: String,
+    pub field: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,6 +37,11 @@ pub(in crate::provider) enum SignatureForm {
     Plain {
         header: String,
         encoding: Encoding,
+        prefix: Option<String>,
+    },
+    /// Nothing is signed: the secret itself stands in the header.
+    Secret {
+        header: String,
         prefix: Option<String>,
     },
 }
@@ -43,6 +58,8 @@ pub(in crate::provider) enum Encoding {
 pub(in crate::provider) struct EventsForm {
     #[serde(rename = "type")]
     pub kind: Option<Text>,
+    /// Where the events stand in a delivery of several.
+    pub list: Option<Text>,
     #[serde(default)]
     pub tenant: BTreeMap<String, Text>,
 }
@@ -51,6 +68,9 @@ pub(in crate::provider) struct EventsForm {
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct EventForm {
     pub on: Vec<Text>,
+    /// Only where these places have these values.
+    #[serde(default)]
+    pub when: BTreeMap<Text, String>,
     pub whole: Option<Text>,
     pub partial: Option<Text>,
     pub deleted: Option<Vec<Text>>,
@@ -64,21 +84,37 @@ pub(in crate::provider) enum PollForm {
     Log {
         path: String,
         #[serde(default)]
-        query: BTreeMap<String, String>,
+        query: BTreeMap<String, ValuesForm>,
+        /// Events on a page.
+        size: Option<SizeForm>,
         events: String,
         after: AfterForm,
         since: Option<SinceForm>,
         overlap: Option<String>,
+        /// For how long events are kept.
+        keeps: Option<String>,
+        /// What is answered where the event to go on behind is not known.
+        lost: Option<LostForm>,
     },
     Changed {
         on: String,
         #[serde(default)]
-        query: BTreeMap<String, String>,
+        query: BTreeMap<String, ValuesForm>,
+        /// Users on a page.
+        size: Option<SizeForm>,
         paging: PagingForm,
         at: PlainTimeForm,
         since: Option<SinceForm>,
         overlap: Option<String>,
     },
+}
+
+/// Of a parameter; several where it is repeated.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::provider) enum ValuesForm {
+    One(String),
+    Many(Vec<String>),
 }
 
 #[derive(Debug, Deserialize)]

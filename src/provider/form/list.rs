@@ -65,6 +65,9 @@ pub(in crate::provider) enum PagingForm {
         most: u64,
         /// Pointer to the time of creation in an item, a text.
         created_at: String,
+        /// Each page begins at the time of the last user of the one before.
+        #[serde(default)]
+        steps: bool,
     },
 }
 

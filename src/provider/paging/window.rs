@@ -5,7 +5,6 @@
 //! begins at the time of the last user seen, who comes again: never one that is left out.
 
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
 
 use super::{Cursor, PageFault};
 use crate::provider::pointer::Pointer;
@@ -20,6 +19,9 @@ pub(in crate::provider) struct Window {
     /// Pages of a window that can be asked for.
     pub pages: u64,
     pub created_at: Pointer,
+    /// A window for each page, as far as users differ in their time: where whoever is left behind would
+    /// move up meanwhile, and somebody be passed over.
+    pub steps: bool,
 }
 
 /// A page of a window.
@@ -30,17 +32,18 @@ struct Place<'c> {
 }
 
 impl Window {
-    pub(super) fn query(&self, mut query: Serializer<'_, String>, cursor: Option<&Cursor>) -> String {
+    /// The parameters that say which page of which window.
+    pub(super) fn query(&self, cursor: Option<&Cursor>) -> Vec<(String, String)> {
         let place = self.place(cursor).unwrap_or(Place {
             page: self.first,
             from: None,
         });
-        if let Some(from) = place.from {
-            let within = self.within.fill(&|_| Some(from.to_owned()));
-            query.append_pair(&self.param, &within.unwrap_or_default());
-        }
-        query.append_pair(&self.page, &place.page.to_string());
-        query.finish()
+        let within = place
+            .from
+            .and_then(|from| self.within.fill(&|_| Some(from.to_owned())));
+        let within = within.map(|within| (self.param.clone(), within));
+        let page = (self.page.clone(), place.page.to_string());
+        within.into_iter().chain([page]).collect()
     }
 
     /// After a page with somebody on it.
@@ -52,10 +55,11 @@ impl Window {
     ) -> Result<String, PageFault> {
         let place = self.place(cursor)?;
         let next = place.page.saturating_add(1);
-        if next < self.first + self.pages && fetched > 0 {
+        let from = last.and_then(|last| self.created_at.find(last)?.as_str());
+        let stays = !self.steps || from.is_none() || from == place.from;
+        if stays && next < self.first + self.pages && fetched > 0 {
             return Ok(written(next, place.from));
         }
-        let from = last.and_then(|last| self.created_at.find(last)?.as_str());
         let from = from.ok_or(PageFault::Shape {
             what: "the last user has no time of creation to go on from",
         })?;

@@ -24,6 +24,11 @@ pub(in crate::provider) enum Scheme {
         encoding: Encoding,
         prefix: Option<String>,
     },
+    /// One header that holds the secret itself: whoever has it may say anything.
+    Secret {
+        header: HeaderName,
+        prefix: Option<String>,
+    },
 }
 
 /// Never shown.
@@ -46,6 +51,11 @@ const SIGNATURES: usize = 8;
 /// A number of seconds since 1970 reaches this in the year 5138; a larger one counts milliseconds.
 const MILLIS_FROM: i64 = 100_000_000_000;
 
+/// Whoever finds such a secret by trying is believed.
+const SHORTEST: usize = 16;
+const TOO_SHORT: &str = "can be guessed: make one of at least 16 characters, such as `openssl rand -hex 24` prints, and \
+                         give the provider the same";
+
 impl Scheme {
     pub(super) fn secret(&self, text: &str) -> Result<SigningSecret, &'static str> {
         const NOT_STANDARD: &str = "is no signing secret: copy it whole from the endpoint's page in the provider's \
@@ -60,6 +70,8 @@ impl Scheme {
                 }
             }
             Scheme::Timed { .. } | Scheme::Plain { .. } => Ok(SigningSecret(text.into())),
+            Scheme::Secret { .. } if text.len() < SHORTEST => Err(TOO_SHORT),
+            Scheme::Secret { .. } => Ok(SigningSecret(text.into())),
         }
     }
 
@@ -80,16 +92,26 @@ impl Scheme {
                 prefix,
             } => {
                 let shown = one(headers, header.as_str())?;
-                let shown = match prefix {
-                    Some(prefix) => shown.strip_prefix(prefix.as_str()).ok_or(Refused::Unsigned)?,
-                    None => shown,
-                };
-                let signature = encoding.decode(shown.trim()).ok_or(Refused::Unsigned)?;
+                let shown = behind(shown, prefix.as_deref())?;
+                let signature = encoding.decode(shown).ok_or(Refused::Unsigned)?;
                 is_by_one_of(secrets, &[body], &[signature])?;
+                Ok(Signed { id: None, at: None })
+            }
+            Scheme::Secret { header, prefix } => {
+                let shown = behind(one(headers, header.as_str())?, prefix.as_deref())?;
+                is_one_of(secrets, shown.as_bytes())?;
                 Ok(Signed { id: None, at: None })
             }
         }
     }
+}
+
+fn behind<'h>(shown: &'h str, prefix: Option<&str>) -> Result<&'h str, Refused> {
+    let shown = match prefix {
+        Some(prefix) => shown.strip_prefix(prefix).ok_or(Refused::Unsigned)?,
+        None => shown,
+    };
+    Ok(shown.trim())
 }
 
 fn standard<'h>(
@@ -163,6 +185,19 @@ fn is_by_one_of(secrets: &[SigningSecret], signed: &[&[u8]], signatures: &[Vec<u
         signatures.iter().any(fits)
     };
     match secrets.iter().any(by) {
+        true => Ok(()),
+        false => Err(Refused::Signature),
+    }
+}
+
+/// What is compared are hashes of both, so that the time it takes tells nothing of either.
+fn is_one_of(secrets: &[SigningSecret], shown: &[u8]) -> Result<(), Refused> {
+    let hash = |text: &[u8]| Hmac::<Sha256>::new_from_slice(text).ok();
+    let same = |secret: &SigningSecret| match (hash(shown), hash(&secret.0)) {
+        (Some(shown), Some(secret)) => secret.verify_slice(&shown.finalize().into_bytes()).is_ok(),
+        _ => false,
+    };
+    match secrets.iter().any(same) {
         true => Ok(()),
         false => Err(Refused::Signature),
     }

@@ -37,6 +37,7 @@ impl Rig {
             tasks: tasks.clone(),
             traffic: Arc::default(),
             base: "/base".into(),
+            links: Links::default(),
             idle: SECOND * 2,
             drain: SECOND * 5,
         });

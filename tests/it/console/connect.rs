@@ -253,6 +253,60 @@ async fn an_endpoint_is_made_by_the_key_alone_where_that_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_made_for_a_provider_that_makes_none() {
+    let (tasks, shapes) = (Tasks::default(), Shapes::default());
+    let address = shapes.start(&tasks).await;
+    let nobody =
+        json!({ "statusCode": 404, "errorCode": "inexistent_user", "message": "The user does not exist." });
+    shapes.on(
+        "POST /oauth/token",
+        200,
+        json!({ "access_token": "a-token", "expires_in": 600 }),
+    );
+    shapes.on("GET /api/v2/users/", 404, nobody);
+    shapes.on(
+        "POST /api/v2/event-streams",
+        201,
+        json!({ "id": "est_1", "status": "enabled" }),
+    );
+    let settings = [
+        ("USERTAP_PROVIDER", "auth0"),
+        ("USERTAP_UPSTREAM", &format!("http://{address}")),
+        ("AUTH0_CLIENT_ID", "the-client"),
+        ("AUTH0_CLIENT_SECRET", "its-secret"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let served = Served::start(settings.to_vec()).await;
+    let mut browser = Browser::of(served.admin_url(""));
+    browser.page("/connect").await;
+    let public = format!("http://{}", served.listen());
+    let mark = mark();
+    let fields = [
+        ("provider", "auth0"),
+        ("public", public.as_str()),
+        ("once", &mark),
+        SURE,
+    ];
+    let page = browser.post("/connect/subscribe", &fields).await.text();
+    let secret = given(&page, "USERTAP_WEBHOOK_SECRET");
+    let asked = shapes.asked();
+    let asked = asked.iter().find(|asked| asked.target == "/api/v2/event-streams");
+    let asked = asked.expect("it was asked for");
+    assert_eq!(asked.headers["authorization"], "Bearer a-token");
+    let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
+    let sent = &body["destination"]["configuration"]["webhook_authorization"]["token"];
+    assert_eq!(*sent, json!(secret));
+    let event = json!({ "id": "evt_1", "type": "organization.created", "data": {} });
+    for (token, status) in [(secret.as_str(), 200), ("another-secret-that-is-long", 401)] {
+        let headers = [("authorization", &*format!("Bearer {token}"))];
+        let reply = http::post(&format!("{public}/_usertap/webhooks"), &headers, &event).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+    served.end().await;
+    tasks.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_provider_can_be_chosen_and_says_what_is_to_be_done_there() {
     let stack = Stack::new().await;
     let mut browser = Browser::at(&stack);

@@ -1,10 +1,10 @@
 //! Events of other providers: what the form can say of their signatures, types and lists.
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use usertap::provider::{PageFault, PollPlace, Refused, SigningSecret, Tells};
+use usertap::provider::{PageFault, PollPlace, Refused, SigningSecret, Tells, Then};
 
 use super::forms::fixture;
 use super::*;
@@ -44,8 +44,8 @@ on = ["user.*"]
 
 [poll]
 kind = "log"
-path = "/events"
-query = { limit = "2" }
+path = "/v1/events"
+query = { limit = "2", kind = ["a", "b"] }
 events = "/data"
 after = { param = "after", id = "/id" }
 since = { param = "range_start", unit = "rfc3339" }
@@ -92,7 +92,9 @@ fn a_signed_time_in_milliseconds_or_seconds_is_held_against_now() {
 
 fn told(body: &Value) -> String {
     let (provider, tenant) = provider();
-    let event = provider.webhook_event(&tenant, body.to_string().as_bytes());
+    let event = provider
+        .webhook_events(&tenant, body.to_string().as_bytes())
+        .remove(0);
     match event.tells {
         Tells::Users(users) => {
             let one = |user: &Sighting| {
@@ -137,8 +139,12 @@ fn events_tell_what_the_file_says_of_their_type() {
     assert_eq!(of(tenant.part("key").unwrap()), "whole a");
 }
 
-fn place(at: i64) -> PollPlace {
-    PollPlace::beginning(DateTime::from_timestamp(at, 0).unwrap())
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn place(seconds: i64) -> PollPlace {
+    PollPlace::beginning(at(seconds))
 }
 
 fn answer(
@@ -161,7 +167,7 @@ fn a_log_is_read_on_behind_its_last_event_and_begun_anew_where_that_is_gone() {
     let begun = place(1_700_000_000);
     assert_eq!(
         target(&begun),
-        "/v1/events?limit=2&range_start=2023-11-14T22%3A12%3A20.000Z"
+        "/v1/events?kind=a&kind=b&limit=2&range_start=2023-11-14T22%3A12%3A20.000Z"
     );
     let event = |id: &str, kind: &str, user: Value| json!({ "id": id, "event": kind, "data": user });
     let page = json!({ "data": [
@@ -176,19 +182,19 @@ fn a_log_is_read_on_behind_its_last_event_and_begun_anew_where_that_is_gone() {
         .map(|(name, user)| format!("{name} {}", user.id))
         .collect();
     assert_eq!(ids, ["user.created a", "user.deleted b"]);
-    assert_eq!((read.untold, read.is_done), (1, false));
-    assert_eq!(target(&read.place), "/v1/events?limit=2&after=e3");
+    assert_eq!((read.untold, read.then), (1, Then::More));
+    assert_eq!(target(&read.place), "/v1/events?kind=a&kind=b&limit=2&after=e3");
     // The same page again would go on for ever.
     assert!(answer(&provider, &tenant, &read.place, 200, &page).is_err());
     let end = answer(&provider, &tenant, &read.place, 200, &json!({ "data": [] })).unwrap();
-    assert!(end.is_done);
-    assert_eq!(target(&end.place), "/v1/events?limit=2&after=e3");
+    assert_eq!((end.then, end.missed), (Then::Done, None));
+    assert_eq!(target(&end.place), "/v1/events?kind=a&kind=b&limit=2&after=e3");
     // The event is no longer kept: from the last time on at which nothing was left.
     let lost = answer(&provider, &tenant, &end.place, 404, &json!({})).unwrap();
-    assert!(!lost.is_done);
+    assert_eq!((lost.then, lost.missed), (Then::Lost, Some(at(1_700_000_600))));
     assert_eq!(
         target(&lost.place),
-        "/v1/events?limit=2&range_start=2023-11-14T22%3A22%3A20.000Z"
+        "/v1/events?kind=a&kind=b&limit=2&range_start=2023-11-14T22%3A22%3A20.000Z"
     );
     for (status, body) in [
         (404, json!({})),
@@ -201,6 +207,23 @@ fn a_log_is_read_on_behind_its_last_event_and_begun_anew_where_that_is_gone() {
             "{status}"
         );
     }
+    // Where it is known for how long events are kept, nothing is lost within that.
+    let text = format!("{BASE}{EVENTS}keeps = \"1h\"\n");
+    let keeping = fixture(&text);
+    let of = |known_to: i64, status: u16| {
+        let (body, known) = (json!({ "data": [] }), read.place.clone());
+        let known = serde_json::to_value(known).unwrap();
+        let known: PollPlace = serde_json::from_value(crate::support::shapes::set(
+            known,
+            "/known_to",
+            known_to * 1_000_000,
+        ))
+        .unwrap();
+        answer(&keeping, &tenant, &known, status, &body).unwrap().missed
+    };
+    assert_eq!((of(1_699_999_000, 200), of(1_699_999_000, 404)), (None, None));
+    assert_eq!(of(1_699_990_000, 200), Some(at(1_699_990_000)));
+    assert_eq!(of(1_699_990_000, 404), Some(at(1_699_990_000)));
     // It is kept as text.
     let text = serde_json::to_string(&end.place).unwrap();
     assert_eq!(serde_json::from_str::<PollPlace>(&text).unwrap(), end.place);
@@ -241,7 +264,7 @@ fn mistakes_in_these_sections_are_told() {
             "at most one",
         ),
         (
-            EVENTS.replace("path = \"/events\"", "path = \"events\""),
+            EVENTS.replace("path = \"/v1/events\"", "path = \"events\""),
             "begins with a slash",
         ),
         (
@@ -288,7 +311,7 @@ fn workos_events_are_signed_in_milliseconds_and_hold_whole_users() {
     let secrets = [provider.signing_secret("wh_secret").unwrap()];
     let key = provider.signed(&signed(1_700_000_000_000, &body), body.as_bytes(), &secrets, now);
     assert!(key.is_ok(), "{key:?}");
-    let told = |body: &str| match provider.webhook_event(&tenant, body.as_bytes()).tells {
+    let told = |body: &str| match provider.webhook_events(&tenant, body.as_bytes()).remove(0).tells {
         Tells::Users(users) => users.into_iter().next().map(|user| user.seen),
         _ => None,
     };

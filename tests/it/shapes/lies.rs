@@ -1,46 +1,11 @@
 //! Lists that lie, and users who are deleted and still shown.
 
 use serde_json::{Value, json};
-use usertap::tasks::Tasks;
 
-use crate::support::served::Served;
-use crate::support::shapes::Shapes;
+use crate::support::shapes::Shaped;
 
 const ONE: &str = "8b2d5a3e-1111-4c1a-9a37-000000000001";
 const TWO: &str = "8b2d5a3e-1111-4c1a-9a37-000000000002";
-
-struct World {
-    shapes: Shapes,
-    served: Served,
-    tasks: Tasks,
-}
-
-impl World {
-    async fn start(provider: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> World {
-        let (tasks, shapes) = (Tasks::default(), Shapes::default());
-        let address = shapes.start(&tasks).await;
-        ready(&shapes);
-        let upstream = format!("http://{address}");
-        let own = [
-            ("USERTAP_PROVIDER", provider),
-            ("USERTAP_UPSTREAM", upstream.as_str()),
-        ];
-        let all = own
-            .iter()
-            .chain(settings)
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        World {
-            served: Served::start(all.collect()).await,
-            shapes,
-            tasks,
-        }
-    }
-
-    async fn end(self) {
-        self.served.end().await;
-        self.tasks.stop();
-    }
-}
 
 const LIST: &str = "GET /api/auth/admin/list-users";
 const READ: &str = "GET /api/auth/admin/get-user?id=";
@@ -51,12 +16,12 @@ fn user(id: &str) -> Value {
            "createdAt": "2024-01-02T03:04:05Z", "updatedAt": "2024-01-02T03:04:05Z"})
 }
 
-async fn better_auth() -> World {
+async fn better_auth() -> Shaped {
     let settings = [
         ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
         ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
     ];
-    let world = World::start("better-auth", &settings, |shapes| {
+    let world = Shaped::start("better-auth", &settings, |shapes| {
         shapes.on(
             "POST /api/auth/sign-in/email",
             200,
@@ -133,7 +98,7 @@ async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_deleted_and_still_shown_is_deleted_in_the_row() {
-    let world = World::start(
+    let world = Shaped::start(
         "supabase",
         &[("SUPABASE_SERVICE_ROLE_KEY", "service")],
         |shapes| {
@@ -221,7 +186,7 @@ async fn a_token_that_was_refused_is_got_anew() {
     world.end().await;
 }
 
-fn logins(world: &World) -> usize {
+fn logins(world: &Shaped) -> usize {
     let asked = world.shapes.asked();
     asked
         .iter()

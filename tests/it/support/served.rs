@@ -16,6 +16,7 @@ pub struct Served {
     /// Straight to Postgres.
     pub client: tokio_postgres::Client,
     serving: Option<Serving>,
+    settings: Vec<(String, String)>,
     folder: PathBuf,
 }
 
@@ -55,12 +56,27 @@ impl Served {
             ("USERTAP_TIMEOUT", "30s".to_owned()),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
-        let config = Config::from_env(own.chain(settings)).expect("settings without a mistake");
+        let settings: Vec<_> = own.chain(settings).collect();
         Served {
             client: postgres::client(&url).await,
-            serving: Some(Serving::start(config).await.expect("a start")),
+            serving: Some(serve(settings.clone()).await),
+            settings,
             folder,
         }
+    }
+
+    /// Ends what serves and starts it again, with the same settings.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    pub async fn stop(&mut self) {
+        self.serving.take().expect("it serves").stop().await;
+    }
+
+    pub async fn start_again(&mut self) {
+        self.serving = Some(serve(self.settings.clone()).await);
     }
 
     pub fn listen(&self) -> std::net::SocketAddr {
@@ -127,4 +143,9 @@ impl Served {
             serving.stop().await;
         }
     }
+}
+
+async fn serve(settings: Vec<(String, String)>) -> Serving {
+    let config = Config::from_env(settings).expect("settings without a mistake");
+    Serving::start(config).await.expect("a start")
 }

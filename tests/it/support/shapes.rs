@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use usertap::tasks::Tasks;
 
+use super::served::Served;
+
 #[derive(Clone, Default)]
 pub struct Shapes {
     told: Arc<Mutex<Told>>,
@@ -120,6 +122,43 @@ impl Shapes {
             response = response.header(name, value);
         }
         Ok(response.body(Full::from(shape.body)).unwrap())
+    }
+}
+
+/// A serving usertap before such a provider.
+pub struct Shaped {
+    pub shapes: Shapes,
+    pub served: Served,
+    pub address: SocketAddr,
+    tasks: Tasks,
+}
+
+impl Shaped {
+    /// `ready` says what is answered from the start on.
+    pub async fn start(provider: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
+        let (tasks, shapes) = (Tasks::default(), Shapes::default());
+        let address = shapes.start(&tasks).await;
+        ready(&shapes);
+        let upstream = format!("http://{address}");
+        let own = [
+            ("USERTAP_PROVIDER", provider),
+            ("USERTAP_UPSTREAM", upstream.as_str()),
+        ];
+        let all = own
+            .iter()
+            .chain(settings)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Shaped {
+            served: Served::start(all.collect()).await,
+            shapes,
+            address,
+            tasks,
+        }
+    }
+
+    pub async fn end(self) {
+        self.served.end().await;
+        self.tasks.stop();
     }
 }
 

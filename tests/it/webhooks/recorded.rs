@@ -10,7 +10,9 @@ const RECORDED: &str = include_str!("../../fixtures/stack-auth/webhooks.jsonl");
 
 /// Name of the rule, what it tells, of whom.
 fn told(provider: &Provider, line: &str) -> (String, &'static str, Vec<String>) {
-    let event = provider.webhook_event(&tenant(provider), line.as_bytes());
+    let event = provider
+        .webhook_events(&tenant(provider), line.as_bytes())
+        .remove(0);
     let (what, ids) = match event.tells {
         Tells::Users(sightings) => {
             let what = match sightings.first().map(|sighting| &sighting.seen) {
