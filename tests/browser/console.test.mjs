@@ -14,7 +14,9 @@ let demo;
 let apart;
 
 before(async () => {
-  [demo, apart] = await Promise.all([Demo.start(), Apart.start(), start()]);
+  const begun = await Promise.allSettled([Demo.start(), Apart.start(), start()]);
+  [demo, apart] = begun.map(({ value }) => value);
+  for (const { reason } of begun) if (reason) throw reason;
 });
 after(async () => {
   await end();
