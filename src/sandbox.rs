@@ -41,7 +41,7 @@ pub use clerk::Clerk;
 pub use control::{Control, Logged, OauthAccount};
 pub use fault::{Action, Canned, Fault, Gate};
 pub use played::Plays;
-pub use webhooks::{Event, Webhooks};
+pub use webhooks::{Deliveries, Event, Webhooks};
 
 /// What `usertap sandbox` is started with.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub projects: usize,
     /// Where the first project's webhooks go.
     pub webhooks: Option<String>,
+    /// How they are sent.
+    pub deliveries: Deliveries,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             projects: 1,
             webhooks: None,
+            deliveries: Deliveries::default(),
         }
     }
 }
@@ -97,6 +100,7 @@ impl Sandbox {
             tasks.spawn(webhooks.run(tasks.clone()));
         }
         if let (Some(url), Some(webhooks)) = (options.webhooks, control.webhooks(0)) {
+            webhooks.deliver(options.deliveries);
             webhooks.send_to(&url);
         }
         Ok(Sandbox { addr, control })

@@ -128,6 +128,15 @@ fn sandbox(known: &[Known]) -> Command {
             "Send the first project's webhooks there, e.g. `http://127.0.0.1:8400/_usertap/webhooks`, and print their \
              secret",
         ),
+        option("webhook-delay", "DURATION", "0", "How late each webhook is sent, e.g. `2s`"),
+        Arg::new("webhook-twice")
+            .long("webhook-twice")
+            .action(ArgAction::SetTrue)
+            .help("Send every webhook twice"),
+        Arg::new("webhook-reorder")
+            .long("webhook-reorder")
+            .action(ArgAction::SetTrue)
+            .help("Send every other webhook a second later, behind the one after it"),
     ];
     let command = example("sandbox", about, "usertap sandbox --users 1000 --rate 100/10s").args(own);
     command.args(own_settings(known, &["LOG", "LOG_FORMAT"]))
@@ -149,7 +158,14 @@ fn demo(known: &[Known]) -> Command {
         "LOG",
         "LOG_FORMAT",
     ];
+    let provider = option(
+        "provider",
+        "NAME",
+        "stack-auth",
+        "Which provider the sandbox stands in for: `stack-auth` or `clerk`",
+    );
     example("demo", about, "usertap demo --exit")
+        .arg(provider)
         .arg(exit)
         .args(own_settings(known, &respected))
 }

@@ -42,12 +42,18 @@ pub struct SandboxOptions {
     pub projects: usize,
     /// Where the first project's webhooks go.
     pub webhooks: Option<String>,
+    /// How late each of them is sent.
+    pub webhook_delay: Duration,
+    pub webhook_twice: bool,
+    pub webhook_reorder: bool,
     pub log: Log,
 }
 
 /// For `usertap demo`.
 #[derive(Debug)]
 pub struct DemoOptions {
+    /// Which provider is stood in for.
+    pub provider: String,
     /// End after the demonstration.
     pub exit: bool,
     pub data_dir: PathBuf,
@@ -127,6 +133,7 @@ impl DemoOptions {
         let log = check.log();
         let options = || {
             Some(DemoOptions {
+                provider: matches.get_one::<String>("provider").cloned().unwrap_or_default(),
                 exit: matches.get_flag("exit"),
                 data_dir: data_dir?,
                 pg_bin: pg_bin?,
@@ -165,6 +172,7 @@ impl SandboxOptions {
             Some(_) => flags.get("webhooks", webhooks_url).map(Some),
             None => Some(None),
         };
+        let delay = flags.get("webhook-delay", value::wait_or_none);
         let options = || {
             Some(SandboxOptions {
                 provider: provider?,
@@ -174,6 +182,9 @@ impl SandboxOptions {
                 latency: latency?,
                 projects: projects?,
                 webhooks: webhooks?,
+                webhook_delay: delay?,
+                webhook_twice: matches.get_flag("webhook-twice"),
+                webhook_reorder: matches.get_flag("webhook-reorder"),
                 log: log?,
             })
         };

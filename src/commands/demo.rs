@@ -4,28 +4,35 @@
 //! backfill, then an app's few reads and writes, each shown with the row that stood before its
 //! answer came.
 
+mod story;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
-use tokio::time::sleep;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use super::account;
 use super::client::{self, Reply};
+use super::sandbox::plays;
 use crate::cli::DemoOptions;
 use crate::config::Config;
 use crate::db::embedded::{Embedded, Search};
 use crate::db::runs::{self, Run};
 use crate::db::{Database, rows};
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{Options, Plays, Sandbox, Webhooks};
 use crate::serve::{Serving, told_to_end};
 use crate::station::StartError;
 use crate::tasks::Tasks;
 use crate::user::UserId;
+use story::{By, Call, Story};
 
 const USERS: usize = 25;
+/// Before it come Postgres, the sandbox, the proxy and the backfill.
+const FIRST_CALL: usize = 5;
+/// For a webhook that is sent at once.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let tasks = Tasks::default();
@@ -36,7 +43,10 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     say(&format!(
         "2. A sandbox in the provider's place, with {USERS} users"
     ));
+    let plays = plays(&options.provider)?;
+    let story = Story::of(plays);
     let sandbox = Options {
+        plays,
         users: USERS,
         ..Options::default()
     };
@@ -44,7 +54,11 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         .await
         .map_err(|error| StartError(error.to_string()))?;
     say("3. The proxy between the app and the provider");
-    let serving = Serving::start(config(&options, &url, &sandbox)?).await?;
+    let told = sandbox.control().webhooks(0).filter(|_| story.needs_webhooks());
+    let serving = Serving::start(config(&options, &url, &sandbox, told.as_ref())?).await?;
+    if let Some(webhooks) = &told {
+        webhooks.send_to(&format!("http://{}/_usertap/webhooks", serving.listen));
+    }
     println!(
         "   the app's base URL: http://{}\n   console: http://{}/",
         serving.listen, serving.admin
@@ -57,13 +71,17 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         "   {}",
         account::sentence(&backfill(&serving.station.database).await?)
     );
-    let shown = App::new(&serving, &sandbox).tour().await;
+    let (before, behind) = story.sdk;
+    let app = App {
+        story,
+        plays,
+        sandbox: &sandbox,
+        serving: &serving,
+    };
+    let shown = app.tour().await;
     if shown.is_ok() && !options.exit {
         say("It goes on serving; end it with Ctrl-C.");
-        println!(
-            "   npm: new StackServerApp({{ baseUrl: \"http://{}\", … }})",
-            serving.listen
-        );
+        println!("   npm: {before}http://{}{behind}", serving.listen);
         told_to_end().await;
     }
     serving.stop().await;
@@ -84,7 +102,12 @@ async fn start_postgres(options: &DemoOptions) -> Result<Embedded, StartError> {
         .map_err(|error| StartError(error.to_string()))
 }
 
-fn config(options: &DemoOptions, url: &SecretString, sandbox: &Sandbox) -> Result<Config, StartError> {
+fn config(
+    options: &DemoOptions,
+    url: &SecretString,
+    sandbox: &Sandbox,
+    told: Option<&Webhooks>,
+) -> Result<Config, StartError> {
     let pair = |name: &str, value: String| (name.to_owned(), value);
     let own = [
         pair("DATABASE_URL", url.expose_secret().to_owned()),
@@ -99,7 +122,12 @@ fn config(options: &DemoOptions, url: &SecretString, sandbox: &Sandbox) -> Resul
         .admin_token
         .as_ref()
         .map(|token| pair("USERTAP_ADMIN_TOKEN", token.expose_secret().to_owned()));
-    let pairs = own.into_iter().chain(token).chain(sandbox.settings(0));
+    let told = told.map(|webhooks| pair("USERTAP_WEBHOOK_SECRET", webhooks.secret()));
+    let pairs = own
+        .into_iter()
+        .chain(token)
+        .chain(told)
+        .chain(sandbox.settings(0));
     Config::from_env(pairs).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         StartError(lines.join("\n"))
@@ -119,111 +147,83 @@ async fn backfill(database: &Database) -> Result<Run, StartError> {
 
 /// An app that uses the proxy as its provider.
 struct App<'a> {
-    base: String,
-    server: Vec<(HeaderName, HeaderValue)>,
-    client: Vec<(HeaderName, HeaderValue)>,
+    story: Story,
+    plays: Plays,
+    sandbox: &'a Sandbox,
     serving: &'a Serving,
 }
 
-impl<'a> App<'a> {
-    fn new(serving: &'a Serving, sandbox: &Sandbox) -> App<'a> {
-        let settings = sandbox.settings(0);
-        let of = |name: &str| {
-            settings
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        };
-        let header = |name: &'static str, value: Option<String>| {
-            let value = HeaderValue::try_from(value.unwrap_or_default()).ok()?;
-            Some((HeaderName::from_static(name), value))
-        };
-        let project = header("x-stack-project-id", of("STACK_PROJECT_ID"));
-        let json = header("content-type", Some("application/json".into()));
-        let access = |kind: &str| header("x-stack-access-type", Some(kind.into()));
-        let secret = header("x-stack-secret-server-key", of("STACK_SECRET_SERVER_KEY"));
-        let public = header(
-            "x-stack-publishable-client-key",
-            of("STACK_PUBLISHABLE_CLIENT_KEY"),
-        );
-        App {
-            base: format!("http://{}/api/v1", serving.listen),
-            server: [project.clone(), json.clone(), access("server"), secret]
-                .into_iter()
-                .flatten()
-                .collect(),
-            client: [project, json, access("client"), public]
-                .into_iter()
-                .flatten()
-                .collect(),
-            serving,
-        }
-    }
-
+impl App<'_> {
     async fn tour(&self) -> Result<(), StartError> {
-        say("5. The app creates a user: the row is there before the answer");
-        let new = json!({ "display_name": "Ada Lovelace", "primary_email": "ada@example.com" });
-        let ada = self.server(Method::POST, "/users", &new).await?;
-        say("6. The app renames her");
-        let path = format!("/users/{ada}");
-        self.server(
-            Method::PATCH,
-            &path,
-            &json!({ "display_name": "Countess Lovelace" }),
-        )
-        .await?;
-        say(
-            "7. Somebody signs up in a browser: the answer carries only an id, the row is there all the same",
-        );
-        let sign_up = json!({ "email": "grace@example.com", "password": "correct horse battery" });
-        self.client(Method::POST, "/auth/password/sign-up", &sign_up)
-            .await?;
-        say("8. The app deletes the first user");
-        self.server(Method::DELETE, &path, &json!({})).await?;
-        self.show(&ada).await
-    }
-
-    async fn server(&self, method: Method, path: &str, body: &Value) -> Result<String, StartError> {
-        self.call(method, path, &self.server, body).await
-    }
-
-    async fn client(&self, method: Method, path: &str, body: &Value) -> Result<String, StartError> {
-        self.call(method, path, &self.client, body).await
+        let mut first = None;
+        for (step, call) in self.story.calls.iter().enumerate() {
+            say(&format!("{}. {}", FIRST_CALL + step, call.says));
+            let id = self.call(call, first.as_deref().unwrap_or_default()).await?;
+            first = first.or(id);
+        }
+        self.show(first.as_deref().unwrap_or_default()).await
     }
 
     /// Sends, shows what usertap said and the row, and gives the user's id.
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(HeaderName, HeaderValue)],
-        body: &Value,
-    ) -> Result<String, StartError> {
-        let url = format!("{}{path}", self.base);
-        let reply = client::send(method.clone(), &url, headers, body.to_string())
+    async fn call(&self, call: &Call, first: &str) -> Result<Option<String>, StartError> {
+        let at = match call.by {
+            By::Elsewhere => self.sandbox.addr(),
+            By::Server | By::Client => self.serving.listen,
+        };
+        let url = format!(
+            "http://{at}{}{}",
+            self.story.base,
+            call.path.replace("{first}", first)
+        );
+        let headers = story::headers(self.plays, call.by, &self.sandbox.settings(0));
+        let reply = client::send(call.method.clone(), &url, &headers, call.body.to_string())
             .await
             .map_err(StartError)?;
-        let route = path.strip_prefix("/users/").map_or(path, |_| "/users/{id}");
-        println!(
-            "   {method} {route} -> {}   x-usertap-recorded: {}",
-            reply.status,
-            reply.header("x-usertap-recorded")
-        );
+        let route = call.path.replace("{first}", "{id}");
+        let answered = format!("   {} {route} -> {}", call.method, reply.status);
+        match call.by {
+            By::Elsewhere => println!("{answered}"),
+            By::Server | By::Client => {
+                println!(
+                    "{answered}   x-usertap-recorded: {}",
+                    reply.header("x-usertap-recorded")
+                );
+            }
+        }
         let id = id_of(&reply);
         if let Some(id) = &id {
+            if call.by == By::Elsewhere {
+                self.comes(id).await?;
+            }
             self.show(id).await?;
         }
-        Ok(id.unwrap_or_default())
+        Ok(id)
+    }
+
+    /// Waits for the row that a webhook brings.
+    async fn comes(&self, id: &str) -> Result<(), StartError> {
+        let come = async {
+            while self.row(id).await?.is_none() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        timeout(PATIENCE, come)
+            .await
+            .unwrap_or_else(|_| Err(StartError("no webhook has come".to_owned())))
+    }
+
+    async fn row(&self, id: &str) -> Result<Option<rows::Row>, StartError> {
+        let database = &self.serving.station.database;
+        let Some(id) = UserId::parse(id, database.names.id_type) else {
+            return Ok(None);
+        };
+        let row = rows::one(database, &id).await;
+        row.map_err(|error| StartError(error.to_string()))
     }
 
     async fn show(&self, id: &str) -> Result<(), StartError> {
-        let database = &self.serving.station.database;
-        let Some(id) = UserId::parse(id, database.names.id_type) else {
-            return Ok(());
-        };
-        let row = rows::one(database, &id)
-            .await
-            .map_err(|error| StartError(error.to_string()))?;
+        let row = self.row(id).await?;
         let row = row.ok_or_else(|| StartError(format!("the row of {id} is missing")))?;
         println!(
             "   neon_identity.users_sync: id={} name={} email={} deleted_at={}",

@@ -1,20 +1,13 @@
 //! `usertap sandbox`: a stand-in for the provider, until it is told to end.
 
 use crate::cli::SandboxOptions;
-use crate::sandbox::{Options, Plays, Sandbox};
+use crate::sandbox::{Deliveries, Options, Plays, Sandbox};
 use crate::serve::told_to_end;
 use crate::station::StartError;
 use crate::tasks::Tasks;
 
 pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
-    let Some(plays) = Plays::parse(&options.provider) else {
-        let played: Vec<_> = Plays::ALL.iter().map(|plays| plays.name()).collect();
-        return Err(StartError(format!(
-            "there is no sandbox for {}: use --provider {}",
-            options.provider,
-            played.join(" or ")
-        )));
-    };
+    let plays = plays(&options.provider)?;
     let told = told_to_end();
     let tasks = Tasks::default();
     let listen = options.listen;
@@ -26,6 +19,11 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
         latency: options.latency,
         projects: options.projects,
         webhooks: options.webhooks.clone(),
+        deliveries: Deliveries {
+            delay: options.webhook_delay,
+            twice: options.webhook_twice,
+            reordered: options.webhook_reorder,
+        },
     };
     let sandbox = Sandbox::start(sandbox, &tasks).await.map_err(|error| {
         StartError(format!(
@@ -42,4 +40,18 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
     told.await;
     tasks.stop();
     Ok(())
+}
+
+/// The provider of that name, where it can be stood in for.
+pub fn plays(name: &str) -> Result<Plays, StartError> {
+    let known = || {
+        let names: Vec<_> = Plays::ALL.iter().map(|plays| plays.name()).collect();
+        names.join(" or ")
+    };
+    Plays::parse(name).ok_or_else(|| {
+        StartError(format!(
+            "there is no sandbox for {name}: use --provider {}",
+            known()
+        ))
+    })
 }

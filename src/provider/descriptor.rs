@@ -34,6 +34,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("keycloak", include_str!("builtin/keycloak.toml")),
     ("kratos", include_str!("builtin/kratos.toml")),
     ("okta", include_str!("builtin/okta.toml")),
+    ("logto", include_str!("builtin/logto.toml")),
 ];
 
 /// The name of the setting that holds the secret of webhooks, which is no part of a tenant.

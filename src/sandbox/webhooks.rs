@@ -50,7 +50,8 @@ pub struct Webhooks {
 struct Inner {
     to: Option<http::Uri>,
     is_held: bool,
-    delay: Duration,
+    deliveries: Deliveries,
+    made: u64,
     waiting: VecDeque<Waiting>,
     /// Sent, and not yet known to be taken.
     under_way: usize,
@@ -63,6 +64,19 @@ struct Waiting {
     due: Instant,
     attempts: u32,
 }
+
+/// How events are sent, none of which is promised by any provider to be otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deliveries {
+    /// Each event waits so long before it is first sent.
+    pub delay: Duration,
+    pub twice: bool,
+    /// Every other event waits longer, so that the one after it goes before it.
+    pub reordered: bool,
+}
+
+/// What an event waits longer that others go before.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// One event as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,9 +134,9 @@ impl Webhooks {
         self.stir.notify_one();
     }
 
-    /// Each event waits so long before it is first sent.
-    pub fn delay(&self, delay: Duration) {
-        self.lock().delay = delay;
+    /// How events that are made from now on are sent.
+    pub fn deliver(&self, deliveries: Deliveries) {
+        self.lock().deliveries = deliveries;
     }
 
     /// Takes out what waits: it is not sent unless it is given back.
@@ -178,8 +192,12 @@ impl Webhooks {
         if inner.to.is_none() {
             return;
         }
-        let due = clock::now() + inner.delay;
-        inner.push(Event::new(kind, &data()), due);
+        let due = clock::now() + inner.wait();
+        let event = Event::new(kind, &data());
+        if inner.deliveries.twice {
+            inner.push(event.clone(), due + FIRST_PAUSE);
+        }
+        inner.push(event, due);
         drop(inner);
         self.stir.notify_one();
     }
@@ -273,6 +291,16 @@ impl Webhooks {
 }
 
 impl Inner {
+    /// Before the next event is first sent.
+    fn wait(&mut self) -> Duration {
+        let Deliveries { delay, reordered, .. } = self.deliveries;
+        self.made += 1;
+        match reordered && self.made % 2 == 1 {
+            true => delay + BEHIND,
+            false => delay,
+        }
+    }
+
     fn push(&mut self, event: Event, due: Instant) {
         if self.waiting.len() == AT_MOST {
             self.waiting.pop_front();

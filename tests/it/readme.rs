@@ -1,6 +1,7 @@
 //! The README is true: its commands and its SQL run as they stand, its tables leave nothing out.
 
 mod consumers;
+mod providers;
 mod shell;
 pub mod text;
 

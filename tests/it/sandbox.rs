@@ -1,5 +1,6 @@
 //! The sandbox behaves as the recorded provider does.
 
+mod deliveries;
 mod faults;
 mod flows;
 mod list;

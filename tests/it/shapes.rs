@@ -4,6 +4,7 @@
 mod lies;
 mod pages;
 mod polling;
+mod sign_ups;
 mod walls;
 mod webhooks;
 
@@ -219,6 +220,7 @@ impl Provider {
         let more: &[&str] = match self.name {
             "supabase" => &["?sort=created_at+asc&per_page=1000&page=2"],
             "auth0" => &["?include_totals=true&search_engine=v3&sort=created_at%3A1&per_page=50&page=1"],
+            "logto" => &["?page_size=100&page=2"],
             "keycloak" => &["?briefRepresentation=false&max=100&first=1"],
             "better-auth" => &["?sortBy=createdAt&sortDirection=asc&limit=100&offset=1"],
             _ => &[],
@@ -668,6 +670,58 @@ async fn okta() {
         },
     };
     provider.journey("00u1", "00u2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logto() {
+    let provider = Provider {
+        name: "logto",
+        settings: &[
+            ("LOGTO_APP_ID", "client"),
+            ("LOGTO_APP_SECRET", "secret"),
+            ("LOGTO_API_RESOURCE", "https://shop.logto.app/api"),
+        ],
+        headers: &[("authorization", "Bearer of-the-app")],
+        login: Some((
+            "POST /oidc/token",
+            r#"{"access_token":"own-token","expires_in":3600,"token_type":"Bearer","scope":"all"}"#,
+        )),
+        own: Some(("authorization", "Bearer own-token")),
+        read: "/api/users/{id}",
+        not_found: r#"{"code":"entity.not_exists_with_id","message":"The user does not exist.","data":null}"#,
+        list: "/api/users?",
+        list_headers: &[("total-number", "1")],
+        listed: |users| users.into(),
+        user: |id, name| {
+            json!({"id": id, "username": null, "primaryEmail": "ada@example.com", "primaryPhone": null, "name": name,
+                   "avatar": null, "customData": {}, "identities": {}, "lastSignInAt": null, "createdAt": CREATED_MS,
+                   "updatedAt": CREATED_MS, "profile": {}, "applicationId": null, "isSuspended": false})
+        },
+        name_at: "/name",
+        email: "ada@example.com",
+        create: Write {
+            on: "POST /api/users",
+            request: something,
+            status: 200,
+            headers: &[],
+            answer: itself,
+        },
+        update: Write {
+            on: "PATCH /api/users/{id}",
+            request: something,
+            status: 200,
+            headers: &[],
+            answer: itself,
+        },
+        delete: Write {
+            on: "DELETE /api/users/{id}",
+            request: nothing,
+            status: 204,
+            headers: &[],
+            answer: empty,
+        },
+    };
+    provider.journey("4hyx6r0ck2lu", "ry8kq0sw1pn2").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

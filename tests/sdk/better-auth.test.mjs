@@ -13,7 +13,7 @@ import { admin, bearer } from "better-auth/plugins";
 import pg from "pg";
 
 import { Sandbox } from "./harness/sandbox.mjs";
-import { Served } from "./harness/served.mjs";
+import { Served, until } from "./harness/served.mjs";
 
 const ADMIN = { email: "admin@example.com", password: "correct-horse-battery", name: "Admin" };
 
@@ -186,6 +186,27 @@ test("a reconcile finds what was done within the app", async () => {
   const { state } = await served.walk("reconcile");
   assert.equal(state, "done");
   assert.deepEqual(await differences(), []);
+});
+
+test("polling brings what is done within the app", async () => {
+  const polling = await Served.start({
+    USERTAP_PROVIDER: "better-auth",
+    USERTAP_UPSTREAM: app.origin,
+    BETTER_AUTH_ADMIN_EMAIL: ADMIN.email,
+    BETTER_AUTH_ADMIN_PASSWORD: ADMIN.password,
+    USERTAP_POLL_EVERY: "1s",
+  });
+  try {
+    await until(async () => (await polling.status()).freshness.poll !== null);
+    const { user } = await app.auth.api.signUpEmail({ body: { name: "Fay", email: "fay@example.com", password: "a long password" } });
+    await until(async () => (await polling.row(user.id))?.name === "Fay");
+    await pool.query(`update "user" set name = 'Polled', "updatedAt" = date_trunc('milliseconds', now()) where id = 'seed9'`);
+    await until(async () => (await polling.row("seed9"))?.name === "Polled");
+    const { poll, problems } = await polling.status();
+    assert.deepEqual([poll.trouble, problems], [null, []]);
+  } finally {
+    assert.equal(await polling.end(), 0);
+  }
 });
 
 test("usertap logged no e-mail address and no password", () => {

@@ -6,7 +6,7 @@ import { WorkOS } from "@workos-inc/node";
 import { createEmulator } from "workos/emulate";
 
 import { freePort } from "./harness/process.mjs";
-import { Served } from "./harness/served.mjs";
+import { Served, until } from "./harness/served.mjs";
 
 const KEY = "sk_test_default";
 
@@ -132,25 +132,34 @@ test("a reconcile finds what was done elsewhere", async () => {
   await assertLevel(data[1].id);
 });
 
-test("polling its events brings what was done elsewhere", async () => {
-  const polling = await Served.start({
+/** What is done past a usertap, and that its rows follow by this way alone. */
+async function followsElsewhere(told, origin) {
+  const elsewhere = direct.userManagement;
+  const follows = (id, fits) => until(async () => fits(await told.row(id)));
+  const { id } = await elsewhere.createUser({ email: `${origin}@example.com`, firstName: "Eve" });
+  await follows(id, (row) => row?.raw_json.first_name === "Eve");
+  await elsewhere.updateUser({ userId: id, firstName: "Eva" });
+  await follows(id, (row) => row.raw_json.first_name === "Eva");
+  const origins = await told.sql("select distinct origin from usertap.changes where id = $1", [id]);
+  assert.deepEqual(origins, [{ origin }]);
+  await elsewhere.deleteUser(id);
+  await follows(id, (row) => row.deleted_at);
+}
+
+function another(settings) {
+  return Served.start({
     USERTAP_PROVIDER: "workos",
     USERTAP_UPSTREAM: `http://127.0.0.1:${emulator.port}`,
     WORKOS_API_KEY: KEY,
     USERTAP_RATE: "100000/60s",
-    USERTAP_POLL_EVERY: "1s",
+    ...settings,
   });
+}
+
+test("polling its events brings what was done elsewhere", async () => {
+  const polling = await another({ USERTAP_POLL_EVERY: "1s" });
   try {
-    const elsewhere = direct.userManagement;
-    const follows = (id, fits) => until(async () => fits(await polling.row(id)));
-    const { id } = await elsewhere.createUser({ email: "eve@example.com", firstName: "Eve" });
-    await follows(id, (row) => row?.raw_json.first_name === "Eve");
-    await elsewhere.updateUser({ userId: id, firstName: "Eva" });
-    await follows(id, (row) => row.raw_json.first_name === "Eva");
-    await elsewhere.deleteUser(id);
-    await follows(id, (row) => row.deleted_at);
-    const origins = await polling.sql("select distinct origin from usertap.changes where id = $1 and type <> 'user.deleted'", [id]);
-    assert.deepEqual(origins, [{ origin: "poll" }]);
+    await followsElsewhere(polling, "poll");
     const { poll, problems } = await polling.status();
     assert.deepEqual([poll.trouble, problems], [null, []]);
   } finally {
@@ -158,13 +167,21 @@ test("polling its events brings what was done elsewhere", async () => {
   }
 });
 
-/** Within a minute. */
-async function until(holds) {
-  for (const deadline = Date.now() + 60_000; !(await holds()); ) {
-    assert.ok(Date.now() < deadline, "it does not come about");
-    await new Promise((soon) => setTimeout(soon, 50));
+test("its webhooks bring what was done elsewhere", async () => {
+  const secret = "wh_of_this_very_endpoint";
+  const told = await another({ WORKOS_WEBHOOK_SECRET: secret });
+  try {
+    const body = JSON.stringify({ endpoint_url: `${told.proxy}/_usertap/webhooks`, secret, events: [] });
+    const headers = { authorization: `Bearer ${KEY}`, "content-type": "application/json" };
+    const made = await fetch(`http://127.0.0.1:${emulator.port}/webhook_endpoints`, { method: "POST", headers, body });
+    assert.equal(made.status, 201);
+    await followsElsewhere(told, "webhook");
+    const { webhooks, problems } = await told.status();
+    assert.deepEqual([webhooks.refused.signature, webhooks.malformed, problems], [0, 0, []]);
+  } finally {
+    assert.equal(await told.end(), 0);
   }
-}
+});
 
 test("usertap logged no e-mail address and no key", () => {
   assert.doesNotMatch(served.log, /@example\.com|sk_test/);

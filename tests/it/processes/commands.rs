@@ -64,6 +64,29 @@ async fn the_demo_shows_the_rows_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn the_demo_of_clerk_has_a_webhook_bring_who_signs_up_there() {
+    let folder = Folder::new();
+    let demo = quiet_demo(&folder, &["--provider", "clerk", "--exit"]);
+    let output = demo.ended().await.with_code(0);
+    let shown = output.stdout.join("\n");
+    for part in [
+        "25 users fetched: 25 inserted",
+        "POST /users -> 200 OK   x-usertap-recorded: committed",
+        "name=Ada Lovelace email=ada@example.com deleted_at=null",
+        "name=Countess Lovelace",
+        "name=Grace email=grace@example.com deleted_at=null",
+        "DELETE /users/{id} -> 200 OK   x-usertap-recorded: committed",
+    ] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    all_gone(&ports(&output)).await;
+    let unknown = quiet_demo(&folder, &["--provider", "okta", "--exit"])
+        .ended()
+        .await;
+    unknown.failed_saying(&["no sandbox for okta", "stack-auth or clerk"]);
+}
+
+#[tokio::test]
 async fn the_demo_goes_on_serving_until_it_is_told_to_end() {
     let folder = Folder::new();
     let demo = quiet_demo(&folder, &[]);

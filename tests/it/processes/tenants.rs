@@ -119,7 +119,11 @@ fn start(world: &World, args: &[&str], file: &str, env: &[(String, String)]) -> 
 }
 
 async fn serve(world: &World) -> (Process, [Tenant; 2]) {
-    let process = start(world, &["serve"], &file(world), &[]);
+    serve_with(world, &file(world)).await
+}
+
+async fn serve_with(world: &World, file: &str) -> (Process, [Tenant; 2]) {
+    let process = start(world, &["serve"], file, &[]);
     let lines = eventually("both serve", || async {
         let output = process.output();
         let said = output
@@ -327,4 +331,54 @@ async fn what_they_would_share_is_refused_before_anything_starts() {
         .ended()
         .await;
     done.with_code(0);
+}
+
+/// Below where Postgres' own account can reach it, and gone with the test.
+struct Reachable(std::path::PathBuf);
+
+impl Reachable {
+    fn new() -> Reachable {
+        let name = format!("usertap-tenants-{}", Uuid::new_v4().simple());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        Reachable(folder)
+    }
+}
+
+impl Drop for Reachable {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One embedded Postgres is enough for all of them.
+#[tokio::test]
+async fn they_may_share_an_embedded_postgres() {
+    let (world, folder) = (two().await, Reachable::new());
+    let url = format!("\"{}\"", secrecy::ExposeSecret::expose_secret(&world.url));
+    let data_dir = format!("data_dir = \"{}\"\n", folder.0.display());
+    let text = data_dir + &file(&world).replace(&url, "\"embedded\"");
+    for round in 0..2 {
+        let (process, tenants) = serve_with(&world, &text).await;
+        for (tenant, name) in tenants.iter().zip(["Ada", "Bea"]) {
+            if round == 0 {
+                let (made, _) = tenant.create(&world, name).await;
+                assert!(made.recorded().starts_with("committed"), "{}", made.recorded());
+            }
+            let url = format!("http://{}/v1/users", tenant.admin);
+            let users = http::get(&url, &[]).await.json()["users"].clone();
+            let names: Vec<_> = users
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|user| &user["name"])
+                .collect();
+            assert_eq!(names, [name], "round {round}");
+        }
+        process.terminated().await.with_code(0);
+    }
+    // Two who would write into one schema of it are refused like others.
+    let clash = text.replace("\"other_state\"", "\"shop_state\"");
+    let ended = start(&world, &["serve"], &clash, &[]).ended().await;
+    assert!(ended.with_code(2).log().contains("a schema of one database"));
 }

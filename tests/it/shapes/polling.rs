@@ -373,5 +373,5 @@ fn each_of_these_can_be_polled() {
     let polled: Vec<_> = Provider::builtin_names()
         .filter(|name| Provider::builtin(name).is_some_and(|provider| provider.can_be_polled()))
         .collect();
-    assert_eq!(polled, ["clerk", "workos", "auth0", "okta"]);
+    assert_eq!(polled, ["clerk", "workos", "auth0", "better-auth", "okta"]);
 }

@@ -54,6 +54,17 @@ const WORKOS: Case = Case {
     not_found: r#"{"message":"User not found","code":"entity_not_found"}"#,
 };
 
+const LOGTO: Case = Case {
+    name: "logto",
+    settings: &[
+        ("LOGTO_APP_ID", "client"),
+        ("LOGTO_APP_SECRET", "secret"),
+        ("LOGTO_API_RESOURCE", "https://shop.logto.app/api"),
+    ],
+    read: "/api/users/",
+    not_found: r#"{"code":"entity.not_exists_with_id","message":"The user does not exist."}"#,
+};
+
 impl Case {
     async fn start(&self) -> Shaped {
         let secret = [("USERTAP_WEBHOOK_SECRET", SECRET)];
@@ -64,6 +75,8 @@ impl Case {
                 200,
                 r#"{"access_token":"own-token","expires_in":86400}"#,
             );
+            let token = r#"{"access_token":"own-token","expires_in":3600}"#;
+            shapes.on("POST /oidc/token", 200, token);
             shapes.on(&format!("GET {}", self.read), 404, self.not_found);
         })
         .await
@@ -314,12 +327,47 @@ async fn kratos_names_an_identity_by_a_body_of_ones_own() {
     world.end().await;
 }
 
+fn hmac(text: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
+    let mac = mac.chain_update(text).finalize().into_bytes();
+    mac.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn workos_signed(body: &Value) -> String {
     let at = wall().timestamp_millis();
-    let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
-    let mac = mac.chain_update(format!("{at}.{body}")).finalize().into_bytes();
-    let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("t={at}, v1={hex}")
+    format!("t={at}, v1={}", hmac(&format!("{at}.{body}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logto_signs_the_body_alone_and_its_users_are_read() {
+    let world = LOGTO.start().await;
+    let id = "4hyx6r0ck2lu";
+    let user = |name: &str| {
+        json!({"id": id, "username": null, "primaryEmail": "ada@example.com", "name": name, "customData": {},
+               "identities": {}, "lastSignInAt": null, "createdAt": 1_704_164_645_678_i64,
+               "updatedAt": 1_704_164_645_678_i64, "profile": {}, "isSuspended": false})
+    };
+    let take = async |event: &Value| {
+        let signature = hmac(&event.to_string());
+        word(&world, &[("logto-signature-sha-256", &signature)], event).await
+    };
+    LOGTO.has(&world, id, &user("Ada"));
+    let registered = json!({"hookId": "h", "event": "PostRegister", "createdAt": "2024-01-02T03:04:05.678Z", "userId": id});
+    assert_eq!(take(&registered).await, "hint");
+    has_name(&world, id, "Ada").await;
+    LOGTO.has(&world, id, &user("Countess"));
+    let updated = json!({"hookId": "h", "event": "User.Data.Updated", "data": user("Ada King")});
+    assert_eq!(take(&updated).await, "hint");
+    has_name(&world, id, "Countess").await;
+    let forged = set(updated.clone(), "/event", "User.Deleted");
+    let signature = hmac(&updated.to_string());
+    let reply = send(&world, &[("logto-signature-sha-256", &signature)], &forged).await;
+    assert_eq!(reply.status, 401);
+    LOGTO.has_no(&world, id);
+    let deleted = json!({"hookId": "h", "event": "User.Deleted", "params": {"userId": id}, "data": null});
+    assert_eq!(take(&deleted).await, "hint");
+    is_deleted(&world, id).await;
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,6 +107,14 @@ export class Served {
   }
 }
 
+/** Within a minute. */
+export async function until(holds) {
+  for (const deadline = Date.now() + WALKS_WITHIN_MS; !(await holds()); ) {
+    assert.ok(Date.now() < deadline, "it does not come about");
+    await new Promise((soon) => setTimeout(soon, 50));
+  }
+}
+
 async function remove(folder) {
   // Postgres ends with its last user, an instant after it.
   if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
