@@ -28,6 +28,9 @@ use support::report::{heading, row};
 const LIMITS: [(u32, u64); 2] = [(200, 1), (1_000, 10)];
 /// Of the limit, what apps ask.
 const APPS: [f64; 3] = [0.0, 0.25, 0.5];
+/// What a page asks for at once, and how often that is measured.
+const PAGE: usize = 40;
+const PAGES: usize = 5;
 
 #[tokio::main]
 async fn main() {
@@ -38,26 +41,56 @@ async fn main() {
         1,
     );
     for (requests, per) in LIMITS {
+        let rate = Rate {
+            requests,
+            per: Duration::from_secs(per),
+        };
         for share in APPS {
-            let rate = Rate {
-                requests,
-                per: Duration::from_secs(per),
-            };
             measure(rate, share, Duration::from_secs(seconds)).await;
         }
+        pages(rate).await;
     }
 }
 
-async fn measure(rate: Rate, share: f64, lasting: Duration) {
+/// Users asked for at once, with nobody beside: how long until all are there.
+async fn pages(rate: Rate) {
     let tasks = Tasks::default();
+    let (sandbox, config, upstream) = limited(rate, &tasks).await;
+    let mut waits = Vec::new();
+    for _ in 0..PAGES {
+        let begun = clock::now();
+        join_all((0..PAGE).map(|_| read(&upstream, &config))).await;
+        waits.push((clock::now() - begun).as_secs_f64());
+        sleep_until(begun + rate.per.max(Duration::from_secs(1))).await;
+    }
+    let what = format!(
+        "{}/{:?}, {PAGE} reads at once and nobody beside: all there after",
+        rate.requests, rate.per
+    );
+    let note = format!(
+        "longest {:.1} ms; {} refused",
+        at(&waits, 1.0) * 1e3,
+        sandbox.control().limited()
+    );
+    row(&what, median(&waits) * 1e3, "ms", note);
+    tasks.stop();
+}
+
+async fn limited(rate: Rate, tasks: &Tasks) -> (Sandbox, Config, Arc<Upstream>) {
     let options = Options {
         users: 10,
         rate: Some(rate),
         ..Options::default()
     };
-    let sandbox = Sandbox::start(options, &tasks).await.expect("a free port");
+    let sandbox = Sandbox::start(options, tasks).await.expect("a free port");
     let config = config(&sandbox, rate);
-    let upstream = Arc::new(Upstream::new(&config, Arc::new(Head::default()), None).expect("a client"));
+    let upstream = Upstream::new(&config, Arc::new(Head::default()), None).expect("a client");
+    (sandbox, config, Arc::new(upstream))
+}
+
+async fn measure(rate: Rate, share: f64, lasting: Duration) {
+    let tasks = Tasks::default();
+    let (sandbox, config, upstream) = limited(rate, &tasks).await;
     let end = clock::now() + lasting;
     let walked = AtomicU64::new(0);
     let walk = join_all((0..8).map(|_| async {
@@ -103,15 +136,19 @@ async fn apps(upstream: &Upstream, config: &Config, rate: Rate, share: f64, end:
     while clock::now() < end {
         ticks.tick().await;
         let begun = clock::now();
-        let user = UserId::parse("00000000-0000-4000-8000-000000000000", config.id_type).expect("an id");
-        let own = config.provider.read_user(&config.tenant, &user).expect("a key");
-        let mut request = Request::new(empty());
-        *request.uri_mut() = upstream.target(&own.target).expect("a target");
-        *request.headers_mut() = own.headers;
-        upstream.forward(request, Priority::App).await.expect("an answer");
+        read(upstream, config).await;
         waits.push((clock::now() - begun).as_secs_f64());
     }
     waits
+}
+
+async fn read(upstream: &Upstream, config: &Config) {
+    let user = UserId::parse("00000000-0000-4000-8000-000000000000", config.id_type).expect("an id");
+    let own = config.provider.read_user(&config.tenant, &user).expect("a key");
+    let mut request = Request::new(empty());
+    *request.uri_mut() = upstream.target(&own.target).expect("a target");
+    *request.headers_mut() = own.headers;
+    upstream.forward(request, Priority::App).await.expect("an answer");
 }
 
 fn config(sandbox: &Sandbox, rate: Rate) -> Config {

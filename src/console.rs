@@ -54,6 +54,7 @@ pub struct Shared {
     sessions: session::Sessions,
     history: history::History,
     link: link::Link,
+    once: connect::Once,
 }
 
 impl Deref for Console {
@@ -80,6 +81,7 @@ impl Console {
             sessions: session::Sessions::new(listen.port()),
             history: history::History::default(),
             link: link::Link::default(),
+            once: connect::Once::default(),
         }))
     }
 
@@ -100,6 +102,8 @@ impl Console {
             .route("/feed/slots", post(slots::make))
             .route("/feed/slots/{name}", get(slots::ask).post(slots::act))
             .route("/connect", get(connect::show).post(connect::check))
+            .route("/connect/provision", post(connect::provision))
+            .route("/connect/subscribe", post(connect::subscribe))
             .route("/setup", get(setup::show))
             .route("/live", get(live::changes))
             .route("/logout", post(login::leave))

@@ -24,6 +24,7 @@ mod own;
 mod paging;
 mod pointer;
 mod poll;
+mod procedure;
 mod route;
 mod secret;
 mod source;
@@ -52,6 +53,7 @@ pub use intended::Intended;
 pub use login::{Login, TokenHeader};
 pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
 pub use poll::{PollPlace, Polled, Then};
+pub use procedure::{Ask, Known, Outcome, Procedure, Purpose, Stopped};
 pub use route::{Carries, Matched, Route};
 pub use secret::Secret;
 pub use split::{ItemSplitter, SplitFault};
@@ -150,6 +152,8 @@ pub struct OwnRequest {
     pub headers: HeaderMap,
     /// It needs a token that the provider gives, see [`Provider::login`].
     pub token: Option<TokenHeader>,
+    /// JSON.
+    pub body: Option<secrecy::SecretString>,
 }
 
 /// What one exchange told of one user.

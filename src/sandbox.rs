@@ -94,8 +94,8 @@ impl Sandbox {
         let listener = tokio::net::TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
         let control = Control::new(&options, format!("http://{addr}"));
-        let shell = server::Shell::new(&options, control.clone());
-        tasks.spawn(server::serve(listener, shell, tasks.clone()));
+        let shell = server::Shell::new(&options, control.clone(), tasks.clone());
+        tasks.spawn(server::serve(listener, shell));
         for webhooks in (0..).map_while(|project| control.webhooks(project)) {
             tasks.spawn(webhooks.run(tasks.clone()));
         }

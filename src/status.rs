@@ -161,6 +161,7 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
     problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
+    problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
     problems.extend(poll.as_ref().and_then(problems::of_poll));
     let freshness = Freshness::of(known.as_ref().ok(), webhooks.as_ref());

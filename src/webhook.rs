@@ -13,7 +13,7 @@
 
 mod figures;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -40,11 +40,19 @@ pub struct Intake {
     provider: Arc<Provider>,
     tenant: Arc<Tenant>,
     recorder: Recorder,
-    secrets: Vec<SigningSecret>,
+    secrets: RwLock<Secrets>,
     patience: Duration,
     /// Events that are durable.
     durable: Cache<EventKey, ()>,
     counts: Counts,
+}
+
+/// What deliveries are judged by.
+#[derive(Debug)]
+struct Secrets {
+    all: Vec<SigningSecret>,
+    /// One of them stands in no setting: a restart forgets it.
+    has_unkept: bool,
 }
 
 /// What became of a delivery.
@@ -120,7 +128,10 @@ impl Intake {
             provider: config.provider.clone(),
             tenant: config.tenant.clone(),
             recorder,
-            secrets: config.webhook_secrets.clone(),
+            secrets: RwLock::new(Secrets {
+                all: config.webhook_secrets.clone(),
+                has_unkept: false,
+            }),
             patience: config.sync_timeout,
             durable,
             counts: Counts::new(clock::now()),
@@ -129,7 +140,29 @@ impl Intake {
 
     /// Whether there is a secret to judge deliveries by.
     pub fn is_open(&self) -> bool {
-        !self.secrets.is_empty()
+        !self.secrets().is_empty()
+    }
+
+    /// Takes in what is signed with this secret too, until the process ends.
+    pub fn accept(&self, secret: &str) {
+        if let Ok(secret) = self.provider.signing_secret(secret) {
+            let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+            if !secrets.all.contains(&secret) {
+                secrets.all.push(secret);
+                secrets.has_unkept = true;
+            }
+        }
+    }
+
+    /// Whether a restart would forget a secret.
+    pub fn has_unkept(&self) -> bool {
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        secrets.has_unkept
+    }
+
+    fn secrets(&self) -> Vec<SigningSecret> {
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        secrets.all.clone()
     }
 
     /// Nothing while it is closed.
@@ -150,7 +183,10 @@ impl Intake {
     }
 
     async fn judge(&self, headers: &HeaderMap, body: &[u8]) -> Taken {
-        let key = match self.provider.signed(headers, body, &self.secrets, clock::wall()) {
+        let key = match self
+            .provider
+            .signed(headers, body, &self.secrets(), clock::wall())
+        {
             Ok(key) => key,
             Err(refused) => {
                 tracing::debug!(reason = refused.as_str(), "a webhook is refused");

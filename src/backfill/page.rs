@@ -63,7 +63,12 @@ impl Backfill {
     /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning
     /// is a wrong setting more often than a restart.
     async fn very_first_page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
-        match self.try_page(walk, Priority::App).await {
+        let (request, cursor) = self.page_request(walk);
+        let soon = self.reader.upstream.own_soon(request, Priority::Backfill).await;
+        match soon
+            .map_err(WalkFault::from)
+            .and_then(|fetched| self.read(fetched, cursor))
+        {
             Err(WalkFault::Upstream(UpstreamError::Unreachable)) => Err(UpstreamError::Unreachable.into()),
             Err(WalkFault::Key(status)) => Err(WalkFault::Key(status)),
             Err(_) => self.page(walk).await,
@@ -94,7 +99,7 @@ impl Backfill {
     /// The page at the walk's place, tried again where that may help.
     pub(super) async fn page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
         for attempt in 0.. {
-            let fault = match self.try_page(walk, Priority::Backfill).await {
+            let fault = match self.try_page(walk).await {
                 Err(WalkFault::Page(PageFault::UnknownParameter)) if !walk.plain => {
                     *walk = std::mem::take(walk).plainly();
                     continue;
@@ -122,13 +127,16 @@ impl Backfill {
         asking.await
     }
 
-    async fn try_page(&self, walk: &Walk, priority: Priority) -> Result<Got, WalkFault> {
+    async fn try_page(&self, walk: &Walk) -> Result<Got, WalkFault> {
+        let (request, cursor) = self.page_request(walk);
+        self.ask(request, cursor, Priority::Backfill).await
+    }
+
+    fn page_request<'w>(&self, walk: &'w Walk) -> (OwnRequest, Option<&'w Cursor>) {
         let cursor = walk.cursor.as_ref();
-        let asked = self
-            .reader
-            .provider
-            .page_request(&self.reader.tenant, cursor, walk.plain);
-        self.ask(asked.request, cursor, priority).await
+        let tenant = &self.reader.tenant;
+        let asked = self.reader.provider.page_request(tenant, cursor, walk.plain);
+        (asked.request, cursor)
     }
 
     pub(super) async fn ask(
@@ -137,7 +145,10 @@ impl Backfill {
         cursor: Option<&Cursor>,
         priority: Priority,
     ) -> Result<Got, WalkFault> {
-        let fetched = self.fetch(request, priority).await?;
+        self.read(self.fetch(request, priority).await?, cursor)
+    }
+
+    fn read(&self, fetched: Fetched, cursor: Option<&Cursor>) -> Result<Got, WalkFault> {
         let (status, headers, body) = (fetched.status, &fetched.headers, &fetched.body);
         match self
             .reader

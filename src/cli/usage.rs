@@ -40,5 +40,24 @@ fn listed(mistakes: &[Mistake]) -> String {
         number => format!("usertap: {number} mistakes in the settings:"),
     };
     let lines = mistakes.iter().map(|mistake| format!("\n  {mistake}"));
-    std::iter::once(head).chain(lines).collect()
+    let is_bare = mistakes.iter().all(Mistake::is_missing);
+    let start = is_bare.then(|| START.to_owned());
+    std::iter::once(head).chain(lines).chain(start).collect()
+}
+
+/// For whoever begins.
+const START: &str = "\nNothing set up yet? `usertap demo` needs no settings, and the page Connect of its console checks a key and \
+    shows the lines to set.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_set_nothing_is_told_where_to_begin() {
+        let missing = Mistake::new("DATABASE_URL", None, "is missing: set it");
+        let wrong = Mistake::new("LISTEN", None, "is no address");
+        assert!(listed(std::slice::from_ref(&missing)).contains("usertap demo"));
+        assert!(!listed(&[missing, wrong]).contains("usertap demo"));
+    }
 }

@@ -63,6 +63,9 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         "   the app's base URL: http://{}\n   console: http://{}/",
         serving.listen, serving.admin
     );
+    if let Some(key) = sandbox.control().admin_key(0) {
+        println!("   for its page Connect: client custom-local, secret custom-local-secret, admin key {key}");
+    }
     say("4. usertap backfill");
     println!(
         "   {}",

@@ -43,6 +43,11 @@ impl Mistake {
         }
     }
 
+    /// Nothing was written where something must be.
+    pub fn is_missing(&self) -> bool {
+        self.place.is_none() && self.text.starts_with("is missing: ")
+    }
+
     /// Of one among several tenants.
     pub fn of_tenant(self, name: &str) -> Mistake {
         // What was written stands where it is said to stand.

@@ -1,6 +1,8 @@
 //! The status page: what is connected to what, how fresh it is, who spends the limit, and each problem
 //! with its remedy.
 
+mod limit;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::Uri;
@@ -42,7 +44,7 @@ pub async fn show(
         h2 { "The last ten minutes" }
         div.cards.three #curves data-live { (curves(&console, &status)) }
         div.cards {
-            (budget(&status))
+            (limit::budget(&console, &status))
             (feed(&status))
             (waiting(&status))
         }
@@ -202,6 +204,8 @@ fn freshness(status: &Status) -> Markup {
             header { h2 #freshness-title { "Freshness" } }
             p.why { "Users read or written through the proxy are fresh at once; the others as of the last walk." }
             dl {
+                dt { "At most as old as" }
+                dd.big { @match status.freshness.oldest { Some(age) => (long(age)), None => (dash()) } }
                 dt { "Everyone looked at" }
                 dd { (ago_or_dash(walked.max(reconciled))) }
                 dt { "Drift found" }
@@ -216,7 +220,11 @@ fn freshness(status: &Status) -> Markup {
                 }
                 dt { "Webhooks" }
                 dd { (webhooks(status)) }
-                dt { "Unknown requests" }
+                @if status.poll.is_some() {
+                    dt { "Polled" }
+                    dd { @match status.freshness.poll { Some(age) => { (long(age)) " ago" }, None => { "not yet to the end" } } }
+                }
+                dt title="Requests that the provider's file does not know: its API may have moved on" { "Unknown requests" }
                 dd { (number(status.traffic.unmatched)) }
             }
         }
@@ -263,7 +271,8 @@ fn curves(console: &Console, status: &Status) -> Markup {
             p.big { (share) }
             (picture(&[&hits], Some(1.0), &format!("Share of reads answered from the cache: {share}")))
             p.note {
-                (percent(status.cache.hit_share)) " since the start; " (number(status.cache.entries)) " answers, "
+                (percent(status.cache.hit_share)) " since the start; " (number(status.cache.entries))
+                @if status.cache.entries == 1 { " answer, " } @else { " answers, " }
                 (bytes(status.cache.bytes)) " kept"
                 @if status.cache.stale > 0 { "; " (number(status.cache.stale)) " given stale" }
             }
@@ -273,43 +282,6 @@ fn curves(console: &Console, status: &Status) -> Markup {
             p.big { (a_second(Some(app.last().unwrap_or_default() + own.last().unwrap_or_default()))) }
             (picture(&[&app, &own], None, &spent))
             p.note { span.key.l0 { "apps " (a_second(app.last())) } span.key.l1 { "usertap " (a_second(own.last())) } }
-        }
-    }
-}
-
-fn budget(status: &Status) -> Markup {
-    let given = &status.budget.given;
-    let shares = [
-        ("Apps", given.app),
-        ("Apps it has not accepted lately", given.stranger),
-        ("Reads that were owed", given.refetch),
-        ("Backfill and reconcile", given.backfill),
-    ];
-    let all = shares.iter().map(|(_, count)| count).sum::<u64>();
-    html! {
-        section.card #budget data-live aria-labelledby="budget-title" {
-            header { h2 #budget-title { "The provider's limit" } }
-            p.why {
-                @match status.budget.pace {
-                    Some(pace) => { "None is published. Usertap's own reads go at " (format!("{pace:.1}")) " a second and adapt." }
-                    None => { "Shared by apps, re-reads and walks, in that order of right of way." }
-                }
-                @if let Some(learned) = status.budget.learned.filter(|learned| *learned < 1.0) {
-                    " Only " (percent(learned)) " of it has proved to be there."
-                }
-            }
-            table.shares {
-                caption.unseen { "Requests to the provider since the start, by who asked" }
-                tbody {
-                    @for (who, count) in shares {
-                        tr {
-                            th scope="row" { (who) }
-                            td.bar { meter min="0" max=(all.max(1)) value=(count) aria-label=(who) { (count) } }
-                            td.number { (number(count)) }
-                        }
-                    }
-                }
-            }
         }
     }
 }

@@ -55,6 +55,7 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
             p {
                 "What changes without passing the proxy reaches usertap by the provider's webhooks. "
                 @match config.webhook_secrets.len() {
+                    _ if console.station.webhooks.has_unkept() => { (pill(Mood::Warn, "secret not kept")) " Set " code { "USERTAP_WEBHOOK_SECRET" } " to what the page Connect showed: without it they are answered 404 after the next start." }
                     0 => { (pill(Mood::Warn, "no secret set")) " Until " code { "USERTAP_WEBHOOK_SECRET" } " holds the endpoint's signing secret they are answered 404." }
                     1 => { (pill(Mood::Good, "secret set")) }
                     more => { (pill(Mood::Good, &format!("{more} secrets set"))) }

@@ -21,6 +21,7 @@ mod leaves;
 mod list;
 mod login;
 mod poll;
+mod procedure;
 mod rates;
 mod routes;
 mod user;
@@ -88,6 +89,9 @@ impl Reader<'_> {
         let head = head?;
         let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
         let console = self.console(form.console, &head.name, &parts, &routes);
+        let provision = form.provision.map(|form| self.procedure(form, &[]));
+        let of_tenant = [&parts[..], &["key", "url", "random"]].concat();
+        let subscribe = form.subscribe.map(|form| self.procedure(form, &of_tenant));
         Some(Provider {
             name: head.name,
             id_type: head.id_type,
@@ -115,6 +119,8 @@ impl Reader<'_> {
             list: list?,
             dashboard: dashboard(form.dashboard),
             console,
+            provision,
+            subscribe,
             cache,
             answers,
             webhooks,
@@ -325,6 +331,7 @@ fn settings(form: &Form) -> Vec<Setting> {
             variables: part.settings.clone(),
             required: part.default.is_none(),
             secret: false,
+            label: None,
             default: part.default.clone(),
         });
     let key = form.key.iter().map(|key| Setting {
@@ -332,13 +339,15 @@ fn settings(form: &Form) -> Vec<Setting> {
         variables: key.settings.clone(),
         required: fingerprint,
         secret: true,
+        label: key.label.clone(),
         default: None,
     });
     let others = form.setting.iter().map(|setting| Setting {
         name: setting.name.clone(),
         variables: setting.settings.clone(),
         required: false,
-        secret: true,
+        secret: !setting.public,
+        label: None,
         default: None,
     });
     let webhooks = form.webhooks.iter().filter(|form| !form.settings.is_empty());
@@ -347,6 +356,7 @@ fn settings(form: &Form) -> Vec<Setting> {
         variables: form.settings.clone(),
         required: false,
         secret: true,
+        label: None,
         default: None,
     });
     parts.chain(key).chain(others).chain(webhooks).collect()

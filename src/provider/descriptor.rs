@@ -15,6 +15,7 @@ use super::own::OwnHeader;
 use super::paging::List;
 use super::pointer::Pointer;
 use super::poll::Poll;
+use super::procedure::Procedure;
 use super::route::Route;
 use super::userless::Userless;
 use super::view::UserMap;
@@ -65,6 +66,10 @@ pub struct Provider {
     pub(super) list: List,
     pub(super) dashboard: Dashboard,
     pub(super) console: Console,
+    /// Where its API makes a project.
+    pub(super) provision: Option<Procedure>,
+    /// Where its API subscribes webhooks.
+    pub(super) subscribe: Option<Procedure>,
     pub(super) cache: CacheRules,
     pub(super) answers: Vec<AnswerRule>,
     /// Where it sends any.
@@ -99,6 +104,8 @@ pub struct Setting {
     /// Without it no tenant can be bound.
     pub required: bool,
     pub secret: bool,
+    /// What people call it, where that is not its name.
+    pub label: Option<String>,
     /// What holds where it is not set.
     pub default: Option<String>,
 }
@@ -196,6 +203,13 @@ impl Provider {
     /// Whether this setting is a part of what tells tenants apart.
     pub fn tells_tenants_apart(&self, setting: &str) -> bool {
         self.identity.iter().any(|part| part.part == setting)
+    }
+
+    /// Whether usertap's own requests are made with this setting.
+    pub fn asks_with(&self, setting: &str) -> bool {
+        let own = self.own.iter().flat_map(|own| own.value.names());
+        let login = self.login.iter().flat_map(LoginRule::names);
+        setting == "key" || own.chain(login).any(|name| name == setting)
     }
 
     /// Whether this setting is the signing secret of the provider's webhooks.

@@ -4,6 +4,7 @@
 mod console;
 mod events;
 mod list;
+mod procedure;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(super) use events::{
     SinceForm, ValuesForm, WebhooksForm,
 };
 pub(super) use list::{ListForm, LostForm, PagingForm, SizeForm, TotalForm};
+pub(super) use procedure::{CallForm, ProcedureForm};
 pub(super) use reader::Reader;
 
 pub(super) type Text = Spanned<String>;
@@ -40,6 +42,8 @@ pub(super) struct Form {
     pub list: Option<ListForm>,
     pub dashboard: DashboardForm,
     pub console: ConsoleForm,
+    pub provision: Option<ProcedureForm>,
+    pub subscribe: Option<ProcedureForm>,
     pub cache: CacheForm,
     pub answer: Vec<AnswerForm>,
     pub webhooks: Option<WebhooksForm>,
@@ -98,6 +102,8 @@ pub(super) struct KeyForm {
     /// The provider may ask for none.
     #[serde(default)]
     pub optional: bool,
+    /// What people call it.
+    pub label: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +111,9 @@ pub(super) struct KeyForm {
 pub(super) struct SettingForm {
     pub name: String,
     pub settings: Vec<String>,
+    /// It may be shown.
+    #[serde(default)]
+    pub public: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

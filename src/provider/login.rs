@@ -43,6 +43,14 @@ pub struct TokenHeader {
     pub(super) value: Template,
 }
 
+impl LoginRule {
+    /// What the body is made of.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let (LoginBody::Json(fields) | LoginBody::Form(fields)) = &self.body;
+        fields.iter().flat_map(|(_, value)| value.names())
+    }
+}
+
 impl TokenHeader {
     pub fn put_into(&self, headers: &mut HeaderMap, token: &str) {
         let value = self.value.fill(&|_| Some(token.to_owned()));

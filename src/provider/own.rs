@@ -99,6 +99,7 @@ impl Provider {
             target: self.filled(tenant, path),
             headers: HeaderMap::new(),
             token: None,
+            body: None,
         };
         let stays = |own: &&OwnHeader| {
             let unless = own.unless_default.as_ref();

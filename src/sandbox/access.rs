@@ -145,7 +145,9 @@ fn check_key(headers: &HeaderMap, access: Access, keys: &Keys) -> Result<(), Fai
             missing,
             format!("The {kind} must be provided."),
         )),
-        Some(given) if given != key => Err(Failure::invalid_key(invalid, kind, &keys.project_id)),
+        Some(given) if !keys.accepts(key, given) => {
+            Err(Failure::invalid_key(invalid, kind, &keys.project_id))
+        }
         Some(_) => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ mod routes;
 mod seed;
 mod user;
 mod users;
+mod webhooks;
 
 use std::time::Duration;
 

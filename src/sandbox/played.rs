@@ -9,6 +9,7 @@ use super::Options;
 use super::answer::Answer;
 use super::call::Request;
 use super::clerk::{self, Clerk};
+use super::webhooks::Webhooks;
 use super::world::{self, World};
 
 /// Which provider a sandbox plays.
@@ -83,6 +84,14 @@ impl Played {
         match self {
             Played::StackAuth(world) => world.answer(request, now),
             Played::Clerk(clerk) => clerk.answer(request, now),
+        }
+    }
+
+    /// Webhooks of projects that were made lately, each of which somebody must send.
+    pub fn take_unsent(&mut self) -> Vec<Webhooks> {
+        match self {
+            Played::StackAuth(world) => world.take_unsent(),
+            Played::Clerk(_) => Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::token::opaque;
 use super::user::User;
 use super::view::{KeyOrder, View};
 use super::webhooks::Webhooks;
@@ -19,10 +20,33 @@ pub struct Keys {
     pub publishable_client_key: String,
     pub secret_server_key: String,
     pub super_secret_admin_key: String,
+    /// Of further sets; what a key is for stands in its beginning.
+    pub others: Vec<String>,
+}
+
+impl Keys {
+    /// As the provider makes them.
+    pub fn random() -> Keys {
+        let key = |kind: &str| format!("{kind}_{}", opaque());
+        Keys {
+            project_id: Uuid::new_v4().to_string(),
+            publishable_client_key: key("pck"),
+            secret_server_key: key("ssk"),
+            super_secret_admin_key: key("sak"),
+            others: Vec::new(),
+        }
+    }
+
+    /// Whether a key is this one or another of its kind.
+    pub fn accepts(&self, own: &str, given: &str) -> bool {
+        let of_kind = own.split('_').next() == given.split('_').next();
+        own == given || of_kind && self.others.iter().any(|other| other == given)
+    }
 }
 
 pub struct Project {
     pub keys: Keys,
+    pub display_name: String,
     users: HashMap<Uuid, User>,
     /// Of the list: `signed_up_at`, then id.
     order: BTreeSet<(i64, Uuid)>,
@@ -90,6 +114,7 @@ impl Project {
         Project {
             webhooks,
             keys,
+            display_name: "Sandbox".to_owned(),
             users: HashMap::new(),
             order: BTreeSet::new(),
             sign_in: HashMap::new(),

@@ -4,6 +4,7 @@ mod accounts;
 mod channels;
 mod cli;
 mod codes;
+mod integrations;
 mod list;
 mod members;
 mod oauth;
@@ -67,7 +68,7 @@ const fn open(
 }
 
 /// The first that matches counts: a literal segment stands before a parameter.
-const TABLES: [&[Route]; 11] = [
+const TABLES: [&[Route]; 12] = [
     users::ROUTES,
     password::ROUTES,
     codes::ROUTES,
@@ -79,6 +80,7 @@ const TABLES: [&[Route]; 11] = [
     teams::ROUTES,
     members::ROUTES,
     projects::ROUTES,
+    integrations::ROUTES,
 ];
 
 const PREFIXES: [&str; 7] = [

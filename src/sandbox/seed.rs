@@ -36,6 +36,7 @@ pub fn keys(project: usize) -> Keys {
         publishable_client_key: key("pck", 11),
         secret_server_key: key("ssk", 12),
         super_secret_admin_key: key("sak", 13),
+        others: Vec::new(),
     }
 }
 

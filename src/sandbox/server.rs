@@ -38,6 +38,7 @@ pub struct Shell {
     plays: Plays,
     window: Option<Mutex<Window>>,
     latency: Duration,
+    tasks: Tasks,
 }
 
 /// The connection is to close without an answer, or in the midst of one.
@@ -48,19 +49,21 @@ pub struct Dropped;
 type Body = UnsyncBoxBody<Bytes, Dropped>;
 
 impl Shell {
-    pub fn new(options: &Options, control: Control) -> Shell {
+    pub fn new(options: &Options, control: Control, tasks: Tasks) -> Shell {
         let window = options.rate.map(|rate| Mutex::new(Window::new(rate)));
         Shell {
             control,
             plays: options.plays,
             window,
             latency: options.latency,
+            tasks,
         }
     }
 }
 
 /// Until the tasks are told to stop.
-pub async fn serve(listener: TcpListener, shell: Shell, tasks: Tasks) {
+pub async fn serve(listener: TcpListener, shell: Shell) {
+    let tasks = shell.tasks.clone();
     let shell = Arc::new(shell);
     loop {
         let accepted = tokio::select! {
@@ -113,10 +116,15 @@ async fn answer(shell: &Shell, request: Request<Incoming>) -> Result<Response<Bo
 }
 
 fn perform(shell: &Shell, parts: &Parts, body: Bytes) -> Answer {
-    shell
-        .control
-        .played()
-        .answer(&world::request(parts, body), control::now())
+    let (answer, unsent) = {
+        let mut played = shell.control.played();
+        let answer = played.answer(&world::request(parts, body), control::now());
+        (answer, played.take_unsent())
+    };
+    for webhooks in unsent {
+        shell.tasks.spawn(webhooks.run(shell.tasks.clone()));
+    }
+    answer
 }
 
 async fn with_fault(

@@ -17,11 +17,14 @@ use super::routes::{self, Found, Handler};
 use super::seed;
 use super::token::Signer;
 use super::view::KeyOrder;
+use super::webhooks::Webhooks;
 
 pub struct World {
     pub projects: Vec<Project>,
     pub signer: Signer,
     answered: u64,
+    /// Webhooks of projects that were made lately: nobody sends them yet.
+    unsent: Vec<Webhooks>,
 }
 
 impl World {
@@ -36,7 +39,18 @@ impl World {
             projects,
             signer: Signer::new(base),
             answered: 0,
+            unsent: Vec::new(),
         }
+    }
+
+    pub fn add(&mut self, project: Project) {
+        self.unsent.push(project.webhooks.clone());
+        self.projects.push(project);
+    }
+
+    /// Those that are yet to be sent by somebody.
+    pub fn take_unsent(&mut self) -> Vec<Webhooks> {
+        std::mem::take(&mut self.unsent)
     }
 
     /// Performs a request and answers it, in the name of the route it took if there is one.

@@ -45,6 +45,7 @@ pub const WORDS: &[&str] = &[
     "users-unfit",
     "webhooks-refused",
     "webhooks-silent",
+    "webhooks-unkept",
     "poll-fails",
     "poll-missed",
 ];
@@ -214,6 +215,16 @@ pub(super) fn of_webhooks(webhooks: &webhook::Figures) -> Option<Problem> {
                 webhooks.written_meanwhile
             ),
             "check in the provider's dashboard that the endpoint is enabled and leads to PUBLIC_URL/_usertap/webhooks",
+        )
+    })
+}
+
+pub(super) fn of_unkept(intake: &webhook::Intake) -> Option<Problem> {
+    intake.has_unkept().then(|| {
+        problem(
+            "webhooks-unkept",
+            "webhooks are taken in by a signing secret that only this process knows, as the console subscribed them",
+            "set WEBHOOK_SECRET to the secret that the console showed, and start usertap anew",
         )
     })
 }

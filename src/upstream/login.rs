@@ -96,7 +96,8 @@ impl Login {
     }
 }
 
-fn body(text: String) -> RequestBody {
+/// JSON or a form, whole.
+pub(super) fn body(text: String) -> RequestBody {
     Full::new(Bytes::from(text))
         .map_err(|never| match never {})
         .boxed()

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{timeout, timeout_at};
 
 use super::budget::Ask;
-use super::login::NoToken;
+use super::login::{self, NoToken};
 use super::retry::{self, Came};
 use super::{Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
 use crate::clock::{self, Instant};
@@ -29,7 +29,21 @@ impl Upstream {
     /// Sends a request of usertap's own, within the budget. A read is repeated after failures, 5xx
     /// and 429 as long as the priority's patience lasts; what came last is the answer then.
     pub async fn own(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
-        let deadline = clock::now() + self.patience(priority);
+        self.own_within(request, priority, self.patience(priority)).await
+    }
+
+    /// The same, with no more patience than an app's requests have.
+    pub async fn own_soon(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
+        self.own_within(request, priority, self.timeout).await
+    }
+
+    async fn own_within(
+        &self,
+        request: OwnRequest,
+        priority: Priority,
+        patience: Duration,
+    ) -> Result<Fetched, UpstreamError> {
+        let deadline = clock::now() + patience;
         for attempt in 0.. {
             let answer = self.attempt_own(&request, priority, deadline).await;
             if matches!(answer, Err(UpstreamError::Limited { .. })) {
@@ -125,7 +139,9 @@ impl Upstream {
         own: &OwnRequest,
         token: Option<&SecretString>,
     ) -> Result<Forwarded, UpstreamError> {
-        let mut request = Request::new(empty());
+        let body = own.body.as_ref();
+        let mut request =
+            Request::new(body.map_or_else(empty, |body| login::body(body.expose_secret().to_owned())));
         *request.method_mut() = own.method.clone();
         *request.uri_mut() = self.target(&own.target).ok_or(UpstreamError::Broken)?;
         *request.headers_mut() = own.headers.clone();

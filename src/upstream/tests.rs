@@ -113,6 +113,7 @@ fn read() -> OwnRequest {
     let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, "Bearer own".parse().unwrap())]);
     OwnRequest {
         token: None,
+        body: None,
         method: Method::GET,
         target: "/users/1?a=%2F".into(),
         headers,

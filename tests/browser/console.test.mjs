@@ -7,11 +7,16 @@ import { Apart, Demo, TOKEN } from "./harness/usertap.mjs";
 
 const PAGES = ["/", "/users", "/users?view=all", "/users?view=beside", "/users/new", "/feed", "/connect", "/setup"];
 
+/** Of the sandbox's integration API. */
+const CLIENT = { id: "custom-local", secret: "custom-local-secret" };
+
 let demo;
 let apart;
 
 before(async () => {
-  [demo, apart] = await Promise.all([Demo.start(), Apart.start(), start()]);
+  const begun = await Promise.allSettled([Demo.start(), Apart.start(), start()]);
+  [demo, apart] = begun.map(({ value }) => value);
+  for (const { reason } of begun) if (reason) throw reason;
 });
 after(async () => {
   await end();
@@ -24,6 +29,24 @@ async function visiting(origin, options, run) {
   const visit = await Visit.to(origin, options);
   await run(visit);
   await visit.end();
+}
+
+/** The id of the project that the console shows. */
+async function project(visit) {
+  const page = await visit.open("/connect");
+  const id = await page.locator("dt", { hasText: "Project id" }).locator("+ dd").textContent();
+  await page.close();
+  return id;
+}
+
+/** The headers of a request with the demo's admin key. */
+function asAdmin(project) {
+  return {
+    "content-type": "application/json",
+    "x-stack-project-id": project,
+    "x-stack-access-type": "admin",
+    "x-stack-super-secret-admin-key": demo.adminKey,
+  };
 }
 
 async function signIn(page) {
@@ -59,7 +82,21 @@ describe("the demo", () => {
       const database = page.getByRole("region", { name: "Your database" });
       await database.getByText("neon_identity.users_sync").waitFor();
       await page.locator("#state.on").waitFor();
-      await shot(page, "overview", { full: true });
+    }));
+
+  test("the curves show what goes through the proxy", () =>
+    visiting(demo.console, {}, async (visit) => {
+      const page = await visit.open("/");
+      const users = new URL("/api/v1/users?limit=5", demo.proxy);
+      const headers = asAdmin(await project(visit));
+      const read = async () => assert.equal((await fetch(users, { headers })).status, 200);
+      const number = async (name) => parseFloat(await page.locator("#curves .card", { hasText: name }).locator(".big").textContent());
+      const late = performance.now() + 60_000;
+      while (!((await number("Requests a second")) > 0 && (await number("Answered from the cache")) > 0)) {
+        assert.ok(performance.now() < late, "nothing is shown");
+        await read();
+      }
+      await page.locator("#curves .curve .line").first().waitFor({ state: "attached" });
     }));
 
   test("a backfill is started, and its account is shown", () =>
@@ -233,6 +270,7 @@ describe("the demo", () => {
           await fitsItsWidth(page, `${path} (${kind})`);
           const name = path === "/" ? "overview" : path.slice(1).replaceAll(/\W+/g, "-");
           if (kind !== "light") await shot(page, `${name}-${kind}`);
+          else if (path === "/") await shot(page, name, { full: true });
         }
         await openUser(page, "Mary Jackson");
         await isAccessible(page, `a user (${kind})`);
@@ -244,6 +282,60 @@ describe("the demo", () => {
       });
     }
   });
+
+  test("a project is made by the provider's API, and its keys are shown once", () =>
+    visiting(demo.console, {}, async (visit) => {
+      const page = await visit.open("/connect");
+      const part = page.getByRole("region", { name: "Make a project at Stack Auth" });
+      await part.getByText("By its API").click();
+      await part.getByLabel("Name of the project").fill("Shop");
+      await part.getByLabel("Integration client id").fill(CLIENT.id);
+      await part.getByLabel("Integration client secret").fill("guessed");
+      await part.getByLabel("Make it").check();
+      await part.getByRole("button", { name: "Make the project" }).click();
+      await page.getByText("Invalid client_id:client_secret values").waitFor();
+      assert.equal(await part.getByLabel("Name of the project").inputValue(), "Shop", "what was entered stays");
+      await part.getByLabel("Integration client secret").fill(CLIENT.secret);
+      await part.getByLabel("Make it").check();
+      await part.getByRole("button", { name: "Make the project" }).click();
+      await page.getByText("the provider takes its key").waitFor();
+      const lines = await part.locator("pre").allTextContents();
+      const [, key] = /export STACK_SECRET_SERVER_KEY='(ssk_\w+)'/.exec(lines.join("\n"));
+      await part.getByText("Shown this once.").waitFor();
+      await isAccessible(page, "a project that was made");
+      await fitsItsWidth(page, "a project that was made");
+      await shot(page, "made", { full: true });
+      await page.goto("/connect");
+      assert.ok(!(await page.content()).includes(key), "the key is shown again");
+    }));
+
+  test("webhooks are subscribed by the provider's API, and tell of what passes nobody", () =>
+    visiting(demo.console, {}, async (visit) => {
+      const table = await visit.open("/users");
+      const page = await visit.open("/connect");
+      const part = page.getByRole("region", { name: "Subscribe its webhooks" });
+      await part.getByText("By its API").click();
+      await part.getByLabel("Integration client id").fill(CLIENT.id);
+      await part.getByLabel("Integration client secret").fill(CLIENT.secret);
+      await part.getByLabel("Super secret admin key").fill(demo.adminKey);
+      await part.getByLabel("Subscribe them").check();
+      await part.getByRole("button", { name: "Subscribe them" }).click();
+      await page.getByText("Subscribed.").waitFor();
+      await part.getByText(/export USERTAP_WEBHOOK_SECRET='whsec_/).waitFor();
+      assert.ok(!(await page.content()).includes(demo.adminKey), "the admin key is in the page");
+      await isAccessible(page, "subscribed webhooks");
+      await shot(page, "subscribed", { full: true });
+      const now = page.getByRole("region", { name: /^Now/ });
+      const upstream = await now.getByText(/^http:/).textContent();
+      const headers = asAdmin(await project(visit));
+      const user = JSON.stringify({ display_name: "Annie Easley" });
+      const made = await fetch(`${upstream}api/v1/users`, { method: "POST", headers, body: user });
+      assert.equal(made.status, 201);
+      await table.getByRole("link", { name: "Annie Easley" }).waitFor();
+      // It is to be kept, and the console says so.
+      await page.goto("/");
+      await page.getByRole("region", { name: /problem/ }).getByText(/WEBHOOK_SECRET/).waitFor();
+    }));
 
   test("there is no page of another name", () =>
     visiting(demo.console, {}, async (visit) => {
@@ -338,7 +430,8 @@ describe("with a token, and the provider apart", () => {
         assert.ok(!(await page.content()).includes(key), "the key is in the page");
         assert.ok(!apart.log.includes(key), "the key is in the log");
       }
-      await page.getByText("STACK_SECRET_SERVER_KEY_FILE").waitFor();
+      await page.getByText("export STACK_SECRET_SERVER_KEY='what you entered'").waitFor();
+      await page.getByText("usertap doctor").waitFor();
       await isAccessible(page, "a checked key");
       await shot(page, "connect", { full: true });
     }));

@@ -1,7 +1,8 @@
 //! The console and the rows over HTTP: who gets in, what is done, what is shown. The browser's own tests
 //! are in `tests/browser`.
 
-mod browser;
+pub mod browser;
+mod connect;
 mod guard;
 mod pages;
 mod rows;

@@ -60,6 +60,8 @@ impl<'t> Reader<'t> {
             "list" => form.list = self.one(key, value),
             "dashboard" => form.dashboard = self.one(key, value).unwrap_or_default(),
             "console" => form.console = self.one(key, value).unwrap_or_default(),
+            "provision" => form.provision = self.one(key, value),
+            "subscribe" => form.subscribe = self.one(key, value),
             "cache" => form.cache = self.one(key, value).unwrap_or_default(),
             "webhooks" => form.webhooks = self.one(key, value),
             "events" => form.events = self.one(key, value).unwrap_or_default(),

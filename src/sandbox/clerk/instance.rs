@@ -18,6 +18,8 @@ pub struct Instance {
     holders: HashMap<String, String>,
     pub organizations: BTreeMap<String, Organization>,
     pub webhooks: Webhooks,
+    /// Where its endpoints are managed, once it is made.
+    pub svix_app: Option<String>,
 }
 
 pub struct Organization {
@@ -39,6 +41,7 @@ impl Instance {
     pub fn new(key: String) -> Instance {
         Instance {
             webhooks: Webhooks::new(&key),
+            svix_app: None,
             key,
             users: HashMap::new(),
             order: BTreeSet::new(),

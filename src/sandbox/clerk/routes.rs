@@ -8,7 +8,7 @@ use super::super::call::{Request, segments};
 use super::failure::Failure;
 use super::instance::Instance;
 use super::user::User;
-use super::{addresses, list, metadata, ok, organizations, users};
+use super::{addresses, list, metadata, ok, organizations, users, webhooks};
 
 pub struct Route {
     pub method: Method,
@@ -134,6 +134,8 @@ const ROUTES: &[Route] = &[
         "/organizations/{id}/memberships/{user}",
         organizations::leave,
     ),
+    on(Method::POST, "/webhooks/svix", webhooks::switch_on),
+    on(Method::POST, "/webhooks/svix_url", webhooks::link),
     open(Method::GET, "/jwks", |_| ok(&json!({ "keys": [] }))),
 ];
 

@@ -86,7 +86,7 @@ fn read(call: &mut Call<'_>) -> Outcome {
 fn shown(project: &Project) -> Value {
     json!({
         "id": project.keys.project_id,
-        "display_name": "Sandbox",
+        "display_name": project.display_name,
         "config": {
             "sign_up_enabled": true,
             "credential_enabled": true,

@@ -82,6 +82,8 @@ export async function shot(page, name, { full = false } = {}) {
 
 /** Nothing that keeps somebody out. The engine is brought in past the page's policy, which forbids it. */
 export async function isAccessible(page, what) {
+  // What has scrolled beneath the page's head is no smaller for it.
+  await page.evaluate(() => scrollTo(0, 0));
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() =>
     globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),

@@ -8,22 +8,46 @@ import { Program } from "../../sdk/harness/process.mjs";
 const LOOPBACK = "127.0.0.1:0";
 export const TOKEN = "an-admin-token-of-the-browser-tests";
 
+/** Begins; what cannot is ended all the same, so that nothing is left behind. */
+async function begun(one, begin) {
+  try {
+    await begin();
+  } catch (error) {
+    await one.end();
+    throw error;
+  }
+  return one;
+}
+
 /** `usertap demo`, as it stands in the README. */
 export class Demo {
   console;
+  proxy;
+  /** Of its project at the provider. */
+  adminKey;
   #program;
+  #folder;
 
   static async start() {
     const demo = new Demo();
-    const env = { USERTAP_LISTEN: LOOPBACK, USERTAP_ADMIN_LISTEN: LOOPBACK, USERTAP_DATA_DIR: tmpdir() };
-    demo.#program = new Program(["demo"], { env, stream: "stdout" });
-    const printed = await demo.#program.until((line) => line.startsWith("It goes on serving"));
-    demo.console = printed.map((line) => /console: (http:\S+?)\/?$/.exec(line)?.[1]).find(Boolean);
-    return demo;
+    return begun(demo, () => demo.#begin());
+  }
+
+  async #begin() {
+    this.#folder = await mkdtemp(join(tmpdir(), "usertap-browser-"));
+    const env = { USERTAP_LISTEN: LOOPBACK, USERTAP_ADMIN_LISTEN: LOOPBACK, USERTAP_DATA_DIR: this.#folder };
+    this.#program = new Program(["demo"], { env, stream: "stdout" });
+    const printed = await this.#program.until((line) => line.startsWith("It goes on serving"));
+    const found = (form) => printed.map((line) => form.exec(line)?.[1]).find(Boolean);
+    this.console = found(/console: (http:\S+?)\/?$/);
+    this.proxy = found(/the app's base URL: (http:\S+)/);
+    this.adminKey = found(/admin key (sak_\S+)/);
   }
 
   async end() {
-    return this.#program?.end();
+    const code = await this.#program?.end();
+    if (this.#folder) await rm(this.#folder, { recursive: true, force: true });
+    return code;
   }
 }
 
@@ -39,27 +63,30 @@ export class Apart {
 
   static async start() {
     const apart = new Apart();
-    await apart.#startSandbox(LOOPBACK);
-    apart.#dataDir = await mkdtemp(join(tmpdir(), "usertap-browser-"));
+    return begun(apart, () => apart.#begin());
+  }
+
+  async #begin() {
+    await this.#startSandbox(LOOPBACK);
+    this.#dataDir = await mkdtemp(join(tmpdir(), "usertap-browser-"));
     const env = {
-      ...apart.settings,
+      ...this.settings,
       DATABASE_URL: "embedded",
-      USERTAP_DATA_DIR: apart.#dataDir,
+      USERTAP_DATA_DIR: this.#dataDir,
       USERTAP_LISTEN: LOOPBACK,
       USERTAP_ADMIN_LISTEN: LOOPBACK,
       USERTAP_ADMIN_TOKEN: TOKEN,
       USERTAP_TIMEOUT: "2s",
       USERTAP_LOG_FORMAT: "json",
     };
-    apart.#serve = new Program(["serve"], { env, stream: "stderr" });
-    const lines = await apart.#serve.until((line) => event(line)?.message === "serving");
+    this.#serve = new Program(["serve"], { env, stream: "stderr" });
+    const lines = await this.#serve.until((line) => event(line)?.message === "serving");
     const said = (message) => lines.map(event).find((line) => line?.message === message);
-    apart.console = `http://${said("serving").admin}`;
-    apart.proxy = `http://${said("serving").listen}`;
+    this.console = `http://${said("serving").admin}`;
+    this.proxy = `http://${said("serving").listen}`;
     const file = said("embedded Postgres is up").password_file;
     await readFile(file);
-    apart.#postgresFolder = dirname(dirname(file));
-    return apart;
+    this.#postgresFolder = dirname(dirname(file));
   }
 
   async #startSandbox(listen) {

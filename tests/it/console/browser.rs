@@ -13,8 +13,13 @@ pub struct Browser {
 
 impl Browser {
     pub fn at(stack: &Stack) -> Browser {
+        Browser::of(stack.admin_url(""))
+    }
+
+    /// At the console of this base URL.
+    pub fn of(base: String) -> Browser {
         Browser {
-            base: stack.admin_url(""),
+            base,
             cookie: None,
             proof: String::new(),
         }

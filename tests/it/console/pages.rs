@@ -256,6 +256,7 @@ async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
         stack.setting(0, "STACK_PROJECT_ID"),
         stack.setting(0, "STACK_SECRET_SERVER_KEY"),
     );
+    let upstream = stack.setting(0, "USERTAP_UPSTREAM");
     let other = uuid::Uuid::new_v4().to_string();
     for (project, key, answer) in [
         (
@@ -269,6 +270,7 @@ async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
     ] {
         let fields = [
             ("provider", "stack-auth"),
+            ("address", upstream.as_str()),
             ("STACK_PROJECT_ID", project),
             ("STACK_SECRET_SERVER_KEY", key),
         ];

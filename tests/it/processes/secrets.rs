@@ -5,6 +5,7 @@ use serde_json::json;
 use usertap::sandbox::{Action, Fault};
 
 use super::{Server, World, id_of};
+use crate::console::browser::Browser;
 use crate::support::http;
 
 const PASSWORD: &str = "planted-password-9x";
@@ -81,6 +82,44 @@ async fn traffic(world: &World, server: &Server) {
         .await;
 }
 
+/// What an operator enters in the console, and the secrets that come of it.
+async fn console(world: &World, server: &Server) -> Vec<String> {
+    let mut browser = Browser::of(format!("http://{}", server.admin));
+    browser.page("/connect").await;
+    let upstream = format!("http://{}", world.sandbox.addr());
+    let public = format!("http://{}", server.listen);
+    let admin_key = world.control().admin_key(0).expect("a project");
+    let mut given = vec![admin_key.clone()];
+    for (client_secret, admin_key) in [(TOKEN, TOKEN), ("custom-local-secret", admin_key.as_str())] {
+        let own = [("address", upstream.as_str()), ("name", NAME), ("sure", "true")];
+        let entered = [
+            ("client_id", "custom-local"),
+            ("client_secret", client_secret),
+            ("admin_key", admin_key),
+            ("public", &public),
+            ("STACK_PROJECT_ID", COOKIE),
+            ("STACK_SECRET_SERVER_KEY", TOKEN),
+        ];
+        for path in ["/connect", "/connect/provision", "/connect/subscribe"] {
+            let mark = uuid::Uuid::new_v4().to_string();
+            let form = [&own[..], &entered, &[("once", &mark)]].concat();
+            let page = browser.post(path, &form).await.text();
+            let lines = page
+                .split("export ")
+                .skip(1)
+                .filter_map(|rest| rest.split_once("='"));
+            let secret = lines.filter(|(name, _)| name.contains("KEY") || name.contains("SECRET"));
+            given.extend(secret.map(|(_, rest)| rest.split('\'').next().unwrap_or_default().to_owned()));
+        }
+    }
+    assert!(
+        given.len() >= 5,
+        "keys of a project and a signing secret: {}",
+        given.len()
+    );
+    given
+}
+
 /// A row that the database refuses: its own message would quote the row.
 async fn refused(world: &World, server: &Server) {
     let check =
@@ -99,6 +138,7 @@ async fn no_secret_and_no_person_stands_in_the_log() {
         let server = world.serve().await;
         traffic(&world, &server).await;
         refused(&world, &server).await;
+        let given = console(&world, &server).await;
         let key = world.server_headers()[2].1.clone();
         let backfill = world.start(&["backfill"]).ended().await.with_code(0);
         let mut output = server.stop().await;
@@ -106,7 +146,9 @@ async fn no_secret_and_no_person_stands_in_the_log() {
         output.stderr.extend(backfill.stderr);
         output.stdout.extend(backfill.stdout);
         let all = format!("{output:?}");
-        for secret in [
+        let given = given.iter().map(String::as_str);
+        for secret in given.chain([
+            "custom-local-secret",
             PASSWORD,
             EMAIL,
             TOKEN,
@@ -116,7 +158,7 @@ async fn no_secret_and_no_person_stands_in_the_log() {
             &key,
             "eyJ",
             "example.com",
-        ] {
+        ]) {
             assert!(!all.contains(secret), "{secret} at {level} in\n{}", output.log());
         }
     }

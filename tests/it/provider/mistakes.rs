@@ -57,6 +57,16 @@ fn each_mistake_names_a_remedy() {
             "twice",
         ),
         (SOUND.replace("\"path:id\"", "\"path:name\""), "has no {name}"),
+        (
+            format!(
+                "{SOUND}\n[provision]\ndoes = \"x\"\n[[provision.request]]\non = \"POST /a\"\nbody = {{ a = [\"{{secret}}\"] }}\n"
+            ),
+            "`{secret}` has no value here: ask for it",
+        ),
+        (
+            format!("{SOUND}\n[subscribe]\ndoes = \"x\"\n[[subscribe.request]]\non = \"/a\"\n"),
+            "write it as POST /webhooks",
+        ),
         (SOUND.replace("\"path:id\"", "\"caller\""), "add [token]"),
         (SOUND.replace("\"location\"", "\"path:x\""), "has no {x}"),
         (SOUND.replace("settings = [\"TENANT\"]", ""), "add settings"),

@@ -98,10 +98,12 @@ impl Served {
         http::send(method, &url, headers, body).await
     }
 
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.serving().admin)
+    }
+
     pub async fn status(&self) -> Value {
-        http::get(&format!("http://{}/v1/status", self.serving().admin), &[])
-            .await
-            .json()
+        http::get(&self.admin_url("/v1/status"), &[]).await.json()
     }
 
     /// A walk, to its end: what the status says of it.
