@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod embedded;
+pub mod epochs;
 pub mod fitness;
 pub mod instances;
 pub mod listing;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cache;
 use crate::db::runs::{Drift, Kind, Run};
-use crate::db::{DbError, polls, rows, runs};
+use crate::db::{DbError, epochs, polls, rows, runs};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -244,6 +244,8 @@ fn feed(station: &Station, known: Option<&Known>) -> FeedStatus {
 }
 
 struct Known {
+    /// At whose beginning a process did not know all of whom it had written.
+    unknown_epoch: Option<i64>,
     walk_age: Option<i64>,
     /// Where polling is on.
     poll_age: Option<Option<i64>>,
@@ -265,6 +267,7 @@ impl Known {
             None => (None, None),
         };
         Ok(Known {
+            unknown_epoch: epochs::unknown(database).await?,
             walk_age: polls::walk_age(database).await?,
             poll_age,
             missed,

@@ -13,6 +13,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use super::names::quoted;
 use super::statement::{Bind, optional, statement};
 use super::{Database, DbError};
+use crate::user::Position;
 
 /// Positions in a partition. Retention drops whole partitions, so one should hold hours, not
 /// months, of a busy tenant; 1,000 partitions of this size hold half a billion changes.
@@ -34,7 +35,19 @@ struct Head {
 pub async fn ahead(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let head = database.names.sql("SELECT position FROM {state}.meta");
     let head: Option<Head> = optional(statement(&head), conn).await?;
-    let now = head.map_or(0, |head| head.position) / SIZE;
+    at(database, conn, Position(head.map_or(0, |head| head.position))).await
+}
+
+/// The same for a position that is not yet given out.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn at(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+    position: Position,
+) -> Result<(), DbError> {
+    let now = position.0 / SIZE;
     for number in [now, now + 1] {
         make(database, conn, number).await?;
     }

@@ -68,10 +68,10 @@ pub fn plan<'a>(
 }
 
 impl Plan {
-    /// One user's write that no observation brought.
-    pub fn of_one(id: UserId, write: Write) -> Plan {
+    /// Writes that no observation brought.
+    pub fn of(writes: BTreeMap<UserId, Write>) -> Plan {
         Plan {
-            writes: BTreeMap::from([(id, write)]),
+            writes,
             ..Plan::default()
         }
     }
@@ -147,6 +147,10 @@ impl Plan {
         if settled {
             self.doubt(&observation.id, loaded, DoubtWrite::Clear);
             self.end_set_aside(&observation.id, loaded);
+        }
+        // What was awaited may have been settled meanwhile, by another process.
+        if verdict == Verdict::Stand && loaded.known.doubt.is_none() {
+            self.doubt(&observation.id, loaded, DoubtWrite::Raise);
         }
         if verdict.raises_doubt() && !is_told_unasked(observation) {
             self.write(&observation.id, loaded).doubt_is_awaited = true;

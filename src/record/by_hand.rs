@@ -124,7 +124,7 @@ mod tests {
     use super::super::batch::Aside;
     use super::super::memory::stranger;
     use super::*;
-    use crate::user::{IdType, Position, Profile};
+    use crate::user::{IdType, Profile};
 
     fn loaded(told: Standing, name: Option<&str>) -> Loaded {
         let row = name.map(|name| Columns {
@@ -135,7 +135,7 @@ mod tests {
             deleted_at: None,
         });
         Loaded {
-            known: stranger(Position(0)),
+            known: stranger(),
             told,
             has_state: true,
             volatile: None,

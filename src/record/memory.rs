@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::merge::{Known, Standing, Verdict, judge, version_of_equals};
 use crate::clock::Instant;
-use crate::user::{ContentHash, Head, Observation, Seen, Tick, UserId};
+use crate::user::{ContentHash, Head, Observation, Position, Seen, Tick, UserId};
 
 /// Fingerprints kept: about 300 bytes each.
 const FINGERPRINTS: u64 = 100_000;
@@ -277,9 +277,9 @@ impl Marks {
 }
 
 /// A user of whom nothing is known.
-pub fn stranger(floor: crate::user::Position) -> Known {
+pub fn stranger() -> Known {
     Known {
-        position: floor,
+        position: Position(0),
         mark: Tick::default(),
         standing: Standing::None,
         version: None,

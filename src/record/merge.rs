@@ -42,7 +42,7 @@ impl Standing {
 /// What is known of a user, under its lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// Of the last change; the floor for a user without a state.
+    /// Of the last change; before everything for a user without a state, as tombstones are kept for ever.
     pub position: Position,
     /// When this process last judged an observation equal.
     pub mark: Tick,

@@ -160,7 +160,9 @@ impl Receipt {
         if rereads.is_set_aside || outcomes.contains(&Outcome::SetAside) {
             return Recorded::None(Unrecorded::SetAside);
         }
-        if outcomes.first() == Some(&Outcome::Absent) && outcomes.iter().all(|o| *o == Outcome::Absent) {
+        let absent = outcomes.iter().filter(|outcome| **outcome == Outcome::Absent);
+        let absent = absent.count() + rereads.absent;
+        if absent > 0 && absent == outcomes.len() {
             return Recorded::None(Unrecorded::NoUser);
         }
         Recorded::Committed {
@@ -244,6 +246,8 @@ struct Rereads {
     /// Users whose doubts are not settled by the deadline.
     late: Vec<UserId>,
     is_set_aside: bool,
+    /// Those that found nobody.
+    absent: usize,
     /// The last change that settled one.
     last: Option<String>,
 }
@@ -255,6 +259,7 @@ impl Rereads {
             match timeout_at(deadline, settled).await {
                 Ok(Ok(Settling::Recorded(change))) => rereads.last = rereads.last.take().max(change),
                 Ok(Ok(Settling::SetAside)) => rereads.is_set_aside = true,
+                Ok(Ok(Settling::NoUser)) => rereads.absent += 1,
                 _ => rereads.late.push(user),
             }
         }

@@ -5,13 +5,14 @@
 //! Nothing of the users' own ever runs under the position lock.
 
 mod by_hand;
+mod history;
 pub(super) mod load;
 pub(super) mod number;
 mod rows;
 mod text;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::batch::Plan;
@@ -21,6 +22,7 @@ use crate::db::names::Names;
 use crate::db::statement::{Bind, execute, load, optional, statement};
 use crate::user::{Position, UserId};
 
+pub use history::{Following, History};
 pub use load::Locking;
 pub use number::Numbered;
 pub use rows::RowRefusal;
@@ -32,7 +34,7 @@ use text::*;
 #[derive(Debug)]
 pub struct Sql {
     names: Names,
-    planned_at: Magnitude,
+    made_for: MadeFor,
     load: String,
     lock: String,
     upsert: String,
@@ -43,6 +45,7 @@ pub struct Sql {
     number: String,
     number_new: String,
     forget: String,
+    forget_old: String,
     try_row: String,
     checkpoint: String,
     set_aside: String,
@@ -57,47 +60,14 @@ pub struct Sql {
     history: String,
     new_epoch: String,
     take_place: String,
+    note_unknown: String,
     unasked: String,
-}
-
-/// Where the history of this database stands.
-#[derive(Debug, Clone, Copy, QueryableByName)]
-pub struct History {
-    #[diesel(sql_type = BigInt)]
-    pub epoch: i64,
-    #[diesel(sql_type = BigInt)]
-    pub position: i64,
-    #[diesel(sql_type = BigInt)]
-    pub floor: i64,
-    /// What this process knew to be committed is still there.
-    #[diesel(sql_type = Bool)]
-    pub is_ours: bool,
-    /// The table that usertap made goes by another name, and another one by its.
-    #[diesel(sql_type = Bool)]
-    pub is_replaced: bool,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub newest: Option<i64>,
-    #[diesel(sql_type = Nullable<Integer>)]
-    pub nonce: Option<i32>,
-}
-
-impl History {
-    /// The last change row, with its nonce.
-    pub fn newest(&self) -> Option<(Position, i32)> {
-        Some((Position(self.newest?), self.nonce?))
-    }
 }
 
 #[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = BigInt)]
     count: i64,
-}
-
-#[derive(QueryableByName)]
-struct Before {
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    recorder: Option<uuid::Uuid>,
 }
 
 #[derive(QueryableByName)]
@@ -132,7 +102,7 @@ pub enum Users {
 /// Postgres plans a prepared statement once and for all, by the size that the tables have then: what
 /// was planned over empty tables reads them whole for every batch, however large they have become
 /// (12 times slower at 10,000 users). So the statements are made, and planned, anew at each doubling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Magnitude(u32);
 
 impl Magnitude {
@@ -146,23 +116,65 @@ impl Magnitude {
     }
 }
 
+/// What the statements are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct MadeFor {
+    /// Of the tables.
+    magnitude: Magnitude,
+    /// Positions left out at the beginnings of epochs: no table grew by them.
+    skipped: i64,
+    /// The server tells its timeline.
+    tells_timeline: bool,
+}
+
 impl Sql {
     pub fn new(names: &Names) -> Sql {
-        Sql::planned_at(names, Magnitude(0))
+        Sql::made_for(names, MadeFor::default())
     }
 
     /// Told of the last position: has the statements planned anew where the tables have doubled.
     pub fn grown_to(&mut self, position: Position) {
-        let magnitude = Magnitude::of(position);
-        if magnitude != self.planned_at {
-            *self = Sql::planned_at(&self.names, magnitude);
+        self.skipped(self.made_for.skipped, position);
+    }
+
+    /// The same, with so many positions of which there never was a row.
+    pub fn skipped(&mut self, skipped: i64, position: Position) {
+        let magnitude = Magnitude::of(Position(position.0 - skipped));
+        self.make_for(MadeFor {
+            magnitude,
+            skipped,
+            ..self.made_for
+        });
+    }
+
+    fn tells_timeline(&mut self, tells_timeline: bool) {
+        self.make_for(MadeFor {
+            tells_timeline,
+            ..self.made_for
+        });
+    }
+
+    fn make_for(&mut self, wanted: MadeFor) {
+        let MadeFor {
+            magnitude,
+            tells_timeline,
+            ..
+        } = self.made_for;
+        if (magnitude, tells_timeline) == (wanted.magnitude, wanted.tells_timeline) {
+            self.made_for = wanted;
+        } else {
+            *self = Sql::made_for(&self.names, wanted);
         }
     }
 
-    fn planned_at(names: &Names, magnitude: Magnitude) -> Sql {
-        let planned = |statement: &str| magnitude.marks(&names.sql(statement));
+    fn made_for(names: &Names, made_for: MadeFor) -> Sql {
+        let planned = |statement: &str| made_for.magnitude.marks(&names.sql(statement));
+        let has_moved = match made_for.tells_timeline {
+            true => HAS_MOVED,
+            false => "NULL::boolean",
+        };
         Sql {
-            planned_at: magnitude,
+            made_for,
             load: planned(LOAD),
             lock: planned(&format!("{LOAD} ORDER BY s.id FOR UPDATE OF s")),
             upsert: planned(&format!("{INSERT} {OR_UPDATE}")),
@@ -174,16 +186,17 @@ impl Sql {
                 "SET CONSTRAINTS ALL IMMEDIATE; SELECT pg_advisory_xact_lock({})",
                 names.position_lock()
             ),
-            number: planned(&number(OR_NOTHING)),
-            number_new: planned(&number("")),
+            number: planned(&number(OR_NOTHING, has_moved)),
+            number_new: planned(&number("", has_moved)),
             forget: names.sql(FORGET),
+            forget_old: planned(FORGET_OLD),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),
             checkpoint: names.sql(CHECKPOINT),
             set_aside: names.sql(SET_ASIDE),
             end_set_aside: names.sql("DELETE FROM {state}.set_aside WHERE id = ANY($1)"),
             purge: names.sql(PURGE),
             blank: planned(BLANK),
-            has_notes: names.sql("SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes"),
+            has_notes: names.sql(&HAS_NOTES.replace("{has_moved}", has_moved)),
             take_notes: names.sql(&TAKE_NOTES.replace("{lock}", &names.by_hand_lock().to_string())),
             meet: names.sql(MEET),
             hold_rows: names.sql(HOLD_ROWS),
@@ -191,6 +204,7 @@ impl Sql {
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
             take_place: names.sql(TAKE_PLACE),
+            note_unknown: names.sql(NOTE_UNKNOWN),
             unasked: names
                 .sql("INSERT INTO {state}.unasked_deletions SELECT now() FROM generate_series(1, $1)"),
             names: names.clone(),
@@ -298,32 +312,6 @@ impl Sql {
             .collect())
     }
 
-    /// Whether the database still holds what this process knew to be committed: all positions up to
-    /// `known`, and the change `last`.
-    pub async fn history(
-        &self,
-        conn: &mut Conn,
-        known: Position,
-        last: Option<(Position, i32)>,
-    ) -> Result<Option<History>, DbError> {
-        let history = statement(&self.history)
-            .bind::<BigInt, _>(known.0)
-            .bind::<Nullable<BigInt>, _>(last.map(|(position, _)| position.0))
-            .bind::<Nullable<Integer>, _>(last.map(|(_, nonce)| nonce));
-        Ok(optional(history, conn).await?)
-    }
-
-    /// Notes that this process records; the one that did before.
-    pub async fn take_place(
-        &self,
-        conn: &mut Conn,
-        process: uuid::Uuid,
-    ) -> Result<Option<uuid::Uuid>, DbError> {
-        let take = statement(&self.take_place).bind::<SqlUuid, _>(process);
-        let before: Option<Before> = optional(take, conn).await?;
-        Ok(before.and_then(|before| before.recorder))
-    }
-
     /// Why nothing can be written, where that can be told.
     pub async fn diagnose(&self, conn: &mut Conn) -> Result<Option<String>, DbError> {
         let named = [
@@ -340,10 +328,5 @@ impl Sql {
             .bind::<Text, _>(try_row);
         let tried: Option<Tried> = optional(asked, conn).await?;
         Ok(tried.and_then(|tried| tried.code))
-    }
-
-    /// Commits were lost: what was sent before proves nothing any more.
-    pub async fn new_epoch(&self, conn: &mut Conn, known: Position) -> Result<Option<History>, DbError> {
-        Ok(optional(statement(&self.new_epoch).bind::<BigInt, _>(known.0), conn).await?)
     }
 }

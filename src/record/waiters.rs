@@ -28,6 +28,8 @@ pub struct Waiters {
 pub enum Settling {
     /// An observation that was applied or equal: the public position of the change, if there was one.
     Recorded(Option<String>),
+    /// There is no such user, and no row.
+    NoUser,
     /// What the provider shows, the database refuses.
     SetAside,
 }

@@ -14,8 +14,13 @@ pub(super) mod fetch;
 pub(super) mod flight;
 pub(super) mod link;
 mod look;
+pub(super) mod lost;
+mod note;
+mod page;
+pub(super) mod past;
 mod print;
 pub(super) mod purge;
+mod strangers;
 mod turn;
 
 use std::collections::VecDeque;
@@ -29,7 +34,6 @@ use super::Shared;
 use super::backlog::Batch;
 use super::batch::Plan;
 use super::journal::Place;
-use super::pages::Turn;
 use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
@@ -41,7 +45,7 @@ use link::Link;
 use look::Left;
 use turn::Writing;
 
-pub(super) use link::Past;
+pub(super) use past::Past;
 pub(super) use turn::Turns;
 
 /// Observations in one transaction: beyond this, a bigger batch writes no faster.
@@ -63,8 +67,9 @@ pub(super) struct Writer {
     sql: Sql,
     deleted: Deleted,
     link: Link,
-    /// The one that also removes rows whose time has come, and numbers what was changed by hand.
+    /// The one that also removes rows and states whose time has come, and numbers what was changed by hand.
     is_first: bool,
+    aging: strangers::Aging,
     /// While it writes the rows of a batch that others are to gather behind.
     turn: Option<Writing>,
 }
@@ -101,6 +106,10 @@ pub(super) fn lanes(
     shared
         .past
         .begin(process.unwrap_or_else(Uuid::new_v4), left_by, LANES);
+    let folder = shared.keeper.as_ref().and_then(|keeper| keeper.folder());
+    if let Some(note) = folder.and_then(|folder| note::read(&folder)) {
+        shared.past.recall(note);
+    }
     let lane = |number| Writer {
         sql: Sql::new(&database.names),
         link: Link::default(),
@@ -108,6 +117,7 @@ pub(super) fn lanes(
         database: database.clone(),
         deleted,
         is_first: number == 0,
+        aging: strangers::Aging::default(),
         turn: None,
     };
     (0..LANES).map(lane).collect()
@@ -123,6 +133,7 @@ impl Writer {
         if !self.shared.past.lane_ended(ran.is_err()) {
             return;
         }
+        self.shared.write_note(true).await;
         self.shared.backlog.end();
         if self.shared.past.gave_up() && self.shared.keeper.is_some() {
             tracing::warn!("stopped with the database away: what is not written waits in the journal");
@@ -143,7 +154,10 @@ impl Writer {
                 biased;
                 () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
                 _ = looks.tick(), if is_first => self.number_by_hand().await,
-                _ = purges.tick(), if is_first => self.purge_due().await?,
+                _ = purges.tick(), if is_first => {
+                    self.purge_due().await?;
+                    self.forget_strangers().await;
+                }
                 batch = take(&shared) => match batch {
                     Some((batch, turn)) => {
                         self.turn = turn;
@@ -243,7 +257,7 @@ impl Writer {
         checkpoint: bool,
     ) -> Result<Vec<usize>, Failure> {
         let (mut loaded, users) = match are {
-            Users::Strangers => (self.shared.strangers(flight, todo, self.link.floor()), are),
+            Users::Strangers => (self.shared.strangers(flight, todo), are),
             Users::Any => {
                 let loaded = self.load(flight, todo, Locking::ForUpdate).await?;
                 let users = flight.whose(&loaded);
@@ -336,42 +350,6 @@ impl Shared {
             landed.reply();
         }
         self.backlog.done(&numbers)
-    }
-}
-
-/// Pages of a walk take turns.
-impl Writer {
-    async fn may_write(&self, flight: &Flight) -> Result<(), Failure> {
-        match flight.page {
-            Some(page) => in_turn(self.shared.pages.may_write(page).await),
-            None => Ok(()),
-        }
-    }
-
-    /// All rows of the page are written.
-    async fn may_end(&self, flight: &Flight) -> Result<(), Failure> {
-        match flight.page {
-            Some(page) => {
-                self.shared.pages.written(page);
-                in_turn(self.shared.pages.may_end(page).await)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn begins_anew(&self, flight: &Flight) {
-        if let Some(page) = flight.page {
-            self.shared.pages.anew(page);
-        }
-    }
-}
-
-fn in_turn(turn: Turn) -> Result<(), Failure> {
-    match turn {
-        Turn::Go => Ok(()),
-        Turn::Anew => Err(Failure::Overtaken),
-        // The recorder is closed and another lane gave up: so does this one, when it connects.
-        Turn::Over => Err(Failure::Away),
     }
 }
 

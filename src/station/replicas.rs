@@ -235,7 +235,10 @@ impl Station {
     /// False where there is nothing more. While nobody else records, all of it is this process' own.
     fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
         match change {
-            Ok(change) if self.cache.is_shared() => self.cache.changed(&change.id, ""),
+            Ok(change) if self.cache.is_shared() => {
+                self.cache.changed(&change.id, "");
+                self.recorder.heard(&change.id, change.position);
+            }
             Ok(_) => {}
             Err(TryRecvError::Lagged(_)) => self.cache.forget_all(),
             Err(_) => return false,

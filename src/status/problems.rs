@@ -38,6 +38,7 @@ pub const WORDS: &[&str] = &[
     "walk-failed",
     "walk-unbalanced",
     "deletions-held-back",
+    "commits-lost",
     "slot-behind",
     "slot-lost",
     "provider-fails",
@@ -74,6 +75,7 @@ pub(super) fn all(
         Err(error) => problems.push(of_database(error)),
         Ok(known) => {
             problems.extend(of_rows(known));
+            problems.extend(known.unknown_epoch.map(of_lost));
             problems.extend(known.backfill.as_ref().and_then(of_walk));
             problems.extend(known.reconcile.as_ref().and_then(of_walk));
             problems.extend(known.missed.map(of_missed));
@@ -160,6 +162,14 @@ fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
     let trouble = writes.trouble.as_ref()?;
     let what = format!("writes are forwarded without a note: {trouble}");
     Some(problem("writes-unnoted", what, remedy))
+}
+
+fn of_lost(epoch: i64) -> Problem {
+    let what = format!(
+        "the database may have lost commits in a failover or a restored backup (epoch {epoch} began with it), and it is \
+         not known any more whom all of them wrote"
+    );
+    problem("commits-lost", what, "run `usertap reconcile`")
 }
 
 fn of_slot(slot: &Slot) -> Option<Problem> {

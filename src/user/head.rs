@@ -76,12 +76,13 @@ impl Head {
         past.map_or(Sent::NEVER, |(_, sent)| *sent)
     }
 
-    /// Notes a commit up to `position` in `epoch`. Within an epoch the head never goes back.
+    /// Notes a commit up to `position` in `epoch`. Within an epoch the head never goes back, and a commit
+    /// of an earlier epoch that is told late moves nothing.
     pub fn committed(&self, epoch: i64, position: Position, now: Instant) {
         let mut inner = self.lock();
         let inner = &mut *inner;
         inner.remember(now);
-        if inner.now.epoch != epoch || inner.now.position < position {
+        if inner.now.epoch < epoch || inner.now.epoch == epoch && inner.now.position < position {
             inner.now.epoch = epoch;
             inner.now.position = position;
         }

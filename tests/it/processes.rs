@@ -3,6 +3,7 @@
 mod backfill;
 mod chaos;
 mod commands;
+mod failover;
 mod full_disk;
 mod handover;
 mod hosted;

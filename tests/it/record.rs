@@ -1,5 +1,7 @@
 //! The recorder against a real Postgres: what is written, what waits, what is refused.
 
+mod failover;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,6 +211,10 @@ async fn a_mark_in_memory_orders_what_no_commit_does() {
 async fn an_id_that_nobody_knows_stands_as_a_skeleton_when_its_read_is_late() {
     let mut rig = Rig::new(Deleted::Keep).await;
     let id = user(1);
+    eventually("the recorder is connected", || async {
+        (rig.head.sent().epoch > 0).then_some(())
+    })
+    .await;
     let told = rig.submit(vec![rig.seen(&id, Seen::Mentioned)]);
     assert_eq!(
         told.recorded(Duration::from_millis(500)).await,

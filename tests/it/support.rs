@@ -13,6 +13,7 @@ pub mod relay;
 pub mod served;
 pub mod shapes;
 pub mod stack;
+pub mod standby;
 
 use std::time::{Duration, Instant};
 

@@ -28,9 +28,9 @@ pub struct Loaded {
 
 impl Loaded {
     /// Of a user without a state.
-    pub fn stranger(floor: Position) -> Loaded {
+    pub fn stranger() -> Loaded {
         Loaded {
-            known: stranger(floor),
+            known: stranger(),
             told: Standing::None,
             has_state: false,
             volatile: None,
@@ -82,9 +82,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Leaves nothing that a user without a state would not have: its state can go. The position of a
-    /// state that never moved is the floor of its day, and the floor only rises: without the state a
-    /// later judgement can only be stricter.
+    /// Leaves nothing that a user without a state would not have: its state can go.
     pub fn leaves_a_stranger(&self) -> bool {
         let doubted = match self.doubt {
             DoubtWrite::Raise => true,

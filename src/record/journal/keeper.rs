@@ -4,6 +4,7 @@
 //! nothing, those who wait are told so at once, and it is tried again: traffic never stands still
 //! for a disk.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -89,6 +90,11 @@ impl Keeper {
     /// This process, as the journal names it.
     pub fn process(&self) -> Option<Uuid> {
         self.lock().as_ref().map(Journal::process)
+    }
+
+    /// `DATA_DIR`, while it is this process's alone.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.lock().as_ref().map(|_| self.place.data_dir.clone())
     }
 
     pub fn consumed(&self, places: &[Place]) {

@@ -6,7 +6,6 @@ use super::figures::Event;
 use super::machine::LANES;
 use super::provider::{USERS, number};
 use super::waiting::{Fact, Says, Told};
-use super::without::Without;
 use super::world::{World, Wrong};
 use crate::record::Outcome;
 use crate::record::batch::Plan;
@@ -123,21 +122,21 @@ impl World<'_> {
         self.database.is_away = false;
         self.database.refuses = None;
         (0..self.machines.len()).for_each(|machine| self.start(machine));
-        let is_prompt =
-            self.database.tables.users.iter().all(|user| user.aside.is_none()) && self.losses == 0;
         for _ in 0..12 {
             if !self.is_settled() {
                 self.settle()?;
             }
         }
-        if is_prompt {
+        // What stands aside waits for its time.
+        if self.losses == 0 && self.database.tables.users.iter().all(|user| user.aside.is_none()) {
             self.compare_prompt()?;
         }
-        if self.losses > 0 && self.without != Without::RereadAfterLoss {
-            self.read_everybody()?;
-        }
+        self.pass(Duration::from_secs(3));
         for round in 0..ROUNDS {
             self.settle()?;
+            if std::mem::take(&mut self.database.tables.is_unknown) {
+                self.read_everybody()?;
+            }
             if self.is_at_rest() {
                 return self.compare();
             }
@@ -155,7 +154,7 @@ impl World<'_> {
         Err("it never comes to rest")
     }
 
-    /// A reconcile, as the log asks for.
+    /// A reconcile, as the status asks for.
     fn read_everybody(&mut self) -> Result<(), Wrong> {
         for _ in 0..3 {
             self.settle()?;
@@ -238,9 +237,11 @@ impl World<'_> {
     fn compare(&mut self) -> Result<(), Wrong> {
         for user in 0..USERS {
             self.figures.count(Event::RowCompared);
-            let first = self.told[user].unwrap_or(0);
+            let made = Some(self.made[user]).filter(|made| *made > 0 && self.provider.exists(user));
+            let told = self.told[user].max(made);
+            let first = told.unwrap_or(0);
             let shows = self.database.shows(user);
-            let is_unseen = self.told[user].is_none() && shows.is_none();
+            let is_unseen = told.is_none() && shows.is_none();
             if !is_unseen && !self.provider.was(user, shows, first) {
                 return Err("a row is stale at rest");
             }

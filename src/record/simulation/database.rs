@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::history::Begun;
 use super::provider::{USERS, number};
 use super::without::Without;
 use crate::clock;
 use crate::record::batch::{Aside, Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write};
 use crate::record::change::Kind;
 use crate::record::merge::{Known, Standing, Verdict};
-use crate::record::sql::History;
 use crate::record::sql::load::standing;
 use crate::record::sql::number::{Numbered, word};
 use crate::user::{ContentHash, Observation, Position, Seen, Tick, UserId, json};
@@ -42,7 +42,7 @@ pub struct User {
 #[derive(Debug, Clone)]
 pub struct ChangeRow {
     pub position: Position,
-    nonce: i32,
+    pub nonce: i32,
     pub user: usize,
     pub kind: Kind,
     pub after: Option<Row>,
@@ -55,8 +55,13 @@ pub struct Tables {
     pub changes: Vec<ChangeRow>,
     pub position: i64,
     pub epoch: i64,
-    floor: Position,
-    recorder: Option<Uuid>,
+    /// The history's own id, and the server that wrote last.
+    pub history: Uuid,
+    pub timeline: u32,
+    pub epochs: Vec<Begun>,
+    /// Somebody did not know all of whom it had written before the epoch began.
+    pub is_unknown: bool,
+    pub recorder: Option<Uuid>,
     /// The latest moment of each user that its row has shown.
     pub shown: Vec<usize>,
 }
@@ -65,11 +70,17 @@ pub struct Database {
     pub tables: Tables,
     /// What a standby has that lags behind.
     pub standby: Tables,
+    /// The server's, another one with each failover.
+    pub timeline: u32,
+    /// Histories begun so far.
+    pub histories: i64,
+    /// Every position that was ever committed, lost ones too.
+    pub used: BTreeSet<i64>,
     pub is_away: bool,
     /// A CHECK of the users' own.
     pub refuses: Option<u8>,
     /// Users whose state a transaction has locked, and whose it is: machine and lane.
-    locks: BTreeMap<usize, (usize, usize)>,
+    pub locks: BTreeMap<usize, (usize, usize)>,
     pub without: Without,
 }
 
@@ -80,24 +91,23 @@ impl Database {
             changes: Vec::new(),
             position: 0,
             epoch: 1,
-            floor: Position(0),
+            history: Uuid::from_u128(1),
+            timeline: 1,
+            epochs: Vec::new(),
+            is_unknown: false,
             recorder: None,
             shown: vec![0; USERS],
         };
         Database {
             standby: tables.clone(),
             tables,
+            timeline: 1,
+            histories: 1,
+            used: BTreeSet::new(),
             is_away: false,
             refuses: None,
             locks: BTreeMap::new(),
             without,
-        }
-    }
-
-    pub fn floor(&self) -> Position {
-        match self.without {
-            Without::Floor => Position(0),
-            _ => self.tables.floor,
         }
     }
 
@@ -114,7 +124,7 @@ impl Database {
     pub fn loaded(&self, user: usize, with_raw: bool) -> Loaded {
         let user = &self.tables.users[user];
         let Some(state) = &user.state else {
-            return Loaded::stranger(self.floor());
+            return Loaded::stranger();
         };
         let content = match state.standing {
             Standing::Present(content) => Some(content),
@@ -206,7 +216,7 @@ impl Database {
     }
 
     fn write(&mut self, id: &UserId, write: &Write, numbered: &Numbered, is_ambiguous: bool) {
-        let (without, floor) = (self.without, self.tables.floor);
+        let without = self.without;
         let user = &mut self.tables.users[number(id)];
         user.write_row(&write.row);
         let version = user.state.as_ref().and_then(|state| state.version);
@@ -230,7 +240,7 @@ impl Database {
             user.aside = Some(clock::now() + ASIDE);
         }
         if write.leaves_a_stranger() {
-            user.forget(floor);
+            user.forget();
         }
         let after = user.row;
         if let (Some(change), Some((position, nonce))) = (&write.change, numbered.changes.get(id)) {
@@ -258,51 +268,11 @@ impl Database {
         }
     }
 
-    /// Nothing of a user is left but the floor.
-    pub fn purge_tombstone(&mut self, user: usize) -> bool {
-        let there = &mut self.tables.users[user];
-        let Some(state) = &there.state else { return false };
-        if state.standing != Standing::Purged || there.doubt.is_some() || self.locks.contains_key(&user) {
-            return false;
-        }
-        self.tables.floor = self.tables.floor.max(state.position);
-        *there = User::default();
-        true
-    }
-
-    /// The standby takes over: what it had not got is lost.
-    pub fn fail_over(&mut self) {
-        self.tables = self.standby.clone();
-        self.locks.clear();
-    }
-
-    pub fn history(&self, known: Position, last: Option<(Position, i32)>) -> History {
-        let tables = &self.tables;
-        let holds = |(position, nonce): (Position, i32)| {
-            let mut changes = tables.changes.iter().rev();
-            changes.any(|change| (change.position, change.nonce) == (position, nonce))
-        };
-        let is_ours = tables.position >= known.0 && last.is_none_or(holds);
-        let newest = tables.changes.last();
-        History {
-            epoch: tables.epoch,
-            position: tables.position,
-            floor: tables.floor.0,
-            is_ours: is_ours || self.without == Without::NoticeLoss,
-            is_replaced: false,
-            newest: newest.map(|change| change.position.0),
-            nonce: newest.map(|change| change.nonce),
-        }
-    }
-
-    pub fn new_epoch(&mut self, known: Position) -> History {
-        self.tables.epoch += 1;
-        self.tables.position = self.tables.position.max(known.0);
-        self.history(Position(0), None)
-    }
-
-    pub fn take_place(&mut self, process: Uuid) -> Option<Uuid> {
-        self.tables.recorder.replace(process)
+    /// That there was nobody is remembered by a process alone.
+    pub fn forget_strangers(&mut self) {
+        let shown = self.tables.shown.iter_mut().zip(&self.tables.users);
+        let strangers = shown.filter(|(_, user)| user.state.is_none());
+        strangers.for_each(|(shown, _)| *shown = 0);
     }
 
     /// Whose read is owed, the oldest doubt first; those set aside wait for their time.
@@ -344,9 +314,9 @@ impl User {
         self.raw = raw;
     }
 
-    /// As the statement does it: by the floor of now.
-    fn forget(&mut self, floor: Position) {
-        let never_was = |state: &State| state.standing == Standing::None && state.position <= floor;
+    /// As the statement does it: a state that ever moved stays.
+    fn forget(&mut self) {
+        let never_was = |state: &State| state.standing == Standing::None && state.position.0 <= 0;
         if self.state.as_ref().is_some_and(never_was) && self.doubt.is_none() && self.aside.is_none() {
             self.state = None;
         }

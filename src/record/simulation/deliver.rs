@@ -141,6 +141,7 @@ impl World<'_> {
                 (self.provider.partial(user, moment)?, says)
             }
             As::Deleted => (Seen::Deleted, Says::All),
+            As::Absent => (Seen::Missing, Says::Part),
             As::Touched => (Seen::Touched, Says::Written),
         })
     }
@@ -220,7 +221,8 @@ impl World<'_> {
         };
         process.waiting.extend(then.map(|then| match then {
             Then::Page | Then::Newest(_) | Then::Read(..) => Waiting::fared(receipt, facts, then, losses),
-            Then::Nothing | Then::Ack(_) => Waiting::answer(receipt, facts, then, losses),
+            Then::Nothing => Waiting::answer(receipt, facts, then, losses),
+            Then::Ack(_) => Waiting::durable(receipt, then, losses),
         }));
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::record::intents::Group;
 use crate::record::intents::log::Open;
 use crate::record::journal::{Place, Segments};
+use crate::record::writer::past::Note;
 
 /// Records in a segment: few, so that segments hold what is committed beside what is not.
 const RECORDS: usize = 2;
@@ -17,6 +18,8 @@ pub struct Disk {
     last: u64,
     /// Writes that began and did not end.
     pub notes: Open,
+    /// Where the last process stood in the database's history.
+    pub history: Option<Note>,
 }
 
 struct Segment {

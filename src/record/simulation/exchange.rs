@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::figures::Event;
-use super::provider::{USERS, content, id};
+use super::provider::id;
 use super::without::Without;
 use super::world::World;
 use crate::clock;
@@ -70,6 +70,8 @@ pub enum As {
     Deleted,
     Touched,
     Unsettled,
+    /// Not on a list.
+    Absent,
 }
 
 impl World<'_> {
@@ -88,11 +90,12 @@ impl World<'_> {
 
     /// The write is noted, then forwarded.
     pub fn ask_write(&mut self, machine: usize, user: usize) {
-        let content = content(&mut self.dice);
+        let content = self.provider.any(&mut self.dice);
+        let contents = self.provider.contents;
         let write = match (content, self.provider.exists(user), self.dice.below(6)) {
             (Some(content), false, _) => Write::Create(content),
             (Some(content), true, 0) => Write::Silently(content),
-            (Some(content), true, 1) => Write::Unsettled(content, 1 + content % 3),
+            (Some(content), true, 1) => Write::Unsettled(content, 1 + content % contents),
             (Some(content), true, _) => Write::Set(content),
             (None, ..) => Write::Delete,
         };
@@ -124,7 +127,9 @@ impl World<'_> {
             What::Read(user) | What::Owed(user, _) => vec![self.shown(user, As::Is)],
             What::Glance(user) => vec![self.shown(user, As::Partial)],
             What::Write(user, write) => self.carry_out(user, write),
-            What::List | What::Page | What::Newest(_) => self.list(),
+            What::List | What::Page => self.list(true),
+            // Its pages overlap, and it goes on until it has seen enough.
+            What::Newest(_) => self.list(false),
         };
         self.note(|| format!("the provider answers {} with {shown:?}", what.name()));
         self.asked[at].answer = Some(shown);
@@ -135,8 +140,9 @@ impl World<'_> {
         Shown { user, moment, as_ }
     }
 
-    /// Whoever is there, each as of some moment since the lag.
-    pub fn list(&mut self) -> Vec<Shown> {
+    /// Whoever is there, each as of some moment since the lag. Whoever moves from one page to another
+    /// while they are read may be on none.
+    pub fn list(&mut self, drifts: bool) -> Vec<Shown> {
         let since = clock::now().checked_sub(LAG).unwrap_or_else(clock::now);
         let since = if self.lags { since } else { clock::now() };
         if self.lags {
@@ -144,14 +150,13 @@ impl World<'_> {
         }
         let absent_counts = self.without == Without::AbsenceIsNone;
         let mut shown = Vec::new();
-        for user in 0..USERS {
+        for user in 0..self.users {
             let moment = self.provider.moment_since(user, since, &mut self.dice);
-            if self.provider.content(user, moment).is_some() || absent_counts {
-                shown.push(Shown {
-                    user,
-                    moment,
-                    as_: As::Is,
-                });
+            let is_missed = drifts && self.dice.one_in(8);
+            let is_on_it = self.provider.content(user, moment).is_some() && !is_missed;
+            let as_ = if is_on_it { As::Is } else { As::Absent };
+            if is_on_it || absent_counts {
+                shown.push(Shown { user, moment, as_ });
             }
         }
         shown
@@ -175,8 +180,11 @@ impl World<'_> {
         if let Write::Unsettled(_, then) = write {
             last = self.provider.becomes(user, Some(then), now);
         }
-        self.is_to_be_told(user, last);
-        if self.dice.one_in(3) {
+        match write {
+            Write::Create(_) => self.made[user] = last,
+            _ => self.is_to_be_told(user, last),
+        }
+        if self.tells && self.dice.one_in(3) {
             self.send_webhook(user, moment);
         }
         vec![Shown { user, moment, as_ }]

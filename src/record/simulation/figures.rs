@@ -15,6 +15,11 @@ pub enum Event {
     /// Failovers that lost commits.
     LostCommits,
     NewEpoch,
+    /// Epochs that another process had begun.
+    Followed,
+    /// Users read again because of a loss, and losses of which a process knew too little.
+    ReadAgain,
+    Unknown,
     /// Connections that broke before and after the commit that they asked for.
     CutBefore,
     CutAfter,
@@ -22,7 +27,6 @@ pub enum Event {
     /// Rows that the database refused.
     Refused,
     Purged,
-    TombstonePurged,
     Journaled,
     Drained,
     DiskFull,
@@ -37,7 +41,7 @@ pub enum Event {
     Replayed,
 }
 
-const NAMES: [(Event, &str); 24] = [
+const NAMES: [(Event, &str); 26] = [
     (Event::History, "histories"),
     (Event::Step, "steps"),
     (Event::Commit, "commits"),
@@ -46,12 +50,14 @@ const NAMES: [(Event, &str); 24] = [
     (Event::StartInOutage, "starts during an outage"),
     (Event::LostCommits, "failovers that lost commits"),
     (Event::NewEpoch, "new epochs"),
+    (Event::Followed, "epochs that another process had begun"),
+    (Event::ReadAgain, "users in doubt because of a loss"),
+    (Event::Unknown, "losses that a process knew too little of"),
     (Event::CutBefore, "connections cut before a commit"),
     (Event::CutAfter, "connections cut after a commit"),
     (Event::Overtaken, "transactions overtaken by another process"),
     (Event::Refused, "rows refused and set aside"),
     (Event::Purged, "rows purged"),
-    (Event::TombstonePurged, "tombstones purged"),
     (Event::Journaled, "submissions journaled"),
     (Event::Drained, "submissions drained from the journal"),
     (Event::DiskFull, "turns in which the disk took nothing"),

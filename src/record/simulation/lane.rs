@@ -74,6 +74,12 @@ impl Lane {
     pub fn is_busy(&self) -> bool {
         self.flying.is_some()
     }
+
+    /// A transaction is open on its connection.
+    pub fn is_open(&self) -> bool {
+        let phase = self.flying.as_ref().map(|flying| &flying.phase);
+        matches!(phase, Some(Phase::Judged(_)))
+    }
 }
 
 impl World<'_> {
@@ -84,7 +90,7 @@ impl World<'_> {
         let link = &mut process.lanes[lane];
         if !link.is_connected {
             link.flying.iter_mut().for_each(Flying::rolled_back);
-            if !self.connect(machine, lane) {
+            if !self.connect(machine, lane)? {
                 return Ok(());
             }
         }
@@ -123,40 +129,9 @@ impl World<'_> {
         }
     }
 
-    /// A connection whose history is known.
-    fn connect(&mut self, machine: usize, lane: usize) -> bool {
-        let (without, shared) = (self.without, self.shared(machine));
-        let database = &mut self.database;
-        let Some(process) = &mut self.machines[machine].process else {
-            return false;
-        };
-        process.is_away |= database.is_away;
-        if database.is_away {
-            return false;
-        }
-        let sent = shared.head.sent();
-        let (known, last) = shared.past.known(sent);
-        let mut history = database.history(known, last);
-        if shared.past.is_lost(&history, sent) {
-            self.figures.count(Event::NewEpoch);
-            history = database.new_epoch(known);
-            if without != Without::ForgetLost {
-                shared.begun(&history);
-            }
-        }
-        let before = database.take_place(process.id);
-        if shared.past.took_place(before) && without != Without::Distrust {
-            shared.memory.distrust();
-        }
-        shared.connected(&history);
-        process.lanes[lane].is_connected = true;
-        process.losses = self.losses;
-        true
-    }
-
     fn board(&mut self, machine: usize, lane: usize) {
         let shared = self.shared(machine);
-        let at_most = 1 + self.dice.below(4);
+        let at_most = self.batch.unwrap_or(1 + self.dice.below(4));
         let Some(Some(batch)) = polled(shared.backlog.take(at_most, 1 << 20)) else {
             return;
         };
@@ -215,7 +190,7 @@ impl World<'_> {
         let flight = &mut flying.flight;
         let todo = match flying.groups.pop_front() {
             None => {
-                self.land(at.0, flying.flight);
+                self.land(at.0, flying.flight)?;
                 return Ok(None);
             }
             Some(Group::Alone(todo)) => return Ok(Some(self.judge_alone(shared, at, flying, todo))),

@@ -82,6 +82,12 @@ impl Machine {
             intents.take_in(self.disk.notes.clone());
         }
         shared.past.begin(id, left_by, LANES);
+        let note = self
+            .disk
+            .history
+            .clone()
+            .filter(|_| without != Without::NoteOfHistory);
+        note.into_iter().for_each(|note| shared.past.recall(note));
         shared.memory.set_shared(is_shared);
         self.process = Some(Process {
             recorder: Recorder { shared },
@@ -128,6 +134,10 @@ impl Machine {
         let places = self.disk.append(process.id, &payloads, &mut process.held);
         if is_killed {
             return false;
+        }
+        if without == Without::JournalUnchanged {
+            let users = group.entries.iter().flat_map(|(_, seen)| seen.iter());
+            shared.memory.judged(users.map(|seen| &seen.id));
         }
         let over = shared.backlog.kept(&group.numbers, &places);
         self.consumed(&over, without);

@@ -3,7 +3,6 @@
 use super::exchange::{Asked, What};
 use super::figures::Event;
 use super::machine::LANES;
-use super::provider::USERS;
 use super::without::Without;
 use super::world::{THEMES, World, Wrong};
 
@@ -16,13 +15,14 @@ impl World<'_> {
             self.theme
         };
         match (theme, self.dice.below(6)) {
-            (0, 0..3) => self.outage(),
-            (0, 3) => self.kill_or_start(machine),
+            (0, 0..2) => self.outage(),
+            (0, 2 | 3) => self.kill_or_start(machine),
             (0, _) => self.keep(machine),
-            (1, 0..3) => self.database.standby = self.database.tables.clone(),
-            (1, _) => self.lose_commits()?,
-            (2, 0..2) => self.constrain(),
-            (2, 2 | 3) => (0..USERS).for_each(|user| self.purge_tombstone(user)),
+            (1, 0..2) => self.database.standby = self.database.tables.clone(),
+            (1, 2 | 3) => self.lose_commits()?,
+            (1, 4) => self.kill_or_start(machine),
+            (1, _) => self.wait(),
+            (2, 0..3) => self.constrain(),
             (2, _) => self.wait(),
             (3, 0..3) => self.kill_or_start(machine),
             (3, 3) => self.change_elsewhere(user, false),
@@ -36,6 +36,7 @@ impl World<'_> {
 
     pub fn kill_or_start(&mut self, machine: usize) {
         match self.machines[machine].process {
+            Some(_) if !self.kills => {}
             Some(_) => self.kill(machine),
             None => self.start(machine),
         }
@@ -49,6 +50,7 @@ impl World<'_> {
         self.note(|| format!("machine {machine} is killed"));
         self.figures.count(Event::Kill);
         (0..LANES).for_each(|lane| self.database.unlock((machine, lane)));
+        self.database.forget_strangers();
         let (lost, kept) = std::mem::take(&mut self.asked)
             .into_iter()
             .partition(|asked| asked.machine == machine);
@@ -111,32 +113,40 @@ impl World<'_> {
         }
     }
 
+    /// A pooler keeps the connections on which no transaction is open.
+    fn cut_open(&mut self) {
+        let live = self
+            .machines
+            .iter_mut()
+            .filter_map(|machine| machine.process.as_mut());
+        live.flat_map(|process| &mut process.lanes)
+            .for_each(|lane| lane.is_connected &= !lane.is_open());
+    }
+
     /// A standby takes over that had not got everything.
     pub fn lose_commits(&mut self) -> Result<(), Wrong> {
         self.hear()?;
         if self.database.standby.position < self.database.tables.position {
             self.figures.count(Event::LostCommits);
         }
-        self.note(|| "the database fails over".into());
+        let is_cut = self.dice.one_in(2);
+        self.note(|| format!("the database fails over, connections break: {is_cut}"));
         self.database.fail_over();
-        self.cut_all();
+        match is_cut {
+            true => self.cut_all(),
+            false => self.cut_open(),
+        }
         self.losses += 1;
         Ok(())
     }
 
     pub fn constrain(&mut self) {
+        let contents = usize::from(self.provider.contents);
         let refuses = match self.database.refuses {
-            None => Some(3),
+            None => u8::try_from(1 + self.dice.below(contents)).ok(),
             Some(_) => None,
         };
         self.database.refuses = refuses;
         self.note(|| format!("the table refuses {refuses:?}"));
-    }
-
-    pub fn purge_tombstone(&mut self, user: usize) {
-        if self.database.purge_tombstone(user) {
-            self.figures.count(Event::TombstonePurged);
-            self.note(|| format!("the tombstone of user {user} is purged"));
-        }
     }
 }

@@ -19,17 +19,41 @@ struct Moment {
 /// Everything that users ever were.
 pub struct Provider {
     lives: Vec<Vec<Moment>>,
+    /// What users can be: few, so that lives go back to what they were.
+    pub contents: u8,
     /// It gives versions that can be trusted.
     pub versioned: bool,
 }
 
 impl Provider {
     pub fn new(dice: &mut Dice, now: Instant) -> Provider {
-        let first = |content| vec![Moment { content, since: now }];
-        Provider {
-            lives: (0..USERS).map(|_| first(content(dice))).collect(),
+        let contents = 2 + u8::from(dice.one_in(2));
+        let mut provider = Provider {
+            lives: Vec::new(),
+            contents,
             versioned: dice.one_in(2),
+        };
+        for _ in 0..USERS {
+            let content = provider.any(dice);
+            provider.lives.push(vec![Moment { content, since: now }]);
         }
+        provider
+    }
+
+    /// Nobody is there yet, and there are no versions.
+    pub fn without_anybody(&mut self, now: Instant) {
+        let nobody = Moment {
+            content: None,
+            since: now,
+        };
+        self.lives = vec![vec![nobody]; USERS];
+        self.versioned = false;
+    }
+
+    /// What a user can be; or no user at all.
+    pub fn any(&self, dice: &mut Dice) -> Option<u8> {
+        let content = dice.below(usize::from(self.contents) + 1);
+        u8::try_from(content).ok().filter(|content| *content > 0)
     }
 
     pub fn content(&self, user: usize, moment: usize) -> Option<u8> {
@@ -84,11 +108,6 @@ impl Provider {
         let content = self.content(user, moment)?;
         Some(Seen::Partial(Box::new(json!({ "content": content }))))
     }
-}
-
-/// One of three contents, so that lives go back to what they were; or no user at all.
-pub fn content(dice: &mut Dice) -> Option<u8> {
-    u8::try_from(dice.below(4)).ok().filter(|content| *content > 0)
 }
 
 pub fn raw(content: u8) -> String {

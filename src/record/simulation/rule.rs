@@ -127,7 +127,7 @@ impl World {
     fn new(seed: u64, without: Without) -> World {
         let mut dice = Dice(seed);
         let kept = Kept {
-            users: vec![Loaded::stranger(Position(0)); USERS],
+            users: vec![Loaded::stranger(); USERS],
             shown: vec![0; USERS],
             position: 0,
         };

@@ -39,7 +39,7 @@ impl World<'_> {
         }
         let flight = &flying.flight;
         let mut loaded = match are {
-            Users::Strangers => shared.strangers(flight, &todo, self.database.floor()),
+            Users::Strangers => shared.strangers(flight, &todo),
             Users::Any => self.load(shared, flight, &todo),
         };
         let users = if are == Users::Any {
@@ -145,7 +145,8 @@ impl World<'_> {
                 Group::Together(todo)
             }
         };
-        let is_foreign = self.database.tables.epoch != shared.epoch.load(Ordering::Acquire);
+        let is_foreign = self.database.tables.epoch != shared.epoch.load(Ordering::Acquire)
+            || self.database.has_moved() && self.without != Without::LookAround;
         let is_cut = self.is_wild && self.dice.one_in(20);
         if self.database.is_away || is_foreign || is_cut || !self.lane(at.0, at.1).is_connected {
             self.figures.count(Event::CutBefore);
@@ -161,7 +162,7 @@ impl World<'_> {
             return Ok(flying);
         }
         self.check_order(&flying.flight, &todo, &plan, |_| true)?;
-        let numbered = self.number(&plan, base);
+        let numbered = self.number(&plan, base)?;
         if self.is_wild && self.dice.one_in(20) {
             self.figures.count(Event::CutAfter);
             return Ok(self.broken(at, flying, again(todo)));
@@ -189,9 +190,9 @@ impl World<'_> {
     }
 
     /// Positions, and all that is written under them.
-    pub fn number(&mut self, plan: &Plan, base: Option<i64>) -> Option<Numbered> {
+    pub fn number(&mut self, plan: &Plan, base: Option<i64>) -> Result<Option<Numbered>, Wrong> {
         if plan.writes.is_empty() {
-            return None;
+            return Ok(None);
         }
         let numbering = Numbering::of(plan);
         let tables = &mut self.database.tables;
@@ -202,14 +203,17 @@ impl World<'_> {
         let numbered = numbering.numbered(plan, base, tables.epoch);
         self.database.apply(plan, &numbered);
         self.figures.count(Event::Commit);
-        Some(numbered)
+        match self.database.uses(&numbered) {
+            true => Ok(Some(numbered)),
+            false => Err("a position is used twice"),
+        }
     }
 
     /// All of the batch is committed: rows of deleted users go, whoever waits is let go.
-    pub fn land(&mut self, machine: usize, mut flight: Flight) {
+    pub fn land(&mut self, machine: usize, mut flight: Flight) -> Result<(), Wrong> {
         for user in flight.take_deleted() {
             if self.purges {
-                self.purge(machine, &user);
+                self.purge(machine, &user)?;
             }
         }
         let shared = self.shared(machine);
@@ -218,29 +222,28 @@ impl World<'_> {
         if let Some(process) = &mut self.machines[machine].process {
             process.is_away = false;
         }
+        Ok(())
     }
 
     /// In a transaction of its own.
-    pub fn purge(&mut self, machine: usize, id: &UserId) {
+    pub fn purge(&mut self, machine: usize, id: &UserId) -> Result<(), Wrong> {
         let (user, shared) = (number(id), self.shared(machine));
-        if self.database.is_away || !self.database.is_free(user) {
-            return;
+        if self.database.is_away || !self.database.is_free(user) || self.database.has_moved() {
+            return Ok(());
         }
         let loaded = self.database.loaded(user, false);
         if loaded.known.standing != Standing::Deleted {
-            return;
+            return Ok(());
         }
         let plan = purge_plan(id, &loaded);
         self.database.purge_row(user);
-        let Some(numbered) = self.number(&plan, None) else {
-            return;
+        let Some(numbered) = self.number(&plan, None)? else {
+            return Ok(());
         };
         self.figures.count(Event::Purged);
         shared.head.committed(numbered.epoch, numbered.last, clock::now());
         link::tell(&shared, &numbered, &plan);
-        if self.without != Without::ForgetPurged {
-            shared.memory.forget(id);
-        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::machine::PATIENCE;
 use super::polled;
-use crate::record::{Fared, Intent, Receipt, Recorded, Unrecorded};
+use crate::record::{Durable, Fared, Intent, Receipt, Recorded};
 use crate::user::{Position, UserId};
 
 /// What an answer says of a user.
@@ -38,6 +38,7 @@ pub struct Waiting {
 enum Wait {
     Answer(Pin<Box<dyn Future<Output = Recorded>>>),
     Fared(Pin<Box<dyn Future<Output = Option<Fared>>>>),
+    Durable(Pin<Box<dyn Future<Output = Durable>>>),
 }
 
 /// What follows once it is told.
@@ -58,15 +59,16 @@ pub enum Then {
 pub enum Told {
     Answer(Recorded),
     Fared(Option<Fared>),
+    Durable(Durable),
 }
 
 impl Told {
     /// 2xx for a webhook.
     pub fn is_durable(&self) -> bool {
-        let Told::Answer(recorded) = self else {
-            return false;
-        };
-        !matches!(recorded, Recorded::Queued | Recorded::None(Unrecorded::QueueFull))
+        matches!(
+            self,
+            Told::Durable(Durable::Committed { .. } | Durable::Journaled)
+        )
     }
 }
 
@@ -77,6 +79,16 @@ impl Waiting {
         Waiting {
             wait,
             facts,
+            then,
+            losses,
+        }
+    }
+
+    /// As a webhook does: not for the reads that are owed because of it.
+    pub fn durable(receipt: Receipt, then: Then, losses: usize) -> Waiting {
+        Waiting {
+            wait: Wait::Durable(Box::pin(receipt.durable(PATIENCE))),
+            facts: Vec::new(),
             then,
             losses,
         }
@@ -97,6 +109,7 @@ impl Waiting {
         match &mut self.wait {
             Wait::Answer(answer) => polled(answer).map(Told::Answer),
             Wait::Fared(fared) => polled(fared).map(Told::Fared),
+            Wait::Durable(durable) => polled(durable).map(Told::Durable),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Changes that pass no proxy, and the webhooks that tell of them: late, twice, again until acknowledged.
 
 use super::figures::Event;
-use super::provider::content;
 use super::waiting::Then;
 use super::without::Without;
 use super::world::{Hook, World};
@@ -11,7 +10,8 @@ use crate::user::{Origin, Seen, Sent};
 impl World<'_> {
     /// In the provider's own console.
     pub fn change_elsewhere(&mut self, user: usize, is_told: bool) {
-        let content = content(&mut self.dice);
+        let is_told = is_told && self.tells;
+        let content = self.provider.any(&mut self.dice);
         let moment = self.provider.becomes(user, content, clock::now());
         self.note(|| {
             format!("user {user} becomes {content:?} elsewhere (moment {moment}, webhook: {is_told})")

@@ -54,6 +54,16 @@ pub struct World<'r> {
     pub knows_lag: bool,
     /// Rows of deleted users are removed.
     pub purges: bool,
+    /// It sends webhooks.
+    pub tells: bool,
+    /// Those of whom anything is asked: of one alone, more happens to it.
+    pub users: usize,
+    /// Mishaps among a hundred steps.
+    mishaps: usize,
+    /// Processes are killed.
+    pub kills: bool,
+    /// Observations that a lane takes at once, where it is not left to chance.
+    pub batch: Option<usize>,
     pub database: Database,
     pub machines: Vec<Machine>,
     pub processes: u64,
@@ -62,11 +72,14 @@ pub struct World<'r> {
     pub orphans: Vec<Orphan>,
     /// From which moment on a row must be, at rest: what was told, or will be.
     pub told: Vec<Option<usize>>,
+    /// The last moment at which each was made through usertap: who was not deleted since is found, even
+    /// where nobody saw the answer.
+    pub made: Vec<usize>,
     /// From which moment on a row must be as soon as what is owed is read.
     pub prompt: Vec<usize>,
     /// Things go wrong.
     pub is_wild: bool,
-    /// Failovers that lost commits: everybody is to be read, and what was committed before may be gone.
+    /// Failovers: what was committed before may be gone.
     pub losses: usize,
     pub figures: Figures,
     trace: Option<Vec<String>>,
@@ -87,6 +100,11 @@ impl<'r> World<'r> {
             lags,
             knows_lag: dice.one_in(2),
             purges: dice.one_in(3),
+            tells: dice.one_in(2),
+            users: 1 + dice.below(USERS),
+            mishaps: 9 + 11 * dice.below(2),
+            kills: dice.one_in(2),
+            batch: None,
             database: Database::new(without),
             machines: (0..machines).map(|_| Machine::default()).collect(),
             processes: 0,
@@ -94,6 +112,7 @@ impl<'r> World<'r> {
             hooks: Vec::new(),
             orphans: Vec::new(),
             told: vec![None; USERS],
+            made: vec![0; USERS],
             prompt: vec![0; USERS],
             is_wild: true,
             losses: 0,
@@ -135,10 +154,13 @@ impl<'r> World<'r> {
     }
 
     fn step(&mut self) -> Result<(), Wrong> {
-        let user = self.dice.below(USERS);
+        let user = self.dice.below(self.users);
         let machine = self.dice.below(self.machines.len());
         let lives = self.machines[machine].process.is_some();
-        match self.dice.below(100) {
+        if self.dice.below(100) < self.mishaps {
+            return self.mishap(machine, user);
+        }
+        match self.dice.below(91) {
             0..10 if lives => self.ask(machine, What::Read(user), None),
             10..19 if lives => self.ask_write(machine, user),
             19..21 if lives => self.ask(machine, What::Glance(user), None),
@@ -154,7 +176,6 @@ impl<'r> World<'r> {
             79..83 if lives => self.read_owed(machine),
             83..87 => self.keep(machine),
             87..91 => self.wait(),
-            91.. => return self.mishap(machine, user),
             _ => {}
         }
         Ok(())
@@ -236,7 +257,7 @@ impl<'r> World<'r> {
 
     pub fn keep(&mut self, machine: usize) {
         let takes = !self.is_wild || !self.dice.one_in(6);
-        let is_killed = self.is_wild && self.dice.one_in(12);
+        let is_killed = self.is_wild && self.kills && self.dice.one_in(12);
         if !takes {
             self.figures.count(Event::DiskFull);
         }
@@ -260,6 +281,7 @@ impl<'r> World<'r> {
     pub fn pass(&mut self, time: Duration) {
         self.runtime.block_on(tokio::time::advance(time));
         self.note(|| format!("{} s pass", time.as_secs()));
+        self.look_around();
         for machine in 0..self.machines.len() {
             self.do_what_is_due(machine);
         }

@@ -7,7 +7,7 @@ use super::super::by_hand::Noted;
 use super::{Conn, Sql};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, load, optional, statement};
-use crate::user::{Position, UserId};
+use crate::user::UserId;
 
 #[derive(QueryableByName)]
 struct NotedRow {
@@ -23,12 +23,18 @@ struct NotedRow {
 struct Found {
     #[diesel(sql_type = Bool)]
     yes: bool,
+    #[diesel(sql_type = Nullable<Bool>)]
+    has_moved: Option<bool>,
 }
 
 impl Sql {
-    /// Whether anything is noted: asked often, and nearly always in vain.
+    /// Whether anything is noted: asked often, and nearly always in vain. Whoever does nothing else
+    /// learns here that it is connected to another server than it was.
     pub async fn has_notes(&self, conn: &mut Conn) -> Result<bool, DbError> {
         let found: Option<Found> = optional(statement(&self.has_notes), conn).await?;
+        if found.as_ref().is_some_and(|found| found.has_moved == Some(true)) {
+            return Err(DbError::Away("it is another server than it was".into()));
+        }
         Ok(found.is_some_and(|found| found.yes))
     }
 
@@ -49,12 +55,9 @@ impl Sql {
     }
 
     /// Makes a state for each of these users who has none.
-    pub async fn meet(&self, conn: &mut Conn, ids: &[&UserId], floor: Position) -> Result<(), DbError> {
+    pub async fn meet(&self, conn: &mut Conn, ids: &[&UserId]) -> Result<(), DbError> {
         let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-        let meet = statement(&self.meet)
-            .bind::<Array<Text>, _>(ids)
-            .bind::<BigInt, _>(floor.0);
-        execute(meet, conn).await?;
+        execute(statement(&self.meet).bind::<Array<Text>, _>(ids), conn).await?;
         Ok(())
     }
 

@@ -68,7 +68,6 @@ impl Sql {
         &self,
         conn: &mut Conn,
         ids: &[&UserId],
-        floor: Position,
         locking: Locking,
         with_raw: bool,
     ) -> Result<BTreeMap<UserId, Loaded>, DbError> {
@@ -80,10 +79,8 @@ impl Sql {
         if locking == Locking::ForUpdate && rows.iter().any(|row| row.moved) {
             rows = Self::load_rows(&self.load, conn, ids, with_raw).await?;
         }
-        let mut found: BTreeMap<UserId, Loaded> = ids
-            .iter()
-            .map(|id| ((*id).clone(), Loaded::stranger(floor)))
-            .collect();
+        let mut found: BTreeMap<UserId, Loaded> =
+            ids.iter().map(|id| ((*id).clone(), Loaded::stranger())).collect();
         for row in rows {
             if let Some(id) = UserId::parse(&row.id, self.names.id_type) {
                 found.insert(id, row.loaded());

@@ -38,6 +38,8 @@ struct NumberedRow {
     states: i64,
     #[diesel(sql_type = Nullable<Bool>)]
     is_replaced: Option<bool>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    has_moved: Option<bool>,
 }
 
 impl Sql {
@@ -85,6 +87,9 @@ impl Sql {
             // A new connection looks closer and says what is to be done.
             return Err(DbError::Away("users_sync is another table than it was".into()));
         }
+        if numbered.has_moved == Some(true) {
+            return Err(DbError::Away("it is another server than it was".into()));
+        }
         if usize::try_from(numbered.states) != Ok(expected) {
             return Err(DbError::Refused {
                 kind: crate::db::Refusal::Serialization,
@@ -110,6 +115,16 @@ impl Sql {
             execute(count, conn).await?;
         }
         Ok(())
+    }
+
+    /// States of users who never were and whose position is old.
+    pub async fn forget_strangers_up_to(
+        &self,
+        conn: &mut Conn,
+        position: Position,
+    ) -> Result<usize, DbError> {
+        let forget = statement(&self.forget_old).bind::<BigInt, _>(position.0);
+        Ok(execute(forget, conn).await?)
     }
 
     /// States of users who never were, once they are no longer doubted: whoever names ids at random

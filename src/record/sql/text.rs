@@ -44,14 +44,17 @@ pub const DELETE: &str = "
 pub const OR_NOTHING: &str = "ON CONFLICT (id) DO NOTHING";
 
 /// Change rows and states under one base. `conflict`: what becomes of new states that are there.
-pub fn number(conflict: &str) -> String {
-    NUMBER.replace("{conflict}", conflict)
+pub fn number(conflict: &str, has_moved: &str) -> String {
+    NUMBER
+        .replace("{conflict}", conflict)
+        .replace("{has_moved}", has_moved)
 }
 
 const NUMBER: &str = "
     WITH base AS (
         UPDATE {state}.meta SET position = position + $1
-        RETURNING position - $1 AS base, epoch, users_table <> {users_name}::regclass AS is_replaced
+        RETURNING position - $1 AS base, epoch, users_table <> {users_name}::regclass AS is_replaced,
+            {has_moved} AS has_moved
     ), logged AS (
         INSERT INTO {state}.changes (position, nonce, id, type, changed, name, email, created_at, updated_at,
             deleted_at, raw, before, origin, route, request_id)
@@ -77,16 +80,24 @@ const NUMBER: &str = "
             s.volatile_at, coalesce(base.base + s.doubt_place, s.doubt), s.refused
         FROM base, s WHERE s.is_new {conflict} RETURNING 1
     )
-    SELECT base.base, base.epoch, base.is_replaced,
+    SELECT base.base, base.epoch, base.is_replaced, base.has_moved,
         (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS states,
         CASE WHEN cardinality($2) > 0 THEN pg_notify({channel}, (base.base + $1)::text)::text END AS told
     FROM base";
 
-/// By the floor: a state that ever moved stays.
+/// A state that ever moved stays.
 pub const FORGET: &str = "
-    DELETE FROM {state}.user_state s USING {state}.meta m
-    WHERE s.id = ANY($1) AND s.standing = 'none' AND s.doubt IS NULL AND s.position <= m.floor
+    DELETE FROM {state}.user_state s
+    WHERE s.id = ANY($1) AND s.standing = 'none' AND s.doubt IS NULL AND s.position <= 0
       AND NOT EXISTS (SELECT FROM {state}.set_aside a WHERE a.id = s.id)";
+
+/// Whoever is locked is being judged.
+pub const FORGET_OLD: &str = "
+    DELETE FROM {state}.user_state s WHERE s.id IN (
+        SELECT o.id FROM {state}.user_state o
+        WHERE o.standing = 'none' AND o.position <= $1 AND o.doubt IS NULL
+          AND NOT EXISTS (SELECT FROM {state}.set_aside a WHERE a.id = o.id)
+        ORDER BY o.position LIMIT 10000 FOR UPDATE SKIP LOCKED)";
 
 pub const CHECKPOINT: &str = "
     UPDATE {state}.backfill SET checkpoint = $2::jsonb, fetched = fetched + $3, inserted = inserted + $4,
@@ -126,7 +137,7 @@ pub const TAKE_NOTES: &str = "
 
 /// What nobody ever saw is known from now on, so that it can be locked.
 pub const MEET: &str = "
-    INSERT INTO {state}.user_state (id, position, standing) SELECT id, $2, 'none' FROM unnest($1) AS n (id)
+    INSERT INTO {state}.user_state (id, position, standing) SELECT id, 0, 'none' FROM unnest($1) AS n (id)
     ON CONFLICT (id) DO NOTHING";
 
 pub const HOLD_ROWS: &str = "SELECT FROM {users} WHERE id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE";
@@ -137,10 +148,26 @@ pub const DUE_PURGES: &str = "
     WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1) AND (a.id IS NULL OR a.next_try <= now())
     ORDER BY u.deleted_at LIMIT 100";
 
+/// The server that this is: another one after each failover and each restore. Nothing on a standby.
+pub const TIMELINE: &str = "
+    SELECT CASE WHEN NOT pg_is_in_recovery() THEN
+        (SELECT system_identifier FROM pg_control_system()) || '-' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+        END AS timeline";
+
+/// Whether a connection has come to another server without breaking, as behind a pooler.
+pub const HAS_MOVED: &str = "right(timeline, 8) <> substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+
+pub const HAS_NOTES: &str = "
+    SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved";
+
 /// Says that the tables of one row have one: the planner takes them for hundreds, and compiles the
 /// statement for a third of a second.
 pub const HISTORY: &str = "
-    SELECT m.epoch, m.position, m.floor, newest.position AS newest, newest.nonce,
+    SELECT m.history AS id, m.epoch, m.position, m.timeline, (extract(epoch FROM m.made_at) * 1000000)::bigint AS made_at,
+           newest.position AS newest, newest.nonce,
+           (SELECT coalesce(sum(e.skipped), 0)::bigint FROM {state}.epochs e) AS skipped,
+           (SELECT min(e.certain) FROM {state}.epochs e WHERE e.epoch > $5
+            AND EXISTS (SELECT FROM {state}.epochs e WHERE e.follows = $4)) AS certain,
            m.position >= $1 AND ($2 IS NULL OR $2 < f.position OR ($2 = f.position AND $3 = f.nonce) OR EXISTS (
                SELECT FROM {state}.changes c WHERE c.position = $2 AND c.nonce = $3)) AS is_ours,
            EXISTS (
@@ -172,18 +199,30 @@ pub const DIAGNOSE: &str = "
             THEN '42501'
         END AS code, NULL AS place";
 
+/// Only behind the history that was found: another process may have been quicker.
 pub const NEW_EPOCH: &str = "
     WITH begun AS (
-        UPDATE {state}.meta SET epoch = epoch + 1, history = gen_random_uuid(), position = greatest(position, $1)
-        RETURNING epoch, position, floor)
-    SELECT begun.epoch, begun.position, begun.floor, true AS is_ours, false AS is_replaced,
-           newest.position AS newest, newest.nonce
-    FROM begun LEFT JOIN LATERAL (
+        UPDATE {state}.meta SET epoch = greatest(epoch, $2) + 1, history = gen_random_uuid(), position = $3,
+            timeline = coalesce($4, timeline)
+        WHERE history = $1 AND position < $3
+        RETURNING history AS id, epoch, position, timeline, made_at
+    ), noted AS (
+        INSERT INTO {state}.epochs (epoch, follows, certain, skipped) SELECT epoch, $1, $5, $3 - $6 FROM begun
+        RETURNING skipped)
+    SELECT begun.id, begun.epoch, begun.position, begun.timeline,
+           (extract(epoch FROM begun.made_at) * 1000000)::bigint AS made_at,
+           newest.position AS newest, newest.nonce,
+           noted.skipped + (SELECT coalesce(sum(e.skipped), 0)::bigint FROM {state}.epochs e) AS skipped,
+           NULL::bigint AS certain, true AS is_ours, false AS is_replaced
+    FROM begun CROSS JOIN noted LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
+
+pub const NOTE_UNKNOWN: &str = "
+    UPDATE {state}.epochs SET unknown_at = now() WHERE epoch = (SELECT epoch FROM {state}.meta)";
 
 pub const TAKE_PLACE: &str = "
     WITH before AS (SELECT recorder FROM {state}.meta FOR UPDATE)
-    UPDATE {state}.meta SET recorder = $1,
+    UPDATE {state}.meta SET recorder = $1, timeline = coalesce(timeline, $2),
         users_table = CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = users_table AND relkind = 'r')
             THEN users_table ELSE to_regclass({users_name}) END
     RETURNING (SELECT recorder FROM before) AS recorder";

@@ -9,9 +9,8 @@ use std::time::Duration;
 use super::super::batch::{Loaded, Plan};
 use super::super::by_hand::{self, Noted};
 use super::super::change::Kind;
-use super::super::sql::{Locking, Numbered, Patience, Users};
-use super::{Writer, link};
-use crate::clock;
+use super::super::sql::{Locking, Patience, Users};
+use super::Writer;
 use crate::db::DbError;
 use crate::user::UserId;
 
@@ -57,7 +56,6 @@ impl Writer {
 
     /// One transaction; says whether there may be more.
     async fn number_some(&mut self) -> Result<bool, DbError> {
-        let floor = self.link.floor();
         let conn = self.link.conn_or_away()?;
         let noted = self.sql.take_notes(conn, BATCH).await?;
         if noted.is_empty() {
@@ -65,13 +63,11 @@ impl Writer {
             return Ok(false);
         }
         let ids: Vec<&UserId> = noted.iter().map(|noted| &noted.id).collect();
-        self.sql.meet(conn, &ids, floor).await?;
+        self.sql.meet(conn, &ids).await?;
         // Twice: what is loaded must be what was held.
-        self.sql
-            .load(conn, &ids, floor, Locking::ForUpdate, false)
-            .await?;
+        self.sql.load(conn, &ids, Locking::ForUpdate, false).await?;
         self.sql.hold_rows(conn, &ids).await?;
-        let loaded = self.sql.load(conn, &ids, floor, Locking::None, false).await?;
+        let loaded = self.sql.load(conn, &ids, Locking::None, false).await?;
         let plan = plan(&noted, &loaded);
         for (id, write) in &plan.writes {
             if write
@@ -86,18 +82,8 @@ impl Writer {
         self.in_our_epoch(numbered.epoch)?;
         let conn = self.link.conn_or_away()?;
         self.sql.commit(conn).await?;
-        self.follow_by_hand(&plan, &numbered);
+        self.shared.follow_unasked(&plan, &numbered);
         Ok(true)
-    }
-
-    fn follow_by_hand(&mut self, plan: &Plan, numbered: &Numbered) {
-        let shared = &self.shared;
-        shared.head.committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(shared, numbered, plan);
-        plan.writes.keys().for_each(|id| shared.memory.forget(id));
-        for (id, after) in &numbered.doubts {
-            shared.waiters.owe(id, *after, false);
-        }
     }
 }
 

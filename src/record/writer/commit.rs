@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change::{self, Change};
+use super::super::merge::Verdict;
 use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
 use super::super::{Outcome, Shared};
@@ -172,6 +173,9 @@ impl Shared {
 fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option<Settling> {
     if judged.outcome == Outcome::SetAside {
         return Some(Settling::SetAside);
+    }
+    if judged.verdict == Verdict::Absent {
+        return Some(Settling::NoUser);
     }
     let change = numbered.and_then(|numbered| numbered.changes.get(id));
     let change = change.map(|(position, nonce)| change::public(*position, *nonce));

@@ -1,27 +1,28 @@
-//! A lane's own connection, and what the lanes know of the history behind it.
+//! A lane's own connection, and the history behind it.
 //!
-//! After each new connection the database is asked whether it still holds the last change that
-//! this process knows to be committed, and every position that it has seen. If not (a failover, a
-//! restored backup), a new epoch begins: what was sent before it proves nothing any more.
+//! After each new connection the database is asked whether it still tells the history that this process
+//! was in (see [`super::past`]). If not, a new epoch begins: what was sent before it proves nothing any
+//! more, and whom this process had written since the last certain commit is in doubt before anything
+//! else is written on that connection.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::super::batch::{Loaded, Plan};
 use super::super::refusal;
-use super::super::sql::{History, Numbered, Patience};
+use super::super::sql::{Following, History, Numbered, Patience};
 use super::super::{Changed, Shared};
+use super::past::{Believed, Compared, apart, compare};
 use super::print::{agreed, print};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::{DbError, Refusal, partitions};
 use crate::failpoint;
-use crate::user::{Position, Sent, UserId};
+use crate::user::{Position, UserId};
 
 /// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
 const REPLACED: &str = "users_sync is not the table that usertap made: that one was renamed, and foreign keys still \
@@ -40,91 +41,6 @@ const PAUSES: [Duration; 5] = [
 #[derive(Default)]
 pub(super) struct Link {
     conn: Option<AsyncPgConnection>,
-    floor: Position,
-}
-
-/// What all lanes know of the history, and of each other.
-#[derive(Debug, Default)]
-pub struct Past {
-    known: Mutex<Known>,
-    /// One lane at a time looks at the history, or begins a new epoch.
-    looking: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// This process, as the database knows it.
-    process: Uuid,
-    /// Those whose observations this process has: itself, and who left the journal.
-    ours: Vec<Uuid>,
-    /// The last change this process knows to be committed, with its nonce.
-    last: Option<(Position, i32)>,
-    /// Where partitions were made ahead last.
-    ahead: Position,
-    lanes: usize,
-    gave_up: bool,
-}
-
-impl Past {
-    pub(in crate::record) fn begin(&self, process: Uuid, ours: Vec<Uuid>, lanes: usize) {
-        *self.lock() = Known {
-            process,
-            ours,
-            lanes,
-            ..Known::default()
-        };
-    }
-
-    pub(super) fn committed(&self, position: Position, nonce: i32) {
-        let mut known = self.lock();
-        if known.last.is_none_or(|(last, _)| last < position) {
-            known.last = Some((position, nonce));
-        }
-    }
-
-    /// What this process knows to be committed, given what it would stamp now: all positions up to the
-    /// first, and the change that is the second.
-    pub(in crate::record) fn known(&self, sent: Sent) -> (Position, Option<(Position, i32)>) {
-        let last = self.lock().last;
-        let changed = last.map_or(Position(0), |(position, _)| position);
-        (sent.position.max(changed), last)
-    }
-
-    /// Whether this history lacks what was known to be committed, and nobody has said so yet.
-    pub(in crate::record) fn is_lost(&self, found: &History, sent: Sent) -> bool {
-        if !found.is_ours && found.epoch == sent.epoch {
-            return true;
-        }
-        if let Some((position, nonce)) = found.newest() {
-            self.committed(position, nonce);
-        }
-        false
-    }
-
-    /// This process records now. True where another one did since it (or those whose journal it has)
-    /// did last.
-    pub(in crate::record) fn took_place(&self, before: Option<Uuid>) -> bool {
-        let mut known = self.lock();
-        let is_foreign = before.is_some_and(|before| !known.ours.contains(&before));
-        known.ours = vec![known.process];
-        is_foreign
-    }
-
-    /// True for the last one.
-    pub(super) fn lane_ended(&self, gave_up: bool) -> bool {
-        let mut known = self.lock();
-        known.lanes = known.lanes.saturating_sub(1);
-        known.gave_up |= gave_up;
-        known.lanes == 0
-    }
-
-    pub(super) fn gave_up(&self) -> bool {
-        self.lock().gave_up
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
 }
 
 impl Link {
@@ -140,10 +56,6 @@ impl Link {
 
     pub fn drop_connection(&mut self) {
         self.conn = None;
-    }
-
-    pub fn floor(&self) -> Position {
-        self.floor
     }
 }
 
@@ -195,57 +107,74 @@ impl Writer {
         let mut conn = self.database.connect().await?;
         let shared = self.shared.clone();
         let _alone = shared.past.looking.lock().await;
-        let history = self.history(&mut conn).await?;
+        let timeline = self.sql.timeline(&mut conn).await?;
+        let (history, is_new) = self.history(&mut conn, timeline.as_deref()).await?;
         partitions::ahead(&self.database, &mut conn).await?;
-        self.take_place(&mut conn).await?;
+        self.take_place(&mut conn, timeline.as_deref()).await?;
         let position = Position(history.position);
-        shared.past.lock().ahead = position;
-        self.sql.grown_to(position);
-        self.link.floor = Position(history.floor);
+        shared.past.ahead(position);
+        self.sql.skipped(history.skipped, position);
         self.link.conn = Some(conn);
         failpoint::reached("writer.connected");
-        shared.connected(&history);
+        shared.connected(&history, is_new);
+        self.doubt_lost().await?;
+        shared.write_note(false).await;
         Ok(())
     }
 
-    /// The history behind this connection: the one that is known here, or a new epoch.
-    async fn history(&self, conn: &mut AsyncPgConnection) -> Result<History, DbError> {
+    /// The history behind this connection, and whether it is another one than this process was in.
+    async fn history(
+        &self,
+        conn: &mut AsyncPgConnection,
+        timeline: Option<&str>,
+    ) -> Result<(History, bool), DbError> {
         let past = &self.shared.past;
-        let sent = self.shared.head.sent();
-        let (known, last) = past.known(sent);
-        let found = self.sql.history(conn, known, last).await?;
-        let found = found
-            .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
-        if found.is_replaced {
-            return Err(DbError::Unfit(REPLACED.into()));
+        loop {
+            let believed = past.believed(self.shared.head.sent());
+            let found = self.sql.history(conn, &believed).await?;
+            let found = found
+                .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+            if found.is_replaced {
+                return Err(DbError::Unfit(REPLACED.into()));
+            }
+            match compare(&found, timeline, &believed) {
+                Compared::Same => return Ok((found, false)),
+                Compared::Foreign => past.forget_note(),
+                Compared::Followed(certain) => {
+                    tracing::warn!(
+                        epoch = found.epoch,
+                        "another process noticed a failover or a restored backup"
+                    );
+                    past.lose(certain);
+                    return Ok((found, true));
+                }
+                Compared::Lost { found: certain, ours } => {
+                    let now = clock::wall().timestamp_millis();
+                    let next = following(&found, &believed, certain, timeline, now);
+                    partitions::at(&self.database, conn, next.from).await?;
+                    if let Some(begun) = self.sql.new_epoch(conn, next).await? {
+                        tracing::warn!(
+                            epoch = begun.epoch,
+                            "the database may lack changes that were committed (a failover or a restored backup): a \
+                             new epoch begins, and whoever was written since is read again"
+                        );
+                        past.lose(ours);
+                        return Ok((begun, true));
+                    }
+                }
+            }
         }
-        if past.is_lost(&found, sent) {
-            return self.begin_epoch(conn, known).await;
-        }
-        Ok(found)
     }
 
     /// Notes that this process records now. If another did since this one (or those whose journal
     /// it has) did last, what that one judged in its memory is not known here.
-    async fn take_place(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-        let process = self.shared.past.lock().process;
-        let before = self.sql.take_place(conn, process).await?;
+    async fn take_place(&self, conn: &mut AsyncPgConnection, timeline: Option<&str>) -> Result<(), DbError> {
+        let process = self.shared.past.process();
+        let before = self.sql.take_place(conn, process, timeline).await?;
         if self.shared.past.took_place(before) {
             self.shared.memory.distrust();
         }
         Ok(())
-    }
-
-    async fn begin_epoch(&self, conn: &mut AsyncPgConnection, known: Position) -> Result<History, DbError> {
-        let history = self.sql.new_epoch(conn, known).await?;
-        let history = history.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it".into()))?;
-        tracing::warn!(
-            epoch = history.epoch,
-            "the database lacks changes that were committed (a failover or a restored backup): a new epoch begins; \
-             run a backfill"
-        );
-        self.shared.begun(&history);
-        Ok(history)
     }
 
     /// Waits a moment while the database refuses everything.
@@ -293,30 +222,26 @@ impl Writer {
 
     /// New positions need a partition before they are given out.
     pub(super) async fn renew_partitions(&mut self) {
-        let Some((last, _)) = self.shared.past.lock().last else {
+        let Some(last) = self.shared.past.is_past(partitions::RENEW_EVERY) else {
             return;
         };
-        if last.0 - self.shared.past.lock().ahead.0 < partitions::RENEW_EVERY {
-            return;
-        }
         let Ok(conn) = self.link.conn() else { return };
         let _alone = self.shared.past.looking.lock().await;
         match partitions::ahead(&self.database, conn).await {
-            Ok(()) => self.shared.past.lock().ahead = last,
+            Ok(()) => self.shared.past.ahead(last),
             Err(error) => tracing::warn!(%error, "no new partition for the change rows yet"),
         }
     }
 }
 
 impl Shared {
-    /// A new epoch has begun: what was remembered may be of what was lost.
-    pub(in crate::record) fn begun(&self, history: &History) {
-        self.past.lock().last = history.newest();
-        self.memory.forget_all();
-    }
-
-    /// What is sent from now on is sent in this history.
-    pub(in crate::record) fn connected(&self, history: &History) {
+    /// What is sent from now on is sent in this history. Where it is another one than before, what was
+    /// remembered may be of what was lost.
+    pub(in crate::record) fn connected(&self, history: &History, is_new: bool) {
+        if is_new {
+            self.memory.forget_all();
+        }
+        self.past.is_in(history, is_new);
         self.epoch.store(history.epoch, Ordering::Release);
         let position = Position(history.position);
         self.head.committed(history.epoch, position, clock::now());
@@ -343,8 +268,27 @@ impl Shared {
     }
 }
 
+/// The epoch that must follow what was found.
+pub fn following<'a>(
+    found: &'a History,
+    believed: &Believed,
+    certain: Position,
+    timeline: Option<&'a str>,
+    now_millis: i64,
+) -> Following<'a> {
+    Following {
+        found,
+        behind_epoch: believed.at.map_or(0, |(_, epoch)| epoch),
+        from: apart(Position(found.position), believed.known, now_millis),
+        certain,
+        timeline,
+    }
+}
+
 /// Remembers what was committed last, and tells of all of it, whoever keeps answers first.
 pub fn tell(shared: &Shared, numbered: &Numbered, plan: &Plan) {
+    let written = numbered.states.keys().chain(numbered.doubts.keys());
+    shared.past.touched(written, numbered.last);
     for (id, (position, nonce)) in &numbered.changes {
         shared.past.committed(*position, *nonce);
         let by = plan.writes.get(id).and_then(|write| write.change.as_ref());

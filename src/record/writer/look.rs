@@ -10,7 +10,7 @@ use super::super::{Outcome, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::clock;
-use crate::user::{Origin, Position, Seen, UserId};
+use crate::user::{Origin, Seen, UserId};
 
 /// What a look into the database leaves to be written.
 pub(super) struct Left {
@@ -99,15 +99,10 @@ impl Shared {
         (left, plan)
     }
 
-    pub(in crate::record) fn strangers(
-        &self,
-        flight: &Flight,
-        todo: &[usize],
-        floor: Position,
-    ) -> BTreeMap<UserId, Loaded> {
+    pub(in crate::record) fn strangers(&self, flight: &Flight, todo: &[usize]) -> BTreeMap<UserId, Loaded> {
         let ids = todo.iter().map(|&place| &flight.observation(place).id);
         let stranger = |id: &UserId| {
-            let mut loaded = Loaded::stranger(floor);
+            let mut loaded = Loaded::stranger();
             loaded.known.mark = self.memory.mark_of(id);
             (id.clone(), loaded)
         };
@@ -173,9 +168,8 @@ impl Writer {
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let floor = self.link.floor();
         let conn = self.link.conn()?;
-        let loaded = self.sql.load(conn, &ids, floor, locking, with_raw).await;
+        let loaded = self.sql.load(conn, &ids, locking, with_raw).await;
         let mut loaded = loaded.map_err(Failure::of)?;
         self.shared.note_loaded(&mut loaded);
         Ok(loaded)

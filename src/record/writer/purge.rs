@@ -3,6 +3,7 @@
 //! Each in a transaction of its own, after the deletion is committed: the removal fires the users'
 //! own `ON DELETE`, which may be slow or refuse, and must hold up nobody else.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,12 +74,8 @@ impl Writer {
     }
 
     async fn purge(&mut self, user: &UserId) -> Result<(), DbError> {
-        let floor = self.link.floor();
         let conn = self.link.conn_or_away()?;
-        let loaded = self
-            .sql
-            .load(conn, &[user], floor, Locking::ForUpdate, false)
-            .await?;
+        let loaded = self.sql.load(conn, &[user], Locking::ForUpdate, false).await?;
         let plan = loaded
             .get(user)
             .filter(|loaded| loaded.known.standing == Standing::Deleted);
@@ -96,8 +93,6 @@ impl Writer {
             .head
             .committed(numbered.epoch, numbered.last, clock::now());
         link::tell(&self.shared, &numbered, &plan);
-        // It may have been freed meanwhile, and another lane may know better.
-        self.shared.memory.forget(user);
         Ok(())
     }
 
@@ -164,5 +159,5 @@ pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
         ends_set_aside: true,
         is_aside: false,
     };
-    Plan::of_one(user.clone(), write)
+    Plan::of(BTreeMap::from([(user.clone(), write)]))
 }

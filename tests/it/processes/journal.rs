@@ -76,7 +76,10 @@ async fn what_was_told_survives_kills_during_an_outage() {
     server.process.killed().await;
     // It starts without the database, goes on where it was, and is killed again.
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    assert!(server.readyz().await.contains("degraded"));
+    eventually("it knows that the database is away", || async {
+        server.readyz().await.contains("degraded").then_some(())
+    })
+    .await;
     assert_eq!(server.rename(&world, known, "2").await, "journaled");
     assert_eq!(server.rename(&world, id_of(&first), "Firstly").await, "journaled");
     let path = format!("/users/{gone}");

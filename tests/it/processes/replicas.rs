@@ -220,3 +220,26 @@ async fn losing_either_loses_nothing_that_it_told() {
     world.comes_to_rest_at("one", &one).await;
     one.stop().await;
 }
+
+/// What a not-found of a stranger leaves for the other process does not stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_forgotten_after_a_while() {
+    let mut world = World::with_users(1).await;
+    let [one, other] = world.replicas().await;
+    for _ in 0..5 {
+        let reply = one.get(&world, &format!("/users/{}", Uuid::new_v4())).await;
+        assert_eq!(reply.status, 404);
+        assert_eq!(recorded(&reply), "none");
+    }
+    let strangers = "SELECT count(*) FROM usertap.user_state WHERE standing = 'none'";
+    assert_eq!(world.count(strangers).await, 5);
+    one.stop().await;
+    world = world.and("FAILPOINTS", "strangers-after=50ms,purge-every=20ms");
+    let again = world.replica("one").await;
+    eventually("nothing is left of them", || async {
+        (world.count(strangers).await == 0).then_some(())
+    })
+    .await;
+    again.stop().await;
+    other.stop().await;
+}

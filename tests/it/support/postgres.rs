@@ -94,6 +94,15 @@ impl TestDatabase {
         }
     }
 
+    /// The same database for another process.
+    pub async fn again(&self) -> TestDatabase {
+        TestDatabase {
+            client: client(&self.url).await,
+            database: database(&self.url, self.database.names.id_type),
+            url: self.url.clone(),
+        }
+    }
+
     /// A number that a query gives.
     pub async fn count(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.expect("a query").get(0)

@@ -2,6 +2,8 @@
 //! away.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +32,7 @@ impl Way {
 pub struct Relay {
     pub addr: SocketAddr,
     way: watch::Sender<Way>,
+    port: Arc<AtomicU16>,
     tasks: Tasks,
 }
 
@@ -40,15 +43,26 @@ impl Relay {
         let relay = Relay {
             addr: listener.local_addr().expect("an address"),
             way: watch::Sender::new(Way::Closed),
+            port: Arc::new(AtomicU16::new(port)),
             tasks: Tasks::default(),
         };
-        let accepting = accept(listener, port, relay.way.subscribe(), relay.tasks.clone());
+        let accepting = accept(
+            listener,
+            relay.port.clone(),
+            relay.way.subscribe(),
+            relay.tasks.clone(),
+        );
         relay.tasks.spawn(accepting);
         relay
     }
 
     pub fn open(&self) {
         self.way.send_replace(Way::Open);
+    }
+
+    /// Connections made from now on come out there.
+    pub fn leads_to(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
     }
 
     /// Every connection breaks, and none is made.
@@ -73,13 +87,14 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, port: u16, way: watch::Receiver<Way>, tasks: Tasks) {
+async fn accept(listener: TcpListener, port: Arc<AtomicU16>, way: watch::Receiver<Way>, tasks: Tasks) {
     loop {
         let (from, _) = tokio::select! {
             accepted = listener.accept() => accepted.expect("a connection"),
             () = tasks.stopping() => return,
         };
         let (way, ends) = (way.clone(), tasks.clone());
+        let port = port.load(Ordering::Relaxed);
         tasks.spawn(async move {
             tokio::select! {
                 () = pass(from, port, way) => {}

@@ -149,7 +149,7 @@ impl World {
             }
         };
         if write.leaves_a_stranger() && loaded.known.doubt.is_none() && loaded.known.position == Position(0) {
-            *loaded = Loaded::stranger(Position(0));
+            *loaded = Loaded::stranger();
         }
     }
 }

@@ -1,0 +1,184 @@
+//! A failover as it really is: a standby that had not got everything takes over, under two replicas.
+
+use ::http::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use usertap::sandbox::{Options, Sandbox};
+use usertap::tasks::Tasks;
+use uuid::Uuid;
+
+use super::{Server, World, id_of, recorded};
+use crate::support::process::{Folder, setting};
+use crate::support::relay::Relay;
+use crate::support::standby::Pair;
+use crate::support::{eventually, http, postgres};
+
+/// A world on the primary of the pair, by a way that leads to the standby later.
+async fn world_on(pair: &Pair) -> (World, Relay) {
+    let relay = Relay::to(pair.primary.port()).await;
+    relay.open();
+    let mut url: url::Url = pair.standby.url().expose_secret().parse().expect("a URL");
+    url.set_port(Some(relay.addr.port())).expect("a port");
+    let tasks = Tasks::default();
+    let options = Options {
+        users: 3,
+        ..Options::default()
+    };
+    let world = World {
+        sandbox: Sandbox::start(options, &tasks).await.expect("a sandbox"),
+        client: postgres::client(&pair.primary.url("postgres")).await,
+        url: url.to_string().into(),
+        folder: Folder::new(),
+        also: Vec::new(),
+        tasks,
+    };
+    (world, relay)
+}
+
+async fn replica(world: &World, name: &str) -> Server {
+    let folder = setting("USERTAP_DATA_DIR", world.folder.path().join(name).display());
+    Server::of(world.start_with(&["serve"], &[folder])).await
+}
+
+async fn created(world: &World, server: &Server, name: &str) -> Uuid {
+    let reply = server.create(world, name).await;
+    assert_eq!(recorded(&reply), "committed", "{name}");
+    id_of(&reply)
+}
+
+async fn changes(server: &Server, since: &str) -> http::Reply {
+    http::get(
+        &format!("http://{}/v1/changes?since={since}&limit=1000", server.admin),
+        &[],
+    )
+    .await
+}
+
+async fn head(server: &Server) -> String {
+    let page: Value = changes(server, "now").await.json();
+    page["head"].as_str().expect("a position").to_owned()
+}
+
+async fn position(client: &tokio_postgres::Client) -> i64 {
+    let position = client.query_one("SELECT position FROM usertap.meta", &[]).await;
+    position.expect("a position").get(0)
+}
+
+/// Nothing is owed and nothing waits.
+async fn at_rest(world: &World, servers: &[&Server], epoch: i64) {
+    let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
+    eventually("all is read again", || async {
+        for server in servers {
+            let status = server.status().await;
+            if status["recorder"]["waiting"] != 0 || status["recorder"]["trouble"] != Value::Null {
+                return None;
+            }
+        }
+        let reached = world.count("SELECT epoch FROM usertap.meta").await == epoch;
+        (reached && world.count(owed).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_lacks_commits_takes_over_and_nothing_is_missing_in_the_end() {
+    let pair = Pair::start().await;
+    let (mut world, relay) = world_on(&pair).await;
+    world.backfill().await;
+    let (one, other) = (replica(&world, "one").await, replica(&world, "other").await);
+    let [renamed, deleted] = [
+        created(&world, &one, "to be renamed").await,
+        created(&world, &other, "to be deleted").await,
+    ];
+    at_rest(&world, &[&one, &other], 1).await;
+    let kept = head(&one).await;
+    let standby = postgres::client(&pair.standby.url()).await;
+    pair.has_got_all(&standby).await;
+    pair.standby.falls_behind().await;
+    let before = position(&standby).await;
+
+    let new = [
+        created(&world, &one, "made by the one").await,
+        created(&world, &other, "made by the other").await,
+    ];
+    let body = json!({ "display_name": "renamed" });
+    let reply = one
+        .ask(&world, Method::PATCH, &format!("/users/{renamed}"), &body)
+        .await;
+    assert_eq!(recorded(&reply), "committed");
+    let reply = other
+        .ask(&world, Method::DELETE, &format!("/users/{deleted}"), &json!({}))
+        .await;
+    assert_eq!(recorded(&reply), "committed");
+    let lost = head(&one).await;
+    let last = position(&world.client).await;
+
+    relay.close();
+    pair.standby.takes_over().await;
+    world.client = postgres::client(&pair.standby.url()).await;
+    assert!(position(&world.client).await < last, "the standby lacks commits");
+    relay.leads_to(pair.standby.port);
+    relay.open();
+
+    at_rest(&world, &[&one, &other], 2).await;
+    world.assert_all_there().await;
+    for id in new {
+        assert!(world.name(id).await.is_some(), "{id} has no row");
+    }
+    let gone = format!(
+        "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{deleted}' AND deleted_at IS NOT NULL"
+    );
+    assert_eq!(world.count(&gone).await, 1);
+    let since =
+        format!("SELECT count(*) FROM usertap.changes WHERE position > {before} AND position <= {last}");
+    assert_eq!(world.count(&since).await, 0, "no position is used twice");
+
+    assert_eq!(changes(&one, &lost).await.status, 410, "what it had read is gone");
+    let page: Value = changes(&other, &kept).await.json();
+    let types: Vec<&str> = page["changes"]
+        .as_array()
+        .expect("a page")
+        .iter()
+        .filter_map(|change| change["type"].as_str())
+        .collect();
+    assert_eq!(types.len(), 4, "{page}");
+
+    for server in [one, other] {
+        created(&world, &server, "afterwards").await;
+        let problems = server.status().await["problems"].clone();
+        assert_eq!(problems, json!([]));
+        server.stop().await;
+    }
+}
+
+/// Who was killed with the database cannot know whom it had written last, and says so until all are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_dies_with_the_database_says_that_a_reconcile_is_owed() {
+    let pair = Pair::start().await;
+    let (mut world, relay) = world_on(&pair).await;
+    world.backfill().await;
+    let one = replica(&world, "one").await;
+    pair.has_got_all(&postgres::client(&pair.standby.url()).await)
+        .await;
+    pair.standby.falls_behind().await;
+    let lost = created(&world, &one, "lost").await;
+    one.process.killed().await;
+    relay.close();
+    pair.standby.takes_over().await;
+    world.client = postgres::client(&pair.standby.url()).await;
+    relay.leads_to(pair.standby.port);
+    relay.open();
+
+    let one = replica(&world, "one").await;
+    let word = |status: &Value| status["problems"][0]["word"].as_str().map(str::to_owned);
+    assert_eq!(word(&one.status().await).as_deref(), Some("commits-lost"));
+    let folder = setting("USERTAP_DATA_DIR", world.folder.path().join("one").display());
+    let reconciled = world
+        .start_with(&["reconcile", "--json"], &[folder])
+        .ended()
+        .await;
+    reconciled.with_code(0);
+    assert_eq!(word(&one.status().await), None);
+    assert_eq!(world.name(lost).await.as_deref(), Some("lost"));
+    one.stop().await;
+}
