@@ -245,6 +245,10 @@ impl Model {
         if settled {
             self.known.doubt = None;
         }
+        // A row with nothing but the id always owes a read.
+        if verdict == Verdict::Stand && self.known.doubt.is_none() {
+            self.known.doubt = Some(at.next());
+        }
         if verdict.raises_doubt() || unsettled && verdict.counts_as_applied() {
             self.known.doubt = Some(at.next());
         }

@@ -70,7 +70,7 @@ pub enum Without {
     Timeline,
     /// Also by a process that does nothing, or whose connection did not break.
     LookAround,
-    /// No position is used twice: a new epoch begins far behind.
+    /// No position is used twice: a new epoch begins far beyond.
     Apart,
     /// A lost history is followed by reads.
     RereadAfterLoss,

@@ -2,7 +2,7 @@
 //!
 //! A failover or a restored backup may take away what was committed. It is noticed by the server's
 //! timeline, by the counter, and by the last change that is known here; then a new epoch begins, far
-//! behind every position that anybody can have seen, and each process has those read again whom it had
+//! beyond every position that anybody can have seen, and each process has those read again whom it had
 //! written since the last commit that is certain. What must never be: a position used twice; a loss
 //! that is noticed by one process and not by another; users whom nobody reads and nobody tells of.
 
