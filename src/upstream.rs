@@ -342,7 +342,7 @@ impl Upstream {
             what: Use::of(request.method()),
         };
         let leave = self.budget.leave(ask, began + self.timeout).await;
-        leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let _leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let progress = Progress::since(began);
         let request = request.map(|body| progress.watch(body));
         let (sent, sent_at) = (self.head.sent(), clock::now());

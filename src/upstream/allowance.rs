@@ -4,14 +4,18 @@
 //! provider would take them all. So three quarters of a limit are counted as the provider counts
 //! them, each request until it is a period old, and may go at any moment; the last quarter is spread
 //! evenly, so that after a burst nobody stands still for a whole period. usertap's own requests never
-//! burst: they would take from apps what these may need in a moment. What must never be: more
-//! requests in any period of the limit's length than the limit.
+//! burst: they would take from apps what these may need in a moment.
+//!
+//! The provider counts when a request arrives. A burst may be held up on its way as a whole, by new
+//! connections for the most part, and the next one may not: so what is under way counts as just gone,
+//! and once it is answered it went as much later as it took longer than the quickest. What must never
+//! be: more requests in any period of the limit's length than the limit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::window::{self, Window};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::Rate;
 
 /// What is kept back to be spread evenly.
@@ -45,7 +49,11 @@ struct Burst {
     most: u32,
     period: Duration,
     went: VecDeque<Went>,
+    /// How many those are.
     used: u32,
+    /// Apps' requests that are not answered yet.
+    under_way: u32,
+    turned: Instant,
 }
 
 /// Some that went at about the same time.
@@ -88,15 +96,28 @@ impl Allowance {
         }
     }
 
-    /// Charges one request; right after [`Allowance::wait`] said "at once" it always fits.
-    pub fn charge(&mut self, asks: Asks, now: Instant) {
+    /// Charges one request; right after [`Allowance::wait`] said "at once" it always fits. Says whether
+    /// [`Allowance::answered`] is to follow.
+    pub fn charge(&mut self, asks: Asks, now: Instant) -> bool {
         if asks == Asks::Own {
             self.own.charge();
         }
-        match self.even.as_ref().filter(|even| even.wait().is_none()) {
-            Some(even) => even.charge(),
-            None => self.burst.charge(now),
+        match (self.even.as_ref().filter(|even| even.wait().is_none()), asks) {
+            (Some(even), _) => even.charge(),
+            (None, Asks::Own) => self.burst.went(now),
+            (None, Asks::App) => {
+                self.burst.under_way += 1;
+                return true;
+            }
         }
+        false
+    }
+
+    /// A request that went at `sent` is answered, or never will be; it took so much longer than it had to.
+    pub fn answered(&mut self, sent: Instant, longer: Duration) {
+        self.burst.under_way = self.burst.under_way.saturating_sub(1);
+        let slack = self.burst.period.saturating_sub(self.rate.per);
+        self.burst.went(sent + longer.saturating_sub(slack));
     }
 
     /// Keeps to another part from now on. What went before goes on to count; of what is new here,
@@ -110,10 +131,8 @@ impl Allowance {
 
     /// The part of the whole limit that what went still takes up.
     pub fn taken_up(&self) -> f64 {
-        match self.even {
-            Some(_) => f64::from(self.burst.used) / (f64::from(self.rate.requests) * (1.0 - EVEN)),
-            None => f64::from(self.burst.used) / f64::from(self.rate.requests.max(1)),
-        }
+        let burst = if self.even.is_some() { 1.0 - EVEN } else { 1.0 };
+        f64::from(self.burst.all()) / (f64::from(self.rate.requests.max(1)) * burst)
     }
 }
 
@@ -125,10 +144,17 @@ impl Burst {
             period: period.div_f64(stretched),
             went: VecDeque::new(),
             used: 0,
+            under_way: 0,
+            turned: clock::now(),
         }
     }
 
+    fn all(&self) -> u32 {
+        self.used + self.under_way
+    }
+
     fn turn(&mut self, now: Instant) {
+        self.turned = now;
         while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
             self.used -= oldest.many;
             self.went.pop_front();
@@ -136,29 +162,31 @@ impl Burst {
     }
 
     fn wait(&self) -> Option<Instant> {
-        if self.used < self.most {
+        if self.all() < self.most {
             return None;
         }
         // Where the part was larger a moment ago, more than one must have left.
-        let mut over = self.used - self.most;
+        let mut over = self.all() - self.most;
         let frees = self.went.iter().find(|went| {
             let left = over < went.many;
             over = over.saturating_sub(went.many);
             left
         });
-        frees.map(|went| went.last + self.period)
+        Some(frees.map_or(self.turned, |went| went.last) + self.period)
     }
 
-    fn charge(&mut self, now: Instant) {
+    fn went(&mut self, at: Instant) {
         self.used += 1;
+        let place = self.went.partition_point(|went| went.last <= at);
         let together = self.period / PIECES;
         let large = self.most > 2 * PIECES;
-        match self.went.back_mut() {
-            Some(latest) if large && now.saturating_duration_since(latest.first) < together => {
-                latest.last = now;
-                latest.many += 1;
+        let before = place.checked_sub(1).and_then(|place| self.went.get_mut(place));
+        match before.filter(|before| large && at.saturating_duration_since(before.first) < together) {
+            Some(before) => {
+                before.last = at;
+                before.many += 1;
             }
-            _ => self.went.push_back(Went::at(now, 1)),
+            None => self.went.insert(place, Went::at(at, 1)),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::config::Limit;
 use crate::provider::Use;
 use demand::Demand;
 use lanes::{LANES, Lanes, lane};
-use limits::Limits;
+use limits::{Answers, Limits};
 
 /// What an app is told to wait where nobody can say more exactly.
 const SHORT: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ pub(super) struct Ask {
 /// What the head of a lane is to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
-    Go,
+    Go(Answers),
     At(Instant),
     AfterOthers,
 }
@@ -95,9 +95,9 @@ impl Budget {
 
     /// Waits for leave to send one request now. Fails as soon as it is certain that there is none
     /// before `deadline`, with the time after which it is worth asking again.
-    pub async fn leave(&self, ask: Ask, deadline: Instant) -> Result<(), Duration> {
+    pub async fn leave(&self, ask: Ask, deadline: Instant) -> Result<Leave<'_>, Duration> {
         if self.state().goes_at_once(ask) {
-            return Ok(());
+            return Ok(Leave::new(self, Answers::default()));
         }
         let _wanted = Wanted::new(self, ask);
         let place = lane(ask, self.state().limits.apart());
@@ -105,16 +105,17 @@ impl Budget {
             return Err(self.paused(ask.priority).map_or(SHORT, from_now));
         };
         let _waiting = Waiting::new(self, place, ask);
-        self.leave_as_head(ask, place, deadline).await
+        let answers = self.leave_as_head(ask, place, deadline).await?;
+        Ok(Leave::new(self, answers))
     }
 
-    async fn leave_as_head(&self, ask: Ask, place: usize, deadline: Instant) -> Result<(), Duration> {
+    async fn leave_as_head(&self, ask: Ask, place: usize, deadline: Instant) -> Result<Answers, Duration> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let until = match self.state().turn(ask, place) {
-                Turn::Go => return Ok(()),
+                Turn::Go(answers) => return Ok(answers),
                 Turn::At(until) if until > deadline => return Err(from_now(until)),
                 Turn::At(until) => until,
                 Turn::AfterOthers if clock::now() >= deadline => return Err(SHORT),
@@ -230,7 +231,7 @@ impl State {
         }
         if self.is_free(ask) {
             self.given.count(ask.priority);
-            return Turn::Go;
+            return Turn::Go(Answers::default());
         }
         self.limits.turn(now);
         if let Some(until) = self.limits.wait_alone(ask) {
@@ -241,10 +242,7 @@ impl State {
         }
         match self.wait(ask) {
             Some(until) => Turn::At(until),
-            None => {
-                self.charge(ask, place, now);
-                Turn::Go
-            }
+            None => Turn::Go(self.charge(ask, place, now)),
         }
     }
 
@@ -262,13 +260,16 @@ impl State {
         }
     }
 
-    fn charge(&mut self, ask: Ask, place: usize, now: Instant) {
-        match self.limits.count(ask.what) {
-            true => self.limits.charge(ask, now),
-            false => self.adaptive.charge(),
-        }
+    fn charge(&mut self, ask: Ask, place: usize, now: Instant) -> Answers {
         self.given.count(ask.priority);
         self.lanes.went(place);
+        match self.limits.count(ask.what) {
+            true => self.limits.charge(ask, now),
+            false => {
+                self.adaptive.charge();
+                Answers::default()
+            }
+        }
     }
 }
 
@@ -285,6 +286,37 @@ impl Given {
 
 fn from_now(until: Instant) -> Duration {
     until.saturating_duration_since(clock::now())
+}
+
+/// Leave to send one request; to be dropped as soon as its answer begins, or it is certain that none
+/// comes.
+#[derive(Debug)]
+pub(super) struct Leave<'b> {
+    budget: &'b Budget,
+    answers: Answers,
+    given: Instant,
+}
+
+impl<'b> Leave<'b> {
+    fn new(budget: &'b Budget, answers: Answers) -> Leave<'b> {
+        let given = clock::now();
+        Leave {
+            budget,
+            answers,
+            given,
+        }
+    }
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if !self.answers.is_none() {
+            let mut state = self.budget.state();
+            state.limits.answered(self.answers, self.given, clock::now());
+            drop(state);
+            self.budget.changed.notify_waiters();
+        }
+    }
 }
 
 /// While it lives, the lane's head counts as waiting; also when it gave up or was dropped.

@@ -88,7 +88,7 @@ impl Upstream {
             what: Use::of(&request.method),
         };
         let leave = self.budget.leave(ask, deadline).await;
-        leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let exchange = async {
             let token = match self.token_of(request).await {
                 Ok(token) => token,
@@ -101,6 +101,7 @@ impl Upstream {
                 sent_at,
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
+                drop(leave);
                 pass.note(super::status_of(&answer));
                 answer?
             };

@@ -9,13 +9,20 @@ fn of(requests: u32, per: Duration) -> Allowance {
     Allowance::share(Rate { requests, per }, 1.0)
 }
 
+/// One goes and is answered as quickly as can be.
+fn go(allowance: &mut Allowance, asks: Asks, now: Instant) {
+    if allowance.charge(asks, now) {
+        allowance.answered(now, Duration::ZERO);
+    }
+}
+
 /// How many go at this very moment.
 fn at_once(allowance: &mut Allowance, asks: Asks) -> usize {
     let now = clock::now();
     allowance.turn(now);
     let mut went = 0;
     while allowance.wait(asks).is_none() {
-        allowance.charge(asks, now);
+        go(allowance, asks, now);
         went += 1;
     }
     went
@@ -29,7 +36,7 @@ async fn greedily(allowance: &mut Allowance, asks: Asks, lasting: Duration) -> V
         match allowance.wait(asks) {
             Some(until) => tokio::time::sleep_until(until).await,
             None => {
-                allowance.charge(asks, clock::now());
+                go(allowance, asks, clock::now());
                 taken.push(clock::now());
             }
         }
@@ -152,4 +159,25 @@ async fn a_limit_of_any_size_takes_little_memory() {
     assert!(went >= 750_000 && allowance.burst.went.len() <= 1_100);
     greedily(&mut allowance, Asks::Own, Duration::from_millis(1_100)).await;
     assert!(allowance.burst.went.len() <= 1_100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_late_on_its_way_counts_from_when_it_may_have_arrived() {
+    let mut allowance = of(1_000, TEN);
+    let sent = clock::now();
+    let mut under_way = 0;
+    while allowance.wait(Asks::App).is_none() {
+        under_way += usize::from(allowance.charge(Asks::App, sent));
+    }
+    assert_eq!(under_way, 750);
+    tokio::time::sleep(TEN * 2).await;
+    // As long as nobody answers, nobody knows when the provider counts it.
+    assert!(at_once(&mut allowance, Asks::App) <= 10);
+    let late = TEN * 2 - Duration::from_secs(1);
+    (0..under_way).for_each(|_| allowance.answered(sent, late));
+    assert!(at_once(&mut allowance, Asks::App) <= 10);
+    tokio::time::sleep(TEN - Duration::from_millis(1_100)).await;
+    assert!(at_once(&mut allowance, Asks::App) <= 250);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(at_once(&mut allowance, Asks::App) >= 700);
 }

@@ -17,6 +17,9 @@ const LEAST: f64 = 1e-6;
 /// Who has no part at all looks again after this long: others leave one at their next heartbeat.
 const LEFT_WITHOUT: Duration = Duration::from_millis(500);
 
+/// The quickest answer is forgotten by this part with each slower one.
+const CREEPS: u32 = 1_000;
+
 #[derive(Debug)]
 pub(super) struct Limits {
     limits: Vec<Counting>,
@@ -24,7 +27,13 @@ pub(super) struct Limits {
     learned: Learned,
     /// The part of all of it that is this process's.
     share: f64,
+    /// What an answer takes at the least, of late.
+    quickest: Option<Duration>,
 }
+
+/// The limits to be told when a request is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Answers(u64);
 
 #[derive(Debug)]
 struct Counting {
@@ -39,6 +48,7 @@ impl Limits {
             strangers: counting(limits, STRANGERS),
             learned: Learned::default(),
             share: 1.0,
+            quickest: None,
         }
     }
 
@@ -69,14 +79,33 @@ impl Limits {
         longest(self.limits.iter(), ask).max(self.wait_alone(ask))
     }
 
-    pub fn charge(&mut self, ask: Ask, now: Instant) {
-        let own = self
-            .strangers
+    pub fn charge(&mut self, ask: Ask, now: Instant) -> Answers {
+        let is_stranger = ask.priority == Priority::Stranger;
+        let strangers = self.strangers.iter_mut().map(|counting| (counting, is_stranger));
+        let all = self
+            .limits
             .iter_mut()
-            .filter(|_| ask.priority == Priority::Stranger);
-        let all = self.limits.iter_mut().chain(own);
-        all.filter(|counting| counting.limit.counts(ask.what))
-            .for_each(|counting| counting.allows.charge(asks(ask), now));
+            .map(|counting| (counting, true))
+            .chain(strangers);
+        let mut answers = Answers::default();
+        for (place, (counting, counts)) in all.enumerate() {
+            if counts && counting.limit.counts(ask.what) && counting.allows.charge(asks(ask), now) {
+                answers.0 |= 1 << (place % 64);
+            }
+        }
+        answers
+    }
+
+    /// A request that went at `sent` is answered, or never will be.
+    pub fn answered(&mut self, answers: Answers, sent: Instant, now: Instant) {
+        let took = now.saturating_duration_since(sent);
+        // The way may have become longer for all.
+        let creeps = |quickest: Duration| took.min(quickest + took.saturating_sub(quickest) / CREEPS);
+        let quickest = self.quickest.map_or(took, creeps);
+        self.quickest = Some(quickest);
+        let all = self.limits.iter_mut().chain(&mut self.strangers).enumerate();
+        all.filter(|(place, _)| answers.0 & 1 << (place % 64) != 0)
+            .for_each(|(_, counting)| counting.allows.answered(sent, took - quickest));
     }
 
     /// The provider has refused what the limit allowed.
@@ -133,6 +162,12 @@ impl Limits {
         for counting in &mut self.strangers {
             counting.allows.resize(part * STRANGERS, now);
         }
+    }
+}
+
+impl Answers {
+    pub fn is_none(self) -> bool {
+        self == Answers::default()
     }
 }
 

@@ -147,8 +147,8 @@ async fn reads_and_writes_that_are_counted_apart_do_not_wait_for_each_other() {
     // A limit for writes alone leaves reads to the pace that adapts.
     let budget = Budget::new(&[of(Use::Write, per(1, 600))]);
     assert!(budget.pace().is_some());
-    assert_eq!(budget.leave(read(Priority::App), within(1)).await, Ok(()));
-    assert_eq!(budget.leave(write(Priority::App), within(1)).await, Ok(()));
+    assert!(budget.leave(read(Priority::App), within(1)).await.is_ok());
+    assert!(budget.leave(write(Priority::App), within(1)).await.is_ok());
     assert!(budget.leave(write(Priority::App), within(1)).await.is_err());
 }
 
