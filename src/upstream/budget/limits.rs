@@ -17,8 +17,11 @@ const LEAST: f64 = 1e-6;
 /// Who has no part at all looks again after this long: others leave one at their next heartbeat.
 const LEFT_WITHOUT: Duration = Duration::from_millis(500);
 
-/// The quickest answer is forgotten by this part with each slower one.
+/// The quickest answer is forgotten by this part of the difference with each slower one: the way may have
+/// become longer for all.
 const CREEPS: u32 = 1_000;
+/// The first ones may all have waited for their connections.
+const FIRST: u32 = 100;
 
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -27,8 +30,14 @@ pub(super) struct Limits {
     learned: Learned,
     /// The part of all of it that is this process's.
     share: f64,
-    /// What an answer takes at the least, of late.
-    quickest: Option<Duration>,
+    quickest: Quickest,
+}
+
+/// What an answer takes at the least, of late.
+#[derive(Debug, Default)]
+struct Quickest {
+    seen: u32,
+    took: Duration,
 }
 
 /// The limits to be told when a request is answered.
@@ -48,7 +57,7 @@ impl Limits {
             strangers: counting(limits, STRANGERS),
             learned: Learned::default(),
             share: 1.0,
-            quickest: None,
+            quickest: Quickest::default(),
         }
     }
 
@@ -99,13 +108,10 @@ impl Limits {
     /// A request that went at `sent` is answered, or never will be.
     pub fn answered(&mut self, answers: Answers, sent: Instant, now: Instant) {
         let took = now.saturating_duration_since(sent);
-        // The way may have become longer for all.
-        let creeps = |quickest: Duration| took.min(quickest + took.saturating_sub(quickest) / CREEPS);
-        let quickest = self.quickest.map_or(took, creeps);
-        self.quickest = Some(quickest);
+        let longer = took.saturating_sub(self.quickest.with(took));
         let all = self.limits.iter_mut().chain(&mut self.strangers).enumerate();
         all.filter(|(place, _)| answers.0 & 1 << (place % 64) != 0)
-            .for_each(|(_, counting)| counting.allows.answered(sent, took - quickest));
+            .for_each(|(_, counting)| counting.allows.answered(sent, longer));
     }
 
     /// The provider has refused what the limit allowed.
@@ -161,6 +167,22 @@ impl Limits {
         }
         for counting in &mut self.strangers {
             counting.allows.resize(part * STRANGERS, now);
+        }
+    }
+}
+
+impl Quickest {
+    /// What is known of it with one more.
+    fn with(&mut self, took: Duration) -> Duration {
+        self.took = match self.seen {
+            0 => took,
+            _ => took.min(self.took + took.saturating_sub(self.took) / CREEPS),
+        };
+        self.seen = self.seen.saturating_add(1);
+        if self.seen > FIRST {
+            self.took
+        } else {
+            Duration::ZERO
         }
     }
 }
