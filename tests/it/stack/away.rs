@@ -210,8 +210,11 @@ async fn a_table_that_is_gone_for_a_while_stops_nothing() {
     )
     .await;
     assert_eq!((reply.status.as_u16(), reply.recorded()), (200, JOURNALED));
-    let problems = stack.status().await["problems"].to_string();
-    assert!(problems.contains("give it its name back"), "{problems}");
+    eventually("the status says what is to be done", || async {
+        let problems = stack.status().await["problems"].to_string();
+        problems.contains("give it its name back").then_some(())
+    })
+    .await;
     stack
         .sql("ALTER TABLE neon_identity.elsewhere RENAME TO users_sync")
         .await;
