@@ -39,14 +39,10 @@ pub async fn edit(
     State(console): State<Console>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Response {
-    match known(&console, &visitor, &id).await {
-        Err(response) => response,
-        Ok((id, user)) => {
-            let draft = Draft::of(&console, &visitor, Deed::Edit, &id, &user);
-            draft.shows(&draft.entries(None), None)
-        }
-    }
+) -> Result<Response, Response> {
+    let (id, user) = known(&console, &visitor, &id).await?;
+    let draft = Draft::of(&console, &visitor, Deed::Edit, &id, &user);
+    Ok(draft.shows(&draft.entries(None), None))
 }
 
 pub async fn save(
@@ -54,41 +50,29 @@ pub async fn save(
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     Extension(form): Extension<Form>,
-) -> Response {
-    match known(&console, &visitor, &id).await {
-        Err(response) => response,
-        Ok((id, user)) => {
-            Draft::of(&console, &visitor, Deed::Edit, &id, &user)
-                .goes_on(&form)
-                .await
-        }
-    }
+) -> Result<Response, Response> {
+    let (id, user) = known(&console, &visitor, &id).await?;
+    let draft = Draft::of(&console, &visitor, Deed::Edit, &id, &user);
+    Ok(draft.goes_on(&form).await)
 }
 
 pub async fn ask_delete(
     State(console): State<Console>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Response {
-    match known(&console, &visitor, &id).await {
-        Err(response) => response,
-        Ok((id, user)) => Draft::of(&console, &visitor, Deed::Delete, &id, &user).asks(&[], None),
-    }
+) -> Result<Response, Response> {
+    let (id, user) = known(&console, &visitor, &id).await?;
+    Ok(Draft::of(&console, &visitor, Deed::Delete, &id, &user).asks(&[], None))
 }
 
 pub async fn delete(
     State(console): State<Console>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-) -> Response {
-    match known(&console, &visitor, &id).await {
-        Err(response) => response,
-        Ok((id, user)) => {
-            Draft::of(&console, &visitor, Deed::Delete, &id, &user)
-                .done(&[])
-                .await
-        }
-    }
+) -> Result<Response, Response> {
+    let (id, user) = known(&console, &visitor, &id).await?;
+    let draft = Draft::of(&console, &visitor, Deed::Delete, &id, &user);
+    Ok(draft.done(&[]).await)
 }
 
 /// The user as the row has it; without a row, or a database, as the provider does.

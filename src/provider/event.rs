@@ -144,7 +144,7 @@ impl Provider {
             EventTold::Nothing => return Tells::Nothing,
             EventTold::Whole(at) => {
                 let user = at.raw(text);
-                let told = user.and_then(|user| self.sighting(tenant, user, Proof::Never, false));
+                let told = user.and_then(|user| self.sighting(tenant, user, false, (Proof::Never, false)));
                 told.into_iter().collect()
             }
             EventTold::Partial(at) => {

@@ -117,7 +117,7 @@ impl Provider {
             return None;
         };
         let text = at.raw(std::str::from_utf8(item).ok()?)?;
-        let mut told = self.sighting(tenant, text, *proof, tell.unsettled)?;
+        let mut told = self.sighting(tenant, text, false, (*proof, tell.unsettled))?;
         believed(&mut told, credential);
         Some(told)
     }
@@ -177,7 +177,7 @@ impl Provider {
 
     fn told_whole(&self, tell: &Tell, at: &Pointer, tenant: &Tenant, body: &[u8], out: &mut Extraction) {
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
-        match text.and_then(|text| self.sighting_again(tenant, text, Proof::AtSending, tell.unsettled)) {
+        match text.and_then(|text| self.sighting(tenant, text, true, (Proof::AtSending, tell.unsettled))) {
             Some(sighting) => out.sightings.push(sighting),
             None => {
                 out.malformed += 1;
@@ -208,13 +208,11 @@ impl Provider {
             out.malformed += 1;
             return false;
         };
-        let sighting = match list.again {
-            true => Provider::sighting_again,
-            false => Provider::sighting,
-        };
         for item in items {
             let user = list.item.raw(item.get());
-            match user.and_then(|text| sighting(self, list.tenant, text, list.proof, list.unsettled)) {
+            match user
+                .and_then(|text| self.sighting(list.tenant, text, list.again, (list.proof, list.unsettled)))
+            {
                 Some(sighting) => out.sightings.push(sighting),
                 None => {
                     out.malformed += 1;

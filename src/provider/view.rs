@@ -175,34 +175,21 @@ fn write_profile(profile: &Profile, out: &mut Vec<u8>) {
 }
 
 impl Provider {
-    /// What the JSON of one whole user tells. Nothing if it is no user.
+    /// What the JSON of one whole user tells. Nothing if it is no user. `again`: the user was most likely
+    /// read before.
     pub(super) fn sighting(
         &self,
         tenant: &Tenant,
         text: &str,
-        proof: Proof,
-        unsettled: bool,
+        again: bool,
+        (proof, unsettled): (Proof, bool),
     ) -> Option<Sighting> {
         let kept = self.user.without_dropped(text);
-        let (id, seen) = self.seen(tenant, kept.as_deref().unwrap_or(text))?;
-        Some(Sighting {
-            id,
-            seen,
-            proof,
-            unsettled,
-        })
-    }
-
-    /// The same of a user who was most likely read before.
-    pub(super) fn sighting_again(
-        &self,
-        tenant: &Tenant,
-        text: &str,
-        proof: Proof,
-        unsettled: bool,
-    ) -> Option<Sighting> {
-        let kept = self.user.without_dropped(text);
-        let (id, seen) = self.seen_again(tenant, kept.as_deref().unwrap_or(text))?;
+        let text = kept.as_deref().unwrap_or(text);
+        let (id, seen) = match again {
+            true => self.seen_again(tenant, text),
+            false => self.seen(tenant, text),
+        }?;
         Some(Sighting {
             id,
             seen,

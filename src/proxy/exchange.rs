@@ -142,14 +142,16 @@ impl Exchange<'_> {
         };
         let meant = self.meant(head);
         let upstream = &self.shared.wire.upstream;
-        let apart = self.counted_apart();
-        if meant == StatusCode::TOO_MANY_REQUESTS && !apart.is_empty() {
-            apart
-                .iter()
-                .for_each(|(user, _)| upstream.refused_for(user, &head.headers));
-        } else {
+        let apart = match meant {
+            StatusCode::TOO_MANY_REQUESTS => self.counted_apart(),
+            _ => Vec::new(),
+        };
+        if apart.is_empty() {
             upstream.heed(head.status, &head.headers, whom);
         }
+        apart
+            .iter()
+            .for_each(|(user, _)| upstream.refused_for(user, &head.headers));
         self.judged(meant);
         self.note_standing(meant);
         if meant.is_server_error() {

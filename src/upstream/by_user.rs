@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use tokio::time::sleep_until;
 
+use super::window::SQUEEZED;
 use crate::clock::{self, Instant};
 use crate::config::Rate;
 
 /// Users remembered; whoever was forgotten is for the provider to count.
 const USERS: usize = 10_000;
-/// The provider counts arrivals, not departures: the network may squeeze them together by so much.
-const SQUEEZED: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct ByUser(Mutex<HashMap<String, Taken>>);
