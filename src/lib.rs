@@ -84,6 +84,7 @@ pub mod poll;
 pub mod probe;
 pub mod provider;
 pub mod proxy;
+pub mod random;
 pub mod reader;
 pub mod record;
 pub mod refetch;

@@ -11,6 +11,7 @@ use http::header::{CONNECTION, HOST, HeaderName, PROXY_AUTHORIZATION, TE, TRANSF
 use http::{HeaderMap, HeaderValue};
 
 use crate::provider::CacheRules;
+use crate::random;
 
 /// Stands for a target and all that was said with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,15 +34,6 @@ const OWN: &str = "x-usertap-";
 impl Keys {
     /// `by_host`: answers differ by the name by which the proxy was reached.
     pub fn new(rules: &CacheRules, by_host: bool) -> Keys {
-        let (one, two) = (
-            uuid::Uuid::new_v4().into_bytes(),
-            uuid::Uuid::new_v4().into_bytes(),
-        );
-        let mut secret = [0; 32];
-        secret
-            .iter_mut()
-            .zip(one.into_iter().chain(two))
-            .for_each(|(to, from)| *to = from);
         let connection = [
             CONNECTION,
             PROXY_AUTHORIZATION,
@@ -53,7 +45,7 @@ impl Keys {
             HeaderName::from_static("http2-settings"),
         ];
         Keys {
-            secret,
+            secret: random::key(),
             skipped: Names::new(
                 connection
                     .into_iter()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::clock::{self, Instant};
+use crate::random;
 
 /// A session that nobody used for so long is over.
 const IDLE: Duration = Duration::from_secs(12 * 3_600);
@@ -32,8 +33,7 @@ pub struct Sessions {
 
 impl Value {
     fn new() -> Value {
-        let half = || uuid::Uuid::new_v4().simple().to_string();
-        Value(half() + &half())
+        Value(random::text())
     }
 
     /// Only what [`Value::new`] makes.
@@ -51,13 +51,9 @@ impl std::fmt::Debug for Value {
 
 impl Sessions {
     pub fn new(port: u16) -> Sessions {
-        let random = || *uuid::Uuid::new_v4().as_bytes();
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(&random());
-        key[16..].copy_from_slice(&random());
         Sessions {
             cookie: format!("usertap_{port}"),
-            key,
+            key: random::key(),
             open: Mutex::default(),
         }
     }

@@ -8,6 +8,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use crate::random;
 use crate::user::{ContentHash, Profile, UserId, View};
 
 /// Places for texts.
@@ -40,16 +41,10 @@ pub(super) struct Text(u128);
 impl Default for Known {
     fn default() -> Known {
         Known {
-            secret: blake3::derive_key("usertap known user texts", &secret()),
+            secret: random::key(),
             places: (0..PLACES).map(|_| Mutex::default()).collect(),
         }
     }
-}
-
-fn secret() -> Vec<u8> {
-    [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()]
-        .map(uuid::Uuid::into_bytes)
-        .concat()
 }
 
 impl Known {

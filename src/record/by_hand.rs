@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::batch::{Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
+use super::batch::{Columns, Loaded, State, Write, state_of};
 use super::change::{Change, Kind, nonce};
 use super::merge::Standing;
 use crate::user::{ContentHash, Origin, Source, UserId};
@@ -28,7 +28,6 @@ const NOBODYS: ContentHash = ContentHash([0; 16]);
 /// The write that tells of it and owes a read.
 pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
     let kind = kind(loaded);
-    let (before, state) = (state_of(loaded), state_after(loaded));
     let differing = changed(noted, loaded.row.as_ref());
     // An update that was taken back, or what was never told and is gone again.
     let is_told = kind.is_some_and(|kind| kind != Kind::Updated || !differing.is_empty());
@@ -48,16 +47,8 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         nonce: nonce(),
     });
     Write {
-        row: RowWrite::Nothing,
         change,
-        before,
-        state,
-        is_new: !loaded.has_state,
-        bumps: true,
-        doubt: DoubtWrite::Raise,
-        doubt_is_awaited: false,
-        ends_set_aside: false,
-        is_aside: false,
+        ..Write::doubted(loaded, state_after(loaded))
     }
 }
 
@@ -121,7 +112,7 @@ fn changed(noted: &Noted, row: Option<&Columns>) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::Aside;
+    use super::super::batch::{Aside, DoubtWrite};
     use super::super::memory::stranger;
     use super::*;
     use crate::user::{IdType, Profile};

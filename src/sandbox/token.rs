@@ -171,8 +171,7 @@ impl Project {
 
 /// 45 characters that mean nothing, as the provider's refresh tokens and codes.
 pub fn opaque() -> String {
-    let random = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    random.chars().take(45).collect()
+    crate::random::text().chars().take(45).collect()
 }
 
 #[cfg(test)]

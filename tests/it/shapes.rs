@@ -527,9 +527,8 @@ async fn better_auth() {
     provider.journey("kQ1", "kQ2").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn keycloak() {
-    let provider = Provider {
+fn at_keycloak() -> Provider {
+    Provider {
         name: "keycloak",
         settings: &[
             ("KEYCLOAK_REALM", "shop"),
@@ -575,7 +574,12 @@ async fn keycloak() {
             headers: &[],
             answer: empty,
         },
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keycloak() {
+    let provider = at_keycloak();
     provider.journey(ONE, TWO).await;
 }
 
@@ -727,47 +731,8 @@ async fn logto() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_realm_leaves_no_trace() {
     let provider = Provider {
-        name: "keycloak",
-        settings: &[
-            ("KEYCLOAK_REALM", "shop"),
-            ("KEYCLOAK_CLIENT_ID", "usertap"),
-            ("KEYCLOAK_CLIENT_SECRET", "secret"),
-        ],
-        headers: &[("authorization", "Bearer of-the-app")],
-        login: Some((
-            "POST /realms/shop/protocol/openid-connect/token",
-            r#"{"access_token":"own-token","expires_in":60}"#,
-        )),
         own: None,
-        read: "/admin/realms/shop/users/{id}",
-        not_found: r#"{"error":"User not found"}"#,
-        list: "",
-        list_headers: &[],
-        listed: |users| users.into(),
-        user: |_, _| Value::Null,
-        name_at: "",
-        email: "",
-        create: Write {
-            on: "",
-            request: nothing,
-            status: 200,
-            headers: &[],
-            answer: empty,
-        },
-        update: Write {
-            on: "",
-            request: nothing,
-            status: 200,
-            headers: &[],
-            answer: empty,
-        },
-        delete: Write {
-            on: "",
-            request: nothing,
-            status: 200,
-            headers: &[],
-            answer: empty,
-        },
+        ..at_keycloak()
     };
     let world = World::start(&provider).await;
     let user = json!({"id": ONE, "username": "eve", "createdTimestamp": 1, "requiredActions": []});

@@ -9,19 +9,20 @@ use std::collections::BTreeSet;
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("failpoint", &[]),
+    ("random", &[]),
     ("tasks", &["clock"]),
     ("user", &["clock"]),
-    ("provider", &["clock", "user"]),
+    ("provider", &["clock", "random", "user"]),
     ("config", &["provider", "user"]),
     ("telemetry", &["config"]),
-    ("db", &["clock", "config", "provider", "tasks", "user"]),
+    ("db", &["clock", "config", "provider", "random", "tasks", "user"]),
     ("upstream", &["clock", "config", "provider", "tasks", "user"]),
     ("record", &["clock", "config", "db", "failpoint", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.
     ("feed", &["clock", "db", "tasks", "user"]),
     // Nothing that is kept makes an observation: it knows no recorder and no way to the provider.
-    ("cache", &["clock", "config", "provider", "user"]),
-    ("sandbox", &["clock", "config", "tasks"]),
+    ("cache", &["clock", "config", "provider", "random", "user"]),
+    ("sandbox", &["clock", "config", "random", "tasks"]),
     ("probe", &["clock", "config", "provider", "upstream", "user"]),
     ("reader", &["provider", "record", "upstream", "user"]),
     // None of these three knows another.
@@ -117,8 +118,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "clock", "config", "db", "feed", "probe", "provider", "proxy", "reader", "record", "station",
-            "status", "upstream", "user",
+            "clock", "config", "db", "feed", "probe", "provider", "proxy", "random", "reader", "record",
+            "station", "status", "upstream", "user",
         ],
     ),
     (

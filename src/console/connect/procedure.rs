@@ -19,6 +19,7 @@ use crate::console::Console;
 use crate::console::guard::{Form, Visitor};
 use crate::console::pieces::{Mood, lines, notice};
 use crate::provider::{Known, Outcome, Procedure, Purpose};
+use crate::random;
 use crate::upstream::{Priority, Upstream};
 use crate::user::Head;
 
@@ -181,7 +182,8 @@ async fn subscribed(console: &Console, choice: &Choice, form: &Form) -> Result<M
         .map_err(|wrong| format!("where the provider reaches usertap {wrong}"))?;
     let url = format!("{}/_usertap/webhooks", public.as_str().trim_end_matches('/'));
     known.put("url", url.as_str());
-    known.put("random", random());
+    // For the provider to sign with, where it makes no secret itself.
+    known.put("random", random::text());
     first_time(console, form)?;
     let config = console.station.config.as_ref().clone();
     let (outcome, stopped) = carried_out(console, config, Purpose::Subscribe, known).await?;
@@ -217,12 +219,6 @@ fn goes_on(outcome: &Outcome, url: &str, tenant: Option<&str>) -> Markup {
             }
         },
     )
-}
-
-/// A secret for the provider to sign with, where it makes none itself.
-fn random() -> String {
-    let half = || uuid::Uuid::new_v4().simple().to_string();
-    half() + &half()
 }
 
 /// What the operator entered, once all is there and the box is ticked.

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::account::Account;
 use super::error::EmbeddedError;
@@ -220,9 +219,8 @@ impl Folder {
     }
 }
 
-/// 244 random bits.
 fn new_password() -> SecretString {
-    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).into()
+    crate::random::text().into()
 }
 
 #[cfg(test)]

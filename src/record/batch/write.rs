@@ -102,6 +102,22 @@ impl Write {
 }
 
 impl Write {
+    /// The user is to be read again: a doubt, and a position of its own.
+    pub fn doubted(loaded: &Loaded, state: State) -> Write {
+        Write {
+            row: RowWrite::Nothing,
+            change: None,
+            before: state_of(loaded),
+            state,
+            is_new: !loaded.has_state,
+            bumps: true,
+            doubt: DoubtWrite::Raise,
+            doubt_is_awaited: false,
+            ends_set_aside: false,
+            is_aside: false,
+        }
+    }
+
     /// Where the database refuses it, a row with nothing but the id is to stand in: there is none yet.
     pub fn needs_skeleton(&self) -> bool {
         self.before.standing == Standing::None && self.change.is_some()

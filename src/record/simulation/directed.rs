@@ -172,6 +172,10 @@ fn equal_in_the_journal_before_something_older(world: &mut World) -> Result<(), 
     world.arrives(0, 1);
     world.arrives(0, 0);
     world.journals(0)?;
+    dies_before_the_last_is_drained(world)
+}
+
+fn dies_before_the_last_is_drained(world: &mut World) -> Result<(), Wrong> {
     world.outage();
     world.batch = Some(1);
     while world.depth(0) > 1 {
@@ -209,13 +213,7 @@ fn a_segment_of_two_of_which_one_is_committed(world: &mut World) -> Result<(), W
     world.arrives(0, 0);
     world.arrives(0, 0);
     world.journals(0)?;
-    world.outage();
-    world.batch = Some(1);
-    while world.depth(0) > 1 {
-        world.step_lane(0, 0)?;
-    }
-    world.kill(0);
-    Ok(())
+    dies_before_the_last_is_drained(world)
 }
 
 fn a_row_that_is_refused_for_a_while(world: &mut World) -> Result<(), Wrong> {

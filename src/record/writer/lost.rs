@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::batch::{DoubtWrite, Loaded, Plan, RowWrite, Write, state_of};
+use super::super::batch::{Loaded, Plan, Write, state_of};
 use super::super::sql::{Locking, Numbered, Patience, Users};
 use super::super::{Recorder, Shared};
 use super::{Writer, link};
@@ -51,24 +51,8 @@ impl Writer {
 
 /// A doubt for each, and a position of its own: nothing that was sent before can apply any more.
 pub fn plan(loaded: &BTreeMap<UserId, Loaded>) -> Plan {
-    let doubt = |(id, loaded): (&UserId, &Loaded)| (id.clone(), doubted(loaded));
+    let doubt = |(id, loaded): (&UserId, &Loaded)| (id.clone(), Write::doubted(loaded, state_of(loaded)));
     Plan::of(loaded.iter().map(doubt).collect())
-}
-
-fn doubted(loaded: &Loaded) -> Write {
-    let before = state_of(loaded);
-    Write {
-        row: RowWrite::Nothing,
-        change: None,
-        state: before.clone(),
-        before,
-        is_new: !loaded.has_state,
-        bumps: true,
-        doubt: DoubtWrite::Raise,
-        doubt_is_awaited: false,
-        ends_set_aside: false,
-        is_aside: false,
-    }
 }
 
 impl Recorder {

@@ -111,21 +111,12 @@ fn against_the_provider(chaos: &Chaos, table: &[Row]) {
 
 async fn replayed(server: &Server, table: &[Row]) {
     let mut copy = Copy::default();
-    let (mut since, mut last) = ("oldest".to_owned(), String::new());
-    loop {
-        let url = format!("http://{}/v1/changes?raw=1&limit=500&since={since}", server.admin);
-        let page: Value = http::get(&url, &[]).await.json();
-        for change in page["changes"].as_array().expect("a page") {
-            let pos = change["pos"].as_str().expect("a position");
-            assert!(last.as_str() < pos, "{pos} after {last}");
-            pos.clone_into(&mut last);
-            copy.take(change);
-        }
-        page["next"].as_str().expect("a position").clone_into(&mut since);
-        if page["caught_up"] == true {
-            break;
-        }
-    }
+    let page = async |path: &str| -> Value {
+        http::get(&format!("http://{}{path}", server.admin), &[])
+            .await
+            .json()
+    };
+    copy.follow("oldest", 500, page).await;
     let wrong = copy.differences(table.to_vec());
     assert!(
         wrong.is_empty(),

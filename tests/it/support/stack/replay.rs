@@ -24,6 +24,25 @@ impl Copy {
         }
     }
 
+    /// Takes every change after a position, each later than the one before, so many at a time. `page`
+    /// asks the admin side for a path.
+    pub async fn follow(&mut self, since: &str, limit: u32, page: impl AsyncFn(&str) -> Value) {
+        let (mut since, mut last) = (since.to_owned(), String::new());
+        loop {
+            let page = page(&format!("/v1/changes?raw=1&limit={limit}&since={since}")).await;
+            for change in page["changes"].as_array().expect("a page") {
+                let pos = change["pos"].as_str().expect("a position");
+                assert!(last.as_str() < pos, "{pos} after {last}");
+                pos.clone_into(&mut last);
+                self.take(change);
+            }
+            page["next"].as_str().expect("a position").clone_into(&mut since);
+            if page["caught_up"] == true {
+                return;
+            }
+        }
+    }
+
     fn rows(&self) -> BTreeMap<Uuid, Row> {
         self.0.values().map(row).map(|row| (row.id, row)).collect()
     }
@@ -78,7 +97,8 @@ pub async fn check(stack: &Stack) {
     let is_cut = stack.told.lock().expect("no panic").feed_is_cut;
     let mut copy = Copy::default();
     if !is_cut {
-        follow(stack, "oldest", &mut copy).await;
+        copy.follow("oldest", 50, async |path: &str| get(stack, path).await)
+            .await;
         differs(&copy, stack, "the changes").await;
     }
     let (mut copy, mut after, mut as_of) = (Copy::default(), String::new(), None);
@@ -92,31 +112,15 @@ pub async fn check(stack: &Stack) {
             break;
         }
     }
-    follow(stack, &as_of.expect("a page"), &mut copy).await;
+    let as_of = as_of.expect("a page");
+    copy.follow(&as_of, 50, async |path: &str| get(stack, path).await)
+        .await;
     differs(&copy, stack, "the snapshot and the changes after it").await;
 }
 
 async fn differs(copy: &Copy, stack: &Stack, from: &str) {
     let wrong = copy.differences(rows(&stack.client, None).await);
     assert!(wrong.is_empty(), "rebuilt from {from}:\n{}", wrong.join("\n"));
-}
-
-/// Every change after a position, each later than the one before.
-async fn follow(stack: &Stack, since: &str, copy: &mut Copy) {
-    let (mut since, mut last) = (since.to_owned(), String::new());
-    loop {
-        let page = get(stack, &format!("/v1/changes?raw=1&limit=50&since={since}")).await;
-        for change in page["changes"].as_array().expect("a page") {
-            let pos = change["pos"].as_str().expect("a position");
-            assert!(last.as_str() < pos, "{pos} after {last}");
-            pos.clone_into(&mut last);
-            copy.take(change);
-        }
-        page["next"].as_str().expect("a position").clone_into(&mut since);
-        if page["caught_up"] == true {
-            return;
-        }
-    }
 }
 
 async fn get(stack: &Stack, path: &str) -> Value {
