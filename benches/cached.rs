@@ -59,9 +59,9 @@ async fn measured() {
     let sandbox = Sandbox::start(options, &tasks).await.expect("a free port");
     let user = sandbox.control().ids(0)[0].to_string();
     let bench = Bench {
-        bare: Server::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE)),
-        keeping: usertap(&sandbox, &server.fresh().await, "1h"),
-        forwarding: usertap(&sandbox, &server.fresh().await, "0"),
+        bare: Server::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE)).await,
+        keeping: usertap(&sandbox, &server.fresh().await, "1h").await,
+        forwarding: usertap(&sandbox, &server.fresh().await, "0").await,
         head: head(&sandbox),
         user,
         asked: AtomicU64::new(0),
@@ -75,9 +75,9 @@ async fn measured() {
     tasks.stop();
 }
 
-fn usertap(sandbox: &Sandbox, database: &SecretString, ttl: &str) -> Server {
+async fn usertap(sandbox: &Sandbox, database: &SecretString, ttl: &str) -> Server {
     let mut command = Command::new(env!("CARGO_BIN_EXE_usertap"));
-    let folder = std::env::temp_dir().join(format!("usertap-bench-data-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("usertap-bench-data-{}-{ttl}", std::process::id()));
     command
         .arg("serve")
         .env_clear()
@@ -92,7 +92,7 @@ fn usertap(sandbox: &Sandbox, database: &SecretString, ttl: &str) -> Server {
     ] {
         command.env(name, value);
     }
-    Server::start(&mut command)
+    Server::start(&mut command).await
 }
 
 /// What an SDK sends with every request, but for the target.

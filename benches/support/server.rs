@@ -1,8 +1,8 @@
 //! A server under test: a process of its own, whose processor time the kernel counts.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// The kernel's ticks in a second, as Linux has them on every machine of today.
 const TICKS: f64 = 100.0;
@@ -13,8 +13,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a program that says on stderr where it listens, as `listen=ADDRESS`.
-    pub fn start(command: &mut Command) -> Server {
+    /// Starts a program that says on stderr where it listens, as `listen=ADDRESS`. The provider that
+    /// it asks meanwhile may live in this very thread.
+    pub async fn start(command: &mut Command) -> Server {
         let mut child = command
             .env("TOKIO_WORKER_THREADS", "1")
             .stdin(Stdio::null())
@@ -22,13 +23,8 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let listens = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let at = line.split("listen=").nth(1)?;
-            at.split(' ').next()?.parse().ok()
-        });
-        // What it says later must not fill the pipe.
-        tokio::task::spawn_blocking(move || lines.for_each(drop));
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let listens = tokio::task::spawn_blocking(|| listens(lines)).await;
         Server {
             child,
             listens: listens.expect("it says where it listens"),
@@ -53,4 +49,17 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn listens(mut lines: Lines<BufReader<ChildStderr>>) -> SocketAddr {
+    let mut said = Vec::new();
+    let listens = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let at = line.split("listen=").nth(1);
+        let at = at.and_then(|at| at.split(' ').next()?.parse().ok());
+        said.push(line);
+        at
+    });
+    // What it says later must not fill the pipe.
+    tokio::task::spawn_blocking(move || lines.for_each(drop));
+    listens.unwrap_or_else(|| panic!("it never said where it listens: {said:#?}"))
 }
