@@ -145,10 +145,15 @@ async fn apps(upstream: &Upstream, config: &Config, rate: Rate, share: f64, end:
 async fn read(upstream: &Upstream, config: &Config) {
     let user = UserId::parse("00000000-0000-4000-8000-000000000000", config.id_type).expect("an id");
     let own = config.provider.read_user(&config.tenant, &user).expect("a key");
-    let mut request = Request::new(empty());
-    *request.uri_mut() = upstream.target(&own.target).expect("a target");
-    *request.headers_mut() = own.headers;
-    upstream.forward(request, Priority::App).await.expect("an answer");
+    let address = upstream.target(&own.target).expect("a target");
+    let request = |body| {
+        let mut request = Request::new(body);
+        request.uri_mut().clone_from(&address);
+        request.headers_mut().clone_from(&own.headers);
+        request
+    };
+    let answer = upstream.forward(request, empty(), Priority::App).await;
+    answer.expect("an answer");
 }
 
 fn config(sandbox: &Sandbox, rate: Rate) -> Config {

@@ -204,7 +204,9 @@ async fn asked_for(
     }
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
-    tasks.spawn(forwarded(shared.clone(), request, (key, cached), Answering(app)));
+    let forwarded = forwarded(shared.clone(), request, (key, cached), Answering(app));
+    // A future as large as this one is moved to its task only once, and that costs.
+    tasks.spawn(Box::pin(forwarded));
     answered
         .await
         .unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
@@ -219,12 +221,12 @@ async fn forwarded(
 ) {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(&parts, &shared.wire.base);
+    let mut asked = Asked::new(parts, &shared.wire.base);
     asked.upgrade = upgrade;
     let caller = shared.cache.caller(&asked.headers);
     asked.priority = shared.priority(caller, None);
     let body = body::flowing(body, shared.wire.idle);
-    let Some(matched) = shared.config.provider.route(&parts.method, asked.path()) else {
+    let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
         let why = shared.on_no_route(&asked);
         return app.send(shared.pass(&asked, "-", body, why).await);
     };

@@ -212,20 +212,23 @@ impl Upstream {
         self.base.target(path_and_query)
     }
 
-    /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone).
-    /// A read without a body whose pooled connection turned out to be closed is sent once more.
+    /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone),
+    /// as `make` makes it of its body. A read without a body whose pooled connection turned out to
+    /// be closed is sent once more.
     pub async fn forward(
         &self,
-        request: Request<RequestBody>,
+        make: impl Fn(RequestBody) -> Request<RequestBody>,
+        body: RequestBody,
         priority: Priority,
     ) -> Result<Forwarded, UpstreamError> {
         let began = clock::now();
-        let again = repeatable(&request).then(|| copy(&request));
-        match (self.attempt(&self.pooled, request, priority, began).await, again) {
-            (Err(UpstreamError::Broken), Some(again)) => {
-                self.attempt(&self.pooled, again, priority, began).await
+        let request = make(body);
+        let is_repeatable = repeatable(&request);
+        match self.attempt(&self.pooled, request, priority, began).await {
+            Err(UpstreamError::Broken) if is_repeatable => {
+                self.attempt(&self.pooled, make(empty()), priority, began).await
             }
-            (answer, _) => answer,
+            answer => answer,
         }
     }
 
@@ -380,14 +383,6 @@ fn status_of(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, Up
 fn repeatable(request: &Request<RequestBody>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && request.body().is_end_stream()
-}
-
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use uuid::Uuid;
 
 use super::headers;
@@ -13,6 +13,7 @@ use super::upgrade::Wish;
 use crate::cache::Cached;
 use crate::clock::{self, Instant};
 use crate::provider::RequestHead;
+use crate::random;
 use crate::upstream::{Priority, RequestBody, Upstream};
 
 #[derive(Debug)]
@@ -33,16 +34,16 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn new(parts: &Parts, base: &str) -> Asked {
+    pub fn new(parts: Parts, base: &str) -> Asked {
         Asked {
-            id: Uuid::new_v4(),
+            id: random::name(),
             began: clock::now(),
-            method: parts.method.clone(),
             priority: Priority::Stranger,
-            headers: headers::to_provider(&parts.headers),
             target: headers::below(base, headers::target(&parts.uri)).to_owned(),
             upgrade: None,
-            reached: Reached::by(parts),
+            reached: Reached::by(&parts),
+            method: parts.method,
+            headers: headers::to_provider(parts.headers),
         }
     }
 
@@ -65,16 +66,21 @@ impl Asked {
         }
     }
 
-    /// The request to the provider; nothing if no URL can hold its target.
-    pub fn request(&self, upstream: &Upstream, body: RequestBody) -> Option<Request<RequestBody>> {
+    /// Where it goes; nothing if no URL can hold its target.
+    pub fn address(&self, upstream: &Upstream) -> Option<Uri> {
+        upstream.target(&self.target)
+    }
+
+    /// The request to the provider.
+    pub fn request(&self, address: &Uri, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = upstream.target(&self.target)?;
+        *request.uri_mut() = address.clone();
         *request.headers_mut() = self.headers.clone();
         if let Some(upgrade) = &self.upgrade {
             upgrade.ask(request.headers_mut());
         }
-        Some(request)
+        request
     }
 
     /// One line for each exchange: the route's name, never its path.

@@ -17,18 +17,17 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// A request's headers as the provider gets them. `Host` comes with the connection.
-pub(super) fn to_provider(headers: &HeaderMap) -> HeaderMap {
-    let mut out = headers.clone();
-    let trailers = wants_trailers(headers);
-    off_the_connection(&mut out);
-    without_own(&mut out);
-    out.remove(HOST);
-    out.remove(HTTP2_SETTINGS);
-    one_cookie_line(&mut out);
+pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
+    let trailers = wants_trailers(&headers);
+    off_the_connection(&mut headers);
+    without_own(&mut headers);
+    headers.remove(HOST);
+    headers.remove(HTTP2_SETTINGS);
+    one_cookie_line(&mut headers);
     if trailers {
-        out.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    out
+    headers
 }
 
 /// An answer's headers as the app gets them.
@@ -162,7 +161,7 @@ mod tests {
             ("expect", "100-continue"),
             ("te", "trailers"),
         ]);
-        assert_eq!(to_provider(&sent), left);
+        assert_eq!(to_provider(sent), left);
     }
 
     #[test]
@@ -189,7 +188,7 @@ mod tests {
 
     #[test]
     fn cut_cookies_become_one_line() {
-        let out = to_provider(&headers(&[("cookie", "a=1"), ("cookie", "b=2; c=3")]));
+        let out = to_provider(headers(&[("cookie", "a=1"), ("cookie", "b=2; c=3")]));
         assert_eq!(out.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 

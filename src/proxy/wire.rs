@@ -53,14 +53,13 @@ impl Wire {
     /// Sends a request on, body and all. Where it asks for an upgrade and the provider agrees, the
     /// tunnel stands.
     pub async fn forward(&self, asked: &Asked, body: Body) -> Result<Forwarded, Failure> {
-        let request = asked
-            .request(&self.upstream, body)
-            .ok_or(Failure::Unaddressable)?;
+        let address = asked.address(&self.upstream).ok_or(Failure::Unaddressable)?;
+        let request = |body| asked.request(&address, body);
         self.traffic.count(Counted::Forwarded);
         let began = clock::now();
         let forwarded = match &asked.upgrade {
-            None => self.upstream.forward(request, asked.priority).await,
-            Some(_) => self.upstream.forward_upgrade(request).await,
+            None => self.upstream.forward(request, body, asked.priority).await,
+            Some(_) => self.upstream.forward_upgrade(request(body)).await,
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
         self.links.turn(forwarded.response.headers_mut(), &asked.reached);

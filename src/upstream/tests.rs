@@ -120,16 +120,15 @@ fn read() -> OwnRequest {
     }
 }
 
-fn write(upstream: &Upstream) -> Request<RequestBody> {
-    let body = http_body_util::Full::new(Bytes::from_static(b"{}"))
-        .map_err(|never| match never {})
-        .boxed();
+fn write(upstream: &Upstream) -> impl Fn(RequestBody) -> Request<RequestBody> {
     let uri = upstream.target("/users").unwrap();
-    Request::builder()
-        .method(Method::POST)
-        .uri(uri)
-        .body(body)
-        .unwrap()
+    move |body| Request::post(uri.clone()).body(body).unwrap()
+}
+
+fn written() -> RequestBody {
+    http_body_util::Full::new(Bytes::from_static(b"{}"))
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 async fn asked(answers: &[Says], timeout: Duration) -> (Script, Result<Fetched, UpstreamError>) {
@@ -177,7 +176,7 @@ async fn a_refusal_is_waited_out_by_everyone() {
     );
     assert!(clock::now() - began >= SECOND);
     upstream.heed(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Yields::Everyone);
-    let forwarded = upstream.forward(write(&upstream), Priority::App).await;
+    let forwarded = upstream.forward(write(&upstream), written(), Priority::App).await;
     assert!(forwarded.is_ok() && clock::now() - began >= SECOND * 2);
 }
 
@@ -214,7 +213,7 @@ async fn an_unanswered_write_leaves_a_doubt_and_is_never_repeated() {
         let script = Script::of(&[says]).await;
         let upstream = Upstream::plain(&script.url, &[], SECOND);
         let failed = upstream
-            .forward(write(&upstream), Priority::App)
+            .forward(write(&upstream), written(), Priority::App)
             .await
             .unwrap_err();
         assert!(failed == failure && failed.leaves_doubt());
@@ -231,7 +230,7 @@ async fn what_cannot_be_reached_leaves_no_doubt() {
         .unwrap();
     let upstream = Upstream::plain(&format!("http://{free}"), &[], SECOND);
     let failed = upstream
-        .forward(write(&upstream), Priority::App)
+        .forward(write(&upstream), written(), Priority::App)
         .await
         .unwrap_err();
     assert!(failed == UpstreamError::Unreachable && !failed.leaves_doubt());
@@ -245,9 +244,12 @@ async fn a_published_limit_holds_for_apps_too() {
         per: SECOND * 60,
     };
     let upstream = Upstream::plain(&script.url, &[rate.into()], SECOND);
-    upstream.forward(write(&upstream), Priority::App).await.unwrap();
+    upstream
+        .forward(write(&upstream), written(), Priority::App)
+        .await
+        .unwrap();
     let refused = upstream
-        .forward(write(&upstream), Priority::App)
+        .forward(write(&upstream), written(), Priority::App)
         .await
         .unwrap_err();
     assert!(matches!(refused, UpstreamError::Limited { retry_after } if retry_after > SECOND * 50));

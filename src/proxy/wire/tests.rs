@@ -18,8 +18,8 @@ use crate::proxy::listen::{self, Listening};
 use crate::proxy::outcome::{Outcome, Why};
 use crate::proxy::reply;
 use crate::proxy::upgrade::Wish;
-use crate::upstream::Priority;
 use crate::upstream::tests::{Says, Script};
+use crate::upstream::{Priority, empty};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -85,7 +85,7 @@ impl Rig {
 async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Body> {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(&parts, &wire.base);
+    let mut asked = Asked::new(parts, &wire.base);
     asked.upgrade = upgrade;
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
         Ok((head, body)) => reply::through(
@@ -367,18 +367,18 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
     let server = Rig::listening(Tasks::default(), Some(acceptor), versions).await;
     let url = format!("https://{}", server.address);
     let trusting = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 2);
-    let ask = || {
-        Request::get(trusting.target("/").unwrap())
-            .body(crate::upstream::empty())
-            .unwrap()
-    };
-    let answer = trusting.forward(ask(), Priority::App).await.unwrap().response;
+    let ask = |body| Request::get(trusting.target("/").unwrap()).body(body).unwrap();
+    let answer = trusting
+        .forward(ask, empty(), Priority::App)
+        .await
+        .unwrap()
+        .response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0");
-    let answer = trusting.forward_upgrade(ask()).await.unwrap().response;
+    let answer = trusting.forward_upgrade(ask(empty())).await.unwrap().response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1");
     let wary = Upstream::plain(&url, &[], SECOND * 2);
     assert_eq!(
-        wary.forward(ask(), Priority::App).await.unwrap_err(),
+        wary.forward(ask, empty(), Priority::App).await.unwrap_err(),
         UpstreamError::Unreachable
     );
 }
