@@ -242,6 +242,25 @@ impl Server {
         }
     }
 
+    async fn status(&self) -> Value {
+        http::get(&format!("http://{}/v1/status", self.admin), &[])
+            .await
+            .json()
+    }
+
+    async fn problems(&self) -> String {
+        self.status().await["problems"].to_string()
+    }
+
+    /// The status tells of a problem in these words.
+    async fn tells(&self, words: &[&str]) {
+        eventually("the status tells of it", || async {
+            let problems = self.problems().await;
+            words.iter().all(|word| problems.contains(word)).then_some(())
+        })
+        .await;
+    }
+
     pub async fn ask(&self, world: &World, method: Method, path: &str, body: &Value) -> Reply {
         let headers = world.server_headers();
         let headers: Vec<_> = headers

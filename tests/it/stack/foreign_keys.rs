@@ -155,14 +155,17 @@ async fn a_reference_without_on_delete_keeps_the_row_and_is_named() {
 
 /// The status names the user as set aside.
 async fn names(stack: &Stack, user: Uuid) {
-    let status = stack.status().await;
-    let problems = status["problems"].as_array().expect("a list");
-    let named = |problem: &Value| {
-        problem["what"]
-            .as_str()
-            .is_some_and(|what| what.contains(&user.to_string()))
-    };
-    assert!(problems.iter().any(named), "{status:#}");
+    let status = eventually("the status names the user", || async {
+        let status = stack.status().await;
+        let problems = status["problems"].as_array().expect("a list");
+        let named = |problem: &Value| {
+            problem["what"]
+                .as_str()
+                .is_some_and(|what| what.contains(&user.to_string()))
+        };
+        problems.iter().any(named).then_some(status)
+    })
+    .await;
     assert_eq!(status["healthy"], json!(false));
 }
 
