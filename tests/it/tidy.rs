@@ -71,6 +71,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "failpoint",
             "provider",
+            "random",
             "record",
             "tasks",
             "upstream",
