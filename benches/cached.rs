@@ -12,6 +12,7 @@ mod support {
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,10 +59,11 @@ async fn measured() {
     };
     let sandbox = Sandbox::start(options, &tasks).await.expect("a free port");
     let user = sandbox.control().ids(0)[0].to_string();
+    let folder = std::env::temp_dir().join(format!("usertap-bench-data-{}", std::process::id()));
     let bench = Bench {
         bare: Server::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE)).await,
-        keeping: usertap(&sandbox, &server.fresh().await, "1h").await,
-        forwarding: usertap(&sandbox, &server.fresh().await, "0").await,
+        keeping: usertap(&sandbox, &server.fresh().await, &folder, "1h").await,
+        forwarding: usertap(&sandbox, &server.fresh().await, &folder, "0").await,
         head: head(&sandbox),
         user,
         asked: AtomicU64::new(0),
@@ -73,17 +75,19 @@ async fn measured() {
     }
     figures.show(lasting);
     tasks.stop();
+    drop(bench);
+    // What is left is in the system's folder for temporary files.
+    let _ = std::fs::remove_dir_all(folder);
 }
 
-async fn usertap(sandbox: &Sandbox, database: &SecretString, ttl: &str) -> Server {
+async fn usertap(sandbox: &Sandbox, database: &SecretString, folder: &Path, ttl: &str) -> Server {
     let mut command = Command::new(env!("CARGO_BIN_EXE_usertap"));
-    let folder = std::env::temp_dir().join(format!("usertap-bench-data-{}-{ttl}", std::process::id()));
     command
         .arg("serve")
         .env_clear()
         .envs(sandbox.settings(0))
         .env("DATABASE_URL", database.expose_secret());
-    command.env("USERTAP_DATA_DIR", folder);
+    command.env("USERTAP_DATA_DIR", folder.join(ttl));
     for (name, value) in [
         ("USERTAP_LISTEN", "127.0.0.1:0"),
         ("USERTAP_ADMIN_LISTEN", "127.0.0.1:0"),

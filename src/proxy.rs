@@ -205,7 +205,7 @@ async fn asked_for(
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
     let forwarded = forwarded(shared.clone(), request, (key, cached), Answering(app));
-    // A future as large as this one is moved to its task only once, and that costs.
+    // Boxed first: to start a task moves its future several times, and this one is large.
     tasks.spawn(Box::pin(forwarded));
     answered
         .await

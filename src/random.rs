@@ -1,4 +1,5 @@
-//! What nobody can guess, from the system's source of randomness.
+//! What the system's source of randomness is needed for: what nobody can guess, and names that
+//! nothing else has. What must never be: a name taken for a secret.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +15,11 @@ pub fn key() -> [u8; 32] {
     key
 }
 
-/// So many names are told apart.
+/// So many names are told apart; the bits of an id that say its kind lie above.
 const NAMES: u64 = (1 << 48) - 1;
 
-/// A name unlike any other, here or elsewhere: random once, then counted. It is no secret.
+/// A name unlike any other, here or elsewhere: random once for each process, then counted, so that
+/// the next one is easily guessed.
 pub fn name() -> Uuid {
     static FIRST: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -28,4 +30,16 @@ pub fn name() -> Uuid {
 /// 64 hexadecimal digits; 244 random bits.
 pub fn text() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_random_ids_of_which_none_comes_twice() {
+        let names: std::collections::HashSet<Uuid> = (0..1000).map(|_| name()).collect();
+        assert_eq!(names.len(), 1000);
+        assert!(names.iter().all(|name| name.get_version_num() == 4));
+    }
 }

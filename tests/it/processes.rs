@@ -161,6 +161,15 @@ impl World {
         .await;
     }
 
+    /// Every read that was owed is done.
+    async fn owes_nothing(&self) {
+        let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
+        eventually("nothing is owed", || async {
+            (self.count(owed).await == 0).then_some(())
+        })
+        .await;
+    }
+
     /// Every row says what the provider says, and nobody is missing.
     pub async fn assert_all_there(&self) {
         let sql = "SELECT id::text, name, email, (extract(epoch FROM created_at) * 1000)::bigint,
@@ -248,15 +257,28 @@ impl Server {
             .json()
     }
 
-    async fn problems(&self) -> String {
-        self.status().await["problems"].to_string()
+    async fn listed_problems(&self) -> Vec<Value> {
+        let problems = self.status().await["problems"].clone();
+        problems.as_array().expect("a list").clone()
     }
 
-    /// The status tells of a problem in these words.
-    async fn tells(&self, words: &[&str]) {
-        eventually("the status tells of it", || async {
-            let problems = self.problems().await;
-            words.iter().all(|word| problems.contains(word)).then_some(())
+    /// A problem that has all of these words, with something to do about it.
+    async fn names(&self, words: &[&str]) {
+        eventually(&format!("a problem with {words:?}"), || async {
+            let problems = self.listed_problems().await;
+            let named = problems.iter().find(|problem| {
+                let text = problem.to_string();
+                words.iter().all(|word| text.contains(word)) && problem["remedy"] != ""
+            });
+            named.map(|_| ())
+        })
+        .await;
+    }
+
+    async fn has_no_problem(&self) {
+        eventually("no problem is left", || async {
+            let problems = self.listed_problems().await;
+            problems.is_empty().then_some(())
         })
         .await;
     }

@@ -157,7 +157,7 @@ async fn a_standby_is_named_at_the_start_and_by_the_doctor() {
         (journaled.status.as_u16(), recorded(&journaled).as_str()),
         (201, "journaled")
     );
-    server.tells(&["read-only"]).await;
+    server.names(&["read-only"]).await;
     world.read_only(false).await;
     eventually("it is written", || async {
         (world.rows().await == 2).then_some(())

@@ -176,7 +176,7 @@ async fn a_folder_that_cannot_be_used_is_told_and_traffic_flows() {
         (queued.status.as_u16(), recorded(&queued).as_str()),
         (201, "queued")
     );
-    server.tells(&["journal in DATA_DIR cannot be written"]).await;
+    server.names(&["journal in DATA_DIR cannot be written"]).await;
     // Mended while it runs: what waits in memory goes there.
     std::fs::remove_file(data.join("journal")).unwrap();
     eventually("it is journaled", || async {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault};
 use uuid::Uuid;
 
-use super::{PAGE, World, recorded};
+use super::{PAGE, Server, World, recorded};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::process::Ended;
@@ -40,6 +40,12 @@ impl World {
             assert!(self.control().delete(0, *id));
         }
         ids
+    }
+}
+
+impl Server {
+    async fn problems(&self) -> String {
+        self.status().await["problems"].to_string()
     }
 }
 

@@ -171,11 +171,7 @@ async fn reads_owed_by_a_killed_process_are_made_at_the_next_start() {
         (world.count(whole).await == 1).then_some(())
     })
     .await;
-    eventually("nothing is owed", || async {
-        let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
-        (world.count(owed).await == 0).then_some(())
-    })
-    .await;
+    world.owes_nothing().await;
     server.stop().await;
 }
 
@@ -205,10 +201,6 @@ async fn what_is_owed_is_read_as_fast_as_the_limit_allows() {
     let limit = [setting("USERTAP_RATE", "1000/1s")];
     let server = Server::of(world.start_with(&["serve"], &limit)).await;
     // A look every five seconds for as many as there are places would take longer than this waits.
-    eventually("nothing is owed", || async {
-        let owed = world.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
-        (owed.await == 0).then_some(())
-    })
-    .await;
+    world.owes_nothing().await;
     server.stop().await;
 }

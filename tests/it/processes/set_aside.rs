@@ -5,7 +5,7 @@
 use ::http::Method;
 use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 use usertap::sandbox::{Action, Fault};
 use uuid::Uuid;
 
@@ -61,32 +61,6 @@ impl World {
 }
 
 impl Server {
-    async fn listed_problems(&self) -> Vec<Value> {
-        let problems = self.status().await["problems"].clone();
-        problems.as_array().expect("a list").clone()
-    }
-
-    /// A problem that has all of these words, with something to do about it.
-    async fn names(&self, words: &[&str]) {
-        eventually(&format!("a problem with {words:?}"), || async {
-            let problems = self.listed_problems().await;
-            let named = problems.iter().find(|problem| {
-                let text = problem.to_string();
-                words.iter().all(|word| text.contains(word)) && problem["remedy"] != ""
-            });
-            named.map(|_| ())
-        })
-        .await;
-    }
-
-    async fn has_no_problem(&self) {
-        eventually("no problem is left", || async {
-            let problems = self.listed_problems().await;
-            problems.is_empty().then_some(())
-        })
-        .await;
-    }
-
     /// The feed answers, and has so many changes.
     async fn changes(&self) -> usize {
         let url = format!("http://{}/v1/changes?limit=1000", self.admin);
