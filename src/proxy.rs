@@ -38,7 +38,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{Either, ready};
+use futures_util::future::{Either, ready, select};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -204,15 +204,16 @@ async fn asked_for(
     }
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
-    let forwarded = forwarded(shared.clone(), request, (key, cached), Answering(app));
-    // Boxed first: to start a task moves its future several times, and this one is large.
-    tasks.spawn(Box::pin(forwarded));
-    answered
-        .await
-        .unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
+    // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
+    let forwarded = tasks.see_through(forwarded(shared.clone(), request, (key, cached), Answering(app)));
+    let answer = match select(forwarded, answered).await {
+        Either::Left(((), answered)) => answered.await,
+        Either::Right((answer, _goes_on)) => answer,
+    };
+    answer.unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
 }
 
-/// Forwards a request. In a task of its own, so that an app that hangs up undoes nothing.
+/// Forwards a request, to the end, whatever becomes of the app.
 async fn forwarded(
     shared: Arc<Shared>,
     mut request: Request<Incoming>,
@@ -224,7 +225,8 @@ async fn forwarded(
     let mut asked = Asked::new(parts, &shared.wire.base);
     asked.upgrade = upgrade;
     let caller = shared.cache.caller(&asked.headers);
-    asked.priority = shared.priority(caller, None);
+    let standing = shared.standing(caller);
+    asked.priority = Shared::priority(standing, None);
     let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
         let why = shared.on_no_route(&asked);
@@ -247,7 +249,7 @@ async fn forwarded(
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
-            asked.priority = shared.priority(caller, Some(credential));
+            asked.priority = Shared::priority(standing, Some(credential));
             let mut exchange = Exchange {
                 shared: &shared,
                 asked: &asked,

@@ -1,10 +1,14 @@
 //! The only spawner: what it starts is waited for when the process stops.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The tasks of one process or test; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,19 @@ impl Tasks {
         F: Future<Output: Send> + Send + 'static,
     {
         self.tracker.spawn(task)
+    }
+
+    /// A task that runs where it is awaited; where whoever awaits it leaves, it goes on in a task of its
+    /// own. Either way a stop waits for it.
+    pub fn see_through<F>(&self, task: F) -> SeenThrough<F>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        SeenThrough {
+            task: Some(Box::pin(task)),
+            tasks: self.clone(),
+            _counted: self.tracker.token(),
+        }
     }
 
     /// Tells every task to end.
@@ -40,5 +57,82 @@ impl Tasks {
     /// Waits until all have ended, at most so long; says whether they have.
     pub async fn ended(&self, at_most: Duration) -> bool {
         tokio::time::timeout(at_most, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// See [`Tasks::see_through`].
+#[must_use = "it begins when it is awaited"]
+pub struct SeenThrough<F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    /// Boxed first: it is large, and moves when it is left.
+    task: Option<Pin<Box<F>>>,
+    tasks: Tasks,
+    _counted: TaskTrackerToken,
+}
+
+impl<F> Future for SeenThrough<F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Away while it runs: one that panics is not gone on with.
+        let Some(mut task) = self.task.take() else {
+            return Poll::Ready(());
+        };
+        let polled = task.as_mut().poll(context);
+        if polled.is_pending() {
+            self.task = Some(task);
+        }
+        polled
+    }
+}
+
+impl<F> Drop for SeenThrough<F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn drop(&mut self) {
+        // Without a runtime the process has ended.
+        if let Some(task) = self.task.take()
+            && Handle::try_current().is_ok()
+        {
+            self.tasks.spawn(task);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_is_left_goes_on_and_a_stop_waits_for_it() {
+        let tasks = Tasks::default();
+        let (go, told) = oneshot::channel::<()>();
+        let (done, mut is_done) = oneshot::channel();
+        let mut task = tasks.see_through(async move {
+            let _told = told.await;
+            let _gone = done.send(());
+        });
+        assert!(futures_util::poll!(&mut task).is_pending());
+        drop(task);
+        tasks.stop();
+        assert!(!tasks.ended(Duration::from_millis(1)).await && is_done.try_recv().is_err());
+        go.send(()).unwrap();
+        assert!(tasks.ended(Duration::from_secs(10)).await && is_done.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_awaited_to_its_end_is_over() {
+        let tasks = Tasks::default();
+        tasks.see_through(async {}).await;
+        tasks.stop();
+        assert!(tasks.ended(Duration::from_secs(10)).await);
     }
 }

@@ -21,6 +21,7 @@ mod target;
 mod window;
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use crate::clock::{self, Instant};
@@ -39,14 +39,14 @@ use crate::user::{Head, Sent};
 use breaker::Breaker;
 use budget::{Ask, Budget};
 use by_user::ByUser;
-use client::Pooled;
+use client::Client;
 use deadline::Progress;
 use share::Wants;
 use target::Base;
 
 pub use breaker::Health;
 pub use budget::Given;
-pub use client::TrustError;
+pub use client::{AnswerBody, TrustError};
 pub use pause::{Left, Yields};
 
 /// A body on its way to the provider.
@@ -62,9 +62,7 @@ type Meant = Box<dyn Fn(StatusCode, &HeaderMap) -> StatusCode + Send + Sync>;
 
 pub struct Upstream {
     base: Base,
-    pooled: Pooled,
-    /// Speaks only HTTP/1.1, which alone can be upgraded.
-    upgrading: Pooled,
+    client: Client,
     budget: Budget,
     by_user: ByUser,
     login: Option<login::Login>,
@@ -92,7 +90,7 @@ pub enum Priority {
 /// The head of an answer to an app's request, its body still flowing.
 #[derive(Debug)]
 pub struct Forwarded {
-    pub response: Response<Incoming>,
+    pub response: Response<AnswerBody>,
     pub sent: Sent,
     pub sent_at: Instant,
 }
@@ -162,11 +160,9 @@ impl Upstream {
         ca: Option<&Path>,
     ) -> Result<Upstream, SetUpError> {
         let base = Base::of(url).map_err(|_| SetUpError::Unfit)?;
-        let (pooled, upgrading) = client::clients(ca, timeout)?;
         Ok(Upstream {
+            client: Client::new(&base, ca, timeout)?,
             base,
-            pooled,
-            upgrading,
             budget: Budget::new(limits),
             by_user: ByUser::default(),
             login: None,
@@ -224,9 +220,10 @@ impl Upstream {
         let began = clock::now();
         let request = make(body);
         let is_repeatable = repeatable(&request);
-        match self.attempt(&self.pooled, request, priority, began).await {
+        let send = |request| self.client.request(request);
+        match self.attempt(send, request, priority, began).await {
             Err(UpstreamError::Broken) if is_repeatable => {
-                self.attempt(&self.pooled, make(empty()), priority, began).await
+                self.attempt(send, make(empty()), priority, began).await
             }
             answer => answer,
         }
@@ -234,8 +231,8 @@ impl Upstream {
 
     /// Forwards a request that asks for an upgrade.
     pub async fn forward_upgrade(&self, request: Request<RequestBody>) -> Result<Forwarded, UpstreamError> {
-        self.attempt(&self.upgrading, request, Priority::App, clock::now())
-            .await
+        let send = |request| self.client.upgrade(request);
+        self.attempt(send, request, Priority::App, clock::now()).await
     }
 
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
@@ -320,26 +317,32 @@ impl Upstream {
         self.breaker.health()
     }
 
-    async fn attempt(
+    async fn attempt<A>(
         &self,
-        client: &Pooled,
+        send: impl Fn(Request<RequestBody>) -> A,
         request: Request<RequestBody>,
         priority: Priority,
         began: Instant,
-    ) -> Result<Forwarded, UpstreamError> {
+    ) -> Result<Forwarded, UpstreamError>
+    where
+        A: Future<Output = Result<Response<AnswerBody>, UpstreamError>>,
+    {
         let mut pass = self.breaker.admit().map_err(resting)?;
-        let answer = self.send(client, request, priority, began).await;
+        let answer = self.sent(send, request, priority, began).await;
         pass.note(status_of(&answer));
         answer
     }
 
-    async fn send(
+    async fn sent<A>(
         &self,
-        client: &Pooled,
+        send: impl Fn(Request<RequestBody>) -> A,
         request: Request<RequestBody>,
         priority: Priority,
         began: Instant,
-    ) -> Result<Forwarded, UpstreamError> {
+    ) -> Result<Forwarded, UpstreamError>
+    where
+        A: Future<Output = Result<Response<AnswerBody>, UpstreamError>>,
+    {
         let ask = Ask {
             priority,
             what: Use::of(request.method()),
@@ -349,10 +352,8 @@ impl Upstream {
         let progress = Progress::since(began);
         let request = request.map(|body| progress.watch(body));
         let (sent, sent_at) = (self.head.sent(), clock::now());
-        let answer = progress.answer(client.request(request), self.timeout).await;
-        let response = answer
-            .ok_or(UpstreamError::Timeout)?
-            .map_err(|error| client::failure(&error))?;
+        let answer = progress.answer(pin!(send(request)), self.timeout).await;
+        let response = answer.ok_or(UpstreamError::Timeout)??;
         Ok(Forwarded {
             response,
             sent,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use moka::sync::Cache as Store;
 
-use super::key::CallerKey;
+use super::key::{CallerKey, Ready};
 use crate::clock::Instant;
 
 /// Callers remembered: some megabytes. Who is forgotten is a stranger until it is accepted again.
@@ -23,14 +23,14 @@ pub enum Standing {
     Refused,
 }
 
-pub(super) struct Callers(Store<CallerKey, (Standing, Instant)>);
+pub(super) struct Callers(Store<CallerKey, (Standing, Instant), Ready>);
 
 impl Callers {
     pub fn new(stale: Duration) -> Callers {
         let store = Store::builder()
             .max_capacity(CALLERS)
             .time_to_live(stale.max(LATELY));
-        Callers(store.build())
+        Callers(store.build_with_hasher(Ready::default()))
     }
 
     pub fn standing(&self, caller: CallerKey) -> Standing {

@@ -25,7 +25,7 @@ pub(super) struct Keys {
     secret: [u8; 32],
     /// Never leave for the provider, or change nothing in what it answers.
     skipped: Names,
-    shown: Vec<HeaderName>,
+    shown: Names,
 }
 
 /// usertap's own headers never leave.
@@ -52,7 +52,7 @@ impl Keys {
                     .chain((!by_host).then_some(HOST))
                     .chain(rules.ignore.iter().cloned()),
             ),
-            shown: rules.shown.clone(),
+            shown: Names::new(rules.shown.iter().cloned()),
         }
     }
 
@@ -75,17 +75,20 @@ impl Keys {
 
     /// Nothing where the request shows nobody.
     pub fn caller(&self, headers: &HeaderMap) -> Option<CallerKey> {
-        let mut text = Text::new(&self.secret);
-        let mut shows = false;
-        text.push(b"caller");
-        for name in &self.shown {
-            for value in headers.get_all(name) {
-                shows = true;
-                text.push(name.as_str().as_bytes());
-                text.push(value.as_bytes());
-            }
+        let place = |(name, value)| self.shown.place(name).map(|place| (place, name, value));
+        let mut shown: Vec<(usize, &HeaderName, &HeaderValue)> = headers.iter().filter_map(place).collect();
+        if shown.is_empty() {
+            return None;
         }
-        shows.then(|| CallerKey(text.hash()))
+        // In whatever order they come; those of one name keep theirs.
+        shown.sort_by_key(|(place, ..)| *place);
+        let mut text = Text::new(&self.secret);
+        text.push(b"caller");
+        for (_, name, value) in shown {
+            text.push(name.as_str().as_bytes());
+            text.push(value.as_bytes());
+        }
+        Some(CallerKey(text.hash()))
     }
 }
 
@@ -185,7 +188,14 @@ impl Names {
     }
 
     fn has(&self, name: &HeaderName) -> bool {
-        self.lengths & bit(name) != 0 && self.names.contains(name)
+        self.place(name).is_some()
+    }
+
+    fn place(&self, name: &HeaderName) -> Option<usize> {
+        if self.lengths & bit(name) == 0 {
+            return None;
+        }
+        self.names.iter().position(|own| own == name)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::user::{Seen, UserId};
 /// A provider's answer, its body decoded (no content encoding).
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
-    pub status: StatusCode,
+    /// See [`Provider::effective_status`].
+    pub meant: StatusCode,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
@@ -46,13 +47,16 @@ impl Provider {
     /// The status that the provider means, whatever the HTTP status line says. A header can only
     /// turn a success into a failure, never the other way.
     pub fn effective_status(&self, status: StatusCode, headers: &HeaderMap) -> StatusCode {
+        if !status.is_success() {
+            return status;
+        }
         let told = self
             .errors
             .status_headers
             .iter()
             .filter_map(|name| headers.get(name));
         let mut told = told.filter_map(|value| StatusCode::from_bytes(value.as_bytes()).ok());
-        told.next().filter(|_| status.is_success()).unwrap_or(status)
+        told.next().unwrap_or(status)
     }
 
     /// Whether this answer (by its head alone) can tell of users at all: decides whether its body
@@ -61,16 +65,15 @@ impl Provider {
         &self,
         matched: &Matched<'_>,
         credential: Credential,
-        status: StatusCode,
+        meant: StatusCode,
         headers: &HeaderMap,
     ) -> bool {
-        let effective = self.effective_status(status, headers);
-        if effective.is_success() {
+        if meant.is_success() {
             return matched.route.tells.iter().any(|tell| tell.is_for(credential));
         }
         let absence = matched.route.own_path.is_some() && credential != Credential::Client;
-        (absence && self.errors.may_be_not_found(effective, headers))
-            || (effective.is_server_error() && matched.route.writes)
+        (absence && self.errors.may_be_not_found(meant, headers))
+            || (meant.is_server_error() && matched.route.writes)
             || !matched.route.hides.is_empty()
     }
 
@@ -86,9 +89,8 @@ impl Provider {
     ) -> Extraction {
         let told = Some((answer.headers, answer.body));
         let exchange = Exchange::new(self, tenant, matched, head, request_body, told);
-        let status = self.effective_status(answer.status, answer.headers);
         let mut out = Extraction::default();
-        if status.is_success() {
+        if answer.meant.is_success() {
             let tells = matched
                 .route
                 .tells
@@ -99,7 +101,7 @@ impl Provider {
                 .iter_mut()
                 .for_each(|told| believed(told, credential));
         } else {
-            out.sightings = self.told_by_failure(&exchange, credential, status, answer);
+            out.sightings = self.told_by_failure(&exchange, credential, answer);
         }
         out
     }
@@ -227,16 +229,15 @@ impl Provider {
         &self,
         exchange: &Exchange<'_>,
         credential: Credential,
-        status: StatusCode,
         answer: &Answer<'_>,
     ) -> Vec<Sighting> {
         let route = exchange.matched.route;
         let code = self.errors.code(answer.headers, answer.body);
-        if self.errors.is_not_found(status, code.as_deref()) {
+        if self.errors.is_not_found(answer.meant, code.as_deref()) {
             return self.absence(exchange, credential).into_iter().collect();
         }
         let hidden = code.is_some_and(|code| route.hides.contains(&code));
-        if hidden || (route.writes && status.is_server_error()) {
+        if hidden || (route.writes && answer.meant.is_server_error()) {
             return hints(exchange, credential);
         }
         Vec::new()

@@ -78,7 +78,7 @@ impl Provider {
             headers: &request.headers,
         };
         let answer = Answer {
-            status,
+            meant: self.effective_status(status, headers),
             headers,
             body,
         };

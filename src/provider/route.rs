@@ -173,7 +173,10 @@ pub(super) fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
 }
 
 fn segment(raw: &str) -> Option<Cow<'_, str>> {
-    let decoded = percent_encoding::percent_decode_str(raw).decode_utf8().ok()?;
+    let decoded = match raw.contains('%') {
+        true => percent_encoding::percent_decode_str(raw).decode_utf8().ok()?,
+        false => Cow::Borrowed(raw),
+    };
     let plain = !matches!(&*decoded, "" | "." | "..") && !decoded.contains('\0');
     plain.then_some(decoded)
 }

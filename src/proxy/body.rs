@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Sleep;
 
@@ -37,7 +36,10 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
 }
 
 /// What flows in, with a bound on each pause.
-pub(super) fn flowing(body: Incoming, idle: Duration) -> Body {
+pub(super) fn flowing<B>(body: B, idle: Duration) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = hyper::Error> + Send + Sync + Unpin + 'static,
+{
     Idle {
         body,
         idle,
@@ -72,15 +74,18 @@ impl Parting {
     }
 }
 
-struct Idle {
-    body: Incoming,
+struct Idle<B> {
+    body: B,
     idle: Duration,
     parting: Option<Parting>,
     /// Runs only while a byte is waited for.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl http_body::Body for Idle {
+impl<B> http_body::Body for Idle<B>
+where
+    B: http_body::Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     type Data = Bytes;
     type Error = BodyError;
 

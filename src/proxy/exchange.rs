@@ -48,6 +48,13 @@ pub(super) struct Exchange<'s> {
     pub intent: Option<Intent>,
 }
 
+/// The head of the provider's answer.
+pub(super) struct AnswerHead {
+    pub head: Parts,
+    /// The status that the provider means.
+    pub meant: StatusCode,
+}
+
 /// Where the app waits; it may be gone.
 pub(super) struct Answering(pub oneshot::Sender<Response<Body>>);
 
@@ -110,15 +117,18 @@ impl Exchange<'_> {
         failpoint::reached("exchange.answered");
         let (head, body) = response.into_parts();
         let body = body::flowing(body, self.shared.wire.idle);
-        self.heed(&head);
-        if let Some(outage) = self.outage(&head)
+        let (provider, status) = (&self.shared.config.provider, head.status);
+        let meant = provider.effective_status(status, &head.headers);
+        let answered = AnswerHead { head, meant };
+        self.heed(&answered);
+        if let Some(outage) = Self::outage(meant)
             && let Some(answer) = self.stale(outage).await
         {
             return app.send(answer);
         }
-        if !self.tells(&head) {
-            let why = Why::NoUser.unless_upgraded(head.status);
-            return app.send(self.leaves(head, body, Outcome::Nothing(why)));
+        if !self.tells(&answered) {
+            let why = Why::NoUser.unless_upgraded(status);
+            return app.send(self.leaves(answered.head, body, Outcome::Nothing(why)));
         }
         let (held, ended) = self
             .shared
@@ -127,48 +137,44 @@ impl Exchange<'_> {
             .await;
         let stamp = Stamp { sent, at: sent_at };
         match ended {
-            Ended::Whole => self.whole(head, held, stamp, app).await,
-            Ended::More(_) => self.large(head, held, ended, stamp, app).await,
-            Ended::Broken => self.broken(head, held, app),
+            Ended::Whole => self.whole(answered, held, stamp, app).await,
+            // Boxed: what is seldom and large must not make the future of every request as large.
+            Ended::More(_) => Box::pin(self.large(answered.head, held, ended, stamp, app)).await,
+            Ended::Broken => self.broken(answered.head, held, app),
         }
     }
 
     /// A refusal makes usertap yield. A write that failed at the provider may be carried out all the
     /// same, and be seen only later.
-    fn heed(&self, head: &Parts) {
+    fn heed(&self, AnswerHead { head, meant }: &AnswerHead) {
         let whom = match self.credential {
             Credential::OwnServer => Yields::Everyone,
             Credential::Server | Credential::Client => Yields::Own,
         };
-        let meant = self.meant(head);
         let upstream = &self.shared.wire.upstream;
-        let apart = match meant {
+        let apart = match *meant {
             StatusCode::TOO_MANY_REQUESTS => self.counted_apart(),
             _ => Vec::new(),
         };
         if apart.is_empty() {
-            upstream.heed(head.status, &head.headers, whom);
+            upstream.heed(*meant, &head.headers, whom);
         }
         apart
             .iter()
             .for_each(|(user, _)| upstream.refused_for(user, &head.headers));
-        self.judged(meant);
-        self.note_standing(meant);
+        self.judged(*meant);
+        self.note_standing(*meant);
         if meant.is_server_error() {
             self.doubt_later();
         }
     }
 
-    pub fn meant(&self, head: &Parts) -> StatusCode {
-        self.shared
-            .config
-            .provider
-            .effective_status(head.status, &head.headers)
-    }
-
-    /// The provider has said what it thinks of the caller's secret.
+    /// The provider has said what it thinks of the caller's secret. It always knows usertap's own.
     fn judged(&self, meant: StatusCode) {
         let (provider, accepted) = (&self.shared.config.provider, &self.shared.accepted);
+        if self.credential == Credential::OwnServer {
+            return;
+        }
         let Some(secret) = provider.secret(&self.asked.headers) else {
             return;
         };
@@ -180,41 +186,47 @@ impl Exchange<'_> {
     }
 
     /// A failure of the provider's is nobody's word for a write that it cannot have carried out.
-    fn tells(&self, head: &Parts) -> bool {
+    fn tells(&self, AnswerHead { head, meant }: &AnswerHead) -> bool {
         let provider = &self.shared.config.provider;
-        let counts = !self.meant(head).is_server_error() || self.may_be_carried_out();
-        counts && provider.tells(&self.matched, self.credential, head.status, &head.headers)
+        let counts = !meant.is_server_error() || self.may_be_carried_out();
+        counts && provider.tells(&self.matched, self.credential, *meant, &head.headers)
     }
 
-    async fn whole(mut self, head: Parts, mut held: Held, stamp: Stamp, app: Answering) {
+    async fn whole(mut self, answered: AnswerHead, mut held: Held, stamp: Stamp, app: Answering) {
         let body = held.joined();
-        let outcome = match self.extracted(&head, &body) {
+        let outcome = match self.extracted(&answered, &body) {
             Ok(extraction) => {
                 let users = extraction.sightings.iter().map(|seen| seen.id.clone()).collect();
                 let outcome = self.told(extraction, stamp).await;
-                self.learned(users, &head, &body, &outcome, held.has_trailers());
+                self.learned(users, &answered, &body, &outcome, held.has_trailers());
                 outcome
             }
-            Err(DecodeFault::TooLarge) => return self.large(head, held, Ended::Whole, stamp, app).await,
+            Err(DecodeFault::TooLarge) => {
+                return Box::pin(self.large(answered.head, held, Ended::Whole, stamp, app)).await;
+            }
             Err(DecodeFault::Unknown | DecodeFault::Corrupt) => {
                 self.malformed(1, "its encoding");
                 self.unread(Why::Malformed, stamp).await
             }
         };
-        app.send(self.leaves(head, held.replayed(Ended::Whole), outcome));
+        app.send(self.leaves(answered.head, held.replayed(Ended::Whole), outcome));
     }
 
     /// Decoded and extracted in one go: the decoded copy is gone before anything is waited for.
-    fn extracted(&self, head: &Parts, body: &Bytes) -> Result<Extraction, DecodeFault> {
+    fn extracted(
+        &self,
+        AnswerHead { head, meant }: &AnswerHead,
+        body: &Bytes,
+    ) -> Result<Extraction, DecodeFault> {
         let limit = self.shared.config.record_buffer.saturating_mul(UNFOLDED);
         let body = decode::decoded(&head.headers, body, limit)?;
         let answer = Answer {
-            status: head.status,
+            meant: *meant,
             headers: &head.headers,
             body: &body,
         };
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        if self.meant(head).is_success() {
+        if meant.is_success() {
             provider.issued(&self.matched, &body, |token| self.shared.accepted.takes(token));
         }
         let request_body = self.request_body.as_deref();

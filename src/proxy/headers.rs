@@ -12,17 +12,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 /// Headers of usertap's own begin so.
 const OWN: &str = "x-usertap-";
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Of one connection, whatever its `Connection` says (RFC 9110, 7.6.1).
+static HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 /// A request's headers as the provider gets them. `Host` comes with the connection.
 pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
-    off_the_connection(&mut headers);
-    without_own(&mut headers);
-    headers.remove(HOST);
-    headers.remove(HTTP2_SETTINGS);
+    take_off(&mut headers, &[HOST, HeaderName::from_static("http2-settings")]);
     one_cookie_line(&mut headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -32,8 +37,7 @@ pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
 
 /// An answer's headers as the app gets them.
 pub(super) fn to_app(headers: &mut HeaderMap) {
-    off_the_connection(headers);
-    without_own(headers);
+    take_off(headers, &[]);
 }
 
 /// What is asked to be upgraded to, HTTP/2 aside: that is only an offer, and has other ways.
@@ -58,21 +62,19 @@ pub(super) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
-fn off_the_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = named_by_connection(headers)
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    let always = [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        PROXY_CONNECTION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
-    for name in named.iter().chain(&always) {
+/// Takes off what concerns only one connection, what is usertap's own, and these.
+fn take_off(headers: &mut HeaderMap, also: &[HeaderName]) {
+    let named: Vec<&str> = named_by_connection(headers).collect();
+    let leaves = |name: &&HeaderName| {
+        HOP_BY_HOP.contains(name)
+            || also.contains(name)
+            || name.as_str().starts_with(OWN)
+            || named
+                .iter()
+                .any(|named| named.eq_ignore_ascii_case(name.as_str()))
+    };
+    let leaving: Vec<HeaderName> = headers.keys().filter(leaves).cloned().collect();
+    for name in leaving {
         headers.remove(name);
     }
 }
@@ -93,17 +95,6 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     values
         .flat_map(|value| value.split(','))
         .any(|part| part.trim().eq_ignore_ascii_case("trailers"))
-}
-
-fn without_own(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(OWN))
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
-    }
 }
 
 /// HTTP/2 may cut `Cookie` into several lines; outside of it they must be one (RFC 9113, 8.2.3).

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::asked::Asked;
 use super::body::Body;
-use super::exchange::Exchange;
+use super::exchange::{AnswerHead, Exchange};
 use super::outcome::{Outcome, Why};
 use super::wire::Failure;
 use super::{Shared, headers, reply};
@@ -45,10 +45,14 @@ impl Shared {
         self.cache.look(request.method(), target, request.headers(), now)
     }
 
+    /// What the provider has lately thought of a caller.
+    pub(super) fn standing(&self, caller: Option<CallerKey>) -> Standing {
+        caller.map_or(Standing::Stranger, |caller| self.cache.standing(caller))
+    }
+
     /// Who is known to be nobody's junk: who has usertap's own key, and whom the provider has lately
     /// accepted.
-    pub(super) fn priority(&self, caller: Option<CallerKey>, credential: Option<Credential>) -> Priority {
-        let standing = caller.map_or(Standing::Stranger, |caller| self.cache.standing(caller));
+    pub(super) fn priority(standing: Standing, credential: Option<Credential>) -> Priority {
         match (standing, credential) {
             (Standing::Accepted, _) | (Standing::Stranger, Some(Credential::OwnServer)) => Priority::App,
             _ => Priority::Stranger,
@@ -187,7 +191,7 @@ impl Exchange<'_> {
     pub(super) fn learned(
         &mut self,
         users: Vec<UserId>,
-        head: &Parts,
+        answered: &AnswerHead,
         body: &Bytes,
         outcome: &Outcome,
         has_trailers: bool,
@@ -199,14 +203,14 @@ impl Exchange<'_> {
         let Some(keeping) = self.keeping.take().filter(|_| !has_trailers) else {
             return;
         };
-        let Some(at_most) = self.fit(head, body) else {
+        let Some(at_most) = self.fit(answered, body) else {
             return;
         };
         let cache = &self.shared.cache;
-        let mut headers = head.headers.clone();
+        let mut headers = answered.head.headers.clone();
         super::headers::to_app(&mut headers);
         let kept = Kept {
-            status: head.status,
+            status: answered.head.status,
             headers: &headers,
             body,
             recorded: recorded.header(),
@@ -227,7 +231,11 @@ impl Exchange<'_> {
     }
 
     /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly.
-    fn fit(&self, head: &Parts, body: &Bytes) -> Option<Option<std::time::Duration>> {
+    fn fit(
+        &self,
+        AnswerHead { head, meant }: &AnswerHead,
+        body: &Bytes,
+    ) -> Option<Option<std::time::Duration>> {
         let kept = self.matched.route.cache?;
         if !self.shared.wire.links.are_found_by_key(&self.asked.reached) {
             return None;
@@ -236,11 +244,11 @@ impl Exchange<'_> {
             return None;
         }
         let answer = Answer {
-            status: head.status,
+            meant: *meant,
             headers: &head.headers,
             body,
         };
-        match self.meant(head) {
+        match *meant {
             StatusCode::OK => Some(kept.at_most),
             _ if self.shared.config.provider.says_not_found(&self.matched, &answer) => Some(Some(NOT_FOUND)),
             _ => None,
@@ -273,8 +281,8 @@ impl Exchange<'_> {
 /// While the provider is away.
 impl Exchange<'_> {
     /// What an answer says of the provider's health.
-    pub(super) fn outage(&self, head: &Parts) -> Option<Outage> {
-        match self.meant(head) {
+    pub(super) fn outage(meant: StatusCode) -> Option<Outage> {
+        match meant {
             StatusCode::TOO_MANY_REQUESTS => Some(Outage::RateLimited),
             status if status.is_server_error() => Some(Outage::Error),
             _ => None,

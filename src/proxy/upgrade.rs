@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::headers;
 use crate::tasks::Tasks;
+use crate::upstream::AnswerBody;
 
 /// An upgrade that an app asks for.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Wish {
     }
 
     /// Tunnels if the provider agrees.
-    pub fn tunnels(&self, response: &mut Response<Incoming>, tasks: &Tasks, drain: Duration) -> bool {
+    pub fn tunnels(&self, response: &mut Response<AnswerBody>, tasks: &Tasks, drain: Duration) -> bool {
         let agrees = is_agreed(response.status());
         if agrees {
             let (app, provider) = (self.app.clone(), on(response));

@@ -1,125 +1,171 @@
 //! The pooled HTTP client: HTTP/1.1 or HTTP/2 as the provider's TLS agrees to, certificates
 //! always checked.
+//!
+//! It knows one origin. Over HTTP/2 all requests share a connection; over HTTP/1.1 each has one to
+//! itself, which is given back after the last byte of the answer. What must never be: a request that
+//! is sent twice, unless nothing of it was sent the first time.
+
+mod connect;
+mod line;
+mod pool;
+mod trust;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::client::conn::http2;
 
+use super::target::Base;
 use super::{RequestBody, UpstreamError};
+use connect::Connect;
+use line::Line;
+use pool::Pool;
 
-pub(super) type Pooled = Client<HttpsConnector<HttpConnector>, RequestBody>;
+pub use line::AnswerBody;
+pub use trust::TrustError;
 
-/// Providers' edges keep idle connections a minute or more; well below that, a pooled one is
-/// rarely closed under a request.
-const IDLE: Duration = Duration::from_secs(20);
 /// Connecting takes at most this part of the whole wait, so that its failure can still be told.
 const CONNECTING: u32 = 2;
 
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    #[error("the CA file {path} cannot be used: {reason}; it must hold PEM certificates")]
-    File { path: String, reason: String },
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+/// The way to one origin.
+pub(super) struct Client {
+    connect: Connect,
+    pool: Arc<Pool>,
+    host: HeaderValue,
+    /// One at a time connects while it may turn out that all can share the connection.
+    negotiating: tokio::sync::Mutex<()>,
+    /// Who waited for a connection that failed has failed too.
+    failures: AtomicU64,
 }
 
-/// The client for everything but upgrades, and one that speaks only HTTP/1.1 for those.
-pub(super) fn clients(ca: Option<&Path>, timeout: Duration) -> Result<(Pooled, Pooled), TrustError> {
-    let tls = tls(ca)?;
-    let connector = || {
-        HttpsConnectorBuilder::new()
-            .with_tls_config(tls.clone())
-            .https_or_http()
-    };
-    let both = connector().enable_all_versions().wrap_connector(tcp(timeout));
-    let first_only = connector().enable_http1().wrap_connector(tcp(timeout));
-    Ok((pooled(both), pooled(first_only)))
+/// A connection for one request.
+enum Way {
+    /// HTTP/1.1
+    Own(Box<Line>),
+    /// HTTP/2
+    Shared(http2::SendRequest<RequestBody>),
 }
 
-fn pooled(connector: HttpsConnector<HttpConnector>) -> Pooled {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .http2_adaptive_window(true)
-        .http2_keep_alive_interval(IDLE)
-        .build(connector)
+/// Why there is no answer.
+enum Failed {
+    /// Nothing was sent: the connection had ended before.
+    Unsent(Box<Request<RequestBody>>),
+    Broken,
 }
 
-fn tcp(timeout: Duration) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(IDLE * 3));
-    tcp.set_connect_timeout(Some(timeout / CONNECTING));
-    tcp
-}
+impl Client {
+    /// `ca` names a PEM file of authorities trusted beside the public ones; `timeout` is the whole
+    /// wait for an answer's head.
+    pub fn new(base: &Base, ca: Option<&Path>, timeout: Duration) -> Result<Client, TrustError> {
+        Ok(Client {
+            connect: Connect::to(base.origin(), trust::tls(ca)?, timeout / CONNECTING),
+            pool: Arc::default(),
+            host: base.host(),
+            negotiating: Default::default(),
+            failures: AtomicU64::new(0),
+        })
+    }
 
-fn tls(ca: Option<&Path>) -> Result<ClientConfig, TrustError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots(ca)?).with_no_client_auth())
-}
+    /// Sends a request whose target is complete. The answer's head; its body still flows.
+    pub async fn request(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<AnswerBody>, UpstreamError> {
+        loop {
+            let (way, is_kept) = match self.pool.take() {
+                Some(way) => (way, true),
+                // Boxed: what is seldom and large must not make the future of every request as large.
+                None => (Box::pin(self.connected()).await?, false),
+            };
+            match self.send(way, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Unsent(back)) if is_kept => request = *back,
+                Err(Failed::Unsent(_) | Failed::Broken) => return Err(UpstreamError::Broken),
+            }
+        }
+    }
 
-/// The public roots, and those of an own authority where one is named.
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, TrustError> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let Some(path) = ca else { return Ok(roots) };
-    let unusable = |reason: String| TrustError::File {
-        path: path.display().to_string(),
-        reason,
-    };
-    let mut own = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-    let added = own.try_fold(0, |added, certificate| {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| unusable(error.to_string()))?;
-        Ok::<usize, TrustError>(added + 1)
-    })?;
-    match added {
-        0 => Err(unusable("it holds none".into())),
-        _ => Ok(roots),
+    /// Sends a request that asks for an upgrade, over a connection of its own: only HTTP/1.1 can be
+    /// upgraded.
+    pub async fn upgrade(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<AnswerBody>, UpstreamError> {
+        let mut sender = Box::pin(self.connect.upgradable()).await?;
+        self.address(&mut request);
+        let answer = sender.send_request(request).await;
+        answer
+            .map(|answer| answer.map(AnswerBody::undriven))
+            .map_err(|_| UpstreamError::Broken)
+    }
+
+    async fn connected(&self) -> Result<Way, UpstreamError> {
+        if !self.connect.may_share() {
+            return self.connect.way().await;
+        }
+        let failed_before = self.failures.load(Ordering::Acquire);
+        let _alone = self.negotiating.lock().await;
+        if let Some(way) = self.pool.take() {
+            return Ok(way);
+        }
+        if self.failures.load(Ordering::Acquire) != failed_before {
+            return Err(UpstreamError::Unreachable);
+        }
+        let way = self.connect.way().await;
+        match &way {
+            Ok(Way::Shared(sender)) => self.pool.share(sender.clone()),
+            Ok(Way::Own(_)) => {}
+            Err(_) => _ = self.failures.fetch_add(1, Ordering::AcqRel),
+        }
+        way
+    }
+
+    async fn send(
+        &self,
+        way: Way,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<AnswerBody>, Failed> {
+        match way {
+            Way::Own(line) => {
+                let whole = self.address(&mut request);
+                let answer = line.exchange(request, &self.pool).await;
+                answer.map_err(|unsent| Failed::of(unsent, |request| *request.uri_mut() = whole))
+            }
+            Way::Shared(mut sender) => {
+                request.headers_mut().remove(HOST);
+                let answer = sender.try_send_request(request).await;
+                let answer = answer.map_err(|mut failed| failed.take_message());
+                answer
+                    .map(|answer| answer.map(AnswerBody::undriven))
+                    .map_err(|unsent| Failed::of(unsent, |_| ()))
+            }
+        }
+    }
+
+    /// As HTTP/1.1 has it: the host in a header, the target without it. Gives back the whole target.
+    fn address(&self, request: &mut Request<RequestBody>) -> Uri {
+        request.headers_mut().insert(HOST, self.host.clone());
+        let below = request.uri().path_and_query().cloned();
+        let below = below.map_or_else(|| Uri::from_static("/"), Uri::from);
+        std::mem::replace(request.uri_mut(), below)
     }
 }
 
-/// Whether anything can have reached the provider is what matters of a failure.
-pub(super) fn failure(error: &Error) -> UpstreamError {
-    match error.is_connect() {
-        true => UpstreamError::Unreachable,
-        false => UpstreamError::Broken,
+impl Failed {
+    fn of(unsent: Option<Request<RequestBody>>, restored: impl FnOnce(&mut Request<RequestBody>)) -> Failed {
+        match unsent {
+            Some(mut request) => {
+                restored(&mut request);
+                Failed::Unsent(Box::new(request))
+            }
+            None => Failed::Broken,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ca_file_that_cannot_be_used_is_named() {
-        let missing = Path::new("no-such-ca.pem");
-        assert!(
-            roots(Some(missing))
-                .unwrap_err()
-                .to_string()
-                .contains("no-such-ca.pem")
-        );
-        let manifest = Path::new("Cargo.toml");
-        assert!(
-            roots(Some(manifest))
-                .unwrap_err()
-                .to_string()
-                .contains("it holds none")
-        );
-        assert!(roots(None).unwrap().len() > 50);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //! long upload is not cut off while it flows.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -45,11 +45,14 @@ impl Progress {
     }
 
     /// The answer, unless nothing moves for `idle`.
-    pub async fn answer<T>(&self, answer: impl Future<Output = T>, idle: Duration) -> Option<T> {
-        let mut answer = pin!(answer);
+    pub async fn answer<T>(
+        &self,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+        idle: Duration,
+    ) -> Option<T> {
         loop {
             let due = self.last() + idle;
-            match timeout_at(due, &mut answer).await {
+            match timeout_at(due, answer.as_mut()).await {
                 Ok(answer) => return Some(answer),
                 Err(_) if self.last() + idle <= clock::now() => return None,
                 Err(_) => continue,
@@ -103,7 +106,7 @@ mod tests {
             }
             std::future::pending::<()>().await
         };
-        assert_eq!(progress.answer(upload, idle).await, None);
+        assert_eq!(progress.answer(std::pin::pin!(upload), idle).await, None);
         assert_eq!(clock::now() - began, Duration::from_secs(38));
     }
 }

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{timeout, timeout_at};
 
 use super::budget::Ask;
 use super::login::{self, NoToken};
 use super::retry::{self, Came};
-use super::{Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
+use super::{AnswerBody, Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
 use crate::clock::{self, Instant};
 use crate::provider::{OwnRequest, Use};
 use crate::user::Sent;
@@ -153,9 +152,8 @@ impl Upstream {
             .headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br"));
         let (sent, sent_at) = (self.head.sent(), clock::now());
-        let answer = timeout(self.timeout, self.pooled.request(request)).await;
-        let answer = answer.map_err(|_| UpstreamError::Timeout)?;
-        let response = answer.map_err(|error| super::client::failure(&error))?;
+        let answer = timeout(self.timeout, self.client.request(request)).await;
+        let response = answer.map_err(|_| UpstreamError::Timeout)??;
         Ok(Forwarded {
             response,
             sent,
@@ -178,7 +176,7 @@ impl Fetched {
 }
 
 /// The whole body, at most [`LARGEST`], no pause longer than `idle`.
-pub(super) async fn whole(body: Incoming, idle: Duration) -> Result<Bytes, UpstreamError> {
+pub(super) async fn whole(body: AnswerBody, idle: Duration) -> Result<Bytes, UpstreamError> {
     let mut body = Limited::new(body, LARGEST);
     let mut whole = bytes::BytesMut::new();
     while let Some(frame) = timeout(idle, body.frame())

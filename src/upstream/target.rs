@@ -1,7 +1,7 @@
 //! Where a request goes: always the configured host, the path below the configured one.
 
-use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
 
 /// The provider's base URL, taken apart.
 #[derive(Debug, Clone)]
@@ -32,6 +32,20 @@ impl Base {
         }
     }
 
+    /// Whom to connect to.
+    pub fn origin(&self) -> Uri {
+        let mut parts = self.parts();
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        // All parts are there and fit together.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// As in the header of that name.
+    pub fn host(&self) -> HeaderValue {
+        // What an authority may hold, a header may too.
+        HeaderValue::from_str(self.authority.as_str()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
     /// The whole target for a path and query below the base, byte for byte. Whatever these say,
     /// the host stays.
     pub fn target(&self, path_and_query: &str) -> Option<Uri> {
@@ -42,13 +56,18 @@ impl Base {
         };
         let joined = match path_and_query {
             "*" => "*".to_owned(),
-            below => format!("{}{separator}{below}", self.path),
+            below => [&self.path, separator, below].concat(),
         };
+        let mut parts = self.parts();
+        parts.path_and_query = Some(PathAndQuery::try_from(joined).ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    fn parts(&self) -> Parts {
         let mut parts = Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::try_from(joined).ok()?);
-        Uri::from_parts(parts).ok()
+        parts
     }
 }
 

@@ -1,6 +1,7 @@
 //! Against a server that says exactly what it is told to, byte for byte.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,6 +30,8 @@ pub(crate) enum Says {
 pub(crate) struct Script {
     pub url: String,
     seen: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     answers: Arc<Mutex<Vec<Says>>>,
 }
 
@@ -39,12 +42,20 @@ impl Script {
         let script = Script {
             url: format!("http://{}", listener.local_addr().unwrap()),
             seen: Arc::default(),
+            connections: Arc::default(),
+            open: Arc::default(),
             answers: Arc::new(Mutex::new(answers.iter().rev().copied().collect())),
         };
         let (tasks, serving) = (Tasks::default(), script.clone());
         tasks.clone().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tasks.spawn(serving.clone().connection(stream));
+                serving.connections.fetch_add(1, Ordering::Relaxed);
+                serving.open.fetch_add(1, Ordering::Relaxed);
+                let serving = serving.clone();
+                tasks.spawn(async move {
+                    serving.clone().connection(stream).await;
+                    serving.open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
         script
@@ -52,6 +63,15 @@ impl Script {
 
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Those that neither side has closed.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     fn next(&self) -> Says {

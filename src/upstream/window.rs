@@ -31,6 +31,7 @@ const SQUEEZED_SHARE: f64 = 0.02;
 pub(super) struct Window {
     limiter: RateLimiter<NotKeyed, Account, Pausable>,
     account: Account,
+    burst: NonZeroU32,
 }
 
 impl Window {
@@ -47,23 +48,27 @@ impl Window {
         Window::new(burst, lengthened(rate.per).div_f64(refilled))
     }
 
-    /// With nothing left for the moment: what a window before it has given must not be given again.
+    /// A new one with nothing left for the moment: what a window before it has given must not be given
+    /// again. At once: one by one a large limit would fill up again meanwhile, without end.
     pub fn spent(self) -> Window {
-        while self.wait().is_none() {
-            self.charge();
-        }
+        self.account.lock().asked_only = false;
+        let _fits = self.limiter.check_n(self.burst);
         self
     }
 
     /// `burst` at once, then one more each `interval`.
     pub fn new(burst: u32, interval: Duration) -> Window {
-        let account = Account::default();
+        let (account, burst) = (
+            Account::default(),
+            NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
+        );
         let quota = Quota::with_period(interval.max(Duration::from_nanos(1)))
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
-            .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
+            .allow_burst(burst);
         Window {
             limiter: RateLimiter::new(quota, account.clone(), Pausable),
             account,
+            burst,
         }
     }
 
@@ -188,6 +193,13 @@ mod tests {
         }
         let spent = Window::share(Rate { requests: 1000, per }, 1.0).spent();
         assert!(spent.wait().is_some());
+    }
+
+    #[test]
+    fn a_limit_that_nobody_can_use_up_is_spent_all_the_same() {
+        let (requests, per) = (u32::MAX, Duration::from_secs(1));
+        let spent = Window::share(Rate { requests, per }, 1.0).spent();
+        assert!(spent.account.lock().theoretical_arrival.is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -126,11 +126,12 @@ impl Exchange<'_> {
             return Extraction::default();
         };
         let status = StatusCode::from_u16(self.status).unwrap();
-        if !provider.tells(&matched, credential, status, &self.answered) {
+        let meant = provider.effective_status(status, &self.answered);
+        if !provider.tells(&matched, credential, meant, &self.answered) {
             return Extraction::default();
         }
         let answer = Answer {
-            status,
+            meant,
             headers: &self.answered,
             body: self.answer.as_bytes(),
         };

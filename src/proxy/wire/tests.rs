@@ -1,5 +1,7 @@
 //! Transparency over real sockets: what goes in comes out, byte for byte.
 
+mod tls;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
@@ -12,9 +14,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::cache::{Bypass, Cached};
-use crate::config::Tls;
 use crate::proxy::body::Fed;
-use crate::proxy::listen::{self, Listening};
+use crate::proxy::listen::Listening;
 use crate::proxy::outcome::{Outcome, Why};
 use crate::proxy::reply;
 use crate::proxy::upgrade::Wish;
@@ -346,47 +347,4 @@ async fn a_stop_finishes_what_is_under_way_and_accepts_nothing_more() {
     drop(frames);
     until(&mut stream, "ended\r\n0\r\n\r\n").await;
     assert!(rig.tasks.ended(SECOND * 4).await);
-}
-
-fn fixture(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/tls")
-        .join(name)
-}
-
-#[tokio::test]
-async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
-    let tls = Tls {
-        cert: fixture("cert.pem"),
-        key: fixture("key.pem"),
-    };
-    let acceptor = listen::acceptor(&tls).unwrap();
-    let versions = |request: Request<Incoming>| async move {
-        Response::new(body::full(format!("{:?}", request.version())))
-    };
-    let server = Rig::listening(Tasks::default(), Some(acceptor), versions).await;
-    let url = format!("https://{}", server.address);
-    let trusting = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 2);
-    let ask = |body| Request::get(trusting.target("/").unwrap()).body(body).unwrap();
-    let answer = trusting
-        .forward(ask, empty(), Priority::App)
-        .await
-        .unwrap()
-        .response;
-    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0");
-    let answer = trusting.forward_upgrade(ask(empty())).await.unwrap().response;
-    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1");
-    let wary = Upstream::plain(&url, &[], SECOND * 2);
-    assert_eq!(
-        wary.forward(ask, empty(), Priority::App).await.unwrap_err(),
-        UpstreamError::Unreachable
-    );
-}
-
-#[test]
-fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
-    let error = |cert, key| listen::acceptor(&Tls { cert, key }).err().unwrap().to_string();
-    assert!(error(fixture("none.pem"), fixture("key.pem")).starts_with("TLS_CERT "));
-    assert!(error(fixture("cert.pem"), fixture("cert.pem")).starts_with("TLS_KEY "));
-    assert!(error(fixture("ca.pem"), fixture("key.pem")).contains("do not go together"));
 }

@@ -1,0 +1,117 @@
+//! TLS on both sides, and what it agrees to: HTTP/1.1 or HTTP/2.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::config::Tls;
+use crate::proxy::listen;
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/tls")
+        .join(name)
+}
+
+#[tokio::test]
+async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
+    let tls = Tls {
+        cert: fixture("cert.pem"),
+        key: fixture("key.pem"),
+    };
+    let acceptor = listen::acceptor(&tls).unwrap();
+    let versions = |request: Request<Incoming>| async move {
+        Response::new(body::full(format!("{:?}", request.version())))
+    };
+    let server = Rig::listening(Tasks::default(), Some(acceptor), versions).await;
+    let url = format!("https://{}", server.address);
+    let trusting = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 2);
+    let ask = |body| Request::get(trusting.target("/").unwrap()).body(body).unwrap();
+    let answer = trusting
+        .forward(ask, empty(), Priority::App)
+        .await
+        .unwrap()
+        .response;
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0");
+    let answer = trusting.forward_upgrade(ask(empty())).await.unwrap().response;
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1");
+    let wary = Upstream::plain(&url, &[], SECOND * 2);
+    assert_eq!(
+        wary.forward(ask, empty(), Priority::App).await.unwrap_err(),
+        UpstreamError::Unreachable
+    );
+}
+
+/// Passes bytes on to an address that may change.
+struct Relay {
+    address: String,
+    connections: Arc<AtomicUsize>,
+    to: Arc<Mutex<String>>,
+}
+
+impl Relay {
+    async fn to(address: &str) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Relay {
+            address: listener.local_addr().unwrap().to_string(),
+            connections: Arc::default(),
+            to: Arc::new(Mutex::new(address.to_owned())),
+        };
+        let (tasks, connections, to) = (Tasks::default(), relay.connections.clone(), relay.to.clone());
+        tasks.clone().spawn(async move {
+            while let Ok((mut one, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
+                let to = to.lock().unwrap().clone();
+                let mut other = TcpStream::connect(to).await.unwrap();
+                tasks.spawn(async move { tokio::io::copy_bidirectional(&mut one, &mut other).await });
+            }
+        });
+        relay
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_that_ended() {
+    let (cert, key) = (fixture("cert.pem"), fixture("key.pem"));
+    let acceptor = || {
+        Some(
+            listen::acceptor(&Tls {
+                cert: cert.clone(),
+                key: key.clone(),
+            })
+            .unwrap(),
+        )
+    };
+    let fine = |_: Request<Incoming>| async { Response::new(body::full("{}")) };
+    let server = Rig::listening(Tasks::default(), acceptor(), fine).await;
+    let relay = Relay::to(&server.address).await;
+    let upstream = Upstream::trusting(
+        &format!("https://{}", relay.address),
+        &fixture("ca.pem"),
+        SECOND * 5,
+    );
+    let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
+    let read = || async {
+        let answer = upstream.forward(ask, empty(), Priority::App).await.unwrap();
+        answer.response.into_body().collect().await.unwrap().to_bytes()
+    };
+    let answers = futures_util::future::join_all((0..20).map(|_| read())).await;
+    assert!(answers.iter().all(|body| body == "{}"));
+    assert_eq!(read().await, "{}");
+    assert_eq!(relay.connections.load(Ordering::Relaxed), 1);
+    // The provider ends it in an orderly way, and another is there.
+    let other = Rig::listening(Tasks::default(), acceptor(), fine).await;
+    *relay.to.lock().unwrap() = other.address;
+    server.tasks.stop();
+    assert!(server.tasks.ended(SECOND * 5).await);
+    assert_eq!((read().await, read().await), ("{}".into(), "{}".into()));
+    assert_eq!(relay.connections.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
+    let error = |cert, key| listen::acceptor(&Tls { cert, key }).err().unwrap().to_string();
+    assert!(error(fixture("none.pem"), fixture("key.pem")).starts_with("TLS_CERT "));
+    assert!(error(fixture("cert.pem"), fixture("cert.pem")).starts_with("TLS_KEY "));
+    assert!(error(fixture("ca.pem"), fixture("key.pem")).contains("do not go together"));
+}

@@ -1,0 +1,133 @@
+//! Connecting to the origin.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::super::{RequestBody, UpstreamError};
+use super::Way;
+use super::line::Line;
+use super::pool::IDLE;
+
+/// A connection's bytes, encrypted or not.
+pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+pub(super) struct Connect {
+    origin: Uri,
+    both: HttpsConnector<HttpConnector>,
+    first_only: HttpsConnector<HttpConnector>,
+    patience: Duration,
+    /// The origin has not shown that it speaks nothing but HTTP/1.1.
+    may_share: AtomicBool,
+}
+
+impl Connect {
+    /// `patience`: for the address, the connection and TLS together.
+    pub fn to(origin: Uri, tls: ClientConfig, patience: Duration) -> Connect {
+        let connector = || {
+            HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+        };
+        Connect {
+            may_share: AtomicBool::new(origin.scheme() == Some(&Scheme::HTTPS)),
+            both: connector().enable_all_versions().wrap_connector(tcp(patience)),
+            first_only: connector().enable_http1().wrap_connector(tcp(patience)),
+            origin,
+            patience,
+        }
+    }
+
+    /// Whether the next connection may be one for all requests.
+    pub fn may_share(&self) -> bool {
+        self.may_share.load(Ordering::Relaxed)
+    }
+
+    /// A new connection.
+    pub async fn way(&self) -> Result<Way, UpstreamError> {
+        let connected = async {
+            let io = self.io(&self.both).await?;
+            let is_second = io.connected().is_negotiated_h2();
+            self.may_share.store(is_second, Ordering::Relaxed);
+            match is_second {
+                true => shared(io).await.map(Way::Shared),
+                false => own(io).await.map(|line| Way::Own(Box::new(line))),
+            }
+        };
+        self.in_time(connected).await
+    }
+
+    /// A new connection that may become something else than HTTP.
+    pub async fn upgradable(&self) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+        let connected = async {
+            let (sender, connection) = http1::handshake(self.io(&self.first_only).await?)
+                .await
+                .map_err(|_| UpstreamError::Unreachable)?;
+            in_background(connection.with_upgrades());
+            Ok(sender)
+        };
+        self.in_time(connected).await
+    }
+
+    async fn io(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, UpstreamError> {
+        // It is always ready: it has no queue.
+        let connected = connector.clone().call(self.origin.clone()).await;
+        connected.map_err(|_| UpstreamError::Unreachable)
+    }
+
+    async fn in_time<T>(
+        &self,
+        connected: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let connected = timeout(self.patience, connected).await;
+        connected.unwrap_or(Err(UpstreamError::Unreachable))
+    }
+}
+
+fn tcp(patience: Duration) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(IDLE * 3));
+    // Shared by the addresses of a name, so that one that is silent leaves time for the next.
+    tcp.set_connect_timeout(Some(patience));
+    tcp
+}
+
+async fn own(io: Io) -> Result<Line, UpstreamError> {
+    let (sender, connection) = http1::handshake(io)
+        .await
+        .map_err(|_| UpstreamError::Unreachable)?;
+    Ok(Line::new(sender, connection))
+}
+
+async fn shared(io: Io) -> Result<http2::SendRequest<RequestBody>, UpstreamError> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .adaptive_window(true)
+        .keep_alive_interval(IDLE)
+        .handshake(io)
+        .await
+        .map_err(|_| UpstreamError::Unreachable)?;
+    in_background(connection);
+    Ok(sender)
+}
+
+/// A connection ends with the last who may send over it.
+fn in_background(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    TokioExecutor::new().execute(async {
+        // Whoever sends over it is told.
+        let _ended = connection.await;
+    });
+}

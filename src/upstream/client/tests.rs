@@ -1,0 +1,124 @@
+//! Connections: who gets which, and what becomes of them.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt;
+
+use super::super::tests::{Says, Script};
+use super::super::{Priority, Upstream, empty};
+use super::*;
+use crate::clock;
+
+const SECOND: Duration = Duration::from_secs(1);
+const FINE: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+const CHUNKED: Says =
+    Says::Bytes(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n");
+const BARE: Says = Says::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n");
+const CLOSING: Says = Says::Last(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}");
+const UNENDED: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}");
+
+async fn before(answers: &[Says]) -> (Script, Client) {
+    let script = Script::of(answers).await;
+    let client = client(&script.url, SECOND * 5);
+    (script, client)
+}
+
+fn client(url: &str, timeout: Duration) -> Client {
+    Client::new(&Base::of(&url.parse().unwrap()).unwrap(), None, timeout).unwrap()
+}
+
+fn asked(script: &Script, method: Method) -> Request<RequestBody> {
+    let base = Base::of(&script.url.parse().unwrap()).unwrap();
+    let mut request = Request::new(empty());
+    *request.method_mut() = method;
+    *request.uri_mut() = base.target("/users?a=%2F").unwrap();
+    request
+}
+
+async fn read(script: &Script, client: &Client) -> Bytes {
+    let answer = client.request(asked(script, Method::GET)).await.unwrap();
+    answer.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn one_connection_serves_one_request_after_another() {
+    let (script, client) = before(&[FINE, CHUNKED, BARE, CHUNKED, BARE, FINE]).await;
+    for body in ["{}", "{}", "", "{}", "", "{}", "{}"] {
+        assert_eq!(read(&script, &client).await, body);
+    }
+    assert_eq!(script.connections(), 1);
+    let host = format!("host: {}\r\n", script.url.strip_prefix("http://").unwrap());
+    for head in script.seen() {
+        assert!(
+            head.starts_with("GET /users?a=%2F HTTP/1.1\r\n") && head.contains(&host),
+            "{head}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_have_connections_of_their_own() {
+    let (script, client) = before(&[FINE]).await;
+    for _ in 0..3 {
+        let both = tokio::join!(read(&script, &client), read(&script, &client));
+        assert_eq!(both, ("{}".into(), "{}".into()));
+    }
+    assert_eq!(script.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_with_the_rest_of_an_answer_in_it_is_not_used_again() {
+    let (script, client) = before(&[UNENDED, FINE, UNENDED, FINE]).await;
+    let answer = client.request(asked(&script, Method::GET)).await.unwrap();
+    let mut body = answer.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "{}");
+    drop(body);
+    assert_eq!(read(&script, &client).await, "{}");
+    assert_eq!(script.connections(), 2);
+    // Nor one whose answer's head nobody waited for.
+    let mut left = Box::pin(client.request(asked(&script, Method::GET)));
+    poll_fn(|context| {
+        assert!(left.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    drop(left);
+    assert_eq!(read(&script, &client).await, "{}");
+    assert_eq!(script.connections(), 3);
+}
+
+#[tokio::test]
+async fn what_the_provider_has_closed_costs_a_request_nothing() {
+    let (script, client) = before(&[CLOSING]).await;
+    for _ in 0..5 {
+        assert_eq!(read(&script, &client).await, "{}");
+    }
+    assert_eq!(script.connections(), 5);
+    // Without a word, once the answer was given.
+    let (script, _) = before(&[Says::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")]).await;
+    let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
+    for _ in 0..20 {
+        let ask = |body| asked(&script, Method::GET).map(|_| body);
+        let answer = upstream.forward(ask, empty(), Priority::App).await.unwrap();
+        assert_eq!(
+            answer.response.into_body().collect().await.unwrap().to_bytes(),
+            "{}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_nobody_uses_is_closed() {
+    let (script, client) = before(&[FINE]).await;
+    assert_eq!(read(&script, &client).await, "{}");
+    assert_eq!(script.open(), 1);
+    tokio::time::pause();
+    let began = clock::now();
+    while script.open() > 0 {
+        tokio::time::sleep(SECOND).await;
+    }
+    assert!(clock::now() - began >= pool::IDLE);
+}
