@@ -205,8 +205,9 @@ async fn asked_for(
     let (app, answered) = oneshot::channel();
     let tasks = shared.wire.tasks.clone();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
-    let forwarded = tasks.see_through(forwarded(shared.clone(), request, (key, cached), Answering(app)));
-    let answer = match select(forwarded, answered).await {
+    let forwarding = forwarded(shared.clone(), request, (key, cached), (Answering(app), began));
+    let forwarding = tasks.see_through(Box::pin(forwarding));
+    let answer = match select(forwarding, answered).await {
         Either::Left(((), answered)) => answered.await,
         Either::Right((answer, _goes_on)) => answer,
     };
@@ -218,11 +219,11 @@ async fn forwarded(
     shared: Arc<Shared>,
     mut request: Request<Incoming>,
     (key, cached): (Option<CacheKey>, Cached),
-    app: Answering,
+    (app, began): (Answering, Instant),
 ) {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(parts, &shared.wire.base);
+    let mut asked = Asked::new(parts, &shared.wire.base, began);
     asked.upgrade = upgrade;
     let caller = shared.cache.caller(&asked.headers);
     let standing = shared.standing(caller);

@@ -28,12 +28,12 @@ impl Tasks {
 
     /// A task that runs where it is awaited; where whoever awaits it leaves, it goes on in a task of its
     /// own. Either way a stop waits for it.
-    pub fn see_through<F>(&self, task: F) -> SeenThrough<F>
+    pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<F>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         SeenThrough {
-            task: Some(Box::pin(task)),
+            task: Some(task),
             tasks: self.clone(),
             _counted: self.tracker.token(),
         }
@@ -66,7 +66,7 @@ pub struct SeenThrough<F>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    /// Boxed first: it is large, and moves when it is left.
+    /// Boxed, as it moves when it is left.
     task: Option<Pin<Box<F>>>,
     tasks: Tasks,
     _counted: TaskTrackerToken,
@@ -116,10 +116,10 @@ mod tests {
         let tasks = Tasks::default();
         let (go, told) = oneshot::channel::<()>();
         let (done, mut is_done) = oneshot::channel();
-        let mut task = tasks.see_through(async move {
+        let mut task = tasks.see_through(Box::pin(async move {
             let _told = told.await;
             let _gone = done.send(());
-        });
+        }));
         assert!(futures_util::poll!(&mut task).is_pending());
         drop(task);
         tasks.stop();
@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_is_awaited_to_its_end_is_over() {
         let tasks = Tasks::default();
-        tasks.see_through(async {}).await;
+        tasks.see_through(Box::pin(async {})).await;
         tasks.stop();
         assert!(tasks.ended(Duration::from_secs(10)).await);
     }

@@ -10,7 +10,7 @@ use blake3::Hasher as Blake3;
 use http::header::{CONNECTION, HOST, HeaderName, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 
-use crate::provider::CacheRules;
+use crate::provider::{CacheRules, HeaderNames};
 use crate::random;
 
 /// Stands for a target and all that was said with it.
@@ -24,8 +24,8 @@ pub struct CallerKey(u128);
 pub(super) struct Keys {
     secret: [u8; 32],
     /// Never leave for the provider, or change nothing in what it answers.
-    skipped: Names,
-    shown: Names,
+    skipped: HeaderNames,
+    shown: HeaderNames,
 }
 
 /// usertap's own headers never leave.
@@ -46,13 +46,12 @@ impl Keys {
         ];
         Keys {
             secret: random::key(),
-            skipped: Names::new(
-                connection
-                    .into_iter()
-                    .chain((!by_host).then_some(HOST))
-                    .chain(rules.ignore.iter().cloned()),
-            ),
-            shown: Names::new(rules.shown.iter().cloned()),
+            skipped: connection
+                .into_iter()
+                .chain((!by_host).then_some(HOST))
+                .chain(rules.ignore.iter().cloned())
+                .collect(),
+            shown: rules.shown.iter().cloned().collect(),
         }
     }
 
@@ -144,6 +143,14 @@ impl Text<'_> {
 
     fn push(&mut self, part: &[u8]) {
         let length = u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let end = self.filled + length.len() + part.len();
+        if let Some(room) = self.piece.get_mut(self.filled..end) {
+            let (first, rest) = room.split_at_mut(length.len());
+            first.copy_from_slice(&length);
+            rest.copy_from_slice(part);
+            self.filled = end;
+            return;
+        }
         self.put(&length);
         self.put(part);
     }
@@ -172,35 +179,6 @@ impl Text<'_> {
         let (half, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 16], &[]));
         u128::from_le_bytes(*half)
     }
-}
-
-/// A few names, most of which are told apart from others by their length alone.
-struct Names {
-    names: Vec<HeaderName>,
-    lengths: u64,
-}
-
-impl Names {
-    fn new(names: impl Iterator<Item = HeaderName>) -> Names {
-        let names: Vec<HeaderName> = names.collect();
-        let lengths = names.iter().fold(0, |lengths, name| lengths | bit(name));
-        Names { names, lengths }
-    }
-
-    fn has(&self, name: &HeaderName) -> bool {
-        self.place(name).is_some()
-    }
-
-    fn place(&self, name: &HeaderName) -> Option<usize> {
-        if self.lengths & bit(name) == 0 {
-            return None;
-        }
-        self.names.iter().position(|own| own == name)
-    }
-}
-
-fn bit(name: &HeaderName) -> u64 {
-    1 << (name.as_str().len() % 64)
 }
 
 /// For keys that are hashes already.

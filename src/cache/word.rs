@@ -62,6 +62,31 @@ pub enum Bypass {
 }
 
 impl Cached {
+    /// Every one of them, the quickest first.
+    pub const ALL: [Cached; 21] = [
+        Cached::Hit(Served::Fresh),
+        Cached::Hit(Served::Coalesced),
+        Cached::Miss(Missed::Absent),
+        Cached::Miss(Missed::Expired),
+        Cached::Miss(Missed::Changed),
+        Cached::Bypass(Bypass::Off),
+        Cached::Bypass(Bypass::Method),
+        Cached::Bypass(Bypass::Route),
+        Cached::Bypass(Bypass::Foreign),
+        Cached::Bypass(Bypass::NoCache),
+        Cached::Bypass(Bypass::Body),
+        Cached::Bypass(Bypass::Connection),
+        Cached::Bypass(Bypass::Repeated),
+        Cached::Bypass(Bypass::Unfollowed),
+        Cached::Bypass(Bypass::Own),
+        Cached::Stale(Outage::Unreachable),
+        Cached::Stale(Outage::Timeout),
+        Cached::Stale(Outage::Broken),
+        Cached::Stale(Outage::Error),
+        Cached::Stale(Outage::RateLimited),
+        Cached::Stale(Outage::BreakerOpen),
+    ];
+
     /// As in the header.
     pub fn words(self) -> &'static str {
         match self {

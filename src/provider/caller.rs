@@ -179,6 +179,9 @@ impl Provider {
             .unwrap_or(0);
         let named = (0..generations).filter(|at| self.identity.iter().any(|part| part.has(headers, *at)));
         let named: Vec<usize> = named.collect();
+        if named.len() < 2 {
+            return Ok(());
+        }
         let same = |part: &Part| {
             let mut values = named.iter().filter_map(|at| part.value(headers, *at));
             let first = values.next();

@@ -143,7 +143,7 @@ impl Pattern {
 
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
         let fits = |(segment, text): (&Segment, &Cow<'_, str>)| segment.fits(text);
-        self.method == method && self.segments.len() == path.len() && self.segments.iter().zip(path).all(fits)
+        self.segments.len() == path.len() && self.method == method && self.segments.iter().zip(path).all(fits)
     }
 }
 
@@ -165,20 +165,32 @@ impl Segment {
     }
 }
 
+/// Segments of a path, most often no more.
+const MOST_OFTEN: usize = 8;
+
 /// The decoded segments; nothing for a path that could mean another one to somebody else.
 pub(super) fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
-    path.split('/').map(segment).collect()
+    let is_plain = path.bytes().all(|byte| byte != b'%' && byte != 0);
+    let mut segments = Vec::with_capacity(MOST_OFTEN);
+    for raw in path.split('/') {
+        segments.push(if is_plain {
+            segment(raw.into())?
+        } else {
+            decoded(raw)?
+        });
+    }
+    Some(segments)
 }
 
-fn segment(raw: &str) -> Option<Cow<'_, str>> {
-    let decoded = match raw.contains('%') {
-        true => percent_encoding::percent_decode_str(raw).decode_utf8().ok()?,
-        false => Cow::Borrowed(raw),
-    };
-    let plain = !matches!(&*decoded, "" | "." | "..") && !decoded.contains('\0');
-    plain.then_some(decoded)
+fn decoded(raw: &str) -> Option<Cow<'_, str>> {
+    let decoded = percent_encoding::percent_decode_str(raw).decode_utf8().ok()?;
+    segment(decoded).filter(|decoded| !decoded.contains('\0'))
+}
+
+fn segment(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    (!matches!(&*text, "" | "." | "..")).then_some(text)
 }
 
 impl Provider {

@@ -11,7 +11,7 @@ use super::links::Reached;
 use super::outcome::Outcome;
 use super::upgrade::Wish;
 use crate::cache::Cached;
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::provider::RequestHead;
 use crate::random;
 use crate::upstream::{Priority, RequestBody, Upstream};
@@ -34,10 +34,10 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn new(parts: Parts, base: &str) -> Asked {
+    pub fn new(parts: Parts, base: &str, began: Instant) -> Asked {
         Asked {
             id: random::name(),
-            began: clock::now(),
+            began,
             priority: Priority::Stranger,
             target: headers::below(base, headers::target(&parts.uri)).to_owned(),
             upgrade: None,
@@ -45,6 +45,14 @@ impl Asked {
             method: parts.method,
             headers: headers::to_provider(parts.headers),
         }
+    }
+
+    /// usertap's own name of the exchange, as it stands in change rows.
+    pub fn name(&self) -> String {
+        self.id
+            .hyphenated()
+            .encode_lower(&mut Uuid::encode_buffer())
+            .to_owned()
     }
 
     pub fn path(&self) -> &str {

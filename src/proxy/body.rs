@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Sleep;
 
 use crate::clock;
-use crate::upstream::RequestBody;
+use crate::upstream::{RequestBody, empty};
 
 /// Any body; the same type in both directions.
 pub(super) type Body = RequestBody;
@@ -40,6 +40,9 @@ pub(super) fn flowing<B>(body: B, idle: Duration) -> Body
 where
     B: http_body::Body<Data = Bytes, Error = hyper::Error> + Send + Sync + Unpin + 'static,
 {
+    if body.is_end_stream() {
+        return empty();
+    }
     Idle {
         body,
         idle,
@@ -127,12 +130,15 @@ pub(super) struct Delivery(Arc<AtomicBool>);
 
 impl Delivery {
     pub fn watch(&self, body: Body) -> Body {
-        let watched = Watched {
+        if body.is_end_stream() {
+            self.0.store(true, Ordering::Release);
+            return body;
+        }
+        Watched {
             body,
             delivery: self.clone(),
-        };
-        watched.note_end();
-        watched.boxed()
+        }
+        .boxed()
     }
 
     pub fn is_whole(&self) -> bool {

@@ -21,6 +21,7 @@ use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
 use crate::cache::{Cached, CallerKey};
+use crate::clock::Instant;
 use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
 use crate::record::{Intent, Recorded};
@@ -120,7 +121,7 @@ impl Exchange<'_> {
         let (provider, status) = (&self.shared.config.provider, head.status);
         let meant = provider.effective_status(status, &head.headers);
         let answered = AnswerHead { head, meant };
-        self.heed(&answered);
+        self.heed(&answered, sent_at);
         if let Some(outage) = Self::outage(meant)
             && let Some(answer) = self.stale(outage).await
         {
@@ -146,7 +147,7 @@ impl Exchange<'_> {
 
     /// A refusal makes usertap yield. A write that failed at the provider may be carried out all the
     /// same, and be seen only later.
-    fn heed(&self, AnswerHead { head, meant }: &AnswerHead) {
+    fn heed(&self, AnswerHead { head, meant }: &AnswerHead, sent_at: Instant) {
         let whom = match self.credential {
             Credential::OwnServer => Yields::Everyone,
             Credential::Server | Credential::Client => Yields::Own,
@@ -163,7 +164,7 @@ impl Exchange<'_> {
             .iter()
             .for_each(|(user, _)| upstream.refused_for(user, &head.headers));
         self.judged(*meant);
-        self.note_standing(*meant);
+        self.note_standing(*meant, sent_at);
         if meant.is_server_error() {
             self.doubt_later();
         }

@@ -4,30 +4,41 @@
 //! nothing else is touched. A request is judged by the headers that leave, so that nobody can
 //! show the judge one thing and the provider another.
 
-use http::header::{
-    CONNECTION, COOKIE, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use std::sync::LazyLock;
+
+use http::header::{CONNECTION, COOKIE, Entry, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::provider::HeaderNames;
 
 /// Headers of usertap's own begin so.
 const OWN: &str = "x-usertap-";
 
 /// Of one connection, whatever its `Connection` says (RFC 9110, 7.6.1).
-static HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
 ];
+/// `Host` comes with the connection to the provider.
+const OF_REQUESTS: [&str; 2] = ["host", "http2-settings"];
 
-/// A request's headers as the provider gets them. `Host` comes with the connection.
+static OFF_REQUESTS: LazyLock<HeaderNames> = LazyLock::new(|| names(HOP_BY_HOP.iter().chain(&OF_REQUESTS)));
+static OFF_ANSWERS: LazyLock<HeaderNames> = LazyLock::new(|| names(HOP_BY_HOP.iter()));
+
+fn names<'n>(names: impl Iterator<Item = &'n &'static str>) -> HeaderNames {
+    names.map(|name| HeaderName::from_static(name)).collect()
+}
+
+/// A request's headers as the provider gets them.
 pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
-    take_off(&mut headers, &[HOST, HeaderName::from_static("http2-settings")]);
+    take_off(&mut headers, &OFF_REQUESTS);
     one_cookie_line(&mut headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -37,7 +48,7 @@ pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
 
 /// An answer's headers as the app gets them.
 pub(super) fn to_app(headers: &mut HeaderMap) {
-    take_off(headers, &[]);
+    take_off(headers, &OFF_ANSWERS);
 }
 
 /// What is asked to be upgraded to, HTTP/2 aside: that is only an offer, and has other ways.
@@ -62,12 +73,11 @@ pub(super) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
-/// Takes off what concerns only one connection, what is usertap's own, and these.
-fn take_off(headers: &mut HeaderMap, also: &[HeaderName]) {
+/// Takes off these, what `Connection` names, and what is usertap's own.
+fn take_off(headers: &mut HeaderMap, these: &HeaderNames) {
     let named: Vec<&str> = named_by_connection(headers).collect();
     let leaves = |name: &&HeaderName| {
-        HOP_BY_HOP.contains(name)
-            || also.contains(name)
+        these.has(name)
             || name.as_str().starts_with(OWN)
             || named
                 .iter()

@@ -172,14 +172,14 @@ impl Exchange<'_> {
 /// After it was answered.
 impl Exchange<'_> {
     /// What the provider thinks of these credentials.
-    pub(super) fn note_standing(&self, status: StatusCode) {
+    pub(super) fn note_standing(&self, status: StatusCode, at: Instant) {
         let Some(caller) = self.caller else { return };
-        let (cache, now) = (&self.shared.cache, clock::now());
+        let cache = &self.shared.cache;
         if status.is_success() && self.matched.route.carries != Carries::Nothing {
-            cache.accepted(caller, now);
+            cache.accepted(caller, at);
         }
         if status == StatusCode::UNAUTHORIZED {
-            cache.refused(caller, now);
+            cache.refused(caller, at);
         }
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if let Some(keeping) = self.keeping.as_ref().filter(|_| refused) {
@@ -221,13 +221,7 @@ impl Exchange<'_> {
         let users: Vec<&UserId> = users.iter().collect();
         let is_list = self.matched.route.carries == Carries::Users;
         let depends = cache.depends(&users, is_list);
-        cache.keep(
-            keeping.key,
-            kept,
-            depends,
-            keeping.as_of,
-            &self.asked.id.to_string(),
-        );
+        cache.keep(keeping.key, kept, depends, keeping.as_of, &self.asked.name());
     }
 
     /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly.

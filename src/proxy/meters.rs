@@ -29,8 +29,8 @@ pub struct Meters {
     recorded: Family<Words, Counter>,
     errors: Family<[(&'static str, &'static str); 1], Counter>,
     took: Seconds,
-    /// Of the ways to be answered the shortest: it looks nothing up.
-    hit: (Counter, Histogram),
+    /// Of `requests` and `took`, so that no answer looks them up.
+    answered: [(Cached, Counter, Histogram); Cached::ALL.len()],
     commit_wait: Histogram,
     budget_wait: Histogram,
     upstream: Histogram,
@@ -40,17 +40,17 @@ impl Default for Meters {
     fn default() -> Self {
         let requests: Family<Words, Counter> = Family::default();
         let took = Seconds::new_with_constructor(seconds as fn() -> Histogram);
-        let fresh = Cached::Hit(Served::Fresh);
-        let hit = (
-            requests.get_or_create(&cache_words(fresh)).clone(),
-            took.get_or_create(&[cache_words(fresh)[0]]).clone(),
-        );
+        let answered = Cached::ALL.map(|cached| {
+            let words = cache_words(cached);
+            let count = requests.get_or_create(&words).clone();
+            (cached, count, took.get_or_create(&[words[0]]).clone())
+        });
         Meters {
             requests,
             recorded: Family::default(),
             errors: Family::default(),
             took,
-            hit,
+            answered,
             commit_wait: seconds(),
             budget_wait: seconds(),
             upstream: seconds(),
@@ -64,9 +64,7 @@ fn seconds() -> Histogram {
 
 impl Meters {
     pub(super) fn answered(&self, cached: Cached, outcome: &Outcome, took: Duration) {
-        let words = cache_words(cached);
-        self.requests.get_or_create(&words).inc();
-        self.took.get_or_create(&[words[0]]).observe(took.as_secs_f64());
+        self.given(cached, took);
         let (word, reason) = outcome.word_and_reason();
         let words = [("recorded", word), ("reason", reason)];
         self.recorded.get_or_create(&words).inc();
@@ -80,8 +78,15 @@ impl Meters {
 
     /// A fresh hit, which records nothing.
     pub(super) fn hit(&self, took: Duration) {
-        self.hit.0.inc();
-        self.hit.1.observe(took.as_secs_f64());
+        self.given(Cached::Hit(Served::Fresh), took);
+    }
+
+    fn given(&self, cached: Cached, took: Duration) {
+        let mut answered = self.answered.iter();
+        if let Some((_, count, seconds)) = answered.find(|(own, ..)| *own == cached) {
+            count.inc();
+            seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// An error of usertap's own, by the word of `x-usertap-error`.
@@ -144,4 +149,51 @@ fn cache_words(cached: Cached) -> Words {
     let words = cached.words();
     let (word, reason) = words.split_once("; ").unwrap_or((words, ""));
     [("cache", word), ("reason", reason)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Missed, Outage};
+
+    /// One more word here is one more in [`Cached::ALL`].
+    fn is_listed(cached: Cached) -> bool {
+        match cached {
+            Cached::Hit(Served::Fresh | Served::Coalesced)
+            | Cached::Miss(Missed::Absent | Missed::Expired | Missed::Changed)
+            | Cached::Stale(
+                Outage::Unreachable
+                | Outage::Timeout
+                | Outage::Broken
+                | Outage::Error
+                | Outage::RateLimited
+                | Outage::BreakerOpen,
+            )
+            | Cached::Bypass(
+                Bypass::Off
+                | Bypass::Method
+                | Bypass::Route
+                | Bypass::Foreign
+                | Bypass::NoCache
+                | Bypass::Body
+                | Bypass::Connection
+                | Bypass::Repeated
+                | Bypass::Unfollowed
+                | Bypass::Own,
+            ) => Cached::ALL.contains(&cached),
+        }
+    }
+
+    #[test]
+    fn every_answer_is_counted_under_its_words_once() {
+        let words: std::collections::BTreeSet<&str> =
+            Cached::ALL.iter().map(|cached| cached.words()).collect();
+        assert_eq!(words.len(), Cached::ALL.len());
+        assert!(Cached::ALL.into_iter().all(is_listed));
+        let meters = Meters::default();
+        for cached in Cached::ALL {
+            meters.answered(cached, &Outcome::Nothing(Why::Own), Duration::from_millis(1));
+            assert_eq!(meters.requests.get_or_create(&cache_words(cached)).get(), 1);
+        }
+    }
 }

@@ -172,7 +172,7 @@ impl Exchange<'_> {
                 Origin::ProxyRead
             },
             route: self.matched.route.name.clone(),
-            request_id: self.asked.id.to_string().into(),
+            request_id: self.asked.name().into(),
         }
     }
 }

@@ -68,18 +68,18 @@ impl Default for State {
 
 impl State {
     /// The state once a request is let through, or how long to wait.
-    fn admitted(self, now: Instant) -> Result<State, Duration> {
+    fn admitted(self, now: impl Fn() -> Instant) -> Result<State, Duration> {
         match self {
             State::Closed(_) => Ok(self),
-            State::Resting { until, rest } if until <= now => Ok(State::Trying { rest }),
-            State::Resting { until, .. } => Err(until.saturating_duration_since(now)),
+            State::Resting { until, rest } if until <= now() => Ok(State::Trying { rest }),
+            State::Resting { until, .. } => Err(until.saturating_duration_since(now())),
             State::Trying { .. } => Err(FIRST_REST),
         }
     }
 
-    fn after(self, came: Came, now: Instant) -> State {
+    fn after(self, came: Came, now: impl Fn() -> Instant) -> State {
         let resting = |rest: Duration| State::Resting {
-            until: now + rest,
+            until: now() + rest,
             rest,
         };
         match (self, came) {
@@ -87,7 +87,7 @@ impl State {
             (State::Closed(failures), Came::Failed) if failures + 1 >= FAILURES => resting(FIRST_REST),
             (State::Closed(failures), Came::Failed) => State::Closed(failures + 1),
             (State::Trying { rest }, Came::Failed) => resting((rest * 2).min(LONGEST_REST)),
-            (State::Trying { rest }, Came::Unknown) => State::Resting { until: now, rest },
+            (State::Trying { rest }, Came::Unknown) => State::Resting { until: now(), rest },
             // Sent before the rest began.
             (resting @ State::Resting { .. }, Came::Failed) => resting,
             (state, Came::Unknown) => state,
@@ -99,7 +99,7 @@ impl Breaker {
     /// Leave to send, or after how long it is worth asking again.
     pub fn admit(&self) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
-        *state = state.admitted(clock::now())?;
+        *state = state.admitted(clock::now)?;
         Ok(Pass {
             breaker: self,
             came: Came::Unknown,
@@ -134,7 +134,7 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let mut state = self.breaker.state();
-        let after = state.after(self.came, clock::now());
+        let after = state.after(self.came, clock::now);
         if std::mem::discriminant(&*state) != std::mem::discriminant(&after) {
             tracing::info!(now = ?after, "the provider's breaker");
         }

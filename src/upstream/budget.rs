@@ -96,8 +96,9 @@ impl Budget {
     /// Waits for leave to send one request now. Fails as soon as it is certain that there is none
     /// before `deadline`, with the time after which it is worth asking again.
     pub async fn leave(&self, ask: Ask, deadline: Instant) -> Result<Leave<'_>, Duration> {
-        if self.state().goes_at_once(ask) {
-            return Ok(Leave::new(self, Answers::default()));
+        let now = clock::now();
+        if self.state().goes_at_once(ask, now) {
+            return Ok(Leave::new(self, Answers::default(), now));
         }
         let _wanted = Wanted::new(self, ask);
         let place = lane(ask, self.state().limits.apart());
@@ -105,20 +106,20 @@ impl Budget {
             return Err(self.paused(ask.priority).map_or(SHORT, from_now));
         };
         let _waiting = Waiting::new(self, place, ask);
-        let answers = self.leave_as_head(ask, place, deadline).await?;
-        Ok(Leave::new(self, answers))
+        self.leave_as_head(ask, place, deadline).await
     }
 
-    async fn leave_as_head(&self, ask: Ask, place: usize, deadline: Instant) -> Result<Answers, Duration> {
+    async fn leave_as_head(&self, ask: Ask, place: usize, deadline: Instant) -> Result<Leave<'_>, Duration> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let until = match self.state().turn(ask, place) {
-                Turn::Go(answers) => return Ok(answers),
+            let now = clock::now();
+            let until = match self.state().turn(ask, place, now) {
+                Turn::Go(answers) => return Ok(Leave::new(self, answers, now)),
                 Turn::At(until) if until > deadline => return Err(from_now(until)),
                 Turn::At(until) => until,
-                Turn::AfterOthers if clock::now() >= deadline => return Err(SHORT),
+                Turn::AfterOthers if now >= deadline => return Err(SHORT),
                 Turn::AfterOthers => deadline,
             };
             let _looked_again = timeout_at(until, changed).await;
@@ -211,8 +212,7 @@ impl Budget {
 
 impl State {
     /// What apps ask is held back only by a limit or a pause.
-    fn goes_at_once(&mut self, ask: Ask) -> bool {
-        let now = clock::now();
+    fn goes_at_once(&mut self, ask: Ask, now: Instant) -> bool {
         let free = self.is_free(ask) && self.pause.until(ask.priority, now).is_none();
         if free {
             self.given.count(ask.priority);
@@ -224,8 +224,7 @@ impl State {
         matches!(ask.priority, Priority::App | Priority::Stranger) && !self.limits.count(ask.what)
     }
 
-    fn turn(&mut self, ask: Ask, place: usize) -> Turn {
-        let now = clock::now();
+    fn turn(&mut self, ask: Ask, place: usize, now: Instant) -> Turn {
         if let Some(until) = self.pause.until(ask.priority, now) {
             return Turn::At(until);
         }
@@ -298,8 +297,7 @@ pub(super) struct Leave<'b> {
 }
 
 impl<'b> Leave<'b> {
-    fn new(budget: &'b Budget, answers: Answers) -> Leave<'b> {
-        let given = clock::now();
+    fn new(budget: &'b Budget, answers: Answers, given: Instant) -> Leave<'b> {
         Leave {
             budget,
             answers,

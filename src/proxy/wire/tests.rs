@@ -86,7 +86,7 @@ impl Rig {
 async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Body> {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(parts, &wire.base);
+    let mut asked = Asked::new(parts, &wire.base, clock::now());
     asked.upgrade = upgrade;
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
         Ok((head, body)) => reply::through(
