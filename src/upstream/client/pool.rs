@@ -30,17 +30,15 @@ struct Kept {
 }
 
 impl Pool {
-    /// One that is open.
+    /// One that was open when it was used last: whether a line still is, is seen when it moves on, before
+    /// anything is sent.
     pub fn take(&self) -> Option<Way> {
-        if let Some(shared) = self.lock().shared() {
+        let mut kept = self.lock();
+        if let Some(shared) = kept.shared() {
             return Some(Way::Shared(shared));
         }
-        loop {
-            let (mut line, _) = self.lock().lines.pop()?;
-            if line.is_free() {
-                return Some(Way::Own(line));
-            }
-        }
+        let (line, _) = kept.lines.pop()?;
+        Some(Way::Own(line))
     }
 
     /// A line that is free again.

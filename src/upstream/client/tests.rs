@@ -97,6 +97,17 @@ async fn what_the_provider_has_closed_costs_a_request_nothing() {
         assert_eq!(read(&script, &client).await, "{}");
     }
     assert_eq!(script.connections(), 5);
+    // Nor does a write, where the end came before it.
+    let (script, client) = before(&[Says::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")]).await;
+    assert_eq!(read(&script, &client).await, "{}");
+    while script.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // Until the runtime has looked at the sockets once more.
+    tokio::task::yield_now().await;
+    let written = client.request(asked(&script, Method::POST)).await.unwrap();
+    assert_eq!(written.into_body().collect().await.unwrap().to_bytes(), "{}");
+    assert_eq!(script.seen().len(), 2);
     // Without a word, once the answer was given.
     let (script, _) = before(&[Says::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")]).await;
     let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
