@@ -200,13 +200,13 @@ impl Provider {
 
     fn seen_again(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {
         let known = &self.user.known;
-        let hash = known.text(text);
-        if let Some((id, view)) = known.told(hash, text) {
+        let at = known.at(text);
+        if let Some((id, view)) = known.told(at, text) {
             return Some((id, Seen::Whole(Box::new(view))));
         }
         let (id, seen) = self.seen(tenant, text)?;
         if let Seen::Whole(view) = &seen {
-            known.learn(hash, &id, view);
+            known.learn(at, &id, view);
         }
         Some((id, seen))
     }

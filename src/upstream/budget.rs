@@ -97,8 +97,8 @@ impl Budget {
     /// before `deadline`, with the time after which it is worth asking again.
     pub async fn leave(&self, ask: Ask, deadline: Instant) -> Result<Leave<'_>, Duration> {
         let now = clock::now();
-        if self.state().goes_at_once(ask, now) {
-            return Ok(Leave::new(self, Answers::default(), now));
+        if let Some(answers) = self.state().goes_at_once(ask, now) {
+            return Ok(Leave::new(self, answers, now));
         }
         let _wanted = Wanted::new(self, ask);
         let place = lane(ask, self.state().limits.apart());
@@ -211,13 +211,20 @@ impl Budget {
 }
 
 impl State {
-    /// What apps ask is held back only by a limit or a pause.
-    fn goes_at_once(&mut self, ask: Ask, now: Instant) -> bool {
-        let free = self.is_free(ask) && self.pause.until(ask.priority, now).is_none();
-        if free {
-            self.given.count(ask.priority);
+    /// Where nobody waits there is no turn to be waited for.
+    fn goes_at_once(&mut self, ask: Ask, now: Instant) -> Option<Answers> {
+        if !self.is_free(ask) && !self.lanes.are_empty() {
+            return None;
         }
-        free
+        let place = lane(ask, self.limits.apart());
+        let before = self.lanes.set(place, Some(ask));
+        let turn = self.turn(ask, place, now);
+        self.lanes.set(place, before);
+        let Turn::Go(answers) = turn else { return None };
+        let cost = self.limits.cost(ask.what);
+        self.demand.came(ask.priority, cost);
+        self.demand.went(ask.priority, cost);
+        Some(answers)
     }
 
     fn is_free(&self, ask: Ask) -> bool {

@@ -79,7 +79,7 @@ impl Client {
             let (way, is_kept) = match self.pool.take() {
                 Some(way) => (way, true),
                 // Boxed: what is seldom and large must not make the future of every request as large.
-                None => (Box::pin(self.connected()).await?, false),
+                None => Box::pin(self.connected()).await?,
             };
             match self.send(way, request).await {
                 Ok(answer) => return Ok(answer),
@@ -103,14 +103,15 @@ impl Client {
             .map_err(|_| UpstreamError::Broken)
     }
 
-    async fn connected(&self) -> Result<Way, UpstreamError> {
+    /// A connection, and whether it was there already.
+    async fn connected(&self) -> Result<(Way, bool), UpstreamError> {
         if !self.connect.may_share() {
-            return self.connect.way().await;
+            return Ok((self.connect.way().await?, false));
         }
         let failed_before = self.failures.load(Ordering::Acquire);
         let _alone = self.negotiating.lock().await;
         if let Some(way) = self.pool.take() {
-            return Ok(way);
+            return Ok((way, true));
         }
         if self.failures.load(Ordering::Acquire) != failed_before {
             return Err(UpstreamError::Unreachable);
@@ -121,7 +122,7 @@ impl Client {
             Ok(Way::Own(_)) => {}
             Err(_) => _ = self.failures.fetch_add(1, Ordering::AcqRel),
         }
-        way
+        Ok((way?, false))
     }
 
     async fn send(

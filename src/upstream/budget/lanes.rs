@@ -21,10 +21,15 @@ pub(super) fn lane(ask: Ask, apart: bool) -> usize {
 }
 
 impl Lanes {
-    pub fn set(&mut self, place: usize, head: Option<Ask>) {
-        if let Some(lane) = self.heads.get_mut(place) {
-            *lane = head;
-        }
+    /// Gives back who was there.
+    pub fn set(&mut self, place: usize, head: Option<Ask>) -> Option<Ask> {
+        let lane = self.heads.get_mut(place)?;
+        std::mem::replace(lane, head)
+    }
+
+    /// Nobody waits.
+    pub fn are_empty(&self) -> bool {
+        self.heads.iter().all(Option::is_none)
     }
 
     /// The lane whose turn it is among those whose heads contend: the highest, unless a lower one
