@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 
 use super::form::Rank;
 use super::source::field;
-use super::{Matched, Provider, RequestHead, Tenant, canon};
+use super::{HeaderNames, Matched, Provider, RequestHead, Tenant, canon};
 
 /// Who asks, as far as the request says; the provider's answer says whether it is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Foreign {
 pub(super) struct Part {
     pub part: String,
     /// One header for each generation of SDKs, in the same order for every part.
-    pub headers: Vec<HeaderName>,
+    pub headers: HeaderNames,
     pub query: Option<String>,
     /// A parameter of the route's path.
     pub path: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct CredentialRule {
     pub is: Rank,
-    pub headers: Vec<HeaderName>,
+    pub headers: HeaderNames,
     /// Whoever reaches the provider at all.
     pub anyone: bool,
     /// Only with the very key that usertap has.
@@ -66,7 +66,7 @@ pub(super) struct CredentialRule {
     pub scheme: Option<String>,
     /// It is the kind of key that usertap itself has.
     pub key: bool,
-    pub when: Option<(Vec<HeaderName>, Vec<String>)>,
+    pub when: Option<(HeaderNames, Vec<String>)>,
 }
 
 /// Whose a source of identity says that the request is.
@@ -174,7 +174,7 @@ impl Provider {
         let generations = self
             .identity
             .iter()
-            .map(|part| part.headers.len())
+            .map(|part| part.headers.iter().len())
             .max()
             .unwrap_or(0);
         let named = (0..generations).filter(|at| self.identity.iter().any(|part| part.has(headers, *at)));
@@ -259,18 +259,18 @@ pub(super) fn fingerprint(key: &[u8]) -> String {
 }
 
 /// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
-pub(super) fn single<'h>(headers: &'h HeaderMap, names: &[HeaderName]) -> Result<Option<&'h [u8]>, Foreign> {
-    let mut found: Option<&[u8]> = None;
-    for name in names {
-        let mut values = headers.get_all(name).iter().map(|value| value.as_bytes());
-        let Some(value) = values.next() else { continue };
-        let differs = found.is_some_and(|found| found != value);
-        if differs || values.next().is_some() || value.contains(&b',') {
+pub(super) fn single<'h>(headers: &'h HeaderMap, names: &HeaderNames) -> Result<Option<&'h [u8]>, Foreign> {
+    let mut found: Option<(&HeaderName, &[u8])> = None;
+    for (name, value) in headers.iter().filter(|(name, _)| names.has(name)) {
+        let value = value.as_bytes();
+        // Those of one name stand together.
+        let differs = found.is_some_and(|(before, other)| before == name || other != value);
+        if differs || value.contains(&b',') {
             return Err(Foreign::Repeated);
         }
-        found = Some(value);
+        found = Some((name, value));
     }
-    Ok(found)
+    Ok(found.map(|(_, value)| value))
 }
 
 /// The credential behind `Bearer` or the like; nothing if it is shown under another scheme.

@@ -12,7 +12,7 @@ use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
 use super::template::Template;
-use super::{Mistake, Provider};
+use super::{HeaderNames, Mistake, Provider};
 
 mod cache;
 mod console;
@@ -188,7 +188,7 @@ impl Reader<'_> {
 
     fn credential(&mut self, form: CredentialForm) -> CredentialRule {
         let when = form.when.map(|when| (self.headers(&when.headers), when.values));
-        let headers = self.headers(&form.headers);
+        let headers: HeaderNames = self.headers(&form.headers);
         if headers.is_empty() && !form.anyone {
             self.mistake(
                 0,

@@ -1,6 +1,5 @@
 //! A provider file, checked and compiled; and what of it the settings fill in.
 
-use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
@@ -20,7 +19,7 @@ use super::route::Route;
 use super::userless::Userless;
 use super::view::UserMap;
 use super::webhook::Webhooks;
-use super::{Limit, Tenant};
+use super::{HeaderNames, Limit, Tenant};
 use crate::user::IdType;
 
 /// The providers that are compiled in.
@@ -89,7 +88,7 @@ pub struct Provider {
 /// Where a user's token stands in a request, and where in its claims the id.
 #[derive(Debug)]
 pub(super) struct TokenRule {
-    pub headers: Vec<HeaderName>,
+    pub headers: HeaderNames,
     pub scheme: Option<String>,
     pub id: Pointer,
 }

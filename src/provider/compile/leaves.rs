@@ -10,7 +10,7 @@ use super::super::userless::Userless;
 use super::super::view::Place;
 
 impl Reader<'_> {
-    pub(super) fn headers(&mut self, names: &[Text]) -> Vec<HeaderName> {
+    pub(super) fn headers<N: FromIterator<HeaderName>>(&mut self, names: &[Text]) -> N {
         names.iter().filter_map(|name| self.header(name)).collect()
     }
 
