@@ -2,7 +2,7 @@
 //!
 //! Apps read the same users over and over, and most have not changed; to find the same text again is a
 //! tenth of the work of reading it. A text that was seen twice takes a place, whoever comes to the same
-//! place puts it out, so the memory is bounded (some megabytes; the largest users have no place) and
+//! place puts it out, so the memory is bounded (some ten megabytes, 32 at the most; the largest users have no place) and
 //! lives as long as the process. What must never be: a text that is read otherwise than the first time.
 //! So it is compared whole; its hash says no more than where it is looked for.
 
@@ -16,7 +16,7 @@ use crate::user::{UserId, View};
 /// Places for texts.
 const PLACES: usize = 1 << 13;
 /// Bytes of the longest text that has one.
-const LONGEST: usize = 8 << 10;
+const LONGEST: usize = 4 << 10;
 
 pub(super) struct Known {
     hasher: RandomState,

@@ -47,6 +47,8 @@ struct State {
     adaptive: Adaptive,
     pause: Pause,
     lanes: Lanes,
+    /// Requests in all lanes, behind their heads too.
+    waiting: usize,
     given: Given,
     demand: Demand,
 }
@@ -83,6 +85,7 @@ impl Budget {
             adaptive: Adaptive::new(),
             pause: Pause::default(),
             lanes: Lanes::default(),
+            waiting: 0,
             given: Given::default(),
             demand: Demand::new(clock::now()),
         };
@@ -213,7 +216,7 @@ impl Budget {
 impl State {
     /// Where nobody waits there is no turn to be waited for.
     fn goes_at_once(&mut self, ask: Ask, now: Instant) -> Option<Answers> {
-        if !self.is_free(ask) && !self.lanes.are_empty() {
+        if !self.is_free(ask) && self.waiting > 0 {
             return None;
         }
         let place = lane(ask, self.limits.apart());
@@ -353,6 +356,7 @@ impl<'b> Wanted<'b> {
         let mut state = budget.state();
         let cost = state.limits.cost(ask.what);
         state.demand.came(ask.priority, cost);
+        state.waiting += 1;
         drop(state);
         Wanted { budget, ask, cost }
     }
@@ -360,7 +364,9 @@ impl<'b> Wanted<'b> {
 
 impl Drop for Wanted<'_> {
     fn drop(&mut self) {
-        self.budget.state().demand.went(self.ask.priority, self.cost);
+        let mut state = self.budget.state();
+        state.demand.went(self.ask.priority, self.cost);
+        state.waiting -= 1;
     }
 }
 

@@ -21,7 +21,7 @@ use hyper::client::conn::http2;
 
 use super::target::Base;
 use super::{RequestBody, UpstreamError};
-use connect::Connect;
+use connect::{Connect, NoWay};
 use line::Line;
 use pool::Pool;
 
@@ -38,8 +38,8 @@ pub(super) struct Client {
     host: HeaderValue,
     /// One at a time connects while it may turn out that all can share the connection.
     negotiating: tokio::sync::Mutex<()>,
-    /// Who waited for a connection that failed has failed too.
-    failures: AtomicU64,
+    /// Who waited for a connection that did not come in time has no time left for another.
+    silences: AtomicU64,
 }
 
 /// A connection for one request.
@@ -66,7 +66,7 @@ impl Client {
             pool: Arc::default(),
             host: base.host(),
             negotiating: Default::default(),
-            failures: AtomicU64::new(0),
+            silences: AtomicU64::new(0),
         })
     }
 
@@ -106,23 +106,32 @@ impl Client {
     /// A connection, and whether it was there already.
     async fn connected(&self) -> Result<(Way, bool), UpstreamError> {
         if !self.connect.may_share() {
-            return Ok((self.connect.way().await?, false));
+            return Ok((self.new_way().await?, false));
         }
-        let failed_before = self.failures.load(Ordering::Acquire);
-        let _alone = self.negotiating.lock().await;
+        let before = self.silences.load(Ordering::Acquire);
+        let alone = self.negotiating.lock().await;
         if let Some(way) = self.pool.take() {
             return Ok((way, true));
         }
-        if self.failures.load(Ordering::Acquire) != failed_before {
+        if self.silences.load(Ordering::Acquire) != before {
             return Err(UpstreamError::Unreachable);
         }
-        let way = self.connect.way().await;
-        match &way {
-            Ok(Way::Shared(sender)) => self.pool.share(sender.clone()),
-            Ok(Way::Own(_)) => {}
-            Err(_) => _ = self.failures.fetch_add(1, Ordering::AcqRel),
+        // It may have turned out meanwhile that each request has one to itself.
+        let alone = self.connect.may_share().then_some(alone);
+        let way = self.new_way().await;
+        if way.as_ref().err() == Some(&NoWay::Silent) {
+            self.silences.fetch_add(1, Ordering::AcqRel);
         }
+        drop(alone);
         Ok((way?, false))
+    }
+
+    async fn new_way(&self) -> Result<Way, NoWay> {
+        let way = self.connect.way().await?;
+        if let Way::Shared(sender) = &way {
+            self.pool.share(sender.clone());
+        }
+        Ok(way)
     }
 
     async fn send(

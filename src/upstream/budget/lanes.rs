@@ -27,11 +27,6 @@ impl Lanes {
         std::mem::replace(lane, head)
     }
 
-    /// Nobody waits.
-    pub fn are_empty(&self) -> bool {
-        self.heads.iter().all(Option::is_none)
-    }
-
     /// The lane whose turn it is among those whose heads contend: the highest, unless a lower one
     /// was passed over too often. Reads and writes of one priority take turns.
     pub fn first(&self, contends: impl Fn(Ask) -> bool) -> Option<usize> {

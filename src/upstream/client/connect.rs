@@ -32,6 +32,20 @@ pub(super) struct Connect {
     may_share: AtomicBool,
 }
 
+/// Why there is no connection. Nothing was sent either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoWay {
+    Refused,
+    /// Nothing came in time.
+    Silent,
+}
+
+impl From<NoWay> for UpstreamError {
+    fn from(_: NoWay) -> UpstreamError {
+        UpstreamError::Unreachable
+    }
+}
+
 impl Connect {
     /// `patience`: for the address, the connection and TLS together.
     pub fn to(origin: Uri, tls: ClientConfig, patience: Duration) -> Connect {
@@ -55,7 +69,7 @@ impl Connect {
     }
 
     /// A new connection.
-    pub async fn way(&self) -> Result<Way, UpstreamError> {
+    pub async fn way(&self) -> Result<Way, NoWay> {
         let connected = async {
             let io = self.io(&self.both).await?;
             let is_second = io.connected().is_negotiated_h2();
@@ -69,29 +83,26 @@ impl Connect {
     }
 
     /// A new connection that may become something else than HTTP.
-    pub async fn upgradable(&self) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+    pub async fn upgradable(&self) -> Result<http1::SendRequest<RequestBody>, NoWay> {
         let connected = async {
             let (sender, connection) = http1::handshake(self.io(&self.first_only).await?)
                 .await
-                .map_err(|_| UpstreamError::Unreachable)?;
+                .map_err(|_| NoWay::Refused)?;
             in_background(connection.with_upgrades());
             Ok(sender)
         };
         self.in_time(connected).await
     }
 
-    async fn io(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, UpstreamError> {
+    async fn io(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, NoWay> {
         // It is always ready: it has no queue.
         let connected = connector.clone().call(self.origin.clone()).await;
-        connected.map_err(|_| UpstreamError::Unreachable)
+        connected.map_err(|_| NoWay::Refused)
     }
 
-    async fn in_time<T>(
-        &self,
-        connected: impl Future<Output = Result<T, UpstreamError>>,
-    ) -> Result<T, UpstreamError> {
+    async fn in_time<T>(&self, connected: impl Future<Output = Result<T, NoWay>>) -> Result<T, NoWay> {
         let connected = timeout(self.patience, connected).await;
-        connected.unwrap_or(Err(UpstreamError::Unreachable))
+        connected.unwrap_or(Err(NoWay::Silent))
     }
 }
 
@@ -105,21 +116,19 @@ fn tcp(patience: Duration) -> HttpConnector {
     tcp
 }
 
-async fn own(io: Io) -> Result<Line, UpstreamError> {
-    let (sender, connection) = http1::handshake(io)
-        .await
-        .map_err(|_| UpstreamError::Unreachable)?;
+async fn own(io: Io) -> Result<Line, NoWay> {
+    let (sender, connection) = http1::handshake(io).await.map_err(|_| NoWay::Refused)?;
     Ok(Line::new(sender, connection))
 }
 
-async fn shared(io: Io) -> Result<http2::SendRequest<RequestBody>, UpstreamError> {
+async fn shared(io: Io) -> Result<http2::SendRequest<RequestBody>, NoWay> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .adaptive_window(true)
         .keep_alive_interval(IDLE)
         .handshake(io)
         .await
-        .map_err(|_| UpstreamError::Unreachable)?;
+        .map_err(|_| NoWay::Refused)?;
     in_background(connection);
     Ok(sender)
 }

@@ -1,7 +1,8 @@
 //! A connection that speaks HTTP/1.1: one request at a time.
 //!
 //! It has no task: whoever waits for the answer moves it on, and then whoever reads the answer's
-//! body. That saves each request the way to another task and back (`benches/side_by_side`). What must
+//! body; but for a request with a body, which may still be on its way when the answer comes, and must
+//! not wait for its reader. That saves each request the way to another task and back (`benches/side_by_side`). What must
 //! never be: one that is given back while anything of an exchange is still under way.
 
 use std::pin::{Pin, pin};
@@ -13,6 +14,8 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::rt::Executor;
+use hyper_util::rt::TokioExecutor;
 
 use super::super::RequestBody;
 use super::connect::Io;
@@ -37,6 +40,7 @@ impl Line {
         request: Request<RequestBody>,
         pool: &Arc<Pool>,
     ) -> Result<Response<AnswerBody>, Option<Request<RequestBody>>> {
+        let is_bare = request.body().is_end_stream();
         let mut answer = pin!(self.sender.try_send_request(request));
         let mut lent = Some(Lent {
             line: self,
@@ -47,7 +51,11 @@ impl Line {
             answer.as_mut().poll(context)
         });
         match answered.await {
-            Ok(answer) => Ok(answer.map(|body| AnswerBody::of(body, lent))),
+            Ok(answer) if is_bare => Ok(answer.map(|body| AnswerBody::of(body, lent))),
+            Ok(answer) => {
+                lent.into_iter().for_each(Lent::see_off);
+                Ok(answer.map(AnswerBody::undriven))
+            }
             Err(mut failed) => Err(failed.take_message()),
         }
     }
@@ -70,6 +78,22 @@ impl Line {
 struct Lent {
     line: Box<Line>,
     pool: Arc<Pool>,
+}
+
+impl Lent {
+    /// Moves it on in a task until nothing is under way.
+    fn see_off(mut self) {
+        TokioExecutor::new().execute(async move {
+            let is_free = std::future::poll_fn(|context| match self.line.move_on(context) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending if self.line.sender.is_ready() => Poll::Ready(true),
+                Poll::Pending => Poll::Pending,
+            });
+            if is_free.await {
+                self.pool.give_back(self.line);
+            }
+        });
+    }
 }
 
 fn move_on(lent: &mut Option<Lent>, context: &mut Context<'_>) {
@@ -101,7 +125,6 @@ impl AnswerBody {
         body
     }
 
-    /// Closed where the exchange is not over: the provider still reads the request.
     fn give_back(&mut self) {
         if let Some(Lent { mut line, pool }) = self.lent.take()
             && line.is_free()

@@ -6,6 +6,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::tests::{Says, Script};
 use super::super::{Priority, Upstream, empty};
@@ -132,4 +133,39 @@ async fn a_kept_connection_that_nobody_uses_is_closed() {
         tokio::time::sleep(SECOND).await;
     }
     assert!(clock::now() - began >= pool::IDLE);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
+    const LARGE: usize = 8 << 20;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (answered, is_answered) = tokio::sync::oneshot::channel::<()>();
+    let provider = async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut got, mut piece) = (0, vec![0; 1 << 16]);
+        got += stream.read(&mut piece).await.unwrap();
+        let early = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}";
+        stream.write_all(early).await.unwrap();
+        is_answered.await.unwrap();
+        while got < LARGE {
+            match stream.read(&mut piece).await {
+                Ok(more @ 1..) => got += more,
+                _ => break,
+            }
+        }
+        got
+    };
+    let app = async {
+        let base = Base::of(&url.parse().unwrap()).unwrap();
+        let body = http_body_util::Full::new(Bytes::from(vec![b'x'; LARGE]));
+        let mut request = Request::new(body.map_err(|never| match never {}).boxed());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = base.target("/users").unwrap();
+        let answer = client(&url, SECOND * 5).request(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "{}");
+        answered.send(()).unwrap();
+    };
+    let (got, ()) = tokio::join!(provider, app);
+    assert!(got >= LARGE, "{got}");
 }
