@@ -236,9 +236,9 @@ impl Upstream {
     }
 
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
-    /// HTTP 200, which is why the provider's file is asked.
-    pub fn heed(&self, status: StatusCode, headers: &HeaderMap, whom: Yields) {
-        match (self.meant)(status, headers) {
+    /// HTTP 200, which is why it is told what the answer means.
+    pub fn heed(&self, meant: StatusCode, headers: &HeaderMap, whom: Yields) {
+        match meant {
             StatusCode::TOO_MANY_REQUESTS => {
                 let said = pause::retry_after(headers, clock::wall());
                 self.budget.refused(said, whom, own::jitter());

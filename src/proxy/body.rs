@@ -131,7 +131,7 @@ pub(super) struct Delivery(Arc<AtomicBool>);
 impl Delivery {
     pub fn watch(&self, body: Body) -> Body {
         if body.is_end_stream() {
-            self.0.store(true, Ordering::Release);
+            self.end();
             return body;
         }
         Watched {
@@ -139,6 +139,10 @@ impl Delivery {
             delivery: self.clone(),
         }
         .boxed()
+    }
+
+    fn end(&self) {
+        self.0.store(true, Ordering::Release);
     }
 
     pub fn is_whole(&self) -> bool {
@@ -154,7 +158,7 @@ struct Watched {
 impl Watched {
     fn note_end(&self) {
         if self.body.is_end_stream() {
-            self.delivery.0.store(true, Ordering::Release);
+            self.delivery.end();
         }
     }
 }
@@ -169,7 +173,7 @@ impl http_body::Body for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
-            None => self.delivery.0.store(true, Ordering::Release),
+            None => self.delivery.end(),
             Some(Ok(_)) => self.note_end(),
             Some(Err(_)) => {}
         }

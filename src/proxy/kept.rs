@@ -318,7 +318,7 @@ impl Exchange<'_> {
     /// Of a user who is known only to the table, to nobody but who shows usertap's own key.
     async fn of_the_table(&self, cached: Cached) -> Option<Response<Body>> {
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let refused = self.caller.map(|caller| self.shared.cache.standing(caller)) == Some(Standing::Refused);
+        let refused = self.shared.standing(self.caller) == Standing::Refused;
         let user = provider
             .stands_for(tenant, &self.matched, Caller::Ours(self.credential))
             .filter(|_| !refused)?;

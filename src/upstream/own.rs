@@ -105,7 +105,8 @@ impl Upstream {
                 answer?
             };
             let (head, body) = response.into_parts();
-            self.heed(head.status, &head.headers, Yields::Everyone);
+            let meant = (self.meant)(head.status, &head.headers);
+            self.heed(meant, &head.headers, Yields::Everyone);
             if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, head.status) {
                 login.forget(token).await;
             }

@@ -161,11 +161,16 @@ impl World {
         .await;
     }
 
+    /// Users of whom a read is owed.
+    async fn owed(&self) -> i64 {
+        self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL")
+            .await
+    }
+
     /// Every read that was owed is done.
     async fn owes_nothing(&self) {
-        let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
         eventually("nothing is owed", || async {
-            (self.count(owed).await == 0).then_some(())
+            (self.owed().await == 0).then_some(())
         })
         .await;
     }

@@ -1,9 +1,10 @@
 //! A connection that speaks HTTP/1.1: one request at a time.
 //!
 //! It has no task: whoever waits for the answer moves it on, and then whoever reads the answer's
-//! body; but for a request with a body, which may still be on its way when the answer comes, and must
-//! not wait for its reader. That saves each request the way to another task and back (`benches/side_by_side`). What must
-//! never be: one that is given back while anything of an exchange is still under way.
+//! body. That saves each request the way to another task and back (`benches/side_by_side`). Only a
+//! request's own body is seen off by a task once its answer has begun: it may still be on its way, and
+//! must not wait for the answer's reader. What must never be: a line that is given back while anything
+//! of an exchange is still under way.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -64,7 +65,16 @@ impl Line {
     pub fn is_free(&mut self) -> bool {
         // Whoever moved it last is not to be woken for it any more.
         let mut nobody = Context::from_waker(Waker::noop());
-        self.move_on(&mut nobody).is_pending() && self.sender.is_ready()
+        self.settle(&mut nobody) == Poll::Ready(true)
+    }
+
+    /// Ready once nothing is under way any more: true where it is open.
+    fn settle(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        match self.move_on(context) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending if self.sender.is_ready() => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Ready once it has ended.
@@ -84,12 +94,7 @@ impl Lent {
     /// Moves it on in a task until nothing is under way.
     fn see_off(mut self) {
         TokioExecutor::new().execute(async move {
-            let is_free = std::future::poll_fn(|context| match self.line.move_on(context) {
-                Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending if self.line.sender.is_ready() => Poll::Ready(true),
-                Poll::Pending => Poll::Pending,
-            });
-            if is_free.await {
+            if std::future::poll_fn(|context| self.line.settle(context)).await {
                 self.pool.give_back(self.line);
             }
         });

@@ -131,6 +131,7 @@ async fn a_kept_connection_that_nobody_uses_is_closed() {
     let began = clock::now();
     while script.open() > 0 {
         tokio::time::sleep(SECOND).await;
+        assert!(clock::now() - began < pool::IDLE * 100, "it is still open");
     }
     assert!(clock::now() - began >= pool::IDLE);
 }

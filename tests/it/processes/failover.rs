@@ -66,7 +66,6 @@ async fn position(client: &tokio_postgres::Client) -> i64 {
 
 /// Nothing is owed and nothing waits.
 async fn at_rest(world: &World, servers: &[&Server], epoch: i64) {
-    let owed = "SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL";
     eventually("all is read again", || async {
         for server in servers {
             let status = server.status().await;
@@ -75,7 +74,7 @@ async fn at_rest(world: &World, servers: &[&Server], epoch: i64) {
             }
         }
         let reached = world.count("SELECT epoch FROM usertap.meta").await == epoch;
-        (reached && world.count(owed).await == 0).then_some(())
+        (reached && world.owed().await == 0).then_some(())
     })
     .await;
 }

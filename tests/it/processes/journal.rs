@@ -35,8 +35,7 @@ impl World {
             let status = server.status().await;
             let waits =
                 status["recorder"]["waiting"].as_u64() != Some(0) || !self.segments_at(folder).is_empty();
-            let owed = self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL");
-            (!waits && owed.await == 0).then_some(())
+            (!waits && self.owed().await == 0).then_some(())
         })
         .await;
         self.assert_all_there().await;
