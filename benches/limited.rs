@@ -84,7 +84,7 @@ async fn limited(rate: Rate, tasks: &Tasks) -> (Sandbox, Config, Arc<Upstream>) 
     };
     let sandbox = Sandbox::start(options, tasks).await.expect("a free port");
     let config = config(&sandbox, rate);
-    let upstream = Upstream::new(&config, Arc::new(Head::default()), None).expect("a client");
+    let upstream = Upstream::new(&config, Arc::new(Head::default()), tasks).expect("a client");
     (sandbox, config, Arc::new(upstream))
 }
 

@@ -103,7 +103,7 @@ fn refuse_a_wrong_provider(config: &Config) -> BeforeBinding {
 }
 
 async fn takes_the_key(config: Arc<Config>) -> Result<(), String> {
-    let upstream = Upstream::new(&config, Arc::default(), config.upstream_ca.as_deref());
+    let upstream = Upstream::new(&config, Arc::default(), &Tasks::default());
     let upstream = upstream.map_err(|error| error.to_string())?;
     match probe(&config, &upstream).await {
         Found::Refuses(status) => Err(format!(
@@ -190,7 +190,7 @@ impl Station {
         tasks: &Tasks,
     ) -> Result<Station, StartError> {
         let head = Arc::new(Head::default());
-        let upstream = Upstream::new(&config, head.clone(), config.upstream_ca.as_deref());
+        let upstream = Upstream::new(&config, head.clone(), tasks);
         let upstream = Arc::new(upstream.map_err(|error| StartError(error.to_string()))?);
         let (base, deleted) = (database.clone(), config.deleted);
         let (recorder, owed) = match journaling {

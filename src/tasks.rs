@@ -1,10 +1,12 @@
 //! The only spawner: what it starts is waited for when the process stops.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,7 +29,7 @@ impl Tasks {
     }
 
     /// A task that runs where it is awaited; where whoever awaits it leaves, it goes on in a task of its
-    /// own. Either way a stop waits for it.
+    /// own. Either way a stop waits for it, and a panic ends it alone.
     pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<F>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -60,6 +62,15 @@ impl Tasks {
     }
 }
 
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}
+
 /// See [`Tasks::see_through`].
 #[must_use = "it begins when it is awaited"]
 pub struct SeenThrough<F>
@@ -79,15 +90,16 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Away while it runs: one that panics is not gone on with.
         let Some(mut task) = self.task.take() else {
             return Poll::Ready(());
         };
-        let polled = task.as_mut().poll(context);
-        if polled.is_pending() {
+        // Nothing of one that panicked is used again: it is dropped.
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
+        if matches!(polled, Ok(Poll::Pending)) {
             self.task = Some(task);
+            return Poll::Pending;
         }
-        polled
+        Poll::Ready(())
     }
 }
 
@@ -129,9 +141,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_is_awaited_to_its_end_is_over() {
+    async fn a_task_that_is_awaited_to_its_end_is_over_even_where_it_panics() {
         let tasks = Tasks::default();
         tasks.see_through(Box::pin(async {})).await;
+        tasks.see_through(Box::pin(async { panic!("on purpose") })).await;
         tasks.stop();
         assert!(tasks.ended(Duration::from_secs(10)).await);
     }

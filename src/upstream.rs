@@ -20,7 +20,6 @@ pub mod share;
 mod target;
 mod window;
 
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +34,7 @@ use tokio::sync::Notify;
 use crate::clock::{self, Instant};
 use crate::config::{Config, Limit, Rate};
 use crate::provider::Use;
+use crate::tasks::Tasks;
 use crate::user::{Head, Sent};
 use breaker::Breaker;
 use budget::{Ask, Budget};
@@ -142,65 +142,50 @@ pub enum SetUpError {
 }
 
 impl Upstream {
-    /// `ca` names a PEM file of authorities trusted beside the public ones.
-    pub fn new(config: &Config, head: Arc<Head>, ca: Option<&Path>) -> Result<Upstream, SetUpError> {
+    /// A stop waits for what is on its way to the provider.
+    pub fn new(config: &Config, head: Arc<Head>, tasks: &Tasks) -> Result<Upstream, SetUpError> {
         let provider = config.provider.clone();
         let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
         let login = login::Login::of(config.provider.clone(), config.tenant.clone());
-        let upstream = Upstream::to(&config.upstream, &config.rate, config.timeout, meant, head, ca)?;
-        Ok(Upstream { login, ..upstream })
+        let base = Base::of(&config.upstream).map_err(|_| SetUpError::Unfit)?;
+        let client = Client::new(&base, config.upstream_ca.as_deref(), config.timeout, tasks)?;
+        let upstream = Upstream::to(base, client, &config.rate, config.timeout);
+        Ok(Upstream {
+            login,
+            head,
+            meant,
+            ..upstream
+        })
     }
 
-    fn to(
-        url: &url::Url,
-        limits: &[Limit],
-        timeout: Duration,
-        meant: Meant,
-        head: Arc<Head>,
-        ca: Option<&Path>,
-    ) -> Result<Upstream, SetUpError> {
-        let base = Base::of(url).map_err(|_| SetUpError::Unfit)?;
-        Ok(Upstream {
-            client: Client::new(&base, ca, timeout)?,
+    /// One whose statuses mean what they say.
+    fn to(base: Base, client: Client, limits: &[Limit], timeout: Duration) -> Upstream {
+        Upstream {
+            client,
             base,
             budget: Budget::new(limits),
             by_user: ByUser::default(),
             login: None,
             breaker: Breaker::default(),
-            head,
-            meant,
+            head: Arc::default(),
+            meant: Box::new(|status, _| status),
             timeout,
             refused: Notify::new(),
-        })
+        }
     }
 
-    /// One whose statuses mean what they say.
     #[cfg(test)]
     pub(crate) fn plain(url: &str, limits: &[Limit], timeout: Duration) -> Upstream {
-        let meant: Meant = Box::new(|status, _| status);
-        Upstream::to(
-            &url.parse().unwrap(),
-            limits,
-            timeout,
-            meant,
-            Arc::default(),
-            None,
-        )
-        .unwrap()
+        let base = Base::of(&url.parse().unwrap()).unwrap();
+        let client = Client::new(&base, None, timeout, &Tasks::default()).unwrap();
+        Upstream::to(base, client, limits, timeout)
     }
 
     #[cfg(test)]
-    pub(crate) fn trusting(url: &str, ca: &Path, timeout: Duration) -> Upstream {
-        let meant: Meant = Box::new(|status, _| status);
-        Upstream::to(
-            &url.parse().unwrap(),
-            &[],
-            timeout,
-            meant,
-            Arc::default(),
-            Some(ca),
-        )
-        .unwrap()
+    pub(crate) fn trusting(url: &str, ca: &std::path::Path, timeout: Duration, tasks: &Tasks) -> Upstream {
+        let base = Base::of(&url.parse().unwrap()).unwrap();
+        let client = Client::new(&base, Some(ca), timeout, tasks).unwrap();
+        Upstream::to(base, client, &[], timeout)
     }
 
     /// The provider's URL for a path and query, byte for byte; nothing if no URL can hold them.

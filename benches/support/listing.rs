@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use usertap::config::Config;
 use usertap::provider::{Next, Page};
+use usertap::tasks::Tasks;
 use usertap::upstream::{Priority, Upstream};
 use usertap::user::Head;
 
 /// The bodies of all pages, fetched as a backfill does.
 pub async fn bodies(config: &Config) -> Vec<Bytes> {
-    let upstream = Upstream::new(config, Arc::new(Head::default()), None).expect("a client");
+    let upstream = Upstream::new(config, Arc::new(Head::default()), &Tasks::default()).expect("a client");
     let mut cursor = None;
     let mut bodies = Vec::new();
     loop {

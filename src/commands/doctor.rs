@@ -16,8 +16,8 @@ use crate::db::migrate::{self, Stage};
 use crate::db::{Database, DbError, fitness, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
+use crate::tasks::Tasks;
 use crate::upstream::{Fetched, Upstream};
-use crate::user::Head;
 
 /// One line of the report.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -175,7 +175,7 @@ async fn table(database: &Database) -> Check {
 
 async fn provider(config: &Config) -> Vec<Check> {
     const WHAT: &str = "provider key";
-    let upstream = match Upstream::new(config, Arc::new(Head::default()), config.upstream_ca.as_deref()) {
+    let upstream = match Upstream::new(config, Arc::default(), &Tasks::default()) {
         Ok(upstream) => upstream,
         Err(error) => {
             return vec![failed(

@@ -2,25 +2,30 @@
 //! always checked.
 //!
 //! It knows one origin. Over HTTP/2 all requests share a connection; over HTTP/1.1 each has one to
-//! itself, which is given back after the last byte of the answer. What must never be: a request that
+//! itself, which is given back after the last byte of both sides: to who has waited longest for one. What must never be: a request that
 //! is sent twice, unless nothing of it was sent the first time.
 
 mod connect;
 mod line;
+mod outgoing;
 mod pool;
 mod trust;
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::client::conn::http2;
+use tokio::sync::oneshot;
 
 use super::target::Base;
 use super::{RequestBody, UpstreamError};
+use crate::tasks::Tasks;
 use connect::{Connect, NoWay};
 use line::Line;
 use pool::Pool;
@@ -33,7 +38,7 @@ const CONNECTING: u32 = 2;
 
 /// The way to one origin.
 pub(super) struct Client {
-    connect: Connect,
+    connect: Arc<Connect>,
     pool: Arc<Pool>,
     host: HeaderValue,
     /// One at a time connects while it may turn out that all can share the connection.
@@ -60,10 +65,16 @@ enum Failed {
 impl Client {
     /// `ca` names a PEM file of authorities trusted beside the public ones; `timeout` is the whole
     /// wait for an answer's head.
-    pub fn new(base: &Base, ca: Option<&Path>, timeout: Duration) -> Result<Client, TrustError> {
+    pub fn new(
+        base: &Base,
+        ca: Option<&Path>,
+        timeout: Duration,
+        tasks: &Tasks,
+    ) -> Result<Client, TrustError> {
+        let connect = Connect::to(base.origin(), trust::tls(ca)?, timeout / CONNECTING, tasks);
         Ok(Client {
-            connect: Connect::to(base.origin(), trust::tls(ca)?, timeout / CONNECTING),
-            pool: Arc::default(),
+            connect: Arc::new(connect),
+            pool: Pool::new(tasks),
             host: base.host(),
             negotiating: Default::default(),
             silences: AtomicU64::new(0),
@@ -106,7 +117,7 @@ impl Client {
     /// A connection, and whether it was there already.
     async fn connected(&self) -> Result<(Way, bool), UpstreamError> {
         if !self.connect.may_share() {
-            return Ok((self.new_way().await?, false));
+            return Ok(self.first_way().await?);
         }
         let before = self.silences.load(Ordering::Acquire);
         let alone = self.negotiating.lock().await;
@@ -118,7 +129,7 @@ impl Client {
         }
         // It may have turned out meanwhile that each request has one to itself.
         let alone = self.connect.may_share().then_some(alone);
-        let way = self.new_way().await;
+        let way = new_way(&self.connect, &self.pool).await;
         if way.as_ref().err() == Some(&NoWay::Silent) {
             self.silences.fetch_add(1, Ordering::AcqRel);
         }
@@ -126,12 +137,24 @@ impl Client {
         Ok((way?, false))
     }
 
-    async fn new_way(&self) -> Result<Way, NoWay> {
-        let way = self.connect.way().await?;
-        if let Way::Shared(sender) = &way {
-            self.pool.share(sender.clone());
+    /// A new connection, or one that becomes free before that is there. The new one is kept then.
+    async fn first_way(&self) -> Result<(Way, bool), NoWay> {
+        let freed = self.pool.next();
+        let (connect, pool) = (self.connect.clone(), self.pool.clone());
+        let (told, connected) = oneshot::channel();
+        let connecting = self.pool.tasks().see_through(Box::pin(async move {
+            if let Err(Ok(Way::Own(unasked))) = told.send(new_way(&connect, &pool).await) {
+                pool.give_back(unasked);
+            }
+        }));
+        let connected = async {
+            connecting.await;
+            connected.await.unwrap_or(Err(NoWay::Refused))
+        };
+        match select(pin!(freed), pin!(connected)).await {
+            Either::Left((line, _goes_on)) => Ok((Way::Own(line), true)),
+            Either::Right((way, _)) => Ok((way?, false)),
         }
-        Ok(way)
     }
 
     async fn send(
@@ -163,6 +186,14 @@ impl Client {
         let below = below.map_or_else(|| Uri::from_static("/"), Uri::from);
         std::mem::replace(request.uri_mut(), below)
     }
+}
+
+async fn new_way(connect: &Connect, pool: &Arc<Pool>) -> Result<Way, NoWay> {
+    let way = connect.way().await?;
+    if let Way::Shared(sender) = &way {
+        pool.share(sender.clone());
+    }
+    Ok(way)
 }
 
 impl Failed {

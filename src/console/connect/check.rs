@@ -13,8 +13,8 @@ use crate::console::guard::Form;
 use crate::console::pieces::{Mood, notice};
 use crate::probe::{Found, REMEDY, probe};
 use crate::provider::Setting;
+use crate::tasks::Tasks;
 use crate::upstream::{Priority, Upstream};
-use crate::user::Head;
 
 pub fn form(place: &Place<'_>) -> Markup {
     let choice = place.choice;
@@ -104,7 +104,7 @@ pub async fn checked(console: &Console, choice: &Choice, form: &Form) -> Markup 
 /// # Errors
 /// A sentence that says why not.
 pub async fn takes_it(config: &Config) -> Result<Option<String>, String> {
-    let upstream = Upstream::new(config, Arc::new(Head::default()), config.upstream_ca.as_deref());
+    let upstream = Upstream::new(config, Arc::default(), &Tasks::default());
     let upstream = upstream.map_err(|error| format!("{error}."))?;
     match probe(config, &upstream).await {
         Found::Accepts(_) => Ok(project(config, &upstream).await),

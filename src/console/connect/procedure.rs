@@ -20,8 +20,8 @@ use crate::console::guard::{Form, Visitor};
 use crate::console::pieces::{Mood, lines, notice};
 use crate::provider::{Known, Outcome, Procedure, Purpose};
 use crate::random;
+use crate::tasks::Tasks;
 use crate::upstream::{Priority, Upstream};
-use crate::user::Head;
 
 const ONCE: &str = "once";
 const PUBLIC: &str = "public";
@@ -281,7 +281,7 @@ async fn run(
 ) -> Result<(Outcome, Option<String>), String> {
     let procedure = config.provider.procedure(purpose);
     let procedure = procedure.ok_or("the provider's file does not say how")?;
-    let upstream = Upstream::new(config, Arc::new(Head::default()), config.upstream_ca.as_deref());
+    let upstream = Upstream::new(config, Arc::default(), &Tasks::default());
     let upstream = upstream.map_err(|error| error.to_string())?;
     for done in 0..procedure.len() {
         if let Err(why) = step(config, &upstream, procedure, done, &mut known).await {

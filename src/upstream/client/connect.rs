@@ -6,10 +6,9 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Scheme;
 use hyper::client::conn::{http1, http2};
-use hyper::rt::Executor;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,7 +17,9 @@ use tower_service::Service;
 use super::super::{RequestBody, UpstreamError};
 use super::Way;
 use super::line::Line;
+use super::outgoing::Outgoing;
 use super::pool::IDLE;
+use crate::tasks::Tasks;
 
 /// A connection's bytes, encrypted or not.
 pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -28,6 +29,7 @@ pub(super) struct Connect {
     both: HttpsConnector<HttpConnector>,
     first_only: HttpsConnector<HttpConnector>,
     patience: Duration,
+    tasks: Tasks,
     /// The origin has not shown that it speaks nothing but HTTP/1.1.
     may_share: AtomicBool,
 }
@@ -48,7 +50,7 @@ impl From<NoWay> for UpstreamError {
 
 impl Connect {
     /// `patience`: for the address, the connection and TLS together.
-    pub fn to(origin: Uri, tls: ClientConfig, patience: Duration) -> Connect {
+    pub fn to(origin: Uri, tls: ClientConfig, patience: Duration, tasks: &Tasks) -> Connect {
         let connector = || {
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
@@ -60,6 +62,7 @@ impl Connect {
             first_only: connector().enable_http1().wrap_connector(tcp(patience)),
             origin,
             patience,
+            tasks: tasks.clone(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Connect {
             let is_second = io.connected().is_negotiated_h2();
             self.may_share.store(is_second, Ordering::Relaxed);
             match is_second {
-                true => shared(io).await.map(Way::Shared),
+                true => self.shared(io).await.map(Way::Shared),
                 false => own(io).await.map(|line| Way::Own(Box::new(line))),
             }
         };
@@ -88,7 +91,7 @@ impl Connect {
             let (sender, connection) = http1::handshake(self.io(&self.first_only).await?)
                 .await
                 .map_err(|_| NoWay::Refused)?;
-            in_background(connection.with_upgrades());
+            self.in_background(connection.with_upgrades());
             Ok(sender)
         };
         self.in_time(connected).await
@@ -98,6 +101,26 @@ impl Connect {
         // It is always ready: it has no queue.
         let connected = connector.clone().call(self.origin.clone()).await;
         connected.map_err(|_| NoWay::Refused)
+    }
+
+    async fn shared(&self, io: Io) -> Result<http2::SendRequest<RequestBody>, NoWay> {
+        let (sender, connection) = http2::Builder::new(self.tasks.clone())
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .keep_alive_interval(IDLE)
+            .handshake(io)
+            .await
+            .map_err(|_| NoWay::Refused)?;
+        self.in_background(connection);
+        Ok(sender)
+    }
+
+    /// A connection ends with the last who may send over it.
+    fn in_background(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+        self.tasks.spawn(async {
+            // Whoever sends over it is told.
+            let _ended = connection.await;
+        });
     }
 
     async fn in_time<T>(&self, connected: impl Future<Output = Result<T, NoWay>>) -> Result<T, NoWay> {
@@ -117,26 +140,7 @@ fn tcp(patience: Duration) -> HttpConnector {
 }
 
 async fn own(io: Io) -> Result<Line, NoWay> {
+    let (io, has_left) = Outgoing::of(io);
     let (sender, connection) = http1::handshake(io).await.map_err(|_| NoWay::Refused)?;
-    Ok(Line::new(sender, connection))
-}
-
-async fn shared(io: Io) -> Result<http2::SendRequest<RequestBody>, NoWay> {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .adaptive_window(true)
-        .keep_alive_interval(IDLE)
-        .handshake(io)
-        .await
-        .map_err(|_| NoWay::Refused)?;
-    in_background(connection);
-    Ok(sender)
-}
-
-/// A connection ends with the last who may send over it.
-fn in_background(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
-    TokioExecutor::new().execute(async {
-        // Whoever sends over it is told.
-        let _ended = connection.await;
-    });
+    Ok(Line::new(sender, connection, has_left))
 }

@@ -15,24 +15,28 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::rt::Executor;
-use hyper_util::rt::TokioExecutor;
 
 use super::super::RequestBody;
-use super::connect::Io;
+use super::outgoing::{HasLeft, Outgoing};
 use super::pool::Pool;
 
 pub(super) struct Line {
     sender: http1::SendRequest<RequestBody>,
-    connection: http1::Connection<Io, RequestBody>,
+    connection: http1::Connection<Outgoing, RequestBody>,
+    has_left: HasLeft,
 }
 
 impl Line {
     pub fn new(
         sender: http1::SendRequest<RequestBody>,
-        connection: http1::Connection<Io, RequestBody>,
+        connection: http1::Connection<Outgoing, RequestBody>,
+        has_left: HasLeft,
     ) -> Line {
-        Line { sender, connection }
+        Line {
+            sender,
+            connection,
+            has_left,
+        }
     }
 
     /// Sends a request over it. The request comes back where nothing of it was sent.
@@ -43,22 +47,29 @@ impl Line {
     ) -> Result<Response<AnswerBody>, Option<Request<RequestBody>>> {
         let is_bare = request.body().is_end_stream();
         let mut answer = pin!(self.sender.try_send_request(request));
-        let mut lent = Some(Lent {
-            line: self,
-            pool: pool.clone(),
-        });
+        let mut line = Some(self);
         let answered = std::future::poll_fn(|context| {
-            move_on(&mut lent, context);
+            move_on(&mut line, context);
             answer.as_mut().poll(context)
         });
         match answered.await {
-            Ok(answer) if is_bare => Ok(answer.map(|body| AnswerBody::of(body, lent))),
+            Ok(answer) if is_bare => Ok(answer.map(|body| AnswerBody::of(body, line, pool))),
             Ok(answer) => {
-                lent.into_iter().for_each(Lent::see_off);
+                line.into_iter().for_each(|line| line.see_off(pool));
                 Ok(answer.map(AnswerBody::undriven))
             }
             Err(mut failed) => Err(failed.take_message()),
         }
+    }
+
+    /// Moves it on in a task until nothing is under way.
+    fn see_off(mut self: Box<Self>, pool: &Arc<Pool>) {
+        let to = pool.clone();
+        pool.tasks().spawn(async move {
+            if std::future::poll_fn(|context| self.settle(context)).await {
+                to.give_back(self);
+            }
+        });
     }
 
     /// Whether it is open and nothing is under way.
@@ -72,7 +83,7 @@ impl Line {
     fn settle(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         match self.move_on(context) {
             Poll::Ready(()) => Poll::Ready(false),
-            Poll::Pending if self.sender.is_ready() => Poll::Ready(true),
+            Poll::Pending if self.sender.is_ready() && self.has_left.all() => Poll::Ready(true),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -84,34 +95,31 @@ impl Line {
     }
 }
 
-/// A line, and where it is to go back to.
-struct Lent {
-    line: Box<Line>,
-    pool: Arc<Pool>,
-}
-
-impl Lent {
-    /// Moves it on in a task until nothing is under way.
-    fn see_off(mut self) {
-        TokioExecutor::new().execute(async move {
-            if std::future::poll_fn(|context| self.line.settle(context)).await {
-                self.pool.give_back(self.line);
-            }
-        });
+fn move_on(line: &mut Option<Box<Line>>, context: &mut Context<'_>) {
+    if line.as_mut().is_some_and(|line| line.move_on(context).is_ready()) {
+        *line = None;
     }
 }
 
-fn move_on(lent: &mut Option<Lent>, context: &mut Context<'_>) {
-    let ended = lent
-        .as_mut()
-        .is_some_and(|lent| lent.line.move_on(context).is_ready());
-    if ended {
-        *lent = None;
+/// A line that goes back when it is dropped, if it is free then.
+struct Lent {
+    line: Option<Box<Line>>,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(mut line) = self.line.take()
+            && line.is_free()
+        {
+            self.pool.give_back(line);
+        }
     }
 }
 
 /// The body of an answer, which moves on the connection that it comes by.
 pub struct AnswerBody {
+    /// Dropped first: of a body that nobody wants any more, what has come is read away then.
     body: Incoming,
     lent: Option<Lent>,
 }
@@ -122,19 +130,13 @@ impl AnswerBody {
         AnswerBody { body, lent: None }
     }
 
-    fn of(body: Incoming, lent: Option<Lent>) -> AnswerBody {
-        let mut body = AnswerBody { body, lent };
-        if body.is_end_stream() {
-            body.give_back();
-        }
-        body
-    }
-
-    fn give_back(&mut self) {
-        if let Some(Lent { mut line, pool }) = self.lent.take()
-            && line.is_free()
-        {
-            pool.give_back(line);
+    fn of(body: Incoming, line: Option<Box<Line>>, pool: &Arc<Pool>) -> AnswerBody {
+        let pool = pool.clone();
+        let lent = Lent { line, pool };
+        let has_more = !body.is_end_stream();
+        AnswerBody {
+            body,
+            lent: has_more.then_some(lent),
         }
     }
 }
@@ -149,12 +151,14 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let mut polled = Pin::new(&mut this.body).poll_frame(context);
-        if polled.is_pending() && this.lent.is_some() {
-            move_on(&mut this.lent, context);
+        if polled.is_pending()
+            && let Some(lent) = &mut this.lent
+        {
+            move_on(&mut lent.line, context);
             polled = Pin::new(&mut this.body).poll_frame(context);
         }
         if matches!(polled, Poll::Ready(None)) || polled.is_ready() && this.body.is_end_stream() {
-            this.give_back();
+            this.lent = None;
         }
         polled
     }

@@ -1,35 +1,61 @@
 //! The connections that nobody uses just now.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http2;
-use hyper::rt::Executor;
-use hyper_util::rt::TokioExecutor;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::super::RequestBody;
 use super::Way;
 use super::line::Line;
 use crate::clock::{self, Instant};
+use crate::tasks::Tasks;
 
 /// Providers' edges keep idle connections a minute or more; well below that, a pooled one is
 /// rarely closed under a request.
 pub(super) const IDLE: Duration = Duration::from_secs(20);
 
-#[derive(Default)]
 pub(super) struct Pool {
     kept: Mutex<Kept>,
+    tasks: Tasks,
 }
+
+/// With the time of its last use.
+type Used<T> = (T, Instant);
+/// What is dropped once the lock is free.
+type Dropped = (
+    Vec<Used<Box<Line>>>,
+    Option<Used<http2::SendRequest<RequestBody>>>,
+);
 
 #[derive(Default)]
 struct Kept {
     /// Used last, taken first.
-    lines: Vec<(Box<Line>, Instant)>,
-    shared: Option<(http2::SendRequest<RequestBody>, Instant)>,
+    lines: Vec<Used<Box<Line>>>,
+    /// Who waits for a line, longest first; those who have one by now among them.
+    waiting: VecDeque<oneshot::Sender<Box<Line>>>,
+    shared: Option<Used<http2::SendRequest<RequestBody>>>,
     is_swept: bool,
+    /// The process stops: nothing is kept any more.
+    is_closed: bool,
 }
 
 impl Pool {
+    pub fn new(tasks: &Tasks) -> Arc<Pool> {
+        Arc::new(Pool {
+            kept: Mutex::default(),
+            tasks: tasks.clone(),
+        })
+    }
+
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// One that was open when it was used last: whether a line still is, is seen when it moves on, before
     /// anything is sent.
     pub fn take(&self) -> Option<Way> {
@@ -41,24 +67,43 @@ impl Pool {
         Some(Way::Own(line))
     }
 
+    /// The next line that becomes free, for this one in turn.
+    pub fn next(&self) -> impl Future<Output = Box<Line>> + use<> {
+        let (give, given) = oneshot::channel();
+        self.lock().awaited_by(give);
+        async {
+            match given.await {
+                Ok(line) => line,
+                Err(_closed) => std::future::pending().await,
+            }
+        }
+    }
+
     /// A line that is free again.
     pub fn give_back(self: &Arc<Self>, line: Box<Line>) {
         let mut kept = self.lock();
-        kept.lines.push((line, clock::now()));
-        self.swept(kept);
+        let Some(line) = kept.unclaimed(line) else { return };
+        if !kept.is_closed {
+            kept.lines.push((line, clock::now()));
+            self.swept(kept);
+        }
     }
 
     /// A connection for all requests from now on.
     pub fn share(self: &Arc<Self>, sender: http2::SendRequest<RequestBody>) {
         let mut kept = self.lock();
-        kept.shared = Some((sender, clock::now()));
-        self.swept(kept);
+        if !kept.is_closed {
+            kept.shared = Some((sender, clock::now()));
+            self.swept(kept);
+        }
     }
 
     /// What nobody uses is closed, while there is anything.
     fn swept(self: &Arc<Self>, mut kept: MutexGuard<'_, Kept>) {
-        if !std::mem::replace(&mut kept.is_swept, true) {
-            TokioExecutor::new().execute(sweep(Arc::downgrade(self)));
+        // Without a runtime the process has ended.
+        if !kept.is_swept && Handle::try_current().is_ok() {
+            kept.is_swept = true;
+            self.tasks.spawn(sweep(Arc::downgrade(self), self.tasks.clone()));
         }
     }
 
@@ -68,6 +113,23 @@ impl Pool {
 }
 
 impl Kept {
+    fn awaited_by(&mut self, who: oneshot::Sender<Box<Line>>) {
+        self.waiting.retain(|who| !who.is_closed());
+        match self.lines.pop() {
+            // Its receiver is there.
+            Some((line, _)) => drop(who.send(line)),
+            None => self.waiting.push_back(who),
+        }
+    }
+
+    /// The line, where nobody waits for one.
+    fn unclaimed(&mut self, mut line: Box<Line>) -> Option<Box<Line>> {
+        while let Some(who) = self.waiting.pop_front() {
+            line = who.send(line).err()?;
+        }
+        Some(line)
+    }
+
     fn shared(&mut self) -> Option<http2::SendRequest<RequestBody>> {
         let (sender, used) = self.shared.as_mut()?;
         if sender.is_closed() {
@@ -79,23 +141,33 @@ impl Kept {
     }
 
     /// Those that nobody has used for too long.
-    fn idle(&mut self, now: Instant) -> impl Sized + use<> {
+    fn idle(&mut self, now: Instant) -> Dropped {
         let is_idle = |used: &Instant| now.saturating_duration_since(*used) >= IDLE;
         let shared = self.shared.take_if(|(_, used)| is_idle(used));
         let used = self.lines.partition_point(|(_, used)| is_idle(used));
-        let lines: Vec<_> = self.lines.drain(..used).collect();
+        let lines = self.lines.drain(..used).collect();
         self.is_swept = self.shared.is_some() || !self.lines.is_empty();
-        (shared, lines)
+        (lines, shared)
+    }
+
+    /// All, and from now on.
+    fn closed(&mut self) -> Dropped {
+        self.is_closed = true;
+        (std::mem::take(&mut self.lines), self.shared.take())
     }
 }
 
-async fn sweep(pool: Weak<Pool>) {
+/// Closes what is idle, until nothing is kept; all of it where the process stops.
+async fn sweep(pool: Weak<Pool>, tasks: Tasks) {
     loop {
-        tokio::time::sleep(IDLE / 4).await;
+        let stops = timeout(IDLE / 4, tasks.stopping()).await.is_ok();
         let Some(pool) = pool.upgrade() else { return };
         let (closed, is_over) = {
             let mut kept = pool.lock();
-            (kept.idle(clock::now()), !kept.is_swept)
+            match stops {
+                false => (kept.idle(clock::now()), !kept.is_swept),
+                true => (kept.closed(), true),
+            }
         };
         drop(closed);
         if is_over {

@@ -1,17 +1,21 @@
 //! Connections: who gets which, and what becomes of them.
 
+mod over_tls;
+
 use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::Method;
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::tests::{Says, Script};
 use super::super::{Priority, Upstream, empty};
 use super::*;
 use crate::clock;
+use crate::tasks::Tasks;
 
 const SECOND: Duration = Duration::from_secs(1);
 const FINE: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
@@ -28,7 +32,13 @@ async fn before(answers: &[Says]) -> (Script, Client) {
 }
 
 fn client(url: &str, timeout: Duration) -> Client {
-    Client::new(&Base::of(&url.parse().unwrap()).unwrap(), None, timeout).unwrap()
+    Client::new(
+        &Base::of(&url.parse().unwrap()).unwrap(),
+        None,
+        timeout,
+        &Tasks::default(),
+    )
+    .unwrap()
 }
 
 fn asked(script: &Script, method: Method) -> Request<RequestBody> {
@@ -89,6 +99,16 @@ async fn a_connection_with_the_rest_of_an_answer_in_it_is_not_used_again() {
     drop(left);
     assert_eq!(read(&script, &client).await, "{}");
     assert_eq!(script.connections(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_leaves_its_connection_usable_where_it_has_come() {
+    let (script, client) = before(&[FINE, CHUNKED, FINE]).await;
+    for _ in 0..2 {
+        drop(client.request(asked(&script, Method::GET)).await.unwrap());
+    }
+    assert_eq!(read(&script, &client).await, "{}");
+    assert_eq!(script.connections(), 1);
 }
 
 #[tokio::test]
@@ -169,4 +189,28 @@ async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
     };
     let (got, ()) = tokio::join!(provider, app);
     assert!(got >= LARGE, "{got}");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_an_upload_and_for_no_connection() {
+    let (script, _) = before(&[FINE]).await;
+    let tasks = Tasks::default();
+    let base = Base::of(&script.url.parse().unwrap()).unwrap();
+    let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
+    assert_eq!(read(&script, &client).await, "{}");
+    let (more, is_there) = tokio::sync::oneshot::channel::<()>();
+    let body = futures_util::stream::once(async {
+        is_there.await.unwrap();
+        Ok(Frame::data("{}".into()))
+    });
+    let request = asked(&script, Method::POST).map(|_| StreamBody::new(body).boxed());
+    let answer = client.request(request).await.unwrap();
+    drop(answer);
+    tasks.stop();
+    assert!(!tasks.ended(Duration::from_millis(1)).await);
+    more.send(()).unwrap();
+    assert!(tasks.ended(SECOND * 5).await);
+    while script.open() > 0 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -120,7 +120,7 @@ impl Rig {
         change(&mut config);
         let (config, head) = (Arc::new(config), Arc::new(Head::default()));
         let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), config.deleted, &tasks);
-        let upstream = Arc::new(Upstream::new(&config, head.clone(), None).expect("an upstream"));
+        let upstream = Arc::new(Upstream::new(&config, head.clone(), &tasks).expect("an upstream"));
         let cache = Arc::new(Cache::new(&config));
         let told = cache.clone();
         recorder.on_change(move |user, by| told.changed(user, by));

@@ -25,7 +25,7 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
     };
     let server = Rig::listening(Tasks::default(), Some(acceptor), versions).await;
     let url = format!("https://{}", server.address);
-    let trusting = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 2);
+    let trusting = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 2, &Tasks::default());
     let ask = |body| Request::get(trusting.target("/").unwrap()).body(body).unwrap();
     let answer = trusting
         .forward(ask, empty(), Priority::App)
@@ -85,11 +85,8 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     let fine = |_: Request<Incoming>| async { Response::new(body::full("{}")) };
     let server = Rig::listening(Tasks::default(), acceptor(), fine).await;
     let relay = Relay::to(&server.address).await;
-    let upstream = Upstream::trusting(
-        &format!("https://{}", relay.address),
-        &fixture("ca.pem"),
-        SECOND * 5,
-    );
+    let (url, tasks) = (format!("https://{}", relay.address), Tasks::default());
+    let upstream = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 5, &tasks);
     let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
     let read = || async {
         let answer = upstream.forward(ask, empty(), Priority::App).await.unwrap();
@@ -106,6 +103,11 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     assert!(server.tasks.ended(SECOND * 5).await);
     assert_eq!((read().await, read().await), ("{}".into(), "{}".into()));
     assert_eq!(relay.connections.load(Ordering::Relaxed), 2);
+    // A stop waits for no connection that nobody uses, and what comes later has one to itself.
+    tasks.stop();
+    assert!(tasks.ended(SECOND * 5).await);
+    assert_eq!((read().await, read().await), ("{}".into(), "{}".into()));
+    assert!(tasks.ended(SECOND * 5).await);
 }
 
 #[test]

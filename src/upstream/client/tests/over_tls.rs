@@ -1,0 +1,133 @@
+//! Against a provider that speaks HTTP/1.1 alone, over TLS.
+
+use std::path::PathBuf;
+
+use http_body_util::Full;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::*;
+
+const EARLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+const STEP: usize = 48 << 10;
+/// The least that a socket takes in.
+const NARROW: u32 = 4096;
+
+struct Provider {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    base: Base,
+    client: Client,
+}
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/tls")
+        .join(name)
+}
+
+impl Provider {
+    fn new() -> Provider {
+        let certificates = CertificateDer::pem_file_iter(fixture("cert.pem")).unwrap();
+        let certificates = certificates.collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(fixture("key.pem")).unwrap();
+        let crypto = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(crypto)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(NARROW).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(16).unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let base = Base::of(&url.parse().unwrap()).unwrap();
+        Provider {
+            client: Client::new(&base, Some(&fixture("ca.pem")), SECOND * 20, &Tasks::default()).unwrap(),
+            base,
+            tls: TlsAcceptor::from(Arc::new(config)),
+            listener,
+        }
+    }
+
+    async fn connection(&self) -> TlsStream<TcpStream> {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        self.tls.accept(stream).await.unwrap()
+    }
+
+    async fn answer_to(&self, method: Method, body: RequestBody) -> Bytes {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.base.target("/users").unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        answer.into_body().collect().await.unwrap().to_bytes()
+    }
+}
+
+/// The length of a request's head.
+async fn head(stream: &mut TlsStream<TcpStream>) -> usize {
+    let mut got = Vec::new();
+    while !got.ends_with(b"\r\n\r\n") {
+        got.push(stream.read_u8().await.unwrap());
+    }
+    got.len()
+}
+
+#[tokio::test]
+async fn an_upload_arrives_whole_wherever_it_is_when_its_answer_comes() {
+    // What the sockets between take in is the system's to say (2.8 MB here), and less than a step
+    // of it is what encryption holds.
+    for length in (40..=80).map(|many| many * STEP) {
+        let provider = Provider::new();
+        let (answered, is_answered) = tokio::sync::oneshot::channel::<()>();
+        let taking = async {
+            let mut stream = provider.connection().await;
+            head(&mut stream).await;
+            stream.write_all(EARLY).await.unwrap();
+            stream.flush().await.unwrap();
+            is_answered.await.unwrap();
+            let mut body = vec![0; length];
+            let read = tokio::time::timeout(SECOND * 5, stream.read_exact(&mut body));
+            assert!(read.await.is_ok_and(|read| read.is_ok()), "{length}");
+        };
+        let uploading = async {
+            let body = Full::new(Bytes::from(vec![b'x'; length])).map_err(|never| match never {});
+            assert_eq!(provider.answer_to(Method::POST, body.boxed()).await, "{}");
+            answered.send(()).unwrap();
+        };
+        tokio::join!(taking, uploading);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_becomes_free_serves_who_waits_for_another() {
+    let provider = Provider::new();
+    let get = || provider.answer_to(Method::GET, empty());
+    let serving = async {
+        let mut stream = provider.connection().await;
+        for _ in 0..2 {
+            head(&mut stream).await;
+            stream.write_all(EARLY).await.unwrap();
+        }
+        // The next connection never comes about: only then is the request before it answered.
+        head(&mut stream).await;
+        let silent = provider.listener.accept().await.unwrap();
+        stream.write_all(EARLY).await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(EARLY).await.unwrap();
+        silent
+    };
+    let asking = async {
+        // It shows that it speaks HTTP/1.1 alone.
+        assert_eq!((get().await, get().await), ("{}".into(), "{}".into()));
+        assert_eq!(tokio::join!(get(), get()), ("{}".into(), "{}".into()));
+    };
+    let all = async { tokio::join!(serving, asking) };
+    assert!(tokio::time::timeout(SECOND * 5, all).await.is_ok());
+}
