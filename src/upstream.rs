@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::combinators::BoxBody;
@@ -191,6 +192,11 @@ impl Upstream {
     /// The provider's URL for a path and query, byte for byte; nothing if no URL can hold them.
     pub fn target(&self, path_and_query: &str) -> Option<Uri> {
         self.base.target(path_and_query)
+    }
+
+    /// The same for what is below the provider's URL already.
+    pub fn below(&self, path_and_query: &PathAndQuery) -> Option<Uri> {
+        self.base.below(path_and_query)
     }
 
     /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone),

@@ -7,7 +7,10 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 use blake3::Hasher as Blake3;
-use http::header::{CONNECTION, HOST, HeaderName, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName,
+    ORIGIN, PRAGMA, PROXY_AUTHORIZATION, REFERER, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue};
 
 use crate::provider::{CacheRules, HeaderNames};
@@ -23,19 +26,43 @@ pub struct CallerKey(u128);
 
 pub(super) struct Keys {
     secret: [u8; 32],
-    /// Never leave for the provider, or change nothing in what it answers.
-    skipped: HeaderNames,
+    /// First `CONNECTION`, then those that are skipped, then those that a number stands for.
+    names: HeaderNames,
+    numbered_from: usize,
     shown: HeaderNames,
+}
+
+/// What a header's name is to a key.
+enum Named {
+    Connection,
+    /// It never leaves for the provider, or changes nothing in what it answers.
+    Skipped,
+    /// Shorter than the name, and of no other.
+    Number(u8),
+    Spelled,
 }
 
 /// usertap's own headers never leave.
 const OWN: &str = "x-usertap-";
+/// What most requests carry.
+const OFTEN: [HeaderName; 9] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CACHE_CONTROL,
+    CONTENT_TYPE,
+    ORIGIN,
+    PRAGMA,
+    REFERER,
+    USER_AGENT,
+];
+/// Of a name that is spelled out.
+const SPELLED: u8 = 0;
 
 impl Keys {
     /// `by_host`: answers differ by the name by which the proxy was reached.
     pub fn new(rules: &CacheRules, by_host: bool) -> Keys {
-        let connection = [
-            CONNECTION,
+        let of_connection = [
             PROXY_AUTHORIZATION,
             TE,
             TRANSFER_ENCODING,
@@ -44,14 +71,18 @@ impl Keys {
             HeaderName::from_static("proxy-connection"),
             HeaderName::from_static("http2-settings"),
         ];
+        let skipped = of_connection
+            .into_iter()
+            .chain((!by_host).then_some(HOST))
+            .chain(rules.ignore.iter().cloned());
+        let mut names: Vec<HeaderName> = [CONNECTION].into_iter().chain(skipped).collect();
+        let numbered_from = names.len();
+        names.extend(rules.shown.iter().cloned().chain(OFTEN));
         Keys {
             secret: random::key(),
-            skipped: connection
-                .into_iter()
-                .chain((!by_host).then_some(HOST))
-                .chain(rules.ignore.iter().cloned())
-                .collect(),
-            shown: rules.shown.iter().cloned().collect(),
+            names: names.into_iter().collect(),
+            numbered_from,
+            shown: rules.shown.clone(),
         }
     }
 
@@ -60,16 +91,35 @@ impl Keys {
         let mut text = Text::new(&self.secret);
         push_target(&mut text, target);
         for (name, value) in headers {
-            if *name == CONNECTION && !names_nothing(value) {
-                return None;
+            match self.named(name) {
+                Named::Connection if names_nothing(value) => continue,
+                Named::Connection => return None,
+                Named::Skipped => continue,
+                Named::Number(number) => text.put(&[number]),
+                Named::Spelled => {
+                    text.put(&[SPELLED]);
+                    text.push(name.as_str().as_bytes());
+                }
             }
-            if self.skipped.has(name) || name.as_str().starts_with(OWN) {
-                continue;
-            }
-            text.push(name.as_str().as_bytes());
             text.push(value.as_bytes());
         }
         Some(CacheKey(text.hash()))
+    }
+
+    fn named(&self, name: &HeaderName) -> Named {
+        let Some(place) = self.names.place(name) else {
+            return match name.as_str().starts_with(OWN) {
+                true => Named::Skipped,
+                false => Named::Spelled,
+            };
+        };
+        let number = place.checked_sub(self.numbered_from);
+        match number.map(|number| u8::try_from(number + 1)) {
+            None if place == 0 => Named::Connection,
+            None => Named::Skipped,
+            Some(Ok(number)) => Named::Number(number),
+            Some(Err(_)) => Named::Spelled,
+        }
     }
 
     /// Nothing where the request shows nobody.
@@ -103,16 +153,20 @@ fn names_nothing(connection: &HeaderValue) -> bool {
 
 /// The parameters sorted by name; those of one name keep their order, which may mean something.
 fn push_target(text: &mut Text<'_>, target: &str) {
-    let Some((path, query)) = target.split_once('?') else {
-        return text.push(target.as_bytes());
-    };
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, None), |(path, query)| (path, Some(query)));
     text.push(path.as_bytes());
-    text.push(b"?");
+    let Some(query) = query else {
+        return text.count(0);
+    };
     if !query.contains('&') {
+        text.count(1);
         return text.push(query.as_bytes());
     }
     let mut parameters: Vec<&str> = query.split('&').collect();
     parameters.sort_by_key(|parameter| parameter.split('=').next());
+    text.count(parameters.len());
     parameters
         .iter()
         .for_each(|parameter| text.push(parameter.as_bytes()));
@@ -121,6 +175,8 @@ fn push_target(text: &mut Text<'_>, target: &str) {
 /// Headers are short and many: they are put together before they are hashed. Most requests are
 /// smaller than one chunk of the hash, which is hashed at once.
 const PIECE: usize = blake3::CHUNK_LEN;
+/// Larger numbers stand in four bytes after it.
+const LARGE: u8 = u8::MAX;
 
 /// What is hashed: each part with its length, so that no two sequences of parts are the same text.
 struct Text<'k> {
@@ -142,17 +198,18 @@ impl Text<'_> {
     }
 
     fn push(&mut self, part: &[u8]) {
-        let length = u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let end = self.filled + length.len() + part.len();
-        if let Some(room) = self.piece.get_mut(self.filled..end) {
-            let (first, rest) = room.split_at_mut(length.len());
-            first.copy_from_slice(&length);
-            rest.copy_from_slice(part);
-            self.filled = end;
-            return;
-        }
-        self.put(&length);
+        self.count(part.len());
         self.put(part);
+    }
+
+    fn count(&mut self, many: usize) {
+        match u8::try_from(many) {
+            Ok(few) if few < LARGE => self.put(&[few]),
+            _ => {
+                self.put(&[LARGE]);
+                self.put(&u32::try_from(many).unwrap_or(u32::MAX).to_le_bytes());
+            }
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -219,10 +276,12 @@ mod tests {
     fn keys() -> Keys {
         let rules = CacheRules {
             ignore: vec![HeaderName::from_static("x-nonce")],
-            shown: vec![
+            shown: [
                 HeaderName::from_static("x-key"),
                 HeaderName::from_static("x-token"),
-            ],
+            ]
+            .into_iter()
+            .collect(),
             ..CacheRules::default()
         };
         Keys::new(&rules, false)
@@ -260,6 +319,15 @@ mod tests {
         let of = |lines: &[(&str, &str)]| keys.of("/u", &headers(lines)).unwrap();
         assert_ne!(of(&[("a", "bc")]), of(&[("ab", "c")]));
         assert_ne!(of(&[("a", "b"), ("c", "d")]), of(&[("a", "bcd")]));
+        assert_ne!(of(&[("accept", "bc")]), of(&[("x-key", "bc")]));
+        // A parameter that reads as a header does.
+        for number in ["\u{1}", "\u{2}", "\0"] {
+            let as_header = keys.of("/u", &headers(&[("x-key", "?")])).unwrap();
+            assert_ne!(
+                keys.of(&format!("/u?{number}\u{1}?"), &HeaderMap::new()),
+                Some(as_header)
+            );
+        }
         assert_ne!(
             keys.of("/u?a", &HeaderMap::new()),
             keys.of("/u", &HeaderMap::new())

@@ -18,14 +18,11 @@ pub(super) fn is_followed(bookmark: Option<Instant>, now: Instant) -> bool {
 
 /// Whether a request asks for a fresh answer and means it.
 pub(super) fn wants_fresh(headers: &HeaderMap, rules: &CacheRules) -> bool {
-    let header = match headers.contains_key(CACHE_CONTROL) {
-        true => CACHE_CONTROL,
-        false => PRAGMA,
-    };
-    let mut said = headers
-        .get_all(header)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let mut lines = headers.get_all(CACHE_CONTROL).iter().peekable();
+    if lines.peek().is_none() {
+        lines = headers.get_all(PRAGMA).iter().peekable();
+    }
+    let mut said = lines.filter_map(|value| value.to_str().ok());
     let habitual = |says: &str| rules.habit.as_ref().is_some_and(|habit| habit.is(headers, says));
     said.any(|says| asks_for_fresh(says) && !habitual(says))
 }

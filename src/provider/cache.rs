@@ -8,7 +8,9 @@ use super::form::Rank;
 use super::pointer::Pointer;
 use super::source::Source;
 use super::tell::Kind;
-use super::{Answer, Caller, Credential, Foreign, Matched, OwnAnswer, Provider, RequestHead, Tenant};
+use super::{
+    Answer, Caller, Credential, Foreign, HeaderNames, Matched, OwnAnswer, Provider, RequestHead, Tenant,
+};
 use crate::user::UserId;
 
 /// What a provider file says of keeping answers.
@@ -21,7 +23,7 @@ pub struct CacheRules {
     /// Whose `Cache-Control` is no wish.
     pub habit: Option<Habit>,
     /// Every header in which a caller can show who it is.
-    pub shown: Vec<HeaderName>,
+    pub shown: HeaderNames,
 }
 
 /// Clients that say the same `Cache-Control` with every request, whatever they want.

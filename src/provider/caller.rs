@@ -1,5 +1,7 @@
 //! Whose request it is.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
@@ -70,7 +72,7 @@ pub(super) struct CredentialRule {
 }
 
 /// Whose a source of identity says that the request is.
-type Says = Result<Option<String>, Foreign>;
+type Says<'t> = Result<Option<Cow<'t, str>>, Foreign>;
 
 impl Provider {
     /// Judges a request by its head and, where the route needs it, its body.
@@ -104,8 +106,7 @@ impl Provider {
             let (rule, text) = named.as_ref()?;
             part_of(text.as_deref()?, &rule.separator, at, self.identity.len())
         };
-        let in_path = |name: &str| matched.param(name).map(str::to_owned);
-        self.is_ours(tenant, head, key, in_form, in_path)?;
+        self.is_ours(tenant, head, key, in_form, |name| matched.param(name))?;
         Ok(credential)
     }
 
@@ -115,13 +116,13 @@ impl Provider {
         self.is_ours(tenant, head, key, |_| None, |_| None)
     }
 
-    fn is_ours(
+    fn is_ours<'m>(
         &self,
         tenant: &Tenant,
         head: &RequestHead<'_>,
         key: Option<&[u8]>,
         in_form: impl Fn(usize) -> Option<String>,
-        in_path: impl Fn(&str) -> Option<String>,
+        in_path: impl Fn(&str) -> Option<&'m str>,
     ) -> Result<(), Foreign> {
         self.same_in_all_generations(head.headers)?;
         let told_apart = self
@@ -135,9 +136,10 @@ impl Provider {
                 part.query
                     .as_deref()
                     .map_or(Ok(None), |name| in_query(head.query, name))?,
-                in_form(at),
-                part.path.as_deref().and_then(&in_path),
-                key.filter(|_| part.fingerprint).map(fingerprint),
+                in_form(at).map(Cow::Owned),
+                part.path.as_deref().and_then(&in_path).map(Cow::Borrowed),
+                key.filter(|_| part.fingerprint)
+                    .map(|key| fingerprint(key).into()),
             ];
             part.is_ours(tenant, &says)?;
         }
@@ -171,19 +173,14 @@ impl Provider {
     /// A provider reads one generation of headers; which one, nobody here knows. So each that
     /// names anything must name the same tenant, defaults included.
     fn same_in_all_generations(&self, headers: &HeaderMap) -> Result<(), Foreign> {
-        let generations = self
-            .identity
-            .iter()
-            .map(|part| part.headers.iter().len())
-            .max()
-            .unwrap_or(0);
-        let named = (0..generations).filter(|at| self.identity.iter().any(|part| part.has(headers, *at)));
-        let named: Vec<usize> = named.collect();
-        if named.len() < 2 {
+        let of_part = |part| generations(part, headers);
+        let named = || self.identity.iter().flat_map(of_part);
+        let first = named().next();
+        if named().all(|at| Some(at) == first) {
             return Ok(());
         }
         let same = |part: &Part| {
-            let mut values = named.iter().filter_map(|at| part.value(headers, *at));
+            let mut values = named().filter_map(|at| part.value(headers, at));
             let first = values.next();
             values.all(|value| Some(value) == first)
         };
@@ -196,7 +193,7 @@ impl Provider {
 }
 
 impl Part {
-    fn is_ours(&self, tenant: &Tenant, says: &[Option<String>]) -> Result<(), Foreign> {
+    fn is_ours(&self, tenant: &Tenant, says: &[Option<Cow<'_, str>>]) -> Result<(), Foreign> {
         let ours = tenant.part(&self.part);
         let mut said = says.iter().flatten().peekable();
         if said.peek().is_none() {
@@ -207,14 +204,8 @@ impl Part {
                 Err(Foreign::Tenant)
             };
         }
-        let all = said.all(|value| ours == Some(value.as_str()));
+        let all = said.all(|value| ours == Some(&**value));
         if all { Ok(()) } else { Err(Foreign::Tenant) }
-    }
-
-    fn has(&self, headers: &HeaderMap, generation: usize) -> bool {
-        self.headers
-            .get(generation)
-            .is_some_and(|name| headers.contains_key(name))
     }
 
     fn value<'v>(&'v self, headers: &'v HeaderMap, generation: usize) -> Option<&'v [u8]> {
@@ -222,6 +213,11 @@ impl Part {
         let value = headers.get(name).map(|value| value.as_bytes());
         value.or(self.default.as_deref().map(str::as_bytes))
     }
+}
+
+/// Those of which a header stands there.
+fn generations<'h>(part: &'h Part, headers: &'h HeaderMap) -> impl Iterator<Item = usize> + 'h {
+    headers.keys().filter_map(|name| part.headers.place(name))
 }
 
 impl CredentialRule {
@@ -283,14 +279,14 @@ pub(super) fn without_scheme<'h>(value: &'h [u8], scheme: Option<&str>) -> Optio
 }
 
 /// A value that is no text can be nobody's.
-fn text_of(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
+fn text_of(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(value)
 }
 
-fn in_query(query: Option<&str>, name: &str) -> Says {
+fn in_query<'q>(query: Option<&'q str>, name: &str) -> Says<'q> {
     let query = query.unwrap_or_default().as_bytes();
     let mut values = url::form_urlencoded::parse(query).filter(|(key, _)| key == name);
-    let first = values.next().map(|(_, value)| value.into_owned());
+    let first = values.next().map(|(_, value)| value);
     if values.next().is_some() {
         Err(Foreign::Repeated)
     } else {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use http::Method;
 
@@ -27,7 +28,7 @@ pub enum Carries {
 #[derive(Debug)]
 pub struct Route {
     /// `PATCH /users/{id}`: stands in change rows, logs and metrics.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The most that an answer of it carries, to whichever credential.
     pub carries: Carries,
     /// The request's body is needed to know the tenant or the user; it is collected up to a limit.
@@ -136,9 +137,10 @@ impl Pattern {
             && self.segments.iter().zip(&other.segments).all(same)
     }
 
-    /// Puts the more literal one first.
+    /// Puts the shorter one first, of those as long the more literal one.
     pub(super) fn order(&self, other: &Pattern) -> Ordering {
-        self.segments.cmp(&other.segments)
+        let by_length = self.segments.len().cmp(&other.segments.len());
+        by_length.then_with(|| self.segments.cmp(&other.segments))
     }
 
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
@@ -172,14 +174,18 @@ const MOST_OFTEN: usize = 8;
 pub(super) fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
-    let is_plain = path.bytes().all(|byte| byte != b'%' && byte != 0);
+    let is_plain = !path.as_bytes().contains(&b'%') && !path.as_bytes().contains(&0);
     let mut segments = Vec::with_capacity(MOST_OFTEN);
-    for raw in path.split('/') {
+    let mut from = 0;
+    let ends = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+    for to in ends.map(|(at, _)| at).chain([path.len()]) {
+        let raw = path.get(from..to)?;
         segments.push(if is_plain {
             segment(raw.into())?
         } else {
             decoded(raw)?
         });
+        from = to + 1;
     }
     Some(segments)
 }
@@ -198,10 +204,12 @@ impl Provider {
     pub fn route(&self, method: &Method, path: &str) -> Option<Matched<'_>> {
         let segments = segments(path)?;
         let rest = self.below_prefix(&segments)?;
-        let route = self
-            .routes
+        let shorter = |route: &Route| route.pattern.segments.len() < rest.len();
+        let others = self.routes.get(self.routes.partition_point(shorter)..)?;
+        let mut as_long = others
             .iter()
-            .find(|route| route.pattern.matches(method, rest))?;
+            .take_while(|route| route.pattern.segments.len() == rest.len());
+        let route = as_long.find(|route| route.pattern.matches(method, rest))?;
         let params = route.pattern.segments.iter().zip(rest);
         let params = params.filter_map(|(segment, text)| match segment {
             Segment::Param(name) => Some((&**name, text.clone().into_owned())),
@@ -213,7 +221,7 @@ impl Provider {
         })
     }
 
-    /// All routes, the more literal ones first; for tables and tests.
+    /// All routes, the shorter and more literal ones first; for tables and tests.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }

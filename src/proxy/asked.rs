@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ pub(super) struct Asked {
     /// As they leave: what is judged is what the provider sees.
     pub headers: HeaderMap,
     /// Path and query below the base path, byte for byte.
-    target: String,
+    target: PathAndQuery,
     pub upgrade: Option<Wish>,
     /// By which name the app came.
     pub reached: Reached,
@@ -39,7 +40,7 @@ impl Asked {
             id: random::name(),
             began,
             priority: Priority::Stranger,
-            target: headers::below(base, headers::target(&parts.uri)).to_owned(),
+            target: headers::target_below(base, &parts.uri),
             upgrade: None,
             reached: Reached::by(&parts),
             method: parts.method,
@@ -56,13 +57,12 @@ impl Asked {
     }
 
     pub fn path(&self) -> &str {
-        self.target
-            .split_once('?')
-            .map_or(self.target.as_str(), |(path, _)| path)
+        let target = self.target.as_str();
+        target.split_once('?').map_or(target, |(path, _)| path)
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|(_, query)| query)
+        self.target.as_str().split_once('?').map(|(_, query)| query)
     }
 
     pub fn head(&self) -> RequestHead<'_> {
@@ -76,7 +76,7 @@ impl Asked {
 
     /// Where it goes; nothing if no URL can hold its target.
     pub fn address(&self, upstream: &Upstream) -> Option<Uri> {
-        upstream.target(&self.target)
+        upstream.below(&self.target)
     }
 
     /// The request to the provider.

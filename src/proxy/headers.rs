@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use http::header::{CONNECTION, COOKIE, Entry, TE, UPGRADE};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::provider::HeaderNames;
@@ -65,6 +66,17 @@ pub(super) fn below<'t>(base: &str, target: &'t str) -> &'t str {
         Some("") => "/",
         Some(rest) if rest.starts_with(['/', '?']) => rest,
         _ => target,
+    }
+}
+
+/// The same on its own, for longer.
+pub(super) fn target_below(base: &str, uri: &Uri) -> PathAndQuery {
+    let whole = uri.path_and_query();
+    let below = below(base, target(uri));
+    match whole.filter(|whole| whole.as_str().len() == below.len()) {
+        Some(whole) => whole.clone(),
+        // A part of what could be one is one.
+        None => PathAndQuery::try_from(below).unwrap_or(PathAndQuery::from_static("/")),
     }
 }
 

@@ -145,15 +145,14 @@ impl Exchange<'_> {
 
     fn may_be_kept(&self, key: Option<CacheKey>, is_bare: bool) -> Result<(CacheKey, CallerKey), Cached> {
         let key = key.ok_or(self.cached)?;
-        let headers = &self.asked.headers;
-        let mut shown = self.shared.config.provider.cache_rules().shown.iter();
+        let shown = &self.shared.config.provider.cache_rules().shown;
         if self.matched.route.cache.is_none() {
             return Err(Cached::Bypass(Bypass::Route));
         }
         if !is_bare {
             return Err(Cached::Bypass(Bypass::Body));
         }
-        if shown.any(|name| headers.get_all(name).iter().nth(1).is_some()) {
+        if shown.repeats(&self.asked.headers) {
             return Err(Cached::Bypass(Bypass::Repeated));
         }
         let caller = self.caller.ok_or(Cached::Bypass(Bypass::Foreign))?;

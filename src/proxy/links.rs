@@ -22,17 +22,17 @@ pub(super) struct Links {
 /// By which name an app has reached the proxy.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
-    host: Option<String>,
+    host: Option<HeaderValue>,
     /// It stands in a header, which what is kept can be found by.
     in_header: bool,
 }
 
 impl Reached {
     pub fn by(parts: &Parts) -> Reached {
-        let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let authority = parts.uri.authority().map(|authority| authority.as_str());
+        let header = parts.headers.get(HOST).filter(|host| host.to_str().is_ok());
+        let authority = || HeaderValue::from_str(parts.uri.authority()?.as_str()).ok();
         Reached {
-            host: header.or(authority).map(str::to_owned),
+            host: header.cloned().or_else(authority),
             in_header: header.is_some(),
         }
     }
@@ -53,7 +53,13 @@ impl Links {
         if !self.names.iter().any(|name| headers.contains_key(name)) {
             return;
         }
-        let by_host = || Some(format!("{}://{}", self.scheme, reached.host.as_ref()?));
+        let by_host = || {
+            Some(format!(
+                "{}://{}",
+                self.scheme,
+                reached.host.as_ref()?.to_str().ok()?
+            ))
+        };
         let Some(to) = self.public.clone().or_else(by_host) else {
             return;
         };
@@ -154,7 +160,7 @@ mod tests {
                 .to_owned()
         };
         let reached = |host: &str| Reached {
-            host: Some(host.to_owned()),
+            host: HeaderValue::from_str(host).ok(),
             in_header: true,
         };
         assert_eq!(told(links(None), reached("proxy:8400")), "<https://proxy:8400/x>");

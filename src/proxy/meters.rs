@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::outcome::{Outcome, Why};
 use crate::cache::{Bypass, Cached, Served};
 use crate::clock::{self, Instant};
+use crate::record::Recorded;
 
 type Words = [(&'static str, &'static str); 2];
 type Seconds = Family<[(&'static str, &'static str); 1], Histogram>;
@@ -29,6 +30,8 @@ pub struct Meters {
     recorded: Family<Words, Counter>,
     errors: Family<[(&'static str, &'static str); 1], Counter>,
     took: Seconds,
+    /// Of `recorded`, what most answers come to.
+    unchanged: Counter,
     /// Of `requests` and `took`, so that no answer looks them up.
     answered: [(Cached, Counter, Histogram); Cached::ALL.len()],
     commit_wait: Histogram,
@@ -39,6 +42,8 @@ pub struct Meters {
 impl Default for Meters {
     fn default() -> Self {
         let requests: Family<Words, Counter> = Family::default();
+        let recorded: Family<Words, Counter> = Family::default();
+        let unchanged = recorded.get_or_create(&recorded_words(&UNCHANGED)).clone();
         let took = Seconds::new_with_constructor(seconds as fn() -> Histogram);
         let answered = Cached::ALL.map(|cached| {
             let words = cache_words(cached);
@@ -47,7 +52,8 @@ impl Default for Meters {
         });
         Meters {
             requests,
-            recorded: Family::default(),
+            unchanged,
+            recorded,
             errors: Family::default(),
             took,
             answered,
@@ -65,9 +71,10 @@ fn seconds() -> Histogram {
 impl Meters {
     pub(super) fn answered(&self, cached: Cached, outcome: &Outcome, took: Duration) {
         self.given(cached, took);
-        let (word, reason) = outcome.word_and_reason();
-        let words = [("recorded", word), ("reason", reason)];
-        self.recorded.get_or_create(&words).inc();
+        match *outcome == UNCHANGED {
+            true => self.unchanged.inc(),
+            false => self.recorded.get_or_create(&recorded_words(outcome)).inc(),
+        };
     }
 
     /// usertap has answered itself.
@@ -143,6 +150,13 @@ impl Meters {
             self.upstream.clone(),
         );
     }
+}
+
+const UNCHANGED: Outcome = Outcome::Recorded(Recorded::Committed { position: None });
+
+fn recorded_words(outcome: &Outcome) -> Words {
+    let (word, reason) = outcome.word_and_reason();
+    [("recorded", word), ("reason", reason)]
 }
 
 fn cache_words(cached: Cached) -> Words {

@@ -69,7 +69,10 @@ impl Outcome {
     }
 
     pub fn header(&self) -> HeaderValue {
-        HeaderValue::try_from(self.words().as_ref()).unwrap_or(HeaderValue::from_static("none"))
+        match self.words() {
+            Cow::Borrowed(words) => HeaderValue::from_static(words),
+            Cow::Owned(words) => HeaderValue::try_from(words).unwrap_or(HeaderValue::from_static("none")),
+        }
     }
 }
 

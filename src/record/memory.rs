@@ -6,10 +6,11 @@
 //! later judgement ask the database or call the answer ambiguous, never wrong.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use serde_json::Value;
 
@@ -33,10 +34,10 @@ pub struct Memory {
 
 #[derive(Debug)]
 struct Inner {
-    prints: Cache<UserId, Print>,
+    prints: Cache<UserId, Print, RandomState>,
     marks: Marks,
     /// Users with observations that wait to be judged.
-    pending: HashMap<UserId, usize>,
+    pending: HashMap<UserId, usize, RandomState>,
 }
 
 /// What the last commit left of a user.
@@ -53,14 +54,16 @@ pub struct Print {
 impl Memory {
     pub fn new(head: Arc<Head>) -> Memory {
         let inner = Inner {
-            prints: Cache::new(FINGERPRINTS),
+            prints: Cache::builder()
+                .max_capacity(FINGERPRINTS)
+                .build_with_hasher(RandomState::default()),
             marks: Marks::default(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
         };
         Memory {
             head,
             shared: AtomicBool::new(false),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             inner: Mutex::new(inner),
         }
     }
@@ -248,7 +251,7 @@ fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {
 /// by one that holds for everybody.
 #[derive(Debug, Default)]
 struct Marks {
-    of: HashMap<UserId, Tick>,
+    of: HashMap<UserId, Tick, RandomState>,
     order: BTreeMap<Tick, UserId>,
     forgotten: Tick,
 }
@@ -259,10 +262,15 @@ impl Marks {
     }
 
     fn set(&mut self, user: &UserId, tick: Tick) {
-        if let Some(older) = self.of.insert(user.clone(), tick) {
-            self.order.remove(&older);
-        }
-        self.order.insert(tick, user.clone());
+        let again = self.of.get_mut(user).map(|last| std::mem::replace(last, tick));
+        let user = match again.and_then(|older| self.order.remove(&older)) {
+            Some(user) => user,
+            None => {
+                self.of.insert(user.clone(), tick);
+                user.clone()
+            }
+        };
+        self.order.insert(tick, user);
         if self.order.len() > MARKS {
             self.forget_oldest();
         }

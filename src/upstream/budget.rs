@@ -220,10 +220,9 @@ impl State {
             return None;
         }
         let place = lane(ask, self.limits.apart());
-        let before = self.lanes.set(place, Some(ask));
-        let turn = self.turn(ask, place, now);
-        self.lanes.set(place, before);
-        let Turn::Go(answers) = turn else { return None };
+        let Turn::Go(answers) = self.turn(ask, place, now) else {
+            return None;
+        };
         let cost = self.limits.cost(ask.what);
         self.demand.came(ask.priority, cost);
         self.demand.went(ask.priority, cost);
@@ -246,7 +245,7 @@ impl State {
         if let Some(until) = self.limits.wait_alone(ask) {
             return Turn::At(until);
         }
-        if self.lanes.first(|other| self.contends(other, now)) != Some(place) {
+        if self.waiting > 0 && self.lanes.first(|other| self.contends(other, now)) != Some(place) {
             return Turn::AfterOthers;
         }
         match self.wait(ask) {

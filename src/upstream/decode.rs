@@ -22,6 +22,14 @@ pub enum Coding {
     Brotli,
 }
 
+const KNOWN: [(&[u8], Coding); 5] = [
+    (b"identity", Coding::Identity),
+    (b"gzip", Coding::Gzip),
+    (b"x-gzip", Coding::Gzip),
+    (b"deflate", Coding::Deflate),
+    (b"br", Coding::Brotli),
+];
+
 /// Why there is no decoded copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeFault {
@@ -40,14 +48,12 @@ impl Coding {
         if more.is_some() {
             return Err(DecodeFault::Unknown);
         }
-        let first = first.map_or(Ok("identity"), |value| value.to_str());
-        match first.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "identity" => Ok(Coding::Identity),
-            "gzip" | "x-gzip" => Ok(Coding::Gzip),
-            "deflate" => Ok(Coding::Deflate),
-            "br" => Ok(Coding::Brotli),
-            _ => Err(DecodeFault::Unknown),
-        }
+        let Some(first) = first else {
+            return Ok(Coding::Identity);
+        };
+        let named = first.as_bytes().trim_ascii();
+        let known = KNOWN.iter().find(|(name, _)| named.eq_ignore_ascii_case(name));
+        known.map(|(_, coding)| *coding).ok_or(DecodeFault::Unknown)
     }
 }
 

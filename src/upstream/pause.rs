@@ -1,5 +1,6 @@
 //! The provider said "not now": how long, and whom it holds back.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::Priority;
 use crate::clock::Instant;
+use crate::provider::HeaderNames;
 
 /// A 429 without `Retry-After` means a short while.
 const UNSAID: Duration = Duration::from_secs(1);
@@ -15,11 +17,14 @@ const LONGEST_UNSAID: Duration = Duration::from_secs(60);
 /// An answer that says "that was the last" is no refusal yet: it is believed for a minute.
 const LONGEST_SPENT: Duration = Duration::from_secs(60);
 const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
-const REMAINING: [HeaderName; 3] = [
-    HeaderName::from_static("x-rate-limit-remaining"),
-    HeaderName::from_static("x-ratelimit-remaining"),
-    HeaderName::from_static("ratelimit-remaining"),
-];
+static REMAINING: LazyLock<HeaderNames> = LazyLock::new(|| {
+    let names = [
+        "x-rate-limit-remaining",
+        "x-ratelimit-remaining",
+        "ratelimit-remaining",
+    ];
+    names.into_iter().map(HeaderName::from_static).collect()
+});
 const RESET: [HeaderName; 3] = [
     HeaderName::from_static("x-rate-limit-reset"),
     HeaderName::from_static("x-ratelimit-reset"),
@@ -126,9 +131,8 @@ pub(super) fn retry_after(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Du
 
 /// For how long nothing is left of a limit, where an answer says that it was the last.
 pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    let none_left = REMAINING
-        .iter()
-        .any(|name| headers.get(name).is_some_and(|left| left == "0"));
+    let mut lines = headers.iter().filter(|(name, _)| REMAINING.has(name));
+    let none_left = lines.any(|(_, left)| left == "0");
     none_left
         .then(|| reset(headers, wall))
         .flatten()

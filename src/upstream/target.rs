@@ -49,6 +49,19 @@ impl Base {
     /// The whole target for a path and query below the base, byte for byte. Whatever these say,
     /// the host stays.
     pub fn target(&self, path_and_query: &str) -> Option<Uri> {
+        self.whole(self.joined(path_and_query)?)
+    }
+
+    /// The same for one that was read already.
+    pub fn below(&self, path_and_query: &PathAndQuery) -> Option<Uri> {
+        let is_whole = self.path.is_empty() && path_and_query.as_str().starts_with('/');
+        match is_whole {
+            true => self.whole(path_and_query.clone()),
+            false => self.target(path_and_query.as_str()),
+        }
+    }
+
+    fn joined(&self, path_and_query: &str) -> Option<PathAndQuery> {
         let separator = if path_and_query.starts_with(['/', '?', '*']) {
             ""
         } else {
@@ -58,8 +71,12 @@ impl Base {
             "*" => "*".to_owned(),
             below => [&self.path, separator, below].concat(),
         };
+        PathAndQuery::try_from(joined).ok()
+    }
+
+    fn whole(&self, path_and_query: PathAndQuery) -> Option<Uri> {
         let mut parts = self.parts();
-        parts.path_and_query = Some(PathAndQuery::try_from(joined).ok()?);
+        parts.path_and_query = Some(path_and_query);
         Uri::from_parts(parts).ok()
     }
 
@@ -84,6 +101,16 @@ mod tests {
         let odd = "/api/v1/users/a%2Fb%20c/../x/;v=1?q=%7e&r='|{}&=&&";
         let target = base("https://auth.example:8443/base/").target(odd).unwrap();
         assert_eq!(target.to_string(), format!("https://auth.example:8443/base{odd}"));
+        for url in [
+            "https://auth.example:8443/base/",
+            "http://a.example",
+            "http://a.example/",
+        ] {
+            for below in [odd, "/", "?a", "*", "//evil.example/x"] {
+                let read = PathAndQuery::try_from(below).unwrap();
+                assert_eq!(base(url).below(&read), base(url).target(below), "{url} {below}");
+            }
+        }
         assert_eq!(
             base("http://auth.example")
                 .target("//evil.example/x")

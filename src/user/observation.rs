@@ -64,7 +64,7 @@ impl Seen {
 pub struct Source {
     pub origin: Origin,
     /// The descriptor's name of the route, e.g. `PATCH /users/{id}`; never a real path.
-    pub route: Box<str>,
+    pub route: Arc<str>,
     /// usertap's own id of the exchange, as in its log.
     pub request_id: Box<str>,
 }

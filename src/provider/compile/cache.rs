@@ -1,8 +1,9 @@
 //! What may be kept of a provider's answers.
 
+use http::Method;
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderName, Method};
 
+use super::super::HeaderNames;
 use super::super::cache::{CacheRules, Habit, Kept};
 use super::super::caller::{CredentialRule, Part};
 use super::super::descriptor::TokenRule;
@@ -63,7 +64,7 @@ impl Reader<'_> {
 }
 
 /// Every header in which a caller can show who it is.
-fn shown(identity: &[Part], credentials: &[CredentialRule], token: Option<&TokenRule>) -> Vec<HeaderName> {
+fn shown(identity: &[Part], credentials: &[CredentialRule], token: Option<&TokenRule>) -> HeaderNames {
     let of_parts = identity.iter().flat_map(|part| &part.headers);
     let of_rules = credentials.iter().flat_map(|rule| {
         let when = rule.when.iter().flat_map(|(headers, _)| headers);
@@ -76,5 +77,5 @@ fn shown(identity: &[Part], credentials: &[CredentialRule], token: Option<&Token
             shown.push(name.clone());
         }
     }
-    shown
+    shown.into_iter().collect()
 }

@@ -21,10 +21,10 @@ pub(super) fn lane(ask: Ask, apart: bool) -> usize {
 }
 
 impl Lanes {
-    /// Gives back who was there.
-    pub fn set(&mut self, place: usize, head: Option<Ask>) -> Option<Ask> {
-        let lane = self.heads.get_mut(place)?;
-        std::mem::replace(lane, head)
+    pub fn set(&mut self, place: usize, head: Option<Ask>) {
+        if let Some(lane) = self.heads.get_mut(place) {
+            *lane = head;
+        }
     }
 
     /// The lane whose turn it is among those whose heads contend: the highest, unless a lower one
