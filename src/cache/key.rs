@@ -56,8 +56,13 @@ const OFTEN: [HeaderName; 9] = [
     REFERER,
     USER_AGENT,
 ];
-/// Of a name that is spelled out.
-const SPELLED: u8 = 0;
+/// What the parts of a text are: these, and the value of a header for whose name a number stands.
+const PATH: u8 = 0;
+const PARAMETER: u8 = 1;
+const NAME: u8 = 2;
+const VALUE: u8 = 3;
+const CALLER: u8 = 4;
+const NUMBERS_FROM: usize = 5;
 
 impl Keys {
     /// `by_host`: answers differ by the name by which the proxy was reached.
@@ -95,13 +100,12 @@ impl Keys {
                 Named::Connection if names_nothing(value) => continue,
                 Named::Connection => return None,
                 Named::Skipped => continue,
-                Named::Number(number) => text.put(&[number]),
+                Named::Number(number) => text.push(number, value.as_bytes()),
                 Named::Spelled => {
-                    text.put(&[SPELLED]);
-                    text.push(name.as_str().as_bytes());
+                    text.push(NAME, name.as_str().as_bytes());
+                    text.push(VALUE, value.as_bytes());
                 }
             }
-            text.push(value.as_bytes());
         }
         Some(CacheKey(text.hash()))
     }
@@ -114,7 +118,7 @@ impl Keys {
             };
         };
         let number = place.checked_sub(self.numbered_from);
-        match number.map(|number| u8::try_from(number + 1)) {
+        match number.map(|number| u8::try_from(NUMBERS_FROM + number)) {
             None if place == 0 => Named::Connection,
             None => Named::Skipped,
             Some(Ok(number)) => Named::Number(number),
@@ -124,18 +128,18 @@ impl Keys {
 
     /// Nothing where the request shows nobody.
     pub fn caller(&self, headers: &HeaderMap) -> Option<CallerKey> {
-        let place = |(name, value)| self.shown.place(name).map(|place| (place, name, value));
-        let mut shown: Vec<(usize, &HeaderName, &HeaderValue)> = headers.iter().filter_map(place).collect();
+        let place = |(name, value)| self.shown.place(name).map(|place| (place, value));
+        let mut shown: Vec<(usize, &HeaderValue)> = headers.iter().filter_map(place).collect();
         if shown.is_empty() {
             return None;
         }
         // In whatever order they come; those of one name keep theirs.
-        shown.sort_by_key(|(place, ..)| *place);
+        shown.sort_by_key(|(place, _)| *place);
         let mut text = Text::new(&self.secret);
-        text.push(b"caller");
-        for (_, name, value) in shown {
-            text.push(name.as_str().as_bytes());
-            text.push(value.as_bytes());
+        text.push(CALLER, &[]);
+        for (place, value) in shown {
+            text.push(NAME, &place.to_le_bytes());
+            text.push(VALUE, value.as_bytes());
         }
         Some(CallerKey(text.hash()))
     }
@@ -153,32 +157,28 @@ fn names_nothing(connection: &HeaderValue) -> bool {
 
 /// The parameters sorted by name; those of one name keep their order, which may mean something.
 fn push_target(text: &mut Text<'_>, target: &str) {
-    let (path, query) = target
-        .split_once('?')
-        .map_or((target, None), |(path, query)| (path, Some(query)));
-    text.push(path.as_bytes());
-    let Some(query) = query else {
-        return text.count(0);
+    let Some((path, query)) = target.split_once('?') else {
+        return text.push(PATH, target.as_bytes());
     };
+    text.push(PATH, path.as_bytes());
     if !query.contains('&') {
-        text.count(1);
-        return text.push(query.as_bytes());
+        return text.push(PARAMETER, query.as_bytes());
     }
     let mut parameters: Vec<&str> = query.split('&').collect();
     parameters.sort_by_key(|parameter| parameter.split('=').next());
-    text.count(parameters.len());
     parameters
         .iter()
-        .for_each(|parameter| text.push(parameter.as_bytes()));
+        .for_each(|parameter| text.push(PARAMETER, parameter.as_bytes()));
 }
 
 /// Headers are short and many: they are put together before they are hashed. Most requests are
 /// smaller than one chunk of the hash, which is hashed at once.
 const PIECE: usize = blake3::CHUNK_LEN;
-/// Larger numbers stand in four bytes after it.
-const LARGE: u8 = u8::MAX;
+/// Of a longer part the length stands in the four bytes after this.
+const LONG: u8 = u8::MAX;
 
-/// What is hashed: each part with its length, so that no two sequences of parts are the same text.
+/// What is hashed: each part with what it is and its length, so that no two sequences of parts are the
+/// same text.
 struct Text<'k> {
     secret: &'k [u8; 32],
     /// Of a longer text.
@@ -197,19 +197,21 @@ impl Text<'_> {
         }
     }
 
-    fn push(&mut self, part: &[u8]) {
-        self.count(part.len());
-        self.put(part);
-    }
-
-    fn count(&mut self, many: usize) {
-        match u8::try_from(many) {
-            Ok(few) if few < LARGE => self.put(&[few]),
-            _ => {
-                self.put(&[LARGE]);
-                self.put(&u32::try_from(many).unwrap_or(u32::MAX).to_le_bytes());
-            }
-        }
+    fn push(&mut self, what: u8, part: &[u8]) {
+        let length = u8::try_from(part.len()).ok().filter(|length| *length < LONG);
+        let Some(length) = length else {
+            self.put(&[what, LONG]);
+            self.put(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            return self.put(part);
+        };
+        let end = self.filled + 2 + part.len();
+        let Some([at, after, room @ ..]) = self.piece.get_mut(self.filled..end) else {
+            self.put(&[what, length]);
+            return self.put(part);
+        };
+        (*at, *after) = (what, length);
+        room.copy_from_slice(part);
+        self.filled = end;
     }
 
     fn put(&mut self, bytes: &[u8]) {

@@ -74,7 +74,16 @@ pub(super) struct CredentialRule {
 /// Whose a source of identity says that the request is.
 type Says<'t> = Result<Option<Cow<'t, str>>, Foreign>;
 
+/// The headers in which a caller can show who it is, as far as they stand in a request.
+pub(super) struct Shown<'h>(Vec<(&'h HeaderName, &'h [u8])>);
+
 impl Provider {
+    pub(super) fn shown<'h>(&self, headers: &'h HeaderMap) -> Shown<'h> {
+        let names = &self.cache_rules().shown;
+        let lines = headers.iter().filter(|(name, _)| names.has(name));
+        Shown(lines.map(|(name, value)| (name, value.as_bytes())).collect())
+    }
+
     /// Judges a request by its head and, where the route needs it, its body.
     pub fn caller(
         &self,
@@ -96,7 +105,8 @@ impl Provider {
         head: &RequestHead<'_>,
         body: Option<&[u8]>,
     ) -> Result<Credential, Foreign> {
-        let (credential, key) = self.credential(tenant, head.headers)?;
+        let shown = self.shown(head.headers);
+        let (credential, key) = self.credential(tenant, &shown)?;
         let named = matched.route.tenant.as_ref();
         let named = named.map(|rule| (rule, body.and_then(|body| field(body, &rule.form))));
         if matches!(named, Some((_, None))) {
@@ -106,25 +116,28 @@ impl Provider {
             let (rule, text) = named.as_ref()?;
             part_of(text.as_deref()?, &rule.separator, at, self.identity.len())
         };
-        self.is_ours(tenant, head, key, in_form, |name| matched.param(name))?;
+        let query = head.query;
+        self.is_ours(tenant, &shown, query, key, in_form, |name| matched.param(name))?;
         Ok(credential)
     }
 
     /// The same by the head alone, on whatever path.
     pub(super) fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<(), Foreign> {
-        let (_, key) = self.credential(tenant, head.headers)?;
-        self.is_ours(tenant, head, key, |_| None, |_| None)
+        let shown = self.shown(head.headers);
+        let (_, key) = self.credential(tenant, &shown)?;
+        self.is_ours(tenant, &shown, head.query, key, |_| None, |_| None)
     }
 
     fn is_ours<'m>(
         &self,
         tenant: &Tenant,
-        head: &RequestHead<'_>,
+        shown: &Shown<'_>,
+        query: Option<&str>,
         key: Option<&[u8]>,
         in_form: impl Fn(usize) -> Option<String>,
         in_path: impl Fn(&str) -> Option<&'m str>,
     ) -> Result<(), Foreign> {
-        self.same_in_all_generations(head.headers)?;
+        self.same_in_all_generations(shown)?;
         let told_apart = self
             .identity
             .iter()
@@ -132,10 +145,10 @@ impl Provider {
             .filter(|(_, part)| !part.upstream);
         for (at, part) in told_apart {
             let says = [
-                single(head.headers, &part.headers)?.map(text_of),
+                shown.single(&part.headers)?.map(text_of),
                 part.query
                     .as_deref()
-                    .map_or(Ok(None), |name| in_query(head.query, name))?,
+                    .map_or(Ok(None), |name| in_query(query, name))?,
                 in_form(at).map(Cow::Owned),
                 part.path.as_deref().and_then(&in_path).map(Cow::Borrowed),
                 key.filter(|_| part.fingerprint)
@@ -150,13 +163,13 @@ impl Provider {
     fn credential<'h>(
         &self,
         tenant: &Tenant,
-        headers: &'h HeaderMap,
+        shown: &Shown<'h>,
     ) -> Result<(Credential, Option<&'h [u8]>), Foreign> {
         for rule in &self.credentials {
-            let Some(shown) = rule.shown(headers)? else {
+            let Some(key) = rule.shown(shown)? else {
                 continue;
             };
-            let own = rule.key && (tenant.has_key(shown) || (rule.anyone && tenant.key.is_none()));
+            let own = rule.key && (tenant.has_key(key) || (rule.anyone && tenant.key.is_none()));
             if rule.own_only && !own {
                 continue;
             }
@@ -165,22 +178,22 @@ impl Provider {
                 Rank::Server if own => Credential::OwnServer,
                 Rank::Server => Credential::Server,
             };
-            return Ok((credential, Some(shown).filter(|_| rule.key)));
+            return Ok((credential, Some(key).filter(|_| rule.key)));
         }
         Ok((Credential::Client, None))
     }
 
     /// A provider reads one generation of headers; which one, nobody here knows. So each that
     /// names anything must name the same tenant, defaults included.
-    fn same_in_all_generations(&self, headers: &HeaderMap) -> Result<(), Foreign> {
-        let of_part = |part| generations(part, headers);
+    fn same_in_all_generations(&self, shown: &Shown<'_>) -> Result<(), Foreign> {
+        let of_part = |part| shown.generations(part);
         let named = || self.identity.iter().flat_map(of_part);
         let first = named().next();
         if named().all(|at| Some(at) == first) {
             return Ok(());
         }
         let same = |part: &Part| {
-            let mut values = named().filter_map(|at| part.value(headers, at));
+            let mut values = named().filter_map(|at| shown.of_generation(part, at));
             let first = values.next();
             values.all(|value| Some(value) == first)
         };
@@ -207,32 +220,52 @@ impl Part {
         let all = said.all(|value| ours == Some(&**value));
         if all { Ok(()) } else { Err(Foreign::Tenant) }
     }
+}
 
-    fn value<'v>(&'v self, headers: &'v HeaderMap, generation: usize) -> Option<&'v [u8]> {
-        let name = self.headers.get(generation)?;
-        let value = headers.get(name).map(|value| value.as_bytes());
-        value.or(self.default.as_deref().map(str::as_bytes))
+impl<'h> Shown<'h> {
+    /// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
+    pub(super) fn single(&self, names: &HeaderNames) -> Result<Option<&'h [u8]>, Foreign> {
+        let mut found: Option<(&HeaderName, &[u8])> = None;
+        for (name, value) in self.0.iter().filter(|(name, _)| names.has(name)) {
+            // Those of one name stand together.
+            let differs = found.is_some_and(|(before, other)| before == *name || other != *value);
+            if differs || value.contains(&b',') {
+                return Err(Foreign::Repeated);
+            }
+            found = Some((name, value));
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
+    /// Those of which a header stands there.
+    fn generations(&self, part: &Part) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|(name, _)| part.headers.place(name))
+    }
+
+    fn of_generation<'v>(&self, part: &'v Part, generation: usize) -> Option<&'v [u8]>
+    where
+        'h: 'v,
+    {
+        let name = part.headers.get(generation)?;
+        let value = self.0.iter().find(|(own, _)| *own == name);
+        let value = value.map(|(_, value)| *value);
+        value.or(part.default.as_deref().map(str::as_bytes))
     }
 }
 
-/// Those of which a header stands there.
-fn generations<'h>(part: &'h Part, headers: &'h HeaderMap) -> impl Iterator<Item = usize> + 'h {
-    headers.keys().filter_map(|name| part.headers.place(name))
-}
-
 impl CredentialRule {
-    pub(super) fn shown<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Foreign> {
+    pub(super) fn shown<'h>(&self, shown: &Shown<'h>) -> Result<Option<&'h [u8]>, Foreign> {
         if self.anyone {
             return Ok(Some(b""));
         }
-        let shown = single(headers, &self.headers)?;
-        let shown = shown.and_then(|value| without_scheme(value, self.scheme.as_deref()));
+        let key = shown.single(&self.headers)?;
+        let key = key.and_then(|value| without_scheme(value, self.scheme.as_deref()));
         let Some((names, values)) = &self.when else {
-            return Ok(shown);
+            return Ok(key);
         };
-        let when = single(headers, names)?.unwrap_or_default();
+        let when = shown.single(names)?.unwrap_or_default();
         let fits = values.iter().any(|value| value.as_bytes() == when);
-        Ok(shown.filter(|_| fits))
+        Ok(key.filter(|_| fits))
     }
 }
 
@@ -252,21 +285,6 @@ impl Tenant {
 /// What names a key without showing it: 128 bits of its SHA-256, in hex.
 pub(super) fn fingerprint(key: &[u8]) -> String {
     format!("{:?}", canon::hash(key))
-}
-
-/// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
-pub(super) fn single<'h>(headers: &'h HeaderMap, names: &HeaderNames) -> Result<Option<&'h [u8]>, Foreign> {
-    let mut found: Option<(&HeaderName, &[u8])> = None;
-    for (name, value) in headers.iter().filter(|(name, _)| names.has(name)) {
-        let value = value.as_bytes();
-        // Those of one name stand together.
-        let differs = found.is_some_and(|(before, other)| before == name || other != value);
-        if differs || value.contains(&b',') {
-            return Err(Foreign::Repeated);
-        }
-        found = Some((name, value));
-    }
-    Ok(found.map(|(_, value)| value))
 }
 
 /// The credential behind `Bearer` or the like; nothing if it is shown under another scheme.

@@ -3,28 +3,37 @@
 
 use http::{HeaderMap, HeaderName};
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HeaderNames {
     all: Vec<HeaderName>,
-    /// A bit for each length that one of them has, the last for all that are as long or longer.
-    lengths: u64,
-    /// By their length, the places of those that have it.
-    of_length: Vec<Vec<usize>>,
+    /// The same with their places, shortest first.
+    by_length: Vec<(HeaderName, usize)>,
+    /// How many are shorter, for each length; longer ones stand with the longest.
+    shorter: [usize; LENGTHS + 1],
 }
 
+/// Hardly any header's name is longer.
+const LENGTHS: usize = 48;
+
 impl HeaderNames {
+    #[inline]
     pub fn has(&self, name: &HeaderName) -> bool {
         self.place(name).is_some()
     }
 
     /// Where it stands among the names as they were given.
+    #[inline]
     pub fn place(&self, name: &HeaderName) -> Option<usize> {
-        let length = name.as_str().len();
-        if self.lengths & bit(length) == 0 {
-            return None;
-        }
-        let mut alike = self.of_length.get(length)?.iter().copied();
-        alike.find(|place| self.all.get(*place) == Some(name))
+        let (from, to) = self.as_long(name);
+        let mut alike = self.by_length.get(from..to)?.iter();
+        alike.find(|(own, _)| own == name).map(|(_, place)| *place)
+    }
+
+    /// Between which of `by_length` it would stand.
+    #[inline]
+    fn as_long(&self, name: &HeaderName) -> (usize, usize) {
+        let length = length(name);
+        (self.shorter[length], self.shorter[length + 1])
     }
 
     /// Whether one of them stands there twice.
@@ -51,8 +60,9 @@ impl HeaderNames {
     }
 }
 
-fn bit(length: usize) -> u64 {
-    1 << length.min(63)
+#[inline]
+fn length(name: &HeaderName) -> usize {
+    name.as_str().len().min(LENGTHS - 1)
 }
 
 impl<'n> IntoIterator for &'n HeaderNames {
@@ -64,21 +74,22 @@ impl<'n> IntoIterator for &'n HeaderNames {
     }
 }
 
+impl Default for HeaderNames {
+    fn default() -> HeaderNames {
+        HeaderNames::from_iter([])
+    }
+}
+
 impl FromIterator<HeaderName> for HeaderNames {
     fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> HeaderNames {
         let all: Vec<HeaderName> = names.into_iter().collect();
-        let longest = all.iter().map(|name| name.as_str().len()).max();
-        let with = |length| {
-            (0..all.len())
-                .filter(|place| all[*place].as_str().len() == length)
-                .collect()
-        };
-        let of_length = (0..=longest.unwrap_or(0)).map(with).collect();
-        let lengths = all.iter().fold(0, |bits, name| bits | bit(name.as_str().len()));
+        let mut by_length: Vec<(HeaderName, usize)> = all.iter().cloned().zip(0..).collect();
+        by_length.sort_by_key(|(name, place)| (length(name), *place));
+        let shorter = |than| by_length.partition_point(|(name, _)| length(name) < than);
         HeaderNames {
+            shorter: std::array::from_fn(shorter),
+            by_length,
             all,
-            lengths,
-            of_length,
         }
     }
 }

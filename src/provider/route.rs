@@ -176,16 +176,16 @@ pub(super) fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let is_plain = !path.as_bytes().contains(&b'%') && !path.as_bytes().contains(&0);
     let mut segments = Vec::with_capacity(MOST_OFTEN);
-    let mut from = 0;
-    let ends = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
-    for to in ends.map(|(at, _)| at).chain([path.len()]) {
-        let raw = path.get(from..to)?;
+    let mut rest = Some(path);
+    while let Some(path) = rest {
+        let end = path.bytes().position(|byte| byte == b'/');
+        let raw = path.get(..end.unwrap_or(path.len()))?;
         segments.push(if is_plain {
             segment(raw.into())?
         } else {
             decoded(raw)?
         });
-        from = to + 1;
+        rest = end.and_then(|end| path.get(end + 1..));
     }
     Some(segments)
 }

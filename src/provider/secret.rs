@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::caller::{single, without_scheme};
+use super::caller::{Shown, without_scheme};
 use super::form::Rank;
 use super::route::Carries;
 use super::source::Source;
@@ -18,10 +18,11 @@ pub enum Secret<'h> {
 impl Provider {
     /// What is secret in a request. A public key, as browsers have it, is not.
     pub fn secret<'h>(&self, headers: &'h HeaderMap) -> Option<Secret<'h>> {
+        let shown = self.shown(headers);
         let mut rules = self.credentials.iter().filter(|rule| rule.is == Rank::Server);
-        let key = rules.find_map(|rule| rule.shown(headers).ok().flatten().filter(|_| !rule.anyone));
+        let key = rules.find_map(|rule| rule.shown(&shown).ok().flatten().filter(|_| !rule.anyone));
         key.map(Secret::Key)
-            .or_else(|| self.token_shown(headers).map(Secret::Token))
+            .or_else(|| self.token_shown(&shown).map(Secret::Token))
     }
 
     /// Whether a success on this route says that the provider takes the caller's secret: elsewhere it
@@ -56,9 +57,9 @@ impl Provider {
     }
 
     /// Two tokens that differ are nobody's: the provider may have heard the other one.
-    pub(super) fn token_shown<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+    pub(super) fn token_shown<'h>(&self, shown: &Shown<'h>) -> Option<&'h [u8]> {
         let rule = self.token.as_ref()?;
-        let shown = single(headers, &rule.headers).ok()??;
-        without_scheme(shown, rule.scheme.as_deref())
+        let token = shown.single(&rule.headers).ok()??;
+        without_scheme(token, rule.scheme.as_deref())
     }
 }

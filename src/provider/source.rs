@@ -159,7 +159,9 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn caller(&self) -> Option<UserId> {
-        let token = self.provider.token_shown(self.head.headers)?;
+        let token = self
+            .provider
+            .token_shown(&self.provider.shown(self.head.headers))?;
         self.subject(std::str::from_utf8(token).ok()?)
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Asked {
     pub headers: HeaderMap,
     /// Path and query below the base path, byte for byte.
     target: PathAndQuery,
+    /// Where the path of the target ends.
+    path: usize,
     pub upgrade: Option<Wish>,
     /// By which name the app came.
     pub reached: Reached,
@@ -36,11 +38,13 @@ pub(super) struct Asked {
 
 impl Asked {
     pub fn new(parts: Parts, base: &str, began: Instant) -> Asked {
+        let target = headers::target_below(base, &parts.uri);
         Asked {
+            path: target.as_str().find('?').unwrap_or(target.as_str().len()),
+            target,
             id: random::name(),
             began,
             priority: Priority::Stranger,
-            target: headers::target_below(base, &parts.uri),
             upgrade: None,
             reached: Reached::by(&parts),
             method: parts.method,
@@ -58,11 +62,11 @@ impl Asked {
 
     pub fn path(&self) -> &str {
         let target = self.target.as_str();
-        target.split_once('?').map_or(target, |(path, _)| path)
+        target.get(..self.path).unwrap_or(target)
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.target.as_str().split_once('?').map(|(_, query)| query)
+        self.target.as_str().get(self.path + 1..)
     }
 
     pub fn head(&self) -> RequestHead<'_> {

@@ -74,16 +74,20 @@ impl Line {
 
     /// Whether it is open and nothing is under way.
     pub fn is_free(&mut self) -> bool {
-        // Whoever moved it last is not to be woken for it any more.
+        // Whoever moved it last is not to be woken for it any more, and what has come is to be read.
         let mut nobody = Context::from_waker(Waker::noop());
-        self.settle(&mut nobody) == Poll::Ready(true)
+        self.has_settled() || self.settle(&mut nobody) == Poll::Ready(true)
+    }
+
+    fn has_settled(&self) -> bool {
+        self.sender.is_ready() && self.has_left.all()
     }
 
     /// Ready once nothing is under way any more: true where it is open.
     fn settle(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         match self.move_on(context) {
             Poll::Ready(()) => Poll::Ready(false),
-            Poll::Pending if self.sender.is_ready() && self.has_left.all() => Poll::Ready(true),
+            Poll::Pending if self.has_settled() => Poll::Ready(true),
             Poll::Pending => Poll::Pending,
         }
     }
