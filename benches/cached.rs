@@ -1,8 +1,9 @@
 //! What an answer costs that is kept, one that is not yet, a forwarded read and a write, against a
-//! bare hyper with moka before the same requests. See `README.md`.
+//! bare hyper before the same requests: with moka, and forwarding. See `README.md`.
 
 mod support {
     pub mod arguments;
+    pub mod bare;
     pub mod load;
     pub mod median;
     pub mod postgres;
@@ -10,24 +11,12 @@ mod support {
     pub mod server;
 }
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::ready;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use usertap::sandbox::{Options, Sandbox};
 use usertap::tasks::Tasks;
 
@@ -35,15 +24,16 @@ use support::load::{self, Load};
 use support::median::median;
 use support::report::{heading, row};
 use support::server::Server;
-use support::{arguments, postgres};
+use support::{arguments, bare, postgres};
 
 const RUNS: usize = 5;
-/// The bare server is this very program.
+/// The bare servers are this very program.
 const BARE: &str = "bare-server";
 
 fn main() {
-    if std::env::args().any(|argument| argument == BARE) {
-        return bare();
+    let mut after = std::env::args().skip_while(|argument| argument != BARE);
+    if after.next().is_some() {
+        return bare::serve(after.next().as_deref());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(measured());
@@ -61,7 +51,8 @@ async fn measured() {
     let user = sandbox.control().ids(0)[0].to_string();
     let folder = std::env::temp_dir().join(format!("usertap-bench-data-{}", std::process::id()));
     let bench = Bench {
-        bare: Server::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE)).await,
+        bare: bare(&[]).await,
+        bare_forwarding: bare(&[&format!("http://{}", sandbox.addr())]).await,
         keeping: usertap(&sandbox, &server.fresh().await, &folder, "1h").await,
         forwarding: usertap(&sandbox, &server.fresh().await, &folder, "0").await,
         head: head(&sandbox),
@@ -78,6 +69,11 @@ async fn measured() {
     drop(bench);
     // What is left is in the system's folder for temporary files.
     let _ = std::fs::remove_dir_all(folder);
+}
+
+async fn bare(arguments: &[&str]) -> Server {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    Server::start(command.arg(BARE).args(arguments)).await
 }
 
 async fn usertap(sandbox: &Sandbox, database: &SecretString, folder: &Path, ttl: &str) -> Server {
@@ -123,6 +119,7 @@ fn head(sandbox: &Sandbox) -> String {
 
 struct Bench {
     bare: Server,
+    bare_forwarding: Server,
     keeping: Server,
     forwarding: Server,
     head: String,
@@ -145,6 +142,7 @@ struct Figures {
     large_bare: Spent,
     large: Spent,
     miss: Spent,
+    bare_read: Spent,
     read: Spent,
     write: Spent,
 }
@@ -187,6 +185,8 @@ impl Bench {
         )
         .await;
         self.run(&mut figures.miss, &self.keeping, "x-usertap-cache: miss", odd)
+            .await;
+        self.run(&mut figures.bare_read, &self.bare_forwarding, "", plain(&user))
             .await;
         self.run(
             &mut figures.read,
@@ -241,7 +241,16 @@ impl Figures {
             against(&self.large_bare, &self.large, ""),
         );
         show("miss: forwarded, recorded, kept", &self.miss, String::new());
-        show("forwarded read, recorded", &self.read, String::new());
+        show(
+            "limit: bare hyper that forwards, 1 user",
+            &self.bare_read,
+            String::new(),
+        );
+        show(
+            "forwarded read, recorded",
+            &self.read,
+            against(&self.bare_read, &self.read, ""),
+        );
         show("forwarded write, committed", &self.write, String::new());
     }
 }
@@ -264,77 +273,4 @@ fn against(limit: &Spent, own: &Spent, asked: &str) -> String {
         .map(|(limit, own)| limit / own)
         .collect();
     format!("{:.2} x the limit; {asked}", median(&ratios))
-}
-
-/// Head and body of a kept answer.
-type Kept = Arc<(HeaderMap, Bytes)>;
-
-/// As little as gives a kept answer of the same size: a path looked up in moka.
-fn bare() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port");
-        let at: SocketAddr = listener.local_addr().expect("an address");
-        eprintln!("listen={at} ");
-        let (cache, tasks) = (Cache::new(10_000), Tasks::default());
-        cache.insert("/large".to_owned(), kept(100));
-        while let Ok((stream, _)) = listener.accept().await {
-            let _ = stream.set_nodelay(true);
-            let cache = cache.clone();
-            let service = service_fn(move |request| ready(answer(&cache, &request)));
-            let http = hyper::server::conn::http1::Builder::new();
-            tasks.spawn(http.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-}
-
-fn answer(
-    cache: &Cache<String, Kept>,
-    request: &Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path();
-    let kept = cache.get(path).unwrap_or_else(|| {
-        cache.insert(path.to_owned(), kept(1));
-        kept(1)
-    });
-    let mut response = Response::new(Full::new(kept.1.clone()));
-    *response.headers_mut() = kept.0.clone();
-    Ok(response)
-}
-
-/// As large as a user, or so many, with as many headers as the provider's answers have.
-fn kept(users: usize) -> Kept {
-    const USER: usize = 830;
-    const HEADERS: [(&str, &str); 8] = [
-        ("content-type", "application/json; charset=utf-8"),
-        ("cache-control", "no-store, max-age=0"),
-        ("access-control-allow-origin", "*"),
-        (
-            "access-control-allow-methods",
-            "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-        ),
-        ("access-control-max-age", "86400"),
-        (
-            "access-control-allow-headers",
-            "content-type, authorization, x-stack-project-id, x-stack-branch-id, x-stack-override-error-status, \
-             x-stack-random-nonce, x-stack-client-version, x-stack-access-type, x-stack-publishable-client-key, \
-             x-stack-secret-server-key, x-stack-super-secret-admin-key, x-stack-admin-access-token, \
-             x-stack-refresh-token, x-stack-access-token, x-stack-allow-anonymous-user, ngrok-skip-browser-warning",
-        ),
-        (
-            "access-control-expose-headers",
-            "content-type, x-stack-actual-status, x-stack-known-error",
-        ),
-        ("x-stack-actual-status", "200"),
-    ];
-    let headers = HEADERS
-        .into_iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-    let body = Value::String("a".repeat(USER * users)).to_string().into();
-    Arc::new((headers.collect(), body))
 }
