@@ -103,7 +103,7 @@ fn refuse_a_wrong_provider(config: &Config) -> BeforeBinding {
 }
 
 async fn takes_the_key(config: Arc<Config>) -> Result<(), String> {
-    let upstream = Upstream::new(&config, Arc::default(), &Tasks::default());
+    let upstream = Upstream::alone(&config);
     let upstream = upstream.map_err(|error| error.to_string())?;
     match probe(&config, &upstream).await {
         Found::Refuses(status) => Err(format!(

@@ -159,6 +159,11 @@ impl Upstream {
         })
     }
 
+    /// For a few requests by themselves, whose end is waited for.
+    pub fn alone(config: &Config) -> Result<Upstream, SetUpError> {
+        Upstream::new(config, Arc::default(), &Tasks::default())
+    }
+
     /// One whose statuses mean what they say.
     fn to(base: Base, client: Client, limits: &[Limit], timeout: Duration) -> Upstream {
         Upstream {

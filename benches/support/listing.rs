@@ -1,18 +1,14 @@
 //! The pages that a walk over all users gets.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use usertap::config::Config;
 use usertap::provider::{Next, Page};
-use usertap::tasks::Tasks;
 use usertap::upstream::{Priority, Upstream};
-use usertap::user::Head;
 
 /// The bodies of all pages, fetched as a backfill does.
 pub async fn bodies(config: &Config) -> Vec<Bytes> {
-    let upstream = Upstream::new(config, Arc::new(Head::default()), &Tasks::default()).expect("a client");
+    let upstream = Upstream::alone(config).expect("a client");
     let mut cursor = None;
     let mut bodies = Vec::new();
     loop {

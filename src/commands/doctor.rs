@@ -1,7 +1,6 @@
 //! `usertap doctor`: each thing that must be right, one line each, with the remedy.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +15,6 @@ use crate::db::migrate::{self, Stage};
 use crate::db::{Database, DbError, fitness, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
-use crate::tasks::Tasks;
 use crate::upstream::{Fetched, Upstream};
 
 /// One line of the report.
@@ -175,7 +173,7 @@ async fn table(database: &Database) -> Check {
 
 async fn provider(config: &Config) -> Vec<Check> {
     const WHAT: &str = "provider key";
-    let upstream = match Upstream::new(config, Arc::default(), &Tasks::default()) {
+    let upstream = match Upstream::alone(config) {
         Ok(upstream) => upstream,
         Err(error) => {
             return vec![failed(

@@ -7,7 +7,7 @@
 //! burst: they would take from apps what these may need in a moment.
 //!
 //! The provider counts when a request arrives. A burst may be held up on its way as a whole, by new
-//! connections for the most part, and the next one may not: so what is under way counts as just gone,
+//! connections for the most part, or a single request, and the next one may not: so what is under way counts as just gone,
 //! and once it is answered it went as much later as it took longer than the quickest. What must never
 //! be: more requests in any period of the limit's length than the limit.
 
@@ -28,8 +28,9 @@ const PIECES: u32 = 1024;
 const SPENT_BY_OTHERS: u32 = 64;
 
 /// Who asks: apps may burst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Asks {
+    #[default]
     App,
     Own,
 }
@@ -51,7 +52,7 @@ struct Burst {
     went: VecDeque<Went>,
     /// How many those are.
     used: u32,
-    /// Apps' requests that are not answered yet.
+    /// Those that are not answered yet.
     under_way: u32,
     turned: Instant,
 }
@@ -98,19 +99,20 @@ impl Allowance {
 
     /// Charges one request; right after [`Allowance::wait`] said "at once" it always fits. Says whether
     /// [`Allowance::answered`] is to follow.
-    pub fn charge(&mut self, asks: Asks, now: Instant) -> bool {
+    pub fn charge(&mut self, asks: Asks) -> bool {
         if asks == Asks::Own {
             self.own.charge();
         }
-        match (self.even.as_ref().filter(|even| even.wait().is_none()), asks) {
-            (Some(even), _) => even.charge(),
-            (None, Asks::Own) => self.burst.went(now),
-            (None, Asks::App) => {
+        match self.even.as_ref().filter(|even| even.wait().is_none()) {
+            Some(even) => {
+                even.charge();
+                false
+            }
+            None => {
                 self.burst.under_way += 1;
-                return true;
+                true
             }
         }
-        false
     }
 
     /// A request that went at `sent` is answered, or never will be; it took so much longer than it had to.

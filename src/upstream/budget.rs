@@ -250,7 +250,7 @@ impl State {
         }
         match self.wait(ask) {
             Some(until) => Turn::At(until),
-            None => Turn::Go(self.charge(ask, place, now)),
+            None => Turn::Go(self.charge(ask, place)),
         }
     }
 
@@ -268,11 +268,11 @@ impl State {
         }
     }
 
-    fn charge(&mut self, ask: Ask, place: usize, now: Instant) -> Answers {
+    fn charge(&mut self, ask: Ask, place: usize) -> Answers {
         self.given.count(ask.priority);
         self.lanes.went(place);
         match self.limits.count(ask.what) {
-            true => self.limits.charge(ask, now),
+            true => self.limits.charge(ask),
             false => {
                 self.adaptive.charge();
                 Answers::default()

@@ -1,7 +1,5 @@
 //! Whether the provider takes a key, and what usertap is to be started with then.
 
-use std::sync::Arc;
-
 use maud::{Markup, html};
 
 use super::fields::{self, Field, Place, label, variable};
@@ -13,7 +11,6 @@ use crate::console::guard::Form;
 use crate::console::pieces::{Mood, notice};
 use crate::probe::{Found, REMEDY, probe};
 use crate::provider::Setting;
-use crate::tasks::Tasks;
 use crate::upstream::{Priority, Upstream};
 
 pub fn form(place: &Place<'_>) -> Markup {
@@ -104,7 +101,7 @@ pub async fn checked(console: &Console, choice: &Choice, form: &Form) -> Markup 
 /// # Errors
 /// A sentence that says why not.
 pub async fn takes_it(config: &Config) -> Result<Option<String>, String> {
-    let upstream = Upstream::new(config, Arc::default(), &Tasks::default());
+    let upstream = Upstream::alone(config);
     let upstream = upstream.map_err(|error| format!("{error}."))?;
     match probe(config, &upstream).await {
         Found::Accepts(_) => Ok(project(config, &upstream).await),

@@ -3,8 +3,6 @@
 //! It is done by a task of its own, so that a browser that goes away does not leave it half done. What it
 //! gives is in the page that answers the form and nowhere else; the log says that it was done.
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
@@ -20,7 +18,6 @@ use crate::console::guard::{Form, Visitor};
 use crate::console::pieces::{Mood, lines, notice};
 use crate::provider::{Known, Outcome, Procedure, Purpose};
 use crate::random;
-use crate::tasks::Tasks;
 use crate::upstream::{Priority, Upstream};
 
 const ONCE: &str = "once";
@@ -281,7 +278,7 @@ async fn run(
 ) -> Result<(Outcome, Option<String>), String> {
     let procedure = config.provider.procedure(purpose);
     let procedure = procedure.ok_or("the provider's file does not say how")?;
-    let upstream = Upstream::new(config, Arc::default(), &Tasks::default());
+    let upstream = Upstream::alone(config);
     let upstream = upstream.map_err(|error| error.to_string())?;
     for done in 0..procedure.len() {
         if let Err(why) = step(config, &upstream, procedure, done, &mut known).await {

@@ -11,7 +11,7 @@ fn of(requests: u32, per: Duration) -> Allowance {
 
 /// One goes and is answered as quickly as can be.
 fn go(allowance: &mut Allowance, asks: Asks, now: Instant) {
-    if allowance.charge(asks, now) {
+    if allowance.charge(asks) {
         allowance.answered(now, Duration::ZERO);
     }
 }
@@ -167,7 +167,7 @@ async fn what_is_late_on_its_way_counts_from_when_it_may_have_arrived() {
     let sent = clock::now();
     let mut under_way = 0;
     while allowance.wait(Asks::App).is_none() {
-        under_way += usize::from(allowance.charge(Asks::App, sent));
+        under_way += usize::from(allowance.charge(Asks::App));
     }
     assert_eq!(under_way, 750);
     tokio::time::sleep(TEN * 2).await;

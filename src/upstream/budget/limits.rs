@@ -20,8 +20,10 @@ const LEFT_WITHOUT: Duration = Duration::from_millis(500);
 /// The quickest answer is forgotten by this part of the difference with each slower one: the way may have
 /// become longer for all.
 const CREEPS: u32 = 1_000;
-/// The first ones may all have waited for their connections.
+/// The first ones of apps may all have waited for their connections,
 const FIRST: u32 = 100;
+/// but few of usertap's own do.
+const FIRST_OWN: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -31,6 +33,8 @@ pub(super) struct Limits {
     /// The part of all of it that is this process's.
     share: f64,
     quickest: Quickest,
+    /// A page of users takes longer than one of them.
+    quickest_own: Quickest,
 }
 
 /// What an answer takes at the least, of late.
@@ -42,7 +46,10 @@ struct Quickest {
 
 /// The limits to be told when a request is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Answers(u64);
+pub(super) struct Answers {
+    limits: u64,
+    asks: Asks,
+}
 
 #[derive(Debug)]
 struct Counting {
@@ -58,6 +65,7 @@ impl Limits {
             learned: Learned::default(),
             share: 1.0,
             quickest: Quickest::default(),
+            quickest_own: Quickest::default(),
         }
     }
 
@@ -88,7 +96,7 @@ impl Limits {
         longest(self.limits.iter(), ask).max(self.wait_alone(ask))
     }
 
-    pub fn charge(&mut self, ask: Ask, now: Instant) -> Answers {
+    pub fn charge(&mut self, ask: Ask) -> Answers {
         let is_stranger = ask.priority == Priority::Stranger;
         let strangers = self.strangers.iter_mut().map(|counting| (counting, is_stranger));
         let all = self
@@ -96,10 +104,13 @@ impl Limits {
             .iter_mut()
             .map(|counting| (counting, true))
             .chain(strangers);
-        let mut answers = Answers::default();
+        let mut answers = Answers {
+            asks: asks(ask),
+            ..Answers::default()
+        };
         for (place, (counting, counts)) in all.enumerate() {
-            if counts && counting.limit.counts(ask.what) && counting.allows.charge(asks(ask), now) {
-                answers.0 |= 1 << (place % 64);
+            if counts && counting.limit.counts(ask.what) && counting.allows.charge(answers.asks) {
+                answers.limits |= 1 << (place % 64);
             }
         }
         answers
@@ -108,9 +119,13 @@ impl Limits {
     /// A request that went at `sent` is answered, or never will be.
     pub fn answered(&mut self, answers: Answers, sent: Instant, now: Instant) {
         let took = now.saturating_duration_since(sent);
-        let longer = took.saturating_sub(self.quickest.with(took));
+        let quickest = match answers.asks {
+            Asks::App => self.quickest.with(took, FIRST),
+            Asks::Own => self.quickest_own.with(took, FIRST_OWN),
+        };
+        let longer = took.saturating_sub(quickest);
         let all = self.limits.iter_mut().chain(&mut self.strangers).enumerate();
-        all.filter(|(place, _)| answers.0 & 1 << (place % 64) != 0)
+        all.filter(|(place, _)| answers.limits & 1 << (place % 64) != 0)
             .for_each(|(_, counting)| counting.allows.answered(sent, longer));
     }
 
@@ -172,14 +187,14 @@ impl Limits {
 }
 
 impl Quickest {
-    /// What is known of it with one more.
-    fn with(&mut self, took: Duration) -> Duration {
+    /// What is known of it with one more, after the `first`.
+    fn with(&mut self, took: Duration, first: u32) -> Duration {
         self.took = match self.seen {
             0 => took,
             _ => took.min(self.took + took.saturating_sub(self.took) / CREEPS),
         };
         self.seen = self.seen.saturating_add(1);
-        if self.seen > FIRST {
+        if self.seen > first {
             self.took
         } else {
             Duration::ZERO
@@ -189,7 +204,7 @@ impl Quickest {
 
 impl Answers {
     pub fn is_none(self) -> bool {
-        self == Answers::default()
+        self.limits == 0
     }
 }
 

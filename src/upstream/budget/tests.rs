@@ -61,6 +61,23 @@ async fn a_backfill_is_not_starved_by_busy_apps() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_walk_whose_request_is_held_up_on_its_way_keeps_to_the_limit() {
+    let budget = per_second(5);
+    let mut arrived = Vec::new();
+    for n in 0..30 {
+        let leave = budget.leave(read(Priority::Backfill), within(60)).await.unwrap();
+        if n % 7 == 0 {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+        }
+        arrived.push(clock::now());
+        drop(leave);
+    }
+    for six in arrived.windows(6) {
+        assert!(six[5] - six[0] >= Duration::from_secs(1), "{six:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_that_cannot_go_in_time_is_told_how_long_to_wait() {
     let budget = Budget::new(&[per(1, 30)]);
     budget.leave(read(Priority::App), within(8)).await.unwrap();
