@@ -28,7 +28,8 @@ pub struct Memory {
     head: Arc<Head>,
     /// Another process records too: only the database can tell what is equal.
     shared: AtomicBool,
-    hasher: RandomState,
+    /// Of views that were found to agree: no two are to be taken for one another.
+    hasher: std::hash::RandomState,
     inner: Mutex<Inner>,
 }
 
@@ -63,7 +64,7 @@ impl Memory {
         Memory {
             head,
             shared: AtomicBool::new(false),
-            hasher: RandomState::default(),
+            hasher: std::hash::RandomState::new(),
             inner: Mutex::new(inner),
         }
     }

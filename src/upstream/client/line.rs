@@ -85,7 +85,12 @@ impl Line {
 
     /// Ready once nothing is under way any more: true where it is open.
     fn settle(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        match self.move_on(context) {
+        let mut moved = self.move_on(context);
+        if moved.is_pending() && self.has_left.all() && !self.sender.is_ready() {
+            // Where the last of a request has only now left, nothing would wake it for another look.
+            moved = self.move_on(context);
+        }
+        match moved {
             Poll::Ready(()) => Poll::Ready(false),
             Poll::Pending if self.has_settled() => Poll::Ready(true),
             Poll::Pending => Poll::Pending,

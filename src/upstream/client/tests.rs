@@ -175,20 +175,25 @@ async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
                 _ => break,
             }
         }
-        got
+        (got, stream)
     };
+    let tasks = Tasks::default();
+    let base = Base::of(&url.parse().unwrap()).unwrap();
+    let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
     let app = async {
-        let base = Base::of(&url.parse().unwrap()).unwrap();
         let body = http_body_util::Full::new(Bytes::from(vec![b'x'; LARGE]));
         let mut request = Request::new(body.map_err(|never| match never {}).boxed());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = base.target("/users").unwrap();
-        let answer = client(&url, SECOND * 5).request(request).await.unwrap();
+        let answer = client.request(request).await.unwrap();
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "{}");
         answered.send(()).unwrap();
     };
-    let (got, ()) = tokio::join!(provider, app);
+    let ((got, _open), ()) = tokio::join!(provider, app);
     assert!(got >= LARGE, "{got}");
+    // And its connection is free again.
+    tasks.stop();
+    assert!(tasks.ended(SECOND * 5).await);
 }
 
 #[tokio::test]
