@@ -323,8 +323,8 @@ mod tests {
         assert_ne!(of(&[("a", "b"), ("c", "d")]), of(&[("a", "bcd")]));
         assert_ne!(of(&[("accept", "bc")]), of(&[("x-key", "bc")]));
         // A parameter that reads as a header does.
-        for number in ["\u{1}", "\u{2}", "\0"] {
-            let as_header = keys.of("/u", &headers(&[("x-key", "?")])).unwrap();
+        let as_header = keys.of("/u", &headers(&[("x-key", "?")])).unwrap();
+        for number in (0..32).map(char::from) {
             assert_ne!(
                 keys.of(&format!("/u?{number}\u{1}?"), &HeaderMap::new()),
                 Some(as_header)

@@ -54,11 +54,8 @@ impl Links {
             return;
         }
         let by_host = || {
-            Some(format!(
-                "{}://{}",
-                self.scheme,
-                reached.host.as_ref()?.to_str().ok()?
-            ))
+            let host = reached.host.as_ref()?.to_str().ok()?;
+            Some(format!("{}://{host}", self.scheme))
         };
         let Some(to) = self.public.clone().or_else(by_host) else {
             return;

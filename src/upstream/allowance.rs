@@ -6,10 +6,10 @@
 //! evenly, so that after a burst nobody stands still for a whole period. usertap's own requests never
 //! burst: they would take from apps what these may need in a moment.
 //!
-//! The provider counts when a request arrives. A burst may be held up on its way as a whole, by new
-//! connections for the most part, or a single request, and the next one may not: so what is under way counts as just gone,
-//! and once it is answered it went as much later as it took longer than the quickest. What must never
-//! be: more requests in any period of the limit's length than the limit.
+//! The provider counts when a request arrives. A single request, or a burst as a whole, may be held up
+//! on its way, by new connections for the most part, and the next one may not: so what is under way
+//! counts as just gone, and once it is answered it went as much later as it took longer than the
+//! quickest. What must never be: more requests in any period of the limit's length than the limit.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! always checked.
 //!
 //! It knows one origin. Over HTTP/2 all requests share a connection; over HTTP/1.1 each has one to
-//! itself, which is given back after the last byte of both sides: to who has waited longest for one. What must never be: a request that
-//! is sent twice, unless nothing of it was sent the first time.
+//! itself, which is given back after the last byte of both sides, to who has waited longest for one.
+//! What must never be: a request that is sent twice, unless nothing of it was sent the first time.
 
 mod connect;
 mod line;

@@ -13,6 +13,13 @@ use crate::provider::OwnRequest;
 use crate::tasks::Tasks;
 use crate::user::Position;
 
+/// A file of a certificate that is good for loopback.
+pub(crate) fn tls_file(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/tls")
+        .join(name)
+}
+
 /// What the server does with a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Says {

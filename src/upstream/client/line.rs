@@ -74,7 +74,7 @@ impl Line {
 
     /// Whether it is open and nothing is under way.
     pub fn is_free(&mut self) -> bool {
-        // Whoever moved it last is not to be woken for it any more, and what has come is to be read.
+        // What has come of an answer that nobody reads is read away, and nobody is woken for more of it.
         let mut nobody = Context::from_waker(Waker::noop());
         self.has_settled() || self.settle(&mut nobody) == Poll::Ready(true)
     }

@@ -6,18 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::config::Tls;
 use crate::proxy::listen;
-
-fn fixture(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/tls")
-        .join(name)
-}
+use crate::upstream::tests::tls_file;
 
 #[tokio::test]
 async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
     let tls = Tls {
-        cert: fixture("cert.pem"),
-        key: fixture("key.pem"),
+        cert: tls_file("cert.pem"),
+        key: tls_file("key.pem"),
     };
     let acceptor = listen::acceptor(&tls).unwrap();
     let versions = |request: Request<Incoming>| async move {
@@ -25,7 +20,7 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
     };
     let server = Rig::listening(Tasks::default(), Some(acceptor), versions).await;
     let url = format!("https://{}", server.address);
-    let trusting = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 2, &Tasks::default());
+    let trusting = Upstream::trusting(&url, &tls_file("ca.pem"), SECOND * 2, &Tasks::default());
     let ask = |body| Request::get(trusting.target("/").unwrap()).body(body).unwrap();
     let answer = trusting
         .forward(ask, empty(), Priority::App)
@@ -72,7 +67,7 @@ impl Relay {
 
 #[tokio::test]
 async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_that_ended() {
-    let (cert, key) = (fixture("cert.pem"), fixture("key.pem"));
+    let (cert, key) = (tls_file("cert.pem"), tls_file("key.pem"));
     let acceptor = || {
         Some(
             listen::acceptor(&Tls {
@@ -86,7 +81,7 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     let server = Rig::listening(Tasks::default(), acceptor(), fine).await;
     let relay = Relay::to(&server.address).await;
     let (url, tasks) = (format!("https://{}", relay.address), Tasks::default());
-    let upstream = Upstream::trusting(&url, &fixture("ca.pem"), SECOND * 5, &tasks);
+    let upstream = Upstream::trusting(&url, &tls_file("ca.pem"), SECOND * 5, &tasks);
     let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
     let read = || async {
         let answer = upstream.forward(ask, empty(), Priority::App).await.unwrap();
@@ -113,7 +108,7 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
 #[test]
 fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
     let error = |cert, key| listen::acceptor(&Tls { cert, key }).err().unwrap().to_string();
-    assert!(error(fixture("none.pem"), fixture("key.pem")).starts_with("TLS_CERT "));
-    assert!(error(fixture("cert.pem"), fixture("cert.pem")).starts_with("TLS_KEY "));
-    assert!(error(fixture("ca.pem"), fixture("key.pem")).contains("do not go together"));
+    assert!(error(tls_file("none.pem"), tls_file("key.pem")).starts_with("TLS_CERT "));
+    assert!(error(tls_file("cert.pem"), tls_file("cert.pem")).starts_with("TLS_KEY "));
+    assert!(error(tls_file("ca.pem"), tls_file("key.pem")).contains("do not go together"));
 }

@@ -1,7 +1,5 @@
 //! Against a provider that speaks HTTP/1.1 alone, over TLS.
 
-use std::path::PathBuf;
-
 use http_body_util::Full;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
@@ -11,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::upstream::tests::tls_file;
 
 const EARLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 const STEP: usize = 48 << 10;
@@ -24,17 +23,11 @@ struct Provider {
     client: Client,
 }
 
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/tls")
-        .join(name)
-}
-
 impl Provider {
     fn new() -> Provider {
-        let certificates = CertificateDer::pem_file_iter(fixture("cert.pem")).unwrap();
+        let certificates = CertificateDer::pem_file_iter(tls_file("cert.pem")).unwrap();
         let certificates = certificates.collect::<Result<_, _>>().unwrap();
-        let key = PrivateKeyDer::from_pem_file(fixture("key.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(tls_file("key.pem")).unwrap();
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(crypto)
             .with_safe_default_protocol_versions()
@@ -49,7 +42,7 @@ impl Provider {
         let url = format!("https://{}", listener.local_addr().unwrap());
         let base = Base::of(&url.parse().unwrap()).unwrap();
         Provider {
-            client: Client::new(&base, Some(&fixture("ca.pem")), SECOND * 20, &Tasks::default()).unwrap(),
+            client: Client::new(&base, Some(&tls_file("ca.pem")), SECOND * 20, &Tasks::default()).unwrap(),
             base,
             tls: TlsAcceptor::from(Arc::new(config)),
             listener,
