@@ -86,13 +86,18 @@ impl Upstream {
             priority,
             what: Use::of(&request.method),
         };
+        // Whoever waits for a token must not hold a place of the limit meanwhile.
+        let token = timeout_at(deadline, self.token_of(request)).await;
+        if let Err(none) = token.map_err(|_| UpstreamError::Timeout)? {
+            return self.without_token(none);
+        }
         let leave = self.budget.leave(ask, deadline).await;
         let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let exchange = async {
+            // The same one, unless it has come to its end since.
             let token = match self.token_of(request).await {
                 Ok(token) => token,
-                Err(NoToken::Refused(status)) => return Ok(Fetched::refused(status, self.head.sent())),
-                Err(NoToken::Upstream(failure)) => return Err(failure),
+                Err(none) => return self.without_token(none),
             };
             let Forwarded {
                 response,
@@ -132,6 +137,13 @@ impl Upstream {
         match (&self.login, &own.token) {
             (Some(login), Some(_)) => login.token(self).await.map(Some),
             _ => Ok(None),
+        }
+    }
+
+    fn without_token(&self, none: NoToken) -> Result<Fetched, UpstreamError> {
+        match none {
+            NoToken::Refused(status) => Ok(Fetched::refused(status, self.head.sent())),
+            NoToken::Upstream(failure) => Err(failure),
         }
     }
 

@@ -9,9 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Rate;
-use crate::provider::OwnRequest;
+use crate::provider::{OwnRequest, Provider};
 use crate::tasks::Tasks;
-use crate::user::Position;
+use crate::user::{Position, UserId};
 
 /// A file of a certificate that is good for loopback.
 pub(crate) fn tls_file(name: &str) -> std::path::PathBuf {
@@ -261,6 +261,31 @@ async fn what_cannot_be_reached_leaves_no_doubt() {
         .await
         .unwrap_err();
     assert!(failed == UpstreamError::Unreachable && !failed.leaves_doubt());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_token_holds_up_no_app() {
+    // The way to a token hangs, and nothing else does.
+    let script = Script::of(&[Says::Nothing, FINE]).await;
+    let provider = Arc::new(Provider::builtin("logto").unwrap());
+    let (url, setting) = (script.url.parse().unwrap(), |name: &str| Some(name.to_owned()));
+    let tenant = provider.tenant(provider.id_type, Some(url), &setting).unwrap();
+    let tenant = Arc::new(tenant);
+    let (requests, per) = (1, SECOND * 60);
+    let upstream = Upstream {
+        login: login::Login::of(provider.clone(), tenant.clone()),
+        ..Upstream::plain(&script.url, &[Rate { requests, per }.into()], SECOND)
+    };
+    let user = UserId::parse("u1", provider.id_type).unwrap();
+    let read = upstream.own_soon(provider.read_user(&tenant, &user).unwrap(), Priority::Refetch);
+    let asked = async {
+        while script.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        upstream.forward(write(&upstream), written(), Priority::App).await
+    };
+    let (read, asked) = tokio::join!(read, asked);
+    assert_eq!((read.is_ok(), asked.map(|_| ())), (false, Ok(())));
 }
 
 #[tokio::test]
