@@ -6,6 +6,7 @@ mod support {
     pub mod limits;
     pub mod listing;
     pub mod median;
+    pub mod opened;
     pub mod pages;
     pub mod plain;
     pub mod postgres;
@@ -20,7 +21,6 @@ use secrecy::SecretString;
 use tokio_postgres::Client;
 use usertap::clock;
 use usertap::config::{Config, Deleted};
-use usertap::db::Database;
 use usertap::db::instances::{self, Kind};
 use usertap::db::runs;
 use usertap::record::{Recorder, Submission};
@@ -32,7 +32,7 @@ use usertap::user::Head;
 use support::limits::{self, Rows};
 use support::median::median;
 use support::report::{heading, row};
-use support::{arguments, listing, pages, plain, postgres, provider};
+use support::{arguments, listing, opened, pages, plain, postgres, provider};
 
 const RUNS: usize = 5;
 
@@ -107,8 +107,7 @@ impl Bench {
     async fn opened(&self) -> (SecretString, Arc<Config>) {
         let url = self.server.fresh().await;
         let config = Arc::new(provider::config(&self.sandbox, &url, &[]));
-        let (database, _) = station::database(&config).await.expect("a database");
-        station::open(&database).await.expect("an open database");
+        opened::database(&config).await;
         (url, config)
     }
 
@@ -152,7 +151,7 @@ impl Bench {
         let (url, config) = self.opened().await;
         checkpoint(&self.server.connect(&url).await).await;
         let tasks = Tasks::default();
-        let database = database(&config).await;
+        let database = opened::database(&config).await;
         let (recorder, _owed) = Recorder::start(database, Arc::new(Head::default()), Deleted::Keep, &tasks);
         let begun = clock::now();
         for observations in pages {
@@ -180,13 +179,8 @@ enum Expected {
 }
 
 async fn station(config: &Arc<Config>, tasks: &Tasks) -> Station {
-    Station::assemble(config.clone(), database(config).await, None, tasks).expect("a station")
-}
-
-async fn database(config: &Config) -> Database {
-    let (database, _) = station::database(config).await.expect("a database");
-    station::open(&database).await.expect("an open database");
-    database
+    let upstream = station::upstream(config, tasks).expect("a way to the provider");
+    Station::assemble(config.clone(), upstream, opened::database(config).await, tasks)
 }
 
 async fn checkpoint(client: &Client) {

@@ -6,6 +6,7 @@ mod support {
     pub mod arguments;
     pub mod listing;
     pub mod median;
+    pub mod opened;
     pub mod pages;
     pub mod plain;
     pub mod postgres;
@@ -23,7 +24,6 @@ use usertap::config::Deleted;
 use usertap::record::{Recorder, Submission};
 use usertap::sandbox::Sandbox;
 use usertap::serve::Serving;
-use usertap::station;
 use usertap::tasks::Tasks;
 use usertap::user::{Head, Observation, Origin, Seen, Source};
 
@@ -31,7 +31,7 @@ use support::app::App;
 use support::median::{at, median};
 use support::report::{heading, row};
 use support::writers::{self, Spent};
-use support::{arguments, listing, pages, plain, postgres, provider};
+use support::{arguments, listing, opened, pages, plain, postgres, provider};
 
 const RUNS: usize = 5;
 const WRITERS: usize = 64;
@@ -73,8 +73,7 @@ impl Bench {
         let sandbox = provider::sandbox(1_000, &tasks).await;
         let url = self.server.fresh().await;
         let config = provider::config(&sandbox, &url, &[]);
-        let (database, _) = station::database(&config).await.expect("a database");
-        station::open(&database).await.expect("an open database");
+        let database = opened::database(&config).await;
         let body = listing::bodies(&config).await.remove(0);
         let seen = pages::observations(&config, &body).remove(0);
         let raw = match &seen.seen {

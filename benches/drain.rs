@@ -5,6 +5,7 @@ mod support {
     pub mod arguments;
     pub mod listing;
     pub mod median;
+    pub mod opened;
     pub mod pages;
     pub mod postgres;
     pub mod provider;
@@ -27,7 +28,7 @@ use usertap::user::{Head, Observation};
 
 use support::median::median;
 use support::report::{heading, row};
-use support::{arguments, listing, pages, postgres, provider};
+use support::{arguments, listing, opened, pages, postgres, provider};
 
 const RUNS: usize = 3;
 /// Answers that wait at once: fewer than the recorder holds in memory.
@@ -104,8 +105,7 @@ impl Bench {
     /// Settings for an empty database that is migrated and bound.
     async fn open(&self, sandbox: &Sandbox) -> Config {
         let config = provider::config(sandbox, &self.server.fresh().await, &[]);
-        let (database, _) = station::database(&config).await.expect("a database");
-        station::open(&database).await.expect("an open database");
+        opened::database(&config).await;
         config
     }
 

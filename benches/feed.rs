@@ -7,6 +7,7 @@ mod support {
     pub mod follower;
     pub mod listing;
     pub mod median;
+    pub mod opened;
     pub mod pages;
     pub mod postgres;
     pub mod provider;
@@ -22,7 +23,6 @@ use usertap::clock;
 use usertap::config::Deleted;
 use usertap::record::{Recorder, Submission};
 use usertap::sandbox::Sandbox;
-use usertap::station;
 use usertap::tasks::Tasks;
 use usertap::user::{Head, IdType, Observation, Origin, Source, UserId};
 
@@ -30,7 +30,7 @@ use support::follower::Follower;
 use support::median::{at, median};
 use support::report::{heading, row};
 use support::serving::Serving;
-use support::{arguments, listing, pages, postgres, provider};
+use support::{arguments, listing, opened, pages, postgres, provider};
 
 const RUNS: usize = 3;
 const STREAMS: usize = 100;
@@ -82,8 +82,7 @@ impl Bench {
         let sandbox = provider::sandbox(1, &tasks).await;
         let url = server.fresh().await;
         let config = provider::config(&sandbox, &url, &[]);
-        let (database, _) = station::database(&config).await.expect("a database");
-        station::open(&database).await.expect("an open database");
+        let database = opened::database(&config).await;
         let body = listing::bodies(&config).await.remove(0);
         let like = pages::observations(&config, &body).remove(0);
         let (serving, sandbox) =

@@ -19,7 +19,7 @@ use usertap::config::{Config, Rate};
 use usertap::sandbox::{Options, Sandbox};
 use usertap::tasks::Tasks;
 use usertap::upstream::{Priority, Upstream, empty};
-use usertap::user::{Head, UserId};
+use usertap::user::UserId;
 
 use support::arguments;
 use support::median::{at, median};
@@ -84,7 +84,7 @@ async fn limited(rate: Rate, tasks: &Tasks) -> (Sandbox, Config, Arc<Upstream>) 
     };
     let sandbox = Sandbox::start(options, tasks).await.expect("a free port");
     let config = config(&sandbox, rate);
-    let upstream = Upstream::new(&config, Arc::new(Head::default()), tasks).expect("a client");
+    let upstream = Upstream::new(&config, tasks).expect("a client");
     (sandbox, config, Arc::new(upstream))
 }
 

@@ -1,8 +1,8 @@
 //! One tenant's parts, put together: what `serve` and a lone `backfill` have in common.
 //!
-//! The order of a start: the database (an embedded one is started), the recorder, the way to the
-//! provider, the reads that are owed. Nothing is recorded before the database is bound to the
-//! tenant.
+//! The order of a start: the way to the provider, the database (an embedded one is started), the
+//! recorder, the reads that are owed. Nothing is recorded before the database is bound to the tenant.
+//! What must never be: two ways to the provider in one process, each with a budget of its own.
 
 mod folder;
 mod replicas;
@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
@@ -19,14 +21,13 @@ use crate::cache::Cache;
 use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
-use crate::db::opening::BeforeBinding;
 use crate::db::{Database, DbError, Names, Opening, Reach};
 use crate::feed::Feed;
 use crate::feed::retention::Retention;
 use crate::poll::{self, Poll};
 use crate::probe::{Found, REMEDY, probe};
 use crate::reader::Reader;
-use crate::record::Recorder;
+use crate::record::{Owed, Recorder};
 use crate::refetch::Refetch;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
@@ -88,23 +89,29 @@ pub async fn database(config: &Config) -> Result<(Database, Option<Arc<Embedded>
         }
     };
     let reach = reach.map_err(|error| StartError(format!("DATABASE_CA: {error}")))?;
-    let opening = Opening::new(
-        config.migrate,
-        config.tenant.clone(),
-        refuse_a_wrong_provider(config),
-    );
-    Ok((Database::new(reach, names).opened_by(opening), embedded))
+    Ok((Database::new(reach, names), embedded))
+}
+
+/// The way to the provider; a stop of the tasks waits for what is on its way.
+///
+/// # Errors
+/// Where the address or the CA is unfit.
+pub fn upstream(config: &Config, tasks: &Tasks) -> Result<Arc<Upstream>, StartError> {
+    let upstream = Upstream::new(config, tasks);
+    upstream
+        .map(Arc::new)
+        .map_err(|error| StartError(error.to_string()))
 }
 
 /// With a wrong key or address a database must not be bound to its tenant for good.
-fn refuse_a_wrong_provider(config: &Config) -> BeforeBinding {
-    let config = Arc::new(config.clone());
-    Box::new(move || Box::pin(takes_the_key(config.clone())))
+fn opening(config: &Config, upstream: &Arc<Upstream>) -> Opening {
+    let (migrate, tenant) = (config.migrate, config.tenant.clone());
+    let (config, upstream) = (Arc::new(config.clone()), upstream.clone());
+    let ask = move || -> BoxFuture<'static, _> { Box::pin(takes_the_key(config.clone(), upstream.clone())) };
+    Opening::new(migrate, tenant, Box::new(ask))
 }
 
-async fn takes_the_key(config: Arc<Config>) -> Result<(), String> {
-    let upstream = Upstream::alone(&config);
-    let upstream = upstream.map_err(|error| error.to_string())?;
+async fn takes_the_key(config: Arc<Config>, upstream: Arc<Upstream>) -> Result<(), String> {
     match probe(&config, &upstream).await {
         Found::Refuses(status) => Err(format!(
             "the provider refuses usertap's own request ({status}): {REMEDY}"
@@ -117,12 +124,18 @@ async fn takes_the_key(config: Arc<Config>) -> Result<(), String> {
     }
 }
 
-/// Migrates and binds a database that must be there.
+/// The same, migrated and bound: it must be there.
 ///
 /// # Errors
 /// [`StartError`] with the remedy.
-pub async fn open(database: &Database) -> Result<(), StartError> {
-    database.open().await.map_err(not_opened)
+pub async fn opened(
+    config: &Config,
+    upstream: &Arc<Upstream>,
+) -> Result<(Database, Option<Arc<Embedded>>), StartError> {
+    let (database, embedded) = database(config).await?;
+    let database = database.opened_by(opening(config, upstream));
+    database.open().await.map_err(not_opened)?;
+    Ok((database, embedded))
 }
 
 /// What is said of a database that is not fit for a start.
@@ -155,7 +168,9 @@ impl Station {
     /// # Errors
     /// [`StartError`]; with a database that is away only where `DATA_DIR` has never served.
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
+        let upstream = upstream(&config, tasks)?;
         let (database, embedded) = database(&config).await?;
+        let database = database.opened_by(opening(&config, &upstream));
         match database.open().await {
             Err(DbError::Away(reason)) if has_served(&config.journal_dir) => {
                 tracing::warn!(
@@ -165,41 +180,35 @@ impl Station {
             }
             opened => opened.map_err(not_opened)?,
         }
-        Station::put_together(config, database, embedded, Journaling::Yes, tasks)
+        let (head, place) = (upstream.head().clone(), journal_place(&config));
+        let started = Recorder::start_with_journal(database.clone(), head, config.deleted, place, tasks);
+        let started = started.map_err(|fault| StartError(fault.to_string()))?;
+        Ok(Station::put_together(
+            config, upstream, database, embedded, started, tasks,
+        ))
     }
 
     /// Puts the parts of a walk around a database: its pages wait for the database, so it has no
     /// journal.
-    ///
-    /// # Errors
-    /// Where the way to the provider cannot be set up.
     pub fn assemble(
         config: Arc<Config>,
+        upstream: Arc<Upstream>,
         database: Database,
-        embedded: Option<Arc<Embedded>>,
         tasks: &Tasks,
-    ) -> Result<Station, StartError> {
-        Station::put_together(config, database, embedded, Journaling::No, tasks)
+    ) -> Station {
+        let head = upstream.head().clone();
+        let started = Recorder::start(database.clone(), head, config.deleted, tasks);
+        Station::put_together(config, upstream, database, None, started, tasks)
     }
 
     fn put_together(
         config: Arc<Config>,
+        upstream: Arc<Upstream>,
         database: Database,
         embedded: Option<Arc<Embedded>>,
-        journaling: Journaling,
+        (recorder, owed): (Recorder, mpsc::Receiver<Owed>),
         tasks: &Tasks,
-    ) -> Result<Station, StartError> {
-        let head = Arc::new(Head::default());
-        let upstream = Upstream::new(&config, head.clone(), tasks);
-        let upstream = Arc::new(upstream.map_err(|error| StartError(error.to_string()))?);
-        let (base, deleted) = (database.clone(), config.deleted);
-        let (recorder, owed) = match journaling {
-            Journaling::No => Recorder::start(base, head.clone(), deleted, tasks),
-            Journaling::Yes => {
-                Recorder::start_with_journal(base, head.clone(), deleted, journal_place(&config), tasks)
-                    .map_err(|fault| StartError(fault.to_string()))?
-            }
-        };
+    ) -> Station {
         let cache = Arc::new(Cache::new(&config));
         let told = cache.clone();
         recorder.on_change(move |user, by| told.changed(user, by));
@@ -214,10 +223,10 @@ impl Station {
         let polled = config.poll_every.map(|_| Arc::default());
         let keep = config.feed_retention;
         let feed = Feed::new(database.clone(), &config.tenant.provider, Retention { keep });
-        Ok(Station {
+        Station {
             config,
             database,
-            head,
+            head: upstream.head().clone(),
             recorder,
             upstream,
             cache,
@@ -231,7 +240,7 @@ impl Station {
             database_answers: Arc::new(AtomicBool::new(true)),
             standing: replicas::Standing::default(),
             _embedded: embedded,
-        })
+        }
     }
 
     /// The way to one user at the provider.
@@ -301,10 +310,4 @@ impl Station {
             tracing::warn!("not everything ended within DRAIN");
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Journaling {
-    Yes,
-    No,
 }

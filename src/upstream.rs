@@ -7,6 +7,7 @@
 mod allowance;
 mod breaker;
 mod budget;
+mod burst;
 mod by_user;
 mod client;
 mod deadline;
@@ -47,6 +48,7 @@ use target::Base;
 
 pub use breaker::Health;
 pub use budget::Given;
+pub use by_user::LeaveFor;
 pub use client::{AnswerBody, TrustError};
 pub use pause::{Left, Yields};
 
@@ -144,7 +146,7 @@ pub enum SetUpError {
 
 impl Upstream {
     /// A stop waits for what is on its way to the provider.
-    pub fn new(config: &Config, head: Arc<Head>, tasks: &Tasks) -> Result<Upstream, SetUpError> {
+    pub fn new(config: &Config, tasks: &Tasks) -> Result<Upstream, SetUpError> {
         let provider = config.provider.clone();
         let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
         let login = login::Login::of(config.provider.clone(), config.tenant.clone());
@@ -153,7 +155,6 @@ impl Upstream {
         let upstream = Upstream::to(base, client, &config.rate, config.timeout);
         Ok(Upstream {
             login,
-            head,
             meant,
             ..upstream
         })
@@ -161,7 +162,7 @@ impl Upstream {
 
     /// For a few requests by themselves, whose end is waited for.
     pub fn alone(config: &Config) -> Result<Upstream, SetUpError> {
-        Upstream::new(config, Arc::default(), &Tasks::default())
+        Upstream::new(config, &Tasks::default())
     }
 
     /// One whose statuses mean what they say.
@@ -192,6 +193,11 @@ impl Upstream {
         let base = Base::of(&url.parse().unwrap()).unwrap();
         let client = Client::new(&base, Some(ca), timeout, tasks).unwrap();
         Upstream::to(base, client, &[], timeout)
+    }
+
+    /// What stamps are taken from; whoever commits moves it.
+    pub fn head(&self) -> &Arc<Head> {
+        &self.head
     }
 
     /// The provider's URL for a path and query, byte for byte; nothing if no URL can hold them.
@@ -246,7 +252,12 @@ impl Upstream {
 
     /// Waits for leave to send what the provider counts for this user by itself, as long as an
     /// answer's head may take since `began`.
-    pub async fn leave_for(&self, user: &str, rate: Rate, began: Instant) -> Result<(), UpstreamError> {
+    pub async fn leave_for(
+        &self,
+        user: String,
+        rate: Rate,
+        began: Instant,
+    ) -> Result<LeaveFor<'_>, UpstreamError> {
         let leave = self.by_user.leave(user, rate, began + self.timeout).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })
     }

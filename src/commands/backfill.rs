@@ -21,6 +21,7 @@ use crate::db::{Database, DbError};
 use crate::serve::told_to_end;
 use crate::station::{self, StartError, Station};
 use crate::tasks::Tasks;
+use crate::upstream::Upstream;
 
 /// How often the progress is looked up.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -94,8 +95,8 @@ enum Stand {
 }
 
 async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<Run, StartError> {
-    let (database, _embedded) = station::database(&config).await?;
-    station::open(&database).await?;
+    let upstream = station::upstream(&config, stop)?;
+    let (database, _embedded) = station::opened(&config, &upstream).await?;
     let run = request(&database, asked).await.map_err(start_error)?;
     let mut progress = Progress::new();
     while !stop.is_stopping() {
@@ -105,7 +106,7 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
                 return Ok(*run);
             }
             Stand::Another => follow(&database, run, stop, &mut progress).await?,
-            Stand::Nobody => walk(&config, &database, run, stop, &mut progress).await?,
+            Stand::Nobody => walk(&config, &upstream, &database, run, stop, &mut progress).await?,
         }
     }
     progress.end();
@@ -166,13 +167,14 @@ async fn follow(
 /// Walks here until the end, or until a serve comes to life.
 async fn walk(
     config: &Arc<Config>,
+    upstream: &Arc<Upstream>,
     database: &Database,
     run: Uuid,
     stop: &Tasks,
     progress: &mut Progress,
 ) -> Result<(), StartError> {
     let tasks = Tasks::default();
-    let station = Station::assemble(config.clone(), database.clone(), None, &tasks)?;
+    let station = Station::assemble(config.clone(), upstream.clone(), database.clone(), &tasks);
     let walked = tokio::select! {
         walked = walk_unless_served(&station, run, stop) => walked,
         never = show(database, run, progress) => never,

@@ -89,9 +89,10 @@ impl Exchange<'_> {
     /// Where the provider counts such requests for each user by itself, in that user's turn.
     async fn forwarded(&self, body: Body) -> Result<Forwarded, Failure> {
         let wire = &self.shared.wire;
+        let mut leaves = Vec::new();
         for (user, rate) in self.counted_apart() {
-            let leave = wire.upstream.leave_for(&user, rate, self.asked.began).await;
-            leave.map_err(Failure::Upstream)?;
+            let leave = wire.upstream.leave_for(user, rate, self.asked.began).await;
+            leaves.push(leave.map_err(Failure::Upstream)?);
         }
         wire.forward(self.asked, body).await
     }

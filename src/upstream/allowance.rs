@@ -11,21 +11,17 @@
 //! counts as just gone, and once it is answered it went as much later as it took longer than the
 //! quickest. What must never be: more requests in any period of the limit's length than the limit.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::burst::Burst;
 use super::window::{self, Window};
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::config::Rate;
 
 /// What is kept back to be spread evenly.
 const EVEN: f64 = 0.25;
 /// Of fewer requests a quarter is too few to be spread.
 const SPREAD: f64 = 8.0;
-/// A large limit is remembered in so many pieces at the most.
-const PIECES: u32 = 1024;
-/// In as many pieces what others may have spent of a part that is new here.
-const SPENT_BY_OTHERS: u32 = 64;
 
 /// Who asks: apps may burst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,27 +38,6 @@ pub(super) struct Allowance {
     burst: Burst,
     even: Option<Window>,
     own: Window,
-}
-
-/// Requests that are younger than a period, the oldest first.
-#[derive(Debug)]
-struct Burst {
-    most: u32,
-    period: Duration,
-    went: VecDeque<Went>,
-    /// How many those are.
-    used: u32,
-    /// Those that are not answered yet.
-    under_way: u32,
-    turned: Instant,
-}
-
-/// Some that went at about the same time.
-#[derive(Debug, Clone, Copy)]
-struct Went {
-    first: Instant,
-    last: Instant,
-    many: u32,
 }
 
 impl Allowance {
@@ -109,7 +84,7 @@ impl Allowance {
                 false
             }
             None => {
-                self.burst.under_way += 1;
+                self.burst.leaves();
                 true
             }
         }
@@ -117,9 +92,8 @@ impl Allowance {
 
     /// A request that went at `sent` is answered, or never will be; it took so much longer than it had to.
     pub fn answered(&mut self, sent: Instant, longer: Duration) {
-        self.burst.under_way = self.burst.under_way.saturating_sub(1);
-        let slack = self.burst.period.saturating_sub(self.rate.per);
-        self.burst.went(sent + longer.saturating_sub(slack));
+        let slack = self.burst.period().saturating_sub(self.rate.per);
+        self.burst.answered(sent + longer.saturating_sub(slack));
     }
 
     /// Keeps to another part from now on. What went before goes on to count; of what is new here,
@@ -128,94 +102,13 @@ impl Allowance {
         let next = Allowance::share(self.rate, share);
         self.even = next.even.map(Window::spent);
         self.own = next.own.spent();
-        self.burst.resize(next.burst.most, next.burst.period, now);
+        self.burst.resize(&next.burst, now);
     }
 
     /// The part of the whole limit that what went still takes up.
     pub fn taken_up(&self) -> f64 {
         let burst = if self.even.is_some() { 1.0 - EVEN } else { 1.0 };
         f64::from(self.burst.all()) / (f64::from(self.rate.requests.max(1)) * burst)
-    }
-}
-
-impl Burst {
-    fn of(requests: f64, period: Duration) -> Burst {
-        let stretched = requests.clamp(f64::MIN_POSITIVE, 1.0);
-        Burst {
-            most: (requests as u32).max(1),
-            period: period.div_f64(stretched),
-            went: VecDeque::new(),
-            used: 0,
-            under_way: 0,
-            turned: clock::now(),
-        }
-    }
-
-    fn all(&self) -> u32 {
-        self.used + self.under_way
-    }
-
-    fn turn(&mut self, now: Instant) {
-        self.turned = now;
-        while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
-            self.used -= oldest.many;
-            self.went.pop_front();
-        }
-    }
-
-    fn wait(&self) -> Option<Instant> {
-        if self.all() < self.most {
-            return None;
-        }
-        // Where the part was larger a moment ago, more than one must have left.
-        let mut over = self.all() - self.most;
-        let frees = self.went.iter().find(|went| {
-            let left = over < went.many;
-            over = over.saturating_sub(went.many);
-            left
-        });
-        Some(frees.map_or(self.turned, |went| went.last) + self.period)
-    }
-
-    fn went(&mut self, at: Instant) {
-        self.used += 1;
-        let place = self.went.partition_point(|went| went.last <= at);
-        let together = self.period / PIECES;
-        let large = self.most > 2 * PIECES;
-        let before = place.checked_sub(1).and_then(|place| self.went.get_mut(place));
-        match before.filter(|before| large && at.saturating_duration_since(before.first) < together) {
-            Some(before) => {
-                before.last = at;
-                before.many += 1;
-            }
-            None => self.went.insert(place, Went::at(at, 1)),
-        }
-    }
-
-    fn resize(&mut self, most: u32, period: Duration, now: Instant) {
-        let gained = most.saturating_sub(self.most);
-        (self.most, self.period) = (most, period);
-        let pieces = gained.min(SPENT_BY_OTHERS);
-        for piece in 0..pieces {
-            let many = gained / pieces + u32::from(piece < gained % pieces);
-            let ago = period * piece / pieces;
-            if let Some(at) = now.checked_sub(ago) {
-                self.went.push_back(Went::at(at, many));
-                self.used += many;
-            }
-        }
-        self.went.make_contiguous().sort_by_key(|went| went.last);
-        self.turn(now);
-    }
-}
-
-impl Went {
-    fn at(now: Instant, many: u32) -> Went {
-        Went {
-            first: now,
-            last: now,
-            many,
-        }
     }
 }
 

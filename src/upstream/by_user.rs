@@ -1,15 +1,17 @@
 //! Limits that a provider counts for each user by itself.
 //!
 //! A user's requests go at once until as many have gone in the period as the provider takes; the next
-//! waits for its turn. What must never be: one user's limit that holds up another's requests.
+//! waits for its turn. A request counts from its answer: some of ten that left together may be held up on
+//! their way, and the provider counts from when each arrived. What must never be: one user's limit that
+//! holds up another's requests.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::sleep_until;
 
-use super::window::SQUEEZED;
+use super::burst::Burst;
 use crate::clock::{self, Instant};
 use crate::config::Rate;
 
@@ -19,10 +21,9 @@ const USERS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct ByUser(Mutex<HashMap<String, Taken>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Taken {
-    /// The oldest first.
-    at: VecDeque<Instant>,
+    burst: Burst,
     /// The provider has refused this user's requests until then.
     refused_until: Option<Instant>,
 }
@@ -30,38 +31,36 @@ struct Taken {
 impl ByUser {
     /// Waits until this user's next request may go. Fails at once where that is after `deadline`,
     /// with how long it is worth waiting.
-    pub async fn leave(&self, user: &str, rate: Rate, deadline: Instant) -> Result<(), Duration> {
+    pub async fn leave(&self, user: String, rate: Rate, deadline: Instant) -> Result<LeaveFor<'_>, Duration> {
         loop {
             let now = clock::now();
-            match self.take(user, rate, now) {
-                Ok(()) => return Ok(()),
+            match self.take(&user, rate, now) {
+                Ok(()) => return Ok(LeaveFor { of: self, user }),
                 Err(until) if until > deadline => return Err(until.saturating_duration_since(now)),
                 Err(until) => sleep_until(until).await,
             }
         }
     }
 
-    /// The provider has refused: this user waits, nobody else.
+    /// The provider has refused a request that had leave: this user waits, nobody else.
     pub fn refused(&self, user: &str, wait: Duration) {
-        let until = clock::now() + wait;
-        let mut users = self.users();
-        let taken = users.entry(user.to_owned()).or_default();
-        taken.refused_until = taken.refused_until.max(Some(until));
+        if let Some(taken) = self.users().get_mut(user) {
+            taken.refused_until = taken.refused_until.max(Some(clock::now() + wait));
+        }
     }
 
     fn take(&self, user: &str, rate: Rate, now: Instant) -> Result<(), Instant> {
-        let period = rate.per + SQUEEZED;
         let mut users = self.users();
         if users.len() >= USERS && !users.contains_key(user) {
-            users.retain(|_, taken| taken.counts(now, period));
+            users.retain(|_, taken| taken.counts(now));
         }
         if users.len() >= USERS && !users.contains_key(user) {
             users.clear();
         }
         users
             .entry(user.to_owned())
-            .or_default()
-            .take(rate.requests, now, period)
+            .or_insert_with(|| Taken::of(rate))
+            .take(now)
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<String, Taken>> {
@@ -69,26 +68,47 @@ impl ByUser {
     }
 }
 
+/// Leave to send one request; to be dropped as soon as its answer begins, or it is certain that none
+/// comes.
+#[derive(Debug)]
+pub struct LeaveFor<'u> {
+    of: &'u ByUser,
+    user: String,
+}
+
+impl Drop for LeaveFor<'_> {
+    fn drop(&mut self) {
+        if let Some(taken) = self.of.users().get_mut(&self.user) {
+            taken.burst.answered(clock::now());
+        }
+    }
+}
+
 impl Taken {
-    fn take(&mut self, most: u32, now: Instant, period: Duration) -> Result<(), Instant> {
+    fn of(rate: Rate) -> Taken {
+        Taken {
+            burst: Burst::of(f64::from(rate.requests), rate.per),
+            refused_until: None,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Result<(), Instant> {
         if let Some(until) = self.refused_until.filter(|until| *until > now) {
             return Err(until);
         }
-        while self.at.front().is_some_and(|first| *first + period <= now) {
-            self.at.pop_front();
-        }
-        match self.at.front() {
-            Some(first) if self.at.len() >= most as usize => Err(*first + period),
-            _ => {
-                self.at.push_back(now);
+        self.burst.turn(now);
+        match self.burst.wait() {
+            Some(until) => Err(until),
+            None => {
+                self.burst.leaves();
                 Ok(())
             }
         }
     }
 
-    fn counts(&self, now: Instant, period: Duration) -> bool {
-        self.at.back().is_some_and(|last| *last + period > now)
-            || self.refused_until.is_some_and(|until| until > now)
+    fn counts(&mut self, now: Instant) -> bool {
+        self.burst.turn(now);
+        self.burst.all() > 0 || self.refused_until.is_some_and(|until| until > now)
     }
 }
 
@@ -101,19 +121,42 @@ mod tests {
         per: Duration::from_secs(10),
     };
 
+    /// Goes and is answered at once.
+    async fn go(by_user: &ByUser, user: &str, deadline: Instant) -> Result<(), Duration> {
+        by_user.leave(user.to_owned(), TEN, deadline).await.map(drop)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn ten_go_at_once_and_the_eleventh_waits_for_the_first_to_leave_the_period() {
         let by_user = ByUser::default();
         let start = clock::now();
         let far = start + Duration::from_secs(60);
         for _ in 0..10 {
-            by_user.leave("ada", TEN, far).await.unwrap();
+            go(&by_user, "ada", far).await.unwrap();
         }
         assert_eq!(clock::now(), start);
-        by_user.leave("bea", TEN, far).await.unwrap();
+        go(&by_user, "bea", far).await.unwrap();
         assert_eq!(clock::now(), start, "another user's");
-        by_user.leave("ada", TEN, far).await.unwrap();
-        assert!(clock::now() > start + TEN.per);
+        go(&by_user, "ada", far).await.unwrap();
+        assert!(clock::now() >= start + TEN.per);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_up_on_its_way_counts_from_when_it_may_have_arrived() {
+        let by_user = ByUser::default();
+        let (start, far) = (clock::now(), clock::now() + Duration::from_secs(60));
+        let late = by_user.leave("ada".into(), TEN, far).await.unwrap();
+        for _ in 0..9 {
+            go(&by_user, "ada", far).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        drop(late);
+        for _ in 0..9 {
+            go(&by_user, "ada", far).await.unwrap();
+        }
+        assert!(clock::now() < start + Duration::from_secs(18));
+        go(&by_user, "ada", far).await.unwrap();
+        assert!(clock::now() >= start + Duration::from_secs(18));
     }
 
     #[tokio::test(start_paused = true)]
@@ -121,25 +164,26 @@ mod tests {
         let by_user = ByUser::default();
         let soon = clock::now() + Duration::from_secs(8);
         for _ in 0..10 {
-            by_user.leave("ada", TEN, soon).await.unwrap();
+            go(&by_user, "ada", soon).await.unwrap();
         }
-        let wait = by_user.leave("ada", TEN, soon).await.unwrap_err();
-        assert!(wait > TEN.per && wait < TEN.per * 2, "{wait:?}");
+        let wait = go(&by_user, "ada", soon).await.unwrap_err();
+        assert!(wait >= TEN.per && wait < TEN.per * 2, "{wait:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_holds_up_that_user_alone() {
         let by_user = ByUser::default();
-        by_user.refused("ada", Duration::from_secs(3));
         let (start, far) = (clock::now(), clock::now() + Duration::from_secs(60));
-        by_user.leave("bea", TEN, far).await.unwrap();
+        go(&by_user, "ada", far).await.unwrap();
+        by_user.refused("ada", Duration::from_secs(3));
+        go(&by_user, "bea", far).await.unwrap();
         assert_eq!(clock::now(), start);
-        by_user.leave("ada", TEN, far).await.unwrap();
+        go(&by_user, "ada", far).await.unwrap();
         assert!(clock::now() >= start + Duration::from_secs(3));
     }
 
-    #[test]
-    fn users_are_remembered_in_bounds() {
+    #[tokio::test(start_paused = true)]
+    async fn users_are_remembered_in_bounds() {
         let by_user = ByUser::default();
         let start = clock::now();
         for user in 0..USERS * 2 {

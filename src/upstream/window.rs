@@ -22,7 +22,7 @@ const BURST_SHARE: f64 = 100.0;
 /// millisecond or so, makes up for it with the next one.
 const BURST_OF_TWO: f64 = 50.0;
 /// The provider counts arrivals, not departures: the network may squeeze them together by so much.
-pub(super) const SQUEEZED: Duration = Duration::from_millis(100);
+const SQUEEZED: Duration = Duration::from_millis(100);
 /// In a short period by this part of it.
 const SQUEEZED_SHARE: f64 = 0.02;
 

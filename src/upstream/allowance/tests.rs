@@ -153,15 +153,6 @@ async fn a_part_that_is_new_may_have_been_spent_by_others_at_an_even_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_any_size_takes_little_memory() {
-    let mut allowance = of(1_000_000, Duration::from_secs(1));
-    let went = at_once(&mut allowance, Asks::App);
-    assert!(went >= 750_000 && allowance.burst.went.len() <= 1_100);
-    greedily(&mut allowance, Asks::Own, Duration::from_millis(1_100)).await;
-    assert!(allowance.burst.went.len() <= 1_100);
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_late_on_its_way_counts_from_when_it_may_have_arrived() {
     let mut allowance = of(1_000, TEN);
     let sent = clock::now();

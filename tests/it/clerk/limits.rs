@@ -22,11 +22,13 @@ fn limited() -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifteen_updates_of_one_user_at_once_earn_no_refusal() {
+async fn twenty_updates_of_one_user_at_once_earn_no_refusal_though_one_is_held_up_on_its_way() {
     let clerk = Clerk::new(0, limited(), &[]).await;
     let ada = clerk.create("ada@example.com").await;
     let path = format!("/users/{ada}/metadata");
-    let updates = (0..15).map(|n| clerk.ask(Method::PATCH, &path, json!({"public_metadata": {"n": n}})));
+    let held_up = Action::Delay(Duration::from_secs(2));
+    clerk.control().fault(Fault::on("/metadata", held_up));
+    let updates = (0..20).map(|n| clerk.ask(Method::PATCH, &path, json!({"public_metadata": {"n": n}})));
     for reply in join_all(updates).await {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }

@@ -283,6 +283,19 @@ async fn within_the_limit_it_earns_no_429() {
 }
 
 #[tokio::test]
+async fn what_was_asked_before_the_database_was_bound_counts_as_well() {
+    let world = World::new(Options {
+        users: 3,
+        rate: Some(rate(1, 3)),
+        ..Options::default()
+    })
+    .await
+    .and("USERTAP_RATE", "1/3s");
+    assert_account(&world.backfill().await, &[("fetched", 3), ("inserted", 3)]);
+    assert_eq!(world.control().limited(), 0);
+}
+
+#[tokio::test]
 async fn a_limit_that_is_not_known_is_found_and_everyone_is_copied() {
     let world = World::new(Options {
         users: 12 * PAGE,

@@ -24,7 +24,7 @@ use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic, Webho
 use usertap::record::{Owed, Recorder};
 use usertap::tasks::Tasks;
 use usertap::upstream::Upstream;
-use usertap::user::{Head, IdType, UserId};
+use usertap::user::{IdType, UserId};
 
 use crate::support::postgres::TestDatabase;
 
@@ -118,9 +118,10 @@ impl Rig {
         );
         let mut config = config(script.clone().start(&tasks).await, &db);
         change(&mut config);
-        let (config, head) = (Arc::new(config), Arc::new(Head::default()));
+        let config = Arc::new(config);
+        let upstream = Arc::new(Upstream::new(&config, &tasks).expect("an upstream"));
+        let head = upstream.head().clone();
         let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), config.deleted, &tasks);
-        let upstream = Arc::new(Upstream::new(&config, head.clone(), &tasks).expect("an upstream"));
         let cache = Arc::new(Cache::new(&config));
         let told = cache.clone();
         recorder.on_change(move |user, by| told.changed(user, by));

@@ -1,0 +1,154 @@
+//! Requests that may go at any moment, as many as a provider takes in a period.
+//!
+//! The provider counts when a request arrives, which is at some time between its leaving and its answer:
+//! what is under way counts as just gone, and what is answered from whenever the caller is sure that it
+//! had arrived. What must never be: one more in a period than the limit has.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::{self, Instant};
+
+/// A large limit is remembered in so many pieces at the most.
+const PIECES: u32 = 1024;
+/// In as many pieces what others may have spent of a part that is new here.
+const SPENT_BY_OTHERS: u32 = 64;
+
+/// Those that are younger than a period, the oldest first.
+#[derive(Debug)]
+pub(super) struct Burst {
+    most: u32,
+    period: Duration,
+    went: VecDeque<Went>,
+    /// How many those are.
+    used: u32,
+    /// Those that are not answered yet.
+    under_way: u32,
+    turned: Instant,
+}
+
+/// Some that went at about the same time.
+#[derive(Debug, Clone, Copy)]
+struct Went {
+    first: Instant,
+    last: Instant,
+    many: u32,
+}
+
+impl Burst {
+    /// Of less than one in a period one in so much longer a period.
+    pub fn of(requests: f64, period: Duration) -> Burst {
+        let stretched = requests.clamp(f64::MIN_POSITIVE, 1.0);
+        Burst {
+            most: (requests as u32).max(1),
+            period: period.div_f64(stretched),
+            went: VecDeque::new(),
+            used: 0,
+            under_way: 0,
+            turned: clock::now(),
+        }
+    }
+
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// How many count now.
+    pub fn all(&self) -> u32 {
+        self.used + self.under_way
+    }
+
+    /// Forgets what no longer counts; before anything is asked.
+    pub fn turn(&mut self, now: Instant) {
+        self.turned = now;
+        while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
+            self.used -= oldest.many;
+            self.went.pop_front();
+        }
+    }
+
+    /// When the next may go; nothing if at once.
+    pub fn wait(&self) -> Option<Instant> {
+        if self.all() < self.most {
+            return None;
+        }
+        // Where the part was larger a moment ago, more than one must have left.
+        let mut over = self.all() - self.most;
+        let frees = self.went.iter().find(|went| {
+            let left = over < went.many;
+            over = over.saturating_sub(went.many);
+            left
+        });
+        Some(frees.map_or(self.turned, |went| went.last) + self.period)
+    }
+
+    /// One is on its way; [`Burst::answered`] is to follow.
+    pub fn leaves(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// One of those under way is answered, or never will be: it counts as of `at`.
+    pub fn answered(&mut self, at: Instant) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.used += 1;
+        let place = self.went.partition_point(|went| went.last <= at);
+        let together = self.period / PIECES;
+        let large = self.most > 2 * PIECES;
+        let before = place.checked_sub(1).and_then(|place| self.went.get_mut(place));
+        match before.filter(|before| large && at.saturating_duration_since(before.first) < together) {
+            Some(before) => {
+                before.last = at;
+                before.many += 1;
+            }
+            None => self.went.insert(place, Went::at(at, 1)),
+        }
+    }
+
+    /// Keeps to the limit of another from now on. What went before goes on to count; of what is new here,
+    /// others may have spent as much as an even pace would have.
+    pub fn resize(&mut self, next: &Burst, now: Instant) {
+        let (most, period) = (next.most, next.period);
+        let gained = most.saturating_sub(self.most);
+        (self.most, self.period) = (most, period);
+        let pieces = gained.min(SPENT_BY_OTHERS);
+        for piece in 0..pieces {
+            let many = gained / pieces + u32::from(piece < gained % pieces);
+            let ago = period * piece / pieces;
+            if let Some(at) = now.checked_sub(ago) {
+                self.went.push_back(Went::at(at, many));
+                self.used += many;
+            }
+        }
+        self.went.make_contiguous().sort_by_key(|went| went.last);
+        self.turn(now);
+    }
+}
+
+impl Went {
+    fn at(now: Instant, many: u32) -> Went {
+        Went {
+            first: now,
+            last: now,
+            many,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_any_size_takes_little_memory() {
+        let mut burst = Burst::of(1_000_000.0, Duration::from_secs(1));
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            burst.turn(clock::now());
+            while burst.wait().is_none() {
+                burst.leaves();
+                burst.answered(clock::now());
+            }
+            assert!(burst.went.len() <= 1_100);
+        }
+    }
+}
