@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
-/// A key for hashes of this process's own; 244 random bits.
-pub fn key() -> [u8; 32] {
-    let mut key = [0; 32];
-    for half in key.chunks_exact_mut(16) {
-        half.copy_from_slice(Uuid::new_v4().as_bytes());
+/// A key for hashes of this process's own; of each 16 bytes 122 bits are random.
+pub fn key<const BYTES: usize>() -> [u8; BYTES] {
+    let mut key = [0; BYTES];
+    for part in key.chunks_mut(16) {
+        let random = Uuid::new_v4().into_bytes();
+        part.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
     }
     key
 }

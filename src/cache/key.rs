@@ -1,17 +1,18 @@
 //! By what a kept answer is found: a keyed hash over everything that could change it.
 //!
 //! A key cannot be built without a request's headers, and all of them but the ignorable ones enter,
-//! credentials first of all. The hash's own key is made anew by each process and stored nowhere, so
-//! nothing can be learned from a cache key, nor two requests made to share one.
+//! credentials first of all. The hash is SipHash-2-4 of 128 bits, made to be keyed and quick on texts as
+//! short as these. Its key is made anew by each process and stored nowhere, so nothing can be learned
+//! from a cache key, nor two requests made to share one.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-use blake3::Hasher as Blake3;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName,
     ORIGIN, PRAGMA, PROXY_AUTHORIZATION, REFERER, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue};
+use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::provider::{CacheRules, HeaderNames};
 use crate::random;
@@ -25,7 +26,8 @@ pub struct CacheKey(u128);
 pub struct CallerKey(u128);
 
 pub(super) struct Keys {
-    secret: [u8; 32],
+    /// With its key, and nothing hashed yet.
+    hasher: SipHasher24,
     /// First `CONNECTION`, then those that are skipped, then those that a number stands for.
     names: HeaderNames,
     numbered_from: usize,
@@ -84,7 +86,7 @@ impl Keys {
         let numbered_from = names.len();
         names.extend(rules.shown.iter().cloned().chain(OFTEN));
         Keys {
-            secret: random::key(),
+            hasher: SipHasher24::new_with_key(&random::key()),
             names: names.into_iter().collect(),
             numbered_from,
             shown: rules.shown.clone(),
@@ -93,7 +95,7 @@ impl Keys {
 
     /// Nothing where the `Connection` header takes a header away that could matter.
     pub fn of(&self, target: &str, headers: &HeaderMap) -> Option<CacheKey> {
-        let mut text = Text::new(&self.secret);
+        let mut text = Text::new(self.hasher);
         push_target(&mut text, target);
         for (name, value) in headers {
             match self.named(name) {
@@ -135,7 +137,7 @@ impl Keys {
         }
         // In whatever order they come; those of one name keep theirs.
         shown.sort_by_key(|(place, _)| *place);
-        let mut text = Text::new(&self.secret);
+        let mut text = Text::new(self.hasher);
         text.push(CALLER, &[]);
         for (place, value) in shown {
             text.push(NAME, &place.to_le_bytes());
@@ -156,7 +158,7 @@ fn names_nothing(connection: &HeaderValue) -> bool {
 }
 
 /// The parameters sorted by name; those of one name keep their order, which may mean something.
-fn push_target(text: &mut Text<'_>, target: &str) {
+fn push_target(text: &mut Text, target: &str) {
     let Some((path, query)) = target.split_once('?') else {
         return text.push(PATH, target.as_bytes());
     };
@@ -171,27 +173,23 @@ fn push_target(text: &mut Text<'_>, target: &str) {
         .for_each(|parameter| text.push(PARAMETER, parameter.as_bytes()));
 }
 
-/// Headers are short and many: they are put together before they are hashed. Most requests are
-/// smaller than one chunk of the hash, which is hashed at once.
-const PIECE: usize = blake3::CHUNK_LEN;
+/// Headers are short and many: they are put together before they are hashed.
+const PIECE: usize = 512;
 /// Of a longer part the length stands in the four bytes after this.
 const LONG: u8 = u8::MAX;
 
 /// What is hashed: each part with what it is and its length, so that no two sequences of parts are the
 /// same text.
-struct Text<'k> {
-    secret: &'k [u8; 32],
-    /// Of a longer text.
-    hasher: Option<Box<Blake3>>,
+struct Text {
+    hasher: SipHasher24,
     piece: [u8; PIECE],
     filled: usize,
 }
 
-impl Text<'_> {
-    fn new(secret: &[u8; 32]) -> Text<'_> {
+impl Text {
+    fn new(hasher: SipHasher24) -> Text {
         Text {
-            secret,
-            hasher: None,
+            hasher,
             piece: [0; PIECE],
             filled: 0,
         }
@@ -220,23 +218,19 @@ impl Text<'_> {
             self.filled += bytes.len();
             return;
         }
-        let piece = self.piece.get(..self.filled).unwrap_or_default();
-        let hasher = self
-            .hasher
-            .get_or_insert_with(|| Box::new(Blake3::new_keyed(self.secret)));
-        hasher.update(piece);
-        hasher.update(bytes);
+        self.hash_piece();
+        self.hasher.write(bytes);
+    }
+
+    fn hash_piece(&mut self) {
+        self.hasher
+            .write(self.piece.get(..self.filled).unwrap_or_default());
         self.filled = 0;
     }
 
-    fn hash(self) -> u128 {
-        let piece = self.piece.get(..self.filled).unwrap_or_default();
-        let hash = match self.hasher {
-            None => blake3::keyed_hash(self.secret, piece),
-            Some(mut hasher) => hasher.update(piece).finalize(),
-        };
-        let (half, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 16], &[]));
-        u128::from_le_bytes(*half)
+    fn hash(mut self) -> u128 {
+        self.hash_piece();
+        self.hasher.finish128().as_u128()
     }
 }
 
