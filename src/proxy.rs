@@ -184,19 +184,23 @@ fn answer(
     let look = shared.look(&request, began);
     match look.found {
         Ok(hit) => Either::Left(ready(shared.again(&hit, began))),
-        Err(cached) => Either::Right(Box::pin(asked_for(shared, request, (look.key, cached), began))),
+        Err(cached) => {
+            let request = Box::new(request);
+            Either::Right(Box::pin(asked_for(shared, request, (look.key, cached), began)))
+        }
     }
 }
 
-/// Answers a request for which nothing was kept.
+/// Answers a request for which nothing was kept. The request is boxed: each future that it is handed on
+/// to would have room for it twice.
 async fn asked_for(
     shared: Arc<Shared>,
-    request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
     (key, cached): (Option<CacheKey>, Cached),
     began: Instant,
 ) -> Response<Body> {
     if webhook::is_for(&shared, &request) {
-        return webhook::answer(&shared, request).await;
+        return Box::pin(webhook::answer(&shared, *request)).await;
     }
     if let Some(answer) = shared.own_answer(&request).await {
         shared.wire.traffic.meters.own_answer(began);
@@ -217,12 +221,12 @@ async fn asked_for(
 /// Forwards a request, to the end, whatever becomes of the app.
 async fn forwarded(
     shared: Arc<Shared>,
-    mut request: Request<Incoming>,
+    mut request: Box<Request<Incoming>>,
     (key, cached): (Option<CacheKey>, Cached),
     (app, began): (Answering, Instant),
 ) {
     let upgrade = Wish::of(&mut request);
-    let (parts, body) = request.into_parts();
+    let (parts, body) = (*request).into_parts();
     let mut asked = Asked::new(parts, &shared.wire.base, began);
     asked.upgrade = upgrade;
     let caller = shared.cache.caller(&asked.headers);

@@ -11,7 +11,9 @@ pub fn key<const BYTES: usize>() -> [u8; BYTES] {
     let mut key = [0; BYTES];
     for part in key.chunks_mut(16) {
         let random = Uuid::new_v4().into_bytes();
-        part.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
+        part.iter_mut()
+            .zip(random)
+            .for_each(|(byte, random)| *byte = random);
     }
     key
 }

@@ -55,6 +55,10 @@ pub use pause::{Left, Yields};
 /// A body on its way to the provider.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
+/// A request on its way there: boxed, as it is handed on so often that the future of every request
+/// would be some times as large.
+type Sending = Box<Request<RequestBody>>;
+
 /// A request without a body.
 pub fn empty() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed()
@@ -220,12 +224,12 @@ impl Upstream {
         priority: Priority,
     ) -> Result<Forwarded, UpstreamError> {
         let began = clock::now();
-        let request = make(body);
+        let request = Box::new(make(body));
         let is_repeatable = repeatable(&request);
         let send = |request| self.client.request(request);
         match self.attempt(send, request, priority, began).await {
             Err(UpstreamError::Broken) if is_repeatable => {
-                self.attempt(send, make(empty()), priority, began).await
+                self.attempt(send, Box::new(make(empty())), priority, began).await
             }
             answer => answer,
         }
@@ -234,7 +238,8 @@ impl Upstream {
     /// Forwards a request that asks for an upgrade.
     pub async fn forward_upgrade(&self, request: Request<RequestBody>) -> Result<Forwarded, UpstreamError> {
         let send = |request| self.client.upgrade(request);
-        self.attempt(send, request, Priority::App, clock::now()).await
+        self.attempt(send, Box::new(request), Priority::App, clock::now())
+            .await
     }
 
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
@@ -326,8 +331,8 @@ impl Upstream {
 
     async fn attempt<A>(
         &self,
-        send: impl Fn(Request<RequestBody>) -> A,
-        request: Request<RequestBody>,
+        send: impl Fn(Sending) -> A,
+        request: Sending,
         priority: Priority,
         began: Instant,
     ) -> Result<Forwarded, UpstreamError>
@@ -342,8 +347,8 @@ impl Upstream {
 
     async fn sent<A>(
         &self,
-        send: impl Fn(Request<RequestBody>) -> A,
-        request: Request<RequestBody>,
+        send: impl Fn(Sending) -> A,
+        mut request: Sending,
         priority: Priority,
         began: Instant,
     ) -> Result<Forwarded, UpstreamError>
@@ -357,7 +362,8 @@ impl Upstream {
         let leave = self.budget.leave(ask, began + self.timeout).await;
         let _leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         let progress = Progress::since(began);
-        let request = request.map(|body| progress.watch(body));
+        let body = std::mem::replace(request.body_mut(), empty());
+        *request.body_mut() = progress.watch(body);
         let (sent, sent_at) = (self.head.sent(), clock::now());
         let answer = progress.answer(pin!(send(request)), self.timeout).await;
         let response = answer.ok_or(UpstreamError::Timeout)??;

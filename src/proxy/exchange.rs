@@ -67,7 +67,7 @@ impl Answering {
 }
 
 impl Exchange<'_> {
-    pub async fn run(mut self, body: Body, app: Answering) {
+    pub async fn run(&mut self, body: Body, app: Answering) {
         self.note().await;
         let body = self.delivery.watch(body);
         match self.forwarded(body).await {
@@ -110,7 +110,7 @@ impl Exchange<'_> {
         users.into_iter().map(key).collect()
     }
 
-    async fn answered(self, forwarded: Forwarded, app: Answering) {
+    async fn answered(&mut self, forwarded: Forwarded, app: Answering) {
         let Forwarded {
             response,
             sent,
@@ -194,7 +194,7 @@ impl Exchange<'_> {
         counts && provider.tells(&self.matched, self.credential, *meant, &head.headers)
     }
 
-    async fn whole(mut self, answered: AnswerHead, mut held: Held, stamp: Stamp, app: Answering) {
+    async fn whole(&mut self, answered: AnswerHead, mut held: Held, stamp: Stamp, app: Answering) {
         let body = held.joined();
         let outcome = match self.extracted(&answered, &body) {
             Ok(extraction) => {
@@ -252,7 +252,7 @@ impl Exchange<'_> {
             self.shared.wire.traffic.unfit(&self.matched.route.name);
         }
         if extraction.sightings.is_empty() && malformed > 0 {
-            return self.unread(Why::Malformed, stamp).await;
+            return Box::pin(self.unread(Why::Malformed, stamp)).await;
         }
         match self.recorded(extraction.sightings, stamp).await {
             // Not all that the app is told of is there.
@@ -275,7 +275,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn broken(self, head: Parts, held: Held, app: Answering) {
+    fn broken(&self, head: Parts, held: Held, app: Answering) {
         self.left_in_doubt();
         self.malformed(1, "it broke off");
         app.send(self.leaves(

@@ -41,7 +41,7 @@ const UNFOLDS: usize = 200;
 const UNFOLDS_AT_FIRST: usize = 1 << 20;
 
 impl Exchange<'_> {
-    pub async fn large(mut self, head: Parts, held: Held, ended: Ended, stamp: Stamp, app: Answering) {
+    pub async fn large(&mut self, head: Parts, held: Held, ended: Ended, stamp: Stamp, app: Answering) {
         // Too much to be kept: who waits for it asks for itself.
         self.keeping = None;
         let largest = self.shared.config.record_buffer;
@@ -63,7 +63,7 @@ impl Exchange<'_> {
         app.send(self.leaves(head, Fed(fed).boxed(), Outcome::Nothing(Why::Streamed)));
         let alone = self.matched.route.writes;
         let idle = self.shared.wire.idle;
-        let mut users = Users::new(&self, kind, splitter, coding, stamp);
+        let mut users = Users::new(self, kind, splitter, coding, stamp);
         let whole = relay::relay(held.replayed(ended), frames, &mut users, idle, alone).await;
         if whole == relay::End::Broken {
             self.left_in_doubt();

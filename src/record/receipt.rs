@@ -153,7 +153,8 @@ impl Receipt {
         };
         let rereads = Rereads::of(settled.doubts, deadline).await;
         if !rereads.late.is_empty() {
-            stand(&self.recorder, rereads.late).await;
+            // Boxed: what is seldom must not make the future of every answer as large.
+            Box::pin(stand(&self.recorder, rereads.late)).await;
             return Recorded::None(Unrecorded::RereadLate);
         }
         let outcomes = &settled.outcomes;

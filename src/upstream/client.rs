@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
@@ -24,7 +25,7 @@ use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 
 use super::target::Base;
-use super::{RequestBody, UpstreamError};
+use super::{RequestBody, Sending, UpstreamError};
 use crate::tasks::Tasks;
 use connect::{Connect, NoWay};
 use line::Line;
@@ -58,7 +59,7 @@ enum Way {
 /// Why there is no answer.
 enum Failed {
     /// Nothing was sent: the connection had ended before.
-    Unsent(Box<Request<RequestBody>>),
+    Unsent(Sending),
     Broken,
 }
 
@@ -82,10 +83,7 @@ impl Client {
     }
 
     /// Sends a request whose target is complete. The answer's head; its body still flows.
-    pub async fn request(
-        &self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<AnswerBody>, UpstreamError> {
+    pub async fn request(&self, mut request: Sending) -> Result<Response<AnswerBody>, UpstreamError> {
         loop {
             let (way, is_kept) = match self.pool.take() {
                 Some(way) => (way, true),
@@ -94,7 +92,7 @@ impl Client {
             };
             match self.send(way, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failed::Unsent(back)) if is_kept => request = *back,
+                Err(Failed::Unsent(back)) if is_kept => request = back,
                 Err(Failed::Unsent(_) | Failed::Broken) => return Err(UpstreamError::Broken),
             }
         }
@@ -102,13 +100,10 @@ impl Client {
 
     /// Sends a request that asks for an upgrade, over a connection of its own: only HTTP/1.1 can be
     /// upgraded.
-    pub async fn upgrade(
-        &self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<AnswerBody>, UpstreamError> {
+    pub async fn upgrade(&self, mut request: Sending) -> Result<Response<AnswerBody>, UpstreamError> {
         let mut sender = Box::pin(self.connect.upgradable()).await?;
         self.address(&mut request);
-        let answer = sender.send_request(request).await;
+        let answer = sender.send_request(*request).await;
         answer
             .map(|answer| answer.map(AnswerBody::undriven))
             .map_err(|_| UpstreamError::Broken)
@@ -139,29 +134,24 @@ impl Client {
 
     /// A new connection, or one that becomes free before that is there. The new one is kept then.
     async fn first_way(&self) -> Result<(Way, bool), NoWay> {
-        let freed = self.pool.next();
-        let (connect, pool) = (self.connect.clone(), self.pool.clone());
+        let mut freed = self.pool.next();
+        if let Some(line) = (&mut freed).now_or_never() {
+            return Ok((Way::Own(line), true));
+        }
         let (told, connected) = oneshot::channel();
-        let connecting = self.pool.tasks().see_through(Box::pin(async move {
-            if let Err(Ok(Way::Own(unasked))) = told.send(new_way(&connect, &pool).await) {
-                pool.give_back(unasked);
-            }
-        }));
+        let connecting = connecting(self.connect.clone(), self.pool.clone(), told);
+        let connecting = self.pool.tasks().see_through(Box::pin(connecting));
         let connected = async {
             connecting.await;
             connected.await.unwrap_or(Err(NoWay::Refused))
         };
-        match select(pin!(freed), pin!(connected)).await {
+        match select(freed, pin!(connected)).await {
             Either::Left((line, _goes_on)) => Ok((Way::Own(line), true)),
             Either::Right((way, _)) => Ok((way?, false)),
         }
     }
 
-    async fn send(
-        &self,
-        way: Way,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<AnswerBody>, Failed> {
+    async fn send(&self, way: Way, mut request: Sending) -> Result<Response<AnswerBody>, Failed> {
         match way {
             Way::Own(line) => {
                 let whole = self.address(&mut request);
@@ -170,7 +160,7 @@ impl Client {
             }
             Way::Shared(mut sender) => {
                 request.headers_mut().remove(HOST);
-                let answer = sender.try_send_request(request).await;
+                let answer = sender.try_send_request(*request).await;
                 let answer = answer.map_err(|mut failed| failed.take_message());
                 answer
                     .map(|answer| answer.map(AnswerBody::undriven))
@@ -185,6 +175,24 @@ impl Client {
         let below = request.uri().path_and_query().cloned();
         let below = below.map_or_else(|| Uri::from_static("/"), Uri::from);
         std::mem::replace(request.uri_mut(), below)
+    }
+}
+
+/// Makes a connection for whoever waits for it, or for the next. A stop waits for none that nobody
+/// waits for.
+async fn connecting(connect: Arc<Connect>, pool: Arc<Pool>, mut told: oneshot::Sender<Result<Way, NoWay>>) {
+    let way = {
+        let needless = async {
+            told.closed().await;
+            pool.tasks().stopping().await;
+        };
+        match select(pin!(new_way(&connect, &pool)), pin!(needless)).await {
+            Either::Left((way, _)) => way,
+            Either::Right(_) => return,
+        }
+    };
+    if let Err(Ok(Way::Own(unasked))) = told.send(way) {
+        pool.give_back(unasked);
     }
 }
 

@@ -81,7 +81,7 @@ impl Login {
         *request.uri_mut() = upstream.target(&login.target).ok_or(broken)?;
         let json = HeaderValue::from_static("application/json");
         *request.headers_mut() = HeaderMap::from_iter([(CONTENT_TYPE, login.content_type), (ACCEPT, json)]);
-        let answer = timeout(upstream.timeout, upstream.client.request(request)).await;
+        let answer = timeout(upstream.timeout, upstream.client.request(Box::new(request))).await;
         let answer = answer.map_err(|_| NoToken::Upstream(UpstreamError::Timeout))?;
         let answer = answer.map_err(NoToken::Upstream)?;
         let (head, answered) = answer.into_parts();

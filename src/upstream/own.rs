@@ -165,7 +165,7 @@ impl Upstream {
             .headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br"));
         let (sent, sent_at) = (self.head.sent(), clock::now());
-        let answer = timeout(self.timeout, self.client.request(request)).await;
+        let answer = timeout(self.timeout, self.client.request(Box::new(request))).await;
         let response = answer.map_err(|_| UpstreamError::Timeout)??;
         Ok(Forwarded {
             response,

@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
-use super::super::RequestBody;
+use super::super::{RequestBody, Sending};
 use super::outgoing::{HasLeft, Outgoing};
 use super::pool::Pool;
 
@@ -42,11 +42,11 @@ impl Line {
     /// Sends a request over it. The request comes back where nothing of it was sent.
     pub async fn exchange(
         mut self: Box<Line>,
-        request: Request<RequestBody>,
+        request: Sending,
         pool: &Arc<Pool>,
     ) -> Result<Response<AnswerBody>, Option<Request<RequestBody>>> {
         let is_bare = request.body().is_end_stream();
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(*request));
         let mut line = Some(self);
         let answered = std::future::poll_fn(|context| {
             move_on(&mut line, context);

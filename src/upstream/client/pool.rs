@@ -1,7 +1,9 @@
 //! The connections that nobody uses just now.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::http2;
@@ -68,14 +70,12 @@ impl Pool {
     }
 
     /// The next line that becomes free, for this one in turn.
-    pub fn next(&self) -> impl Future<Output = Box<Line>> + use<> {
+    pub fn next(self: &Arc<Self>) -> Next {
         let (give, given) = oneshot::channel();
         self.lock().awaited_by(give);
-        async {
-            match given.await {
-                Ok(line) => line,
-                Err(_closed) => std::future::pending().await,
-            }
+        Next {
+            given,
+            pool: self.clone(),
         }
     }
 
@@ -154,6 +154,33 @@ impl Kept {
     fn closed(&mut self) -> Dropped {
         self.is_closed = true;
         (std::mem::take(&mut self.lines), self.shared.take())
+    }
+}
+
+/// Who waits for a line. A line for somebody who has left goes to the next.
+pub(super) struct Next {
+    given: oneshot::Receiver<Box<Line>>,
+    pool: Arc<Pool>,
+}
+
+impl Future for Next {
+    type Output = Box<Line>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Box<Line>> {
+        match Pin::new(&mut self.given).poll(context) {
+            Poll::Ready(Ok(line)) => Poll::Ready(line),
+            // The pool, which is held here, forgets only those who have left.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        self.given.close();
+        if let Ok(line) = self.given.try_recv() {
+            self.pool.give_back(line);
+        }
     }
 }
 

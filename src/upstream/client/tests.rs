@@ -41,9 +41,9 @@ fn client(url: &str, timeout: Duration) -> Client {
     .unwrap()
 }
 
-fn asked(script: &Script, method: Method) -> Request<RequestBody> {
+fn asked(script: &Script, method: Method) -> Sending {
     let base = Base::of(&script.url.parse().unwrap()).unwrap();
-    let mut request = Request::new(empty());
+    let mut request = Box::new(Request::new(empty()));
     *request.method_mut() = method;
     *request.uri_mut() = base.target("/users?a=%2F").unwrap();
     request
@@ -78,6 +78,31 @@ async fn requests_at_the_same_time_have_connections_of_their_own() {
         assert_eq!(both, ("{}".into(), "{}".into()));
     }
     assert_eq!(script.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_for_somebody_who_has_left_goes_to_the_next_who_waits() {
+    let (script, client) = before(&[FINE]).await;
+    let (left, next) = (client.pool.next(), client.pool.next());
+    assert_eq!(read(&script, &client).await, "{}");
+    drop(left);
+    let line = tokio::time::timeout(SECOND * 5, next).await.unwrap();
+    client.pool.give_back(line);
+    assert_eq!(read(&script, &client).await, "{}");
+    assert_eq!(script.connections(), 1);
+}
+
+#[tokio::test]
+async fn where_a_connection_is_free_none_is_made() {
+    let (script, tasks) = (Script::of(&[FINE]).await, Tasks::default());
+    let base = Base::of(&script.url.parse().unwrap()).unwrap();
+    let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
+    assert_eq!(read(&script, &client).await, "{}");
+    // As for who finds none and is overtaken by one that becomes free.
+    assert!(matches!(client.first_way().await, Ok((Way::Own(_), true))));
+    tasks.stop();
+    assert!(tasks.ended(SECOND * 5).await);
+    assert_eq!(script.connections(), 1);
 }
 
 #[tokio::test]
@@ -182,7 +207,7 @@ async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
     let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
     let app = async {
         let body = http_body_util::Full::new(Bytes::from(vec![b'x'; LARGE]));
-        let mut request = Request::new(body.map_err(|never| match never {}).boxed());
+        let mut request = Box::new(Request::new(body.map_err(|never| match never {}).boxed()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = base.target("/users").unwrap();
         let answer = client.request(request).await.unwrap();
@@ -208,7 +233,8 @@ async fn a_stop_waits_for_an_upload_and_for_no_connection() {
         is_there.await.unwrap();
         Ok(Frame::data("{}".into()))
     });
-    let request = asked(&script, Method::POST).map(|_| StreamBody::new(body).boxed());
+    let mut request = asked(&script, Method::POST);
+    *request.body_mut() = StreamBody::new(body).boxed();
     let answer = client.request(request).await.unwrap();
     drop(answer);
     tasks.stop();

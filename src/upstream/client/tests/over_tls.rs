@@ -21,6 +21,7 @@ struct Provider {
     tls: TlsAcceptor,
     base: Base,
     client: Client,
+    tasks: Tasks,
 }
 
 impl Provider {
@@ -41,9 +42,11 @@ impl Provider {
         let listener = socket.listen(16).unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let base = Base::of(&url.parse().unwrap()).unwrap();
+        let tasks = Tasks::default();
         Provider {
-            client: Client::new(&base, Some(&tls_file("ca.pem")), SECOND * 20, &Tasks::default()).unwrap(),
+            client: Client::new(&base, Some(&tls_file("ca.pem")), SECOND * 20, &tasks).unwrap(),
             base,
+            tasks,
             tls: TlsAcceptor::from(Arc::new(config)),
             listener,
         }
@@ -55,7 +58,7 @@ impl Provider {
     }
 
     async fn answer_to(&self, method: Method, body: RequestBody) -> Bytes {
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.base.target("/users").unwrap();
         let answer = self.client.request(request).await.unwrap();
@@ -99,7 +102,7 @@ async fn an_upload_arrives_whole_wherever_it_is_when_its_answer_comes() {
 }
 
 #[tokio::test]
-async fn a_connection_that_becomes_free_serves_who_waits_for_another() {
+async fn a_connection_that_becomes_free_serves_who_waits_for_another_and_no_stop_waits_for_that() {
     let provider = Provider::new();
     let get = || provider.answer_to(Method::GET, empty());
     let serving = async {
@@ -122,5 +125,7 @@ async fn a_connection_that_becomes_free_serves_who_waits_for_another() {
         assert_eq!(tokio::join!(get(), get()), ("{}".into(), "{}".into()));
     };
     let all = async { tokio::join!(serving, asking) };
-    assert!(tokio::time::timeout(SECOND * 5, all).await.is_ok());
+    let (_silent, ()) = tokio::time::timeout(SECOND * 5, all).await.unwrap();
+    provider.tasks.stop();
+    assert!(provider.tasks.ended(SECOND * 5).await);
 }
