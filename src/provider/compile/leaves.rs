@@ -11,7 +11,18 @@ use super::super::view::Place;
 
 impl Reader<'_> {
     pub(super) fn headers<N: FromIterator<HeaderName>>(&mut self, names: &[Text]) -> N {
-        names.iter().filter_map(|name| self.header(name)).collect()
+        let mut headers: Vec<HeaderName> = Vec::new();
+        for text in names {
+            match self.header(text) {
+                Some(name) if headers.contains(&name) => self.mistake(
+                    text.span().start,
+                    format!("`{name}` stands here twice: take one of them out"),
+                ),
+                Some(name) => headers.push(name),
+                None => {}
+            }
+        }
+        headers.into_iter().collect()
     }
 
     pub(super) fn header(&mut self, text: &Text) -> Option<HeaderName> {

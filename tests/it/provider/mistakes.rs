@@ -101,6 +101,10 @@ fn each_mistake_names_a_remedy() {
         ),
         (SOUND.replace("x-total-count", "x total"), "no header name"),
         (
+            format!("{SOUND}\n[[credential]]\nis = \"server\"\nheaders = [\"x-key\", \"X-Key\"]\n"),
+            "`x-key` stands here twice",
+        ),
+        (
             SOUND.replace("on = \"GET /users\"\nsize", "on = \"GET /people\"\nsize"),
             "[list] names",
         ),
