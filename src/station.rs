@@ -2,7 +2,7 @@
 //!
 //! The order of a start: the way to the provider, the database (an embedded one is started), the
 //! recorder, the reads that are owed. Nothing is recorded before the database is bound to the tenant.
-//! What must never be: two ways to the provider in one process, each with a budget of its own.
+//! What must never be: two ways to the provider in one station, each with a budget of its own.
 
 mod folder;
 mod replicas;
@@ -124,7 +124,7 @@ async fn takes_the_key(config: Arc<Config>, upstream: Arc<Upstream>) -> Result<(
     }
 }
 
-/// The same, migrated and bound: it must be there.
+/// The database of a configuration, migrated and bound: it must be there.
 ///
 /// # Errors
 /// [`StartError`] with the remedy.

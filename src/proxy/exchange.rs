@@ -5,6 +5,7 @@
 //! not undo what the provider has done. What must never be: an answer changed or lost because
 //! of its recording.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
 use crate::record::{Intent, Recorded};
 use crate::upstream::decode::{self, DecodeFault};
-use crate::upstream::{Forwarded, Yields};
+use crate::upstream::{Forwarded, LeaveFor, Yields};
 use crate::user::UserId;
 
 /// An encoded answer whose text is larger than so many record buffers is read piece by piece.
@@ -73,7 +74,7 @@ impl Exchange<'_> {
         match self.forwarded(body).await {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
-                if matches!(failure, Failure::Upstream(failure) if failure.leaves_doubt()) {
+                if failure.leaves_doubt() {
                     self.left_in_doubt();
                     self.wrote();
                 }
@@ -94,10 +95,15 @@ impl Exchange<'_> {
             let leave = wire.upstream.leave_for(user, rate, self.asked.began).await;
             leaves.push(leave.map_err(Failure::Upstream)?);
         }
-        wire.forward(self.asked, body).await
+        let forwarded = wire.forward(self.asked, body).await;
+        if matches!(&forwarded, Err(failure) if !failure.leaves_doubt()) {
+            leaves.into_iter().for_each(LeaveFor::give_back);
+        }
+        forwarded
     }
 
-    /// The users for whom the provider counts this request by itself.
+    /// The users for whom the provider counts this request by itself, each once and in the same order
+    /// for all: who waits for the next holds leave for those before.
     fn counted_apart(&self) -> Vec<(String, Rate)> {
         let limit = self.matched.route.user_limit;
         let Some(rate) = limit.filter(|_| self.shared.config.user_limits) else {
@@ -106,8 +112,9 @@ impl Exchange<'_> {
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let body = self.request_body.as_deref();
         let users = provider.named(tenant, &self.matched, &self.asked.head(), body);
-        let key = |user: UserId| (format!("{} {user}", self.matched.route.name), rate);
-        users.into_iter().map(key).collect()
+        let key = |user: UserId| format!("{} {user}", self.matched.route.name);
+        let apart: BTreeSet<String> = users.into_iter().map(key).collect();
+        apart.into_iter().map(|user| (user, rate)).collect()
     }
 
     async fn answered(&mut self, forwarded: Forwarded, app: Answering) {

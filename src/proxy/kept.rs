@@ -81,8 +81,7 @@ impl Shared {
     pub(super) fn passed(&self, asked: &Asked, answered: &Result<(Parts, Body), Failure>) {
         let may_have_written = match answered {
             Ok((head, _)) => !self.refuses(head),
-            Err(Failure::Upstream(failure)) => failure.leaves_doubt(),
-            Err(Failure::Unaddressable) => false,
+            Err(failure) => failure.leaves_doubt(),
         };
         let (provider, tenant) = (&self.config.provider, &self.config.tenant);
         let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());

@@ -36,6 +36,11 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether the provider can have carried the request out all the same.
+    pub fn leaves_doubt(self) -> bool {
+        matches!(self, Failure::Upstream(failure) if failure.leaves_doubt())
+    }
+
     /// As in `x-usertap-error`.
     pub fn word(self) -> &'static str {
         match self {

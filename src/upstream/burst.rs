@@ -87,6 +87,11 @@ impl Burst {
         self.under_way += 1;
     }
 
+    /// Nothing of one of those under way was sent.
+    pub fn never_left(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
     /// One of those under way is answered, or never will be: it counts as of `at`.
     pub fn answered(&mut self, at: Instant) {
         self.under_way = self.under_way.saturating_sub(1);

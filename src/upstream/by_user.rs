@@ -35,7 +35,7 @@ impl ByUser {
         loop {
             let now = clock::now();
             match self.take(&user, rate, now) {
-                Ok(()) => return Ok(LeaveFor { of: self, user }),
+                Ok(()) => return Ok(LeaveFor::new(self, user)),
                 Err(until) if until > deadline => return Err(until.saturating_duration_since(now)),
                 Err(until) => sleep_until(until).await,
             }
@@ -74,12 +74,31 @@ impl ByUser {
 pub struct LeaveFor<'u> {
     of: &'u ByUser,
     user: String,
+    unused: bool,
+}
+
+impl<'u> LeaveFor<'u> {
+    fn new(of: &'u ByUser, user: String) -> LeaveFor<'u> {
+        LeaveFor {
+            of,
+            user,
+            unused: false,
+        }
+    }
+
+    /// Nothing was sent: nothing counts.
+    pub fn give_back(mut self) {
+        self.unused = true;
+    }
 }
 
 impl Drop for LeaveFor<'_> {
     fn drop(&mut self) {
-        if let Some(taken) = self.of.users().get_mut(&self.user) {
-            taken.burst.answered(clock::now());
+        let mut users = self.of.users();
+        match users.get_mut(&self.user) {
+            Some(taken) if self.unused => taken.burst.never_left(),
+            Some(taken) => taken.burst.answered(clock::now()),
+            None => {}
         }
     }
 }
@@ -157,6 +176,16 @@ mod tests {
         assert!(clock::now() < start + Duration::from_secs(18));
         go(&by_user, "ada", far).await.unwrap();
         assert!(clock::now() >= start + Duration::from_secs(18));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_sent_does_not_count() {
+        let by_user = ByUser::default();
+        let start = clock::now();
+        for _ in 0..30 {
+            by_user.leave("ada".into(), TEN, start).await.unwrap().give_back();
+        }
+        assert_eq!(clock::now(), start);
     }
 
     #[tokio::test(start_paused = true)]
