@@ -12,6 +12,7 @@ mod by_user;
 mod client;
 mod deadline;
 pub mod decode;
+mod error;
 mod login;
 mod own;
 mod pace;
@@ -50,6 +51,7 @@ pub use breaker::Health;
 pub use budget::Given;
 pub use by_user::LeaveFor;
 pub use client::{AnswerBody, TrustError};
+pub use error::{SetUpError, UpstreamError};
 pub use pause::{Left, Yields};
 
 /// A body on its way to the provider.
@@ -111,41 +113,6 @@ pub struct Fetched {
     pub body: Bytes,
     pub sent: Sent,
     pub sent_at: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UpstreamError {
-    /// No connection: nothing was sent.
-    #[error("the provider cannot be reached")]
-    Unreachable,
-    /// It may or may not have been carried out.
-    #[error("the provider did not answer in time")]
-    Timeout,
-    /// Nothing was sent.
-    #[error("the provider's limit is used up")]
-    Limited { retry_after: Duration },
-    /// It has failed so often that it is left alone for a moment: nothing was sent.
-    #[error("the provider fails and is left alone for a moment")]
-    Resting { retry_after: Duration },
-    /// It may or may not have been carried out.
-    #[error("the provider's answer broke off or cannot be read")]
-    Broken,
-}
-
-impl UpstreamError {
-    /// Whether the provider can have carried the request out all the same.
-    pub fn leaves_doubt(self) -> bool {
-        matches!(self, UpstreamError::Timeout | UpstreamError::Broken)
-    }
-}
-
-/// Why there is no way to the provider.
-#[derive(Debug, thiserror::Error)]
-pub enum SetUpError {
-    #[error("UPSTREAM must be an http or https URL with a host")]
-    Unfit,
-    #[error(transparent)]
-    Trust(#[from] TrustError),
 }
 
 impl Upstream {

@@ -1,0 +1,41 @@
+//! Why the provider gave no answer, and why there is no way to it.
+
+use std::time::Duration;
+
+use super::TrustError;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection: nothing was sent.
+    #[error("the provider cannot be reached")]
+    Unreachable,
+    /// It may or may not have been carried out.
+    #[error("the provider did not answer in time")]
+    Timeout,
+    /// Nothing was sent.
+    #[error("the provider's limit is used up")]
+    Limited { retry_after: Duration },
+    /// It has failed so often that it is left alone for a moment: nothing was sent.
+    #[error("the provider fails and is left alone for a moment")]
+    Resting { retry_after: Duration },
+    /// It may or may not have been carried out.
+    #[error("the provider's answer broke off or cannot be read")]
+    Broken,
+}
+
+impl UpstreamError {
+    /// Whether the provider can have carried the request out all the same.
+    pub fn leaves_doubt(self) -> bool {
+        matches!(self, UpstreamError::Timeout | UpstreamError::Broken)
+    }
+}
+
+/// Why there is no way to the provider.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    #[error("UPSTREAM must be an http or https URL with a host")]
+    Unfit,
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
