@@ -11,7 +11,6 @@ mod newest;
 mod page;
 pub mod plan;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::interval;
@@ -25,7 +24,7 @@ use crate::reader::{ReadFault, Reader};
 use crate::record::{Checkpoint, Receipt, Submission};
 use crate::tasks::Tasks;
 use crate::upstream::UpstreamError;
-use crate::user::{Head, Origin, Source, UserId};
+use crate::user::{Origin, Source, UserId};
 
 use page::Got;
 use plan::{Astray, Step, Walk};
@@ -37,7 +36,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Backfill {
     pub reader: Reader,
-    pub head: Arc<Head>,
     pub database: Database,
     pub tasks: Tasks,
     /// This process among those on the database.

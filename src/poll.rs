@@ -19,7 +19,7 @@ use crate::reader::Reader;
 use crate::record::Durable;
 use crate::tasks::Tasks;
 use crate::upstream::{Fetched, Priority, UpstreamError};
-use crate::user::{Head, Observation, Origin, Source};
+use crate::user::{Observation, Origin, Source};
 
 /// What an answer told is waited for; then it is asked again the next time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The task that polls.
 pub struct Poll {
     pub reader: Reader,
-    pub head: Arc<Head>,
     pub database: Database,
     pub tasks: Tasks,
     /// This process among those on the database.
@@ -187,7 +186,9 @@ impl Poll {
 
     fn observation(&self, name: &str, sighting: crate::provider::Sighting, fetched: &Fetched) -> Observation {
         Observation {
-            sent: sighting.proof.stamp(&self.head, fetched.sent, fetched.sent_at),
+            sent: sighting
+                .proof
+                .stamp(self.reader.upstream.head(), fetched.sent, fetched.sent_at),
             id: sighting.id,
             seen: sighting.seen,
             source: Source::own(Origin::Poll, name),

@@ -53,7 +53,6 @@ use crate::record::Recorder;
 use crate::tasks::Tasks;
 use crate::upstream::decode;
 use crate::upstream::{Upstream, UpstreamError};
-use crate::user::Head;
 use accepted::Accepted;
 use asked::Asked;
 use body::{Body, Delivery};
@@ -81,7 +80,6 @@ const DOUBTS: usize = 10_000;
 pub struct Parts {
     pub config: Arc<Config>,
     pub recorder: Recorder,
-    pub head: Arc<Head>,
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
     pub tasks: Tasks,
@@ -98,7 +96,6 @@ pub struct Proxy {
 pub(crate) struct Shared {
     config: Arc<Config>,
     recorder: Recorder,
-    head: Arc<Head>,
     cache: Arc<Cache>,
     local: Arc<dyn Local>,
     wire: Arc<Wire>,
@@ -113,7 +110,6 @@ impl Proxy {
         let Parts {
             config,
             recorder,
-            head,
             upstream,
             cache,
             tasks,
@@ -141,7 +137,6 @@ impl Proxy {
         let shared = Shared {
             config,
             recorder,
-            head,
             cache,
             local,
             wire,
@@ -226,7 +221,7 @@ async fn forwarded(
     (app, began): (Answering, Instant),
 ) {
     let upgrade = Wish::of(&mut request);
-    let (parts, body) = (*request).into_parts();
+    let (parts, body) = request.into_parts();
     let mut asked = Asked::new(parts, &shared.wire.base, began);
     asked.upgrade = upgrade;
     let caller = shared.cache.caller(&asked.headers);

@@ -104,7 +104,6 @@ impl Serving {
         let proxy = Proxy::new(Parts {
             config: config.clone(),
             recorder: station.recorder.clone(),
-            head: station.head.clone(),
             upstream: station.upstream.clone(),
             cache: station.cache.clone(),
             tasks: servers.clone(),

@@ -31,7 +31,6 @@ use crate::record::{Owed, Recorder};
 use crate::refetch::Refetch;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
-use crate::user::Head;
 use crate::webhook::Intake;
 use folder::{has_served, journal_place};
 
@@ -44,7 +43,6 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 pub struct Station {
     pub config: Arc<Config>,
     pub database: Database,
-    pub head: Arc<Head>,
     pub recorder: Recorder,
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
@@ -226,7 +224,6 @@ impl Station {
         Station {
             config,
             database,
-            head: upstream.head().clone(),
             recorder,
             upstream,
             cache,
@@ -251,7 +248,6 @@ impl Station {
     pub fn backfill(&self) -> Backfill {
         Backfill {
             reader: self.reader.clone(),
-            head: self.head.clone(),
             database: self.database.clone(),
             tasks: self.tasks.clone(),
             instance: self.instance,
@@ -262,7 +258,6 @@ impl Station {
     pub fn poll(&self) -> Option<(Poll, Duration)> {
         let poll = Poll {
             reader: self.reader.clone(),
-            head: self.head.clone(),
             database: self.database.clone(),
             tasks: self.tasks.clone(),
             instance: self.instance,

@@ -88,7 +88,7 @@ impl Backfill {
 
     pub(super) async fn head_known(&self) {
         let known = async {
-            while self.head.sent().epoch == 0 {
+            while self.reader.upstream.head().sent().epoch == 0 {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -173,7 +173,9 @@ impl Backfill {
         source: &Arc<Source>,
     ) -> Vec<Observation> {
         let observation = |sighting: Sighting| Observation {
-            sent: sighting.proof.stamp(&self.head, fetched.sent, fetched.sent_at),
+            sent: sighting
+                .proof
+                .stamp(self.reader.upstream.head(), fetched.sent, fetched.sent_at),
             id: sighting.id,
             seen: sighting.seen,
             source: source.clone(),

@@ -154,7 +154,9 @@ impl Exchange<'_> {
     }
 
     fn observation(&self, sighting: Sighting, stamp: Stamp, source: &Arc<Source>) -> Observation {
-        let sent = sighting.proof.stamp(&self.shared.head, stamp.sent, stamp.at);
+        let sent = sighting
+            .proof
+            .stamp(self.shared.wire.upstream.head(), stamp.sent, stamp.at);
         Observation {
             id: sighting.id,
             seen: sighting.seen,

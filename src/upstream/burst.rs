@@ -82,7 +82,7 @@ impl Burst {
         Some(frees.map_or(self.turned, |went| went.last) + self.period)
     }
 
-    /// One is on its way; [`Burst::answered`] is to follow.
+    /// One is on its way; [`Burst::answered`] or [`Burst::never_left`] is to follow.
     pub fn leaves(&mut self) {
         self.under_way += 1;
     }
@@ -112,13 +112,12 @@ impl Burst {
     /// Keeps to the limit of another from now on. What went before goes on to count; of what is new here,
     /// others may have spent as much as an even pace would have.
     pub fn resize(&mut self, next: &Burst, now: Instant) {
-        let (most, period) = (next.most, next.period);
-        let gained = most.saturating_sub(self.most);
-        (self.most, self.period) = (most, period);
+        let gained = next.most.saturating_sub(self.most);
+        (self.most, self.period) = (next.most, next.period);
         let pieces = gained.min(SPENT_BY_OTHERS);
         for piece in 0..pieces {
             let many = gained / pieces + u32::from(piece < gained % pieces);
-            let ago = period * piece / pieces;
+            let ago = self.period * piece / pieces;
             if let Some(at) = now.checked_sub(ago) {
                 self.went.push_back(Went::at(at, many));
                 self.used += many;
@@ -143,17 +142,33 @@ impl Went {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_limit_of_any_size_takes_little_memory() {
-        let mut burst = Burst::of(1_000_000.0, Duration::from_secs(1));
-        for _ in 0..4 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            burst.turn(clock::now());
-            while burst.wait().is_none() {
+    /// As many as may go now, answered at once, and at most so many.
+    fn go(burst: &mut Burst, most: usize) -> usize {
+        burst.turn(clock::now());
+        let may = (0..most).take_while(|_| {
+            let may = burst.wait().is_none();
+            if may {
                 burst.leaves();
                 burst.answered(clock::now());
             }
+            may
+        });
+        may.count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_any_size_takes_little_memory() {
+        const ALL: usize = 1_000_000;
+        let mut burst = Burst::of(ALL as f64, Duration::from_secs(1));
+        assert_eq!(go(&mut burst, usize::MAX), ALL);
+        assert!(burst.went.len() <= 1_100);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let mut went = 0;
+        for _ in 0..1_100 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            went += go(&mut burst, ALL / 1_000);
             assert!(burst.went.len() <= 1_100);
         }
+        assert!(went >= ALL, "{went}");
     }
 }

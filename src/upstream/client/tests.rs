@@ -27,18 +27,12 @@ const UNENDED: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n
 
 async fn before(answers: &[Says]) -> (Script, Client) {
     let script = Script::of(answers).await;
-    let client = client(&script.url, SECOND * 5);
+    let client = client(&script.url, SECOND * 5, &Tasks::default());
     (script, client)
 }
 
-fn client(url: &str, timeout: Duration) -> Client {
-    Client::new(
-        &Base::of(&url.parse().unwrap()).unwrap(),
-        None,
-        timeout,
-        &Tasks::default(),
-    )
-    .unwrap()
+fn client(url: &str, timeout: Duration, tasks: &Tasks) -> Client {
+    Client::new(&Base::of(&url.parse().unwrap()).unwrap(), None, timeout, tasks).unwrap()
 }
 
 fn asked(script: &Script, method: Method) -> Sending {
@@ -95,8 +89,7 @@ async fn a_connection_for_somebody_who_has_left_goes_to_the_next_who_waits() {
 #[tokio::test]
 async fn where_a_connection_is_free_none_is_made() {
     let (script, tasks) = (Script::of(&[FINE]).await, Tasks::default());
-    let base = Base::of(&script.url.parse().unwrap()).unwrap();
-    let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
+    let client = client(&script.url, SECOND * 5, &tasks);
     assert_eq!(read(&script, &client).await, "{}");
     // As for who finds none and is overtaken by one that becomes free.
     assert!(matches!(client.first_way().await, Ok((Way::Own(_), true))));
@@ -225,8 +218,7 @@ async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
 async fn a_stop_waits_for_an_upload_and_for_no_connection() {
     let (script, _) = before(&[FINE]).await;
     let tasks = Tasks::default();
-    let base = Base::of(&script.url.parse().unwrap()).unwrap();
-    let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
+    let client = client(&script.url, SECOND * 5, &tasks);
     assert_eq!(read(&script, &client).await, "{}");
     let (more, is_there) = tokio::sync::oneshot::channel::<()>();
     let body = futures_util::stream::once(async {

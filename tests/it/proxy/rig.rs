@@ -120,8 +120,12 @@ impl Rig {
         change(&mut config);
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config, &tasks).expect("an upstream"));
-        let head = upstream.head().clone();
-        let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), config.deleted, &tasks);
+        let (recorder, owed) = Recorder::start(
+            db.database.clone(),
+            upstream.head().clone(),
+            config.deleted,
+            &tasks,
+        );
         let cache = Arc::new(Cache::new(&config));
         let told = cache.clone();
         recorder.on_change(move |user, by| told.changed(user, by));
@@ -129,7 +133,6 @@ impl Rig {
             cache,
             config,
             recorder: recorder.clone(),
-            head,
             upstream,
             tasks: tasks.clone(),
             local: Arc::new(Rows),
