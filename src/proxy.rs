@@ -34,16 +34,18 @@ mod upgrade;
 mod webhook;
 mod wire;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::future::{Either, ready, select};
+use futures_util::future::{Either, ready};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use crate::cache::{Bypass, Cache, CacheKey, Cached};
 use crate::clock::{self, Instant};
@@ -201,16 +203,20 @@ async fn asked_for(
         shared.wire.traffic.meters.own_answer(began);
         return answer;
     }
-    let (app, answered) = oneshot::channel();
+    let (app, answered) = exchange::answering();
     let tasks = shared.wire.tasks.clone();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
-    let forwarding = forwarded(shared.clone(), request, (key, cached), (Answering(app), began));
-    let forwarding = tasks.see_through(Box::pin(forwarding));
-    let answer = match select(forwarding, answered).await {
-        Either::Left(((), answered)) => answered.await,
-        Either::Right((answer, _goes_on)) => answer,
-    };
-    answer.unwrap_or_else(|_| shared.failed(Failure::Upstream(UpstreamError::Broken)))
+    let forwarding = forwarded(shared.clone(), request, (key, cached), (app, began));
+    let mut forwarding = tasks.see_through(Box::pin(forwarding));
+    let answer = poll_fn(|context| {
+        let is_over = Pin::new(&mut forwarding).poll(context).is_ready();
+        match answered.take() {
+            None if !is_over => Poll::Pending,
+            answer => Poll::Ready(answer),
+        }
+    });
+    let answer = answer.await;
+    answer.unwrap_or_else(|| shared.failed(Failure::Upstream(UpstreamError::Broken)))
 }
 
 /// Forwards a request, to the end, whatever becomes of the app.

@@ -7,7 +7,7 @@
 //! So it is compared whole; its hash says no more than where it is looked for.
 
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use foldhash::fast::RandomState;
 
@@ -32,7 +32,7 @@ struct Place {
 
 struct Told {
     id: UserId,
-    view: View,
+    view: Arc<View>,
 }
 
 /// Where a text is looked for.
@@ -54,14 +54,14 @@ impl Known {
     }
 
     /// The user that this very text told.
-    pub fn told(&self, at: At, text: &str) -> Option<(UserId, View)> {
+    pub fn told(&self, at: At, text: &str) -> Option<(UserId, Arc<View>)> {
         let place = self.place(at);
         let told = place.told.as_ref().filter(|told| *told.view.raw == *text)?;
         Some((told.id.clone(), told.view.clone()))
     }
 
     /// Remembers what its text told from the second time on: most texts of a walk are never seen again.
-    pub fn learn(&self, at: At, id: &UserId, view: &View) {
+    pub fn learn(&self, at: At, id: &UserId, view: &Arc<View>) {
         let mut place = self.place(at);
         let is_again = place.seen == at.0 && view.raw.len() <= LONGEST;
         place.told = is_again.then(|| {
@@ -88,8 +88,8 @@ mod tests {
     use super::*;
     use crate::user::{ContentHash, IdType, Profile};
 
-    fn view(raw: &str, name: &str) -> View {
-        View {
+    fn view(raw: &str, name: &str) -> Arc<View> {
+        Arc::new(View {
             raw: raw.into(),
             profile: Profile {
                 name: Some(name.into()),
@@ -98,7 +98,7 @@ mod tests {
             content: ContentHash([1; 16]),
             volatile: ContentHash([2; 16]),
             version: Some(3),
-        }
+        })
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From a provider's JSON of one user to what the table holds of it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -202,7 +204,7 @@ impl Provider {
         let known = &self.user.known;
         let at = known.at(text);
         if let Some((id, view)) = known.told(at, text) {
-            return Some((id, Seen::Whole(Box::new(view))));
+            return Some((id, Seen::Whole(view)));
         }
         let (id, seen) = self.seen(tenant, text)?;
         if let Seen::Whole(view) = &seen {
@@ -217,7 +219,7 @@ impl Provider {
         let seen = if self.user.is_deleted(&user) {
             Seen::Missing
         } else if self.user.is_whole(&user) {
-            Seen::Whole(Box::new(self.view(user, text)?))
+            Seen::Whole(Arc::new(self.view(user, text)?))
         } else {
             Seen::Partial(Box::new(self.without_volatile(json::exact(text)?)))
         };

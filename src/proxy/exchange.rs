@@ -6,12 +6,11 @@
 //! of its recording.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Response, StatusCode};
-use tokio::sync::oneshot;
 
 use super::asked::Asked;
 use super::body::{self, Body, Delivery};
@@ -58,13 +57,34 @@ pub(super) struct AnswerHead {
 }
 
 /// Where the app waits; it may be gone.
-pub(super) struct Answering(pub oneshot::Sender<Response<Body>>);
+pub(super) struct Answering(Weak<Mutex<Option<Response<Body>>>>);
+
+/// The other end. Nobody is woken: it is looked at in the task that runs the exchange, after each of its
+/// steps.
+pub(super) struct Answered(Arc<Mutex<Option<Response<Body>>>>);
+
+pub(super) fn answering() -> (Answering, Answered) {
+    let answered = Arc::default();
+    (Answering(Arc::downgrade(&answered)), Answered(answered))
+}
 
 impl Answering {
     pub fn send(self, response: Response<Body>) {
-        // Nobody waits any more: what had to be done is done.
-        let _gone = self.0.send(response);
+        // Where nobody waits any more, what had to be done is done: its body ends here.
+        if let Some(app) = self.0.upgrade() {
+            *lock(&app) = Some(response);
+        }
     }
+}
+
+impl Answered {
+    pub fn take(&self) -> Option<Response<Body>> {
+        lock(&self.0).take()
+    }
+}
+
+fn lock<T>(app: &Mutex<T>) -> MutexGuard<'_, T> {
+    app.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Exchange<'_> {

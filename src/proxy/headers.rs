@@ -26,8 +26,8 @@ const HOP_BY_HOP: [&str; 8] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// `Host` comes with the connection to the provider.
-const OF_REQUESTS: [&str; 2] = ["host", "http2-settings"];
+/// `Host` stays, and is said anew with the connection to the provider.
+const OF_REQUESTS: [&str; 1] = ["http2-settings"];
 
 static OFF_REQUESTS: LazyLock<HeaderNames> = LazyLock::new(|| names(HOP_BY_HOP.iter().chain(&OF_REQUESTS)));
 static OFF_ANSWERS: LazyLock<HeaderNames> = LazyLock::new(|| names(HOP_BY_HOP.iter()));
@@ -168,6 +168,7 @@ mod tests {
             ("expect", "100-continue"),
         ]);
         let left = headers(&[
+            ("host", "localhost:8400"),
             ("trailer", "x-sum"),
             ("x-stack-project-id", "a"),
             ("x-stack-project-id", "b"),

@@ -186,6 +186,8 @@ pub fn shows(whole: &Value, part: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::user::{Profile, View};
     use serde_json::json;
@@ -211,7 +213,7 @@ mod tests {
     }
 
     fn view(content: u8, version: Option<i64>) -> Seen {
-        Seen::Whole(Box::new(View {
+        Seen::Whole(Arc::new(View {
             raw: "{}".into(),
             profile: Profile::default(),
             content: ContentHash([content; 16]),

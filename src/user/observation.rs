@@ -33,7 +33,7 @@ impl Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// The whole user.
-    Whole(Box<View>),
+    Whole(Arc<View>),
     /// Some of its fields, numbers exact: compared with the row, never written.
     Partial(Box<serde_json::Value>),
     /// The provider carried out a deletion.

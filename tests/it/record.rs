@@ -126,7 +126,7 @@ fn view(id: &UserId, name: &str) -> Seen {
     for (place, byte) in name.bytes().take(16).enumerate() {
         content[place] = byte;
     }
-    Seen::Whole(Box::new(View {
+    Seen::Whole(Arc::new(View {
         raw: serde_json::json!({ "id": id.as_str(), "display_name": name })
             .to_string()
             .into(),
@@ -138,6 +138,14 @@ fn view(id: &UserId, name: &str) -> Seen {
         volatile: ContentHash([0; 16]),
         version: None,
     }))
+}
+
+fn altered(seen: Seen, alter: impl FnOnce(&mut View)) -> Seen {
+    let Seen::Whole(mut view) = seen else {
+        unreachable!()
+    };
+    alter(Arc::make_mut(&mut view));
+    Seen::Whole(view)
 }
 
 fn position(recorded: &Recorded) -> Option<String> {
@@ -341,7 +349,7 @@ async fn a_refused_row_is_set_aside_and_holds_up_no_other() {
         reason,
         "a CHECK constraint refused the row: no_eve (SQLSTATE 23514)"
     );
-    let nul = Seen::Whole(Box::new(View {
+    let nul = Seen::Whole(Arc::new(View {
         raw: format!("{{\"id\":\"{}\",\"a\":\"\\u0000\"}}", user(99)).into(),
         profile: Profile::default(),
         content: ContentHash([9; 16]),
@@ -433,12 +441,10 @@ async fn volatile_fields_alone_make_no_change() {
     let rig = Rig::new(Deleted::Keep).await;
     let id = user(1);
     rig.record(rig.seen(&id, view(&id, "A"))).await;
-    let Seen::Whole(mut moved) = view(&id, "A") else {
-        unreachable!()
-    };
-    moved.volatile = ContentHash([1; 16]);
-    moved.raw = "{\"id\":\"x\",\"active\":2}".into();
-    let moved = Seen::Whole(moved);
+    let moved = altered(view(&id, "A"), |moved| {
+        moved.volatile = ContentHash([1; 16]);
+        moved.raw = "{\"id\":\"x\",\"active\":2}".into();
+    });
     assert_eq!(rig.fared(rig.seen(&id, moved.clone())).await, Outcome::Unchanged);
     let active = "SELECT raw_json->>'active' FROM neon_identity.users_sync";
     assert_eq!(rig.db.text(active).await, None, "not within the hour");
@@ -555,15 +561,14 @@ async fn a_row_that_no_statement_can_carry_holds_up_no_other() {
         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON neon_identity.users_sync
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()";
     rig.db.client.batch_execute(slow).await.expect("triggers");
-    let Seen::Whole(mut ancient) = view(&user(4), "ancient") else {
-        unreachable!()
-    };
-    ancient.profile.created_at = Some(chrono::DateTime::<chrono::Utc>::MIN_UTC);
+    let ancient = altered(view(&user(4), "ancient"), |ancient| {
+        ancient.profile.created_at = Some(chrono::DateTime::<chrono::Utc>::MIN_UTC);
+    });
     let page = vec![
         rig.seen(&user(1), view(&user(1), "a\0b")),
         rig.seen(&user(2), view(&user(2), "slow")),
         rig.seen(&user(3), view(&user(3), "late")),
-        rig.seen(&user(4), Seen::Whole(ancient)),
+        rig.seen(&user(4), ancient),
         rig.seen(&user(5), view(&user(5), "Ada")),
     ];
     let fared = rig.submit(page).fared().await.expect("the recorder runs");

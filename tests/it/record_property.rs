@@ -101,7 +101,7 @@ fn observation(id: &UserId, seen: Seen, sent: Sent, unsettled: bool) -> Observat
 
 fn whole(id: &UserId, content: u8, moment: usize, version: Option<i64>) -> Seen {
     let raw = json!({ "id": id.as_str(), "content": content, "moment": moment });
-    Seen::Whole(Box::new(View {
+    Seen::Whole(Arc::new(View {
         raw: raw.to_string().into(),
         profile: Profile {
             name: Some(content.to_string()),

@@ -81,7 +81,7 @@ fn user(n: usize) -> UserId {
 }
 
 fn view(id: &UserId, content: u8) -> Seen {
-    Seen::Whole(Box::new(View {
+    Seen::Whole(Arc::new(View {
         raw: format!("{{\"id\":\"{id}\",\"content\":{content}}}").into(),
         profile: Profile {
             name: Some(content.to_string()),

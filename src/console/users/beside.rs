@@ -147,7 +147,7 @@ impl Listed {
             .sightings
             .into_iter()
             .filter_map(|sighting| match sighting.seen {
-                Seen::Whole(view) => Some((sighting.id, view.profile)),
+                Seen::Whole(view) => Some((sighting.id, view.profile.clone())),
                 _ => None,
             });
         Listed {

@@ -1,5 +1,7 @@
 //! What the database holds of a user, and what is to be written of it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -127,7 +129,7 @@ impl Write {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowWrite {
     Nothing,
-    Whole(Box<View>),
+    Whole(Arc<View>),
     Skeleton,
     /// `deleted_at` is set.
     Deletion,

@@ -185,7 +185,7 @@ fn what(seen: &Seen, has_raw: bool) -> What {
 
 fn seen(what: What, raw: Option<&RawValue>, view: Option<KeptView>) -> Result<Seen, Unreadable> {
     Ok(match (what, raw, view) {
-        (What::Whole, Some(raw), Some(view)) => Seen::Whole(Box::new(View {
+        (What::Whole, Some(raw), Some(view)) => Seen::Whole(Arc::new(View {
             raw: raw.get().into(),
             profile: Profile {
                 name: view.name,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn whole() -> Seen {
-        Seen::Whole(Box::new(View {
+        Seen::Whole(Arc::new(View {
             raw: r#"{"n": 1.0, "name":"\u0000\"é"}"#.into(),
             profile: Profile {
                 name: Some("é\0".into()),

@@ -1,5 +1,7 @@
 //! Users at the provider: each with a real past.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use serde_json::json;
 use tokio::time::Instant;
@@ -91,7 +93,7 @@ impl Provider {
     pub fn whole(&self, user: usize, moment: usize, dice: &mut Dice) -> Option<Seen> {
         let content = self.content(user, moment)?;
         let version = i64::try_from(moment).ok();
-        Some(Seen::Whole(Box::new(View {
+        Some(Seen::Whole(Arc::new(View {
             raw: raw(content).into(),
             profile: Profile {
                 created_at: Some(DateTime::UNIX_EPOCH),

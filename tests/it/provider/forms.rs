@@ -54,7 +54,7 @@ fn clerk_told(authorization: &str, on: &str, status: u16, answer: &str) -> Extra
 fn view_of(answer: &str) -> usertap::user::View {
     let told = clerk_told("Bearer sk_live_1", "GET /v1/users/user_2abc", 200, answer);
     match told.sightings.into_iter().next().unwrap().seen {
-        Seen::Whole(view) => *view,
+        Seen::Whole(view) => std::sync::Arc::unwrap_or_clone(view),
         other => panic!("{other:?}"),
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::header::HOST;
+
 use super::*;
 use crate::config::Tls;
 use crate::proxy::listen;
@@ -16,20 +18,25 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
     };
     let acceptor = listen::acceptor(&tls).unwrap();
     let versions = |request: Request<Incoming>| async move {
-        Response::new(body::full(format!("{:?}", request.version())))
+        let host = request.headers().get(HOST);
+        let is_ours = host.is_none_or(|host| request.uri().authority().is_none() && host != "app.example");
+        Response::new(body::full(format!("{:?} {is_ours}", request.version())))
     };
     let server = Rig::listening(Tasks::default(), Some(acceptor), versions).await;
     let url = format!("https://{}", server.address);
     let trusting = Upstream::trusting(&url, &tls_file("ca.pem"), SECOND * 2, &Tasks::default());
-    let ask = |body| Request::get(trusting.target("/").unwrap()).body(body).unwrap();
+    let ask = |body| {
+        let request = Request::get(trusting.target("/").unwrap());
+        request.header(HOST, "app.example").body(body).unwrap()
+    };
     let answer = trusting
         .forward(ask, empty(), Priority::App)
         .await
         .unwrap()
         .response;
-    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0");
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0 true");
     let answer = trusting.forward_upgrade(ask(empty())).await.unwrap().response;
-    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1");
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1 true");
     let wary = Upstream::plain(&url, &[], SECOND * 2);
     assert_eq!(
         wary.forward(ask, empty(), Priority::App).await.unwrap_err(),

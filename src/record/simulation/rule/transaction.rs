@@ -61,7 +61,7 @@ impl World {
     pub(super) fn view(&mut self, content: u8, moment: usize) -> Seen {
         let version = i64::try_from(moment).ok();
         let version = version.filter(|_| self.versioned && self.dice.below(4) > 0);
-        Seen::Whole(Box::new(View {
+        Seen::Whole(Arc::new(View {
             raw: "{}".into(),
             profile: Profile::default(),
             content: ContentHash([content; 16]),
