@@ -152,7 +152,9 @@ async fn read(upstream: &Upstream, config: &Config) {
         request.headers_mut().clone_from(&own.headers);
         request
     };
-    let answer = upstream.forward(request, empty(), Priority::App).await;
+    let answer = upstream
+        .forward(request, empty(), Priority::App, clock::now())
+        .await;
     answer.expect("an answer");
 }
 

@@ -36,7 +36,7 @@ use generations::Generations;
 use key::{Keys, Ready};
 
 pub use callers::Standing;
-pub use entry::{Hit, Kept};
+pub use entry::{Fit, Hit, Kept};
 pub use flight::{Lead, Turn};
 pub use generations::{AsOf, Depends};
 pub use key::{CacheKey, CallerKey};
@@ -169,15 +169,15 @@ impl Cache {
         }
     }
 
-    /// What may be given while the provider is away: unchanged as far as anybody here knows, not
-    /// older than `STALE_IF_ERROR`, to credentials that the provider has accepted within that time
-    /// and not refused since.
+    /// What may be given while the provider is away: no not-found, unchanged as far as anybody here
+    /// knows, not older than `STALE_IF_ERROR`, to credentials that the provider has accepted within
+    /// that time and not refused since.
     pub fn stale(&self, key: CacheKey, now: Instant) -> Option<Hit> {
         let entry = self.store.get(&key)?;
         let young = now.saturating_duration_since(entry.answered) < self.stale;
         let holds = self.generations.holds(entry.depends, entry.as_of);
         let accepted = self.callers.accepted_within(entry.caller, self.stale, now);
-        (young && holds && accepted).then(|| Hit::new(entry, now))
+        (entry.lasts && young && holds && accepted).then(|| Hit::new(entry, now))
     }
 
     /// The one who asks the provider for this answer, or who else does.
@@ -196,7 +196,7 @@ impl Cache {
         let Some(as_of) = self.generations.since(depends, as_of, by) else {
             return;
         };
-        let fresh_for = kept.at_most.map_or(self.ttl, |most| most.min(self.ttl));
+        let fresh_for = kept.fit.at_most.map_or(self.ttl, |most| most.min(self.ttl));
         let entry = Entry::new(kept, self.rules(), depends, as_of, fresh_for);
         if u64::from(weight(&entry)) <= self.size / 8 {
             self.store.insert(key, Arc::new(entry));
@@ -275,12 +275,14 @@ impl Cache {
         self.callers.standing(caller)
     }
 
-    pub fn accepted(&self, caller: CallerKey, now: Instant) {
-        self.callers.note(caller, Standing::Accepted, now);
+    /// The provider has answered what was sent at `at`.
+    pub fn accepted(&self, caller: CallerKey, at: Instant) {
+        self.callers.note(caller, Standing::Accepted, at);
     }
 
-    pub fn refused(&self, caller: CallerKey, now: Instant) {
-        self.callers.note(caller, Standing::Refused, now);
+    /// See [`Cache::accepted`].
+    pub fn refused(&self, caller: CallerKey, at: Instant) {
+        self.callers.note(caller, Standing::Refused, at);
     }
 
     /// Counts what was answered with.

@@ -27,6 +27,7 @@ mod listen;
 mod meters;
 mod outcome;
 mod own;
+mod pass;
 mod record;
 mod reply;
 mod traffic;
@@ -236,10 +237,14 @@ async fn forwarded(
     let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
         let why = shared.on_no_route(&asked);
+        asked.priority = Shared::priority(standing, shared.credential_of(&asked));
         return app.send(shared.pass(&asked, "-", body, why).await);
     };
     let name = &matched.route.name;
     let (body, read) = shared.read(&asked, &matched, body).await;
+    if !matches!(read, Read::NotNeeded) {
+        asked.ready = clock::now();
+    }
     let request_body = match read {
         Read::Whole(bytes) => Some(bytes),
         Read::NotNeeded => None,
@@ -331,30 +336,6 @@ impl Shared {
         (held.replayed(ended), read)
     }
 
-    /// Of no interest, or a sign that the provider's API has moved on.
-    fn on_no_route(&self, asked: &Asked) -> Why {
-        if self.config.provider.is_userless(&asked.method, asked.path()) {
-            return Why::NoUser;
-        }
-        self.wire.traffic.count(Counted::Unmatched);
-        Why::Unmatched
-    }
-
-    /// Streams a request and its answer through; nothing of it is kept.
-    async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
-        let answered = self.wire.pass(asked, body).await;
-        self.passed(asked, &answered);
-        match answered {
-            Ok((head, body)) => {
-                let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
-                let cached = self.not_kept(why);
-                self.answered(asked, route, head.status, &outcome, cached);
-                reply::through(head, body, &outcome, cached)
-            }
-            Err(failure) => self.failed_for(asked, route, failure),
-        }
-    }
-
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
         let answer = self.failed(failure);
         let outcome = Outcome::Nothing(Why::Own);
@@ -378,7 +359,7 @@ impl Shared {
     fn failed(&self, failure: Failure) -> Response<Body> {
         self.wire.traffic.count(Counted::Failed);
         self.wire.traffic.meters.error(failure.word());
-        tracing::info!(?failure, "a request could not be forwarded");
+        tracing::info!(%failure, "a request could not be forwarded");
         reply::failed(&self.config.provider, failure)
     }
 }

@@ -65,8 +65,8 @@ pub struct Recorder {
     shared: Arc<Shared>,
 }
 
-/// Called with each user that has changed or is in doubt, and the exchange that told of it (empty
-/// where none did), after the commit and before anybody who waits for it is let go.
+/// Called with each user that has changed, is in doubt or stands in the journal, and the exchange that
+/// told of it (empty where none did), before anybody who waits for it is let go.
 type OnChange = Box<dyn Fn(&UserId, &str) + Send + Sync>;
 
 pub(crate) struct Shared {

@@ -39,8 +39,8 @@ use crate::config::{Config, Limit, Rate};
 use crate::provider::Use;
 use crate::tasks::Tasks;
 use crate::user::{Head, Sent};
-use breaker::Breaker;
-use budget::{Ask, Budget};
+use breaker::{Breaker, Pass};
+use budget::{Ask, Budget, Leave};
 use by_user::ByUser;
 use client::Client;
 use deadline::Progress;
@@ -82,6 +82,8 @@ pub struct Upstream {
     refused: Notify,
 }
 
+/// This part of the whole wait is left for the answer.
+const ANSWERING: u32 = 4;
 /// What a refusal of one user's requests is taken for that says nothing.
 const UNSAID: Duration = Duration::from_secs(1);
 
@@ -184,13 +186,15 @@ impl Upstream {
     /// Forwards an app's request as it is (the target already complete, hop-by-hop headers gone),
     /// as `make` makes it of its body. A read without a body whose pooled connection turned out to
     /// be closed is sent once more.
+    ///
+    /// It has been waited for since `began`.
     pub async fn forward(
         &self,
         make: impl Fn(RequestBody) -> Request<RequestBody>,
         body: RequestBody,
         priority: Priority,
+        began: Instant,
     ) -> Result<Forwarded, UpstreamError> {
-        let began = clock::now();
         let request = Box::new(make(body));
         let is_repeatable = repeatable(&request);
         let send = |request| self.client.request(request);
@@ -203,10 +207,14 @@ impl Upstream {
     }
 
     /// Forwards a request that asks for an upgrade.
-    pub async fn forward_upgrade(&self, request: Request<RequestBody>) -> Result<Forwarded, UpstreamError> {
+    pub async fn forward_upgrade(
+        &self,
+        request: Request<RequestBody>,
+        priority: Priority,
+        began: Instant,
+    ) -> Result<Forwarded, UpstreamError> {
         let send = |request| self.client.upgrade(request);
-        self.attempt(send, Box::new(request), Priority::App, clock::now())
-            .await
+        self.attempt(send, Box::new(request), priority, began).await
     }
 
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
@@ -222,22 +230,23 @@ impl Upstream {
         }
     }
 
-    /// Waits for leave to send what the provider counts for this user by itself, as long as an
-    /// answer's head may take since `began`.
+    /// Waits for leave to send what the provider counts for this user by itself. It has been waited
+    /// since `began`.
     pub async fn leave_for(
         &self,
         user: String,
         rate: Rate,
         began: Instant,
     ) -> Result<LeaveFor<'_>, UpstreamError> {
-        let leave = self.by_user.leave(user, rate, began + self.timeout).await;
+        let leave = self.by_user.leave(user, rate, self.sent_by(began)).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })
     }
 
     /// Such a request was refused: nobody else's has to wait.
     pub fn refused_for(&self, user: &str, headers: &HeaderMap) {
         let said = pause::retry_after(headers, clock::wall());
-        self.by_user.refused(user, said.unwrap_or(UNSAID));
+        self.by_user
+            .refused(user, said.filter(|said| !said.is_zero()).unwrap_or(UNSAID));
     }
 
     /// Until when the provider wants nothing from this priority.
@@ -299,22 +308,6 @@ impl Upstream {
     async fn attempt<A>(
         &self,
         send: impl Fn(Sending) -> A,
-        request: Sending,
-        priority: Priority,
-        began: Instant,
-    ) -> Result<Forwarded, UpstreamError>
-    where
-        A: Future<Output = Result<Response<AnswerBody>, UpstreamError>>,
-    {
-        let mut pass = self.breaker.admit().map_err(resting)?;
-        let answer = self.sent(send, request, priority, began).await;
-        pass.note(status_of(&answer));
-        answer
-    }
-
-    async fn sent<A>(
-        &self,
-        send: impl Fn(Sending) -> A,
         mut request: Sending,
         priority: Priority,
         began: Instant,
@@ -326,19 +319,35 @@ impl Upstream {
             priority,
             what: Use::of(request.method()),
         };
-        let leave = self.budget.leave(ask, began + self.timeout).await;
-        let _leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let (_leave, mut pass) = self.leave(ask, self.sent_by(began)).await?;
         let progress = Progress::since(began);
         let body = std::mem::replace(request.body_mut(), empty());
         *request.body_mut() = progress.watch(body);
         let (sent, sent_at) = (self.head.sent(), clock::now());
         let answer = progress.answer(pin!(send(request)), self.timeout).await;
-        let response = answer.ok_or(UpstreamError::Timeout)??;
+        let answer = answer.unwrap_or(Err(UpstreamError::Timeout));
+        let answer = answer.map_err(|error| progress.blamed(error));
+        pass.note(answer.as_ref().map(Response::status).map_err(|error| *error));
         Ok(Forwarded {
-            response,
+            response: answer?,
             sent,
             sent_at,
         })
+    }
+
+    /// Leave to send at once. Whoever waits for a place of the limit is not the one that tries a
+    /// provider that failed.
+    async fn leave(&self, ask: Ask, deadline: Instant) -> Result<(Leave<'_>, Pass<'_>), UpstreamError> {
+        self.breaker.rests().map_or(Ok(()), |wait| Err(resting(wait)))?;
+        let leave = self.budget.leave(ask, deadline).await;
+        let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        Ok((leave, self.breaker.admit().map_err(resting)?))
+    }
+
+    /// The latest time for a request to leave that has been waited for since `began`: what left with no
+    /// time for its answer would only be in doubt.
+    fn sent_by(&self, began: Instant) -> Instant {
+        began + self.timeout - self.timeout / ANSWERING
     }
 }
 
@@ -352,13 +361,6 @@ impl std::fmt::Debug for Upstream {
 
 fn resting(retry_after: Duration) -> UpstreamError {
     UpstreamError::Resting { retry_after }
-}
-
-fn status_of(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
-    answer
-        .as_ref()
-        .map(|answer| answer.response.status())
-        .map_err(|error| *error)
 }
 
 fn repeatable(request: &Request<RequestBody>) -> bool {

@@ -46,11 +46,34 @@ impl Callers {
         })
     }
 
-    pub fn note(&self, caller: CallerKey, standing: Standing, now: Instant) {
-        let noted =
-            |(known, at): (Standing, Instant)| known == standing && now.saturating_duration_since(at) < GRAIN;
-        if !self.0.get(&caller).is_some_and(noted) {
-            self.0.insert(caller, (standing, now));
+    /// What an answer says whose request was sent at `at`: one that comes late says nothing of later.
+    pub fn note(&self, caller: CallerKey, standing: Standing, at: Instant) {
+        let is_known = |(known, since): (Standing, Instant)| match known == standing {
+            true => at.saturating_duration_since(since) < GRAIN,
+            false => at < since,
+        };
+        if !self.0.get(&caller).is_some_and(is_known) {
+            self.0.insert(caller, (standing, at));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_late_says_nothing_of_later() {
+        let callers = Callers::new(LATELY);
+        let (ada, early) = (CallerKey::of_nobody(1), crate::clock::now());
+        let late = early + Duration::from_secs(2);
+        callers.note(ada, Standing::Refused, late);
+        callers.note(ada, Standing::Accepted, early);
+        assert_eq!(callers.standing(ada), Standing::Refused);
+        callers.note(ada, Standing::Accepted, late + GRAIN);
+        callers.note(ada, Standing::Refused, late);
+        assert_eq!(callers.standing(ada), Standing::Accepted);
+        callers.note(ada, Standing::Refused, late + GRAIN * 2);
+        assert!(!callers.accepted_within(ada, LATELY, late + GRAIN * 2));
     }
 }

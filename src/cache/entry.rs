@@ -27,8 +27,16 @@ pub struct Kept<'k> {
     pub recorded: HeaderValue,
     pub caller: CallerKey,
     pub answered: Instant,
-    /// Shorter than the settings allow.
+    pub fit: Fit,
+}
+
+/// For what an answer is fit to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// Fresh for less than the settings allow.
     pub at_most: Option<Duration>,
+    /// It may be given for want of the provider too.
+    pub lasts: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +49,7 @@ pub(super) struct Entry {
     age: u64,
     pub answered: Instant,
     pub fresh_for: Duration,
+    pub lasts: bool,
     pub depends: Depends,
     pub as_of: AsOf,
     pub caller: CallerKey,
@@ -83,6 +92,7 @@ impl Entry {
             age: age.unwrap_or(0),
             answered: kept.answered,
             fresh_for,
+            lasts: kept.fit.lasts,
             depends,
             as_of,
             caller: kept.caller,

@@ -25,6 +25,13 @@ pub struct CacheKey(u128);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallerKey(u128);
 
+#[cfg(test)]
+impl CallerKey {
+    pub(super) fn of_nobody(number: u128) -> CallerKey {
+        CallerKey(number)
+    }
+}
+
 pub(super) struct Keys {
     /// With its key, and nothing hashed yet.
     hasher: SipHasher24,

@@ -122,10 +122,16 @@ impl Provider {
     }
 
     /// The same by the head alone, on whatever path.
-    pub(super) fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<(), Foreign> {
+    pub(super) fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<Credential, Foreign> {
         let shown = self.shown(head.headers);
-        let (_, key) = self.credential(tenant, &shown)?;
-        self.is_ours(tenant, &shown, head.query, key, |_| None, |_| None)
+        let (credential, key) = self.credential(tenant, &shown)?;
+        self.is_ours(tenant, &shown, head.query, key, |_| None, |_| None)?;
+        Ok(credential)
+    }
+
+    /// What a request on no known route shows of this tenant's.
+    pub fn credential_of(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Option<Credential> {
+        self.judge_head(tenant, head).ok()
     }
 
     fn is_ours<'m>(
@@ -274,6 +280,21 @@ impl Tenant {
     pub fn part(&self, name: &str) -> Option<&str> {
         let found = self.identity.iter().find(|(part, _)| part == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the provider takes what this one asks for the other's.
+    pub fn asks_as(&self, other: &Tenant) -> bool {
+        let same_key = match &other.key {
+            Some(key) => self.has_key(key.expose_secret().as_bytes()),
+            None => self.key.is_none(),
+        };
+        let named = (&self.provider, &self.identity) == (&other.provider, &other.identity);
+        same_key
+            && named
+            && self
+                .settings
+                .iter()
+                .all(|setting| other.settings.contains(setting))
     }
 
     fn has_key(&self, shown: &[u8]) -> bool {

@@ -22,6 +22,8 @@ pub(super) struct Asked {
     /// usertap's own name of the exchange.
     pub id: Uuid,
     pub began: Instant,
+    /// When all of it was there that is read before it is sent: the wait for its answer counts from here.
+    pub ready: Instant,
     pub method: Method,
     /// Its place in the queue for the provider's limit.
     pub priority: Priority,
@@ -44,6 +46,7 @@ impl Asked {
             target,
             id: random::name(),
             began,
+            ready: began,
             priority: Priority::Stranger,
             upgrade: None,
             reached: Reached::by(&parts),

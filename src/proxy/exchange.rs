@@ -96,7 +96,9 @@ impl Exchange<'_> {
             Err(failure) => {
                 if failure.leaves_doubt() {
                     self.left_in_doubt();
-                    self.wrote();
+                    if self.may_be_carried_out() {
+                        self.wrote();
+                    }
                 }
                 if let Some(answer) = self.stale_for(failure).await {
                     return app.send(answer);
@@ -112,11 +114,11 @@ impl Exchange<'_> {
         let wire = &self.shared.wire;
         let mut leaves = Vec::new();
         for (user, rate) in self.counted_apart() {
-            let leave = wire.upstream.leave_for(user, rate, self.asked.began).await;
+            let leave = wire.upstream.leave_for(user, rate, self.asked.ready).await;
             leaves.push(leave.map_err(Failure::Upstream)?);
         }
         let forwarded = wire.forward(self.asked, body).await;
-        if matches!(&forwarded, Err(failure) if !failure.leaves_doubt()) {
+        if matches!(&forwarded, Err(failure) if failure.sent_nothing()) {
             leaves.into_iter().for_each(LeaveFor::give_back);
         }
         forwarded

@@ -2,8 +2,8 @@
 //!
 //! A write ends what is kept of the users it names before its answer leaves, whatever becomes of
 //! its recording; one that names nobody ends the lists, one that can have changed anybody ends
-//! everything. Nothing is ended by a write that never reached the provider: an outage must not cost
-//! what helps to bear it.
+//! everything. Nothing is ended by a write that the provider cannot have carried out, nor by one that
+//! failed of somebody whom it does not know: neither an outage nor junk must cost what helps to bear one.
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -11,14 +11,14 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::asked::Asked;
 use super::body::Body;
 use super::exchange::{AnswerHead, Exchange};
 use super::outcome::{Outcome, Why};
 use super::wire::Failure;
 use super::{Shared, headers, reply};
 use crate::cache::{
-    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Hit, Kept, Lead, Look, Outage, Served, Standing, Turn,
+    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Hit, Kept, Lead, Look, Outage, Served, Standing,
+    Turn,
 };
 use crate::clock::{self, Instant};
 use crate::provider::{Answer, Caller, Carries, Credential};
@@ -26,7 +26,7 @@ use crate::record::{Recorded, Unrecorded};
 use crate::upstream::{Priority, UpstreamError};
 use crate::user::UserId;
 
-/// A not-found is often followed by the user's creation.
+/// How long a not-found is fresh.
 const NOT_FOUND: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Where an answer is to be kept, if it turns out to be fit for it.
@@ -67,40 +67,6 @@ impl Shared {
         tracing::debug!(status = hit.status().as_u16(), cache = cached.words(), "answered");
         reply::again(hit, cached)
     }
-
-    pub(super) fn not_kept(&self, why: Why) -> Cached {
-        match why {
-            _ if !self.cache.is_on() => Cached::Bypass(Bypass::Off),
-            Why::Foreign(_) => Cached::Bypass(Bypass::Foreign),
-            _ => Cached::Bypass(Bypass::Route),
-        }
-    }
-
-    /// Something passed of which nobody here knows what it did: unless it only read, was another
-    /// tenant's or was refused, anybody may have changed.
-    pub(super) fn passed(&self, asked: &Asked, answered: &Result<(Parts, Body), Failure>) {
-        let may_have_written = match answered {
-            Ok((head, _)) => !self.refuses(head),
-            Err(failure) => failure.leaves_doubt(),
-        };
-        let (provider, tenant) = (&self.config.provider, &self.config.tenant);
-        let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());
-        if may_have_written && may_matter && provider.may_be_ours(tenant, &asked.head()) {
-            self.cache.forget_all();
-        }
-    }
-
-    /// The provider has not even begun to carry it out.
-    fn refuses(&self, head: &Parts) -> bool {
-        matches!(
-            self.config.provider.effective_status(head.status, &head.headers),
-            StatusCode::UNAUTHORIZED
-                | StatusCode::FORBIDDEN
-                | StatusCode::NOT_FOUND
-                | StatusCode::METHOD_NOT_ALLOWED
-                | StatusCode::TOO_MANY_REQUESTS
-        )
-    }
 }
 
 /// Before the request is sent.
@@ -121,7 +87,13 @@ impl Exchange<'_> {
         };
         let lead = match self.cached {
             Cached::Miss(_) => match self.shared.cache.turn(key) {
-                Turn::Lead(lead) => Some(lead),
+                Turn::Lead(lead) => {
+                    // Another may have brought it since it was looked for.
+                    if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
+                        return Some(self.again(&hit, Cached::Hit(Served::Fresh)));
+                    }
+                    Some(lead)
+                }
                 Turn::Follow(ended) => {
                     // Half of the time is left for an answer of one's own.
                     let _ended = timeout(self.shared.config.timeout / 2, ended.cancelled()).await;
@@ -194,14 +166,16 @@ impl Exchange<'_> {
         outcome: &Outcome,
         has_trailers: bool,
     ) {
-        let Some(recorded) = again_as(outcome) else {
-            // No commit says what changed.
+        let recorded =
+            again_as(outcome).filter(|_| *outcome != Outcome::NotAwaited || !self.matched.route.writes);
+        let Some(recorded) = recorded else {
+            // No commit says what changed, or none has yet.
             return users.iter().for_each(|user| self.shared.cache.forget(user));
         };
         let Some(keeping) = self.keeping.take().filter(|_| !has_trailers) else {
             return;
         };
-        let Some(at_most) = self.fit(answered, body) else {
+        let Some(fit) = self.fit(answered, body) else {
             return;
         };
         let cache = &self.shared.cache;
@@ -214,7 +188,7 @@ impl Exchange<'_> {
             recorded: recorded.header(),
             caller: keeping.caller,
             answered: clock::now(),
-            at_most,
+            fit,
         };
         let users: Vec<&UserId> = users.iter().collect();
         let is_list = self.matched.route.carries == Carries::Users;
@@ -222,12 +196,9 @@ impl Exchange<'_> {
         cache.keep(keeping.key, kept, depends, keeping.as_of, &self.asked.name());
     }
 
-    /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly.
-    fn fit(
-        &self,
-        AnswerHead { head, meant }: &AnswerHead,
-        body: &Bytes,
-    ) -> Option<Option<std::time::Duration>> {
+    /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly: it
+    /// is often followed by the user's creation.
+    fn fit(&self, AnswerHead { head, meant }: &AnswerHead, body: &Bytes) -> Option<Fit> {
         let kept = self.matched.route.cache?;
         if !self.shared.wire.links.are_found_by_key(&self.asked.reached) {
             return None;
@@ -241,15 +212,21 @@ impl Exchange<'_> {
             body,
         };
         match *meant {
-            StatusCode::OK => Some(kept.at_most),
-            _ if self.shared.config.provider.says_not_found(&self.matched, &answer) => Some(Some(NOT_FOUND)),
+            StatusCode::OK => Some(Fit {
+                at_most: kept.at_most,
+                lasts: true,
+            }),
+            _ if self.shared.config.provider.says_not_found(&self.matched, &answer) => Some(Fit {
+                at_most: Some(NOT_FOUND),
+                lasts: false,
+            }),
             _ => None,
         }
     }
 
     /// Whether an answer leaves open that something was written.
     pub(super) fn may_have_written(&self, head: &Parts) -> bool {
-        self.matched.route.writes && !self.shared.refuses(head)
+        self.matched.route.writes && self.shared.carries_out(head, || self.may_be_carried_out())
     }
 
     /// A write was carried out, or may have been.
@@ -291,6 +268,7 @@ impl Exchange<'_> {
             UpstreamError::Broken => Outage::Broken,
             UpstreamError::Limited { .. } => Outage::RateLimited,
             UpstreamError::Resting { .. } => Outage::BreakerOpen,
+            UpstreamError::Unfinished => return None,
         };
         self.stale(outage).await
     }

@@ -186,13 +186,13 @@ fn faulty(shared: &Shared, fault: LocalFault) -> Response<Body> {
             StatusCode::BAD_GATEWAY,
             "upstream-unreachable",
             "the provider cannot be reached",
-            None,
+            soon,
         ),
         LocalFault::Late => (
             StatusCode::GATEWAY_TIMEOUT,
             "upstream-timeout",
             "the provider did not answer in time",
-            None,
+            soon,
         ),
     };
     reply::error(&shared.config.provider, status, word, text, wait)

@@ -98,12 +98,7 @@ impl Exchange<'_> {
     }
 
     fn is_known(&self) -> bool {
-        let (provider, accepted) = (&self.shared.config.provider, &self.shared.accepted);
-        let known = || {
-            let secret = provider.secret(&self.asked.headers);
-            secret.is_some_and(|secret| accepted.knows(secret))
-        };
-        self.credential == Credential::OwnServer || known()
+        self.credential == Credential::OwnServer || self.shared.knows(self.asked)
     }
 
     /// At a stop at once: the doubt then stands in the database, and the next start reads the user.

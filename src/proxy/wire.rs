@@ -41,6 +41,14 @@ impl Failure {
         matches!(self, Failure::Upstream(failure) if failure.leaves_doubt())
     }
 
+    /// Whether the provider has not even heard of it.
+    pub fn sent_nothing(self) -> bool {
+        match self {
+            Failure::Unaddressable => true,
+            Failure::Upstream(failure) => failure.sent_nothing(),
+        }
+    }
+
     /// As in `x-usertap-error`.
     pub fn word(self) -> &'static str {
         match self {
@@ -48,6 +56,7 @@ impl Failure {
             Failure::Upstream(UpstreamError::Unreachable) => "upstream-unreachable",
             Failure::Upstream(UpstreamError::Broken) => "upstream-broken",
             Failure::Upstream(UpstreamError::Timeout) => "upstream-timeout",
+            Failure::Upstream(UpstreamError::Unfinished) => "request-unfinished",
             Failure::Upstream(UpstreamError::Resting { .. }) => "breaker-open",
             Failure::Upstream(UpstreamError::Limited { .. }) => "rate-limited",
         }
@@ -63,8 +72,17 @@ impl Wire {
         self.traffic.count(Counted::Forwarded);
         let began = clock::now();
         let forwarded = match &asked.upgrade {
-            None => self.upstream.forward(request, body, asked.priority).await,
-            Some(_) => self.upstream.forward_upgrade(request(body)).await,
+            None => {
+                self.upstream
+                    .forward(request, body, asked.priority, asked.ready)
+                    .await
+            }
+            Some(_) => {
+                let request = request(body);
+                self.upstream
+                    .forward_upgrade(request, asked.priority, asked.ready)
+                    .await
+            }
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
         self.links.turn(forwarded.response.headers_mut(), &asked.reached);

@@ -49,7 +49,7 @@ pub enum Health {
 pub(super) enum Came {
     Well,
     Failed,
-    /// It was not sent, or nobody waited for it.
+    /// It was not sent, or not all of it, or nobody waited for it.
     Unknown,
 }
 
@@ -66,7 +66,25 @@ impl Default for State {
     }
 }
 
+impl Health {
+    fn word(self) -> &'static str {
+        match self {
+            Health::Closed => "closed",
+            Health::Open => "open",
+            Health::HalfOpen => "half-open",
+        }
+    }
+}
+
 impl State {
+    fn health(self) -> Health {
+        match self {
+            State::Closed(_) => Health::Closed,
+            State::Resting { .. } => Health::Open,
+            State::Trying { .. } => Health::HalfOpen,
+        }
+    }
+
     /// The state once a request is let through, or how long to wait.
     fn admitted(self, now: impl Fn() -> Instant) -> Result<State, Duration> {
         match self {
@@ -96,7 +114,13 @@ impl State {
 }
 
 impl Breaker {
-    /// Leave to send, or after how long it is worth asking again.
+    /// After how long it is worth asking again, where there is no leave just now. Asks for none: whoever
+    /// is the one that tries must be about to send.
+    pub fn rests(&self) -> Option<Duration> {
+        self.state().admitted(clock::now).err()
+    }
+
+    /// Leave to send at once, or after how long it is worth asking again.
     pub fn admit(&self) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
         *state = state.admitted(clock::now)?;
@@ -107,11 +131,7 @@ impl Breaker {
     }
 
     pub fn health(&self) -> Health {
-        match *self.state() {
-            State::Closed(_) => Health::Closed,
-            State::Resting { until, .. } if until > clock::now() => Health::Open,
-            State::Resting { .. } | State::Trying { .. } => Health::HalfOpen,
-        }
+        self.state().health()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,7 +145,7 @@ impl Pass<'_> {
         self.came = match status {
             Ok(status) if matches!(status.as_u16(), 502..=504 | 520..=530) => Came::Failed,
             Ok(_) => Came::Well,
-            Err(UpstreamError::Limited { .. } | UpstreamError::Resting { .. }) => Came::Unknown,
+            Err(UpstreamError::Unfinished) => Came::Unknown,
             Err(_) => Came::Failed,
         };
     }
@@ -136,7 +156,7 @@ impl Drop for Pass<'_> {
         let mut state = self.breaker.state();
         let after = state.after(self.came, clock::now);
         if std::mem::discriminant(&*state) != std::mem::discriminant(&after) {
-            tracing::info!(now = ?after, "the provider's breaker");
+            tracing::info!(now = after.health().word(), "the provider's breaker");
         }
         *state = after;
     }
@@ -170,7 +190,7 @@ mod tests {
             (Health::Open, Err(FIRST_REST))
         );
         tokio::time::advance(FIRST_REST).await;
-        assert_eq!(breaker.health(), Health::HalfOpen);
+        assert_eq!((breaker.health(), breaker.rests()), (Health::Open, None));
         assert_eq!(
             (send(&breaker, Ok(404)), breaker.health()),
             (Ok(()), Health::Closed)

@@ -1,9 +1,10 @@
 //! The wait for an answer's head: counted from the last byte that the request gave, so that a
-//! long upload is not cut off while it flows.
+//! long upload is not cut off while it flows. An upload that breaks off or stands still is its sender's
+//! failure, not the provider's.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,24 +13,65 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
-use super::RequestBody;
+use super::{RequestBody, UpstreamError};
 use crate::clock::{self, Instant};
 
-/// When the request last moved.
+/// How far the request has come.
 #[derive(Debug, Clone)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
+pub(super) struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// When it last moved.
+    last: Instant,
+    body: Upload,
+}
+
+/// What was found when the body was last asked for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upload {
+    NotYet,
+    /// There was some, or there is no more.
+    On,
+    /// It is still to come.
+    Awaited,
+    /// It broke off.
+    Broken,
+}
 
 impl Progress {
     pub fn since(began: Instant) -> Progress {
-        Progress(Arc::new(Mutex::new(began)))
+        let state = State {
+            last: began,
+            body: Upload::NotYet,
+        };
+        Progress(Arc::new(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state().last
     }
 
-    fn moved(&self) {
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = clock::now();
+    /// The body was asked for more. One that is there at once as a whole gives the answer no more time.
+    fn found(&self, found: Upload) {
+        let mut state = self.state();
+        if found != Upload::Awaited && state.body != Upload::NotYet {
+            state.last = clock::now();
+        }
+        state.body = found;
+    }
+
+    /// Whose failure it is that no answer came.
+    pub fn blamed(&self, error: UpstreamError) -> UpstreamError {
+        match (error, self.state().body) {
+            (UpstreamError::Timeout, Upload::Awaited | Upload::Broken)
+            | (UpstreamError::Broken, Upload::Broken) => UpstreamError::Unfinished,
+            (error, _) => error,
+        }
     }
 
     /// The body, its frames noted as they go.
@@ -75,9 +117,12 @@ impl Body for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if polled.is_ready() {
-            self.progress.moved();
-        }
+        let found = match &polled {
+            Poll::Pending => Upload::Awaited,
+            Poll::Ready(Some(Err(_))) => Upload::Broken,
+            Poll::Ready(_) => Upload::On,
+        };
+        self.progress.found(found);
         polled
     }
 
@@ -101,8 +146,9 @@ mod tests {
         let progress = Progress::since(began);
         let upload = async {
             for _ in 0..5 {
+                progress.found(Upload::Awaited);
                 tokio::time::sleep(Duration::from_secs(6)).await;
-                progress.moved();
+                progress.found(Upload::On);
             }
             std::future::pending::<()>().await
         };

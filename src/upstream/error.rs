@@ -22,12 +22,23 @@ pub enum UpstreamError {
     /// It may or may not have been carried out.
     #[error("the provider's answer broke off or cannot be read")]
     Broken,
+    /// Its body broke off or stood still: the provider never had all of it.
+    #[error("the request broke off or stood still on its way to the provider")]
+    Unfinished,
 }
 
 impl UpstreamError {
     /// Whether the provider can have carried the request out all the same.
     pub fn leaves_doubt(self) -> bool {
         matches!(self, UpstreamError::Timeout | UpstreamError::Broken)
+    }
+
+    /// Whether the provider has not even heard of it.
+    pub fn sent_nothing(self) -> bool {
+        matches!(
+            self,
+            UpstreamError::Unreachable | UpstreamError::Limited { .. } | UpstreamError::Resting { .. }
+        )
     }
 }
 

@@ -81,18 +81,19 @@ impl Upstream {
         priority: Priority,
         deadline: Instant,
     ) -> Result<Fetched, UpstreamError> {
-        let mut pass = self.breaker.admit().map_err(super::resting)?;
         let ask = Ask {
             priority,
             what: Use::of(&request.method),
         };
+        self.breaker
+            .rests()
+            .map_or(Ok(()), |wait| Err(super::resting(wait)))?;
         // Whoever waits for a token must not hold a place of the limit meanwhile.
         let token = timeout_at(deadline, self.token_of(request)).await;
         if let Err(none) = token.map_err(|_| UpstreamError::Timeout)? {
             return self.without_token(none);
         }
-        let leave = self.budget.leave(ask, deadline).await;
-        let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let (leave, mut pass) = self.leave(ask, deadline).await?;
         let exchange = async {
             // The same one, unless it has come to its end since.
             let token = match self.token_of(request).await {
@@ -106,7 +107,12 @@ impl Upstream {
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
                 drop(leave);
-                pass.note(super::status_of(&answer));
+                pass.note(
+                    answer
+                        .as_ref()
+                        .map(|sent| sent.response.status())
+                        .map_err(|error| *error),
+                );
                 answer?
             };
             let (head, body) = response.into_parts();

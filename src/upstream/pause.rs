@@ -67,10 +67,11 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// A refusal. Where it does not say for how long, each in a row is taken for twice as long as
-    /// the one before, spread so that not everybody comes back at once; `jitter` is from 0 to 1.
+    /// A refusal. Where it does not say for how long, or for no time at all (a clock that is ahead of
+    /// the provider's), each in a row is taken for twice as long as the one before, spread so that not
+    /// everybody comes back at once; `jitter` is from 0 to 1.
     pub fn refused(&mut self, said: Option<Duration>, whom: Yields, jitter: f64, now: Instant) {
-        let wait = said.unwrap_or_else(|| {
+        let wait = said.filter(|said| !said.is_zero()).unwrap_or_else(|| {
             let doubled = UNSAID
                 .saturating_mul(2u32.saturating_pow(self.unsaid))
                 .min(LONGEST_UNSAID);
@@ -235,6 +236,16 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         pause.served();
         assert_eq!(refused(&mut pause), UNSAID);
+    }
+
+    #[test]
+    fn no_time_at_all_is_not_said_either() {
+        let now = crate::clock::now();
+        let mut pause = Pause::default();
+        for wait in [UNSAID, UNSAID * 2] {
+            pause.refused(Some(Duration::ZERO), Yields::Everyone, 0.0, now);
+            assert_eq!(pause.until(Priority::App, now), Some(now + wait));
+        }
     }
 
     #[test]

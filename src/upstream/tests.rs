@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -203,7 +204,9 @@ async fn a_refusal_is_waited_out_by_everyone() {
     );
     assert!(clock::now() - began >= SECOND);
     upstream.heed(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Yields::Everyone);
-    let forwarded = upstream.forward(write(&upstream), written(), Priority::App).await;
+    let forwarded = upstream
+        .forward(write(&upstream), written(), Priority::App, clock::now())
+        .await;
     assert!(forwarded.is_ok() && clock::now() - began >= SECOND * 2);
 }
 
@@ -240,12 +243,76 @@ async fn an_unanswered_write_leaves_a_doubt_and_is_never_repeated() {
         let script = Script::of(&[says]).await;
         let upstream = Upstream::plain(&script.url, &[], SECOND);
         let failed = upstream
-            .forward(write(&upstream), written(), Priority::App)
+            .forward(write(&upstream), written(), Priority::App, clock::now())
             .await
             .unwrap_err();
         assert!(failed == failure && failed.leaves_doubt());
         assert_eq!(script.seen().len(), 1);
     }
+}
+
+/// One piece of a body, and then this.
+fn begun(
+    then: impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
+) -> RequestBody {
+    let piece = stream::iter([Ok(Bytes::from_static(b"{"))]);
+    let frames = piece
+        .chain(then)
+        .map(|piece| piece.map(http_body::Frame::data).map_err(Into::into));
+    BodyExt::boxed(http_body_util::StreamBody::new(frames))
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_or_stands_still_is_no_failure_of_the_providers() {
+    let script = Script::of(&[Says::Nothing]).await;
+    let upstream = Upstream::plain(&script.url, &[], SECOND / 5);
+    for _ in 0..4 {
+        let broken = stream::iter([Err(std::io::Error::other("the app has gone"))]);
+        for body in [begun(broken), begun(stream::pending())] {
+            let failed = upstream.forward(write(&upstream), body, Priority::App, clock::now());
+            let failed = failed.await.unwrap_err();
+            assert_eq!(failed, UpstreamError::Unfinished);
+            assert!(!failed.leaves_doubt());
+        }
+    }
+    assert_eq!(upstream.health(), Health::Closed);
+    // The provider's own silence is one.
+    for _ in 0..5 {
+        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+        assert_eq!(asked.await.unwrap_err(), UpstreamError::Timeout);
+    }
+    assert_eq!(upstream.health(), Health::Open);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_is_not_the_one_that_tries_a_provider_that_failed() {
+    let dropped = [Says::Last(b""); 5];
+    let script = Script::of(&[&dropped[..], &[FINE]].concat()).await;
+    let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
+    for _ in dropped {
+        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+        assert_eq!(asked.await.unwrap_err(), UpstreamError::Broken);
+    }
+    let soon = HeaderMap::from_iter([(http::header::RETRY_AFTER, "10".parse().unwrap())]);
+    upstream.heed(StatusCode::TOO_MANY_REQUESTS, &soon, Yields::Own);
+    while upstream.breaker.rests().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let mut own = pin!(upstream.own(read(), Priority::Backfill));
+    assert!(futures_util::poll!(&mut own).is_pending());
+    let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+    assert!(asked.await.is_ok());
+    assert_eq!(upstream.health(), Health::Closed);
+}
+
+#[tokio::test]
+async fn what_was_waited_for_already_is_not_waited_for_again() {
+    let script = Script::of(&[Says::Nothing]).await;
+    let upstream = Upstream::plain(&script.url, &[], SECOND * 60);
+    let (now, earlier) = (clock::now(), SECOND * 59);
+    let asked = upstream.forward(write(&upstream), written(), Priority::App, now - earlier);
+    assert_eq!(asked.await.unwrap_err(), UpstreamError::Timeout);
+    assert!(clock::now() - now < SECOND * 30);
 }
 
 #[tokio::test]
@@ -257,7 +324,7 @@ async fn what_cannot_be_reached_leaves_no_doubt() {
         .unwrap();
     let upstream = Upstream::plain(&format!("http://{free}"), &[], SECOND);
     let failed = upstream
-        .forward(write(&upstream), written(), Priority::App)
+        .forward(write(&upstream), written(), Priority::App, clock::now())
         .await
         .unwrap_err();
     assert!(failed == UpstreamError::Unreachable && !failed.leaves_doubt());
@@ -282,7 +349,9 @@ async fn who_waits_for_a_token_holds_up_no_app() {
         while script.seen().is_empty() {
             tokio::task::yield_now().await;
         }
-        upstream.forward(write(&upstream), written(), Priority::App).await
+        upstream
+            .forward(write(&upstream), written(), Priority::App, clock::now())
+            .await
     };
     let (read, asked) = tokio::join!(read, asked);
     assert_eq!((read.is_ok(), asked.map(|_| ())), (false, Ok(())));
@@ -297,11 +366,11 @@ async fn a_published_limit_holds_for_apps_too() {
     };
     let upstream = Upstream::plain(&script.url, &[rate.into()], SECOND);
     upstream
-        .forward(write(&upstream), written(), Priority::App)
+        .forward(write(&upstream), written(), Priority::App, clock::now())
         .await
         .unwrap();
     let refused = upstream
-        .forward(write(&upstream), written(), Priority::App)
+        .forward(write(&upstream), written(), Priority::App, clock::now())
         .await
         .unwrap_err();
     assert!(matches!(refused, UpstreamError::Limited { retry_after } if retry_after > SECOND * 50));

@@ -251,6 +251,9 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
     failpoint::reached("journal.appending");
     let places = keeper.append(&payloads)?;
     failpoint::reached("journal.synced");
+    let kept = group.entries.iter().take(places.len());
+    kept.flat_map(|(_, seen)| seen.iter())
+        .for_each(|seen| shared.tell(&seen.id, ""));
     Ok(places)
 }
 

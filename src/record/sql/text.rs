@@ -100,7 +100,7 @@ pub const FORGET_OLD: &str = "
         ORDER BY o.position LIMIT 10000 FOR UPDATE SKIP LOCKED)";
 
 pub const CHECKPOINT: &str = "
-    UPDATE {state}.backfill SET checkpoint = $2::jsonb, fetched = fetched + $3, inserted = inserted + $4,
+    UPDATE {state}.backfill SET checkpoint = $2::jsonb, error = NULL, fetched = fetched + $3, inserted = inserted + $4,
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
         moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
         ended_at = CASE WHEN $9 THEN now() END

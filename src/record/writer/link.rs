@@ -205,7 +205,7 @@ impl Writer {
             if trouble.as_deref() == Some(reason.as_str()) {
                 return false;
             }
-            tracing::warn!(reason, "answers leave unrecorded until the database takes them");
+            tracing::warn!(reason, "nothing is recorded until the database takes it");
             *trouble = Some(Arc::from(reason));
             true
         });

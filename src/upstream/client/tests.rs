@@ -152,7 +152,10 @@ async fn what_the_provider_has_closed_costs_a_request_nothing() {
     let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
     for _ in 0..20 {
         let ask = |body| asked(&script, Method::GET).map(|_| body);
-        let answer = upstream.forward(ask, empty(), Priority::App).await.unwrap();
+        let answer = upstream
+            .forward(ask, empty(), Priority::App, crate::clock::now())
+            .await
+            .unwrap();
         assert_eq!(
             answer.response.into_body().collect().await.unwrap().to_bytes(),
             "{}"

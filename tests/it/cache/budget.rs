@@ -105,6 +105,49 @@ async fn whom_the_provider_has_accepted_is_no_stranger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_gives_junk_no_right_of_way() {
+    let stack = limited(1_000, "1000/1s", 0).await;
+    let given = || async {
+        let given = stack.status().await["budget"]["given"].clone();
+        (given["app"].as_u64(), given["stranger"].as_u64())
+    };
+    let before = given().await;
+    let junk = stack.server(0).with("secret-server-key", "ssk_junk");
+    let upgrading = junk.raw("connection", "upgrade").raw("upgrade", "any");
+    let got = stack.get(&upgrading, "/users?limit=1").await;
+    assert_eq!(got.effective_status(), 401, "{} {}", got.recorded(), got.text());
+    assert_eq!(given().await, (before.0, before.1.map(|n| n + 1)));
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_on_an_unknown_route_makes_usertap_yield_and_apps_go_on() {
+    let stack = limited(1_000, "1000/1s", 1).await;
+    let server = stack.server(0);
+    let foreign = server
+        .clone()
+        .with("project-id", "11111111-1111-4111-8111-111111111111");
+    let given = || async { stack.status().await["budget"]["given"]["app"].as_u64() };
+    let before = given().await;
+    for (caller, waits) in [(&foreign, false), (&server, true)] {
+        let refused = Canned::new(429, "{}").header("retry-after", "30");
+        stack
+            .control()
+            .fault(Fault::on("/reports/monthly", Action::Reject(refused)));
+        assert_eq!(stack.get(caller, "/reports/monthly").await.status, 429);
+        let paused = stack.status().await["provider"]["paused_for"].as_u64();
+        assert_eq!(paused > Some(0), waits, "{paused:?}");
+    }
+    assert_eq!(
+        given().await,
+        before.map(|n| n + 1),
+        "who has usertap's own key is no stranger"
+    );
+    assert_eq!(stack.get(&server, "/users?limit=1").await.status, 200);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_the_provider_says_is_spent_is_waited_for() {
     let stack = Stack::with(Setup {
         settings: vec![("USERTAP_TIMEOUT", "1s")],

@@ -170,6 +170,53 @@ async fn what_changed_meanwhile_is_never_given_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn junk_does_not_cost_what_helps_to_bear_an_outage() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let me = stack.signed_in(0, ada);
+    stack.get(&me, "/users/me").await;
+    let junk = stack.browser(0).with("publishable-client-key", "pck_junk");
+    for (path, body) in [
+        ("/auth/password/reset", json!({ "password": "x", "code": "y" })),
+        ("/no/such/route", json!({})),
+    ] {
+        let fault = Fault::on(path, Action::Reject(Canned::new(500, "away")));
+        stack.control().fault(fault.method(Method::POST));
+        assert_eq!(stack.post(&junk, path, body).await.status, 500, "{path}");
+        stack
+            .control()
+            .fault(Fault::on("/users/me", Action::Reject(Canned::new(500, "away"))));
+        is_stale(
+            &stack.get(&me, "/users/me").await,
+            &["stale; upstream-error"],
+            "Ada",
+        );
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_not_found_is_not_given_in_an_outage() {
+    let stack = stack().await;
+    let server = stack.server(0);
+    let path = format!("/users/{}", Uuid::new_v4());
+    // The provider has taken these credentials.
+    assert_eq!(stack.get(&server, "/users?limit=1").await.status, 200);
+    assert_eq!(stack.get(&server, &path).await.effective_status(), 404);
+    stack
+        .control()
+        .fault(Fault::on(&path, Action::Reject(Canned::new(500, "away"))));
+    let got = stack.get(&server, &path).await;
+    assert_eq!(
+        (got.status.as_u16(), got.text()),
+        (500, "away".into()),
+        "{}",
+        got.cached()
+    );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
     let stack = stack().await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;

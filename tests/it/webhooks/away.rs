@@ -48,6 +48,40 @@ async fn an_outage_loses_none_of_them() {
     stack.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_tells_is_not_given_from_memory_any_more() {
+    let stack = with(Setup {
+        relayed: true,
+        settings: vec![("USERTAP_CACHE_TTL", "1h")],
+        ..Setup::default()
+    })
+    .await;
+    let relay = stack.relay.as_ref().expect("a relay");
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    let kept = || async {
+        let got = stack.get(&server, &path).await;
+        (got.header("x-usertap-cache") == Some("hit; fresh")).then_some(())
+    };
+    eventually("it is kept", kept).await;
+    relay.close();
+    assert!(
+        stack
+            .control()
+            .edit(0, ada, json!({ "display_name": "Countess" }))
+    );
+    let event = of_user(&stack, "user.updated", ada);
+    assert_eq!(word(&send(&stack, &event).await), "journaled");
+    let got = stack.get(&server, &path).await;
+    assert_eq!(
+        (&got.json()["display_name"], got.header("x-usertap-cache")),
+        (&json!("Countess"), Some("miss; changed"))
+    );
+    relay.open();
+    stack.settled().await;
+    stack.end().await;
+}
+
 /// Neither the database nor the journal takes it: it must come again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_kept_is_asked_for_again() {

@@ -30,16 +30,22 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
         request.header(HOST, "app.example").body(body).unwrap()
     };
     let answer = trusting
-        .forward(ask, empty(), Priority::App)
+        .forward(ask, empty(), Priority::App, crate::clock::now())
         .await
         .unwrap()
         .response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/2.0 true");
-    let answer = trusting.forward_upgrade(ask(empty())).await.unwrap().response;
+    let answer = trusting
+        .forward_upgrade(ask(empty()), Priority::App, crate::clock::now())
+        .await
+        .unwrap()
+        .response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1 true");
     let wary = Upstream::plain(&url, &[], SECOND * 2);
     assert_eq!(
-        wary.forward(ask, empty(), Priority::App).await.unwrap_err(),
+        wary.forward(ask, empty(), Priority::App, crate::clock::now())
+            .await
+            .unwrap_err(),
         UpstreamError::Unreachable
     );
 }
@@ -91,7 +97,10 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     let upstream = Upstream::trusting(&url, &tls_file("ca.pem"), SECOND * 5, &tasks);
     let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
     let read = || async {
-        let answer = upstream.forward(ask, empty(), Priority::App).await.unwrap();
+        let answer = upstream
+            .forward(ask, empty(), Priority::App, crate::clock::now())
+            .await
+            .unwrap();
         answer.response.into_body().collect().await.unwrap().to_bytes()
     };
     let answers = futures_util::future::join_all((0..20).map(|_| read())).await;

@@ -1,0 +1,108 @@
+//! What streams through: on no known route, or another tenant's, or too large to be read before it is
+//! sent. Nothing of it is kept, and nobody here knows what it did.
+
+use http::response::Parts;
+use http::{Response, StatusCode};
+
+use super::Shared;
+use super::asked::Asked;
+use super::body::Body;
+use super::outcome::{Outcome, Why};
+use super::reply;
+use super::traffic::Counted;
+use super::wire::Failure;
+use crate::cache::{Bypass, Cached};
+use crate::provider::Credential;
+use crate::upstream::Yields;
+
+impl Shared {
+    /// Of no interest, or a sign that the provider's API has moved on.
+    pub(super) fn on_no_route(&self, asked: &Asked) -> Why {
+        if self.config.provider.is_userless(&asked.method, asked.path()) {
+            return Why::NoUser;
+        }
+        self.wire.traffic.count(Counted::Unmatched);
+        Why::Unmatched
+    }
+
+    /// What a request on no known route shows of this tenant's.
+    pub(super) fn credential_of(&self, asked: &Asked) -> Option<Credential> {
+        let (provider, tenant) = (&self.config.provider, &self.config.tenant);
+        provider.credential_of(tenant, &asked.head())
+    }
+
+    /// Streams a request and its answer through; nothing of it is kept.
+    pub(super) async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
+        let answered = self.wire.pass(asked, body).await;
+        let credential = self.credential_of(asked);
+        if let Ok((head, _)) = &answered {
+            self.heed_passed(credential, head);
+        }
+        self.passed(asked, credential, &answered);
+        match answered {
+            Ok((head, body)) => {
+                let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
+                let cached = self.not_kept(why);
+                self.answered(asked, route, head.status, &outcome, cached);
+                reply::through(head, body, &outcome, cached)
+            }
+            Err(failure) => self.failed_for(asked, route, failure),
+        }
+    }
+
+    /// A refusal of this tenant's makes usertap's own requests yield. Apps go on: here it may be of a
+    /// limit that the route has to itself.
+    fn heed_passed(&self, credential: Option<Credential>, head: &Parts) {
+        if credential.is_some() {
+            let meant = self.config.provider.effective_status(head.status, &head.headers);
+            self.wire.upstream.heed(meant, &head.headers, Yields::Own);
+        }
+    }
+
+    /// Unless it only read, was another tenant's or was refused, anybody may have changed.
+    fn passed(
+        &self,
+        asked: &Asked,
+        credential: Option<Credential>,
+        answered: &Result<(Parts, Body), Failure>,
+    ) {
+        let (provider, tenant) = (&self.config.provider, &self.config.tenant);
+        let is_known = || credential == Some(Credential::OwnServer) || self.knows(asked);
+        let may_have_written = match answered {
+            Ok((head, _)) => self.carries_out(head, is_known),
+            Err(failure) => failure.leaves_doubt() && is_known(),
+        };
+        let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());
+        if may_have_written && may_matter && provider.may_be_ours(tenant, &asked.head()) {
+            self.cache.forget_all();
+        }
+    }
+
+    /// Whether the provider has lately taken the secret that a request shows.
+    pub(super) fn knows(&self, asked: &Asked) -> bool {
+        let secret = self.config.provider.secret(&asked.headers);
+        secret.is_some_and(|secret| self.accepted.knows(secret))
+    }
+
+    /// Whether the provider has carried a write out. What it refuses it has not even begun; what failed
+    /// otherwise it `may_have`.
+    pub(super) fn carries_out(&self, head: &Parts, may_have: impl Fn() -> bool) -> bool {
+        match self.config.provider.effective_status(head.status, &head.headers) {
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::TOO_MANY_REQUESTS => false,
+            failed if failed.is_client_error() || failed.is_server_error() => may_have(),
+            _ => true,
+        }
+    }
+
+    fn not_kept(&self, why: Why) -> Cached {
+        match why {
+            _ if !self.cache.is_on() => Cached::Bypass(Bypass::Off),
+            Why::Foreign(_) => Cached::Bypass(Bypass::Foreign),
+            _ => Cached::Bypass(Bypass::Route),
+        }
+    }
+}
