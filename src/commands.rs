@@ -2,6 +2,13 @@
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed.
 
+/// A line of the result. Whoever has stopped listening (`| head`) is told no more, and nothing else changes.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::commands::said(format_args!($($text)*))
+    };
+}
+
 mod account;
 mod backfill;
 mod client;
@@ -13,6 +20,8 @@ mod sandbox;
 mod show_status;
 mod trial;
 
+use std::fmt::Arguments;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::Command;
@@ -32,6 +41,10 @@ pub async fn run(command: Command) -> ExitCode {
         Command::Sandbox(options) => ended(sandbox::run(options).await),
         Command::Demo(options) => ended(demo::run(options).await),
     }
+}
+
+fn said(line: Arguments<'_>) {
+    let _gone = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What a command that failed says, and its exit code.

@@ -128,6 +128,7 @@ impl Serving {
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve(config.reconcile_every));
         tasks.spawn(station.backfill().find_the_unnamed());
+        tasks.spawn(station.clone().ask_while_it_fails());
         if let Some((poll, every)) = station.poll() {
             tasks.spawn(poll.serve(every));
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
@@ -30,12 +31,16 @@ use crate::reader::Reader;
 use crate::record::{Owed, Recorder};
 use crate::refetch::Refetch;
 use crate::tasks::Tasks;
-use crate::upstream::Upstream;
+use crate::upstream::{Health, Upstream};
 use crate::webhook::Intake;
 use folder::{has_served, journal_place};
 
 pub use folder::note_served;
 
+/// Between questions to a provider that fails.
+const NOW_AND_THEN: Duration = Duration::from_secs(30);
+/// Between looks at an embedded server.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -144,6 +149,28 @@ pub fn not_opened(error: DbError) -> StartError {
     }
 }
 
+/// Starts an embedded server again that has ended: one whose process was killed, say for want of memory.
+async fn keep_embedded_up(embedded: Arc<Embedded>, config: Arc<Config>, tasks: Tasks) {
+    loop {
+        tokio::select! {
+            () = tasks.stopping() => return,
+            () = sleep(LOOK_EVERY) => {}
+        }
+        if !embedded.has_ended() {
+            continue;
+        }
+        tracing::warn!("embedded Postgres has ended though it is in use; it is started again");
+        match start_embedded(&config).await {
+            Ok(again) if again.port() == embedded.port() => {}
+            Ok(again) => tracing::error!(
+                port = again.port(),
+                "embedded Postgres listens on another port now, for its own is taken: restart usertap"
+            ),
+            Err(error) => tracing::error!(%error, "embedded Postgres does not come up; it is tried again"),
+        }
+    }
+}
+
 async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
     let mut search = Search::from_os();
     search.pg_bin = config.pg_bin.clone().or(search.pg_bin);
@@ -181,6 +208,9 @@ impl Station {
         let (head, place) = (upstream.head().clone(), journal_place(&config));
         let started = Recorder::start_with_journal(database.clone(), head, config.deleted, place, tasks);
         let started = started.map_err(|fault| StartError(fault.to_string()))?;
+        if let Some(embedded) = embedded.clone() {
+            tasks.spawn(keep_embedded_up(embedded, config.clone(), tasks.clone()));
+        }
         Ok(Station::put_together(
             config, upstream, database, embedded, started, tasks,
         ))
@@ -264,6 +294,36 @@ impl Station {
             counts: self.polled.clone()?,
         };
         Some((poll, self.config.poll_every?))
+    }
+
+    /// The way to the provider for a question about these settings: this process's own where the
+    /// provider would count it with what this process sends, one of its own otherwise.
+    ///
+    /// # Errors
+    /// Where the address or the CA is unfit.
+    pub fn way_for(&self, config: &Config) -> Result<Arc<Upstream>, StartError> {
+        let counts = config.upstream == self.config.upstream && config.tenant.asks_as(&self.config.tenant);
+        match counts {
+            true => Ok(self.upstream.clone()),
+            false => upstream(config, &Tasks::default()),
+        }
+    }
+
+    /// While the provider fails it is asked now and then, so that it need not wait for an app to be found
+    /// well again.
+    pub async fn ask_while_it_fails(self: Arc<Self>) {
+        let asking = async {
+            loop {
+                sleep(NOW_AND_THEN).await;
+                if self.upstream.health() != Health::Closed {
+                    drop(probe(&self.config, &self.upstream).await);
+                }
+            }
+        };
+        tokio::select! {
+            () = self.tasks.stopping() => {}
+            () = asking => {}
+        }
     }
 
     /// Starts the feed, and tells it and the recorder of each other's news: what is committed here

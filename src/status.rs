@@ -205,16 +205,14 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     }
 }
 
-/// Ready once the database, if it can be reached, is migrated.
+/// Ready once the database, if it can be reached, is migrated. Without the provider it is degraded too.
 pub fn readiness(station: &Station) -> Readiness {
     let answers = station.database_answers.load(Ordering::Relaxed);
-    match (
-        station.database.is_open(),
-        answers && station.recorder.figures().trouble.is_none(),
-    ) {
-        (true, true) => Readiness::Ready,
+    let records = answers && station.recorder.figures().trouble.is_none();
+    match (station.database.is_open(), records) {
+        (true, true) if station.upstream.health() == Health::Closed => Readiness::Ready,
         (false, true) => Readiness::NotReady,
-        (_, false) => Readiness::Degraded,
+        (true, true) | (_, false) => Readiness::Degraded,
     }
 }
 

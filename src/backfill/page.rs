@@ -111,6 +111,8 @@ impl Backfill {
                 return Err(named(fault, walk));
             };
             tracing::warn!(error = %fault, "a page could not be read; trying again");
+            self.held_up(&format!("a page could not be read, and is tried again: {fault}"))
+                .await;
             sleep(pause).await;
         }
         Err(WalkFault::HandedOver)
@@ -121,10 +123,19 @@ impl Backfill {
         tokio::select! {
             answer = &mut asking => return answer,
             () = sleep(SILENT) => {
-                tracing::warn!("no page from the provider for {} s; still trying", SILENT.as_secs());
+                let silent = format!("no page from the provider for {} s; still trying", SILENT.as_secs());
+                tracing::warn!("{silent}");
+                self.held_up(&silent).await;
             }
         }
         asking.await
+    }
+
+    /// For whoever follows the walk elsewhere.
+    async fn held_up(&self, by: &str) {
+        if let Err(error) = runs::held_up(&self.database, self.instance, by).await {
+            tracing::debug!(%error, "what holds the walk up could not be noted");
+        }
     }
 
     async fn try_page(&self, walk: &Walk) -> Result<Got, WalkFault> {

@@ -46,7 +46,12 @@ impl Progress {
             self.line = clock::now();
             let left =
                 left(run, rate).map_or_else(String::new, |left| format!(", about {} s left", left.as_secs()));
-            tracing::info!("{}: {} users, {rate:.0} a second{left}", run.kind, run.fetched);
+            let held_up = held_up(run);
+            tracing::info!(
+                "{}: {} users, {rate:.0} a second{left}{held_up}",
+                run.kind,
+                run.fetched
+            );
         }
     }
 
@@ -70,8 +75,14 @@ fn move_bar(bar: &ProgressBar, run: &Run, rate: f64) {
         bar.set_style(style);
     }
     let left = left(run, rate).map_or_else(String::new, |left| format!("  {} s left", left.as_secs()));
-    bar.set_message(format!("{rate:.0}/s{left}"));
+    bar.set_message(format!("{rate:.0}/s{left}{}", held_up(run)));
     bar.set_position(run.fetched.unsigned_abs());
+}
+
+fn held_up(run: &Run) -> String {
+    run.error
+        .as_ref()
+        .map_or_else(String::new, |error| format!("; {error}"))
 }
 
 fn left(run: &Run, rate: f64) -> Option<Duration> {

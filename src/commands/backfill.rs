@@ -72,8 +72,8 @@ pub async fn run(config: Config, asked: Asked, json: bool) -> ExitCode {
 
 fn report(run: &Run, json: bool) -> ExitCode {
     match json {
-        true => println!("{}", account::json(run)),
-        false => println!("{}", account::sentence(run)),
+        true => say!("{}", account::json(run)),
+        false => say!("{}", account::sentence(run)),
     }
     match account::checked(run.clone()) {
         Ok(_) => ExitCode::SUCCESS,
@@ -99,20 +99,25 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
     let (database, _embedded) = station::opened(&config, &upstream).await?;
     let run = request(&database, asked).await.map_err(start_error)?;
     let mut progress = Progress::new();
+    let mut goes_on = "started again, it goes on where it stopped";
     while !stop.is_stopping() {
         match stand(&database, run).await.map_err(start_error)? {
             Stand::Over(run) => {
                 progress.end();
                 return Ok(*run);
             }
-            Stand::Another => follow(&database, run, stop, &mut progress).await?,
-            Stand::Nobody => walk(&config, &upstream, &database, run, stop, &mut progress).await?,
+            Stand::Another => {
+                goes_on = "the walk goes on in the usertap that serves this database";
+                follow(&database, run, stop, &mut progress).await?;
+            }
+            Stand::Nobody => {
+                goes_on = "started again, it goes on where it stopped";
+                walk(&config, &upstream, &database, run, stop, &mut progress).await?;
+            }
         }
     }
     progress.end();
-    Err(StartError(
-        "stopped; started again, it goes on where it stopped".into(),
-    ))
+    Err(StartError(format!("stopped; {goes_on}")))
 }
 
 async fn request(database: &Database, asked: Asked) -> Result<Uuid, DbError> {

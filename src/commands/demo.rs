@@ -39,7 +39,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     say("1. A Postgres of the demo's own, gone with it");
     let postgres = Arc::new(start_postgres(&options).await?);
     let url = postgres.url("postgres");
-    println!("   psql '{}'", url.expose_secret());
+    say!("   psql '{}'", url.expose_secret());
     say(&format!(
         "2. A sandbox in the provider's place, with {USERS} users"
     ));
@@ -59,15 +59,16 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     if let Some(webhooks) = &told {
         webhooks.send_to(&format!("http://{}/_usertap/webhooks", serving.listen));
     }
-    println!(
+    say!(
         "   the app's base URL: http://{}\n   console: http://{}/",
-        serving.listen, serving.admin
+        serving.listen,
+        serving.admin
     );
     if let Some(key) = sandbox.control().admin_key(0) {
-        println!("   for its page Connect: client custom-local, secret custom-local-secret, admin key {key}");
+        say!("   for its page Connect: client custom-local, secret custom-local-secret, admin key {key}");
     }
     say("4. usertap backfill");
-    println!(
+    say!(
         "   {}",
         account::sentence(&backfill(&serving.station.database).await?)
     );
@@ -81,7 +82,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let shown = app.tour().await;
     if shown.is_ok() && !options.exit {
         say("It goes on serving; end it with Ctrl-C.");
-        println!("   npm: {before}http://{}{behind}", serving.listen);
+        say!("   npm: {before}http://{}{behind}", serving.listen);
         told_to_end().await;
     }
     serving.stop().await;
@@ -90,7 +91,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
 }
 
 fn say(step: &str) {
-    println!("\n{step}");
+    say!("\n{step}");
 }
 
 async fn start_postgres(options: &DemoOptions) -> Result<Embedded, StartError> {
@@ -182,9 +183,9 @@ impl App<'_> {
         let route = call.path.replace("{first}", "{id}");
         let answered = format!("   {} {route} -> {}", call.method, reply.status);
         match call.by {
-            By::Elsewhere => println!("{answered}"),
+            By::Elsewhere => say!("{answered}"),
             By::Server | By::Client => {
-                println!(
+                say!(
                     "{answered}   x-usertap-recorded: {}",
                     reply.header("x-usertap-recorded")
                 );
@@ -225,7 +226,7 @@ impl App<'_> {
     async fn show(&self, id: &str) -> Result<(), StartError> {
         let row = self.row(id).await?;
         let row = row.ok_or_else(|| StartError(format!("the row of {id} is missing")))?;
-        println!(
+        say!(
             "   neon_identity.users_sync: id={} name={} email={} deleted_at={}",
             row.id,
             shown(&row.name),

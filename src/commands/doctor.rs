@@ -36,7 +36,7 @@ pub async fn run(config: Config, json: bool) -> ExitCode {
     checks.extend(serving(&config).await);
     let ok = checks.iter().all(|check| check.ok);
     match json {
-        true => println!("{}", serde_json::json!({ "ok": ok, "checks": checks })),
+        true => say!("{}", serde_json::json!({ "ok": ok, "checks": checks })),
         false => checks.iter().for_each(print),
     }
     match ok {
@@ -52,7 +52,7 @@ fn print(check: &Check) {
     } else {
         format!(" -> {}", check.remedy)
     };
-    println!("{mark} {}: {}{remedy}", check.what, check.found);
+    say!("{mark} {}: {}{remedy}", check.what, check.found);
 }
 
 pub(super) fn passed(what: &'static str, found: String) -> Check {

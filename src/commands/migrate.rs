@@ -10,7 +10,7 @@ pub async fn run(config: Config, publication: Option<String>) -> Result<(), Star
     tenant::is_bound(&database, &config.tenant)
         .await
         .map_err(station::not_opened)?;
-    println!(
+    say!(
         "migrated: {}.users_sync with {} ids",
         config.schema,
         config.id_type.sql()
@@ -18,7 +18,7 @@ pub async fn run(config: Config, publication: Option<String>) -> Result<(), Star
     if let Some(name) = publication {
         let made = publication::make(&database, &name).await;
         for table in made.map_err(station::not_opened)? {
-            println!("published: {table}");
+            say!("published: {table}");
         }
     }
     Ok(())

@@ -31,12 +31,12 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
         ))
     })?;
     for (name, value) in (0..options.projects).flat_map(|project| sandbox.settings(project)) {
-        println!("{name}={value}");
+        say!("{name}={value}");
     }
     if let (Some(webhooks), Some(_)) = (sandbox.control().webhooks(0), &options.webhooks) {
-        println!("USERTAP_WEBHOOK_SECRET={}", webhooks.secret());
+        say!("USERTAP_WEBHOOK_SECRET={}", webhooks.secret());
     }
-    println!("ready");
+    say!("ready");
     told.await;
     tasks.stop();
     Ok(())

@@ -18,7 +18,7 @@ pub async fn run(options: StatusOptions) -> ExitCode {
         }
     };
     match options.json {
-        true => println!("{status}"),
+        true => say!("{status}"),
         false => print(&status),
     }
     match status["healthy"] == Value::Bool(true) {
@@ -86,13 +86,13 @@ fn print(status: &Value) {
     } else {
         "not healthy"
     };
-    println!("usertap {}: {healthy}", text(&status["version"]));
-    println!(
+    say!("usertap {}: {healthy}", text(&status["version"]));
+    say!(
         "provider   {} at {}",
         text(&status["provider"]["name"]),
         text(&status["provider"]["upstream"])
     );
-    println!(
+    say!(
         "database   {}",
         if status["database"]["answers"] == Value::Bool(true) {
             "answers"
@@ -100,21 +100,26 @@ fn print(status: &Value) {
             "away"
         }
     );
-    println!(
+    say!(
         "backfill   {}",
-        if status["backfill"].is_null() {
-            "never run".into()
-        } else {
-            text(&status["backfill"]["state"])
+        match (&status["database"]["answers"], &status["backfill"]) {
+            (Value::Bool(true), Value::Null) => "never run".into(),
+            (_, Value::Null) => "not known while the database is away".into(),
+            (_, run) => text(&run["state"]),
         }
     );
-    println!(
+    say!(
         "recorder   {} changes committed, {} waiting",
-        status["recorder"]["committed"], status["recorder"]["waiting"]
+        status["recorder"]["committed"],
+        status["recorder"]["waiting"]
     );
-    println!("feed       head {}", text(&status["feed"]["head"]));
+    let head = status["feed"]["head"].as_str();
+    say!(
+        "feed       head {}",
+        head.unwrap_or("not known while the database is away")
+    );
     for slot in status["feed"]["slots"].as_array().into_iter().flatten() {
-        println!(
+        say!(
             "slot       {} {}, {} changes and {} s behind",
             text(&slot["name"]),
             text(&slot["status"]),
@@ -123,17 +128,23 @@ fn print(status: &Value) {
         );
     }
     let cache = &status["cache"];
-    println!(
+    say!(
         "cache      {} hits, {} misses, {} stale; {} answers kept",
-        cache["hits"], cache["misses"], cache["stale"], cache["entries"]
+        cache["hits"],
+        cache["misses"],
+        cache["stale"],
+        cache["entries"]
     );
     let given = &status["budget"]["given"];
-    println!(
+    say!(
         "budget     apps {}, strangers {}, re-reads {}, backfill {}",
-        given["app"], given["stranger"], given["refetch"], given["backfill"]
+        given["app"],
+        given["stranger"],
+        given["refetch"],
+        given["backfill"]
     );
     for problem in status["problems"].as_array().into_iter().flatten() {
-        println!(
+        say!(
             "problem    {}\n           {}",
             text(&problem["what"]),
             text(&problem["remedy"])

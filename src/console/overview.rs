@@ -136,7 +136,7 @@ fn provider(console: &Console, status: &Status, said: Option<&Said>) -> Markup {
 
 fn connection(status: &Status, said: Option<&Said>) -> (Mood, &'static str, String) {
     match (status.provider.breaker, said.map(|said| said.what)) {
-        (Health::Open, _) => (
+        (Health::Open | Health::HalfOpen, _) => (
             Mood::Bad,
             "Failing",
             "It has failed several times in a row and is left alone for a moment.".into(),

@@ -136,6 +136,12 @@ impl Embedded {
         &self.folder
     }
 
+    /// Whether the server has ended though this uses it. What [`Embedded::durable`] starts then, this
+    /// uses too.
+    pub fn has_ended(&self) -> bool {
+        !watchdog::watches(&Folder::at(self.folder.clone()))
+    }
+
     /// Whether it lives in `/var/lib/usertap` because root runs it and Postgres' own account cannot
     /// reach the data folder. The caller tells the operator.
     pub fn is_relocated(&self) -> bool {

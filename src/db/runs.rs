@@ -66,6 +66,7 @@ pub struct Run {
     #[diesel(sql_type = Nullable<BigInt>)]
     pub total: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
+    /// Why it failed, or what holds it up.
     pub error: Option<String>,
     #[diesel(sql_type = Text)]
     #[serde(skip)]
@@ -279,7 +280,7 @@ pub async fn add_missing(
 pub async fn end(database: &Database, run: Uuid, owner: Uuid, held_back: i64) -> Result<(), DbError> {
     let mut conn = database.get().await?;
     let end = database.names.sql(
-        "UPDATE {state}.backfill SET state = 'done', owner = NULL, held_back = $3, ended_at = now()
+        "UPDATE {state}.backfill SET state = 'done', owner = NULL, held_back = $3, error = NULL, ended_at = now()
          WHERE run = $1 AND owner = $2 AND state = 'running'",
     );
     let end = statement(&end)
@@ -323,6 +324,20 @@ pub async fn fail(database: &Database, run: Uuid, owner: Uuid, error: &str) -> R
         .bind::<SqlUuid, _>(owner)
         .bind::<Text, _>(error);
     execute(fail, &mut conn).await?;
+    Ok(())
+}
+
+/// Notes what keeps a walk from going on, for whoever follows it; its next page takes it away.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn held_up(database: &Database, owner: Uuid, by: &str) -> Result<(), DbError> {
+    let mut conn = database.get().await?;
+    let note = database
+        .names
+        .sql("UPDATE {state}.backfill SET error = $2 WHERE owner = $1 AND state = 'running'");
+    let note = statement(&note).bind::<SqlUuid, _>(owner).bind::<Text, _>(by);
+    execute(note, &mut conn).await?;
     Ok(())
 }
 

@@ -190,7 +190,7 @@ fn of_slot(slot: &Slot) -> Option<Problem> {
 }
 
 fn of_provider(health: Health) -> Option<Problem> {
-    (health == Health::Open).then(|| {
+    (health != Health::Closed).then(|| {
         problem(
             "provider-fails",
             "the provider fails: reads are answered stale where they can be, writes fail",

@@ -159,9 +159,16 @@ fn a_crashed_server_is_started_again_on_its_data() {
     let crashed = durable(&dir);
     sql(&crashed, "create table kept (n int); insert into kept values (1)");
     kill(postmaster(crashed.folder()), Signal::SIGKILL).unwrap();
-    wait("it to be gone", || !connects(crashed.port()));
+    wait("it to be gone", || crashed.has_ended());
     let again = durable(&dir);
-    assert_eq!(sql(&again, "select n from kept"), ["1"]);
+    assert_eq!(again.port(), crashed.port(), "whoever used it finds it again");
+    drop(again);
+    assert_eq!(
+        sql(&crashed, "select n from kept"),
+        ["1"],
+        "and counts as its user"
+    );
+    assert!(!crashed.has_ended());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod trial;
 mod webhooks;
 mod writes;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::http::Method;
@@ -365,4 +366,22 @@ async fn through_a_relay(world: &World) -> (Relay, String) {
     let relay = Relay::to(url.port().expect("a port")).await;
     url.set_port(Some(relay.addr.port())).expect("a port");
     (relay, url.to_string())
+}
+
+/// Below where Postgres' own account can reach it, and gone with the test.
+struct Reachable(PathBuf);
+
+impl Reachable {
+    fn new() -> Reachable {
+        let name = format!("usertap-reachable-{}", uuid::Uuid::new_v4().simple());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        Reachable(folder)
+    }
+}
+
+impl Drop for Reachable {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

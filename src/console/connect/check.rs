@@ -11,6 +11,7 @@ use crate::console::guard::Form;
 use crate::console::pieces::{Mood, notice};
 use crate::probe::{Found, REMEDY, probe};
 use crate::provider::Setting;
+use crate::station::Station;
 use crate::upstream::{Priority, Upstream};
 
 pub fn form(place: &Place<'_>) -> Markup {
@@ -90,7 +91,7 @@ pub async fn checked(console: &Console, choice: &Choice, form: &Form) -> Markup 
     let set = &console.station.config;
     let same = choice.is_set && tenant.identity == set.tenant.identity;
     let config = choice.config(set, address, tenant);
-    match takes_it(&config).await {
+    match takes_it(&console.station, &config).await {
         Ok(project) => accepted(&config, project.as_deref(), same),
         Err(why) => notice(Mood::Bad, html! { p role="status" { (why) } }),
     }
@@ -100,8 +101,8 @@ pub async fn checked(console: &Console, choice: &Choice, form: &Form) -> Markup 
 ///
 /// # Errors
 /// A sentence that says why not.
-pub async fn takes_it(config: &Config) -> Result<Option<String>, String> {
-    let upstream = Upstream::alone(config);
+pub async fn takes_it(station: &Station, config: &Config) -> Result<Option<String>, String> {
+    let upstream = station.way_for(config);
     let upstream = upstream.map_err(|error| format!("{error}."))?;
     match probe(config, &upstream).await {
         Found::Accepts(_) => Ok(project(config, &upstream).await),

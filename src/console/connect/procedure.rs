@@ -18,6 +18,7 @@ use crate::console::guard::{Form, Visitor};
 use crate::console::pieces::{Mood, lines, notice};
 use crate::provider::{Known, Outcome, Procedure, Purpose};
 use crate::random;
+use crate::station::Station;
 use crate::upstream::{Priority, Upstream};
 
 const ONCE: &str = "once";
@@ -130,9 +131,10 @@ async fn provisioned(console: &Console, choice: &Choice, form: &Form) -> Result<
         .provider
         .tenant(config.id_type, Some(address.clone()), &given);
     let verdict = match tenant {
-        Ok(tenant) => check::takes_it(&choice.config(&config, address, tenant))
-            .await
-            .map(|_| ()),
+        Ok(tenant) => {
+            let config = choice.config(&config, address, tenant);
+            check::takes_it(&console.station, &config).await.map(|_| ())
+        }
         Err(_) => Err("What it gave does not make a whole set of settings.".into()),
     };
     let verdict = match stopped {
@@ -255,7 +257,7 @@ async fn carried_out(
 ) -> Result<(Outcome, Option<String>), String> {
     let station = console.station.clone();
     let task = console.station.tasks.spawn(async move {
-        let (outcome, stopped) = run(&config, purpose, known).await?;
+        let (outcome, stopped) = run(&station, &config, purpose, known).await?;
         let secret = outcome.settings.iter().find(|(name, _)| name == WEBHOOK_SECRET);
         if let Some((_, secret)) = secret.filter(|_| purpose == Purpose::Subscribe) {
             station.webhooks.accept(secret.expose_secret());
@@ -272,13 +274,14 @@ async fn carried_out(
 }
 
 async fn run(
+    station: &Station,
     config: &Config,
     purpose: Purpose,
     mut known: Known,
 ) -> Result<(Outcome, Option<String>), String> {
     let procedure = config.provider.procedure(purpose);
     let procedure = procedure.ok_or("the provider's file does not say how")?;
-    let upstream = Upstream::alone(config);
+    let upstream = station.way_for(config);
     let upstream = upstream.map_err(|error| error.to_string())?;
     for done in 0..procedure.len() {
         if let Err(why) = step(config, &upstream, procedure, done, &mut known).await {

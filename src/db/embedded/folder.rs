@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `data` | the cluster; made as `data.part-…` and renamed, so it is whole or not there |
 //! | `password` | of the role, mode 0600 |
+//! | `port` | of the last server: the next takes it too if it is free, so that whoever used that one finds this |
 //! | `start.lock` | held while a server is looked for or started |
 //! | `users`, `closing` | see [`watchdog`](super::watchdog) |
 //! | `server.log` | of the last start; no statements, no values |
@@ -27,6 +28,7 @@ use super::server::Life;
 pub(super) const OF_ROOT: &str = "/var/lib/usertap";
 pub(super) const LOG: &str = "server.log";
 pub(super) const PASSWORD: &str = "password";
+const PORT: &str = "port";
 
 /// Longer than another process can take for its start.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(180);
@@ -197,6 +199,15 @@ impl Folder {
         fs::read_to_string(&path)
             .map(SecretString::from)
             .map_err(EmbeddedError::file("read", &path))
+    }
+
+    /// Of the last server.
+    pub(super) fn port(&self) -> Option<u16> {
+        fs::read_to_string(self.0.join(PORT)).ok()?.trim().parse().ok()
+    }
+
+    pub(super) fn keep_port(&self, port: u16, account: &Account) -> Result<(), EmbeddedError> {
+        self.write(PORT, &port.to_string().into(), account).map(drop)
     }
 
     /// An empty log that Postgres' account can write to.

@@ -77,7 +77,7 @@ fn launch(
         None => {
             // Of a server that was killed; Postgres would believe it if its number is in use again.
             let _ = fs::remove_file(postmaster::file(&data));
-            Server::New(command_line(folder, programs, life)?)
+            Server::New(command_line(folder, programs, account, life)?)
         }
     };
     watchdog::start(folder, account, life, &server)
@@ -95,8 +95,14 @@ fn came_up(folder: &Folder) -> Result<Option<u16>, EmbeddedError> {
     })
 }
 
-fn command_line(folder: &Folder, programs: &Programs, life: Life) -> Result<Vec<OsString>, EmbeddedError> {
-    let port = free_port().map_err(EmbeddedError::file("find a free port for", folder.dir()))?;
+fn command_line(
+    folder: &Folder,
+    programs: &Programs,
+    account: &Account,
+    life: Life,
+) -> Result<Vec<OsString>, EmbeddedError> {
+    let port = free_port(folder.port()).map_err(EmbeddedError::file("find a free port for", folder.dir()))?;
+    folder.keep_port(port, account)?;
     let mut line = vec![programs.postgres().into(), "-D".into(), folder.data().into()];
     let mut set = |setting: &str| line.extend(["-c".into(), setting.into()]);
     set(&format!("port={port}"));
@@ -107,8 +113,11 @@ fn command_line(folder: &Folder, programs: &Programs, life: Life) -> Result<Vec<
     Ok(line)
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// This one if it is free.
+fn free_port(wanted: Option<u16>) -> std::io::Result<u16> {
+    let bound = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let bound = wanted.map_or_else(|| bound(0), |port| bound(port).or_else(|_| bound(0)));
+    Ok(bound?.local_addr()?.port())
 }
 
 const ALWAYS: [&str; 9] = [

@@ -369,3 +369,27 @@ async fn a_key_is_tried_at_the_address_that_is_entered_and_the_lines_to_keep_are
     tasks.stop();
     stack.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_with_usertaps_own_key_counts_with_the_rest() {
+    let stack = Stack::new().await;
+    let address = format!("http://{}", stack.sandbox.addr());
+    let (project, key) = ("STACK_PROJECT_ID", "STACK_SECRET_SERVER_KEY");
+    let own = [project, key].map(|name| stack.setting(0, name));
+    let asked = || stack.control().count(&Method::GET, "/users/{id}");
+    let given = || async { stack.status().await["budget"]["given"]["app"].as_u64() };
+    let mut browser = Browser::at(&stack);
+    browser.page("/connect").await;
+    let before = (asked(), given().await.expect("a count"));
+    let fields = [
+        ("provider", "stack-auth"),
+        ("address", &address),
+        (project, &own[0]),
+        (key, &own[1]),
+    ];
+    let page = browser.post("/connect", &fields).await.text();
+    assert!(page.contains("It takes the key"), "{page}");
+    let (asked, given) = (asked() - before.0, given().await.expect("a count") - before.1);
+    assert!(asked > 0 && asked <= given, "{asked} asked, {given} counted");
+    stack.end().await;
+}

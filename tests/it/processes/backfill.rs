@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault, Options};
 
 use super::{PAGE, World, rate, through_a_relay};
+use crate::support::eventually;
 use crate::support::http;
 use crate::support::process::setting;
 
@@ -339,6 +340,28 @@ async fn one_that_is_frozen_while_another_takes_over_counts_no_page_twice() {
 }
 
 #[tokio::test]
+async fn whoever_follows_hears_what_holds_the_walk_up() {
+    let world = World::with_users(3 * PAGE).await.and("USERTAP_TIMEOUT", "60s");
+    let server = world.serve().await;
+    let gate = world.hold_page_at(2 * PAGE);
+    let process = world.start(&["backfill"]);
+    gate.reached().await;
+    process.line("still trying").await;
+    process
+        .terminated()
+        .await
+        .failed_saying(&["the walk goes on in the usertap that serves"]);
+    gate.release();
+    let done =
+        "SELECT count(*) FROM usertap.backfill WHERE state = 'done' AND error IS NULL AND fetched = 600";
+    eventually("the walk is done, and nothing holds it up", || async {
+        (world.count(done).await == 1).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_outage_of_the_database_is_waited_out() {
     let world = World::with_users(4 * PAGE).await;
     let (relay, url) = through_a_relay(&world).await;
@@ -350,7 +373,7 @@ async fn an_outage_of_the_database_is_waited_out() {
     world.fetched(400).await;
     relay.close();
     gate.release();
-    process.line("answers leave unrecorded").await;
+    process.line("nothing is recorded until").await;
     relay.open();
     let account = process.ended().await.with_code(0).json();
     assert_account(

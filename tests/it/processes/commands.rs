@@ -294,6 +294,17 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_stops_listening_changes_nothing() {
+    let world = World::with_users(1).await;
+    let script = r#"("$0" doctor --json; echo "code $?" >&2) | true"#;
+    let binary = env!("CARGO_BIN_EXE_usertap");
+    let args = ["-c", script, binary];
+    let process = Process::run("/bin/sh", world.folder.path(), &args, &world.settings());
+    let said = process.ended().await.with_code(0).log();
+    assert!(said.contains("code 0") && !said.contains("panicked"), "{said}");
+}
+
+#[tokio::test]
 async fn the_doctor_makes_no_database() {
     let world = World::with_users(0).await;
     let fresh = world.folder.path().join("fresh");

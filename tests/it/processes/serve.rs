@@ -1,14 +1,38 @@
 //! A serving process through outages, stops and kills.
 
 use ::http::Method;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use tokio::net::TcpStream;
 use usertap::sandbox::{Action, Fault, Gate};
 
-use super::{Server, World, id_of, recorded, through_a_relay};
+use super::{Reachable, Server, World, id_of, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::process::setting;
+
+#[tokio::test]
+async fn an_embedded_postgres_that_was_killed_is_started_again() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let embedded = [
+        setting("DATABASE_URL", "embedded"),
+        setting("USERTAP_DATA_DIR", folder.0.display()),
+    ];
+    let server = Server::of(world.start_with(&["serve"], &embedded)).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    let versions = std::fs::read_dir(&folder.0).expect("a folder").flatten();
+    let pids =
+        versions.filter_map(|entry| std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok());
+    let pid: Vec<i32> = pids
+        .filter_map(|text| text.lines().next()?.parse().ok())
+        .collect();
+    kill(Pid::from_raw(pid[0]), Signal::SIGKILL).expect("it runs");
+    eventually("it takes what is seen again", || async {
+        (recorded(&server.create(&world, "Grace").await) == "committed").then_some(())
+    })
+    .await;
+    server.stop().await;
+}
 
 #[tokio::test]
 async fn a_folder_that_has_served_starts_without_the_database() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Event, Options, Sandbox};
 use uuid::Uuid;
 
-use super::World;
+use super::{Reachable, World};
 use crate::support::http::{self, Reply};
 use crate::support::process::{Process, setting};
 use crate::support::{eventually, wall};
@@ -331,24 +331,6 @@ async fn what_they_would_share_is_refused_before_anything_starts() {
         .ended()
         .await;
     done.with_code(0);
-}
-
-/// Below where Postgres' own account can reach it, and gone with the test.
-struct Reachable(std::path::PathBuf);
-
-impl Reachable {
-    fn new() -> Reachable {
-        let name = format!("usertap-tenants-{}", Uuid::new_v4().simple());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder).expect("a folder");
-        Reachable(folder)
-    }
-}
-
-impl Drop for Reachable {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// One embedded Postgres is enough for all of them.
