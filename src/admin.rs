@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -74,6 +74,7 @@ impl Admin {
             .route("/metrics", get(show_metrics))
             .route("/grafana.json", get(grafana))
             .merge(feed::routes())
+            .route("/v1/{*nowhere}", any(nowhere))
             .layer(middleware::from_fn_with_state(self.shared.clone(), token));
         let routes = Router::new()
             .route("/healthz", get(|| async { "ok" }))
@@ -103,6 +104,10 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 async fn show_status(State(shared): State<Shared>) -> Response {
     Json(status::status(&shared.station, &shared.traffic).await).into_response()
+}
+
+async fn nowhere() -> Response {
+    problem(StatusCode::NOT_FOUND, "the API has nothing at this path")
 }
 
 async fn show_metrics(State(shared): State<Shared>) -> Response {

@@ -21,7 +21,7 @@ mod show_status;
 mod trial;
 
 use std::fmt::Arguments;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use crate::cli::Command;
@@ -44,7 +44,13 @@ pub async fn run(command: Command) -> ExitCode {
 }
 
 fn said(line: Arguments<'_>) {
-    let _gone = writeln!(std::io::stdout(), "{line}");
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("usertap: what came of it cannot be written to standard output: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }
 
 /// What a command that failed says, and its exit code.

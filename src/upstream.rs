@@ -341,7 +341,13 @@ impl Upstream {
         self.breaker.rests().map_or(Ok(()), |wait| Err(resting(wait)))?;
         let leave = self.budget.leave(ask, deadline).await;
         let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
-        Ok((leave, self.breaker.admit().map_err(resting)?))
+        match self.breaker.admit() {
+            Ok(pass) => Ok((leave, pass)),
+            Err(wait) => {
+                leave.give_back();
+                Err(resting(wait))
+            }
+        }
     }
 
     /// The latest time for a request to leave that has been waited for since `began`: what left with no

@@ -125,7 +125,9 @@ impl Backfill {
             () = sleep(SILENT) => {
                 let silent = format!("no page from the provider for {} s; still trying", SILENT.as_secs());
                 tracing::warn!("{silent}");
-                self.held_up(&silent).await;
+                if priority == Priority::Backfill {
+                    return tokio::join!(asking, self.held_up(&silent)).0;
+                }
             }
         }
         asking.await

@@ -49,8 +49,8 @@ impl Callers {
     /// What an answer says whose request was sent at `at`: one that comes late says nothing of later.
     pub fn note(&self, caller: CallerKey, standing: Standing, at: Instant) {
         let is_known = |(known, since): (Standing, Instant)| match known == standing {
-            true => at.saturating_duration_since(since) < GRAIN,
-            false => at < since,
+            true if standing == Standing::Accepted => at.saturating_duration_since(since) < GRAIN,
+            _ => at < since,
         };
         if !self.0.get(&caller).is_some_and(is_known) {
             self.0.insert(caller, (standing, at));
@@ -73,7 +73,9 @@ mod tests {
         callers.note(ada, Standing::Accepted, late + GRAIN);
         callers.note(ada, Standing::Refused, late);
         assert_eq!(callers.standing(ada), Standing::Accepted);
+        callers.note(ada, Standing::Refused, late + GRAIN);
         callers.note(ada, Standing::Refused, late + GRAIN * 2);
+        callers.note(ada, Standing::Accepted, late + GRAIN + GRAIN / 2);
         assert!(!callers.accepted_within(ada, LATELY, late + GRAIN * 2));
     }
 }

@@ -73,7 +73,7 @@ impl Allowance {
     }
 
     /// Charges one request; right after [`Allowance::wait`] said "at once" it always fits. Says whether
-    /// [`Allowance::answered`] is to follow.
+    /// [`Allowance::answered`] or [`Allowance::never_left`] is to follow.
     pub fn charge(&mut self, asks: Asks) -> bool {
         if asks == Asks::Own {
             self.own.charge();
@@ -88,6 +88,11 @@ impl Allowance {
                 true
             }
         }
+    }
+
+    /// Nothing of a request that was charged was sent.
+    pub fn never_left(&mut self) {
+        self.burst.never_left();
     }
 
     /// A request that went at `sent` is answered, or never will be; it took so much longer than it had to.

@@ -29,9 +29,10 @@ enum State {
         until: Instant,
         rest: Duration,
     },
-    /// One request is on its way to see.
+    /// One request is on its way to see; another may try from `until` on, however long this one takes.
     Trying {
         rest: Duration,
+        until: Instant,
     },
 }
 
@@ -57,6 +58,7 @@ pub(super) enum Came {
 #[derive(Debug)]
 pub(super) struct Pass<'b> {
     breaker: &'b Breaker,
+    tries: bool,
     came: Came,
 }
 
@@ -89,13 +91,17 @@ impl State {
     fn admitted(self, now: impl Fn() -> Instant) -> Result<State, Duration> {
         match self {
             State::Closed(_) => Ok(self),
-            State::Resting { until, rest } if until <= now() => Ok(State::Trying { rest }),
+            State::Resting { until, rest } | State::Trying { until, rest } if until <= now() => {
+                let until = now() + LONGEST_REST;
+                Ok(State::Trying { rest, until })
+            }
             State::Resting { until, .. } => Err(until.saturating_duration_since(now())),
             State::Trying { .. } => Err(FIRST_REST),
         }
     }
 
-    fn after(self, came: Came, now: impl Fn() -> Instant) -> State {
+    /// `tried`: it was let through to see.
+    fn after(self, came: Came, tried: bool, now: impl Fn() -> Instant) -> State {
         let resting = |rest: Duration| State::Resting {
             until: now() + rest,
             rest,
@@ -104,11 +110,10 @@ impl State {
             (_, Came::Well) => State::Closed(0),
             (State::Closed(failures), Came::Failed) if failures + 1 >= FAILURES => resting(FIRST_REST),
             (State::Closed(failures), Came::Failed) => State::Closed(failures + 1),
-            (State::Trying { rest }, Came::Failed) => resting((rest * 2).min(LONGEST_REST)),
-            (State::Trying { rest }, Came::Unknown) => State::Resting { until: now(), rest },
+            (State::Trying { rest, .. }, Came::Failed) if tried => resting((rest * 2).min(LONGEST_REST)),
+            (State::Trying { rest, .. }, Came::Unknown) if tried => State::Resting { until: now(), rest },
             // Sent before the rest began.
-            (resting @ State::Resting { .. }, Came::Failed) => resting,
-            (state, Came::Unknown) => state,
+            (state, Came::Failed | Came::Unknown) => state,
         }
     }
 }
@@ -126,6 +131,7 @@ impl Breaker {
         *state = state.admitted(clock::now)?;
         Ok(Pass {
             breaker: self,
+            tries: matches!(*state, State::Trying { .. }),
             came: Came::Unknown,
         })
     }
@@ -140,6 +146,13 @@ impl Breaker {
 }
 
 impl Pass<'_> {
+    /// No answer has come, in time enough for one.
+    pub fn timed_out(&mut self) {
+        if self.came == Came::Unknown {
+            self.came = Came::Failed;
+        }
+    }
+
     /// Whatever answers is there, unless it stands before a provider that is not.
     pub fn note(&mut self, status: Result<StatusCode, UpstreamError>) {
         self.came = match status {
@@ -154,7 +167,7 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let mut state = self.breaker.state();
-        let after = state.after(self.came, clock::now);
+        let after = state.after(self.came, self.tries, clock::now);
         if std::mem::discriminant(&*state) != std::mem::discriminant(&after) {
             tracing::info!(now = after.health().word(), "the provider's breaker");
         }
@@ -195,6 +208,27 @@ mod tests {
             (send(&breaker, Ok(404)), breaker.health()),
             (Ok(()), Health::Closed)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_takes_long_holds_up_nobody_for_long() {
+        let breaker = Breaker::default();
+        let early = breaker.admit().unwrap();
+        for _ in 0..FAILURES {
+            assert_eq!(send(&breaker, Err(UpstreamError::Timeout)), Ok(()));
+        }
+        tokio::time::advance(FIRST_REST).await;
+        let slow = breaker.admit().unwrap();
+        drop(early);
+        assert_eq!(
+            breaker.rests(),
+            Some(FIRST_REST),
+            "what was sent before is no try"
+        );
+        tokio::time::advance(LONGEST_REST).await;
+        assert_eq!(send(&breaker, Ok(200)), Ok(()));
+        drop(slow);
+        assert_eq!(breaker.health(), Health::Closed);
     }
 
     #[tokio::test(start_paused = true)]

@@ -303,6 +303,7 @@ pub(super) struct Leave<'b> {
     budget: &'b Budget,
     answers: Answers,
     given: Instant,
+    unused: bool,
 }
 
 impl<'b> Leave<'b> {
@@ -311,7 +312,15 @@ impl<'b> Leave<'b> {
             budget,
             answers,
             given,
+            unused: false,
         }
+    }
+}
+
+impl Leave<'_> {
+    /// Nothing is sent.
+    pub fn give_back(mut self) {
+        self.unused = true;
     }
 }
 
@@ -319,7 +328,10 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if !self.answers.is_none() {
             let mut state = self.budget.state();
-            state.limits.answered(self.answers, self.given, clock::now());
+            match self.unused {
+                true => state.limits.never_left(self.answers),
+                false => state.limits.answered(self.answers, self.given, clock::now()),
+            }
             drop(state);
             self.budget.changed.notify_waiters();
         }

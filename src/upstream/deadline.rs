@@ -31,8 +31,10 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upload {
     NotYet,
-    /// There was some, or there is no more.
+    /// There was some.
     On,
+    /// There is no more.
+    Over,
     /// It is still to come.
     Awaited,
     /// It broke off.
@@ -59,7 +61,8 @@ impl Progress {
     /// The body was asked for more. One that is there at once as a whole gives the answer no more time.
     fn found(&self, found: Upload) {
         let mut state = self.state();
-        if found != Upload::Awaited && state.body != Upload::NotYet {
+        let flows = found == Upload::On && state.body == Upload::On;
+        if flows || state.body == Upload::Awaited && found != Upload::Awaited {
             state.last = clock::now();
         }
         state.body = found;
@@ -120,7 +123,8 @@ impl Body for Watched {
         let found = match &polled {
             Poll::Pending => Upload::Awaited,
             Poll::Ready(Some(Err(_))) => Upload::Broken,
-            Poll::Ready(_) => Upload::On,
+            Poll::Ready(Some(Ok(_))) => Upload::On,
+            Poll::Ready(None) => Upload::Over,
         };
         self.progress.found(found);
         polled

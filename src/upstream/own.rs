@@ -94,6 +94,7 @@ impl Upstream {
             return self.without_token(none);
         }
         let (leave, mut pass) = self.leave(ask, deadline).await?;
+        let left = clock::now();
         let exchange = async {
             // The same one, unless it has come to its end since.
             let token = match self.token_of(request).await {
@@ -131,9 +132,13 @@ impl Upstream {
                 sent_at,
             })
         };
-        let answer = timeout_at(deadline, exchange)
-            .await
-            .unwrap_or(Err(UpstreamError::Timeout))?;
+        let Ok(answer) = timeout_at(deadline, exchange).await else {
+            if deadline - left >= self.timeout / 2 {
+                pass.timed_out();
+            }
+            return Err(UpstreamError::Timeout);
+        };
+        let answer = answer?;
         self.budget
             .answered(clock::now().saturating_duration_since(answer.sent_at));
         Ok(answer)

@@ -19,7 +19,7 @@ use super::entry::{self, Entry};
 use super::{Journal, JournalFault, Left, Place};
 use crate::clock::{self, Instant};
 use crate::failpoint;
-use crate::user::{IdType, Observation};
+use crate::user::{IdType, Observation, Origin};
 
 /// Between attempts at a journal that takes nothing.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -252,8 +252,10 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
     let places = keeper.append(&payloads)?;
     failpoint::reached("journal.synced");
     let kept = group.entries.iter().take(places.len());
+    // What a read told is in its own answer, and mostly nothing new.
     kept.flat_map(|(_, seen)| seen.iter())
-        .for_each(|seen| shared.tell(&seen.id, ""));
+        .filter(|seen| seen.source.origin != Origin::ProxyRead)
+        .for_each(|seen| shared.tell(&seen.id, &seen.source.request_id));
     Ok(places)
 }
 

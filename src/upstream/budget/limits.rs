@@ -124,9 +124,20 @@ impl Limits {
             Asks::Own => self.quickest_own.with(took, FIRST_OWN),
         };
         let longer = took.saturating_sub(quickest);
+        self.awaiting(answers)
+            .for_each(|counting| counting.allows.answered(sent, longer));
+    }
+
+    /// Nothing of a request that went was sent.
+    pub fn never_left(&mut self, answers: Answers) {
+        self.awaiting(answers)
+            .for_each(|counting| counting.allows.never_left());
+    }
+
+    fn awaiting(&mut self, answers: Answers) -> impl Iterator<Item = &mut Counting> {
         let all = self.limits.iter_mut().chain(&mut self.strangers).enumerate();
-        all.filter(|(place, _)| answers.limits & 1 << (place % 64) != 0)
-            .for_each(|(_, counting)| counting.allows.answered(sent, longer));
+        let awaiting = all.filter(move |(place, _)| answers.limits & 1 << (place % 64) != 0);
+        awaiting.map(|(_, counting)| counting)
     }
 
     /// The provider has refused what the limit allowed.

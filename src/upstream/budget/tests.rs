@@ -182,6 +182,19 @@ async fn a_limit_that_turns_out_lower_is_kept_lower_and_crept_back_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_never_sent_counts_for_nothing() {
+    let (requests, per) = (1, Duration::from_secs(60));
+    let budget = Budget::new(&[Rate { requests, per }.into()]);
+    budget
+        .leave(read(Priority::App), within(0))
+        .await
+        .unwrap()
+        .give_back();
+    assert!(budget.leave(read(Priority::App), within(0)).await.is_ok());
+    assert!(budget.leave(read(Priority::App), within(0)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn processes_share_the_limit_and_none_is_given_twice() {
     let budget = per_second(100);
     taken(&budget, read(Priority::App), 1).await;

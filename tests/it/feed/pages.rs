@@ -125,6 +125,11 @@ async fn what_is_not_understood_is_told() {
         assert_eq!(reply.status, 400, "{wrong}: {}", reply.text());
         assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     }
+    for nothing in ["/v1/change", "/v1/users/a/b"] {
+        let reply = get(&stack, nothing).await;
+        assert_eq!(reply.status, 404, "{nothing}: {}", reply.text());
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    }
     stack.end().await;
 }
 
