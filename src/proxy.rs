@@ -237,7 +237,7 @@ async fn forwarded(
     let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
         let why = shared.on_no_route(&asked);
-        asked.priority = Shared::priority(standing, shared.credential_of(&asked));
+        asked.priority = Shared::priority(standing, shared.caller_by_head(&asked).credential());
         return app.send(shared.pass(&asked, "-", body, why).await);
     };
     let name = &matched.route.name;

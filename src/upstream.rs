@@ -222,7 +222,7 @@ impl Upstream {
     pub fn heed(&self, meant: StatusCode, headers: &HeaderMap, whom: Yields) {
         match meant {
             StatusCode::TOO_MANY_REQUESTS => {
-                let said = pause::retry_after(headers, clock::wall());
+                let said = pause::refusal(headers, clock::wall());
                 self.budget.refused(said, whom, own::jitter());
                 self.refused.notify_one();
             }
@@ -244,9 +244,8 @@ impl Upstream {
 
     /// Such a request was refused: nobody else's has to wait.
     pub fn refused_for(&self, user: &str, headers: &HeaderMap) {
-        let said = pause::retry_after(headers, clock::wall());
-        self.by_user
-            .refused(user, said.filter(|said| !said.is_zero()).unwrap_or(UNSAID));
+        let said = pause::refusal(headers, clock::wall());
+        self.by_user.refused(user, said.unwrap_or(UNSAID));
     }
 
     /// Until when the provider wants nothing from this priority.
@@ -327,18 +326,19 @@ impl Upstream {
         let answer = progress.answer(pin!(send(request)), self.timeout).await;
         let answer = answer.unwrap_or(Err(UpstreamError::Timeout));
         let answer = answer.map_err(|error| progress.blamed(error));
-        pass.note(answer.as_ref().map(Response::status).map_err(|error| *error));
-        Ok(Forwarded {
-            response: answer?,
+        let forwarded = answer.map(|response| Forwarded {
+            response,
             sent,
             sent_at,
-        })
+        });
+        pass.note(status_of(&forwarded));
+        forwarded
     }
 
     /// Leave to send at once. Whoever waits for a place of the limit is not the one that tries a
     /// provider that failed.
     async fn leave(&self, ask: Ask, deadline: Instant) -> Result<(Leave<'_>, Pass<'_>), UpstreamError> {
-        self.breaker.rests().map_or(Ok(()), |wait| Err(resting(wait)))?;
+        self.breaker.admits().map_err(resting)?;
         let leave = self.budget.leave(ask, deadline).await;
         let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
         match self.breaker.admit() {
@@ -367,6 +367,13 @@ impl std::fmt::Debug for Upstream {
 
 fn resting(retry_after: Duration) -> UpstreamError {
     UpstreamError::Resting { retry_after }
+}
+
+fn status_of(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
+    answer
+        .as_ref()
+        .map(|answer| answer.response.status())
+        .map_err(|error| *error)
 }
 
 fn repeatable(request: &Request<RequestBody>) -> bool {

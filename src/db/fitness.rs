@@ -2,8 +2,9 @@
 //! statements, a server that takes no writes. Looked at once, at the first connection, and by `doctor`.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Bool, Integer};
+use diesel::sql_types::{Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use uuid::Uuid;
 
 use super::statement::{optional, statement};
 use super::{Database, DbError};
@@ -23,6 +24,9 @@ struct Backend {
     pid: i32,
     #[diesel(sql_type = Bool)]
     is_read_only: bool,
+    /// By whom this very statement was prepared.
+    #[diesel(sql_type = Text)]
+    by: String,
 }
 
 /// Nothing is changed by it.
@@ -31,19 +35,20 @@ struct Backend {
 /// [`DbError::Unfit`] with the remedy; [`DbError::Away`] for a server that takes no writes, for after
 /// a failover it will.
 pub async fn check(database: &Database) -> Result<(), DbError> {
+    let by = Uuid::new_v4();
     let mut one = database.connect_plainly().await?;
-    let backend = backend(&mut one).await?;
+    let backend = backend(&mut one, by).await?;
     if backend.is_read_only {
         return Err(DbError::Away(READ_ONLY.into()));
     }
     let mut other = database.connect_plainly().await?;
     other.batch_execute("BEGIN").await?;
-    let of_other = self::backend(&mut other).await?.pid;
+    let of_other = self::backend(&mut other, by).await?.pid;
     // Two sessions, one backend: somebody hands it on between transactions.
     let is_pooled = of_other == backend.pid;
     let again = match is_pooled {
         // While the other holds that backend, this statement meets one that it was not prepared on.
-        true => self::backend(&mut one).await.map(|_| ()),
+        true => self::backend(&mut one, by).await.map(|_| ()),
         false => Ok(()),
     };
     other.batch_execute("ROLLBACK").await?;
@@ -54,11 +59,20 @@ pub async fn check(database: &Database) -> Result<(), DbError> {
     }
 }
 
-async fn backend(conn: &mut AsyncPgConnection) -> Result<Backend, DbError> {
-    let sql = "SELECT pg_backend_pid() AS pid,
-        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS is_read_only";
+/// Statements are known to a backend by their number. Where a process before this one has left one of the
+/// same number there, that is carried out, and answers with another name.
+async fn backend(conn: &mut AsyncPgConnection, by: Uuid) -> Result<Backend, DbError> {
+    let sql = format!(
+        "SELECT pg_backend_pid() AS pid,
+            pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS is_read_only,
+            '{by}'::text AS by"
+    );
     let asked = super::POOL_WAIT;
-    let found = tokio::time::timeout(asked, optional(statement(sql), conn)).await;
+    let found = tokio::time::timeout(asked, optional(statement(&sql), conn)).await;
     let found: Option<Backend> = found.map_err(|_| DbError::Away("it is silent".into()))??;
-    found.ok_or_else(|| DbError::Away("it gives no answer".into()))
+    let found = found.ok_or_else(|| DbError::Away("it gives no answer".into()))?;
+    match found.by == by.to_string() {
+        true => Ok(found),
+        false => Err(DbError::Unfit(LOSES_STATEMENTS.into())),
+    }
 }

@@ -65,8 +65,8 @@ pub struct Run {
     pub resumed: i32,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub total: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     /// Why it failed, or what holds it up.
+    #[diesel(sql_type = Nullable<Text>)]
     pub error: Option<String>,
     #[diesel(sql_type = Text)]
     #[serde(skip)]

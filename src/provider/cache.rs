@@ -8,9 +8,7 @@ use super::form::Rank;
 use super::pointer::Pointer;
 use super::source::Source;
 use super::tell::Kind;
-use super::{
-    Answer, Caller, Credential, Foreign, HeaderNames, Matched, OwnAnswer, Provider, RequestHead, Tenant,
-};
+use super::{Answer, Caller, Credential, HeaderNames, Matched, OwnAnswer, Provider, RequestHead, Tenant};
 use crate::user::UserId;
 
 /// What a provider file says of keeping answers.
@@ -65,12 +63,6 @@ impl Provider {
     ) -> Vec<UserId> {
         let exchange = super::source::Exchange::new(self, tenant, matched, head, body, None);
         exchange.ids(&matched.route.user)
-    }
-
-    /// Whether a request on no known route, or one that names nobody or two, can be heard as this
-    /// tenant's: only one that names another tenant alone cannot.
-    pub fn may_be_ours(&self, tenant: &Tenant, head: &RequestHead<'_>) -> bool {
-        !matches!(self.judge_head(tenant, head), Err(Foreign::Tenant))
     }
 
     /// Whether this answer is the provider's own not-found of the user at whose path it was asked.

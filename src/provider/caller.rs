@@ -17,6 +17,31 @@ pub enum Caller {
     Foreign(Foreign),
 }
 
+impl From<Result<Credential, Foreign>> for Caller {
+    fn from(judged: Result<Credential, Foreign>) -> Caller {
+        match judged {
+            Ok(credential) => Caller::Ours(credential),
+            Err(foreign) => Caller::Foreign(foreign),
+        }
+    }
+}
+
+impl Caller {
+    /// What it shows of this tenant's.
+    pub fn credential(self) -> Option<Credential> {
+        match self {
+            Caller::Ours(credential) => Some(credential),
+            Caller::Foreign(_) => None,
+        }
+    }
+
+    /// Whether a request on no known route, or one that names nobody or two, can be heard as this
+    /// tenant's: only one that names another tenant alone cannot.
+    pub fn may_be_ours(self) -> bool {
+        self != Caller::Foreign(Foreign::Tenant)
+    }
+}
+
 /// What the caller shows for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
@@ -92,10 +117,12 @@ impl Provider {
         head: &RequestHead<'_>,
         body: Option<&[u8]>,
     ) -> Caller {
-        match self.judge(tenant, matched, head, body) {
-            Ok(credential) => Caller::Ours(credential),
-            Err(foreign) => Caller::Foreign(foreign),
-        }
+        self.judge(tenant, matched, head, body).into()
+    }
+
+    /// The same by the head alone, on whatever path.
+    pub fn caller_by_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Caller {
+        self.judge_head(tenant, head).into()
     }
 
     fn judge(
@@ -121,17 +148,11 @@ impl Provider {
         Ok(credential)
     }
 
-    /// The same by the head alone, on whatever path.
-    pub(super) fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<Credential, Foreign> {
+    fn judge_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Result<Credential, Foreign> {
         let shown = self.shown(head.headers);
         let (credential, key) = self.credential(tenant, &shown)?;
         self.is_ours(tenant, &shown, head.query, key, |_| None, |_| None)?;
         Ok(credential)
-    }
-
-    /// What a request on no known route shows of this tenant's.
-    pub fn credential_of(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Option<Credential> {
-        self.judge_head(tenant, head).ok()
     }
 
     fn is_ours<'m>(

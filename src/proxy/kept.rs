@@ -166,9 +166,7 @@ impl Exchange<'_> {
         outcome: &Outcome,
         has_trailers: bool,
     ) {
-        let recorded =
-            again_as(outcome).filter(|_| *outcome != Outcome::NotAwaited || !self.matched.route.writes);
-        let Some(recorded) = recorded else {
+        let Some(recorded) = again_as(outcome, self.matched.route.writes) else {
             // No commit says what changed, or none has yet.
             return users.iter().for_each(|user| self.shared.cache.forget(user));
         };
@@ -314,8 +312,9 @@ impl Exchange<'_> {
 
 /// What is told of the recording when the answer is given again; nothing where the row may not say
 /// the same.
-fn again_as(outcome: &Outcome) -> Option<Outcome> {
+fn again_as(outcome: &Outcome, writes: bool) -> Option<Outcome> {
     match outcome {
+        Outcome::NotAwaited if writes => None,
         Outcome::Recorded(Recorded::Committed { .. }) => {
             Some(Outcome::Recorded(Recorded::Committed { position: None }))
         }

@@ -12,7 +12,7 @@ use super::reply;
 use super::traffic::Counted;
 use super::wire::Failure;
 use crate::cache::{Bypass, Cached};
-use crate::provider::Credential;
+use crate::provider::{Caller, Credential};
 use crate::upstream::Yields;
 
 impl Shared {
@@ -25,20 +25,20 @@ impl Shared {
         Why::Unmatched
     }
 
-    /// What a request on no known route shows of this tenant's.
-    pub(super) fn credential_of(&self, asked: &Asked) -> Option<Credential> {
+    /// Who asks, whatever for.
+    pub(super) fn caller_by_head(&self, asked: &Asked) -> Caller {
         let (provider, tenant) = (&self.config.provider, &self.config.tenant);
-        provider.credential_of(tenant, &asked.head())
+        provider.caller_by_head(tenant, &asked.head())
     }
 
     /// Streams a request and its answer through; nothing of it is kept.
     pub(super) async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
         let answered = self.wire.pass(asked, body).await;
-        let credential = self.credential_of(asked);
+        let caller = self.caller_by_head(asked);
         if let Ok((head, _)) = &answered {
-            self.heed_passed(credential, head);
+            self.heed_passed(caller, head);
         }
-        self.passed(asked, credential, &answered);
+        self.passed(asked, caller, &answered);
         match answered {
             Ok((head, body)) => {
                 let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
@@ -52,28 +52,23 @@ impl Shared {
 
     /// A refusal of this tenant's makes usertap's own requests yield. Apps go on: here it may be of a
     /// limit that the route has to itself.
-    fn heed_passed(&self, credential: Option<Credential>, head: &Parts) {
-        if credential.is_some() {
+    fn heed_passed(&self, caller: Caller, head: &Parts) {
+        if caller.credential().is_some() {
             let meant = self.config.provider.effective_status(head.status, &head.headers);
             self.wire.upstream.heed(meant, &head.headers, Yields::Own);
         }
     }
 
     /// Unless it only read, was another tenant's or was refused, anybody may have changed.
-    fn passed(
-        &self,
-        asked: &Asked,
-        credential: Option<Credential>,
-        answered: &Result<(Parts, Body), Failure>,
-    ) {
-        let (provider, tenant) = (&self.config.provider, &self.config.tenant);
-        let is_known = || credential == Some(Credential::OwnServer) || self.knows(asked);
+    fn passed(&self, asked: &Asked, caller: Caller, answered: &Result<(Parts, Body), Failure>) {
+        let provider = &self.config.provider;
+        let is_known = || caller == Caller::Ours(Credential::OwnServer) || self.knows(asked);
         let may_have_written = match answered {
             Ok((head, _)) => self.carries_out(head, is_known),
             Err(failure) => failure.leaves_doubt() && is_known(),
         };
         let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());
-        if may_have_written && may_matter && provider.may_be_ours(tenant, &asked.head()) {
+        if may_have_written && may_matter && caller.may_be_ours() {
             self.cache.forget_all();
         }
     }

@@ -119,10 +119,10 @@ impl State {
 }
 
 impl Breaker {
-    /// After how long it is worth asking again, where there is no leave just now. Asks for none: whoever
-    /// is the one that tries must be about to send.
-    pub fn rests(&self) -> Option<Duration> {
-        self.state().admitted(clock::now).err()
+    /// Whether there would be leave, or after how long it is worth asking again. Takes none: whoever is the
+    /// one that tries must be about to send.
+    pub fn admits(&self) -> Result<(), Duration> {
+        self.state().admitted(clock::now).map(drop)
     }
 
     /// Leave to send at once, or after how long it is worth asking again.
@@ -203,7 +203,7 @@ mod tests {
             (Health::Open, Err(FIRST_REST))
         );
         tokio::time::advance(FIRST_REST).await;
-        assert_eq!((breaker.health(), breaker.rests()), (Health::Open, None));
+        assert_eq!((breaker.health(), breaker.admits()), (Health::Open, Ok(())));
         assert_eq!(
             (send(&breaker, Ok(404)), breaker.health()),
             (Ok(()), Health::Closed)
@@ -221,8 +221,8 @@ mod tests {
         let slow = breaker.admit().unwrap();
         drop(early);
         assert_eq!(
-            breaker.rests(),
-            Some(FIRST_REST),
+            breaker.admits(),
+            Err(FIRST_REST),
             "what was sent before is no try"
         );
         tokio::time::advance(LONGEST_REST).await;

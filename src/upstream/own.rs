@@ -85,9 +85,7 @@ impl Upstream {
             priority,
             what: Use::of(&request.method),
         };
-        self.breaker
-            .rests()
-            .map_or(Ok(()), |wait| Err(super::resting(wait)))?;
+        self.breaker.admits().map_err(super::resting)?;
         // Whoever waits for a token must not hold a place of the limit meanwhile.
         let token = timeout_at(deadline, self.token_of(request)).await;
         if let Err(none) = token.map_err(|_| UpstreamError::Timeout)? {
@@ -108,12 +106,7 @@ impl Upstream {
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
                 drop(leave);
-                pass.note(
-                    answer
-                        .as_ref()
-                        .map(|sent| sent.response.status())
-                        .map_err(|error| *error),
-                );
+                pass.note(super::status_of(&answer));
                 answer?
             };
             let (head, body) = response.into_parts();

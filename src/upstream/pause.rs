@@ -67,11 +67,10 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// A refusal. Where it does not say for how long, or for no time at all (a clock that is ahead of
-    /// the provider's), each in a row is taken for twice as long as the one before, spread so that not
-    /// everybody comes back at once; `jitter` is from 0 to 1.
+    /// A refusal. Where it does not say for how long, each in a row is taken for twice as long as
+    /// the one before, spread so that not everybody comes back at once; `jitter` is from 0 to 1.
     pub fn refused(&mut self, said: Option<Duration>, whom: Yields, jitter: f64, now: Instant) {
-        let wait = said.filter(|said| !said.is_zero()).unwrap_or_else(|| {
+        let wait = said.unwrap_or_else(|| {
             let doubled = UNSAID
                 .saturating_mul(2u32.saturating_pow(self.unsaid))
                 .min(LONGEST_UNSAID);
@@ -119,9 +118,14 @@ impl Pause {
     }
 }
 
-/// For how long a refusal asks to be left alone: `Retry-After` in seconds or as a date, and what
-/// some providers have in its place.
-pub(super) fn retry_after(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+/// For how long a refusal asks to be left alone, where it says so. No time at all says nothing: it is what
+/// comes of a clock that is ahead of the provider's.
+pub(super) fn refusal(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+    retry_after(headers, wall).filter(|wait| !wait.is_zero())
+}
+
+/// `Retry-After` in seconds or as a date, and what some providers have in its place.
+fn retry_after(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
     let said = [RETRY_AFTER, X_RETRY_AFTER].iter().find_map(|name| {
         let text = headers.get(name)?.to_str().ok()?;
         seconds(text).or_else(|| date(text, wall))
@@ -242,8 +246,9 @@ mod tests {
     fn no_time_at_all_is_not_said_either() {
         let now = crate::clock::now();
         let mut pause = Pause::default();
-        for wait in [UNSAID, UNSAID * 2] {
-            pause.refused(Some(Duration::ZERO), Yields::Everyone, 0.0, now);
+        for (said, wait) in [("0", UNSAID), ("Sun, 06 Nov 1994 08:49:00 GMT", UNSAID * 2)] {
+            let said = refusal(&headers(&[("retry-after", said)]), wall());
+            pause.refused(said, Yields::Everyone, 0.0, now);
             assert_eq!(pause.until(Priority::App, now), Some(now + wait));
         }
     }
