@@ -122,10 +122,11 @@ impl Backfill {
     /// While one page is written, the next is written behind it and the one after is fetched.
     async fn walk(&self, run: &Run) -> Result<(), WalkFault> {
         let mut walk = begin(run);
+        let mut kept = run.checkpoint.clone();
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
         let mut before: Option<Receipt> = None;
         loop {
-            let (submission, step) = self.digest(run, walk, page)?;
+            let (submission, step) = self.digest(run, walk, page, &mut kept)?;
             self.meet(run, &submission).await?;
             let submitted = self.reader.recorder.submit(submission);
             match step {
@@ -161,8 +162,15 @@ impl Backfill {
         }
     }
 
-    /// The page as observations, with the checkpoint that goes into their transaction.
-    fn digest(&self, run: &Run, walk: Walk, got: Got) -> Result<(Submission, Step), WalkFault> {
+    /// The page as observations, with the checkpoint that goes into their transaction. `kept` is that of
+    /// the page before, then this one's.
+    fn digest(
+        &self,
+        run: &Run,
+        walk: Walk,
+        got: Got,
+        kept: &mut Option<String>,
+    ) -> Result<(Submission, Step), WalkFault> {
         let Got { page, fetched } = got;
         let users: Vec<&str> = page
             .sightings
@@ -175,10 +183,12 @@ impl Backfill {
         };
         let step = walk.advance(&users, page.next, place)?;
         let (Step::Next(after) | Step::Done(after)) = &step;
+        let state = serde_json::to_string(after).unwrap_or_default();
         let checkpoint = Checkpoint {
             run: run.run,
             owner: self.instance,
-            state: serde_json::to_string(after).unwrap_or_default(),
+            follows: kept.replace(state.clone()),
+            state,
             fetched: page.fetched as u64,
             malformed: page.malformed as u64,
             // A reconcile has still to read whom it did not meet.

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body::Body;
 use moka::sync::Cache as Store;
 
 use crate::clock::Instant;
@@ -123,7 +124,8 @@ impl Cache {
     }
 
     /// Looks for the answer to a request. `target` is path and query below the base path.
-    pub fn look(&self, method: &Method, target: &str, headers: &HeaderMap, now: Instant) -> Look {
+    pub fn look<B: Body>(&self, request: &Request<B>, target: &str, now: Instant) -> Look {
+        let headers = request.headers();
         let not = |key, why| Look {
             key,
             found: Err(Cached::Bypass(why)),
@@ -131,8 +133,11 @@ impl Cache {
         if !self.is_on() {
             return not(None, Bypass::Off);
         }
-        if method != Method::GET {
+        if request.method() != Method::GET {
             return not(None, Bypass::Method);
+        }
+        if !request.body().is_end_stream() {
+            return not(None, Bypass::Body);
         }
         let Some(key) = self.keys.of(target, headers) else {
             return not(None, Bypass::Connection);

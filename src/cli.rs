@@ -18,7 +18,7 @@ use clap::ArgMatches;
 use crate::config::settings::{self, Env, ReadFile, Settings};
 use crate::config::{Config, File, Log, Mistake, Needs, Sources};
 
-pub use options::{DemoOptions, FeedOptions, SandboxOptions, StatusOptions};
+pub use options::{DemoOptions, FeedOptions, PLAYED, SandboxOptions, StatusOptions};
 pub use usage::Usage;
 
 /// What the user asks for.

@@ -26,7 +26,7 @@ use tracing_subscriber::filter::Targets;
 
 pub use crate::provider::{Limit, Rate};
 use crate::provider::{Provider, SigningSecret, Tenant};
-use crate::user::IdType;
+use crate::user::{IdType, UserId};
 
 pub use check::{Check, Needs};
 pub use database_url::{DatabaseUrl, TlsMode};
@@ -97,6 +97,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// A user's id in its canonical spelling; nothing where nobody can have it.
+    pub fn user_id(&self, text: &str) -> Option<UserId> {
+        self.provider.id(&self.tenant, text)
+    }
+
     /// The configuration that exactly these variables make: no file, no flags, nothing of this
     /// process' environment. Files that they name are read.
     pub fn from_env(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Mistake>> {

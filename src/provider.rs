@@ -7,6 +7,7 @@
 //! What must never be: an answer to another tenant that yields a [`Sighting`]; a body, token or
 //! password in an error; a panic on anything from outside.
 
+mod alias;
 mod answer;
 mod cache;
 mod caller;

@@ -43,7 +43,6 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -71,7 +70,7 @@ use wire::{Failure, Wire};
 pub use door::{Door, DoorFault, Through};
 pub use listen::TlsError;
 pub use meters::Meters;
-pub use own::{Local, LocalAnswer, LocalFault, Readiness, WebhookAnswer, WebhookTaken};
+pub use own::{Local, LocalAnswer, LocalFault, Named, Readiness, WebhookAnswer, WebhookTaken};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
@@ -273,7 +272,7 @@ async fn forwarded(
                 keeping: None,
                 intent: None,
             };
-            match exchange.found_meanwhile(key, body.is_end_stream()).await {
+            match exchange.found_meanwhile(key).await {
                 Some(answer) => app.send(answer),
                 None => exchange.run(body, app).await,
             }
@@ -302,6 +301,9 @@ impl Shared {
         if request.method() == Method::CONNECT {
             return Some(self.failed(Failure::Unaddressable));
         }
+        if headers::is_coded(request.headers()) {
+            return Some(self.failed(Failure::Coded));
+        }
         let head = RequestHead {
             method: request.method(),
             path,
@@ -324,7 +326,8 @@ impl Shared {
         if !matched.route.needs_request_body {
             return (body, Read::NotNeeded);
         }
-        let (mut held, ended) = self.memory.hold(body, READ_REQUEST).await;
+        let until = asked.began + self.config.timeout;
+        let (mut held, ended) = self.memory.hold_request(body, READ_REQUEST, until).await;
         let read = match ended {
             // A body that broke off breaks off for the provider too.
             Ended::Whole | Ended::Broken => {

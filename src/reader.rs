@@ -73,6 +73,23 @@ impl Reader {
         })
     }
 
+    /// Whose this other name is: the user is read by it, and what that shows is recorded. Nothing where it
+    /// is nobody's, or the read tells nothing.
+    pub async fn user_of(&self, alias: &str, priority: Priority) -> Option<UserId> {
+        let request = self.provider.read_named(&self.tenant, alias)?;
+        let answer = self.upstream.own(request.clone(), priority).await.ok()?;
+        let told = (answer.status, &answer.headers, &answer.body[..]);
+        let Sighting { id, seen, .. } = self.provider.read_named_answer(&self.tenant, &request, told)?;
+        let _not_awaited = self.tell(Observation {
+            id: id.clone(),
+            seen,
+            sent: answer.sent,
+            source: Source::own(Origin::Refetch, "read user"),
+            unsettled: false,
+        });
+        Some(id)
+    }
+
     /// Hands over what was seen.
     pub fn tell(&self, seen: Observation) -> Receipt {
         self.recorder.submit(vec![seen].into())

@@ -45,6 +45,7 @@ pub use health::{Figures, JournalFigures, WritesFigures};
 pub use intents::{Intent, carried_out};
 pub use journal::JournalFault;
 pub use owed::{Next, Owed, UnderWay};
+pub use pages::Checkpoint;
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
 
 use backlog::{Backlog, Job, Rest};
@@ -105,23 +106,6 @@ impl From<Vec<Observation>> for Submission {
             checkpoint: None,
         }
     }
-}
-
-/// Where a walk stands after this page. The recorder adds the page's outcomes to its account.
-#[derive(Debug, Clone)]
-pub struct Checkpoint {
-    /// The run in `usertap.backfill`.
-    pub run: uuid::Uuid,
-    /// The process that walks: a walk that another has taken over is not moved.
-    pub owner: uuid::Uuid,
-    /// What the walk needs to go on (opaque here), as JSON.
-    pub state: String,
-    /// Users on this page, readable or not.
-    pub fetched: u64,
-    /// Those that could not be read; they count as set aside.
-    pub malformed: u64,
-    /// The walk ends with this page.
-    pub done: bool,
 }
 
 /// How a user fared, for a backfill's account.

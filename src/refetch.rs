@@ -112,6 +112,11 @@ impl Refetch {
         Ok(receipt)
     }
 
+    /// Whose this other name is, as the provider says now.
+    pub async fn user_of(&self, alias: &str) -> Option<UserId> {
+        self.reader.user_of(alias, Priority::App).await
+    }
+
     pub fn figures(&self) -> &Figures {
         &self.figures
     }

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::db::instances::Kind;
 use crate::ensure;
-use crate::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
+use crate::proxy::{Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
@@ -178,6 +178,14 @@ impl Local for LocalRows {
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
         Box::pin(ensure::user(&self.station, id, ensure))
+    }
+
+    fn user_of<'l>(&'l self, alias: &'l str) -> Named<'l> {
+        Box::pin(self.station.refetch.user_of(alias))
+    }
+
+    fn takes_webhooks(&self) -> bool {
+        self.station.webhooks.is_open()
     }
 
     fn webhook<'l>(&'l self, headers: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l> {

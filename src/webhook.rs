@@ -140,7 +140,8 @@ impl Intake {
 
     /// Whether there is a secret to judge deliveries by.
     pub fn is_open(&self) -> bool {
-        !self.secrets().is_empty()
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        !secrets.all.is_empty()
     }
 
     /// Takes in what is signed with this secret too, until the process ends.

@@ -37,7 +37,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn changes(State(shared): State<Shared>, request: Request) -> Response {
-    let asked = match Asked::of(&request, shared.station.config.id_type) {
+    let asked = match Asked::of(&request, &shared.station.config) {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
@@ -63,8 +63,7 @@ async fn changes(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 async fn snapshot(State(shared): State<Shared>, request: Request) -> Response {
-    let id_type = shared.station.config.id_type;
-    let asked = match asked::Rows::of(request.uri(), id_type) {
+    let asked = match asked::Rows::of(request.uri(), &shared.station.config) {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };

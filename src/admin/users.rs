@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::{Shared, problem};
+use crate::config::Config;
 use crate::db::listing::{self, SearchFault};
 use crate::ensure;
 use crate::proxy::LocalFault;
-use crate::user::{IdType, UserId};
+use crate::user::UserId;
 
 const LIMIT: i64 = 100;
 const MOST: i64 = 1_000;
@@ -23,7 +24,7 @@ struct Asked {
 
 impl Asked {
     /// Anything that is not understood is told, never guessed.
-    fn of(uri: &Uri, id_type: IdType) -> Result<Asked, String> {
+    fn of(uri: &Uri, config: &Config) -> Result<Asked, String> {
         let mut asked = Asked {
             after: None,
             limit: LIMIT,
@@ -33,7 +34,7 @@ impl Asked {
             match &*name {
                 "after" if value.is_empty() => {}
                 "after" => {
-                    let id = UserId::parse(&value, id_type);
+                    let id = config.user_id(&value);
                     asked.after = Some(id.ok_or("after: no user can have that id")?);
                 }
                 "limit" => {
@@ -56,7 +57,7 @@ impl Asked {
 
 /// `next` is empty at the end.
 pub async fn list(State(shared): State<Shared>, uri: Uri) -> Response {
-    let asked = match Asked::of(&uri, shared.station.config.id_type) {
+    let asked = match Asked::of(&uri, &shared.station.config) {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
@@ -83,7 +84,7 @@ pub async fn one(State(shared): State<Shared>, Path(id): Path<String>, uri: Uri)
         Some("ensure=1") => true,
         Some(_) => return problem(StatusCode::BAD_REQUEST, "the one parameter here is ensure=1"),
     };
-    let Some(id) = UserId::parse(&id, shared.station.config.id_type) else {
+    let Some(id) = shared.station.config.user_id(&id) else {
         return problem(StatusCode::NOT_FOUND, "no user can have that id");
     };
     match ensure::user(&shared.station, id, ensure).await {

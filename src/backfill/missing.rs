@@ -1,9 +1,10 @@
 //! What a reconcile does beyond a backfill: it deletes whom the provider has deleted without a word.
 //!
 //! A complete walk notes whom it meets. Whoever has a row, was not met and has not changed since the
-//! beginning is read once, and only the provider's own not-found is evidence. What must never be: a
-//! user deleted for missing in a list; more deletions an hour than the bound, unless somebody has
-//! said yes, also across restarts.
+//! beginning is read once, and only the provider's own not-found is evidence. One whom the provider
+//! says nothing of holds up nobody behind, and fails the run at its end. What must never be: a user deleted
+//! for missing in a list; more deletions an hour than the bound, unless somebody has said yes, also across
+//! restarts.
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -13,6 +14,7 @@ use super::page::PAUSES;
 use super::{Backfill, WalkFault, begin};
 use crate::db::missing;
 use crate::db::runs::{self, Kind, Run};
+use crate::reader::ReadFault;
 use crate::record::{Outcome, Submission};
 use crate::upstream::Priority;
 use crate::user::{Observation, Origin, UserId};
@@ -21,6 +23,10 @@ use crate::user::{Observation, Origin, UserId};
 const CHUNK: i64 = 64;
 /// Reads under way at once: a walk's own way is one page after the other.
 const AT_ONCE: usize = 8;
+/// So many in a row of whom nothing is said: it is the key, or the provider, and not the users.
+const UNCLEAR_AT_MOST: usize = 16;
+/// The provider does not take the key.
+const REFUSED_KEY: u16 = 401;
 
 /// What was found of a chunk.
 #[derive(Debug, Default)]
@@ -31,6 +37,31 @@ struct Found {
     last: Option<UserId>,
     /// The bound is reached.
     is_stopped: bool,
+}
+
+/// Of whom the provider says neither that they are there nor that they are not.
+#[derive(Debug, Default)]
+struct Unclear {
+    first: Option<WalkFault>,
+    in_a_row: usize,
+}
+
+impl Unclear {
+    /// One more of them, or what ends the run at once.
+    fn take(&mut self, fault: WalkFault) -> Result<(), WalkFault> {
+        self.in_a_row += 1;
+        match &fault {
+            WalkFault::Read {
+                fault: ReadFault::Unclear(status),
+                ..
+            } if *status != REFUSED_KEY && self.in_a_row < UNCLEAR_AT_MOST => {
+                tracing::warn!(error = %fault, "the others are looked at all the same");
+                self.first.get_or_insert(fault);
+                Ok(())
+            }
+            _ => Err(fault),
+        }
+    }
 }
 
 impl Backfill {
@@ -62,12 +93,14 @@ impl Backfill {
         self.head_known().await;
         let bound = missing::bound(&self.database).await?;
         let mut after = String::new();
+        let mut unclear = Unclear::default();
         loop {
             let users = missing::not_met(&self.database, run.since(), &after, CHUNK).await?;
             let Some(last) = users.last().map(UserId::to_string) else {
-                return Ok(0);
+                return unclear.first.map_or(Ok(0), Err);
             };
-            let found = self.unless_stopping(self.read_all(run, users, bound)).await?;
+            let read = self.read_all(run, users, bound, &mut unclear);
+            let found = self.unless_stopping(read).await?;
             let counts = (found.deleted, found.spared);
             if !runs::add_missing(&self.database, run.run, self.instance, counts).await? {
                 return Err(WalkFault::HandedOver);
@@ -80,12 +113,24 @@ impl Backfill {
         }
     }
 
-    async fn read_all(&self, run: &Run, users: Vec<UserId>, bound: i64) -> Result<Found, WalkFault> {
+    async fn read_all(
+        &self,
+        run: &Run,
+        users: Vec<UserId>,
+        bound: i64,
+        unclear: &mut Unclear,
+    ) -> Result<Found, WalkFault> {
         let reads = stream::iter(users).map(|user| async move { self.read_missing(&user).await });
         let mut reads = std::pin::pin!(reads.buffered(AT_ONCE));
         let mut found = Found::default();
-        while let Some(seen) = reads.next().await {
-            self.take_missing(run, seen?, bound, &mut found).await?;
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok(seen) => {
+                    unclear.in_a_row = 0;
+                    self.take_missing(run, seen, bound, &mut found).await?;
+                }
+                Err(fault) => unclear.take(fault)?,
+            }
             if found.is_stopped {
                 break;
             }

@@ -164,8 +164,9 @@ fn names_nothing(connection: &HeaderValue) -> bool {
     connection.as_bytes().split(|byte| *byte == b',').all(word)
 }
 
-/// The parameters sorted by name; those of one name keep their order, which may mean something.
-fn push_target(text: &mut Text, target: &str) {
+/// The parameters sorted by name; those of one name keep their order, which may mean something. Names
+/// that can be spelled in several ways leave all as it is.
+fn push_target<'t>(text: &mut Text, target: &'t str) {
     let Some((path, query)) = target.split_once('?') else {
         return text.push(PATH, target.as_bytes());
     };
@@ -173,8 +174,12 @@ fn push_target(text: &mut Text, target: &str) {
     if !query.contains('&') {
         return text.push(PARAMETER, query.as_bytes());
     }
+    let name = |parameter: &&'t str| parameter.split_once('=').map_or(*parameter, |(name, _)| name);
     let mut parameters: Vec<&str> = query.split('&').collect();
-    parameters.sort_by_key(|parameter| parameter.split('=').next());
+    let has_one_spelling = |parameter| !name(parameter).contains(['%', '+']);
+    if parameters.iter().all(has_one_spelling) {
+        parameters.sort_by_key(name);
+    }
     parameters
         .iter()
         .for_each(|parameter| text.push(PARAMETER, parameter.as_bytes()));
@@ -344,6 +349,7 @@ mod tests {
         assert_eq!(of("/u?b=2&a=1"), of("/u?a=1&b=2"));
         assert_ne!(of("/u?a=2&a=1"), of("/u?a=1&a=2"));
         assert_ne!(of("/u?a=1&b=2"), of("/u?a=1"));
+        assert_ne!(of("/u?a=1&%61=2"), of("/u?%61=2&a=1"));
     }
 
     #[test]

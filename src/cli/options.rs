@@ -33,7 +33,8 @@ pub struct FeedOptions {
 /// For `usertap sandbox`.
 #[derive(Debug)]
 pub struct SandboxOptions {
-    pub provider: String,
+    /// A built-in one that has a sandbox.
+    pub provider: &'static str,
     pub users: usize,
     pub listen: SocketAddr,
     pub rate: Option<Rate>,
@@ -53,7 +54,7 @@ pub struct SandboxOptions {
 #[derive(Debug)]
 pub struct DemoOptions {
     /// Which provider is stood in for.
-    pub provider: String,
+    pub provider: &'static str,
     /// End after the demonstration.
     pub exit: bool,
     pub data_dir: PathBuf,
@@ -126,14 +127,20 @@ impl DemoOptions {
         read: ReadFile<'_>,
     ) -> Result<DemoOptions, Vec<Mistake>> {
         let mut check = Check::new(settings, read);
+        check.mistakes.extend(misread(settings, &OF_DEMO));
         let (listen, admin_listen) = check.listens();
         let admin_token = check.admin_token(admin_listen);
         let data_dir = check.value("DATA_DIR", value::path);
         let pg_bin = check.optional("PG_BIN", value::path);
         let log = check.log();
+        let mut flags = Flags {
+            matches,
+            mistakes: check.mistakes,
+        };
+        let provider = flags.get("provider", played);
         let options = || {
             Some(DemoOptions {
-                provider: matches.get_one::<String>("provider").cloned().unwrap_or_default(),
+                provider: provider?,
                 exit: matches.get_flag("exit"),
                 data_dir: data_dir?,
                 pg_bin: pg_bin?,
@@ -143,7 +150,7 @@ impl DemoOptions {
                 log: log?,
             })
         };
-        done(options(), check.mistakes)
+        done(options(), flags.mistakes)
     }
 }
 
@@ -154,12 +161,13 @@ impl SandboxOptions {
         read: ReadFile<'_>,
     ) -> Result<SandboxOptions, Vec<Mistake>> {
         let mut check = Check::new(settings, read);
+        check.mistakes.extend(misread(settings, &OF_SANDBOX));
         let log = check.log();
         let mut flags = Flags {
             matches,
             mistakes: check.mistakes,
         };
-        let provider = flags.get("provider", |text| Ok(text.to_owned()));
+        let provider = flags.get("provider", played);
         let users = flags.get("users", users);
         let listen = flags.get("listen", value::address);
         let latency = flags.get("latency", value::wait_or_none);
@@ -190,6 +198,35 @@ impl SandboxOptions {
         };
         done(options(), flags.mistakes)
     }
+}
+
+/// Providers that have a sandbox.
+pub const PLAYED: [&str; 2] = ["stack-auth", "clerk"];
+
+/// The settings that `demo` and `sandbox` read; whatever else is written says nothing to them.
+const OF_DEMO: [&str; 8] = [
+    "LISTEN",
+    "PORT",
+    "ADMIN_LISTEN",
+    "ADMIN_TOKEN",
+    "DATA_DIR",
+    "PG_BIN",
+    "LOG",
+    "LOG_FORMAT",
+];
+const OF_SANDBOX: [&str; 2] = ["LOG", "LOG_FORMAT"];
+
+/// What is wrong with how these were written.
+fn misread<'s>(settings: &'s Settings, of: &'s [&str]) -> impl Iterator<Item = Mistake> + 's {
+    let mistakes = settings.mistakes.iter();
+    mistakes
+        .filter(|mistake| of.contains(&mistake.setting.as_str()))
+        .cloned()
+}
+
+/// A provider that can be stood in for.
+fn played(name: &str) -> Parsed<&'static str> {
+    value::one_of(name, &PLAYED.map(|name| (name, name)))
 }
 
 /// Flags that are no settings.

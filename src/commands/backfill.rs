@@ -78,9 +78,11 @@ fn report(run: &Run, json: bool) -> ExitCode {
     match account::checked(run.clone()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!(
-                "usertap: {error}. Run the same again once that is mended: it goes on where it stopped"
-            );
+            let then = match run.is_failed() {
+                true => ". Run the same again once that is mended: it goes on where it stopped",
+                false => "",
+            };
+            eprintln!("usertap: {error}{then}");
             ExitCode::FAILURE
         }
     }

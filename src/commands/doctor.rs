@@ -134,6 +134,7 @@ fn reached(embedded: Option<&Embedded>) -> String {
 /// A look changes nothing: neither migrates nor binds the tenant.
 async fn inspected(database: &Database, config: &Config) -> Result<Stage, DbError> {
     fitness::check(database).await?;
+    fitness::same(database).await?;
     let stage = migrate::inspect(database).await?;
     if stage == Stage::Migrated {
         tenant::is_bound(database, &config.tenant).await?;

@@ -165,5 +165,10 @@ fn print(line: &[u8]) -> Result<(), End> {
         .write_all(line)
         .and_then(|()| out.write_all(b"\n"))
         .and_then(|()| out.flush());
-    written.map_err(|_| End::Unread)
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => End::Unread,
+        _ => End::Failed(format!(
+            "the changes cannot be written to standard output: {error}"
+        )),
+    })
 }

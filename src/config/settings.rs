@@ -7,7 +7,7 @@
 //! Everything but [`process_env`] and [`process_read`] is pure.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,12 +27,35 @@ pub type Env = BTreeMap<String, OsString>;
 /// Reads a small text file whole.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
-/// The environment of this process. A name that is no text cannot be a setting's.
+/// The environment of this process. A name that is no text cannot be a setting's, nor can what Kubernetes
+/// puts there for each Service that it finds.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
 pub fn process_env() -> Env {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, value)| !is_service_link(name, value))
         .collect()
+}
+
+/// `USERTAP_SERVICE_HOST`, `USERTAP_SERVICE_PORT_HTTP`, `USERTAP_PORT=tcp://…`,
+/// `USERTAP_PORT_8400_TCP_ADDR` (the documentation of Kubernetes, Service, environment variables).
+fn is_service_link(name: &str, value: &OsStr) -> bool {
+    let port = name.rsplit_once("_PORT_").map(|(_, rest)| rest);
+    let of_port = port.and_then(|rest| rest.split_once('_'));
+    let is_of_port = of_port.is_some_and(|(number, rest)| {
+        number.bytes().all(|digit| digit.is_ascii_digit())
+            && ["TCP", "UDP", "SCTP"].iter().any(|kind| rest.starts_with(kind))
+    });
+    let is_address = value.to_str().is_some_and(|value| {
+        ["tcp://", "udp://", "sctp://"]
+            .iter()
+            .any(|scheme| value.starts_with(scheme))
+    });
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || is_of_port
+        || name.ends_with("_PORT") && is_address
 }
 
 /// Larger than any settings file, secret, provider file or list of certificates.
@@ -139,6 +162,33 @@ pub fn provider(sources: &Sources<'_>) -> (Option<Provider>, Vec<Mistake>) {
             let place = written.as_ref().map(|written| written.place.clone());
             let mistake = |text: String| Mistake::new("PROVIDER", place.clone(), text);
             (None, texts.into_iter().map(mistake).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubernetes_puts_there_is_no_setting() {
+        let is_link = |name: &str, value: &str| is_service_link(name, OsStr::new(value));
+        for (name, value) in [
+            ("USERTAP_SERVICE_HOST", "10.0.0.1"),
+            ("USERTAP_SERVICE_PORT", "8400"),
+            ("USERTAP_SERVICE_PORT_HTTP", "8400"),
+            ("USERTAP_PORT", "tcp://10.0.0.1:8400"),
+            ("SHOP_PORT_8400_TCP", "tcp://10.0.0.1:8400"),
+            ("USERTAP_PORT_8400_TCP_ADDR", "10.0.0.1"),
+        ] {
+            assert!(is_link(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("SHOP_PORT", "8400"),
+            ("USERTAP_LISTEN", "0.0.0.0:8400"),
+            ("PORT", "80"),
+        ] {
+            assert!(!is_link(name, value), "{name}");
         }
     }
 }

@@ -112,7 +112,7 @@ static TABLE: &[Setting] = &[
         .help("PEM file of the private certificate authority that signed the database's certificate"),
     Setting::new(DATABASE, "DATA_DIR", "FOLDER")
         .default("./.usertap")
-        .help("Folder of the embedded Postgres"),
+        .help("Folder of the journal of what waits for the database, which must outlive the process, and of an embedded Postgres"),
     Setting::new(DATABASE, "PG_BIN", "FOLDER")
         .words("an installed Postgres, else one that is fetched")
         .help("Folder of the Postgres binaries for the embedded database, e.g. `/usr/lib/postgresql/17/bin`"),

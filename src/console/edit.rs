@@ -77,7 +77,7 @@ pub async fn delete(
 
 /// The user as the row has it; without a row, or a database, as the provider does.
 async fn known(console: &Console, visitor: &Visitor, id: &str) -> Result<(UserId, Value), Response> {
-    let id = match UserId::parse(id, console.station.config.id_type) {
+    let id = match console.station.config.user_id(id) {
         Some(id) => id,
         None => return Err(Redirect::to("/users").into_response()),
     };

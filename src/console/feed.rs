@@ -12,7 +12,7 @@ use super::pieces::{Mood, ago, away, dash, notice, number, pill};
 use super::{Console, asked, slots};
 use crate::feed::Filter;
 use crate::feed::event::{PURGED, TYPES, Told};
-use crate::user::{Origin, Pos, UserId};
+use crate::user::{Origin, Pos};
 
 const SHOWN: i64 = 50;
 
@@ -52,7 +52,7 @@ impl Asked {
             .origins
             .extend(Some(self.origin.clone()).filter(|origin| !origin.is_empty()));
         if !self.id.is_empty() {
-            let id = UserId::parse(&self.id, console.station.config.id_type)?;
+            let id = console.station.config.user_id(&self.id)?;
             filter.ids.insert(id.to_string());
         }
         Some(filter)

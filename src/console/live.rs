@@ -12,7 +12,6 @@ use futures_util::stream::unfold;
 
 use super::{Console, asked};
 use crate::feed::{Filter, News, Reader, Shape, Since};
-use crate::user::UserId;
 
 /// Changes that one word stands for.
 const TOGETHER: usize = 500;
@@ -29,7 +28,7 @@ struct Pulses {
 /// Server-sent events, of one user's changes or of all.
 pub async fn changes(State(console): State<Console>, uri: Uri) -> Response {
     let mut filter = Filter::default();
-    let id = UserId::parse(&asked(&uri, "id"), console.station.config.id_type);
+    let id = console.station.config.user_id(&asked(&uri, "id"));
     filter.ids.extend(id.map(|id| id.to_string()));
     let feed = &console.station.feed;
     let news = feed.news();

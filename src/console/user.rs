@@ -37,7 +37,7 @@ pub async fn show(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Response {
-    let Some(id) = UserId::parse(&id, console.station.config.id_type) else {
+    let Some(id) = console.station.config.user_id(&id) else {
         return nobody(&console, &visitor, "No user can have that id.");
     };
     let (row, there, history) = tokio::join!(
@@ -82,7 +82,7 @@ fn nobody(console: &Console, visitor: &Visitor, text: &str) -> Response {
 
 /// Reads the user with the server key and records what it shows.
 pub async fn read(State(console): State<Console>, Path(id): Path<String>) -> Response {
-    let Some(id) = UserId::parse(&id, console.station.config.id_type) else {
+    let Some(id) = console.station.config.user_id(&id) else {
         return Redirect::to("/users").into_response();
     };
     let _turn = console.station.refetch.turn(&id).await;

@@ -13,7 +13,6 @@ use super::page::{Frame, Live, page, query, segment};
 use super::pieces::{Mood, ago_or_dash, away, notice, number, pill, text_or_dash};
 use super::{Console, asked};
 use crate::db::listing::{self, Brief, HowMany, Page, SearchFault};
-use crate::user::UserId;
 
 /// On a page.
 const ROWS: i64 = 50;
@@ -132,7 +131,7 @@ async fn latest(console: &Console) -> Markup {
 }
 
 async fn all(console: &Console, after: &str) -> Markup {
-    let id = UserId::parse(after, console.station.config.id_type);
+    let id = console.station.config.user_id(after);
     match listing::page(&console.station.database, id.as_ref(), ROWS).await {
         Err(error) => away(&error),
         Ok(Page { rows, .. }) if rows.is_empty() => nobody(after.is_empty()),
@@ -160,7 +159,7 @@ fn nobody(at_all: bool) -> Markup {
 }
 
 async fn found(console: &Console, text: &str, after: &str) -> Markup {
-    let after_id = UserId::parse(after, console.station.config.id_type);
+    let after_id = console.station.config.user_id(after);
     let found = whole_id(console, text).await;
     let found = match found {
         Some(row) => Ok(Page {
@@ -179,7 +178,7 @@ async fn found(console: &Console, text: &str, after: &str) -> Markup {
             div.empty {
                 h2 { "Nobody found" }
                 p { "No row's name or email holds “" (text) "”, and no id begins with it." }
-                @if let Some(id) = UserId::parse(text, console.station.config.id_type) {
+                @if let Some(id) = console.station.config.user_id(text) {
                     p { a href={ "/users/" (segment(id.as_str())) } { "Ask the provider for the user with this id" } }
                 }
             }
@@ -193,7 +192,7 @@ async fn found(console: &Console, text: &str, after: &str) -> Markup {
 
 /// The quickest of searches.
 async fn whole_id(console: &Console, text: &str) -> Option<Brief> {
-    let id = UserId::parse(text, console.station.config.id_type)?;
+    let id = console.station.config.user_id(text)?;
     let rows = listing::these(&console.station.database, &[id]).await.ok()?;
     rows.into_iter().next()
 }

@@ -15,6 +15,8 @@ pub const LOSES_STATEMENTS: &str = "DATABASE_URL leads through a pooler that los
      max_prepared_statements above 0";
 const NEEDS_DIRECT: &str = "DATABASE_URL leads through a transaction pooler: set DATABASE_DIRECT_URL to the database's own address \
      (on Neon the same without `-pooler`), for migrations and LISTEN";
+const ANOTHER: &str = "DATABASE_DIRECT_URL leads to another database than DATABASE_URL: set it to the same one's own address, or take \
+     it out (DATABASE_URL_UNPOOLED counts as one)";
 const READ_ONLY: &str =
     "it is read-only (a standby, or default_transaction_read_only): point DATABASE_URL at the primary";
 
@@ -57,6 +59,42 @@ pub async fn check(database: &Database) -> Result<(), DbError> {
         true => Err(DbError::Unfit(NEEDS_DIRECT.into())),
         false => Ok(()),
     }
+}
+
+/// That both ways lead to one database: migrations and the feed's notifications go by the direct one.
+/// Where one of them is away, nobody can tell.
+///
+/// # Errors
+/// [`DbError::Unfit`] with the remedy.
+pub async fn same(database: &Database) -> Result<(), DbError> {
+    if !database.reach.is_pooled() {
+        return Ok(());
+    }
+    let (one, other) = (
+        database.connect_plainly().await,
+        database.connect_directly().await,
+    );
+    let (Ok(mut one), Ok(mut other)) = (one, other) else {
+        return Ok(());
+    };
+    let lock = i64::from(Uuid::new_v4().as_u128() as u32);
+    // Advisory locks are of one database, whatever its address.
+    other
+        .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({lock})"))
+        .await?;
+    let free = format!("SELECT pg_try_advisory_xact_lock({lock}) AS yes");
+    let free: Option<Free> = optional(statement(&free), &mut one).await?;
+    other.batch_execute("ROLLBACK").await?;
+    match free.is_some_and(|free| free.yes) {
+        true => Err(DbError::Unfit(ANOTHER.into())),
+        false => Ok(()),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Free {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
 }
 
 /// Statements are known to a backend by their number. Where a process before this one has left one of the

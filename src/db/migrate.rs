@@ -7,15 +7,20 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError, partitions};
+use super::{Database, DbError, fitness, partitions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// The last of them, and what it made: a role that only serves need not be allowed to read the list of
+/// those that were run.
+const LAST: (&str, &str) = ("20261127400000", "user_state_strangers");
 
 /// Runs what is missing; waits for another starter that does the same.
 ///
 /// # Errors
 /// [`DbError::Unfit`] where a table of that name is not usertap's, or was made for other settings.
 pub async fn run(database: &Database) -> Result<(), DbError> {
+    fitness::same(database).await?;
     let mut conn = database.connect_directly().await?;
     lock(database, &mut conn).await?;
     // Before anything is made, so that a refusal leaves nothing behind.
@@ -36,6 +41,7 @@ pub async fn run(database: &Database) -> Result<(), DbError> {
 /// # Errors
 /// [`DbError::Unfit`] with the remedy where it is not.
 pub async fn check(database: &Database) -> Result<(), DbError> {
+    fitness::same(database).await?;
     let mut conn = database.get().await?;
     if !has_meta(database, &mut conn).await? {
         return Err(DbError::Unfit(
@@ -166,12 +172,13 @@ async fn has_meta(database: &Database, conn: &mut AsyncPgConnection) -> Result<b
 
 /// What the last migration made is there.
 async fn is_current(database: &Database, conn: &mut AsyncPgConnection) -> Result<bool, DbError> {
-    let last = format!("{}.sql_changes", quoted(&database.names.state_schema));
+    let last = format!("{}.{}", quoted(&database.names.state_schema), LAST.1);
     exists(conn, &last).await
 }
 
-async fn exists(conn: &mut AsyncPgConnection, table: &str) -> Result<bool, DbError> {
-    let found = statement("SELECT to_regclass($1) IS NOT NULL AS yes").bind::<Text, _>(table);
+/// A table or an index.
+async fn exists(conn: &mut AsyncPgConnection, relation: &str) -> Result<bool, DbError> {
+    let found = statement("SELECT to_regclass($1) IS NOT NULL AS yes").bind::<Text, _>(relation);
     let found: Option<Exists> = optional(found, conn).await?;
     Ok(found.is_some_and(|found| found.yes))
 }
@@ -234,4 +241,19 @@ async fn fits(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), D
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::migration::{Migration, MigrationSource};
+    use diesel::pg::Pg;
+
+    use super::*;
+
+    #[test]
+    fn what_says_that_a_database_is_current_is_of_the_last_migration() {
+        let all: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().unwrap();
+        let last = all.iter().map(|one| one.name().version().to_string()).max();
+        assert_eq!(last.as_deref(), Some(LAST.0));
+    }
 }

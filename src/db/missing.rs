@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
+use diesel_async::AsyncPgConnection;
 
 use super::statement::{Bind, execute, load, optional, statement};
 use super::{Database, DbError};
@@ -107,16 +108,24 @@ pub async fn is_anyone_known(database: &Database) -> Result<bool, DbError> {
     Ok(count.is_some_and(|count| count.count > 0))
 }
 
-/// How many deletions may go unasked within an hour; forgets those of earlier hours.
+/// Forgets the deletions of earlier hours.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn forget_unasked(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let forget = database
+        .names
+        .sql("DELETE FROM {state}.unasked_deletions WHERE at <= now() - make_interval(secs => $1)");
+    execute(statement(&forget).bind::<Integer, _>(window()), conn).await?;
+    Ok(())
+}
+
+/// How many deletions may go unasked within an hour.
 ///
 /// # Errors
 /// As the database gives them.
 pub async fn bound(database: &Database) -> Result<i64, DbError> {
     let mut conn = database.get().await?;
-    let forget = database
-        .names
-        .sql("DELETE FROM {state}.unasked_deletions WHERE at <= now() - make_interval(secs => $1)");
-    execute(statement(&forget).bind::<Integer, _>(window()), &mut conn).await?;
     let count = database
         .names
         .sql("SELECT count(*) AS count FROM {state}.user_state WHERE standing = 'present'");

@@ -133,6 +133,10 @@ impl Run {
         Position(self.since)
     }
 
+    pub fn is_failed(&self) -> bool {
+        self.state == "failed"
+    }
+
     pub fn is_over(&self) -> bool {
         matches!(self.state.as_str(), "done" | "failed")
     }

@@ -98,7 +98,9 @@ impl Feed {
         while events.is_empty() && !wait.is_zero() {
             let before = reader.at;
             events = reader.read(limit).await?;
-            if !events.is_empty() || reader.at != before {
+            // What a filter leaves out counts as read: the page says up to where.
+            let is_time = clock::now() < deadline && !news.has_ended();
+            if !events.is_empty() || reader.at != before && is_time {
                 continue;
             }
             match timeout_at(deadline, news.next()).await {
@@ -125,6 +127,10 @@ impl News {
         }
         self.seen = *self.pulse.borrow_and_update();
         !self.seen.ends
+    }
+
+    fn has_ended(&self) -> bool {
+        self.pulse.borrow().ends
     }
 
     /// Moves every few seconds: idle streams say where they stand.

@@ -74,7 +74,10 @@ pub enum SlotError {
     Unknown,
     #[error("another reader holds the slot, at most until {0}")]
     Leased(DateTime<Utc>),
-    #[error("only the reader that holds the slot advances it: send the `lease` that its changes came with")]
+    #[error(
+        "only the reader that holds the slot advances it: send the `lease` that its changes came with; where it was, \
+         another reader has taken the slot since"
+    )]
     NotYours,
     #[error("a slot only advances; it stands at {0}")]
     Backwards(Pos),
@@ -288,7 +291,8 @@ impl Feed {
         }
     }
 
-    /// Moves a slot on to a position up to which everything was taken.
+    /// Moves a slot on to a position up to which everything was taken. A lease that is over is as good as
+    /// long as nobody has taken the slot since: whoever does has another.
     ///
     /// # Errors
     /// [`SlotError::Backwards`], [`SlotError::NotYours`], or [`FeedError::Gone`] for a position
@@ -298,13 +302,13 @@ impl Feed {
         let sql = self.shared.database.names.sql(&format!(
             "WITH {BOUNDS}, judged AS (
                  SELECT s.name, s.position, s.nonce, {IS_VALID} AS valid,
-                        coalesce(s.lease = $4 AND s.leased_until > now(), false) AS is_yours
+                        coalesce(s.lease = $4, false) AS is_yours
                  FROM {{state}}.slots s CROSS JOIN bounds WHERE s.name = $3
              ), moved AS (
                  UPDATE {{state}}.slots t SET position = $1, nonce = $2, advanced_at = now(),
                         leased_until = now() + make_interval(secs => $5)
                  FROM judged j WHERE t.name = j.name AND j.valid AND t.position <= $1
-                   AND t.lease = $4 AND t.leased_until > now()
+                   AND t.lease = $4
                  RETURNING t.name
              )
              SELECT bounds.*, j.position, j.nonce, j.valid, j.is_yours FROM judged j CROSS JOIN bounds"

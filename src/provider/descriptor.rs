@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::alias::IdForm;
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
 use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
@@ -52,6 +53,8 @@ pub struct Provider {
     pub(super) key_rates: Vec<(String, Vec<Limit>)>,
     pub(super) prefixes: Vec<Vec<String>>,
     pub(super) not_ids: Vec<String>,
+    /// What an id in a path looks like, where something else may stand there.
+    pub(super) id_form: IdForm,
     pub(super) identity: Vec<Part>,
     pub(super) settings: Vec<Setting>,
     pub(super) credentials: Vec<CredentialRule>,

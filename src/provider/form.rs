@@ -65,10 +65,23 @@ pub(super) struct ProviderForm {
     #[serde(default)]
     pub not_ids: Vec<String>,
     #[serde(default)]
+    pub id_form: IdFormForm,
+    #[serde(default)]
     pub userless: Vec<Text>,
     /// Headers of answers with addresses of the provider's own that apps follow.
     #[serde(default)]
     pub links: Vec<Text>,
+}
+
+/// What an id in a path looks like: whatever does not is another name of the user's, such as a login.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IdFormForm {
+    pub begins: String,
+    /// Characters of which none stands in an id.
+    pub without: String,
+    /// Characters behind which a path goes on that is no part of the id.
+    pub ends_before: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret;
 
+use super::extract::settled;
 use super::login::TokenHeader;
 use super::paging::{Total, raw_value};
 use super::pointer::Pointer;
@@ -39,11 +40,16 @@ impl Provider {
 
     /// The read of one user with the tenant's key. `None` without a key.
     pub fn read_user(&self, tenant: &Tenant, id: &UserId) -> Option<OwnRequest> {
+        self.read_named(tenant, id.as_str())
+    }
+
+    /// The same by whatever the provider takes in the place of an id.
+    pub fn read_named(&self, tenant: &Tenant, name: &str) -> Option<OwnRequest> {
         if tenant.key.is_none() && !self.key_is_optional {
             return None;
         }
-        let path = self.user.read.fill(&|name| match name {
-            "id" => Some(percent_encoded(id.as_str())),
+        let path = self.user.read.fill(&|part| match part {
+            "id" => Some(percent_encoded(name)),
             part => tenant.part(part).map(percent_encoded),
         })?;
         Some(self.own_request(tenant, &path))
@@ -51,7 +57,7 @@ impl Provider {
 
     /// An id that is nobody's: a read of it tells whether the provider takes the key.
     pub fn nobody(&self, id_type: IdType) -> Option<UserId> {
-        let any = || uuid::Uuid::new_v4().to_string();
+        let any = || format!("{}{}", self.id_form.begins, uuid::Uuid::new_v4());
         let text = self.user.nobody.clone().unwrap_or_else(any);
         UserId::parse(&text, id_type)
     }
@@ -66,6 +72,26 @@ impl Provider {
         body: &[u8],
     ) -> Option<Sighting> {
         let request = self.read_user(tenant, id)?;
+        let meant = self.effective_status(status, headers);
+        // Of whoever was asked for, whatever that id looks like.
+        if self
+            .errors
+            .is_not_found(meant, self.errors.code(headers, body).as_deref())
+        {
+            return Some(settled(id.clone(), Seen::Missing));
+        }
+        let told = self.told_by_own(tenant, &request, (status, headers, body))?;
+        let settles = |told: &Sighting| told.id == *id && matches!(told.seen, Seen::Whole(_) | Seen::Missing);
+        told.into_iter().find(settles)
+    }
+
+    /// What the answer to a request of usertap's own tells.
+    pub(super) fn told_by_own(
+        &self,
+        tenant: &Tenant,
+        request: &OwnRequest,
+        (status, headers, body): (StatusCode, &HeaderMap, &[u8]),
+    ) -> Option<Vec<Sighting>> {
         let (path, query) = match request.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (request.target.as_str(), None),
@@ -83,9 +109,10 @@ impl Provider {
             body,
         };
         let own = Credential::OwnServer;
-        let told = self.extract(tenant, &matched, own, &head, None, &answer);
-        let settles = |told: &Sighting| told.id == *id && matches!(told.seen, Seen::Whole(_) | Seen::Missing);
-        told.sightings.into_iter().find(settles)
+        Some(
+            self.extract(tenant, &matched, own, &head, None, &answer)
+                .sightings,
+        )
     }
 
     pub(super) fn own_request(&self, tenant: &Tenant, path: &str) -> OwnRequest {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pointer::Pointer;
 use super::{Matched, Provider, RequestHead, Tenant};
-use crate::user::UserId;
+use crate::user::{IdType, UserId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
@@ -115,7 +115,7 @@ impl<'a> Exchange<'a> {
 
     fn id_at(&self, source: &Source) -> Option<UserId> {
         match source {
-            Source::Path(name) => self.id(self.matched.param(name)?),
+            Source::Path(name) => self.provider.id_in_path(self.tenant, self.matched.param(name)?),
             Source::Query(name) => self.id(&field(self.head.query?.as_bytes(), name)?),
             Source::Form(name) => self.id(&self.form(name)?),
             Source::Caller => self.caller(),
@@ -176,11 +176,16 @@ impl<'a> Exchange<'a> {
 }
 
 impl Provider {
-    /// An id in its canonical spelling. Words that stand for the caller are none, nor are dots,
-    /// which would lead out of the path that a read puts them in.
-    pub(super) fn id(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
+    /// An id in its canonical spelling: a uuid's where the provider's ids or the table's column are uuids.
+    /// Words that stand for the caller are none, nor are dots, which would lead out of the path that a read
+    /// puts them in.
+    pub fn id(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
         let word = self.not_ids.iter().any(|word| word == text) || matches!(text, "." | "..");
-        UserId::parse(text, tenant.id_type).filter(|_| !word)
+        let id = match tenant.id_type {
+            IdType::Uuid => UserId::parse(text, IdType::Uuid),
+            IdType::Text => UserId::parse(text, self.id_type).or_else(|| UserId::parse(text, IdType::Text)),
+        };
+        id.filter(|_| !word)
     }
 
     fn claims_are_ours(&self, tenant: &Tenant, claims: &Value) -> bool {

@@ -95,6 +95,9 @@ impl Exchange<'_> {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
                 if failure.leaves_doubt() {
+                    if self.may_be_carried_out() {
+                        self.resolve().await;
+                    }
                     self.left_in_doubt();
                     if self.may_be_carried_out() {
                         self.wrote();
@@ -152,6 +155,9 @@ impl Exchange<'_> {
         let meant = provider.effective_status(status, &head.headers);
         let answered = AnswerHead { head, meant };
         self.heed(&answered, sent_at);
+        if self.may_have_written(&answered.head) {
+            self.resolve().await;
+        }
         if let Some(outage) = Self::outage(meant)
             && let Some(answer) = self.stale(outage).await
         {
@@ -161,12 +167,16 @@ impl Exchange<'_> {
             let why = Why::NoUser.unless_upgraded(status);
             return app.send(self.leaves(answered.head, body, Outcome::Nothing(why)));
         }
+        let stamp = Stamp { sent, at: sent_at };
+        if is_part(status) {
+            let outcome = self.unread(Why::Part, stamp).await;
+            return app.send(self.leaves(answered.head, body, outcome));
+        }
         let (held, ended) = self
             .shared
             .memory
             .hold(body, self.shared.config.record_buffer)
             .await;
-        let stamp = Stamp { sent, at: sent_at };
         match ended {
             Ended::Whole => self.whole(answered, held, stamp, app).await,
             // Boxed: what is seldom and large must not make the future of every request as large.
@@ -333,4 +343,9 @@ impl Exchange<'_> {
             .answered(self.asked, route, status, &outcome, self.cached);
         reply::through(head, body, &outcome, self.cached)
     }
+}
+
+/// Of a user, or of what changed in one: nobody's word for the whole (RFC 9110, 15.3.7; RFC 3229).
+fn is_part(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::IM_USED)
 }

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use http::header::{CONNECTION, COOKIE, Entry, TE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -47,9 +47,23 @@ pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// An answer's headers as the app gets them.
+/// An answer's headers as the app gets them. What was sent in chunks is not as long as it says beside
+/// (RFC 9112, 6.3).
 pub(super) fn to_app(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     take_off(headers, &OFF_ANSWERS);
+}
+
+/// Whether a request's bytes are coded in a way that ends here: of transfer codings only `chunked` is
+/// undone (RFC 9112, 6.1).
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// What is asked to be upgraded to, HTTP/2 aside: that is only an offer, and has other ways.

@@ -1,4 +1,7 @@
 //! Holding a body until it is known what it says, within a limit of its own and one for all.
+//!
+//! Answers and requests have memory of their own: a request is held before anybody has judged who sends
+//! it, and junk must not take what the answers need.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,22 +10,46 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
 use super::body::{Body, Replay, Tail};
+use crate::clock::Instant;
 
 /// What all held answers together may take, in bytes (the interface's 256 MiB).
-const ALL: usize = 256 << 20;
+const ANSWERS: usize = 256 << 20;
+/// The same of requests, which are small.
+const REQUESTS: usize = 32 << 20;
+/// So much of each request is held whatever the others take: token requests and most webhooks are smaller,
+/// and a connection's own buffer is larger.
+const UNCOUNTED: usize = 8 << 10;
 /// Memory is counted in these.
 const UNIT: usize = 1 << 10;
 
 /// The memory for held bodies.
 #[derive(Debug, Clone)]
-pub(super) struct Memory(Arc<Semaphore>);
+pub(super) struct Memory {
+    answers: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+}
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory(Arc::new(Semaphore::new(ALL / UNIT)))
+        Memory {
+            answers: Arc::new(Semaphore::new(ANSWERS / UNIT)),
+            requests: Arc::new(Semaphore::new(REQUESTS / UNIT)),
+        }
     }
+}
+
+/// What bounds the holding of one body.
+struct Bounds<'m> {
+    memory: &'m Arc<Semaphore>,
+    /// In bytes.
+    limit: usize,
+    /// In bytes.
+    uncounted: usize,
+    /// Memory is lent no longer than this.
+    until: Option<Instant>,
 }
 
 /// The frames of a body so far.
@@ -35,15 +62,39 @@ pub(super) struct Held {
 /// How far holding came.
 pub(super) enum Ended {
     Whole,
-    /// The limit is reached; the rest still flows.
+    /// The limit is reached, memory is short or time is up; the rest still flows.
     More(Body),
     Broken,
 }
 
 impl Memory {
-    /// Holds up to `limit` bytes. Never waits for memory: who waits while holding some could wait
-    /// for ever.
-    pub async fn hold(&self, mut body: Body, limit: usize) -> (Held, Ended) {
+    /// Holds up to `limit` bytes of an answer.
+    pub async fn hold(&self, body: Body, limit: usize) -> (Held, Ended) {
+        let bounds = Bounds {
+            memory: &self.answers,
+            limit,
+            uncounted: 0,
+            until: None,
+        };
+        bounds.hold(body).await
+    }
+
+    /// Holds up to `limit` bytes of a request. A large one must be there in time: whoever lets it drip
+    /// keeps memory from others.
+    pub async fn hold_request(&self, body: Body, limit: usize, until: Instant) -> (Held, Ended) {
+        let bounds = Bounds {
+            memory: &self.requests,
+            limit,
+            uncounted: UNCOUNTED,
+            until: Some(until),
+        };
+        bounds.hold(body).await
+    }
+}
+
+impl Bounds<'_> {
+    /// Never waits for memory: who waits while holding some could wait for ever.
+    async fn hold(&self, mut body: Body) -> (Held, Ended) {
         let mut held = Held {
             frames: VecDeque::new(),
             bytes: 0,
@@ -53,11 +104,16 @@ impl Memory {
             return (held, Ended::Whole);
         }
         loop {
-            match body.frame().await {
-                None => return (held, Ended::Whole),
-                Some(Err(_)) => return (held, Ended::Broken),
-                Some(Ok(frame)) => {
-                    let fits = self.grow(&mut held, &frame) && held.bytes <= limit;
+            let next = match self.until.filter(|_| held.memory.is_some()) {
+                None => Ok(body.frame().await),
+                Some(until) => timeout_at(until, body.frame()).await,
+            };
+            match next {
+                Err(_late) => return (held, Ended::More(body)),
+                Ok(None) => return (held, Ended::Whole),
+                Ok(Some(Err(_))) => return (held, Ended::Broken),
+                Ok(Some(Ok(frame))) => {
+                    let fits = self.grow(&mut held, &frame) && held.bytes <= self.limit;
                     held.frames.push_back(frame);
                     if !fits {
                         return (held, Ended::More(body));
@@ -68,14 +124,14 @@ impl Memory {
     }
 
     fn grow(&self, held: &mut Held, frame: &Frame<Bytes>) -> bool {
-        let more = frame.data_ref().map_or(0, Bytes::len);
-        let units = (held.bytes + more).div_ceil(UNIT) - held.bytes.div_ceil(UNIT);
-        held.bytes += more;
-        let Ok(permit) = self
-            .0
-            .clone()
-            .try_acquire_many_owned(units.try_into().unwrap_or(u32::MAX))
-        else {
+        let before = self.units(held.bytes);
+        held.bytes += frame.data_ref().map_or(0, Bytes::len);
+        let units = self.units(held.bytes) - before;
+        if units == 0 {
+            return true;
+        }
+        let units = units.try_into().unwrap_or(u32::MAX);
+        let Ok(permit) = self.memory.clone().try_acquire_many_owned(units) else {
             return false;
         };
         match &mut held.memory {
@@ -84,9 +140,18 @@ impl Memory {
         }
         true
     }
+
+    fn units(&self, bytes: usize) -> usize {
+        bytes.saturating_sub(self.uncounted).div_ceil(UNIT)
+    }
 }
 
 impl Held {
+    /// In bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
     pub fn has_trailers(&self) -> bool {
         self.frames.iter().any(|frame| frame.is_trailers())
     }
@@ -133,6 +198,11 @@ mod tests {
         StreamBody::new(futures_util::stream::iter(frames)).boxed()
     }
 
+    /// One of which no more comes.
+    fn never() -> Body {
+        StreamBody::new(futures_util::stream::pending()).boxed()
+    }
+
     #[tokio::test]
     async fn a_small_body_is_held_whole() {
         let (mut held, ended) = Memory::default().hold(body(&["ab", "cd"]), 4).await;
@@ -150,12 +220,32 @@ mod tests {
 
     #[tokio::test]
     async fn where_memory_is_short_nothing_waits_and_what_was_lent_comes_back() {
-        let memory = Memory(Arc::new(Semaphore::new(1)));
+        let memory = Memory {
+            answers: Arc::new(Semaphore::new(1)),
+            ..Memory::default()
+        };
         let (first, whole) = memory.hold(body(&["ab"]), 100).await;
         let (second, ended) = memory.hold(body(&["cd", "ef"]), 100).await;
         assert!(matches!((&whole, &ended), (Ended::Whole, Ended::More(_))));
         assert_eq!(second.replayed(ended).collect().await.unwrap().to_bytes(), "cdef");
         drop(first.replayed(whole));
         assert!(matches!(memory.hold(body(&["gh"]), 100).await.1, Ended::Whole));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_request_needs_no_memory_and_a_large_one_that_drips_is_held_no_longer_than_its_time() {
+        let memory = Memory {
+            requests: Arc::new(Semaphore::new(1)),
+            ..Memory::default()
+        };
+        let until = crate::clock::now() + std::time::Duration::from_secs(8);
+        let large = [Frame::data(Bytes::from(vec![0; UNCOUNTED + 1]))];
+        let dripping = Replay::new(large.into(), Tail::More(never()), None).boxed();
+        let held = memory.hold_request(dripping, 1 << 20, until);
+        let (held, ended) = held.await;
+        assert!(matches!(ended, Ended::More(_)) && crate::clock::now() == until);
+        let (_, ended) = memory.hold_request(body(&["ab", "cd"]), 1 << 20, until).await;
+        assert!(matches!(ended, Ended::Whole));
+        drop(held);
     }
 }

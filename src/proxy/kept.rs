@@ -42,7 +42,7 @@ pub(super) struct Keeping {
 impl Shared {
     pub(super) fn look(&self, request: &Request<Incoming>, now: Instant) -> Look {
         let target = headers::below(&self.wire.base, headers::target(request.uri()));
-        self.cache.look(request.method(), target, request.headers(), now)
+        self.cache.look(request, target, now)
     }
 
     /// What the provider has lately thought of a caller.
@@ -73,12 +73,8 @@ impl Shared {
 impl Exchange<'_> {
     /// Decides whether the answer may be kept. Where another request for the same is under way, its
     /// end is waited for, and what it brought is the answer.
-    pub(super) async fn found_meanwhile(
-        &mut self,
-        key: Option<CacheKey>,
-        is_bare: bool,
-    ) -> Option<Response<Body>> {
-        let (key, caller) = match self.may_be_kept(key, is_bare) {
+    pub(super) async fn found_meanwhile(&mut self, key: Option<CacheKey>) -> Option<Response<Body>> {
+        let (key, caller) = match self.may_be_kept(key) {
             Ok(may) => may,
             Err(why) => {
                 self.cached = why;
@@ -114,14 +110,11 @@ impl Exchange<'_> {
         None
     }
 
-    fn may_be_kept(&self, key: Option<CacheKey>, is_bare: bool) -> Result<(CacheKey, CallerKey), Cached> {
+    fn may_be_kept(&self, key: Option<CacheKey>) -> Result<(CacheKey, CallerKey), Cached> {
         let key = key.ok_or(self.cached)?;
         let shown = &self.shared.config.provider.cache_rules().shown;
         if self.matched.route.cache.is_none() {
             return Err(Cached::Bypass(Bypass::Route));
-        }
-        if !is_bare {
-            return Err(Cached::Bypass(Bypass::Body));
         }
         if shown.repeats(&self.asked.headers) {
             return Err(Cached::Bypass(Bypass::Repeated));
@@ -234,10 +227,11 @@ impl Exchange<'_> {
             return;
         }
         let cache = &self.shared.cache;
-        if route.silent {
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        // By another name of a user's that nobody here knows it can have been anybody.
+        if route.silent || provider.alias(&self.matched).is_some() {
             return cache.forget_all();
         }
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
         let named = provider.named(tenant, &self.matched, &head, body);
         named.iter().for_each(|user| cache.forget(user));

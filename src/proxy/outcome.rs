@@ -27,6 +27,8 @@ pub(super) enum Why {
     NoUser,
     /// Its answer cannot be read.
     Malformed,
+    /// Its answer is a part of one.
+    Part,
     /// Its answer is too large to be held and not a list.
     Oversized,
     /// Its request is too large to be judged.
@@ -92,6 +94,7 @@ impl Why {
             Why::Foreign(_) => "foreign-tenant",
             Why::NoUser => "no-user",
             Why::Malformed => "malformed",
+            Why::Part => "part",
             Why::Oversized => "oversized",
             Why::RequestOversized => "request-oversized",
             Why::Streamed => "streamed",

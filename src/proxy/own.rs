@@ -1,5 +1,6 @@
 //! What usertap answers itself under `/_usertap/`.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -12,7 +13,7 @@ use super::Shared;
 use super::body::Body;
 use super::reply;
 use crate::provider::{Caller, Credential, RequestHead};
-use crate::user::{IdType, UserId};
+use crate::user::UserId;
 
 /// Everything below is usertap's.
 const PREFIX: &str = "/_usertap";
@@ -28,11 +29,19 @@ pub trait Local: Send + Sync + 'static {
     /// committed first if it is missing; nothing if the provider has no such user.
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
 
+    /// Whose this other name is, as the provider says now; nothing where that cannot be known.
+    fn user_of<'l>(&'l self, alias: &'l str) -> Named<'l>;
+
+    /// Whether anything could be taken for the provider's own.
+    fn takes_webhooks(&self) -> bool;
+
     /// Takes in what the provider sends by itself.
     fn webhook<'l>(&'l self, headers: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l>;
 }
 
 pub type LocalAnswer<'l> = Pin<Box<dyn Future<Output = Result<Option<Value>, LocalFault>> + Send + 'l>>;
+
+pub type Named<'l> = Pin<Box<dyn Future<Output = Option<UserId>> + Send + 'l>>;
 
 pub type WebhookAnswer<'l> = Pin<Box<dyn Future<Output = WebhookTaken> + Send + 'l>>;
 
@@ -132,7 +141,8 @@ async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMa
             "there is no such user",
         )
     };
-    let Some(id) = parse(id, shared.config.id_type) else {
+    let spelled = |id: &str| shared.config.provider.id_in_path(&shared.config.tenant, id);
+    let Some(id) = decoded(id).and_then(|id| spelled(&id)) else {
         return unknown();
     };
     match shared.local.user(id, ensures(query)).await {
@@ -160,12 +170,9 @@ fn shows_server_key(shared: &Shared, headers: &HeaderMap) -> bool {
     provider.caller(tenant, &matched, &head, None) == Caller::Ours(Credential::OwnServer)
 }
 
-fn parse(segment: &str, kind: IdType) -> Option<UserId> {
-    let id = percent_decode_str(segment)
-        .decode_utf8()
-        .ok()
-        .filter(|_| !segment.contains('/'))?;
-    UserId::parse(&id, kind)
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    let id = percent_decode_str(segment).decode_utf8().ok();
+    id.filter(|_| !segment.contains('/'))
 }
 
 fn ensures(query: Option<&str>) -> bool {
@@ -212,11 +219,10 @@ mod tests {
 
     #[test]
     fn ids_are_decoded_once_and_never_hold_a_path() {
-        assert_eq!(parse("auth0%7CA", IdType::Text).unwrap().as_str(), "auth0|A");
-        assert_eq!(parse("a%2Fb", IdType::Text).unwrap().as_str(), "a/b");
-        assert_eq!(parse("a/b", IdType::Text), None);
-        assert_eq!(parse("nobody", IdType::Uuid), None);
-        assert_eq!(parse("%ff", IdType::Text), None);
+        assert_eq!(decoded("auth0%7CA").as_deref(), Some("auth0|A"));
+        assert_eq!(decoded("a%2Fb").as_deref(), Some("a/b"));
+        assert_eq!(decoded("a/b"), None);
+        assert_eq!(decoded("%ff"), None);
     }
 
     #[test]

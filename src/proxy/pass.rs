@@ -79,15 +79,17 @@ impl Shared {
         secret.is_some_and(|secret| self.accepted.knows(secret))
     }
 
-    /// Whether the provider has carried a write out. What it refuses it has not even begun; what failed
-    /// otherwise it `may_have`.
+    /// Whether the provider has carried a write out. What it refuses, or wants to be asked elsewhere, it
+    /// has not even begun; what failed otherwise it `may_have`.
     pub(super) fn carries_out(&self, head: &Parts, may_have: impl Fn() -> bool) -> bool {
         match self.config.provider.effective_status(head.status, &head.headers) {
             StatusCode::UNAUTHORIZED
             | StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::TOO_MANY_REQUESTS => false,
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => false,
             failed if failed.is_client_error() || failed.is_server_error() => may_have(),
             _ => true,
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use crate::clock::{self, Instant};
 use crate::config::Sync;
 use crate::provider::{Credential, Intended, Sighting};
@@ -11,6 +13,9 @@ use crate::user::{Observation, Origin, Sent, Source};
 use super::exchange::Exchange;
 use super::outcome::{Outcome, Why};
 use super::traffic::Counted;
+
+/// This part of the whole wait may go into finding out whose a write is.
+const RESOLVING: u32 = 4;
 
 /// What was known when the question was sent.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +30,7 @@ impl Exchange<'_> {
         if !self.matched.route.writes || !self.is_known() {
             return;
         }
+        self.resolve().await;
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
         let users = match provider.intended(tenant, &self.matched, self.credential, &head, body) {
@@ -33,6 +39,26 @@ impl Exchange<'_> {
             Intended::NewUser => Vec::new(),
         };
         self.intent = self.shared.recorder.begin_write(users).await;
+    }
+
+    /// A write at another name of a user's is one at its id. Whose that is is asked before it is sent, and
+    /// where nothing came of that, or the provider was not known to take the caller, after it was answered.
+    /// Never for a request that the provider refuses.
+    pub async fn resolve(&mut self) {
+        let alias = self
+            .shared
+            .config
+            .provider
+            .alias(&self.matched)
+            .map(str::to_owned);
+        let Some(alias) = alias.filter(|_| self.matched.route.writes) else {
+            return;
+        };
+        let user = self.shared.local.user_of(&alias);
+        // The rest of the time is the write's own.
+        if let Ok(Some(user)) = timeout(self.shared.config.timeout / RESOLVING, user).await {
+            self.matched.is_of(&alias, &user);
+        }
     }
 
     /// Hands over what was seen; nothing if there is nothing.

@@ -57,7 +57,7 @@ pub(super) fn stand_in(answer: OwnAnswer, cached: Cached) -> Response<Body> {
 /// The error that a failed way to the provider is.
 pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
     let (status, wait) = match failure {
-        Failure::Unaddressable | Failure::Upstream(UpstreamError::Unfinished) => {
+        Failure::Unaddressable | Failure::Coded | Failure::Upstream(UpstreamError::Unfinished) => {
             (StatusCode::BAD_GATEWAY, None)
         }
         Failure::Upstream(UpstreamError::Unreachable | UpstreamError::Broken) => {

@@ -12,6 +12,7 @@ use super::hold::Ended;
 use super::own::{self, WebhookTaken};
 use super::traffic::Counted;
 use super::{Shared, headers, reply};
+use crate::clock;
 
 const PATH: &str = "/webhooks";
 /// More than any user with the metadata that providers allow.
@@ -36,14 +37,20 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
         let text = "this path takes the provider's webhooks, by POST";
         return own::refusal(shared, StatusCode::METHOD_NOT_ALLOWED, "method", text);
     }
+    if !shared.local.takes_webhooks() {
+        return said(shared, WebhookTaken::Closed);
+    }
+    let until = clock::now() + shared.config.timeout;
     let sent = body::flowing(sent, shared.wire.idle);
-    let (mut held, ended) = shared.memory.hold(sent, LARGEST).await;
+    let (mut held, ended) = shared.memory.hold_request(sent, LARGEST, until).await;
     match ended {
         Ended::Whole => {}
-        Ended::More(_) => {
+        Ended::More(_) if held.len() > LARGEST => {
             let text = "no webhook is so large";
             return own::refusal(shared, StatusCode::PAYLOAD_TOO_LARGE, "webhook-too-large", text);
         }
+        // Others take the memory, or it dawdles.
+        Ended::More(_) => return said(shared, WebhookTaken::NotDurable),
         Ended::Broken => {
             let text = "the webhook broke off";
             return own::refusal(shared, StatusCode::BAD_REQUEST, "webhook-broken", text);

@@ -31,6 +31,9 @@ pub(super) enum Failure {
     /// `CONNECT`, and targets that no URL of the provider's can hold.
     #[error("the provider has no such address")]
     Unaddressable,
+    /// In a transfer coding that ends here and that nobody undoes.
+    #[error("the request is sent in a transfer coding other than `chunked`: send it without")]
+    Coded,
     #[error(transparent)]
     Upstream(UpstreamError),
 }
@@ -44,7 +47,7 @@ impl Failure {
     /// Whether the provider has not even heard of it.
     pub fn sent_nothing(self) -> bool {
         match self {
-            Failure::Unaddressable => true,
+            Failure::Unaddressable | Failure::Coded => true,
             Failure::Upstream(failure) => failure.sent_nothing(),
         }
     }
@@ -53,6 +56,7 @@ impl Failure {
     pub fn word(self) -> &'static str {
         match self {
             Failure::Unaddressable => "unaddressable",
+            Failure::Coded => "request-coded",
             Failure::Upstream(UpstreamError::Unreachable) => "upstream-unreachable",
             Failure::Upstream(UpstreamError::Broken) => "upstream-broken",
             Failure::Upstream(UpstreamError::Timeout) => "upstream-timeout",

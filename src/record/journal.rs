@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use held::weight_of;
-use segment::{Label, Tail};
+use segment::{Content, Label, Tail};
 
 pub use fault::JournalFault;
 pub use held::{Place, Segments};
@@ -56,7 +56,7 @@ pub struct Left {
     pub places: Vec<Place>,
     /// Processes that wrote them.
     pub processes: Vec<Uuid>,
-    /// Durable records that cannot be read any more.
+    /// Durable records that cannot be read any more; a file of which nothing can counts as one.
     pub damaged: usize,
 }
 
@@ -185,9 +185,12 @@ impl Journal {
             self.next = number + 1;
             let is_last = n + 1 == numbers.len();
             match segment::find(&self.folder, number)? {
-                Some(found) => self.take_over_one(number, found, is_last, &mut left)?,
-                // Cut off while it was made: nothing was ever written into it.
-                None => std::fs::remove_file(segment::path(&self.folder, number))?,
+                Content::Segment(found) => self.take_over_one(number, found, is_last, &mut left)?,
+                Content::Nothing => std::fs::remove_file(segment::path(&self.folder, number))?,
+                Content::Unreadable => {
+                    segment::set_apart(&self.folder, number)?;
+                    left.damaged += 1;
+                }
             }
         }
         self.consumed(&[]);

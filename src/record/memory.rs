@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::merge::{Known, Standing, Verdict, judge, version_of_equals};
 use crate::clock::Instant;
-use crate::user::{ContentHash, Head, Observation, Position, Seen, Tick, UserId};
+use crate::user::{ContentHash, Head, Observation, Origin, Position, Seen, Tick, UserId};
 
 /// Fingerprints kept: about 300 bytes each.
 const FINGERPRINTS: u64 = 100_000;
@@ -207,7 +207,9 @@ impl Memory {
             _ if self.is_shared() => true,
             Verdict::Idle => false,
             Verdict::Equal | Verdict::Absent => {
-                print.known.doubt.is_some()
+                // What is owed is owed by the database: memory may lag behind a doubt by hand.
+                seen.source.origin == Origin::Refetch
+                    || print.known.doubt.is_some()
                     || seen.unsettled
                     || moves_version(print, &seen.seen)
                     || volatile_is_due(print, &seen.seen, now)

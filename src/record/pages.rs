@@ -8,6 +8,26 @@
 
 use tokio::sync::watch;
 
+/// Where a walk stands after this page. The recorder adds the page's outcomes to its account.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The run in `usertap.backfill`.
+    pub run: uuid::Uuid,
+    /// The process that walks: a walk that another has taken over is not moved.
+    pub owner: uuid::Uuid,
+    /// What the walk needs to go on (opaque here), as JSON.
+    pub state: String,
+    /// What the run says before this page; nothing at its beginning. A page whose predecessor was not
+    /// taken moves nothing: its users would be missed.
+    pub follows: Option<String>,
+    /// Users on this page, readable or not.
+    pub fetched: u64,
+    /// Those that could not be read; they count as set aside.
+    pub malformed: u64,
+    /// The walk ends with this page.
+    pub done: bool,
+}
+
 /// Where the walk stands.
 #[derive(Debug)]
 pub struct Pages {

@@ -12,7 +12,7 @@ mod rows;
 mod text;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::batch::Plan;
@@ -56,6 +56,7 @@ pub struct Sql {
     take_notes: String,
     meet: String,
     hold_rows: String,
+    held: String,
     due_purges: String,
     history: String,
     new_epoch: String,
@@ -181,11 +182,7 @@ impl Sql {
             insert: planned(INSERT),
             quiet: planned(QUIET),
             delete: planned(DELETE),
-            // Deferred constraints and triggers are the users' own: they run before the lock.
-            position_lock: format!(
-                "SET CONSTRAINTS ALL IMMEDIATE; SELECT pg_advisory_xact_lock({})",
-                names.position_lock()
-            ),
+            position_lock: POSITION_LOCK.replace("{lock}", &names.position_lock().to_string()),
             number: planned(&number(OR_NOTHING, has_moved)),
             number_new: planned(&number("", has_moved)),
             forget: names.sql(FORGET),
@@ -200,6 +197,7 @@ impl Sql {
             take_notes: names.sql(&TAKE_NOTES.replace("{lock}", &names.by_hand_lock().to_string())),
             meet: names.sql(MEET),
             hold_rows: names.sql(HOLD_ROWS),
+            held: planned(HELD),
             due_purges: planned(DUE_PURGES),
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
@@ -262,8 +260,9 @@ impl Sql {
         Ok(())
     }
 
-    /// Moves a walk on. False where the run is no longer ours to move, or has moved there already (a
-    /// commit whose answer was lost): no page counts twice.
+    /// Moves a walk on. False where the run is no longer ours to move, or is not where this page begins:
+    /// it has moved there already (a commit whose answer was lost), and no page counts twice; or the page
+    /// before was not taken, and none is skipped.
     pub async fn checkpoint(
         &self,
         conn: &mut Conn,
@@ -281,7 +280,8 @@ impl Sql {
             .bind::<BigInt, _>(count(Outcome::Older))
             .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
             .bind::<Bool, _>(at.done)
-            .bind::<SqlUuid, _>(at.owner);
+            .bind::<SqlUuid, _>(at.owner)
+            .bind::<Nullable<Text>, _>(&at.follows);
         Ok(execute(moved, conn).await? == 1)
     }
 

@@ -37,9 +37,10 @@ use super::journal::Place;
 use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::{Database, DbError, Refusal};
+use crate::db::{Database, DbError, Refusal, missing};
 use crate::failpoint;
 
+use alone::without;
 use flight::{Flight, Landed, Landing};
 use link::Link;
 use look::Left;
@@ -136,7 +137,7 @@ impl Writer {
         self.shared.write_note(true).await;
         self.shared.backlog.end();
         if self.shared.past.gave_up() && self.shared.keeper.is_some() {
-            tracing::warn!("stopped with the database away: what is not written waits in the journal");
+            tracing::warn!("stopped before all was written: what is left waits in the journal");
         }
     }
 
@@ -157,6 +158,7 @@ impl Writer {
                 _ = purges.tick(), if is_first => {
                     self.purge_due().await?;
                     self.forget_strangers().await;
+                    self.forget_unasked().await;
                 }
                 batch = take(&shared) => match batch {
                     Some((batch, turn)) => {
@@ -170,13 +172,22 @@ impl Writer {
         }
     }
 
+    async fn forget_unasked(&mut self) {
+        let Ok(conn) = self.link.conn() else { return };
+        if let Err(error) = missing::forget_unasked(&self.database, conn).await {
+            tracing::debug!(%error, "deletions of earlier hours stay counted for now");
+        }
+    }
+
     async fn flush(&mut self, batch: Batch) -> Result<(), GivenUp> {
         let Batch {
             taken,
             is_traced,
             page,
         } = batch;
+        let is_exclusive = taken.iter().any(|taken| taken.observations.place().is_some());
         let mut flight = Flight::new(self.fetched(taken).await, is_traced, page);
+        flight.is_exclusive = is_exclusive;
         self.settle(&mut flight).await?;
         if let Some(page) = page {
             self.shared.pages.done(page);
@@ -291,7 +302,8 @@ impl Writer {
         written.map_err(Failure::of)
     }
 
-    /// What to do about a failure: connect again, halve, or leave the one user for later.
+    /// What to do about a failure: connect again, leave those for later whom somebody else holds, halve,
+    /// or leave the one user for later.
     async fn recover(
         &mut self,
         failure: Failure,
@@ -305,13 +317,19 @@ impl Writer {
                 self.reconnect().await?;
                 groups.push_front(Group::Together(todo));
             }
-            Failure::Refused => match flight.halves(&todo) {
-                Some((one, other)) => {
-                    groups.push_front(Group::Together(other));
-                    groups.push_front(Group::Together(one));
+            Failure::Refused => {
+                let held = self.held(flight, &todo).await;
+                let todo = without(flight, todo, &held, groups);
+                match flight.halves(&todo) {
+                    Some((one, other)) if held.is_empty() => {
+                        groups.push_front(Group::Together(other));
+                        groups.push_front(Group::Together(one));
+                    }
+                    _ if todo.is_empty() => {}
+                    Some(_) => groups.push_front(Group::Together(todo)),
+                    None => groups.push_back(Group::Alone(todo)),
                 }
-                None => groups.push_back(Group::Alone(todo)),
-            },
+            }
         }
         Ok(())
     }

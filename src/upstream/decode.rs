@@ -3,6 +3,8 @@
 //! Bytes are pushed in and come out at a sink of the caller's, in small pieces: a bomb ends at
 //! the sink's limit, not in memory.
 
+mod zstd;
+
 use std::io::{self, Write};
 
 use brotli_decompressor::DecompressorWriter;
@@ -10,6 +12,8 @@ use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+
+use zstd::ZstdDecoder;
 
 /// What comes out of brotli at once.
 const PIECE: usize = 4096;
@@ -20,14 +24,16 @@ pub enum Coding {
     Gzip,
     Deflate,
     Brotli,
+    Zstd,
 }
 
-const KNOWN: [(&[u8], Coding); 5] = [
+const KNOWN: [(&[u8], Coding); 6] = [
     (b"identity", Coding::Identity),
     (b"gzip", Coding::Gzip),
     (b"x-gzip", Coding::Gzip),
     (b"deflate", Coding::Deflate),
     (b"br", Coding::Brotli),
+    (b"zstd", Coding::Zstd),
 ];
 
 /// Why there is no decoded copy.
@@ -90,6 +96,7 @@ enum Kind<W: Write> {
     Zlib(ZlibDecoder<W>),
     Raw(DeflateDecoder<W>),
     Brotli(Box<DecompressorWriter<W>>),
+    Zstd(Box<ZstdDecoder<W>>),
 }
 
 impl<W: Write> Decoder<W> {
@@ -102,6 +109,7 @@ impl<W: Write> Decoder<W> {
             Coding::Deflate if zlib => Kind::Zlib(ZlibDecoder::new(sink)),
             Coding::Deflate => Kind::Raw(DeflateDecoder::new(sink)),
             Coding::Brotli => Kind::Brotli(Box::new(DecompressorWriter::new(sink, PIECE))),
+            Coding::Zstd => Kind::Zstd(Box::new(ZstdDecoder::new(sink))),
         })
     }
 
@@ -112,6 +120,7 @@ impl<W: Write> Decoder<W> {
             Kind::Zlib(decoder) => decoder.write_all(bytes),
             Kind::Raw(decoder) => decoder.write_all(bytes),
             Kind::Brotli(decoder) => decoder.write_all(bytes),
+            Kind::Zstd(decoder) => decoder.write_all(bytes),
         }
     }
 
@@ -122,6 +131,7 @@ impl<W: Write> Decoder<W> {
             Kind::Zlib(decoder) => decoder.get_mut(),
             Kind::Raw(decoder) => decoder.get_mut(),
             Kind::Brotli(decoder) => decoder.get_mut(),
+            Kind::Zstd(decoder) => decoder.get_mut(),
         }
     }
 
@@ -132,6 +142,7 @@ impl<W: Write> Decoder<W> {
             Kind::Gzip(decoder) => decoder.finish(),
             Kind::Zlib(decoder) => decoder.finish(),
             Kind::Raw(decoder) => decoder.finish(),
+            Kind::Zstd(decoder) => decoder.finish(),
             Kind::Brotli(mut decoder) => {
                 decoder.close()?;
                 decoder

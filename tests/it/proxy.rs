@@ -1,6 +1,7 @@
 //! The proxy before a scripted provider and a real Postgres: what the app gets, and which rows
 //! stand when it has got it.
 
+mod odd;
 mod rig;
 
 use std::sync::Arc;

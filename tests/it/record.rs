@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use usertap::config::Deleted;
-use usertap::record::{Outcome, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
+use usertap::record::{Checkpoint, Outcome, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
 use usertap::tasks::Tasks;
 use usertap::user::{
     ContentHash, Head, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, UserId, View,
 };
+
+use uuid::Uuid;
 
 use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
@@ -464,6 +466,77 @@ async fn volatile_fields_alone_make_no_change() {
     assert_eq!(rig.db.text(active).await.as_deref(), Some("2"));
     assert_eq!(rig.types().await, ["user.created"]);
     again.close();
+    rig.end().await;
+}
+
+/// A walk would go on behind a page that was never taken.
+#[tokio::test]
+async fn a_page_whose_predecessor_was_not_taken_moves_no_walk() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let (run, owner) = (Uuid::new_v4(), Uuid::new_v4());
+    let begun =
+        format!("INSERT INTO usertap.backfill (run, state, owner) VALUES ('{run}', 'running', '{owner}')");
+    rig.db.client.batch_execute(&begun).await.expect("a run");
+    let page = async |n: u32, follows: Option<u32>| {
+        let state = |n: u32| format!("{{\"pages\": {n}}}");
+        let page = Submission {
+            observations: vec![rig.seen(&user(n), view(&user(n), "A"))],
+            checkpoint: Some(Checkpoint {
+                run,
+                owner,
+                state: state(n),
+                follows: follows.map(state),
+                fetched: 1,
+                malformed: 0,
+                done: n == 3,
+            }),
+        };
+        let fared = rig.recorder.submit(page).fared().await;
+        fared.expect("the recorder runs").checkpoint_kept
+    };
+    assert!(page(1, None).await);
+    assert!(!page(3, Some(2)).await, "the second is not there");
+    let stands = "SELECT state || ' ' || (checkpoint->>'pages') || ' ' || fetched FROM usertap.backfill";
+    assert_eq!(rig.db.text(stands).await.as_deref(), Some("running 1 1"));
+    assert!(
+        page(2, Some(1)).await && !page(2, Some(1)).await,
+        "each counts once"
+    );
+    assert!(page(3, Some(2)).await);
+    assert_eq!(rig.db.text(stands).await.as_deref(), Some("done 3 3"));
+    rig.end().await;
+}
+
+/// A purge whose cascade is slow, somebody at a console: one user is late, and nobody else.
+#[tokio::test]
+async fn a_user_whose_state_is_held_says_nothing_of_the_database() {
+    let rig = Rig::new(Deleted::Keep).await;
+    let held = user(1);
+    rig.record(rig.seen(&held, view(&held, "A"))).await;
+    let holder = rig.db.again().await;
+    let hold = format!("BEGIN; SELECT FROM usertap.user_state WHERE id = '{held}' FOR UPDATE");
+    holder.client.batch_execute(&hold).await.expect("a lock");
+    let late = rig.submit(vec![rig.seen(&held, view(&held, "B"))]);
+    let refused = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    let before = rig.db.count(refused).await;
+    let mut others = 1;
+    while rig.db.count(refused).await < before + 3 {
+        others += 1;
+        let other = user(others);
+        let recorded = rig.record(rig.seen(&other, view(&other, "A"))).await;
+        assert!(
+            matches!(recorded, Recorded::Committed { position: Some(_) }),
+            "{recorded:?}"
+        );
+        assert_eq!(rig.recorder.figures().trouble, None);
+    }
+    holder.client.batch_execute("COMMIT").await.expect("an end");
+    let late = late.recorded(LONG).await;
+    assert!(
+        matches!(late, Recorded::Committed { position: Some(_) }),
+        "{late:?}"
+    );
+    assert_eq!(rig.row(&held).await.as_deref(), Some("B"));
     rig.end().await;
 }
 

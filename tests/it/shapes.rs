@@ -1,6 +1,7 @@
 //! Providers whose servers no test can have: their published answers, given by a small server, and the
 //! rows that come of them. For each one the same walk: list, create, read, update, delete, not found.
 
+mod aliases;
 mod lies;
 mod pages;
 mod polling;

@@ -7,10 +7,10 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
 use uuid::Uuid;
 
-use crate::config::value;
+use crate::config::{Config, value};
 use crate::feed::event::TYPES;
 use crate::feed::{Filter, Shape, Since};
-use crate::user::{IdType, Origin, Pos, UserId};
+use crate::user::{Origin, Pos, UserId};
 
 const LIMIT: usize = 100;
 const MOST: usize = 1_000;
@@ -48,7 +48,7 @@ pub struct Rows {
 }
 
 impl Asked {
-    pub fn of(request: &Request, id_type: IdType) -> Result<Asked, String> {
+    pub fn of(request: &Request, config: &Config) -> Result<Asked, String> {
         let mut asked = Asked {
             since: Since::Oldest,
             limit: LIMIT,
@@ -59,7 +59,7 @@ impl Asked {
             lease: None,
         };
         for (name, value) in pairs(request.uri()) {
-            asked.take(&name, &value, id_type)?;
+            asked.take(&name, &value, config)?;
         }
         // A browser that comes back has the first address and the last position.
         let last = request.headers().get("last-event-id").map(|last| last.to_str());
@@ -69,7 +69,7 @@ impl Asked {
         Ok(asked)
     }
 
-    fn take(&mut self, name: &str, value: &str, id_type: IdType) -> Result<(), String> {
+    fn take(&mut self, name: &str, value: &str, config: &Config) -> Result<(), String> {
         let filter = &mut self.filter;
         match name {
             "since" => self.since = since(value)?,
@@ -78,7 +78,7 @@ impl Asked {
             "before" => self.shape.before = switch(name, value)?,
             "raw" => self.shape.raw = switch(name, value)?,
             "type" => filter.types.extend(some_of(name, value, &TYPES)?),
-            "id" => filter.ids.extend(ids(value, id_type)?),
+            "id" => filter.ids.extend(ids(value, config)?),
             "origin" => filter
                 .origins
                 .extend(some_of(name, value, &Origin::ALL.map(Origin::as_str))?),
@@ -90,7 +90,7 @@ impl Asked {
 }
 
 impl Rows {
-    pub fn of(uri: &Uri, id_type: IdType) -> Result<Rows, String> {
+    pub fn of(uri: &Uri, config: &Config) -> Result<Rows, String> {
         let mut rows = Rows {
             after: None,
             limit: count(LIMIT),
@@ -100,7 +100,7 @@ impl Rows {
             match &*name {
                 "after" if value.is_empty() => rows.after = None,
                 "after" => {
-                    let id = UserId::parse(&value, id_type);
+                    let id = config.user_id(&value);
                     rows.after = Some(id.ok_or("after: no user can have that id")?);
                 }
                 "limit" => rows.limit = count(limit(&value)?),
@@ -130,8 +130,8 @@ fn some_of(name: &str, list: &str, all: &[&str]) -> Result<Vec<String>, String> 
 }
 
 /// As the feed spells them.
-fn ids(list: &str, id_type: IdType) -> Result<Vec<String>, String> {
-    let spelled = |id: &str| match UserId::parse(id, id_type) {
+fn ids(list: &str, config: &Config) -> Result<Vec<String>, String> {
+    let spelled = |id: &str| match config.user_id(id) {
         Some(id) => Ok(id.as_str().to_owned()),
         None => Err(format!("id: no user can have the id `{id}`")),
     };

@@ -70,7 +70,7 @@ pub async fn delete(State(shared): State<Shared>, Path(name): Path<String>) -> R
 
 /// Peeks: the slot stays where it is until it is advanced.
 pub async fn changes(State(shared): State<Shared>, Path(name): Path<String>, request: Request) -> Response {
-    let asked = match Asked::of(&request, shared.station.config.id_type) {
+    let asked = match Asked::of(&request, &shared.station.config) {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };

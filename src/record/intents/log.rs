@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::record::journal::segment::{self, Label, Tail};
+use crate::record::journal::segment::{self, Content, Label, Tail};
 use crate::record::journal::{JournalFault, frame, locked};
 use crate::user::{IdType, UserId};
 
@@ -126,9 +126,13 @@ fn left(folder: &Path, tenant: [u8; 16], id_type: IdType) -> Result<(Open, Vec<u
     let (mut open, numbers) = (Open::new(), segment::numbers(folder)?);
     for number in &numbers {
         let bytes = std::fs::read(segment::path(folder, *number))?;
-        // Cut off while it was made: nothing was ever written into it.
-        let Some(found) = segment::find(folder, *number)? else {
-            continue;
+        let found = match segment::find(folder, *number)? {
+            Content::Segment(found) => found,
+            Content::Nothing => continue,
+            Content::Unreadable => {
+                segment::set_apart(folder, *number)?;
+                continue;
+            }
         };
         let mut theirs = Open::new();
         for record in &found.scan.records {

@@ -210,11 +210,7 @@ fn seen(what: What, raw: Option<&RawValue>, view: Option<KeptView>) -> Result<Se
 }
 
 fn origin(word: &str) -> Option<Origin> {
-    use Origin::*;
-    let all = [
-        ProxyRead, ProxyWrite, Backfill, Reconcile, Webhook, Refetch, Ensure, Sql,
-    ];
-    all.into_iter().find(|origin| origin.as_str() == word)
+    Origin::ALL.into_iter().find(|origin| origin.as_str() == word)
 }
 
 #[cfg(test)]
@@ -275,6 +271,17 @@ mod tests {
             if let (Seen::Whole(back), Seen::Whole(there)) = (&back.seen, &there.seen) {
                 assert!(back == there);
             }
+        }
+    }
+
+    #[test]
+    fn every_origin_comes_back_as_it_was() {
+        for origin in Origin::ALL {
+            let mut there = observation(Seen::Touched);
+            there.source = Source::own(origin, "list users");
+            let payload = encode(DateTime::UNIX_EPOCH, &[there], |_| true);
+            let back = decode(&payload, IdType::Text, true).unwrap();
+            assert_eq!(back.observations[0].source.origin, origin);
         }
     }
 

@@ -39,6 +39,15 @@ pub struct Found {
     pub scan: Scan,
 }
 
+/// What a file holds that should be a segment.
+pub enum Content {
+    Segment(Found),
+    /// Its making was cut off: nothing was ever written into it.
+    Nothing,
+    /// Something, and nobody can tell whose: its beginning is damaged, or of another version.
+    Unreadable,
+}
+
 impl Tail {
     /// A new file with room for a record of `least` bytes; durable before the first record.
     pub fn create(folder: &Path, number: u64, label: Label, least: usize) -> io::Result<Tail> {
@@ -108,14 +117,33 @@ impl Tail {
     }
 }
 
-/// Reads a whole segment; nothing where it is none (its making was cut off).
-pub fn find(folder: &Path, number: u64) -> io::Result<Option<Found>> {
+/// Reads a whole segment.
+pub fn find(folder: &Path, number: u64) -> io::Result<Content> {
     let bytes = std::fs::read(path(folder, number))?;
-    let Some(label) = label(&bytes) else {
-        return Ok(None);
-    };
-    let scan = frame::scan(&bytes, HEADER);
-    Ok(Some(Found { label, scan }))
+    let behind = bytes.get(HEADER..).unwrap_or_default();
+    Ok(match label(&bytes) {
+        Some(label) => {
+            let scan = frame::scan(&bytes, HEADER);
+            Content::Segment(Found { label, scan })
+        }
+        // Its head is durable before the first record.
+        None if behind.iter().all(|byte| *byte == 0) => Content::Nothing,
+        None => Content::Unreadable,
+    })
+}
+
+/// Puts a file aside that cannot be read, and says so: it is nobody's to remove.
+pub fn set_apart(folder: &Path, number: u64) -> io::Result<()> {
+    let from = path(folder, number);
+    // Numbers begin anew once a folder is drained.
+    let mut names = (0..).map(|n| from.with_extension(format!("{n}.unreadable")));
+    let to = names.find(|to| !to.exists()).unwrap_or_default();
+    std::fs::rename(&from, &to)?;
+    tracing::error!(
+        file = %to.display(),
+        "its beginning is damaged or of another version of usertap, and it is left there: run `usertap reconcile`"
+    );
+    Ok(())
 }
 
 /// Takes off a torn end, so that what stands there is never read again.

@@ -150,6 +150,23 @@ fn a_file_whose_making_was_cut_off_is_none() {
 }
 
 #[test]
+fn a_segment_whose_head_cannot_be_read_is_told_and_kept() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..2)).unwrap();
+    drop(journal);
+    let path = folder.segments().remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[7] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let (journal, left) = folder.open();
+    assert_eq!((left.places.len(), left.damaged), (0, 1));
+    assert_eq!(std::fs::read(path.with_extension("0.unreadable")).unwrap(), bytes);
+    drop(journal);
+    assert_eq!(folder.open().1.damaged, 0, "told once");
+}
+
+#[test]
 fn its_bound_holds_and_draining_makes_room() {
     let folder = Folder::new();
     let (mut journal, _) = Journal::with_limit(&folder.0, OURS, 10 * LEAST).unwrap();

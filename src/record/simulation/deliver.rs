@@ -232,6 +232,7 @@ fn checkpoint(fetched: usize) -> Checkpoint {
         run: uuid::Uuid::nil(),
         owner: uuid::Uuid::nil(),
         state: String::new(),
+        follows: None,
         fetched: fetched as u64,
         malformed: 0,
         done: false,

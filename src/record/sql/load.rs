@@ -1,6 +1,6 @@
 //! What the database holds of users, as the judgements need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz
 
 use super::super::batch::{Aside, Columns, Loaded};
 use super::super::merge::{Known, Standing};
-use super::{Conn, Sql};
+use super::{Conn, Id, Sql};
 use crate::db::DbError;
 use crate::db::statement::{Bind, load, statement};
 use crate::user::{ContentHash, Position, Profile, Tick, UserId, json};
@@ -87,6 +87,14 @@ impl Sql {
             }
         }
         Ok(found)
+    }
+
+    /// Whose state another transaction holds just now.
+    pub async fn held(&self, conn: &mut Conn, ids: &[&UserId]) -> Result<BTreeSet<UserId>, DbError> {
+        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+        let held: Vec<Id> = load(statement(&self.held).bind::<Array<Text>, _>(ids), conn).await?;
+        let id = |row: Id| UserId::parse(&row.id, self.names.id_type);
+        Ok(held.into_iter().filter_map(id).collect())
     }
 
     async fn load_rows(

@@ -11,6 +11,11 @@ pub const BEGIN_LONG: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL st
 pub const BEGIN_SHORT: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'; \
     SET LOCAL usertap.recorder = 'on'";
 
+/// Deferred constraints and triggers are the users' own: they run before the lock. Whoever waits for it
+/// waits for others' commits, which take as long as the way to the database does.
+pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
+    SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock})";
+
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
            s.refused, a.next_try > now() AS waits,
@@ -104,7 +109,7 @@ pub const CHECKPOINT: &str = "
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
         moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
         ended_at = CASE WHEN $9 THEN now() END
-    WHERE run = $1 AND owner = $10 AND state = 'running' AND checkpoint IS DISTINCT FROM $2::jsonb";
+    WHERE run = $1 AND owner = $10 AND state = 'running' AND checkpoint IS NOT DISTINCT FROM $11::jsonb";
 
 pub const SET_ASIDE: &str = "
     INSERT INTO {state}.set_aside AS a (id, sqlstate, reason, next_try)
@@ -139,6 +144,11 @@ pub const TAKE_NOTES: &str = "
 pub const MEET: &str = "
     INSERT INTO {state}.user_state (id, position, standing) SELECT id, 0, 'none' FROM unnest($1) AS n (id)
     ON CONFLICT (id) DO NOTHING";
+
+/// Whose state is locked by another transaction.
+pub const HELD: &str = "
+    SELECT s.id FROM {state}.user_state s WHERE s.id = ANY($1) AND s.id NOT IN (
+        SELECT free.id FROM (SELECT o.id FROM {state}.user_state o WHERE o.id = ANY($1) FOR UPDATE SKIP LOCKED) free)";
 
 pub const HOLD_ROWS: &str = "SELECT FROM {users} WHERE id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE";
 
@@ -199,7 +209,8 @@ pub const DIAGNOSE: &str = "
             THEN '42501'
         END AS code, NULL AS place";
 
-/// Only behind the history that was found: another process may have been quicker.
+/// Only behind the history that was found: another process may have been quicker. Who stands before the
+/// first change has nothing that could be lost, and goes on.
 pub const NEW_EPOCH: &str = "
     WITH begun AS (
         UPDATE {state}.meta SET epoch = greatest(epoch, $2) + 1, history = gen_random_uuid(), position = $3,
@@ -208,7 +219,10 @@ pub const NEW_EPOCH: &str = "
         RETURNING history AS id, epoch, position, timeline, made_at
     ), noted AS (
         INSERT INTO {state}.epochs (epoch, follows, certain, skipped) SELECT epoch, $1, $5, $3 - $6 FROM begun
-        RETURNING skipped)
+        RETURNING skipped
+    ), kept AS (
+        UPDATE {state}.feed_floor SET nonce = coalesce(nonce, ('x' || left($1::text, 8))::bit(32)::integer)
+        FROM begun)
     SELECT begun.id, begun.epoch, begun.position, begun.timeline,
            (extract(epoch FROM begun.made_at) * 1000000)::bigint AS made_at,
            newest.position AS newest, newest.nonce,

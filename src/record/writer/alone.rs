@@ -1,7 +1,12 @@
-//! One user whom the database refuses: found out why, and set aside so that the others go on.
+//! One user whom the database refuses: found out why, and set aside so that the others go on. One whose
+//! state another transaction holds (a purge whose cascade is slow, somebody at a console) is only late:
+//! it is tried again and says nothing of the database.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::super::batch::{Plan, RowWrite};
 use super::super::refusal::{self, Fault};
@@ -10,6 +15,13 @@ use super::flight::Flight;
 use super::{Failure, GivenUp, Group, Writer};
 use crate::db::DbError;
 use crate::user::UserId;
+
+/// Between attempts at a user whose state is held.
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the journal has is written in its order.
+const HELD: &str = "another transaction holds the state of a user whose record is the journal's next: end it (pg_locks \
+                    says whose it is)";
 
 /// Why a user alone could not be written either.
 enum Alone {
@@ -27,7 +39,19 @@ impl Writer {
         groups: &mut VecDeque<Group>,
     ) -> Result<(), GivenUp> {
         let with_checkpoint = groups.is_empty() && flight.checkpoint.is_some();
-        match self.try_alone(flight, &todo, with_checkpoint).await {
+        // It may take long: others need not gather behind it.
+        self.turn = None;
+        let mut tried = self.try_alone(flight, &todo, with_checkpoint).await;
+        if matches!(tried, Err(Alone::Failed(Failure::Refused))) {
+            if !self.held(flight, &todo).await.is_empty() {
+                self.outlast(flight, &todo).await?;
+                groups.push_back(Group::Alone(todo));
+                return Ok(());
+            }
+            // Whoever held it may have ended just now.
+            tried = self.try_alone(flight, &todo, with_checkpoint).await;
+        }
+        match tried {
             Ok(put_off) if put_off.is_empty() => {}
             Ok(put_off) => groups.push_back(Group::Together(put_off)),
             Err(fault) => {
@@ -36,6 +60,42 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Waits a moment for whoever holds the user's state. Others are written by other lanes, unless all
+    /// waits behind this one.
+    async fn outlast(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<(), GivenUp> {
+        if self.shared.close.is_cancelled() {
+            return Err(GivenUp);
+        }
+        if let Some(&place) = todo.first().filter(|_| !flight.is_held) {
+            let user = &flight.observation(place).id;
+            tracing::warn!(%user, "another transaction holds this user's state: what was seen waits for its end");
+            flight.is_held = true;
+        }
+        if flight.is_exclusive {
+            self.note_trouble(HELD.to_owned());
+        }
+        if self.is_first {
+            self.number_by_hand().await;
+        }
+        sleep(HELD_PAUSE).await;
+        Ok(())
+    }
+
+    /// Whose state another transaction holds just now.
+    pub(super) async fn held(&mut self, flight: &Flight, todo: &[usize]) -> BTreeSet<UserId> {
+        let users: BTreeSet<&UserId> = todo.iter().map(|&place| &flight.observation(place).id).collect();
+        let users: Vec<&UserId> = users.into_iter().collect();
+        if self.begin(Patience::Short).await.is_err() {
+            return BTreeSet::new();
+        }
+        let held = match self.link.conn() {
+            Ok(conn) => self.sql.held(conn, &users).await.unwrap_or_default(),
+            Err(_) => BTreeSet::new(),
+        };
+        self.rollback().await;
+        held
     }
 
     /// Waits until the same can be tried again.
@@ -158,4 +218,22 @@ impl Writer {
         plan.set_aside(id, stands);
         Ok(())
     }
+}
+
+/// Those of `held` go alone, after all others; the rest is given back.
+pub(super) fn without(
+    flight: &Flight,
+    todo: Vec<usize>,
+    held: &BTreeSet<UserId>,
+    groups: &mut VecDeque<Group>,
+) -> Vec<usize> {
+    let user = |place: &usize| &flight.observation(*place).id;
+    let (late, rest): (Vec<usize>, Vec<usize>) =
+        todo.into_iter().partition(|place| held.contains(user(place)));
+    let mut of_each: BTreeMap<&UserId, Vec<usize>> = BTreeMap::new();
+    for place in late {
+        of_each.entry(user(&place)).or_default().push(place);
+    }
+    groups.extend(of_each.into_values().map(Group::Alone));
+    rest
 }

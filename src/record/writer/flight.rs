@@ -28,6 +28,10 @@ pub struct Flight {
     pub is_traced: bool,
     /// It is this page of a walk.
     pub page: Option<u64>,
+    /// Some of it stood in the journal alone: nothing else is written meanwhile.
+    pub is_exclusive: bool,
+    /// Somebody is held by another transaction, and that was told.
+    pub is_held: bool,
     /// Users whose deletion is committed.
     deleted: Vec<UserId>,
 }
@@ -82,6 +86,8 @@ impl Flight {
             are_known: false,
             is_traced,
             page,
+            is_exclusive: false,
+            is_held: false,
             deleted: Vec::new(),
         };
         for job in jobs {

@@ -200,7 +200,7 @@ impl Writer {
         }
     }
 
-    fn note_trouble(&self, reason: String) {
+    pub(super) fn note_trouble(&self, reason: String) {
         self.shared.health.trouble.send_if_modified(|trouble| {
             if trouble.as_deref() == Some(reason.as_str()) {
                 return false;
@@ -222,9 +222,10 @@ impl Writer {
 
     /// New positions need a partition before they are given out.
     pub(super) async fn renew_partitions(&mut self) {
-        let Some(last) = self.shared.past.is_past(partitions::RENEW_EVERY) else {
+        let last = self.shared.head.sent().position;
+        if !self.shared.past.is_past(last, partitions::RENEW_EVERY) {
             return;
-        };
+        }
         let Ok(conn) = self.link.conn() else { return };
         let _alone = self.shared.past.looking.lock().await;
         match partitions::ahead(&self.database, conn).await {

@@ -288,11 +288,10 @@ impl Past {
         self.lock().ahead = position;
     }
 
-    /// The last change, where it is so far behind the partitions made ahead.
-    pub(super) fn is_past(&self, many: i64) -> Option<Position> {
-        let known = self.lock();
-        let (last, _) = known.last?;
-        (last.0 - known.ahead.0 >= many).then_some(last)
+    /// Whether the partitions made ahead are so far behind this position: one may have been given out
+    /// for no change at all.
+    pub(super) fn is_past(&self, position: Position, many: i64) -> bool {
+        position.0 - self.lock().ahead.0 >= many
     }
 
     /// True for the last one.

@@ -229,6 +229,16 @@ async fn a_write_on_an_unknown_path_ends_everything_unless_it_was_refused_or_ano
         "hit; fresh",
         "the provider has no such path"
     );
+    let elsewhere = Action::Reject(usertap::sandbox::Canned::new(308, ""));
+    stack
+        .control()
+        .fault(Fault::on(unknown, elsewhere).method(Method::POST));
+    stack.post(&server, unknown, json!({})).await;
+    assert_eq!(
+        stack.get(&server, &path).await.cached(),
+        "hit; fresh",
+        "it is to be asked elsewhere"
+    );
     let performed = || {
         let fault = Action::Reject(usertap::sandbox::Canned::new(200, "{}"));
         stack

@@ -1,5 +1,6 @@
 //! A restored backup, and databases of before the feed.
 
+use ::http::Method;
 use serde_json::json;
 use usertap::db::migrate;
 use usertap::user::IdType;
@@ -13,6 +14,15 @@ use crate::support::stack::Stack;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_is_found_out() {
     let mut stack = Stack::new().await;
+    // Nothing was ever dropped: who stands before the first change has taken nothing that could be lost.
+    let from_the_first = json!({ "since": "oldest" });
+    http::send(
+        Method::PUT,
+        &stack.admin_url("/v1/slots/first"),
+        &[],
+        &from_the_first,
+    )
+    .await;
     let id = stack.known_user(json!({ "display_name": "0" })).await;
     let (server, path) = (stack.server(0), format!("/users/{id}"));
     stack.settled().await;
@@ -45,6 +55,10 @@ async fn a_restored_backup_is_found_out() {
     // What both histories share is good, and everything after it is there.
     let rest = page(&stack, &format!("/v1/changes?since={shared}")).await;
     assert_eq!(list(&rest).last().unwrap()["after"]["name"], "3");
+    let slots = page(&stack, "/v1/slots").await;
+    assert_eq!(slots["slots"][0]["status"], "reserved", "{slots}");
+    let all = page(&stack, "/v1/slots/first/changes").await;
+    assert_eq!(list(&all).last().unwrap()["after"]["name"], "3");
     stack.end().await;
 }
 
@@ -112,6 +126,10 @@ async fn a_database_of_before_the_feed_is_brought_up() {
     migrate::check(&database)
         .await
         .expect("a database that is current");
+    let before_the_last = "DROP INDEX usertap.user_state_strangers";
+    client.batch_execute(before_the_last).await.expect("no index");
+    let refused = migrate::check(&database).await.expect_err("an older version");
+    assert!(refused.to_string().contains("usertap migrate"), "{refused}");
     let sql = "UPDATE neon_identity.users_sync SET name = 'x'";
     client.batch_execute(sql).await.expect("an update");
     let noted = client

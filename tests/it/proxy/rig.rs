@@ -20,7 +20,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use usertap::cache::Cache;
 use usertap::config::Config;
-use usertap::proxy::{Local, LocalAnswer, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken};
+use usertap::proxy::{
+    Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken,
+};
 use usertap::record::{Owed, Recorder};
 use usertap::tasks::Tasks;
 use usertap::upstream::Upstream;
@@ -90,6 +92,14 @@ impl Local for Rows {
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
         Box::pin(async move { Ok(ensure.then(|| serde_json::json!({ "id": id.as_str() }))) })
+    }
+
+    fn user_of<'l>(&'l self, _: &'l str) -> Named<'l> {
+        Box::pin(async { None })
+    }
+
+    fn takes_webhooks(&self) -> bool {
+        true
     }
 
     /// As the body says.

@@ -70,6 +70,35 @@ async fn a_list_that_says_nobody_ends_no_walk_and_deletes_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whom_the_provider_says_nothing_of_holds_up_nobody_behind() {
+    let world = better_auth().await;
+    let last = "?sortBy=createdAt&sortDirection=asc&limit=100&offset=1";
+    world
+        .shapes
+        .on(LIST, 200, json!({"users": [user("kQ3")], "total": 1}));
+    world
+        .shapes
+        .on(&format!("{LIST}{last}"), 200, r#"{"users":[],"total":1}"#);
+    // The first by id; the second is gone.
+    world
+        .shapes
+        .on(&format!("{READ}kQ1"), 403, r#"{"message":"not this one"}"#);
+    let run = world.served.walk("reconcile").await;
+    let error = run["error"].as_str().unwrap_or_default();
+    assert!(run["state"] == "failed" && error.contains("kQ1"), "{run}");
+    assert_eq!(
+        world.served.count("id = 'kQ2' AND deleted_at IS NOT NULL").await,
+        1
+    );
+    assert_eq!(world.served.count("id = 'kQ1' AND deleted_at IS NULL").await, 1);
+    // A key that is not taken says nothing of anybody.
+    world.shapes.on(READ, 401, "");
+    let run = world.served.walk("reconcile").await;
+    assert_eq!(run["state"], "failed", "{run}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
     let world = better_auth().await;
     let second = format!("{LIST}?sortBy=createdAt&sortDirection=asc&limit=100&offset=2");
