@@ -49,6 +49,14 @@ async fn it_prints_what_is_there_and_follows_what_comes() {
         ids
     );
 
+    // A disk that is full is no reader who has had enough.
+    let script = ["-c", r#""$0" feed >/dev/full"#, env!("CARGO_BIN_EXE_usertap")];
+    let unwritten = Process::run("/bin/sh", folder.path(), &script, &settings(&stack));
+    unwritten
+        .ended()
+        .await
+        .failed_saying(&["cannot be written to standard output"]);
+
     let rest = feed(&["--since", &text(&changes[1]["pos"])])
         .ended()
         .await

@@ -83,11 +83,28 @@ async fn the_demo_of_clerk_has_a_webhook_bring_who_signs_up_there() {
     let unknown = quiet_demo(&folder, &["--provider", "okta", "--exit"])
         .ended()
         .await;
-    let said = unknown.with_code(2).stderr.join("\n");
+    let said = unknown.with_code(2).log();
     assert!(
         said.contains("`okta` is unknown: write `stack-auth` or `clerk`"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_of_the_demos_settings_is_named() {
+    let folder = Folder::new();
+    for name in ["USERTAP_ADMIN_TOKEN", "USERTAP_LISTEN"] {
+        let file = [setting(
+            &format!("{name}_FILE"),
+            folder.path().join("nowhere").display(),
+        )];
+        let demo = Process::start(folder.path(), &["demo", "--exit"], &file);
+        let said = demo.ended().await.with_code(2).log();
+        assert!(
+            said.contains(&format!("{name}_FILE")) && said.contains("cannot be read"),
+            "{said}"
+        );
+    }
 }
 
 #[tokio::test]

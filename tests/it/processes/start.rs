@@ -113,6 +113,21 @@ async fn another_tenant_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn the_direct_way_leads_to_the_same_database() {
+    let world = World::with_users(1).await;
+    let elsewhere = postgres::empty().await;
+    let direct = [setting("DATABASE_DIRECT_URL", elsewhere.expose_secret())];
+    for command in ["migrate", "serve"] {
+        let ended = world.start_with(&[command], &direct).ended().await;
+        ended.failed_saying(&["DATABASE_DIRECT_URL leads to another database"]);
+    }
+    let client = postgres::client(&elsewhere).await;
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'usertap'";
+    let made: i64 = client.query_one(made, &[]).await.unwrap().get(0);
+    assert_eq!(made, 0, "nothing is left there");
+}
+
+#[tokio::test]
 async fn migrate_off_needs_a_migrated_database() {
     let world = World::with_users(1).await.and("USERTAP_MIGRATE", "off");
     let ended = world.start(&["serve"]).ended().await;
