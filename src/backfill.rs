@@ -126,7 +126,8 @@ impl Backfill {
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
         let mut before: Option<Receipt> = None;
         loop {
-            let (submission, step) = self.digest(run, walk, page, &mut kept)?;
+            let (submission, step) = self.digest(run, walk, page, kept)?;
+            kept = submission.checkpoint.as_ref().map(|at| at.state.clone());
             self.meet(run, &submission).await?;
             let submitted = self.reader.recorder.submit(submission);
             match step {
@@ -162,14 +163,14 @@ impl Backfill {
         }
     }
 
-    /// The page as observations, with the checkpoint that goes into their transaction. `kept` is that of
-    /// the page before, then this one's.
+    /// The page as observations, with the checkpoint that goes into their transaction. It follows that of
+    /// the page before.
     fn digest(
         &self,
         run: &Run,
         walk: Walk,
         got: Got,
-        kept: &mut Option<String>,
+        follows: Option<String>,
     ) -> Result<(Submission, Step), WalkFault> {
         let Got { page, fetched } = got;
         let users: Vec<&str> = page
@@ -183,12 +184,11 @@ impl Backfill {
         };
         let step = walk.advance(&users, page.next, place)?;
         let (Step::Next(after) | Step::Done(after)) = &step;
-        let state = serde_json::to_string(after).unwrap_or_default();
         let checkpoint = Checkpoint {
             run: run.run,
             owner: self.instance,
-            follows: kept.replace(state.clone()),
-            state,
+            state: serde_json::to_string(after).unwrap_or_default(),
+            follows,
             fetched: page.fetched as u64,
             malformed: page.malformed as u64,
             // A reconcile has still to read whom it did not meet.

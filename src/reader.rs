@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::provider::{Provider, Sighting, Tenant};
 use crate::record::{Receipt, Recorder};
 use crate::upstream::{Priority, Upstream, UpstreamError};
-use crate::user::{Observation, Origin, Position, Source, UserId};
+use crate::user::{Observation, Origin, Position, Sent, Source, UserId};
 
 /// What reading a user needs.
 #[derive(Debug, Clone)]
@@ -63,36 +63,35 @@ impl Reader {
         let sighting = self
             .provider
             .read_user_answer(&self.tenant, user, status, headers, &answer.body);
-        let Sighting { id, seen, .. } = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
-        Ok(Observation {
-            id,
-            seen,
-            sent: answer.sent,
-            source: Source::own(origin, "read user"),
-            unsettled: false,
-        })
+        let sighting = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
+        Ok(observed(sighting, answer.sent, origin))
     }
 
     /// Whose this other name is: the user is read by it, and what that shows is recorded. Nothing where it
     /// is nobody's, or the read tells nothing.
-    pub async fn user_of(&self, alias: &str, priority: Priority) -> Option<UserId> {
+    pub async fn user_of(&self, alias: &str) -> Option<UserId> {
         let request = self.provider.read_named(&self.tenant, alias)?;
-        let answer = self.upstream.own(request.clone(), priority).await.ok()?;
+        let answer = self.upstream.own(request.clone(), Priority::App).await.ok()?;
         let told = (answer.status, &answer.headers, &answer.body[..]);
-        let Sighting { id, seen, .. } = self.provider.read_named_answer(&self.tenant, &request, told)?;
-        let _not_awaited = self.tell(Observation {
-            id: id.clone(),
-            seen,
-            sent: answer.sent,
-            source: Source::own(Origin::Refetch, "read user"),
-            unsettled: false,
-        });
-        Some(id)
+        let sighting = self.provider.read_named_answer(&self.tenant, &request, told)?;
+        let user = sighting.id.clone();
+        let _not_awaited = self.tell(observed(sighting, answer.sent, Origin::Refetch));
+        Some(user)
     }
 
     /// Hands over what was seen.
     pub fn tell(&self, seen: Observation) -> Receipt {
         self.recorder.submit(vec![seen].into())
+    }
+}
+
+fn observed(Sighting { id, seen, .. }: Sighting, sent: Sent, origin: Origin) -> Observation {
+    Observation {
+        id,
+        seen,
+        sent,
+        source: Source::own(origin, "read user"),
+        unsettled: false,
     }
 }
 

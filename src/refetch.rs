@@ -114,7 +114,7 @@ impl Refetch {
 
     /// Whose this other name is, as the provider says now.
     pub async fn user_of(&self, alias: &str) -> Option<UserId> {
-        self.reader.user_of(alias, Priority::App).await
+        self.reader.user_of(alias).await
     }
 
     pub fn figures(&self) -> &Figures {

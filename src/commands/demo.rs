@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::account;
 use super::client::{self, Reply};
+use super::sandbox::plays;
 use crate::cli::DemoOptions;
 use crate::config::Config;
 use crate::db::embedded::{Embedded, Search};
@@ -42,7 +43,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     say(&format!(
         "2. A sandbox in the provider's place, with {USERS} users"
     ));
-    let plays = Plays::parse(options.provider).unwrap_or_default();
+    let plays = plays(options.provider);
     let story = Story::of(plays);
     let sandbox = Options {
         plays,

@@ -11,7 +11,7 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
     let tasks = Tasks::default();
     let listen = options.listen;
     let sandbox = Options {
-        plays: Plays::parse(options.provider).unwrap_or_default(),
+        plays: plays(options.provider),
         listen,
         users: options.users,
         rate: options.rate,
@@ -39,6 +39,11 @@ pub async fn run(options: SandboxOptions) -> Result<(), StartError> {
     told.await;
     tasks.stop();
     Ok(())
+}
+
+/// Of one of the names that the command line lets through, each of which has one.
+pub fn plays(name: &'static str) -> Plays {
+    Plays::parse(name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,19 +6,10 @@
 
 use http::{HeaderMap, StatusCode};
 
+use super::form::IdForm;
 use super::source::Source;
 use super::{Matched, OwnRequest, Provider, Sighting, Tenant};
 use crate::user::{Seen, UserId};
-
-/// What an id in a path looks like.
-#[derive(Debug, Default)]
-pub(super) struct IdForm {
-    pub begins: String,
-    /// None of these characters stands in it.
-    pub without: String,
-    /// What follows one of these in a path is no part of it.
-    pub ends_before: String,
-}
 
 impl IdForm {
     fn fits(&self, text: &str) -> bool {
@@ -44,8 +35,7 @@ impl Provider {
             Source::Path(name) => matched.param(name),
             _ => None,
         })?;
-        let is_word = self.not_ids.iter().any(|word| word == text);
-        (!is_word && !self.id_form.fits(self.id_form.cut(text))).then_some(text)
+        (!self.is_word(text) && !self.id_form.fits(self.id_form.cut(text))).then_some(text)
     }
 
     /// Whom the answer to [`Provider::read_named`] shows, whole.

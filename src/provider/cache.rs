@@ -67,8 +67,8 @@ impl Provider {
 
     /// Whether this answer is the provider's own not-found of the user at whose path it was asked.
     pub fn says_not_found(&self, matched: &Matched<'_>, answer: &Answer<'_>) -> bool {
-        let code = self.errors.code(answer.headers, answer.body);
-        matched.route.own_path.is_some() && self.errors.is_not_found(answer.meant, code.as_deref())
+        let errors = &self.errors;
+        matched.route.own_path.is_some() && errors.says_not_found(answer.meant, answer.headers, answer.body)
     }
 
     /// The user whom the route's answer to this caller is, whole and nothing else: what is known of

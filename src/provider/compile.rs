@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::alias::IdForm;
 use super::answer::{AnswerRule, AnswerWith, Dashboard, OwnErrors};
 use super::caller::{CredentialRule, Part};
 use super::descriptor::{Setting, TokenRule, WEBHOOKS};
@@ -101,11 +100,7 @@ impl Reader<'_> {
             key_rates,
             prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
             not_ids: head.not_ids,
-            id_form: IdForm {
-                begins: head.id_form.begins,
-                without: head.id_form.without,
-                ends_before: head.id_form.ends_before,
-            },
+            id_form: head.id_form,
             userless: head
                 .userless
                 .iter()

@@ -2,7 +2,6 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::alias::IdForm;
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
 use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
@@ -10,6 +9,7 @@ use super::compile;
 use super::console::Console;
 use super::event::{EventMap, EventRule};
 use super::extract::Errors;
+use super::form::IdForm;
 use super::login::LoginRule;
 use super::own::OwnHeader;
 use super::paging::List;

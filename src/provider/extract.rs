@@ -289,6 +289,12 @@ impl Errors {
             .is_some_and(|rule| rule.fits(status, code))
     }
 
+    /// The same of a whole answer, whose body is read only where its head leaves that open.
+    pub(super) fn says_not_found(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+        self.may_be_not_found(status, headers)
+            && self.is_not_found(status, self.code(headers, body).as_deref())
+    }
+
     fn may_be_not_found(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let rule = self.not_found.as_ref().filter(|rule| rule.status == status);
         let code = self.code_in_head(headers);

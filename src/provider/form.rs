@@ -65,7 +65,7 @@ pub(super) struct ProviderForm {
     #[serde(default)]
     pub not_ids: Vec<String>,
     #[serde(default)]
-    pub id_form: IdFormForm,
+    pub id_form: IdForm,
     #[serde(default)]
     pub userless: Vec<Text>,
     /// Headers of answers with addresses of the provider's own that apps follow.
@@ -76,7 +76,7 @@ pub(super) struct ProviderForm {
 /// What an id in a path looks like: whatever does not is another name of the user's, such as a login.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct IdFormForm {
+pub(super) struct IdForm {
     pub begins: String,
     /// Characters of which none stands in an id.
     pub without: String,

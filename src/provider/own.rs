@@ -74,10 +74,7 @@ impl Provider {
         let request = self.read_user(tenant, id)?;
         let meant = self.effective_status(status, headers);
         // Of whoever was asked for, whatever that id looks like.
-        if self
-            .errors
-            .is_not_found(meant, self.errors.code(headers, body).as_deref())
-        {
+        if self.errors.says_not_found(meant, headers, body) {
             return Some(settled(id.clone(), Seen::Missing));
         }
         let told = self.told_by_own(tenant, &request, (status, headers, body))?;

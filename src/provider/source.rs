@@ -180,12 +180,17 @@ impl Provider {
     /// Words that stand for the caller are none, nor are dots, which would lead out of the path that a read
     /// puts them in.
     pub fn id(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
-        let word = self.not_ids.iter().any(|word| word == text) || matches!(text, "." | "..");
+        let word = self.is_word(text) || matches!(text, "." | "..");
         let id = match tenant.id_type {
             IdType::Uuid => UserId::parse(text, IdType::Uuid),
             IdType::Text => UserId::parse(text, self.id_type).or_else(|| UserId::parse(text, IdType::Text)),
         };
         id.filter(|_| !word)
+    }
+
+    /// It stands for the caller in the place of an id.
+    pub(super) fn is_word(&self, text: &str) -> bool {
+        self.not_ids.iter().any(|word| word == text)
     }
 
     fn claims_are_ours(&self, tenant: &Tenant, claims: &Value) -> bool {

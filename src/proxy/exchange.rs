@@ -97,11 +97,9 @@ impl Exchange<'_> {
                 if failure.leaves_doubt() {
                     if self.may_be_carried_out() {
                         self.resolve().await;
-                    }
-                    self.left_in_doubt();
-                    if self.may_be_carried_out() {
                         self.wrote();
                     }
+                    self.left_in_doubt();
                 }
                 if let Some(answer) = self.stale_for(failure).await {
                     return app.send(answer);

@@ -64,6 +64,8 @@ pub struct Batch {
     pub taken: Vec<Taken>,
     /// Some of it is in the journal, where a later process may find it again.
     pub is_traced: bool,
+    /// Some of it stood in the journal alone: no other lane takes anything meanwhile.
+    pub is_exclusive: bool,
     /// It is this page of a walk, counted from 1.
     pub page: Option<u64>,
 }

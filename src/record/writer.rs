@@ -40,7 +40,7 @@ use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal, missing};
 use crate::failpoint;
 
-use alone::without;
+use alone::leave;
 use flight::{Flight, Landed, Landing};
 use link::Link;
 use look::Left;
@@ -183,9 +183,9 @@ impl Writer {
         let Batch {
             taken,
             is_traced,
+            is_exclusive,
             page,
         } = batch;
-        let is_exclusive = taken.iter().any(|taken| taken.observations.place().is_some());
         let mut flight = Flight::new(self.fetched(taken).await, is_traced, page);
         flight.is_exclusive = is_exclusive;
         self.settle(&mut flight).await?;
@@ -319,14 +319,12 @@ impl Writer {
             }
             Failure::Refused => {
                 let held = self.held(flight, &todo).await;
-                let todo = without(flight, todo, &held, groups);
                 match flight.halves(&todo) {
-                    Some((one, other)) if held.is_empty() => {
+                    Some(_) if !held.is_empty() => leave(flight, todo, &held, groups),
+                    Some((one, other)) => {
                         groups.push_front(Group::Together(other));
                         groups.push_front(Group::Together(one));
                     }
-                    _ if todo.is_empty() => {}
-                    Some(_) => groups.push_front(Group::Together(todo)),
                     None => groups.push_back(Group::Alone(todo)),
                 }
             }

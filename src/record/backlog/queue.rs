@@ -161,6 +161,7 @@ impl Inner {
         Batch {
             taken,
             is_traced: load.is_traced,
+            is_exclusive: load.is_exclusive,
             page: load.is_page.then_some(self.pages),
         }
     }

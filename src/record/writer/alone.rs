@@ -20,7 +20,7 @@ use crate::user::UserId;
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the journal has is written in its order.
-const HELD: &str = "another transaction holds the state of a user whose record is the journal's next: end it (pg_locks \
+const HOLDS_UP_ALL: &str = "another transaction holds the state of a user whose record is the journal's next: end it (pg_locks \
                     says whose it is)";
 
 /// Why a user alone could not be written either.
@@ -74,7 +74,7 @@ impl Writer {
             flight.is_held = true;
         }
         if flight.is_exclusive {
-            self.note_trouble(HELD.to_owned());
+            self.note_trouble(HOLDS_UP_ALL.to_owned());
         }
         if self.is_first {
             self.number_by_hand().await;
@@ -85,8 +85,7 @@ impl Writer {
 
     /// Whose state another transaction holds just now.
     pub(super) async fn held(&mut self, flight: &Flight, todo: &[usize]) -> BTreeSet<UserId> {
-        let users: BTreeSet<&UserId> = todo.iter().map(|&place| &flight.observation(place).id).collect();
-        let users: Vec<&UserId> = users.into_iter().collect();
+        let users: Vec<&UserId> = flight.users(todo).into_iter().collect();
         if self.begin(Patience::Short).await.is_err() {
             return BTreeSet::new();
         }
@@ -220,13 +219,13 @@ impl Writer {
     }
 }
 
-/// Those of `held` go alone, after all others; the rest is given back.
-pub(super) fn without(
+/// Those of `held` go alone, after all others; the rest together, at once.
+pub(super) fn leave(
     flight: &Flight,
     todo: Vec<usize>,
     held: &BTreeSet<UserId>,
     groups: &mut VecDeque<Group>,
-) -> Vec<usize> {
+) {
     let user = |place: &usize| &flight.observation(*place).id;
     let (late, rest): (Vec<usize>, Vec<usize>) =
         todo.into_iter().partition(|place| held.contains(user(place)));
@@ -235,5 +234,7 @@ pub(super) fn without(
         of_each.entry(user(&place)).or_default().push(place);
     }
     groups.extend(of_each.into_values().map(Group::Alone));
-    rest
+    if !rest.is_empty() {
+        groups.push_front(Group::Together(rest));
+    }
 }

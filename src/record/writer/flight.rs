@@ -130,6 +130,11 @@ impl Flight {
         &self.slots[item.slot].observations[item.at]
     }
 
+    /// Whom these places are of, each once.
+    pub fn users(&self, todo: &[usize]) -> BTreeSet<&UserId> {
+        todo.iter().map(|&place| &self.observation(place).id).collect()
+    }
+
     /// Whether all of these users can be taken for strangers.
     pub fn whose(&self, loaded: &BTreeMap<UserId, Loaded>) -> Users {
         match self.are_known || loaded.values().any(|loaded| loaded.has_state) {
@@ -214,7 +219,7 @@ impl Flight {
 
     /// Two groups of users; nothing where there is only one.
     pub fn halves(&self, todo: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
-        let users: BTreeSet<&UserId> = todo.iter().map(|&place| &self.observation(place).id).collect();
+        let users = self.users(todo);
         let middle = users
             .iter()
             .nth(users.len() / 2)

@@ -161,8 +161,7 @@ impl Writer {
         todo: &[usize],
         locking: Locking,
     ) -> Result<BTreeMap<UserId, Loaded>, Failure> {
-        let ids: BTreeSet<&UserId> = todo.iter().map(|&place| &flight.observation(place).id).collect();
-        let ids: Vec<&UserId> = ids.into_iter().collect();
+        let ids: Vec<&UserId> = flight.users(todo).into_iter().collect();
         let is_partial = |place: &usize| matches!(flight.observation(*place).seen, Seen::Partial(_));
         let with_raw = todo.iter().any(is_partial);
         if ids.is_empty() {
