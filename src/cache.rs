@@ -28,7 +28,7 @@ use moka::sync::Cache as Store;
 
 use crate::clock::Instant;
 use crate::config::Config;
-use crate::provider::{CacheRules, Provider};
+use crate::provider::{CacheRules, Provider, Shown};
 use crate::user::UserId;
 use callers::Callers;
 use entry::{Entry, weight};
@@ -270,9 +270,9 @@ impl Cache {
         policy::is_followed(*lock(&self.feed.bookmark), now)
     }
 
-    /// Who asks, as far as the headers show anybody.
-    pub fn caller(&self, headers: &HeaderMap) -> Option<CallerKey> {
-        self.keys.caller(headers)
+    /// Who asks, as far as anybody is shown.
+    pub fn caller(&self, shown: &Shown<'_>) -> Option<CallerKey> {
+        self.keys.caller(shown)
     }
 
     /// What the provider has lately thought of a caller.

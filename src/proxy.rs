@@ -230,7 +230,8 @@ async fn forwarded(
     let (parts, body) = request.into_parts();
     let mut asked = Asked::new(parts, &shared.wire.base, began);
     asked.upgrade = upgrade;
-    let caller = shared.cache.caller(&asked.headers);
+    let shown = shared.config.provider.shown(&asked.headers);
+    let caller = shared.cache.caller(&shown);
     let standing = shared.standing(caller);
     asked.priority = Shared::priority(standing, None);
     let body = body::flowing(body, shared.wire.idle);
@@ -249,10 +250,10 @@ async fn forwarded(
         Read::NotNeeded => None,
         Read::TooLarge => return app.send(shared.pass(&asked, name, body, Why::RequestOversized).await),
     };
-    let (config, head) = (&shared.config, asked.head());
+    let (config, shows) = (&shared.config, (&shown, asked.query()));
     match config
         .provider
-        .caller(&config.tenant, &matched, &head, request_body.as_deref())
+        .caller(&config.tenant, &matched, shows, request_body.as_deref())
     {
         Caller::Foreign(foreign) => {
             shared.wire.traffic.count(Counted::Foreign);

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::provider::{CacheRules, HeaderNames};
+use crate::provider::{CacheRules, HeaderNames, Shown};
 use crate::random;
 
 /// Stands for a target and all that was said with it.
@@ -38,7 +38,6 @@ pub(super) struct Keys {
     /// First `CONNECTION`, then those that are skipped, then those that a number stands for.
     names: HeaderNames,
     numbered_from: usize,
-    shown: HeaderNames,
 }
 
 /// What a header's name is to a key.
@@ -96,7 +95,6 @@ impl Keys {
             hasher: SipHasher24::new_with_key(&random::key()),
             names: names.into_iter().collect(),
             numbered_from,
-            shown: rules.shown.clone(),
         }
     }
 
@@ -136,21 +134,14 @@ impl Keys {
     }
 
     /// Nothing where the request shows nobody.
-    pub fn caller(&self, headers: &HeaderMap) -> Option<CallerKey> {
-        let place = |(name, value)| self.shown.place(name).map(|place| (place, value));
-        let mut shown: Vec<(usize, &HeaderValue)> = headers.iter().filter_map(place).collect();
-        if shown.is_empty() {
-            return None;
-        }
-        // In whatever order they come; those of one name keep theirs.
-        shown.sort_by_key(|(place, _)| *place);
+    pub fn caller(&self, shown: &Shown<'_>) -> Option<CallerKey> {
         let mut text = Text::new(self.hasher);
         text.push(CALLER, &[]);
-        for (place, value) in shown {
+        for (place, value) in shown.lines() {
             text.push(NAME, &place.to_le_bytes());
-            text.push(VALUE, value.as_bytes());
+            text.push(VALUE, value);
         }
-        Some(CallerKey(text.hash()))
+        (!shown.is_empty()).then(|| CallerKey(text.hash()))
     }
 }
 
@@ -281,8 +272,8 @@ mod tests {
         headers
     }
 
-    fn keys() -> Keys {
-        let rules = CacheRules {
+    fn rules() -> CacheRules {
+        CacheRules {
             ignore: vec![HeaderName::from_static("x-nonce")],
             shown: [
                 HeaderName::from_static("x-key"),
@@ -291,8 +282,11 @@ mod tests {
             .into_iter()
             .collect(),
             ..CacheRules::default()
-        };
-        Keys::new(&rules, false)
+        }
+    }
+
+    fn keys() -> Keys {
+        Keys::new(&rules(), false)
     }
 
     #[test]
@@ -368,10 +362,14 @@ mod tests {
     #[test]
     fn a_caller_is_what_it_shows_and_nothing_else() {
         let keys = keys();
-        let a = keys.caller(&headers(&[("x-key", "a"), ("accept", "x")]));
-        assert!(a.is_some() && a == keys.caller(&headers(&[("x-key", "a")])));
-        assert_ne!(a, keys.caller(&headers(&[("x-token", "a")])));
-        assert_eq!(keys.caller(&headers(&[("accept", "x")])), None);
+        let caller = |lines: &[_]| keys.caller(&Shown::of(&rules().shown, &headers(lines)));
+        let a = caller(&[("x-key", "a"), ("accept", "x")]);
+        assert!(a.is_some() && a == caller(&[("x-key", "a")]));
+        assert_ne!(a, caller(&[("x-token", "a")]));
+        assert_eq!(caller(&[("accept", "x")]), None);
+        let both = caller(&[("x-key", "a"), ("x-token", "b")]);
+        assert_eq!(caller(&[("x-token", "b"), ("x-key", "a")]), both);
+        assert_ne!(caller(&[("x-token", "a"), ("x-key", "b")]), both);
     }
 
     #[test]

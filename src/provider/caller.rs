@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 
 use super::form::Rank;
+use super::shown::Shown;
 use super::source::field;
 use super::{HeaderNames, Matched, Provider, RequestHead, Tenant, canon};
 
@@ -97,27 +97,18 @@ pub(super) struct CredentialRule {
 }
 
 /// Whose a source of identity says that the request is.
-type Says<'t> = Result<Option<Cow<'t, str>>, Foreign>;
-
-/// The headers in which a caller can show who it is, as far as they stand in a request.
-pub(super) struct Shown<'h>(Vec<(&'h HeaderName, &'h [u8])>);
+type Says<'t> = Result<Option<Cow<'t, [u8]>>, Foreign>;
 
 impl Provider {
-    pub(super) fn shown<'h>(&self, headers: &'h HeaderMap) -> Shown<'h> {
-        let names = &self.cache_rules().shown;
-        let lines = headers.iter().filter(|(name, _)| names.has(name));
-        Shown(lines.map(|(name, value)| (name, value.as_bytes())).collect())
-    }
-
-    /// Judges a request by its head and, where the route needs it, its body.
+    /// Judges a request by what it shows, by its query and, where the route needs it, its body.
     pub fn caller(
         &self,
         tenant: &Tenant,
         matched: &Matched<'_>,
-        head: &RequestHead<'_>,
+        (shown, query): (&Shown<'_>, Option<&str>),
         body: Option<&[u8]>,
     ) -> Caller {
-        self.judge(tenant, matched, head, body).into()
+        self.judge(tenant, matched, (shown, query), body).into()
     }
 
     /// The same by the head alone, on whatever path.
@@ -129,11 +120,10 @@ impl Provider {
         &self,
         tenant: &Tenant,
         matched: &Matched<'_>,
-        head: &RequestHead<'_>,
+        (shown, query): (&Shown<'_>, Option<&str>),
         body: Option<&[u8]>,
     ) -> Result<Credential, Foreign> {
-        let shown = self.shown(head.headers);
-        let (credential, key) = self.credential(tenant, &shown)?;
+        let (credential, key) = self.credential(tenant, shown)?;
         let named = matched.route.tenant.as_ref();
         let named = named.map(|rule| (rule, body.and_then(|body| field(body, &rule.form))));
         if matches!(named, Some((_, None))) {
@@ -143,8 +133,7 @@ impl Provider {
             let (rule, text) = named.as_ref()?;
             part_of(text.as_deref()?, &rule.separator, at, self.identity.len())
         };
-        let query = head.query;
-        self.is_ours(tenant, &shown, query, key, in_form, |name| matched.param(name))?;
+        self.is_ours(tenant, shown, query, key, in_form, |name| matched.param(name))?;
         Ok(credential)
     }
 
@@ -172,14 +161,17 @@ impl Provider {
             .filter(|(_, part)| !part.upstream);
         for (at, part) in told_apart {
             let says = [
-                shown.single(&part.headers)?.map(text_of),
+                shown.single(&part.headers)?.map(Cow::Borrowed),
                 part.query
                     .as_deref()
                     .map_or(Ok(None), |name| in_query(query, name))?,
-                in_form(at).map(Cow::Owned),
-                part.path.as_deref().and_then(&in_path).map(Cow::Borrowed),
+                in_form(at).map(|text| text.into_bytes().into()),
+                part.path
+                    .as_deref()
+                    .and_then(&in_path)
+                    .map(|text| text.as_bytes().into()),
                 key.filter(|_| part.fingerprint)
-                    .map(|key| fingerprint(key).into()),
+                    .map(|key| fingerprint(key).into_bytes().into()),
             ];
             part.is_ours(tenant, &says)?;
         }
@@ -233,7 +225,7 @@ impl Provider {
 }
 
 impl Part {
-    fn is_ours(&self, tenant: &Tenant, says: &[Option<Cow<'_, str>>]) -> Result<(), Foreign> {
+    fn is_ours(&self, tenant: &Tenant, says: &[Option<Cow<'_, [u8]>>]) -> Result<(), Foreign> {
         let ours = tenant.part(&self.part);
         let mut said = says.iter().flatten().peekable();
         if said.peek().is_none() {
@@ -244,39 +236,9 @@ impl Part {
                 Err(Foreign::Tenant)
             };
         }
+        let ours = ours.map(str::as_bytes);
         let all = said.all(|value| ours == Some(&**value));
         if all { Ok(()) } else { Err(Foreign::Tenant) }
-    }
-}
-
-impl<'h> Shown<'h> {
-    /// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
-    pub(super) fn single(&self, names: &HeaderNames) -> Result<Option<&'h [u8]>, Foreign> {
-        let mut found: Option<(&HeaderName, &[u8])> = None;
-        for (name, value) in self.0.iter().filter(|(name, _)| names.has(name)) {
-            // Those of one name stand together.
-            let differs = found.is_some_and(|(before, other)| before == *name || other != *value);
-            if differs || value.contains(&b',') {
-                return Err(Foreign::Repeated);
-            }
-            found = Some((name, value));
-        }
-        Ok(found.map(|(_, value)| value))
-    }
-
-    /// Those of which a header stands there.
-    fn generations(&self, part: &Part) -> impl Iterator<Item = usize> {
-        self.0.iter().filter_map(|(name, _)| part.headers.place(name))
-    }
-
-    fn of_generation<'v>(&self, part: &'v Part, generation: usize) -> Option<&'v [u8]>
-    where
-        'h: 'v,
-    {
-        let name = part.headers.get(generation)?;
-        let value = self.0.iter().find(|(own, _)| *own == name);
-        let value = value.map(|(_, value)| *value);
-        value.or(part.default.as_deref().map(str::as_bytes))
     }
 }
 
@@ -338,19 +300,21 @@ pub(super) fn without_scheme<'h>(value: &'h [u8], scheme: Option<&str>) -> Optio
         .then_some(rest.trim_ascii())
 }
 
-/// A value that is no text can be nobody's.
-fn text_of(value: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(value)
-}
-
 fn in_query<'q>(query: Option<&'q str>, name: &str) -> Says<'q> {
     let query = query.unwrap_or_default().as_bytes();
     let mut values = url::form_urlencoded::parse(query).filter(|(key, _)| key == name);
-    let first = values.next().map(|(_, value)| value);
+    let first = values.next().map(|(_, value)| bytes_of(value));
     if values.next().is_some() {
         Err(Foreign::Repeated)
     } else {
         Ok(first)
+    }
+}
+
+fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
     }
 }
 

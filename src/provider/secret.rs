@@ -2,9 +2,10 @@
 
 use http::HeaderMap;
 
-use super::caller::{Shown, without_scheme};
+use super::caller::without_scheme;
 use super::form::Rank;
 use super::route::Carries;
+use super::shown::Shown;
 use super::source::Source;
 use super::{Credential, Matched, Provider};
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::body::Body;
 use super::reply;
-use crate::provider::{Caller, Credential, RequestHead};
+use crate::provider::{Caller, Credential};
 use crate::user::UserId;
 
 /// Everything below is usertap's.
@@ -161,13 +161,8 @@ fn shows_server_key(shared: &Shared, headers: &HeaderMap) -> bool {
     let Some(matched) = provider.route(&own.method, path) else {
         return false;
     };
-    let head = RequestHead {
-        method: &own.method,
-        path,
-        query: None,
-        headers,
-    };
-    provider.caller(tenant, &matched, &head, None) == Caller::Ours(Credential::OwnServer)
+    let caller = provider.caller(tenant, &matched, (&provider.shown(headers), None), None);
+    caller == Caller::Ours(Credential::OwnServer)
 }
 
 fn decoded(segment: &str) -> Option<Cow<'_, str>> {

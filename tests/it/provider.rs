@@ -122,7 +122,12 @@ impl Exchange<'_> {
             .route
             .needs_request_body
             .then_some(self.request.as_bytes());
-        let Caller::Ours(credential) = provider.caller(tenant, &matched, &head, body) else {
+        let Caller::Ours(credential) = provider.caller(
+            tenant,
+            &matched,
+            (&provider.shown(head.headers), head.query),
+            body,
+        ) else {
             return Extraction::default();
         };
         let status = StatusCode::from_u16(self.status).unwrap();

@@ -18,7 +18,12 @@ fn judged(settings: &[(&str, &str)], on: &str, shown: &[(&str, &str)], body: &st
         query: None,
         headers: &headers,
     };
-    provider.caller(&tenant, &matched, &head, Some(body.as_bytes()))
+    provider.caller(
+        &tenant,
+        &matched,
+        (&provider.shown(head.headers), head.query),
+        Some(body.as_bytes()),
+    )
 }
 
 const OURS: [(&str, &str); 2] = [("STACK_PROJECT_ID", PROJECT), ("STACK_SECRET_SERVER_KEY", KEY)];

@@ -128,7 +128,12 @@ fn a_tenant_can_be_its_key() {
         headers: &none,
     };
     let matched = provider.route(&method, "/v1/users").unwrap();
-    let caller = provider.caller(&tenant, &matched, &head, None);
+    let caller = provider.caller(
+        &tenant,
+        &matched,
+        (&provider.shown(head.headers), head.query),
+        None,
+    );
     assert_eq!(caller, Caller::Foreign(Foreign::Unnamed));
     let missing = provider.tenant(IdType::Text, None, &|_| None).unwrap_err();
     assert_eq!(missing[0].variables, ["CLERK_SECRET_KEY"]);
