@@ -208,11 +208,11 @@ impl Cache {
         }
     }
 
-    /// On what an answer that tells of these users depends.
-    pub fn depends(&self, users: &[&UserId], is_list: bool) -> Depends {
+    /// On what an answer that shows these users depends.
+    pub fn depends(&self, users: &[UserId], is_list: bool) -> Depends {
         match users {
-            [] if !is_list => Depends::Nothing,
             [user] if !is_list => self.generations.of(user),
+            // Of nobody known it can tell of anybody.
             _ => Depends::Lists,
         }
     }

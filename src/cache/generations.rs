@@ -22,8 +22,6 @@ pub struct AsOf(u64);
 /// What makes a kept answer worthless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depends {
-    /// Only a change of everything.
-    Nothing,
     /// A change of the users at this place.
     User(usize),
     /// Any user's change.
@@ -117,7 +115,6 @@ impl Generations {
 
     fn mark(&self, depends: Depends) -> Option<&Mark> {
         match depends {
-            Depends::Nothing => None,
             Depends::User(place) => self.users.get(place),
             Depends::Lists => Some(&self.lists),
         }
@@ -160,11 +157,11 @@ mod tests {
         let before = generations.as_of();
         generations.changed(&user(1), "");
         assert!(!generations.holds(one, before) && !generations.holds(Depends::Lists, before));
-        assert!(generations.holds(other, before) && generations.holds(Depends::Nothing, before));
+        assert!(generations.holds(other, before));
         let after = generations.as_of();
         assert!(generations.holds(one, after) && generations.holds(Depends::Lists, after));
         generations.all_changed();
-        assert!(!generations.holds(one, after) && !generations.holds(Depends::Nothing, after));
+        assert!(!generations.holds(one, after) && !generations.holds(other, after));
     }
 
     #[test]

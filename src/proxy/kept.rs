@@ -181,10 +181,18 @@ impl Exchange<'_> {
             answered: clock::now(),
             fit,
         };
-        let users: Vec<&UserId> = users.iter().collect();
-        let is_list = self.matched.route.carries == Carries::Users;
-        let depends = cache.depends(&users, is_list);
+        let depends = cache.depends(&self.shows(users), self.matched.route.carries == Carries::Users);
         cache.keep(keeping.key, kept, depends, keeping.as_of, &self.asked.name());
+    }
+
+    /// Whom an answer shows that tells of these: where of nobody, still of whom the request names.
+    fn shows(&self, told: Vec<UserId>) -> Vec<UserId> {
+        if !told.is_empty() {
+            return told;
+        }
+        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let body = self.request_body.as_deref();
+        provider.named(tenant, &self.matched, &self.asked.head(), body)
     }
 
     /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly: it

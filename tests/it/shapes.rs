@@ -4,6 +4,7 @@
 mod aliases;
 mod lies;
 mod pages;
+mod parts;
 mod polling;
 mod sign_ups;
 mod walls;

@@ -1,0 +1,77 @@
+//! Answers that say of nobody whom usertap knows: kept all the same, and ended by whatever changes.
+
+use ::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::http::Reply;
+use crate::support::shapes::{Shaped, set};
+
+const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer of-the-app")];
+const SSWS: [(&str, &str); 1] = [("authorization", "SSWS 00token")];
+
+fn cached(reply: &Reply) -> (u16, &str) {
+    let cached = reply.header("x-usertap-cache").unwrap_or_default();
+    (reply.status.as_u16(), cached)
+}
+
+/// Of a user's fields some: no row comes of it, and it changes with the user.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_user_ends_with_the_users_change() {
+    const USER: &str = "/api/v2/users/auth0%7C1";
+    const NAME: &str = "/api/v2/users/auth0%7C1?fields=name";
+    let settings = [("AUTH0_CLIENT_ID", "client"), ("AUTH0_CLIENT_SECRET", "secret")];
+    let ada = json!({"user_id": "auth0|1", "email": "ada@example.com", "name": "Ada", "identities": [],
+                     "created_at": "2024-01-02T03:04:05.678Z", "updated_at": "2024-01-02T03:04:05.678Z"});
+    let renamed = set(ada.clone(), "/name", "Ada King");
+    let renamed = set(renamed, "/updated_at", "2024-01-03T03:04:05.678Z");
+    let world = Shaped::start("auth0", &settings, |shapes| {
+        let token = r#"{"access_token":"own-token","expires_in":86400}"#;
+        shapes.on("POST /oauth/token", 200, token);
+        let nobody = r#"{"statusCode":404,"error":"Not Found","message":"","errorCode":"inexistent_user"}"#;
+        shapes.on("GET /api/v2/users/", 404, nobody);
+        shapes.on(&format!("GET {USER}"), 200, &ada);
+        shapes.on(&format!("GET {NAME}"), 200, r#"{"name":"Ada"}"#);
+        shapes.on(&format!("PATCH {USER}"), 200, &renamed);
+    })
+    .await;
+    let read = || world.served.ask(Method::GET, NAME, &TOKEN, &Value::Null);
+    for told in ["miss; absent", "hit; fresh"] {
+        assert_eq!(cached(&read().await), (200, told));
+    }
+    world
+        .shapes
+        .on(&format!("GET {NAME}"), 200, r#"{"name":"Ada King"}"#);
+    let name = json!({"name": "Ada King"});
+    let write = world.served.ask(Method::PATCH, USER, &TOKEN, &name).await;
+    assert!(write.recorded().starts_with("committed"), "{}", write.recorded());
+    let again = read().await;
+    assert_eq!((cached(&again), &again.json()), ((200, "miss; changed"), &name));
+    world.end().await;
+}
+
+/// As apps do: look a user up by the login, create it where there is none, read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_not_found_by_login_ends_with_the_user_who_comes() {
+    const EVE: &str = "/api/v1/users/eve@example.com";
+    let nobody = r#"{"errorCode":"E0000007","errorSummary":"Not found"}"#;
+    let eve = json!({"id": "00u1abcdefghijklmn0y", "status": "ACTIVE", "lastLogin": null,
+                     "created": "2024-01-02T03:04:05.678Z", "lastUpdated": "2024-01-02T03:04:05.678Z",
+                     "profile": {"firstName": "Eve", "email": "eve@example.com", "login": "eve@example.com"}});
+    let world = Shaped::start("okta", &[("OKTA_CLIENT_TOKEN", "00token")], |shapes| {
+        shapes.on("GET /api/v1/users/", 404, nobody);
+        shapes.on("POST /api/v1/users", 200, &eve);
+    })
+    .await;
+    let read = || world.served.ask(Method::GET, EVE, &SSWS, &Value::Null);
+    assert_eq!(cached(&read().await), (404, "miss; absent"));
+    let profile = json!({"profile": eve["profile"]});
+    let write = world
+        .served
+        .ask(Method::POST, "/api/v1/users", &SSWS, &profile)
+        .await;
+    assert!(write.recorded().starts_with("committed"), "{}", write.recorded());
+    world.shapes.on(&format!("GET {EVE}"), 200, &eve);
+    let found = read().await;
+    assert_eq!((cached(&found), found.json()), ((200, "miss; changed"), eve));
+    world.end().await;
+}
