@@ -39,7 +39,7 @@ use crate::config::{Config, Limit, Rate};
 use crate::provider::Use;
 use crate::tasks::Tasks;
 use crate::user::{Head, Sent};
-use breaker::{Breaker, Pass};
+use breaker::{Breaker, Pass, Try};
 use budget::{Ask, Budget, Leave};
 use by_user::ByUser;
 use client::Client;
@@ -82,8 +82,9 @@ pub struct Upstream {
     refused: Notify,
 }
 
-/// This part of the whole wait is left for the answer.
-const ANSWERING: u32 = 4;
+/// This part of the whole wait is left for the answer; one that had no longer and did not come says nothing
+/// of the provider.
+const ANSWERING: u32 = 2;
 /// What a refusal of one user's requests is taken for that says nothing.
 const UNSAID: Duration = Duration::from_secs(1);
 
@@ -318,7 +319,11 @@ impl Upstream {
             priority,
             what: Use::of(request.method()),
         };
-        let (_leave, mut pass) = self.leave(ask, self.sent_by(began)).await?;
+        let by = match request.body().is_end_stream() {
+            true => Try::Prompt,
+            false => Try::Flowing,
+        };
+        let (_leave, mut pass) = self.leave(ask, by, self.sent_by(began)).await?;
         let progress = Progress::since(began);
         let body = std::mem::replace(request.body_mut(), empty());
         *request.body_mut() = progress.watch(body);
@@ -331,17 +336,25 @@ impl Upstream {
             sent,
             sent_at,
         });
-        pass.note(status_of(&forwarded));
+        match &forwarded {
+            Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout),
+            _ => pass.note(status_of(&forwarded)),
+        }
         forwarded
     }
 
     /// Leave to send at once. Whoever waits for a place of the limit is not the one that tries a
     /// provider that failed.
-    async fn leave(&self, ask: Ask, deadline: Instant) -> Result<(Leave<'_>, Pass<'_>), UpstreamError> {
-        self.breaker.admits().map_err(resting)?;
+    async fn leave(
+        &self,
+        ask: Ask,
+        by: Try,
+        deadline: Instant,
+    ) -> Result<(Leave<'_>, Pass<'_>), UpstreamError> {
+        self.breaker.admits(by).map_err(resting)?;
         let leave = self.budget.leave(ask, deadline).await;
         let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
-        match self.breaker.admit() {
+        match self.breaker.admit(by) {
             Ok(pass) => Ok((leave, pass)),
             Err(wait) => {
                 leave.give_back();

@@ -66,9 +66,14 @@ impl Allowance {
     pub fn wait(&self, asks: Asks) -> Option<Instant> {
         let even = self.even.as_ref().map(Window::wait);
         let all = even.map_or(self.burst.wait(), |even| even.min(self.burst.wait()));
+        all.max(self.pace(asks))
+    }
+
+    /// When the next may go for all that others ask: usertap's own go evenly.
+    pub fn pace(&self, asks: Asks) -> Option<Instant> {
         match asks {
-            Asks::App => all,
-            Asks::Own => all.max(self.own.wait()),
+            Asks::App => None,
+            Asks::Own => self.own.wait(),
         }
     }
 

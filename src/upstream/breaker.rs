@@ -1,8 +1,9 @@
 //! Keeps a dead provider from costing every request its timeout.
 //!
 //! After some failures in a row nothing is sent for a short rest; then one request at a time tries.
-//! The first that succeeds ends it, each that fails makes the next rest longer. What must never be:
-//! a provider that is well and not asked for longer than the longest rest.
+//! The first that succeeds ends it, each that fails makes the next rest longer. A request whose body is
+//! still to come may take as long as its sender likes: it tries beside others. What must never be: a
+//! provider that is well and not asked for longer than the longest rest.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -33,7 +34,17 @@ enum State {
     Trying {
         rest: Duration,
         until: Instant,
+        by: Try,
     },
+}
+
+/// How soon a request can tell how the provider is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Try {
+    /// All of it is there.
+    Prompt,
+    /// Its body may be still to come.
+    Flowing,
 }
 
 /// For the status.
@@ -88,13 +99,22 @@ impl State {
     }
 
     /// The state once a request is let through, or how long to wait.
-    fn admitted(self, now: impl Fn() -> Instant) -> Result<State, Duration> {
+    fn admitted(self, by: Try, now: impl Fn() -> Instant) -> Result<State, Duration> {
+        let trying = |rest| State::Trying {
+            rest,
+            until: now() + by.alone(),
+            by,
+        };
         match self {
             State::Closed(_) => Ok(self),
-            State::Resting { until, rest } | State::Trying { until, rest } if until <= now() => {
-                let until = now() + LONGEST_REST;
-                Ok(State::Trying { rest, until })
+            State::Resting { until, rest } | State::Trying { until, rest, .. } if until <= now() => {
+                Ok(trying(rest))
             }
+            State::Trying {
+                by: Try::Flowing,
+                rest,
+                ..
+            } if by == Try::Prompt => Ok(trying(rest)),
             State::Resting { until, .. } => Err(until.saturating_duration_since(now())),
             State::Trying { .. } => Err(FIRST_REST),
         }
@@ -118,17 +138,27 @@ impl State {
     }
 }
 
+impl Try {
+    /// For how long it tries alone.
+    fn alone(self) -> Duration {
+        match self {
+            Try::Prompt => LONGEST_REST,
+            Try::Flowing => FIRST_REST,
+        }
+    }
+}
+
 impl Breaker {
     /// Whether there would be leave, or after how long it is worth asking again. Takes none: whoever is the
     /// one that tries must be about to send.
-    pub fn admits(&self) -> Result<(), Duration> {
-        self.state().admitted(clock::now).map(drop)
+    pub fn admits(&self, by: Try) -> Result<(), Duration> {
+        self.state().admitted(by, clock::now).map(drop)
     }
 
     /// Leave to send at once, or after how long it is worth asking again.
-    pub fn admit(&self) -> Result<Pass<'_>, Duration> {
+    pub fn admit(&self, by: Try) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
-        *state = state.admitted(clock::now)?;
+        *state = state.admitted(by, clock::now)?;
         Ok(Pass {
             breaker: self,
             tries: matches!(*state, State::Trying { .. }),
@@ -146,9 +176,9 @@ impl Breaker {
 }
 
 impl Pass<'_> {
-    /// No answer has come, in time enough for one.
-    pub fn timed_out(&mut self) {
-        if self.came == Came::Unknown {
+    /// No answer has come for so long after it was sent: less than half of the whole wait is no time for one.
+    pub fn timed_out(&mut self, waited: Duration, whole: Duration) {
+        if self.came == Came::Unknown && waited >= whole / 2 {
             self.came = Came::Failed;
         }
     }
@@ -180,7 +210,7 @@ mod tests {
     use super::*;
 
     fn send(breaker: &Breaker, came: Result<u16, UpstreamError>) -> Result<(), Duration> {
-        let mut pass = breaker.admit()?;
+        let mut pass = breaker.admit(Try::Prompt)?;
         pass.note(came.map(|status| StatusCode::from_u16(status).unwrap()));
         Ok(())
     }
@@ -203,7 +233,10 @@ mod tests {
             (Health::Open, Err(FIRST_REST))
         );
         tokio::time::advance(FIRST_REST).await;
-        assert_eq!((breaker.health(), breaker.admits()), (Health::Open, Ok(())));
+        assert_eq!(
+            (breaker.health(), breaker.admits(Try::Prompt)),
+            (Health::Open, Ok(()))
+        );
         assert_eq!(
             (send(&breaker, Ok(404)), breaker.health()),
             (Ok(()), Health::Closed)
@@ -213,15 +246,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_try_that_takes_long_holds_up_nobody_for_long() {
         let breaker = Breaker::default();
-        let early = breaker.admit().unwrap();
+        let early = breaker.admit(Try::Prompt).unwrap();
         for _ in 0..FAILURES {
             assert_eq!(send(&breaker, Err(UpstreamError::Timeout)), Ok(()));
         }
         tokio::time::advance(FIRST_REST).await;
-        let slow = breaker.admit().unwrap();
+        let slow = breaker.admit(Try::Prompt).unwrap();
         drop(early);
         assert_eq!(
-            breaker.admits(),
+            breaker.admits(Try::Prompt),
             Err(FIRST_REST),
             "what was sent before is no try"
         );
@@ -229,6 +262,19 @@ mod tests {
         assert_eq!(send(&breaker, Ok(200)), Ok(()));
         drop(slow);
         assert_eq!(breaker.health(), Health::Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_left_late_and_got_no_answer_in_what_was_left_says_nothing() {
+        let breaker = Breaker::default();
+        let whole = Duration::from_secs(8);
+        for seconds in [[3; FAILURES as usize], [4; FAILURES as usize]] {
+            assert_eq!(breaker.health(), Health::Closed);
+            for waited in seconds.map(Duration::from_secs) {
+                breaker.admit(Try::Prompt).unwrap().timed_out(waited, whole);
+            }
+        }
+        assert_eq!(breaker.health(), Health::Open);
     }
 
     #[tokio::test(start_paused = true)]
@@ -250,12 +296,12 @@ mod tests {
         let mut rest = FIRST_REST;
         for _ in 0..8 {
             tokio::time::advance(rest).await;
-            let mut pass = breaker.admit().unwrap();
-            assert!(breaker.admit().is_err(), "another is trying");
+            let mut pass = breaker.admit(Try::Prompt).unwrap();
+            assert!(breaker.admit(Try::Prompt).is_err(), "another is trying");
             pass.note(Err(UpstreamError::Timeout));
             drop(pass);
             rest = (rest * 2).min(LONGEST_REST);
-            assert_eq!(breaker.admit().map(drop), Err(rest));
+            assert_eq!(breaker.admit(Try::Prompt).map(drop), Err(rest));
         }
         assert_eq!(rest, LONGEST_REST);
     }
@@ -267,8 +313,32 @@ mod tests {
             send(&breaker, Ok(503)).unwrap();
         }
         tokio::time::advance(FIRST_REST).await;
-        drop(breaker.admit().unwrap());
+        drop(breaker.admit(Try::Prompt).unwrap());
         assert_eq!(send(&breaker, Ok(200)), Ok(()));
         assert_eq!(breaker.health(), Health::Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_dawdles_keeps_nobody_from_trying() {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            send(&breaker, Ok(503)).unwrap();
+        }
+        tokio::time::advance(FIRST_REST).await;
+        let flowing = breaker.admit(Try::Flowing).unwrap();
+        assert_eq!(breaker.admits(Try::Flowing), Err(FIRST_REST));
+        let mut prompt = breaker.admit(Try::Prompt).unwrap();
+        assert_eq!(breaker.admits(Try::Prompt), Err(FIRST_REST));
+        prompt.note(Ok(StatusCode::OK));
+        drop(prompt);
+        assert_eq!(breaker.health(), Health::Closed);
+        drop(flowing);
+        for _ in 0..FAILURES {
+            send(&breaker, Ok(503)).unwrap();
+        }
+        tokio::time::advance(FIRST_REST).await;
+        let _flowing = breaker.admit(Try::Flowing).unwrap();
+        tokio::time::advance(FIRST_REST).await;
+        assert!(breaker.admit(Try::Flowing).is_ok(), "where nobody else asks");
     }
 }

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{timeout, timeout_at};
 
+use super::breaker::Try;
 use super::budget::Ask;
 use super::login::{self, NoToken};
 use super::retry::{self, Came};
@@ -85,13 +86,13 @@ impl Upstream {
             priority,
             what: Use::of(&request.method),
         };
-        self.breaker.admits().map_err(super::resting)?;
+        self.breaker.admits(Try::Prompt).map_err(super::resting)?;
         // Whoever waits for a token must not hold a place of the limit meanwhile.
         let token = timeout_at(deadline, self.token_of(request)).await;
         if let Err(none) = token.map_err(|_| UpstreamError::Timeout)? {
             return self.without_token(none);
         }
-        let (leave, mut pass) = self.leave(ask, deadline).await?;
+        let (leave, mut pass) = self.leave(ask, Try::Prompt, deadline).await?;
         let left = clock::now();
         let exchange = async {
             // The same one, unless it has come to its end since.
@@ -126,9 +127,7 @@ impl Upstream {
             })
         };
         let Ok(answer) = timeout_at(deadline, exchange).await else {
-            if deadline - left >= self.timeout / 2 {
-                pass.timed_out();
-            }
+            pass.timed_out(deadline - left, self.timeout);
             return Err(UpstreamError::Timeout);
         };
         let answer = answer?;

@@ -118,20 +118,18 @@ impl Pause {
     }
 }
 
-/// For how long a refusal asks to be left alone, where it says so. No time at all says nothing: it is what
-/// comes of a clock that is ahead of the provider's.
+/// For how long a refusal asks to be left alone, where it says so: `Retry-After` in seconds or as a date, and
+/// what some providers have in its place or beside it. No time at all says nothing: it is what comes of a
+/// clock that is ahead of the provider's.
 pub(super) fn refusal(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    retry_after(headers, wall).filter(|wait| !wait.is_zero())
-}
-
-/// `Retry-After` in seconds or as a date, and what some providers have in its place.
-fn retry_after(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
     let said = [RETRY_AFTER, X_RETRY_AFTER].iter().find_map(|name| {
         let text = headers.get(name)?.to_str().ok()?;
-        seconds(text).or_else(|| date(text, wall))
+        let said = seconds(text).or_else(|| date(text, wall));
+        said.filter(|wait| !wait.is_zero())
     });
     said.or_else(|| reset(headers, wall))
         .map(|wait| wait.min(LONGEST))
+        .filter(|wait| !wait.is_zero())
 }
 
 /// For how long nothing is left of a limit, where an answer says that it was the last.
@@ -157,8 +155,13 @@ fn reset(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
     Some(Duration::from_millis(millis.max(0).unsigned_abs()))
 }
 
+/// Whole ones by the standard; some count more exactly, and rounding up is never too early.
 fn seconds(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(Duration::from_secs)
+    let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
+    let is_more = part.bytes().any(|digit| digit != b'0');
+    let is_number = !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit());
+    let whole: u64 = whole.parse().ok().filter(|_| is_number)?;
+    Some(Duration::from_secs(whole.saturating_add(is_more.into())))
 }
 
 fn date(text: &str, wall: DateTime<Utc>) -> Option<Duration> {
@@ -183,7 +186,7 @@ mod tests {
     }
 
     fn asked(text: &'static str) -> Option<Duration> {
-        retry_after(&headers(&[("retry-after", text)]), wall())
+        refusal(&headers(&[("retry-after", text)]), wall())
     }
 
     #[test]
@@ -193,15 +196,19 @@ mod tests {
             asked("Sun, 06 Nov 1994 08:49:37 GMT"),
             Some(Duration::from_secs(30))
         );
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("soon"), None);
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), None);
+        assert_eq!(
+            ["5.5", "0.2", "3.0"].map(asked),
+            [6, 1, 3].map(|n| Some(Duration::from_secs(n)))
+        );
+        assert_eq!(["soon", "1.", "1.x", "-1", ""].map(asked), [None; 5]);
         assert_eq!(asked("99999999999"), Some(LONGEST));
-        assert_eq!(retry_after(&HeaderMap::new(), wall()), None);
+        assert_eq!(refusal(&HeaderMap::new(), wall()), None);
     }
 
     #[test]
     fn other_headers_are_understood_too() {
-        let said = |lines: &[(&'static str, &'static str)]| retry_after(&headers(lines), wall());
+        let said = |lines: &[(&'static str, &'static str)]| refusal(&headers(lines), wall());
         let seconds = |n| Some(Duration::from_secs(n));
         assert_eq!(said(&[("x-retry-after", "9")]), seconds(9));
         assert_eq!(said(&[("x-ratelimit-reset", "12")]), seconds(12));
@@ -209,6 +216,8 @@ mod tests {
             said(&[("x-ratelimit-reset", "784111750"), ("retry-after", "3")]),
             seconds(3)
         );
+        let zero_beside = [("retry-after", "0"), ("x-ratelimit-reset", "20")];
+        assert_eq!(said(&zero_beside), seconds(20));
         let at = (wall().timestamp() + 20).to_string().leak();
         let at_millis = (wall().timestamp_millis() + 21_000).to_string().leak();
         // 1994 is too early to be told from a wait.

@@ -23,6 +23,8 @@ const BURST_SHARE: f64 = 100.0;
 const BURST_OF_TWO: f64 = 50.0;
 /// The provider counts arrivals, not departures: the network may squeeze them together by so much.
 const SQUEEZED: Duration = Duration::from_millis(100);
+/// No interval is longer: of a part as small as that nobody is given anything, and nothing can count so far.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// In a short period by this part of it.
 const SQUEEZED_SHARE: f64 = 0.02;
 
@@ -62,7 +64,7 @@ impl Window {
             Account::default(),
             NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
         );
-        let quota = Quota::with_period(interval.max(Duration::from_nanos(1)))
+        let quota = Quota::with_period(interval.clamp(Duration::from_nanos(1), LONGEST))
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         Window {

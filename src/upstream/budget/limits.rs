@@ -86,7 +86,9 @@ impl Limits {
             .iter()
             .filter(|_| ask.priority == Priority::Stranger);
         let kinds = self.limits.iter().filter(|counting| counting.limit.of.is_some());
-        longest(own.chain(kinds), ask)
+        let paces =
+            that_count(self.limits.iter(), ask).filter_map(|counting| counting.allows.pace(asks(ask)));
+        longest(own.chain(kinds), ask).max(paces.max())
     }
 
     pub fn wait(&self, ask: Ask) -> Option<Instant> {
@@ -235,8 +237,14 @@ fn asks(ask: Ask) -> Asks {
 }
 
 fn longest<'w>(counting: impl Iterator<Item = &'w Counting>, ask: Ask) -> Option<Instant> {
-    counting
-        .filter(|counting| counting.limit.counts(ask.what))
+    that_count(counting, ask)
         .filter_map(|counting| counting.allows.wait(asks(ask)))
         .max()
+}
+
+fn that_count<'w>(
+    counting: impl Iterator<Item = &'w Counting>,
+    ask: Ask,
+) -> impl Iterator<Item = &'w Counting> {
+    counting.filter(move |counting| counting.limit.counts(ask.what))
 }

@@ -236,3 +236,34 @@ async fn what_is_wanted_is_told_to_other_processes() {
     assert!((0.2..0.31).contains(&wants.apps) && wants.own == 0.0, "{wants:?}");
     assert_eq!(budget.wants(), Wants::default());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_that_has_to_wait_for_its_own_pace_holds_up_no_app() {
+    let budget = Budget::new(&[per(100, 100)]);
+    taken(&budget, read(Priority::Backfill), 0).await;
+    let began = clock::now();
+    let apps = async {
+        for _ in 0..40 {
+            budget.leave(read(Priority::App), within(60)).await.unwrap();
+        }
+        clock::now() - began
+    };
+    let walk = async {
+        budget.leave(read(Priority::Backfill), within(60)).await.unwrap();
+        clock::now() - began
+    };
+    let (walk, apps) = tokio::join!(walk, apps);
+    assert_eq!(apps, Duration::ZERO);
+    assert!(walk > Duration::ZERO && walk < Duration::from_secs(2), "{walk:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_published_limit_is_too_small_to_be_kept() {
+    for (requests, days) in [(1, 1), (10, 1), (500, 30), (1, 3_650), (u32::MAX, 1)] {
+        let budget = Budget::new(&[per(requests, days * 24 * 3_600)]);
+        budget.hold(0.0);
+        assert!(budget.leave(read(Priority::App), within(8)).await.is_err());
+        budget.hold(1.0);
+        assert!(taken(&budget, read(Priority::Backfill), 1).await <= requests as usize);
+    }
+}
