@@ -1,6 +1,6 @@
 //! The synced row of one user, fetched and committed first where somebody asks for that.
 
-use crate::db::rows;
+use crate::db::{DbError, rows};
 use crate::proxy::LocalFault;
 use crate::reader::ReadFault;
 use crate::record::Recorded;
@@ -19,6 +19,15 @@ pub async fn user(
         true => Ok(row.map(|row| row.json())),
         false => ensured(station, &id).await,
     }
+}
+
+/// The synced row of a user of whom it says all that is known.
+pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<serde_json::Value>, LocalFault> {
+    if station.recorder.awaits(&id) {
+        return Ok(None);
+    }
+    let row = rows::settled(&station.database, &id).await.map_err(away)?;
+    Ok(row.map(|row| row.json()))
 }
 
 async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Value>, LocalFault> {
@@ -46,8 +55,10 @@ fn unread(fault: ReadFault) -> LocalFault {
 }
 
 async fn row(station: &Station, id: &UserId) -> Result<Option<rows::Row>, LocalFault> {
-    rows::one(&station.database, id).await.map_err(|error| {
-        tracing::warn!(%error, "a row could not be read");
-        LocalFault::DatabaseAway
-    })
+    rows::one(&station.database, id).await.map_err(away)
+}
+
+fn away(error: DbError) -> LocalFault {
+    tracing::warn!(%error, "a row could not be read");
+    LocalFault::DatabaseAway
 }

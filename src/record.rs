@@ -288,6 +288,11 @@ impl Recorder {
         self.shared.by_hand.notify_one();
     }
 
+    /// Whether anything of this user waits to be written, in the journal too.
+    pub fn awaits(&self, user: &UserId) -> bool {
+        self.shared.memory.awaits(user)
+    }
+
     /// Another process has begun or ceased to record the same tenant: what this one remembers of
     /// users is not all there is, so judgements go through the database.
     pub fn set_shared(&self, shared: bool) {

@@ -180,6 +180,10 @@ impl Local for LocalRows {
         Box::pin(ensure::user(&self.station, id, ensure))
     }
 
+    fn settled_user(&self, id: UserId) -> LocalAnswer<'_> {
+        Box::pin(ensure::settled_user(&self.station, id))
+    }
+
     fn user_of<'l>(&'l self, alias: &'l str) -> Named<'l> {
         Box::pin(self.station.refetch.user_of(alias))
     }

@@ -50,11 +50,26 @@ impl Row {
 /// # Errors
 /// As the database gives them.
 pub async fn one(database: &Database, id: &UserId) -> Result<Option<Row>, DbError> {
+    read(database, id, "").await
+}
+
+/// The same where nothing of it is in doubt or set aside.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn settled(database: &Database, id: &UserId) -> Result<Option<Row>, DbError> {
+    let only = "AND NOT EXISTS (SELECT FROM {state}.user_state WHERE id = $1 AND doubt IS NOT NULL)
+         AND NOT EXISTS (SELECT FROM {state}.set_aside WHERE id = $1)";
+    read(database, id, only).await
+}
+
+async fn read(database: &Database, id: &UserId, only: &str) -> Result<Option<Row>, DbError> {
     let mut conn = database.get().await?;
-    let sql = database.names.sql(
+    let sql = format!(
         "SELECT id::text, name, email, created_at, updated_at, deleted_at, raw_json::text
-         FROM {users} WHERE id = $1::{id}",
+         FROM {{users}} WHERE id = $1::{{id}} {only}"
     );
+    let sql = database.names.sql(&sql);
     Ok(optional(statement(&sql).bind::<Text, _>(id.as_str()), &mut conn).await?)
 }
 

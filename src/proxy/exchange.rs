@@ -20,13 +20,13 @@ use super::outcome::{Outcome, Why};
 use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
-use crate::cache::{Cached, CallerKey};
-use crate::clock::Instant;
+use crate::cache::{Cached, CallerKey, Outage};
+use crate::clock::{self, Instant};
 use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
 use crate::record::{Intent, Recorded};
 use crate::upstream::decode::{self, DecodeFault};
-use crate::upstream::{Forwarded, LeaveFor, Yields};
+use crate::upstream::{Forwarded, LeaveFor, UpstreamError, Yields};
 use crate::user::UserId;
 
 /// An encoded answer whose text is larger than so many record buffers is read piece by piece.
@@ -54,6 +54,8 @@ pub(super) struct AnswerHead {
     pub head: Parts,
     /// The status that the provider means.
     pub meant: StatusCode,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// Where the app waits; it may be gone.
@@ -151,7 +153,8 @@ impl Exchange<'_> {
         let body = body::flowing(body, self.shared.wire.idle);
         let (provider, status) = (&self.shared.config.provider, head.status);
         let meant = provider.effective_status(status, &head.headers);
-        let answered = AnswerHead { head, meant };
+        let at = clock::now();
+        let answered = AnswerHead { head, meant, at };
         self.heed(&answered, sent_at);
         if self.may_have_written(&answered.head) {
             self.resolve().await;
@@ -179,13 +182,26 @@ impl Exchange<'_> {
             Ended::Whole => self.whole(answered, held, stamp, app).await,
             // Boxed: what is seldom and large must not make the future of every request as large.
             Ended::More(_) => Box::pin(self.large(answered.head, held, ended, stamp, app)).await,
-            Ended::Broken => self.broken(answered.head, held, app),
+            Ended::Broken => Box::pin(self.broken(answered.head, held, app)).await,
         }
     }
 
-    /// A refusal makes usertap yield. A write that failed at the provider may be carried out all the
-    /// same, and be seen only later.
-    fn heed(&self, AnswerHead { head, meant }: &AnswerHead, sent_at: Instant) {
+    /// A write that failed at the provider may be carried out all the same, and be seen only later.
+    fn heed(&self, answered: &AnswerHead, sent_at: Instant) {
+        if self.is_known() {
+            self.yields(answered);
+        }
+        let meant = &answered.meant;
+        self.judged(*meant);
+        self.note_standing(*meant, sent_at);
+        if meant.is_server_error() {
+            self.doubt_later();
+        }
+    }
+
+    /// A refusal makes usertap yield. Not where the provider is not known to take the caller: anybody could
+    /// stop a walk for an hour, by asking until it was refused.
+    fn yields(&self, AnswerHead { head, meant, .. }: &AnswerHead) {
         let whom = match self.credential {
             Credential::OwnServer => Yields::Everyone,
             Credential::Server | Credential::Client => Yields::Own,
@@ -201,11 +217,6 @@ impl Exchange<'_> {
         apart
             .iter()
             .for_each(|(user, _)| upstream.refused_for(user, &head.headers));
-        self.judged(*meant);
-        self.note_standing(*meant, sent_at);
-        if meant.is_server_error() {
-            self.doubt_later();
-        }
     }
 
     /// The provider has said what it thinks of the caller's secret. It always knows usertap's own.
@@ -225,7 +236,7 @@ impl Exchange<'_> {
     }
 
     /// A failure of the provider's is nobody's word for a write that it cannot have carried out.
-    fn tells(&self, AnswerHead { head, meant }: &AnswerHead) -> bool {
+    fn tells(&self, AnswerHead { head, meant, .. }: &AnswerHead) -> bool {
         let provider = &self.shared.config.provider;
         let counts = !meant.is_server_error() || self.may_be_carried_out();
         counts && provider.tells(&self.matched, self.credential, *meant, &head.headers)
@@ -254,7 +265,7 @@ impl Exchange<'_> {
     /// Decoded and extracted in one go: the decoded copy is gone before anything is waited for.
     fn extracted(
         &self,
-        AnswerHead { head, meant }: &AnswerHead,
+        AnswerHead { head, meant, .. }: &AnswerHead,
         body: &Bytes,
     ) -> Result<Extraction, DecodeFault> {
         let limit = self.shared.config.record_buffer.saturating_mul(UNFOLDED);
@@ -312,9 +323,21 @@ impl Exchange<'_> {
         }
     }
 
-    fn broken(&self, head: Parts, held: Held, app: Answering) {
+    /// Of a read what was known before is told instead, of a write that it failed: nothing has left yet.
+    async fn broken(&self, head: Parts, held: Held, app: Answering) {
         self.left_in_doubt();
         self.malformed(1, "it broke off");
+        if let Some(answer) = self.stale(Outage::Broken).await {
+            return app.send(answer);
+        }
+        if self.matched.route.writes {
+            self.wrote();
+            let failure = Failure::Upstream(UpstreamError::Broken);
+            return app.send(
+                self.shared
+                    .failed_for(self.asked, &self.matched.route.name, failure),
+            );
+        }
         app.send(self.leaves(
             head,
             held.replayed(Ended::Broken),

@@ -163,7 +163,9 @@ impl Exchange<'_> {
             // No commit says what changed, or none has yet.
             return users.iter().for_each(|user| self.shared.cache.forget(user));
         };
-        let Some(keeping) = self.keeping.take().filter(|_| !has_trailers) else {
+        // Whoever was refused by an answer to something later is given nothing of an earlier one.
+        let is_refused = self.shared.standing(self.caller) == Standing::Refused;
+        let Some(keeping) = self.keeping.take().filter(|_| !has_trailers && !is_refused) else {
             return;
         };
         let Some(fit) = self.fit(answered, body) else {
@@ -178,7 +180,7 @@ impl Exchange<'_> {
             body,
             recorded: recorded.header(),
             caller: keeping.caller,
-            answered: clock::now(),
+            answered: answered.at,
             fit,
         };
         let depends = cache.depends(&self.shows(users), self.matched.route.carries == Carries::Users);
@@ -197,7 +199,7 @@ impl Exchange<'_> {
 
     /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly: it
     /// is often followed by the user's creation.
-    fn fit(&self, AnswerHead { head, meant }: &AnswerHead, body: &Bytes) -> Option<Fit> {
+    fn fit(&self, AnswerHead { head, meant, .. }: &AnswerHead, body: &Bytes) -> Option<Fit> {
         let kept = self.matched.route.cache?;
         if !self.shared.wire.links.are_found_by_key(&self.asked.reached) {
             return None;
@@ -291,14 +293,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// Of a user who is known only to the table, to nobody but who shows usertap's own key.
+    /// Of a user who is known only to the table, to nobody but who shows usertap's own key, and as long as
+    /// nothing later is known of that user.
     async fn of_the_table(&self, cached: Cached) -> Option<Response<Body>> {
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let refused = self.shared.standing(self.caller) == Standing::Refused;
         let user = provider
             .stands_for(tenant, &self.matched, Caller::Ours(self.credential))
             .filter(|_| !refused)?;
-        let asked = self.shared.local.user(user, false);
+        let asked = self.shared.local.settled_user(user);
         let row = timeout(self.shared.config.sync_timeout, asked)
             .await
             .ok()?

@@ -29,6 +29,10 @@ pub trait Local: Send + Sync + 'static {
     /// committed first if it is missing; nothing if the provider has no such user.
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
 
+    /// The same of a user of whom the row says all that is known: nothing of it is in doubt, was refused by
+    /// the database, or waits to be written.
+    fn settled_user(&self, id: UserId) -> LocalAnswer<'_>;
+
     /// Whose this other name is, as the provider says now; nothing where that cannot be known.
     fn user_of<'l>(&'l self, alias: &'l str) -> Named<'l>;
 

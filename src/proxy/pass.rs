@@ -36,7 +36,7 @@ impl Shared {
         let answered = self.wire.pass(asked, body).await;
         let caller = self.caller_by_head(asked);
         if let Ok((head, _)) = &answered {
-            self.heed_passed(caller, head);
+            self.heed_passed(asked, caller, head);
         }
         self.passed(asked, caller, &answered);
         match answered {
@@ -50,19 +50,31 @@ impl Shared {
         }
     }
 
-    /// A refusal of this tenant's makes usertap's own requests yield. Apps go on: here it may be of a
-    /// limit that the route has to itself.
-    fn heed_passed(&self, caller: Caller, head: &Parts) {
-        if caller.credential().is_some() {
-            let meant = self.config.provider.effective_status(head.status, &head.headers);
+    /// A refusal of somebody whom the provider knows makes usertap's own requests yield. Apps go on: here it
+    /// may be of a limit that the route has to itself. Who is no longer taken is given nothing stale.
+    fn heed_passed(&self, asked: &Asked, caller: Caller, head: &Parts) {
+        let meant = self.config.provider.effective_status(head.status, &head.headers);
+        if caller.credential().is_some() && self.is_known(asked, caller) {
             self.wire.upstream.heed(meant, &head.headers, Yields::Own);
         }
+        // Of a write it may be a password that is wrong.
+        if meant == StatusCode::UNAUTHORIZED && asked.method.is_safe() {
+            let shown = self.config.provider.shown(&asked.headers);
+            let refused = self.cache.caller(&shown);
+            refused
+                .into_iter()
+                .for_each(|caller| self.cache.refused(caller, asked.ready));
+        }
+    }
+
+    fn is_known(&self, asked: &Asked, caller: Caller) -> bool {
+        caller == Caller::Ours(Credential::OwnServer) || self.knows(asked)
     }
 
     /// Unless it only read, was another tenant's or was refused, anybody may have changed.
     fn passed(&self, asked: &Asked, caller: Caller, answered: &Result<(Parts, Body), Failure>) {
         let provider = &self.config.provider;
-        let is_known = || caller == Caller::Ours(Credential::OwnServer) || self.knows(asked);
+        let is_known = || self.is_known(asked, caller);
         let may_have_written = match answered {
             Ok((head, _)) => self.carries_out(head, is_known),
             Err(failure) => failure.leaves_doubt() && is_known(),

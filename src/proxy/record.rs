@@ -123,7 +123,7 @@ impl Exchange<'_> {
         self.delivery.is_whole() && self.is_known()
     }
 
-    fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.credential == Credential::OwnServer || self.shared.knows(self.asked)
     }
 

@@ -126,6 +126,11 @@ impl Memory {
         };
     }
 
+    /// Whether any observation of this user waits to be judged.
+    pub fn awaits(&self, user: &UserId) -> bool {
+        self.lock().pending.contains_key(user)
+    }
+
     /// An observation that waited has been judged.
     pub fn judged<'a>(&self, users: impl Iterator<Item = &'a UserId>) {
         let mut inner = self.lock();

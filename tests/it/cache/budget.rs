@@ -121,7 +121,7 @@ async fn an_upgrade_gives_junk_no_right_of_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_on_an_unknown_route_makes_usertap_yield_and_apps_go_on() {
+async fn a_refusal_of_somebody_who_is_known_makes_usertap_yield_and_apps_go_on() {
     let stack = limited(1_000, "1000/1s", 1).await;
     let server = stack.server(0);
     let foreign = server
@@ -129,14 +129,19 @@ async fn a_refusal_on_an_unknown_route_makes_usertap_yield_and_apps_go_on() {
         .with("project-id", "11111111-1111-4111-8111-111111111111");
     let given = || async { stack.status().await["budget"]["given"]["app"].as_u64() };
     let before = given().await;
-    for (caller, waits) in [(&foreign, false), (&server, true)] {
+    let anybody = stack.browser(0);
+    let (report, sign_in) = ("/reports/monthly", "/auth/password/sign-in");
+    for (caller, method, path, waits) in [
+        (&foreign, Method::GET, report, false),
+        (&anybody, Method::GET, report, false),
+        (&anybody, Method::POST, sign_in, false),
+        (&server, Method::GET, report, true),
+    ] {
         let refused = Canned::new(429, "{}").header("retry-after", "30");
-        stack
-            .control()
-            .fault(Fault::on("/reports/monthly", Action::Reject(refused)));
-        assert_eq!(stack.get(caller, "/reports/monthly").await.status, 429);
+        stack.control().fault(Fault::on(path, Action::Reject(refused)));
+        assert_eq!(stack.ask(caller, method, path, &json!({})).await.status, 429);
         let paused = stack.status().await["provider"]["paused_for"].as_u64();
-        assert_eq!(paused > Some(0), waits, "{paused:?}");
+        assert_eq!(paused > Some(0), waits, "{path}: {paused:?}");
     }
     assert_eq!(
         given().await,

@@ -253,6 +253,61 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
     stack.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_breaks_off_fails_plainly_and_its_user_is_read_again() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    stack
+        .control()
+        .fault(Fault::on(&path, Action::Cut(20)).method(Method::PATCH));
+    let written = stack
+        .patch(&server, &path, json!({ "display_name": "Ada King" }))
+        .await;
+    is_error(&written, "upstream-broken");
+    assert_eq!(written.status, 502);
+    eventually("its row", || async {
+        let row = stack.row(ada).await?;
+        (row.name.as_deref() == Some("Ada King")).then_some(())
+    })
+    .await;
+    stack.end().await;
+}
+
+/// A restart in an outage, and what of a user is known to be behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_may_be_behind_stands_in_for_nothing() {
+    let mut stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    stack.settled().await;
+    stack.kill_provider();
+    stack.restart().await;
+    is_stale(&stack.get(&server, &path).await, AWAY, "Ada");
+    for (behind, settled) in [
+        (
+            format!("UPDATE usertap.user_state SET doubt = position WHERE id = '{ada}'"),
+            format!("UPDATE usertap.user_state SET doubt = NULL WHERE id = '{ada}'"),
+        ),
+        (
+            format!("INSERT INTO usertap.set_aside VALUES ('{ada}', '23514', 'no', 1, now(), now() + '1 h')"),
+            "DELETE FROM usertap.set_aside".to_owned(),
+        ),
+    ] {
+        stack.sql(&behind).await;
+        let got = stack.get(&server, &path).await;
+        assert!(
+            got.header("x-usertap-error").is_some(),
+            "{behind}: {}",
+            got.cached()
+        );
+        stack.sql(&settled).await;
+        is_stale(&stack.get(&server, &path).await, AWAY, "Ada");
+    }
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
 /// Everything that can go wrong, on everything that can be asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_nothing_wrong_is_kept_or_recorded() {
@@ -337,12 +392,15 @@ async fn whatever_goes_wrong_nothing_wrong_is_kept_or_recorded() {
         ("half", Action::Body(r#"{"id":"#.into())),
     ];
     for (what, action) in broken {
+        let word = match what {
+            "cut" => "stale; upstream-broken",
+            _ => "miss; expired",
+        };
         for path in [format!("/users/{ada}"), list.to_owned()] {
+            stack.get(&server, &path).await;
             stack.control().fault(Fault::on(&path, action.clone()));
             let got = stack.send(&server, Method::GET, &path, String::new()).await;
-            if let Ok(got) = got {
-                assert!(got.cached().starts_with("miss"), "{what} {path}");
-            }
+            assert_eq!(got.expect("an answer").cached(), word, "{what} {path}");
             // The next one is not that.
             let next = stack.get(&server, &path).await;
             assert!(

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Told, keeping, with};
 use crate::support::eventually;
 use crate::support::stack::Caller;
-use usertap::sandbox::{Action, Canned, Fault};
+use usertap::sandbox::{Action, Canned, Fault, Gate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_given_what_another_asked_for() {
@@ -106,6 +106,60 @@ async fn who_is_refused_now_is_given_nothing_fresh_after_the_ttl() {
     tokio::time::timeout(Duration::from_secs(30), stack.end())
         .await
         .expect("an end");
+}
+
+/// Also on a route of which nothing else is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_anywhere_is_given_nothing_stale() {
+    let stack = with(&[("USERTAP_CACHE_TTL", "1ms"), ("USERTAP_STALE_IF_ERROR", "1h")]).await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    let says = |path: &str, status| {
+        let canned = Canned::new(status, r#"{"error":"no"}"#);
+        stack.control().fault(Fault::on(path, Action::Reject(canned)));
+    };
+    for (refused_on, then) in [(None, 200), (Some("/projects/current"), 503)] {
+        assert_eq!(
+            stack.get(&server, &path).await.cached().split(';').next(),
+            Some("miss")
+        );
+        if let Some(route) = refused_on {
+            says(route, 401);
+            assert_eq!(stack.get(&server, route).await.status, 401);
+        }
+        says(&path, 503);
+        assert_eq!(stack.get(&server, &path).await.status, then, "{refused_on:?}");
+    }
+    stack.end().await;
+}
+
+/// What was asked before the refusal is answered to whoever asked, and to nobody again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_somebody_refused_meanwhile_is_not_kept() {
+    let stack = keeping().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    // A read of another key, so that nothing of it is kept yet.
+    let slow = server.clone().raw("accept-language", "en");
+    let gate = Gate::new();
+    stack
+        .control()
+        .fault(Fault::on(&path, Action::HoldAfter(gate.clone())));
+    let read = stack.get(&slow, &path);
+    let refusal = async {
+        gate.reached().await;
+        let refused = Canned::new(401, r#"{"error":"no"}"#);
+        stack
+            .control()
+            .fault(Fault::on("/users?limit=7", Action::Reject(refused)));
+        assert_eq!(stack.get(&server, "/users?limit=7").await.status, 401);
+        gate.release();
+    };
+    let (read, ()) = tokio::join!(read, refusal);
+    assert_eq!(read.status, 200);
+    assert_eq!(stack.get(&slow, &path).await.cached(), "miss; absent");
+    assert_eq!(stack.get(&slow, &path).await.cached(), "hit; fresh");
+    stack.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

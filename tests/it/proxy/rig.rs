@@ -94,6 +94,10 @@ impl Local for Rows {
         Box::pin(async move { Ok(ensure.then(|| serde_json::json!({ "id": id.as_str() }))) })
     }
 
+    fn settled_user(&self, _: UserId) -> LocalAnswer<'_> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn user_of<'l>(&'l self, _: &'l str) -> Named<'l> {
         Box::pin(async { None })
     }
