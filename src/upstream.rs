@@ -78,6 +78,8 @@ pub struct Upstream {
     breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
+    /// Whom a refusal can concern at the most.
+    widest: Yields,
     timeout: Duration,
     refused: Notify,
 }
@@ -122,6 +124,10 @@ impl Upstream {
     /// A stop waits for what is on its way to the provider.
     pub fn new(config: &Config, tasks: &Tasks) -> Result<Upstream, SetUpError> {
         let provider = config.provider.clone();
+        let widest = match provider.endpoint_limits {
+            true => Yields::Own,
+            false => Yields::Everyone,
+        };
         let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
         let login = login::Login::of(config.provider.clone(), config.tenant.clone());
         let base = Base::of(&config.upstream).map_err(|_| SetUpError::Unfit)?;
@@ -130,6 +136,7 @@ impl Upstream {
         Ok(Upstream {
             login,
             meant,
+            widest,
             ..upstream
         })
     }
@@ -150,6 +157,7 @@ impl Upstream {
             breaker: Breaker::default(),
             head: Arc::default(),
             meant: Box::new(|status, _| status),
+            widest: Yields::Everyone,
             timeout,
             refused: Notify::new(),
         }
@@ -221,6 +229,7 @@ impl Upstream {
     /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
     /// HTTP 200, which is why it is told what the answer means.
     pub fn heed(&self, meant: StatusCode, headers: &HeaderMap, whom: Yields) {
+        let whom = whom.min(self.widest);
         match meant {
             StatusCode::TOO_MANY_REQUESTS => {
                 let said = pause::refusal(headers, clock::wall());

@@ -98,6 +98,7 @@ impl Reader<'_> {
             upstream: head.upstream.and_then(|url| self.base_url(url)),
             rates: head.limits.iter().filter_map(|limit| self.rate(limit)).collect(),
             key_rates,
+            endpoint_limits: head.endpoint_limits,
             prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
             not_ids: head.not_ids,
             id_form: head.id_form,

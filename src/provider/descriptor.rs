@@ -49,6 +49,8 @@ pub struct Provider {
     pub upstream: Option<String>,
     /// Its published limits, all of which apply; empty where none is known.
     pub rates: Vec<Limit>,
+    /// A refusal is of one endpoint: what the others take is not known from it.
+    pub endpoint_limits: bool,
     /// By the beginning of a key: what holds for it instead.
     pub(super) key_rates: Vec<(String, Vec<Limit>)>,
     pub(super) prefixes: Vec<Vec<String>>,

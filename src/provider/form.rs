@@ -62,6 +62,9 @@ pub(super) struct ProviderForm {
     pub prefixes: Vec<Text>,
     #[serde(default)]
     pub limits: Vec<Text>,
+    /// Each endpoint has limits of its own.
+    #[serde(default)]
+    pub endpoint_limits: bool,
     #[serde(default)]
     pub not_ids: Vec<String>,
     #[serde(default)]

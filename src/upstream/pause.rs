@@ -33,13 +33,13 @@ const RESET: [HeaderName; 3] = [
 /// No provider's window is longer; a wrong header must not silence usertap for a day.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Whom a refusal concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whom a refusal concerns, the fewest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Yields {
-    /// The tenant's own key was refused: whoever uses it would be.
-    Everyone,
     /// Some caller was refused: usertap's own requests make room.
     Own,
+    /// The tenant's own key was refused: whoever uses it would be.
+    Everyone,
 }
 
 /// For how long nobody asks any more.

@@ -1,4 +1,5 @@
-//! Answers that say of nobody whom usertap knows: kept all the same, and ended by whatever changes.
+//! Answers that say of nobody whom usertap knows: kept all the same, and ended by whatever changes. And
+//! refusals of a part of the provider.
 
 use ::http::Method;
 use serde_json::{Value, json};
@@ -73,5 +74,26 @@ async fn a_not_found_by_login_ends_with_the_user_who_comes() {
     world.shapes.on(&format!("GET {EVE}"), 200, &eve);
     let found = read().await;
     assert_eq!((cached(&found), found.json()), ((200, "miss; changed"), eve));
+    world.end().await;
+}
+
+/// Okta counts by endpoint: whatever one of them refuses, others may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_one_endpoint_holds_back_no_app_elsewhere() {
+    let nobody = r#"{"errorCode":"E0000007","errorSummary":"Not found"}"#;
+    let world = Shaped::start("okta", &[("OKTA_CLIENT_TOKEN", "00token")], |shapes| {
+        shapes.on("GET /api/v1/users/", 404, nobody);
+        let spent = [("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "30")];
+        shapes.with("GET /api/v1/users?limit=1", 200, &spent, "[]");
+        shapes.with("GET /api/v1/users?limit=2", 429, &[("retry-after", "30")], "{}");
+    })
+    .await;
+    let read = |target| world.served.ask(Method::GET, target, &SSWS, &Value::Null);
+    for (spent, status) in [("/api/v1/users?limit=1", 200), ("/api/v1/users?limit=2", 429)] {
+        assert_eq!(read(spent).await.status, status);
+        let next = read("/api/v1/users/00u1abcdefghijklmn0z").await;
+        let error = next.header("x-usertap-error");
+        assert_eq!((next.status.as_u16(), error), (404, None), "{spent}");
+    }
     world.end().await;
 }
