@@ -25,6 +25,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body::Body;
 use moka::sync::Cache as Store;
+use tokio::sync::Notify;
 
 use crate::clock::Instant;
 use crate::config::Config;
@@ -64,6 +65,8 @@ struct Feed {
     /// There are others.
     shared: AtomicBool,
     bookmark: std::sync::Mutex<Option<Instant>>,
+    /// There is something that no change will tell them.
+    untold: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -245,6 +248,24 @@ impl Cache {
     /// Anybody may have changed.
     pub fn forget_all(&self) {
         self.generations.all_changed();
+    }
+
+    /// Anybody may have changed, here and for the others: no change tells of it.
+    pub fn forget_everywhere(&self) {
+        self.forget_all();
+        self.tell_others();
+    }
+
+    /// What the others keep may be old, and no change will tell them so, or none so soon.
+    pub fn tell_others(&self) {
+        if self.is_shared() {
+            self.feed.untold.notify_one();
+        }
+    }
+
+    /// Resolves when the others are to be told that anybody may have changed.
+    pub async fn to_be_told(&self) {
+        self.feed.untold.notified().await;
     }
 
     /// Another process has begun or ceased to record on the same database.

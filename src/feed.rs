@@ -26,6 +26,7 @@ use std::time::Duration;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::Object;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, broadcast, watch};
+use uuid::Uuid;
 
 use crate::clock::Instant;
 use crate::db::{Database, DbError};
@@ -74,6 +75,8 @@ struct Shared {
     readers: AtomicUsize,
     /// Consumers who want `raw`: without one, nobody reads it.
     raw_readers: AtomicUsize,
+    /// Stands in what is told to other processes, and is heard here too.
+    name: Uuid,
 }
 
 /// Moves for everybody at once: on news, and every few seconds without.
@@ -92,11 +95,13 @@ struct Known {
     at: Option<Instant>,
 }
 
-/// A committed change of any process on this database.
+/// What the processes on this database let each other know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Followed {
-    pub id: UserId,
-    pub position: Position,
+pub enum Followed {
+    /// A committed change of any of them.
+    Change { id: UserId, position: Position },
+    /// Anybody may have changed, and no change tells of it. Also said where it may have been missed.
+    Anybody,
 }
 
 /// Why a consumer gets no changes.
@@ -128,6 +133,7 @@ impl Feed {
             is_following: AtomicBool::new(false),
             readers: AtomicUsize::new(0),
             raw_readers: AtomicUsize::new(0),
+            name: Uuid::new_v4(),
         };
         Feed {
             shared: Arc::new(shared),
@@ -152,6 +158,14 @@ impl Feed {
     /// asks of itself.
     pub fn look(&self) {
         self.shared.look.notify_one();
+    }
+
+    /// Lets the other processes know that anybody may have changed.
+    ///
+    /// # Errors
+    /// As the database gives them.
+    pub async fn tell_of_anybody(&self) -> Result<(), DbError> {
+        tail::tell_of_anybody(&self.shared).await
     }
 
     /// Every change that any process commits from now on, in order.

@@ -125,6 +125,7 @@ impl Serving {
         servers.spawn(console.serve(admin, servers.clone()));
         station.feed_consumers();
         tasks.spawn(station.clone().follow_others());
+        tasks.spawn(station.clone().tell_others());
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve(config.reconcile_every));
         tasks.spawn(station.backfill().find_the_unnamed());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use tokio::time::{interval, sleep, timeout};
@@ -19,8 +20,9 @@ use super::read::{self, Query, Read, Since, Stretch};
 use super::{Followed, Shared};
 use crate::clock::{self, Instant};
 use crate::db::DbError;
+use crate::db::statement::{Bind, execute, statement};
 use crate::tasks::Tasks;
-use crate::user::{Position, UserId};
+use crate::user::UserId;
 
 /// Changes read at once.
 const BATCH: i64 = 500;
@@ -60,13 +62,26 @@ pub async fn beat(shared: Arc<Shared>, tasks: Tasks) {
     }
 }
 
+/// Anybody may have changed, as the process of this name says. Positions are numbers.
+const ANYBODY: &str = "anybody";
+
+pub(super) async fn tell_of_anybody(shared: &Shared) -> Result<(), DbError> {
+    let mut conn = shared.database.get().await?;
+    let told = statement("SELECT pg_notify($1, $2)")
+        .bind::<Text, _>(shared.database.names.channel())
+        .bind::<Text, _>(format!("{ANYBODY} {}", shared.name));
+    execute(told, &mut conn).await?;
+    Ok(())
+}
+
 /// Until something fails.
 async fn follow(shared: &Shared) -> Result<(), DbError> {
     let mut conn = shared.database.connect_directly().await?;
     let listen = format!("{PLAN_ONCE}; LISTEN {}", shared.database.names.channel());
     conn.batch_execute(&listen).await?;
-    // What was changed by hand before anybody listened.
+    // What was changed by hand before anybody listened, and what was said.
     shared.by_hand.notify_one();
+    follow_on(shared, Followed::Anybody);
     loop {
         let told = shared.told.load(Ordering::Acquire);
         let caught_up = timeout(SILENT, catch_up(shared, &mut conn)).await;
@@ -97,6 +112,12 @@ async fn wait(shared: &Shared, conn: &mut AsyncPgConnection, read: i64) -> Resul
 }
 
 fn hear(shared: &Shared, payload: &str) {
+    if let Some(name) = payload.strip_prefix(ANYBODY) {
+        if name.trim() != shared.name.to_string() {
+            follow_on(shared, Followed::Anybody);
+        }
+        return;
+    }
     match payload.parse() {
         Ok(position) => drop(shared.told.fetch_max(position, Ordering::AcqRel)),
         Err(_) => shared.by_hand.notify_one(),
@@ -149,7 +170,10 @@ fn take(shared: &Shared, stretch: Stretch, asked_at: Instant, is_all: bool) {
     {
         let mut ring = shared.ring_mut();
         for event in stretch.events {
-            follow_on(shared, &event);
+            if let Some(id) = UserId::parse(&event.id, shared.database.names.id_type) {
+                let position = event.pos.position;
+                follow_on(shared, Followed::Change { id, position });
+            }
             ring.push(Arc::new(event));
         }
     }
@@ -165,10 +189,7 @@ fn take(shared: &Shared, stretch: Stretch, asked_at: Instant, is_all: bool) {
     }
 }
 
-fn follow_on(shared: &Shared, event: &super::Event) {
-    let position: Position = event.pos.position;
-    if let Some(id) = UserId::parse(&event.id, shared.database.names.id_type) {
-        // Nobody may be subscribed.
-        let _ = shared.followed.send(Followed { id, position });
-    }
+fn follow_on(shared: &Shared, followed: Followed) {
+    // Nobody may be subscribed.
+    let _ = shared.followed.send(followed);
 }

@@ -100,6 +100,7 @@ impl Exchange<'_> {
                     if self.may_be_carried_out() {
                         self.resolve().await;
                         self.wrote();
+                        self.shared.cache.tell_others();
                     }
                     self.left_in_doubt();
                 }
@@ -332,6 +333,7 @@ impl Exchange<'_> {
         }
         if self.matched.route.writes {
             self.wrote();
+            self.shared.cache.tell_others();
             let failure = Failure::Upstream(UpstreamError::Broken);
             return app.send(
                 self.shared
@@ -357,6 +359,9 @@ impl Exchange<'_> {
         failpoint::reached("exchange.leaving");
         if self.may_have_written(&head) {
             self.wrote();
+            if outcome.is_owed() {
+                self.shared.cache.tell_others();
+            }
         }
         self.shared.cache.count(self.cached);
         let (route, status) = (&self.matched.route.name, head.status);

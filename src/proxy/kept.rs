@@ -240,7 +240,7 @@ impl Exchange<'_> {
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         // By another name of a user's that nobody here knows it can have been anybody.
         if route.silent || provider.alias(&self.matched).is_some() {
-            return cache.forget_all();
+            return cache.forget_everywhere();
         }
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
         let named = provider.named(tenant, &self.matched, &head, body);

@@ -70,6 +70,12 @@ impl Outcome {
         }
     }
 
+    /// What the answer tells is not in the rows yet, and no change will say so by the time it leaves.
+    pub fn is_owed(&self) -> bool {
+        let waits = |recorded: &Recorded| !matches!(recorded, Recorded::Committed { .. });
+        matches!(self, Outcome::Recorded(recorded) if waits(recorded))
+    }
+
     pub fn header(&self) -> HeaderValue {
         match self.words() {
             Cow::Borrowed(words) => HeaderValue::from_static(words),

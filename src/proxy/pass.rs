@@ -81,7 +81,7 @@ impl Shared {
         };
         let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());
         if may_have_written && may_matter && caller.may_be_ours() {
-            self.cache.forget_all();
+            self.cache.forget_everywhere();
         }
     }
 

@@ -232,13 +232,31 @@ impl Station {
         }
     }
 
+    /// What this process wrote and no change tells of is told to the others by itself.
+    pub async fn tell_others(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping() => return,
+                () = self.cache.to_be_told() => {}
+            }
+            while let Err(error) = self.feed.tell_of_anybody().await {
+                tracing::debug!(%error, "what others keep may be old, and they could not be told");
+                tokio::select! {
+                    () = self.tasks.stopping() => return,
+                    () = sleep(MEET_EVERY) => {}
+                }
+            }
+        }
+    }
+
     /// False where there is nothing more. While nobody else records, all of it is this process' own.
     fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
         match change {
-            Ok(change) if self.cache.is_shared() => {
-                self.cache.changed(&change.id, "");
-                self.recorder.heard(&change.id, change.position);
+            Ok(Followed::Change { id, position }) if self.cache.is_shared() => {
+                self.cache.changed(&id, "");
+                self.recorder.heard(&id, position);
             }
+            Ok(Followed::Anybody) if self.cache.is_shared() => self.cache.forget_all(),
             Ok(_) => {}
             Err(TryRecvError::Lagged(_)) => self.cache.forget_all(),
             Err(_) => return false,

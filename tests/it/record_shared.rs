@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use usertap::config::Deleted;
-use usertap::feed::Feed;
 use usertap::feed::retention::Retention;
+use usertap::feed::{Feed, Followed};
 use usertap::record::{Receipt, Recorder, Submission};
 use usertap::tasks::Tasks;
 use usertap::user::{
@@ -245,14 +245,18 @@ async fn what_one_process_commits_wakes_the_feed_of_another_each_time() {
     let (process, tasks) = (Process::start(&db, false).await, Tasks::default());
     let retention = Retention { keep: 1_000 * LONG };
     let feed = Feed::new(postgres::database(&db.url, IdType::Uuid), "p", retention);
-    let mut told = feed.subscribe();
     feed.follow(&tasks);
     eventually("the feed follows", || async { feed.is_following().then_some(()) }).await;
+    let mut told = feed.subscribe();
     let following = async {
         for n in 0..CHANGES {
             let change = process.submit(vec![process.seen(n, Some(1))]).fared();
             change.await.expect("the recorder runs");
-            assert_eq!(told.recv().await.expect("a change").id, user(n));
+            let followed = told.recv().await.expect("a change");
+            assert!(
+                matches!(&followed, Followed::Change { id, .. } if *id == user(n)),
+                "{followed:?}"
+            );
         }
     };
     let in_time = tokio::time::timeout(3 * LONG, following).await;

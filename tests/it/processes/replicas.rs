@@ -161,6 +161,41 @@ async fn a_hit_is_never_more_than_a_second_behind_what_another_wrote() {
     other.stop().await;
 }
 
+/// A write on a path that nobody here knows changes no row, and anybody may have changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_change_tells_of_ends_what_the_other_keeps_too() {
+    let world = World::with_users(1).await.and("USERTAP_CACHE_TTL", "60s");
+    let [one, other] = world.replicas().await;
+    let id = world.control().ids(0)[0];
+    for (writer, reader) in [(&one, &other), (&other, &one)] {
+        eventually("a hit", || async {
+            let (cached, _) = reader.read(&world, id).await;
+            cached.starts_with("hit").then_some(())
+        })
+        .await;
+        let name = json!(format!("by {}", Uuid::new_v4()));
+        world.control().edit(0, id, json!({ "display_name": name }));
+        let unknown = "/nobody-knows/this";
+        let performed = Action::Reject(Canned::new(200, "{}"));
+        world
+            .control()
+            .fault(Fault::on(unknown, performed).method(Method::POST));
+        let wrote = writer.ask(&world, Method::POST, unknown, &json!({})).await;
+        assert_eq!(wrote.status, 200);
+        let written = now();
+        loop {
+            let asked = now();
+            let (cached, seen) = reader.read(&world, id).await;
+            if asked.duration_since(written) >= BEHIND {
+                assert_eq!(seen, name, "{cached}");
+                break;
+            }
+        }
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_one_that_walks_is_killed_the_other_goes_on() {
     let world = World::with_users(4 * PAGE).await;
