@@ -226,8 +226,9 @@ impl Upstream {
         self.attempt(send, Box::new(request), priority, began).await
     }
 
-    /// Told of an answer's head: a refusal makes those concerned wait. A refusal can come in an
-    /// HTTP 200, which is why it is told what the answer means.
+    /// Told of an answer's head: a refusal makes those concerned wait, a provider that asks for a rest is
+    /// left alone by usertap itself. A refusal can come in an HTTP 200, which is why it is told what the
+    /// answer means.
     pub fn heed(&self, meant: StatusCode, headers: &HeaderMap, whom: Yields) {
         let whom = whom.min(self.widest);
         match meant {
@@ -236,6 +237,9 @@ impl Upstream {
                 self.budget.refused(said, whom, own::jitter());
                 self.refused.notify_one();
             }
+            StatusCode::SERVICE_UNAVAILABLE => self
+                .budget
+                .served(pause::rest(headers, clock::wall()), Yields::Own),
             _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
         }
     }
@@ -332,7 +336,7 @@ impl Upstream {
             true => Try::Prompt,
             false => Try::Flowing,
         };
-        let (_leave, mut pass) = self.leave(ask, by, self.sent_by(began)).await?;
+        let (leave, mut pass) = self.leave(ask, by, self.sent_by(began)).await?;
         let progress = Progress::since(began);
         let body = std::mem::replace(request.body_mut(), empty());
         *request.body_mut() = progress.watch(body);
@@ -349,6 +353,7 @@ impl Upstream {
             Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout),
             _ => pass.note(status_of(&forwarded)),
         }
+        leave.end(forwarded.as_ref().err());
         forwarded
     }
 

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-use super::Priority;
 use super::pace::Adaptive;
 use super::pause::{Left, Pause, Yields};
 use super::share::Wants;
+use super::{Priority, UpstreamError};
 use crate::clock::{self, Instant};
 use crate::config::Limit;
 use crate::provider::Use;
@@ -321,6 +321,13 @@ impl Leave<'_> {
     /// Nothing is sent.
     pub fn give_back(mut self) {
         self.unused = true;
+    }
+
+    /// An answer has begun, or this is why none does.
+    pub fn end(self, failed: Option<&UpstreamError>) {
+        if failed.is_some_and(|failed| failed.sent_nothing()) {
+            self.give_back();
+        }
     }
 }
 

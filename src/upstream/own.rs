@@ -106,7 +106,7 @@ impl Upstream {
                 sent_at,
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
-                drop(leave);
+                leave.end(answer.as_ref().err());
                 pass.note(super::status_of(&answer));
                 answer?
             };

@@ -142,6 +142,11 @@ pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration
         .map(|wait| wait.min(LONGEST_SPENT))
 }
 
+/// For how long a provider that cannot answer asks to be left alone, where it says so.
+pub(super) fn rest(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+    refusal(headers, wall).map(|wait| wait.min(LONGEST_SPENT))
+}
+
 /// When a limit begins anew: so many seconds from now, or at a time since 1970 in seconds or
 /// milliseconds, which no wait can be mistaken for.
 fn reset(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {

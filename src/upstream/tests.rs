@@ -211,6 +211,35 @@ async fn a_refusal_is_waited_out_by_everyone() {
 }
 
 #[tokio::test]
+async fn a_provider_that_asks_for_a_rest_is_left_alone_by_usertap_itself() {
+    let upstream = Upstream::plain("http://127.0.0.1:9", &[], SECOND);
+    upstream.heed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &HeaderMap::new(),
+        Yields::Everyone,
+    );
+    assert_eq!(upstream.paused(Priority::Backfill), None);
+    let soon = HeaderMap::from_iter([(http::header::RETRY_AFTER, "10".parse().unwrap())]);
+    upstream.heed(StatusCode::SERVICE_UNAVAILABLE, &soon, Yields::Everyone);
+    assert!(upstream.paused(Priority::Refetch).is_some());
+    assert_eq!(upstream.paused(Priority::App), None);
+}
+
+#[tokio::test]
+async fn what_could_not_leave_takes_nothing_of_the_limit() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr();
+    let limit = Rate {
+        requests: 1,
+        per: SECOND * 3_600,
+    };
+    let upstream = Upstream::plain(&format!("http://{}", free.unwrap()), &[limit.into()], SECOND);
+    for _ in 0..3 {
+        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+        assert_eq!(asked.await.unwrap_err(), UpstreamError::Unreachable);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_longer_than_the_patience_is_told_at_once() {
     let (script, answer) = asked(&[REFUSED], SECOND / 2).await;
     assert!(matches!(answer, Err(UpstreamError::Limited { .. })), "{answer:?}");
