@@ -164,6 +164,10 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
     problems.extend(poll.as_ref().and_then(problems::of_poll));
+    let problems: Vec<Problem> = problems
+        .into_iter()
+        .map(|problem| problem.of(&station.config))
+        .collect();
     let freshness = Freshness::of(known.as_ref().ok(), webhooks.as_ref());
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {

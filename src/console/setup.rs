@@ -34,12 +34,13 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         admin: format!("http://{}", console.listen),
         has_token: config.admin_token.is_some(),
     };
+    let webhook_secret = config.variable("USERTAP_WEBHOOK_SECRET");
     let body = html! {
         div.title { h1 { "Setup" } }
         p.why { "For this very installation: the proxy at " code { (place.base) } ", the table " code { (place.schema) ".users_sync" } ", ids of type " code { (config.id_type.sql()) } "." }
         (section("app", "Point the app at the proxy", html! {
             (lines("The base URL, in place of the provider's own", &place.base))
-            @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(title, &text)) }
+            @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(&config.named(title), &text)) }
         }))
         (section("sql", "Foreign keys", html! {
             p { "A row is there before your app has the answer that told it of the user, so these hold from the first request on." }
@@ -55,14 +56,14 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
             p {
                 "What changes without passing the proxy reaches usertap by the provider's webhooks. "
                 @match config.webhook_secrets.len() {
-                    _ if console.station.webhooks.has_unkept() => { (pill(Mood::Warn, "secret not kept")) " Set " code { "USERTAP_WEBHOOK_SECRET" } " to what the page Connect showed: without it they are answered 404 after the next start." }
-                    0 => { (pill(Mood::Warn, "no secret set")) " Until " code { "USERTAP_WEBHOOK_SECRET" } " holds the endpoint's signing secret they are answered 404." }
+                    _ if console.station.webhooks.has_unkept() => { (pill(Mood::Warn, "secret not kept")) " Set " code { (webhook_secret) } " to what the page Connect showed: without it they are answered 404 after the next start." }
+                    0 => { (pill(Mood::Warn, "no secret set")) " Until " code { (webhook_secret) } " holds the endpoint's signing secret they are answered 404." }
                     1 => { (pill(Mood::Good, "secret set")) }
                     more => { (pill(Mood::Good, &format!("{more} secrets set"))) }
                 }
             }
             (lines("Webhook URL", &format!("{}/_usertap/webhooks", place.base)))
-            (lines("Whether signatures come right, and everything else", "usertap doctor"))
+            (lines("Whether signatures come right, and everything else", &config.command("usertap doctor")))
         }))
         (section("feed", "Change feed", html! {
             (lines("Every change, as it comes", &place.feed()))
