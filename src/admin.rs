@@ -103,7 +103,7 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 }
 
 async fn show_status(State(shared): State<Shared>) -> Response {
-    Json(status::status(&shared.station, &shared.traffic).await).into_response()
+    Json(status::status(&shared.station, &shared.traffic, status::COUNTED).await).into_response()
 }
 
 async fn nowhere() -> Response {

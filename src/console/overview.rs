@@ -27,7 +27,7 @@ pub async fn show(
     uri: Uri,
 ) -> Response {
     let (status, said) = tokio::join!(
-        status::status(&console.station, &console.traffic),
+        status::status(&console.station, &console.traffic, status::AT_A_GLANCE),
         link::looked_at(&console)
     );
     let rows = match status.database.answers {
@@ -324,7 +324,7 @@ fn feed(status: &Status) -> Markup {
                             tr {
                                 th scope="row" { (slot.name) }
                                 td { (super::slots::status(slot.status)) }
-                                td.number { (number(slot.lag.events)) @if slot.lag.events > 0 { ", " (long(slot.lag.seconds)) } }
+                                td.number { @if slot.lag.is_at_least { "at least " } (number(slot.lag.events)) @if slot.lag.events > 0 { ", " (long(slot.lag.seconds)) } }
                             }
                         }
                     }
