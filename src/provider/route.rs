@@ -273,7 +273,15 @@ mod tests {
         let two = Pattern::parse("GET /users/{id}").unwrap();
         assert_eq!(one.order(&two), Ordering::Less);
         assert!(!one.clashes(&two) && two.clashes(&Pattern::parse("GET /users/{x}").unwrap()));
-        for bad in ["FETCH /users", "GET", "get /a", "GET a", "GET /a//b", "GET /{}", "GET /a{b}"] {
+        for bad in [
+            "FETCH /users",
+            "GET",
+            "get /a",
+            "GET a",
+            "GET /a//b",
+            "GET /{}",
+            "GET /a{b}",
+        ] {
             assert_eq!(Pattern::parse(bad), None, "{bad}");
         }
     }

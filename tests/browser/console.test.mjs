@@ -365,6 +365,21 @@ describe("with a token, and the provider apart", () => {
       await page.getByRole("heading", { name: "Sign in" }).waitFor();
     }));
 
+  test("a link from another site signs nobody out, and one goes on from there", () =>
+    visiting(apart.console, {}, async (visit) => {
+      const page = await visit.open("/");
+      await signIn(page);
+      const users = new URL("/users", apart.console);
+      const elsewhere = await visit.open("/login");
+      await elsewhere.goto(`data:text/html,<a href="${users}">Look</a>`);
+      await elsewhere.getByRole("link", { name: "Look" }).click();
+      await elsewhere.getByRole("heading", { name: "Sign in" }).waitFor();
+      await elsewhere.getByRole("link", { name: "Go on" }).click();
+      await elsewhere.getByRole("heading", { level: 1, name: "Users" }).waitFor();
+      await page.reload();
+      await page.getByRole("button", { name: "Sign out" }).waitFor();
+    }));
+
   test("a backfill is started with a button, and its users appear", () =>
     visiting(apart.console, {}, async (visit) => {
       const page = await visit.open("/");
