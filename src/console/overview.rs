@@ -41,7 +41,7 @@ pub async fn show(
             (provider(&console, &status, said.as_ref()))
             (database(&status, rows))
             (walks::card(&status, &visitor))
-            (freshness(&status))
+            (freshness(&status, console.station.config.sync))
         }
         h2 { "The last ten minutes" }
         div.cards.three #curves data-live { (curves(&console, &status)) }
@@ -206,14 +206,18 @@ fn database(status: &Status, rows: Option<HowMany>) -> Markup {
     }
 }
 
-fn freshness(status: &Status) -> Markup {
+fn freshness(status: &Status, sync: Sync) -> Markup {
+    let how_soon = match sync {
+        Sync::BeforeResponse => "at once",
+        Sync::Async => "a moment later",
+    };
     let Freshness {
         oldest, walk, poll, ..
     } = status.freshness;
     html! {
         section.card #freshness data-live aria-labelledby="freshness-title" {
             header { h2 #freshness-title { "Freshness" } }
-            p.why { "Users read or written through the proxy are fresh at once; the others as of the last walk." }
+            p.why { "Users read or written through the proxy are fresh " (how_soon) "; the others as of the last walk." }
             dl {
                 dt { "At most as old as" }
                 dd.big { @match oldest { Some(age) => (long(age)), None => (none(status, "not known yet")) } }

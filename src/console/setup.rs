@@ -9,6 +9,7 @@ use super::Console;
 use super::guard::Visitor;
 use super::page::{Frame, Live, page};
 use super::pieces::{Mood, lines, pill};
+use crate::config::Sync;
 use crate::db::listing;
 use crate::db::names::quoted;
 use crate::user::IdType;
@@ -43,7 +44,7 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
             @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(&config.named(title), &text)) }
         }))
         (section("sql", "Foreign keys", html! {
-            p { "A row is there before your app has the answer that told it of the user, so these hold from the first request on." }
+            p { (promise(config.sync)) }
             (lines("Personal data goes with the user, content outlives it", &place.foreign_keys()))
             (lines("Joined so that your own rows stay", &place.join()))
             (lines("For the app's role: to read and to reference, nothing more", &place.grants()))
@@ -81,6 +82,18 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         live: Live::No,
     };
     page(&console, &visitor, &frame, body).into_response()
+}
+
+fn promise(sync: Sync) -> &'static str {
+    match sync {
+        Sync::BeforeResponse => {
+            "A row is there before your app has the answer that told it of the user, so these hold from the first request on."
+        }
+        Sync::Async => {
+            "With SYNC=async a row comes a moment after the answer that told your app of the user: what references somebody \
+             new may be refused until then."
+        }
+    }
 }
 
 fn section(id: &str, title: &str, content: Markup) -> Markup {

@@ -115,7 +115,15 @@ async fn without_the_wait_for_the_commit_it_is_not_promised() {
         ..Setup::default()
     })
     .await;
-    let page = Browser::at(&stack).page("/").await;
+    let mut browser = Browser::at(&stack);
+    for (path, promise) in [
+        ("/", "fresh at once"),
+        ("/setup", "before your app has the answer"),
+    ] {
+        let page = browser.page(path).await;
+        assert!(!page.contains(promise), "{path}: {page}");
+    }
+    let page = browser.page("/").await;
     assert!(
         page.contains("All is well") && !page.contains("before they are told"),
         "{page}"
