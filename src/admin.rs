@@ -1,9 +1,9 @@
 //! The admin side, for the operator alone: the console for people; status, metrics, rows, walks and the
 //! change feed for programs.
 //!
-//! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
-//! `Origin` (nor post to it, nor load from it) and, where one is set, the token. What must never be: a change asked
-//! for by a page of another origin.
+//! From the first day it checks `Origin` (a page elsewhere must not post to it, nor load from it), the
+//! token where one is set, and where none is, `Host` (nor reach it by a name of its own). What must never
+//! be: a change asked for by a page of another origin.
 
 mod feed;
 mod users;
@@ -103,7 +103,7 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 }
 
 async fn show_status(State(shared): State<Shared>) -> Response {
-    Json(status::status(&shared.station, &shared.traffic).await).into_response()
+    Json(status::status(&shared.station, &shared.traffic, status::COUNTED).await).into_response()
 }
 
 async fn nowhere() -> Response {
@@ -145,12 +145,10 @@ fn started(run: Result<uuid::Uuid, DbError>) -> Response {
 
 /// Refuses what comes by a foreign name or from a foreign page.
 async fn own_origin(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match foreign(shared.listen, request.headers(), request.uri()) {
+    let has_token = shared.station.config.admin_token.is_some();
+    match foreign((shared.listen, has_token), request.headers(), request.uri()) {
         None => next.run(request).await,
-        Some(header) => problem(
-            StatusCode::FORBIDDEN,
-            &format!("the {header} header is not this server's"),
-        ),
+        Some(foreign) => problem(StatusCode::FORBIDDEN, foreign.told()),
     }
 }
 
@@ -174,21 +172,52 @@ async fn token(State(shared): State<Shared>, request: Request, next: Next) -> Re
     }
 }
 
-/// The header that does not name this server, if one does not. Beyond loopback the name by which
-/// people reach it is not known, and the token guards it; an origin must be the host all the same.
-fn foreign(listen: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Option<&'static str> {
+/// What a request shows of not being meant for this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Foreign {
+    Host,
+    Origin,
+    Site,
+}
+
+impl Foreign {
+    /// To whom it is refused.
+    fn told(self) -> &'static str {
+        match self {
+            Foreign::Host => {
+                "the Host header is not this server's: without ADMIN_TOKEN it answers to localhost and 127.0.0.1 alone. \
+                 Set ADMIN_TOKEN to reach it by another name, such as a proxy's"
+            }
+            Foreign::Origin => {
+                "the Origin header is not this server's: the page that asks is another site's, or a proxy in front of \
+                 this server has put another name into Host. Have it pass Host on as it came"
+            }
+            Foreign::Site => {
+                "the Sec-Fetch-Site header says that another site's page loads this: open it by itself"
+            }
+        }
+    }
+}
+
+/// How it is foreign, if it is. A page elsewhere may give its own name this server's address and then
+/// asks as if it were ours: where no token is asked for, the names of loopback alone tell the two
+/// apart. With a token that page has nothing to show, for the browser keeps the session to the name it
+/// was opened under, and the name by which people come is not known. An origin is the host all the same.
+fn foreign((listen, has_token): (SocketAddr, bool), headers: &HeaderMap, uri: &Uri) -> Option<Foreign> {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| uri.host());
-    let Some(host) = host else { return Some("Host") };
-    if listen.ip().is_loopback() && !is_loopback_name(host, listen.port()) {
-        return Some("Host");
+    let Some(host) = host else {
+        return Some(Foreign::Host);
+    };
+    if !has_token && !is_loopback_name(host, listen.port()) {
+        return Some(Foreign::Host);
     }
     // A page elsewhere may lead here, and load nothing from here.
     let says = |name: &str| headers.get(name).map(|value| value.as_bytes());
     if says("sec-fetch-site") == Some(b"cross-site") && says("sec-fetch-mode") != Some(b"navigate") {
-        return Some("Sec-Fetch-Site");
+        return Some(Foreign::Site);
     }
     let origin = headers.get(header::ORIGIN)?;
     let same = origin
@@ -196,7 +225,7 @@ fn foreign(listen: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Option<&'stati
         .ok()
         .and_then(|origin| origin.split_once("://"))
         .is_some_and(|(_, at)| at == host);
-    (!same).then_some("Origin")
+    (!same).then_some(Foreign::Origin)
 }
 
 fn is_loopback_name(host: &str, port: u16) -> bool {
@@ -226,19 +255,22 @@ fn problem_with(status: StatusCode, detail: &str, more: serde_json::Value) -> Re
 mod tests {
     use super::*;
 
-    fn judged(listen: &str, pairs: &[(header::HeaderName, &str)]) -> Option<&'static str> {
+    const LISTEN: &str = "127.0.0.1:8401";
+
+    fn judged(has_token: bool, pairs: &[(header::HeaderName, &str)]) -> Option<Foreign> {
         let headers = pairs
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
             .collect();
-        foreign(listen.parse().unwrap(), &headers, &Uri::from_static("/v1/status"))
+        let at = (LISTEN.parse().unwrap(), has_token);
+        foreign(at, &headers, &Uri::from_static("/v1/status"))
     }
 
     #[test]
     fn only_its_own_names_and_pages_reach_it() {
         let (host, origin) = (header::HOST, header::ORIGIN);
         for name in ["localhost:8401", "127.0.0.1:8401", "127.0.0.1", "[::1]:8401"] {
-            assert_eq!(judged("127.0.0.1:8401", &[(host.clone(), name)]), None, "{name}");
+            assert_eq!(judged(false, &[(host.clone(), name)]), None, "{name}");
         }
         for name in [
             "evil.example:8401",
@@ -247,30 +279,38 @@ mod tests {
             "localhost:80",
         ] {
             assert_eq!(
-                judged("127.0.0.1:8401", &[(host.clone(), name)]),
-                Some("Host"),
+                judged(false, &[(host.clone(), name)]),
+                Some(Foreign::Host),
                 "{name}"
             );
         }
-        let from = |page| [(host.clone(), "localhost:8401"), (origin.clone(), page)];
-        assert_eq!(judged("127.0.0.1:8401", &from("http://localhost:8401")), None);
-        assert_eq!(
-            judged("127.0.0.1:8401", &from("http://evil.example")),
-            Some("Origin")
-        );
-        assert_eq!(judged("127.0.0.1:8401", &from("null")), Some("Origin"));
-        assert_eq!(judged("0.0.0.0:8401", &[(host.clone(), "ops.example")]), None);
-        let fetched = |site, mode| {
-            let name = header::HeaderName::from_static;
-            let (site, mode) = ((name("sec-fetch-site"), site), (name("sec-fetch-mode"), mode));
-            judged("127.0.0.1:8401", &[(host.clone(), "localhost:8401"), site, mode])
-        };
-        assert_eq!(fetched("cross-site", "navigate"), None, "a link");
-        assert_eq!(
-            fetched("cross-site", "no-cors"),
-            Some("Sec-Fetch-Site"),
-            "an image"
-        );
-        assert_eq!(fetched("same-origin", "cors"), None);
+        for has_token in [false, true] {
+            let from = |page| {
+                judged(
+                    has_token,
+                    &[(host.clone(), "localhost:8401"), (origin.clone(), page)],
+                )
+            };
+            assert_eq!(from("http://localhost:8401"), None);
+            assert_eq!(from("http://evil.example"), Some(Foreign::Origin));
+            assert_eq!(from("null"), Some(Foreign::Origin));
+            let fetched = |site, mode| {
+                let name = header::HeaderName::from_static;
+                let (site, mode) = ((name("sec-fetch-site"), site), (name("sec-fetch-mode"), mode));
+                judged(has_token, &[(host.clone(), "localhost:8401"), site, mode])
+            };
+            assert_eq!(fetched("cross-site", "navigate"), None, "a link");
+            assert_eq!(fetched("cross-site", "no-cors"), Some(Foreign::Site), "an image");
+            assert_eq!(fetched("same-origin", "cors"), None);
+        }
+    }
+
+    #[test]
+    fn with_a_token_it_has_the_name_of_the_proxy_before_it() {
+        let host = (header::HOST, "console.example");
+        let from = |page| judged(true, &[host.clone(), (header::ORIGIN, page)]);
+        assert_eq!(judged(true, std::slice::from_ref(&host)), None);
+        assert_eq!(from("https://console.example"), None);
+        assert_eq!(from("https://evil.example"), Some(Foreign::Origin));
     }
 }

@@ -70,18 +70,33 @@ impl Command {
 
     /// For one among several tenants.
     fn of_tenant(mut self, name: &str) -> Command {
-        match &mut self {
+        if let Some(config) = self.config() {
+            *config = config.clone().of_tenant(name);
+        }
+        self
+    }
+
+    /// With more that the settings leave in doubt.
+    fn warning(mut self, warnings: Vec<String>) -> Command {
+        if let Some(config) = self.config() {
+            config.warnings.extend(warnings);
+        }
+        self
+    }
+
+    /// Of the one tenant that it is for.
+    fn config(&mut self) -> Option<&mut Config> {
+        match self {
+            Command::Serve(tenants) => match tenants.as_mut_slice() {
+                [config] => Some(config),
+                _ => None,
+            },
             Command::Backfill { config, .. }
             | Command::Reconcile { config, .. }
             | Command::Migrate { config, .. }
-            | Command::Doctor { config, .. } => **config = config.as_ref().clone().of_tenant(name),
-            Command::Serve(_)
-            | Command::Status(_)
-            | Command::Feed(_)
-            | Command::Sandbox(_)
-            | Command::Demo(_) => {}
+            | Command::Doctor { config, .. } => Some(config),
+            Command::Status(_) | Command::Feed(_) | Command::Sandbox(_) | Command::Demo(_) => None,
         }
-        self
     }
 
     /// What the settings leave in doubt, to be logged once at the start.

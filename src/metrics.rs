@@ -26,7 +26,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Everything at this moment.
 pub async fn metrics(station: &Station, traffic: &Traffic) -> String {
-    let status = status::status(station, traffic).await;
+    let status = status::status(station, traffic, status::COUNTED).await;
     let mut told = Told(Registry::with_prefix("usertap"));
     traffic.meters.register(&mut told.0);
     told.whole(&status);

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use http::HeaderMap;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::clock;
@@ -73,18 +73,27 @@ pub async fn stop_all(serving: Vec<Serving>) {
     join_all(serving.into_iter().map(Serving::stop)).await;
 }
 
-/// SIGINT or SIGTERM, from this call on: neither ends the process by itself any more.
+/// SIGINT, SIGTERM or SIGHUP (whoever started it is gone), from this call on: none ends the process by
+/// itself any more.
 pub fn told_to_end() -> impl Future<Output = ()> + Send {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+    let hangup = (!outlives_hangups()).then(SignalKind::hangup);
+    let signals: Result<Vec<Signal>, _> = kinds.into_iter().chain(hangup).map(signal).collect();
     async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        let Ok(mut signals) = signals else {
             return std::future::pending().await;
         };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
     }
+}
+
+/// Started by `nohup`, it ignores SIGHUP; whoever listens for a signal ignores it no more.
+fn outlives_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The signals are counted from one.
+    ignored.is_some_and(|mask| mask & 1 << (SignalKind::hangup().as_raw_value() - 1) != 0)
 }
 
 impl Serving {

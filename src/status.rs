@@ -19,6 +19,7 @@ use crate::station::Station;
 use crate::upstream::{Given, Health};
 use crate::webhook;
 
+pub use crate::feed::slots::{AT_A_GLANCE, COUNTED};
 pub use problems::{Problem, WORDS as PROBLEM_WORDS};
 
 /// The whole picture; shown as JSON.
@@ -153,9 +154,9 @@ impl Freshness {
 /// Users set aside that a status names.
 const NAMED: i64 = 20;
 
-/// Looks at everything.
-pub async fn status(station: &Station, traffic: &Traffic) -> Status {
-    let known = Known::ask(station).await;
+/// Looks at everything; what slots have not taken is counted up to so many events each.
+pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Status {
+    let known = Known::ask(station, counted).await;
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
@@ -164,6 +165,10 @@ pub async fn status(station: &Station, traffic: &Traffic) -> Status {
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
     problems.extend(poll.as_ref().and_then(problems::of_poll));
+    let problems: Vec<Problem> = problems
+        .into_iter()
+        .map(|problem| problem.of(&station.config))
+        .collect();
     let freshness = Freshness::of(known.as_ref().ok(), webhooks.as_ref());
     let feed = feed(station, known.as_ref().ok());
     let (answers, counts, backfill, reconcile) = match known {
@@ -258,7 +263,7 @@ struct Known {
 }
 
 impl Known {
-    async fn ask(station: &Station) -> Result<Known, DbError> {
+    async fn ask(station: &Station, counted: i64) -> Result<Known, DbError> {
         let database = &station.database;
         let (poll_age, missed) = match &station.polled {
             Some(_) => (Some(polls::age(database).await?), polls::missed(database).await?),
@@ -274,7 +279,7 @@ impl Known {
             backfill: runs::latest(database, Kind::Backfill).await?,
             reconcile: runs::latest(database, Kind::Reconcile).await?,
             feed: station.feed.bounds().await?,
-            slots: station.feed.slots().await?,
+            slots: station.feed.slots(counted).await?,
         })
     }
 }

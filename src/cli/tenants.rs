@@ -15,8 +15,8 @@ pub(super) fn command_for(
     chosen: Chosen,
     mut mistakes: Vec<Mistake>,
 ) -> Result<Command, Vec<Mistake>> {
+    let names: Vec<&str> = chosen.iter().filter_map(|(name, _)| name.as_deref()).collect();
     if name != "serve" && chosen.len() > 1 {
-        let names: Vec<&str> = chosen.iter().filter_map(|(name, _)| name.as_deref()).collect();
         let text = format!(
             "is missing: the settings file has several tenants; write one of {}",
             names.join(", ")
@@ -24,17 +24,15 @@ pub(super) fn command_for(
         mistakes.push(Mistake::new("--tenant", None, text));
         return Err(mistakes);
     }
+    mistakes.extend(tenants::nobodys(sources.env, &names));
     let (mut serving, mut only) = (Vec::new(), None);
     for (tenant, file) in chosen {
         let tenant = tenant.unwrap_or_default();
         let (read, wrong) = of_one(name, matches, sources, (&tenant, file));
         mistakes.extend(wrong);
-        match read {
-            Some(Command::Serve(configs)) => {
-                serving.extend(configs.into_iter().map(|config| config.of_tenant(&tenant)));
-            }
-            Some(other) => only = Some(other.of_tenant(&tenant)),
-            None => {}
+        match read.map(|command| command.of_tenant(&tenant)) {
+            Some(Command::Serve(configs)) => serving.extend(configs),
+            other => only = other.or(only),
         }
     }
     mistakes.extend(tenants::apart(&serving));
@@ -76,6 +74,7 @@ fn of_one(
     let env = tenants::environment(sources.env, tenant, &file, &known);
     let (flags, wrong) = flags_of_all(&sources.flags, &known);
     mistakes.extend(wrong);
+    let warnings = tenants::passed_over(sources.env, (tenant, &env), &file, &known);
     let own = Sources {
         file,
         env: &env,
@@ -83,7 +82,7 @@ fn of_one(
         read: sources.read,
     };
     match command(name, matches, own, mistakes) {
-        Ok(command) => (Some(command), Vec::new()),
+        Ok(command) => (Some(command.warning(warnings)), Vec::new()),
         Err(mistakes) => (
             None,
             mistakes

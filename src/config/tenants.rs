@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use secrecy::ExposeSecret;
 
 use super::file::File;
-use super::known::Known;
+use super::known::{self, Known};
 use super::settings::Env;
-use super::{Config, Database, Mistake};
+use super::table::PREFIX;
+use super::{Config, Database, Mistake, Place};
 
 /// Usertap's own settings that are of one tenant alone, beside all of the provider's.
 const ALONE: [&str; 7] = [
@@ -56,6 +57,54 @@ pub fn environment(env: &Env, name: &str, file: &File, known: &[Known]) -> Env {
         all.insert(name, value);
     }
     all
+}
+
+/// Usertap's own variables that are of one tenant alone and have no tenant's name before them: nobody's.
+/// The port that a platform hands out to whatever it runs is not written by anybody.
+pub fn nobodys(env: &Env, names: &[&str]) -> Vec<Mistake> {
+    let example = prefix(names.first().unwrap_or(&"shop"));
+    let all = known::own();
+    let alone = all.iter().filter(|known| is_alone(known));
+    let refuse = |setting: &str, variable: String| {
+        let text =
+            format!("is of one tenant alone: put the tenant's name before it, such as {example}{variable}");
+        Mistake::new(setting, Some(Place::Env(variable)), text)
+    };
+    let refused = alone.flat_map(|known| {
+        let variables = set(env, known)
+            .into_iter()
+            .filter(|name| name.starts_with(PREFIX));
+        variables.map(|variable| refuse(&known.name, variable))
+    });
+    refused.collect()
+}
+
+/// The same of the provider's, which may be the app's own: told where the tenant has no other.
+pub fn passed_over(env: &Env, (name, own): (&str, &Env), file: &File, known: &[Known]) -> Vec<String> {
+    let is_without = |known: &&Known| {
+        let key = known.key();
+        let in_file = file.get(&key).or_else(|| file.get(&format!("{key}_file")));
+        known.exact && in_file.is_none() && set(own, known).is_empty()
+    };
+    let prefix = prefix(name);
+    let variables = known.iter().filter(is_without).flat_map(|known| set(env, known));
+    let tell = |variable: String| {
+        format!(
+            "{variable} in the environment is no tenant's, and ignored: for {name} it is called {prefix}{variable}"
+        )
+    };
+    variables.map(tell).collect()
+}
+
+/// The variables that say something of a setting.
+fn set(env: &Env, known: &Known) -> Vec<String> {
+    let names = known
+        .env
+        .iter()
+        .flat_map(|name| [name.clone(), format!("{name}_FILE")]);
+    names
+        .filter(|name| env.get(name).is_some_and(|value| !value.is_empty()))
+        .collect()
 }
 
 /// What stands before the names of a tenant's own variables: `SHOP_`.
@@ -135,6 +184,24 @@ impl Config {
         self
     }
 
+    /// What a variable is called in the environment that this tenant is served from.
+    pub fn variable(&self, name: &str) -> String {
+        self.name.as_deref().map_or(String::new(), prefix) + name
+    }
+
+    /// A sentence that tells of usertap's variables, with the names that they have for this tenant.
+    pub fn named(&self, text: &str) -> String {
+        text.replace(PREFIX, &self.variable(PREFIX))
+    }
+
+    /// What is typed for this tenant.
+    pub fn command(&self, line: &str) -> String {
+        match &self.name {
+            Some(name) => format!("{line} --tenant {name}"),
+            None => line.to_owned(),
+        }
+    }
+
     fn tenant_name(&self) -> &str {
         self.name.as_deref().unwrap_or("one")
     }
@@ -162,12 +229,15 @@ mod tests {
         ]
         .map(|(name, value)| (name.to_owned(), value.into()))
         .into();
-        let counts = environment(&env, "shop", &shop.1, &super::super::known::own());
+        let counts = environment(&env, "shop", &shop.1, &known::own());
         let value = |name: &str| counts.get(name).and_then(|value| value.to_str());
         assert_eq!(value("USERTAP_LISTEN"), Some("127.0.0.1:2"));
         assert_eq!(value("USERTAP_TIMEOUT"), None);
         assert_eq!(value("USERTAP_LOG"), Some("debug"));
         assert_eq!(value("STACK_PROJECT_ID"), Some("p"));
         assert_eq!(shop.1.get("sync_timeout").map(|(text, _)| text), Some("1s"));
+        let told: Vec<String> = nobodys(&env, &["shop"]).iter().map(Mistake::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("such as SHOP_USERTAP_LISTEN"), "{told:?}");
     }
 }

@@ -86,7 +86,7 @@ impl Choice {
         }
     }
 
-    /// This usertap's settings with another tenant at another address.
+    /// This usertap's settings with another tenant at another address, of which it knows no name.
     fn config(&self, set: &Config, address: Url, tenant: Tenant) -> Config {
         let same_place = self.is_set && address == set.upstream;
         Config {
@@ -95,6 +95,7 @@ impl Choice {
             provider: self.provider.clone(),
             tenant: Arc::new(tenant),
             id_type: self.provider.id_type,
+            name: None,
             ..set.clone()
         }
     }
@@ -253,7 +254,7 @@ fn by_hand(console: &Console, choice: &Choice) -> Markup {
             ol.steps {
                 @for step in steps {
                     li {
-                        p { (step.text) }
+                        p { (if choice.is_set { config.named(&step.text) } else { step.text }) }
                         @if let Some(url) = step.url { p { a href=(url) rel="noreferrer" target="_blank" { (url) span.unseen { " (opens in a new tab)" } } } }
                     }
                 }

@@ -1,7 +1,7 @@
 //! Before every page: who asks, whether a form is one of ours, and what browsers are told to keep to.
 //!
 //! What must never be: a page's data without the token where there is one; an action that no form of
-//! this browser's own pages asked for; a script or style that this program did not bring along.
+//! this browser's own pages asked for; a session that a link from elsewhere ends; a script or style that this program did not bring along.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -69,13 +69,16 @@ pub async fn known(State(console): State<Console>, mut request: Request, next: N
     let cookies = request
         .headers()
         .get(header::COOKIE)
-        .and_then(|cookies| cookies.to_str().ok());
-    let shown = cookies.and_then(|cookies| console.sessions.shown(cookies));
+        .and_then(|cookies| cookies.to_str().ok())
+        .unwrap_or_default();
+    let session = console.sessions.session(cookies);
+    let signed_in = session.is_some();
+    let shown = session.or_else(|| console.sessions.visitor(cookies));
     let is_new = shown.is_none();
     let value = shown.unwrap_or_else(|| console.sessions.begin());
     let visitor = Visitor {
         proof: console.sessions.proof(&value),
-        signed_in: console.sessions.is_open(&value),
+        signed_in,
         secure: is_secure(request.headers()),
         value,
     };
@@ -92,7 +95,7 @@ pub async fn known(State(console): State<Console>, mut request: Request, next: N
     if is_new && !has(header::SET_COOKIE) && !has(header::CACHE_CONTROL) {
         set_cookie(
             &mut response,
-            &console.sessions.set(&visitor.value, visitor.secure),
+            &console.sessions.set_visitor(&visitor.value, visitor.secure),
         );
     }
     told(response)

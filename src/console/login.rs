@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
@@ -45,13 +45,25 @@ fn is_token(given: &str, token: &SecretString) -> bool {
 pub async fn show(
     State(console): State<Console>,
     Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     let to = back(&super::asked(&uri, "to"));
-    match console.station.config.admin_token.is_none() || visitor.signed_in {
-        true => Redirect::to(&to).into_response(),
-        false => form(&visitor, &to, false),
+    if console.station.config.admin_token.is_none() || visitor.signed_in {
+        return Redirect::to(&to).into_response();
     }
+    let is_from_elsewhere = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "cross-site");
+    page::bare(
+        "Sign in",
+        html! {
+            // Behind such a link the browser keeps the session to itself.
+            @if is_from_elsewhere { p { "Signed in already? " a href=(to) { "Go on" } "." } }
+            (form(&visitor, &to, false))
+        },
+    )
+    .into_response()
 }
 
 pub async fn enter(
@@ -66,11 +78,15 @@ pub async fn enter(
     if !is_token(given.get("token").trim(), token) {
         tracing::warn!("somebody tried to sign in to the console with a wrong token");
         tokio::time::sleep(WRONG).await;
-        return (StatusCode::UNAUTHORIZED, form(&visitor, &to, true)).into_response();
+        let page = page::bare("Sign in", form(&visitor, &to, true));
+        return (StatusCode::UNAUTHORIZED, page).into_response();
     }
     let value = console.sessions.open();
     let mut response = Redirect::to(&to).into_response();
-    set_cookie(&mut response, &console.sessions.set(&value, visitor.secure));
+    set_cookie(
+        &mut response,
+        &console.sessions.set_session(&value, visitor.secure),
+    );
     response
 }
 
@@ -89,8 +105,8 @@ fn back(to: &str) -> String {
     }
 }
 
-fn form(visitor: &Visitor, to: &str, wrong: bool) -> Response {
-    let body = html! {
+fn form(visitor: &Visitor, to: &str, wrong: bool) -> Markup {
+    html! {
         form.narrow method="post" action="/login" {
             (page::proof(visitor))
             input type="hidden" name="to" value=(to);
@@ -105,8 +121,7 @@ fn form(visitor: &Visitor, to: &str, wrong: bool) -> Response {
             }
             button.primary type="submit" { "Sign in" }
         }
-    };
-    page::bare("Sign in", body).into_response()
+    }
 }
 
 #[cfg(test)]

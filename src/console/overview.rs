@@ -13,10 +13,12 @@ use super::guard::Visitor;
 use super::history::picture;
 use super::link::{self, Said};
 use super::page::{Frame, Live, page};
-use super::pieces::{Mood, ago, ago_or_dash, bytes, dash, long, notice, number, percent, pill};
+use super::pieces::{Mood, ago, ago_or_dash, bytes, long, notice, number, percent, pill, unknown};
 use super::{Console, asked, walks};
+use crate::config::Sync;
 use crate::db::listing::{self, HowMany};
-use crate::status::{self, Problem, Status};
+use crate::db::runs::Drift;
+use crate::status::{self, Freshness, Problem, Status};
 use crate::upstream::Health;
 
 pub async fn show(
@@ -25,7 +27,7 @@ pub async fn show(
     uri: Uri,
 ) -> Response {
     let (status, said) = tokio::join!(
-        status::status(&console.station, &console.traffic),
+        status::status(&console.station, &console.traffic, status::AT_A_GLANCE),
         link::looked_at(&console)
     );
     let rows = match status.database.answers {
@@ -34,12 +36,12 @@ pub async fn show(
     };
     let body = html! {
         (walks::said(&asked(&uri, "said")))
-        div #problems data-live aria-live="polite" { (problems(&status, said.as_ref())) }
+        div #problems data-live aria-live="polite" { (problems(&status, said.as_ref(), console.station.config.sync)) }
         div.cards {
             (provider(&console, &status, said.as_ref()))
             (database(&status, rows))
             (walks::card(&status, &visitor))
-            (freshness(&status))
+            (freshness(&status, console.station.config.sync))
         }
         h2 { "The last ten minutes" }
         div.cards.three #curves data-live { (curves(&console, &status)) }
@@ -64,7 +66,7 @@ pub async fn show(
 }
 
 /// The first thing to be seen: all is well, or what is not and what to do.
-fn problems(status: &Status, said: Option<&Said>) -> Markup {
+fn problems(status: &Status, said: Option<&Said>, sync: Sync) -> Markup {
     let connection = said.and_then(|said| said.what.problem());
     let told_already = status
         .problems
@@ -75,7 +77,7 @@ fn problems(status: &Status, said: Option<&Said>) -> Markup {
     if count == 0 {
         return notice(
             Mood::Good,
-            html! { p { strong { "All is well." } " What apps are told of users is in the table before they are told." } },
+            html! { p { strong { "All is well." } " " (promise(sync)) } },
         );
     }
     let heading = match count {
@@ -91,6 +93,15 @@ fn problems(status: &Status, said: Option<&Said>) -> Markup {
                 }
                 @for Problem { what, remedy, .. } in &status.problems { li { (problem(what, remedy)) } }
             }
+        }
+    }
+}
+
+fn promise(sync: Sync) -> &'static str {
+    match sync {
+        Sync::BeforeResponse => "What apps are told of users is in the table before they are told.",
+        Sync::Async => {
+            "With SYNC=async apps do not wait: what they are told of users is in the table a moment later."
         }
     }
 }
@@ -181,13 +192,13 @@ fn database(status: &Status, rows: Option<HowMany>) -> Markup {
                 dd.big {
                     @match rows {
                         Some(rows) => { @if !rows.exact { span aria-label="about" { "~" } } a href="/users" { (number(rows.rows)) } }
-                        None => (dash()),
+                        None => (unknown()),
                     }
                 }
                 dt { "Set aside" }
-                dd { @match counts { Some(counts) => (number(counts.set_aside)), None => (dash()) } }
+                dd { @match counts { Some(counts) => (number(counts.set_aside)), None => (unknown()) } }
                 dt { "Reads owed" }
-                dd { @match counts { Some(counts) => (number(counts.doubts)), None => (dash()) } }
+                dd { @match counts { Some(counts) => (number(counts.doubts)), None => (unknown()) } }
                 dt { "Recorded" }
                 dd { (number(status.recorder.committed)) " changed, " (number(status.recorder.unchanged)) " the same" }
             }
@@ -195,39 +206,49 @@ fn database(status: &Status, rows: Option<HowMany>) -> Markup {
     }
 }
 
-fn freshness(status: &Status) -> Markup {
-    let walked = status.backfill.as_ref().and_then(|run| run.ended_at);
-    let reconcile = status.reconcile.as_ref();
-    let reconciled = reconcile.and_then(|reconcile| reconcile.run.ended_at);
+fn freshness(status: &Status, sync: Sync) -> Markup {
+    let how_soon = match sync {
+        Sync::BeforeResponse => "at once",
+        Sync::Async => "a moment later",
+    };
+    let Freshness {
+        oldest, walk, poll, ..
+    } = status.freshness;
     html! {
         section.card #freshness data-live aria-labelledby="freshness-title" {
             header { h2 #freshness-title { "Freshness" } }
-            p.why { "Users read or written through the proxy are fresh at once; the others as of the last walk." }
+            p.why { "Users read or written through the proxy are fresh " (how_soon) "; the others as of the last walk." }
             dl {
                 dt { "At most as old as" }
-                dd.big { @match status.freshness.oldest { Some(age) => (long(age)), None => (dash()) } }
-                dt { "Everyone looked at" }
-                dd { (ago_or_dash(walked.max(reconciled))) }
+                dd.big { @match oldest { Some(age) => (long(age)), None => (none(status, "not known yet")) } }
+                dt title="When the last walk began that came to its end" { "Everyone looked at" }
+                dd { @match walk { Some(age) => { (long(age)) " ago" }, None => (none(status, "never")) } }
                 dt { "Drift found" }
-                dd {
-                    @match reconcile {
-                        Some(reconcile) => {
-                            (number(reconcile.drift.created)) " created, " (number(reconcile.drift.changed)) " changed, "
-                            (number(reconcile.drift.deleted)) " deleted elsewhere"
-                        }
-                        None => { "never reconciled" }
-                    }
-                }
+                dd { @match &status.reconcile { Some(reconcile) => (drift(&reconcile.drift)), None => (none(status, "never reconciled")) } }
                 dt { "Webhooks" }
                 dd { (webhooks(status)) }
                 @if status.poll.is_some() {
                     dt { "Polled" }
-                    dd { @match status.freshness.poll { Some(age) => { (long(age)) " ago" }, None => { "not yet to the end" } } }
+                    dd { @match poll { Some(age) => { (long(age)) " ago" }, None => (none(status, "not yet to the end")) } }
                 }
                 dt title="Requests that the provider's file does not know: its API may have moved on" { "Unknown requests" }
                 dd { (number(status.traffic.unmatched)) }
             }
         }
+    }
+}
+
+/// There is none of something that the database knows of: as long as it says so.
+fn none(status: &Status, text: &str) -> Markup {
+    match status.database.answers {
+        true => html! { span.none { (text) } },
+        false => unknown(),
+    }
+}
+
+fn drift(drift: &Drift) -> Markup {
+    html! {
+        (number(drift.created)) " created, " (number(drift.changed)) " changed, " (number(drift.deleted)) " deleted elsewhere"
     }
 }
 
@@ -294,10 +315,10 @@ fn feed(status: &Status) -> Markup {
                 @if status.feed.following { (pill(Mood::Good, "Following")) } @else { (pill(Mood::Warn, "Catching up")) }
             }
             dl {
-                dt { "Head" } dd.mono { @match &status.feed.head { Some(head) => (head), None => (dash()) } }
+                dt { "Head" } dd.mono { @match &status.feed.head { Some(head) => (head), None => (unknown()) } }
                 dt { "Readers now" } dd { (number(status.feed.readers)) }
             }
-            @if status.feed.slots.is_empty() { p.note { "No slots: no consumer's position is kept." } }
+            @if status.feed.slots.is_empty() { p.note { "Slots: " (none(status, "none: no consumer's position is kept")) } }
             @else {
                 table {
                     caption.unseen { "Slots" }
@@ -307,7 +328,7 @@ fn feed(status: &Status) -> Markup {
                             tr {
                                 th scope="row" { (slot.name) }
                                 td { (super::slots::status(slot.status)) }
-                                td.number { (number(slot.lag.events)) @if slot.lag.events > 0 { ", " (long(slot.lag.seconds)) } }
+                                td.number { @if slot.lag.is_at_least { "at least " } (number(slot.lag.events)) @if slot.lag.events > 0 { ", " (long(slot.lag.seconds)) } }
                             }
                         }
                     }

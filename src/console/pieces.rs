@@ -60,6 +60,11 @@ pub fn dash() -> Markup {
     html! { span.none aria-label="none" { "–" } }
 }
 
+/// What only the database knows, while it does not answer. Never a dash: that says that there is none.
+pub fn unknown() -> Markup {
+    html! { span.none { "not known" } }
+}
+
 pub fn text_or_dash(text: Option<&str>) -> Markup {
     html! { @match text.filter(|text| !text.is_empty()) { Some(text) => (text), None => (dash()) } }
 }

@@ -1,7 +1,9 @@
 //! Who is signed in: a random value in a cookie that scripts cannot read, never the token itself.
 //!
 //! Sessions live in memory alone: a restart ends them all. The proof that a form came from one of the
-//! console's own pages is made from the same value, under a key of this process.
+//! console's own pages is made from the same value, under a key of this process. A browser that is not
+//! signed in has a cookie of another name: behind a link from another site it does not send the session's,
+//! and what it is given there must never take the session's place.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -24,8 +26,9 @@ pub struct Value(String);
 /// Every session there is.
 #[derive(Debug)]
 pub struct Sessions {
-    /// One for each port: browsers do not tell cookies of one host's ports apart.
-    cookie: String,
+    /// Names with the port, for browsers do not tell cookies of one host's ports apart.
+    session: String,
+    visitor: String,
     key: [u8; 32],
     /// By the hash of its value: when it was used last.
     open: Mutex<HashMap<[u8; 32], Instant>>,
@@ -52,7 +55,8 @@ impl std::fmt::Debug for Value {
 impl Sessions {
     pub fn new(port: u16) -> Sessions {
         Sessions {
-            cookie: format!("usertap_{port}"),
+            session: format!("usertap_{port}"),
+            visitor: format!("usertap_{port}_visitor"),
             key: random::key(),
             open: Mutex::default(),
         }
@@ -63,20 +67,25 @@ impl Sessions {
         Value::new()
     }
 
-    /// The value that a `Cookie` header holds.
-    pub fn shown(&self, cookies: &str) -> Option<Value> {
-        let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-        let (_, value) = pairs.find(|(name, _)| *name == self.cookie)?;
-        Value::parse(value)
+    /// The session that a `Cookie` header shows, if it is still open; then it is used now.
+    pub fn session(&self, cookies: &str) -> Option<Value> {
+        value(cookies, &self.session).filter(|value| self.is_open(value))
     }
 
-    /// The `Set-Cookie` header that gives a browser its value.
-    pub fn set(&self, value: &Value, secure: bool) -> String {
-        let secure = if secure { "; Secure" } else { "" };
-        format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
-            self.cookie, value.0
-        )
+    /// The value of a browser that is not signed in.
+    pub fn visitor(&self, cookies: &str) -> Option<Value> {
+        value(cookies, &self.visitor)
+    }
+
+    /// The `Set-Cookie` header that signs a browser in. No other site's page makes it send this one.
+    pub fn set_session(&self, value: &Value, secure: bool) -> String {
+        set(&self.session, value, "Strict", secure)
+    }
+
+    /// The one that makes it known. It comes along behind links from other sites, else each of them
+    /// would end the proof of the pages that are open.
+    pub fn set_visitor(&self, value: &Value, secure: bool) -> String {
+        set(&self.visitor, value, "Lax", secure)
     }
 
     /// Signs in: under a new value, so that nobody who knew the old one comes along.
@@ -96,8 +105,7 @@ impl Sessions {
         self.sessions().remove(&hash(value));
     }
 
-    /// Whether it is signed in; then it is used now.
-    pub fn is_open(&self, value: &Value) -> bool {
+    fn is_open(&self, value: &Value) -> bool {
         let mut open = self.sessions();
         match open.get_mut(&hash(value)) {
             Some(used) if used.elapsed() < IDLE => {
@@ -122,6 +130,20 @@ impl Sessions {
     fn sessions(&self) -> MutexGuard<'_, HashMap<[u8; 32], Instant>> {
         self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+fn value(cookies: &str, cookie: &str) -> Option<Value> {
+    let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| *name == cookie)?;
+    Value::parse(value)
+}
+
+fn set(cookie: &str, value: &Value, same_site: &str, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!(
+        "{cookie}={}; Path=/; HttpOnly; SameSite={same_site}{secure}",
+        value.0
+    )
 }
 
 fn hash(value: &Value) -> [u8; 32] {
@@ -161,15 +183,32 @@ mod tests {
     fn a_cookie_is_read_by_its_own_name_and_form_alone() {
         let sessions = Sessions::new(8401);
         let value = sessions.begin();
-        let set = sessions.set(&value, true);
-        assert!(
-            set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"),
-            "{set}"
-        );
+        let set = sessions.set_visitor(&value, true);
+        assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{set}");
         let pair = set.split(';').next().unwrap();
-        assert_eq!(sessions.shown(&format!("a=b; {pair}; c=d")), Some(value));
-        assert_eq!(Sessions::new(8402).shown(pair), None, "another port's");
-        assert_eq!(sessions.shown("usertap_8401=short"), None);
+        assert_eq!(sessions.visitor(&format!("a=b; {pair}; c=d")), Some(value));
+        assert_eq!(Sessions::new(8402).visitor(pair), None, "another port's");
+        assert_eq!(sessions.visitor("usertap_8401_visitor=short"), None);
+    }
+
+    #[test]
+    fn a_visitor_is_no_session_and_a_session_no_visitor() {
+        let sessions = Sessions::new(8401);
+        let pair = |set: String| set.split(';').next().unwrap().to_owned();
+        let (open, begun) = (sessions.open(), sessions.begin());
+        let session = pair(sessions.set_session(&open, false));
+        let visitor = pair(sessions.set_visitor(&begun, false));
+        let both = format!("{visitor}; {session}");
+        assert_eq!(
+            (sessions.session(&both), sessions.visitor(&both)),
+            (Some(open.clone()), Some(begun))
+        );
+        assert_eq!(
+            (sessions.session(&visitor), sessions.visitor(&session)),
+            (None, None)
+        );
+        sessions.close(&open);
+        assert_eq!(sessions.session(&both), None, "it is over");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Console;
 use super::guard::Visitor;
 use super::page::{Frame, Live, page};
 use super::pieces::{Mood, lines, pill};
+use crate::config::Sync;
 use crate::db::listing;
 use crate::db::names::quoted;
 use crate::user::IdType;
@@ -34,15 +35,16 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         admin: format!("http://{}", console.listen),
         has_token: config.admin_token.is_some(),
     };
+    let webhook_secret = config.variable("USERTAP_WEBHOOK_SECRET");
     let body = html! {
         div.title { h1 { "Setup" } }
         p.why { "For this very installation: the proxy at " code { (place.base) } ", the table " code { (place.schema) ".users_sync" } ", ids of type " code { (config.id_type.sql()) } "." }
         (section("app", "Point the app at the proxy", html! {
             (lines("The base URL, in place of the provider's own", &place.base))
-            @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(title, &text)) }
+            @for (title, text) in config.provider.snippets(&config.tenant, &place.base) { (lines(&config.named(title), &text)) }
         }))
         (section("sql", "Foreign keys", html! {
-            p { "A row is there before your app has the answer that told it of the user, so these hold from the first request on." }
+            p { (promise(config.sync)) }
             (lines("Personal data goes with the user, content outlives it", &place.foreign_keys()))
             (lines("Joined so that your own rows stay", &place.join()))
             (lines("For the app's role: to read and to reference, nothing more", &place.grants()))
@@ -55,14 +57,14 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
             p {
                 "What changes without passing the proxy reaches usertap by the provider's webhooks. "
                 @match config.webhook_secrets.len() {
-                    _ if console.station.webhooks.has_unkept() => { (pill(Mood::Warn, "secret not kept")) " Set " code { "USERTAP_WEBHOOK_SECRET" } " to what the page Connect showed: without it they are answered 404 after the next start." }
-                    0 => { (pill(Mood::Warn, "no secret set")) " Until " code { "USERTAP_WEBHOOK_SECRET" } " holds the endpoint's signing secret they are answered 404." }
+                    _ if console.station.webhooks.has_unkept() => { (pill(Mood::Warn, "secret not kept")) " Set " code { (webhook_secret) } " to what the page Connect showed: without it they are answered 404 after the next start." }
+                    0 => { (pill(Mood::Warn, "no secret set")) " Until " code { (webhook_secret) } " holds the endpoint's signing secret they are answered 404." }
                     1 => { (pill(Mood::Good, "secret set")) }
                     more => { (pill(Mood::Good, &format!("{more} secrets set"))) }
                 }
             }
             (lines("Webhook URL", &format!("{}/_usertap/webhooks", place.base)))
-            (lines("Whether signatures come right, and everything else", "usertap doctor"))
+            (lines("Whether signatures come right, and everything else", &config.command("usertap doctor")))
         }))
         (section("feed", "Change feed", html! {
             (lines("Every change, as it comes", &place.feed()))
@@ -80,6 +82,18 @@ pub async fn show(State(console): State<Console>, Extension(visitor): Extension<
         live: Live::No,
     };
     page(&console, &visitor, &frame, body).into_response()
+}
+
+fn promise(sync: Sync) -> &'static str {
+    match sync {
+        Sync::BeforeResponse => {
+            "A row is there before your app has the answer that told it of the user, so these hold from the first request on."
+        }
+        Sync::Async => {
+            "With SYNC=async a row comes a moment after the answer that told your app of the user: what references somebody \
+             new may be refused until then."
+        }
+    }
 }
 
 fn section(id: &str, title: &str, content: Markup) -> Markup {

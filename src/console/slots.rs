@@ -37,7 +37,7 @@ pub fn said(word: &str) -> Markup {
 }
 
 pub async fn section(console: &Console, visitor: &Visitor) -> Markup {
-    let slots = console.station.feed.slots().await;
+    let slots = console.station.feed.slots(slots::AT_A_GLANCE).await;
     html! {
         section.card aria-labelledby="slots-title" {
             header { h2 #slots-title { "Slots" } }
@@ -94,7 +94,7 @@ fn table(slots: &[Slot]) -> Markup {
 fn behind(slot: &Slot) -> Markup {
     html! {
         @if slot.lag.events == 0 { "nothing" }
-        @else { (feed::events(slot.lag.events)) ", " (long(slot.lag.seconds)) }
+        @else { @if slot.lag.is_at_least { "at least " } (feed::events(slot.lag.events)) ", " (long(slot.lag.seconds)) }
     }
 }
 

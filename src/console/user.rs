@@ -1,5 +1,7 @@
 //! One user: the row, what the provider says beside it, and what happened.
 
+mod beside;
+
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
@@ -7,10 +9,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::compare::{self, Line};
 use super::guard::Visitor;
 use super::page::{self, Frame, Live, proof, segment};
-use super::pieces::{Mood, ago, ago_or_dash, away, notice, number, pill, text_or_dash};
+use super::pieces::{Mood, ago, ago_or_dash, away, notice, pill, text_or_dash};
 use super::{Console, asked, feed};
 use crate::db::{DbError, rows};
 use crate::feed::Filter;
@@ -23,6 +24,15 @@ use crate::user::{Origin, Seen, UserId, json};
 
 /// Of the user's history.
 const SHOWN: i64 = 50;
+
+/// What the database has.
+enum Here {
+    Row(rows::Row),
+    Nothing,
+    /// The user was deleted, and `DELETED` took the row away.
+    Removed,
+    Unknown(DbError),
+}
 
 /// What the provider says at this moment.
 enum There {
@@ -40,12 +50,10 @@ pub async fn show(
     let Some(id) = console.station.config.user_id(&id) else {
         return nobody(&console, &visitor, "No user can have that id.");
     };
-    let (row, there, history) = tokio::join!(
-        rows::one(&console.station.database, &id),
-        there(&console, &id),
-        history(&console, &id)
-    );
-    if matches!((&row, &there), (Ok(None), There::Nobody)) && history.as_ref().is_ok_and(Vec::is_empty) {
+    let (here, there, history) =
+        tokio::join!(here(&console, &id), there(&console, &id), history(&console, &id));
+    if matches!((&here, &there), (Here::Nothing, There::Nobody)) && history.as_ref().is_ok_and(Vec::is_empty)
+    {
         return nobody(
             &console,
             &visitor,
@@ -54,12 +62,12 @@ pub async fn show(
     }
     let body = html! {
         (said(&asked(&uri, "said"), &asked(&uri, "recorded")))
-        (title(&console, &visitor, &id, row.as_ref().ok().and_then(Option::as_ref), &there))
-        @match &row {
-            Err(error) => (away(error)),
-            Ok(row) => (columns(&id, row.as_ref())),
+        (title(&console, &visitor, &id, &here, &there))
+        @match &here {
+            Here::Unknown(error) => (away(error)),
+            here => (columns(&id, here, &there)),
         }
-        (beside(&console, &visitor, &id, row.as_ref().ok().and_then(Option::as_ref), &there))
+        (beside::card(&console, &visitor, &id, (&here, &there)))
         (happened(&history))
     };
     let frame = Frame {
@@ -97,6 +105,18 @@ pub async fn read(State(console): State<Console>, Path(id): Path<String>) -> Res
         _ => "read",
     };
     Redirect::to(&format!("/users/{}?said={word}", segment(id.as_str()))).into_response()
+}
+
+async fn here(console: &Console, id: &UserId) -> Here {
+    let database = &console.station.database;
+    let known = async {
+        match rows::one(database, id).await? {
+            Some(row) => Ok(Here::Row(row)),
+            None if rows::is_deleted(database, id).await? => Ok(Here::Removed),
+            None => Ok(Here::Nothing),
+        }
+    };
+    known.await.unwrap_or_else(Here::Unknown)
 }
 
 /// Looks, and tells nobody: what is shown here is not to change what it is compared with.
@@ -147,18 +167,35 @@ fn said(word: &str, recorded: &str) -> Markup {
     )
 }
 
-fn title(
-    console: &Console,
-    visitor: &Visitor,
-    id: &UserId,
-    row: Option<&rows::Row>,
-    there: &There,
-) -> Markup {
+impl Here {
+    fn row(&self) -> Option<&rows::Row> {
+        match self {
+            Here::Row(row) => Some(row),
+            Here::Nothing | Here::Removed | Here::Unknown(_) => None,
+        }
+    }
+
+    fn pill(&self) -> Markup {
+        match self {
+            Here::Row(row) if row.deleted_at.is_some() => pill(Mood::Bad, "deleted"),
+            Here::Row(row) if row.is_skeleton() => pill(Mood::Warn, "only the id so far"),
+            Here::Row(_) => html! {},
+            Here::Nothing => pill(Mood::Warn, "no row yet"),
+            Here::Removed => pill(Mood::Bad, "deleted, and its row removed"),
+            Here::Unknown(_) => pill(Mood::Plain, "row not known"),
+        }
+    }
+}
+
+fn title(console: &Console, visitor: &Visitor, id: &UserId, here: &Here, there: &There) -> Markup {
     let config = &console.station.config;
+    let row = here.row();
     let name = row
         .and_then(|row| row.name.as_deref())
         .filter(|name| !name.trim().is_empty());
     let at_provider = matches!(there, There::User(_));
+    // Of somebody who is nowhere a read shows nothing that the row lacks.
+    let is_gone = matches!((here, there), (Here::Removed, There::Nobody));
     let path = format!("/users/{}", segment(id.as_str()));
     html! {
         p.crumbs { a href="/users" { "Users" } }
@@ -167,12 +204,7 @@ fn title(
                 h1 { (name.or(row.and_then(|row| row.email.as_deref())).unwrap_or(id.as_str())) }
                 p.sub {
                     span.mono { (id) } " "
-                    @match row {
-                        None => (pill(Mood::Warn, "no row yet")),
-                        Some(row) if row.deleted_at.is_some() => (pill(Mood::Bad, "deleted")),
-                        Some(row) if row.is_skeleton() => (pill(Mood::Warn, "only the id so far")),
-                        Some(_) => {}
-                    }
+                    (here.pill())
                 }
             }
             div.actions {
@@ -181,21 +213,23 @@ fn title(
                 }
                 @if at_provider && config.provider.can(Deed::Edit) { a.button href={ (path) "/edit" } { "Edit" } }
                 @if at_provider && config.provider.can(Deed::Delete) { a.button.danger href={ (path) "/delete" } { "Delete" } }
-                form method="post" action={ (path) "/read" } {
-                    (proof(visitor))
-                    button type="submit" title="Reads the user with the server key and records it" { "Read and record" }
+                @if !is_gone {
+                    form method="post" action={ (path) "/read" } {
+                        (proof(visitor))
+                        button type="submit" title="Reads the user with the server key and records it" { "Read and record" }
+                    }
                 }
             }
         }
     }
 }
 
-fn columns(id: &UserId, row: Option<&rows::Row>) -> Markup {
+fn columns(id: &UserId, here: &Here, there: &There) -> Markup {
     html! {
         section.card #row data-live aria-labelledby="row-title" {
             header { h2 #row-title { "The row" } }
-            @match row {
-                None => { p.why { "There is none. It comes with the next answer that tells of this user, or with “Read and record”." } }
+            @match here.row() {
+                None => { p.why { (no_row(here, there)) } }
                 Some(row) => {
                     dl.wide {
                         dt { "id" } dd.mono { (id) }
@@ -215,6 +249,20 @@ fn columns(id: &UserId, row: Option<&rows::Row>) -> Markup {
     }
 }
 
+fn no_row(here: &Here, there: &There) -> &'static str {
+    match (here, there) {
+        (Here::Removed, There::User(_)) => {
+            "There is none: the user was deleted, and the row was removed with it. The provider has the user again: the row \
+             comes back with the next answer that tells of it, or with “Read and record”."
+        }
+        (Here::Removed, _) => "There is none: the user was deleted, and the row was removed with it.",
+        (_, There::Nobody) => "There is none.",
+        _ => {
+            "There is none. It comes with the next answer that tells of this user, or with “Read and record”."
+        }
+    }
+}
+
 fn exact(at: Option<chrono::DateTime<chrono::Utc>>) -> Markup {
     html! {
         @if let Some(at) = at { span.mono { (at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)) } " " span.note { (ago(at)) } }
@@ -228,83 +276,6 @@ fn pretty(raw: &str) -> String {
         .ok()
         .and_then(|value| serde_json::to_string_pretty(&value).ok())
         .unwrap_or_else(|| raw.to_owned())
-}
-
-fn beside(
-    console: &Console,
-    visitor: &Visitor,
-    id: &UserId,
-    row: Option<&rows::Row>,
-    there: &There,
-) -> Markup {
-    let provider = &console.station.config.provider;
-    let content = match (there, row) {
-        (There::Unknown(why), _) => notice(
-            Mood::Bad,
-            html! { p { strong { "The provider does not say: " } (why) "." } },
-        ),
-        (There::Nobody, _) => html! { p { "The provider says that there is no such user." } },
-        (There::User(theirs), row) => {
-            let ours = row.and_then(|row| json::read(&row.raw_json)).unwrap_or_default();
-            differences(console, visitor, id, &compare::lines(&ours, theirs))
-        }
-    };
-    html! {
-        section.card #beside data-live aria-labelledby="beside-title" {
-            header { h2 #beside-title { "Beside what " (provider.title()) " says now" } }
-            (content)
-        }
-    }
-}
-
-fn differences(console: &Console, visitor: &Visitor, id: &UserId, lines: &[Line]) -> Markup {
-    let volatile = |line: &Line| console.station.config.provider.is_volatile(&line.field);
-    let (first, rest): (Vec<&Line>, Vec<&Line>) =
-        lines.iter().partition(|line| line.differs() && !volatile(line));
-    let differing = first.len();
-    html! {
-        div.verdict {
-            @match differing {
-                0 => (pill(Mood::Good, "The same in every field")),
-                1 => (pill(Mood::Warn, "1 field differs")),
-                more => (pill(Mood::Warn, &format!("{} fields differ", number(more)))),
-            }
-            @if differing > 0 {
-                form method="post" action={ "/users/" (segment(id.as_str())) "/read" } {
-                    (proof(visitor))
-                    button type="submit" { "Record what the provider says" }
-                }
-            }
-        }
-        table.compare {
-            caption.unseen { "The user's fields in the database and at the provider" }
-            thead { tr { th scope="col" { "Field" } th scope="col" { "In the database" } th scope="col" { "At the provider" } } }
-            tbody {
-                @for line in first.into_iter().chain(rest) {
-                    tr.differs[line.differs() && !volatile(line)] {
-                        th scope="row" {
-                            code { (line.field) }
-                            @if line.differs() {
-                                " " @if volatile(line) { (pill(Mood::Plain, "moves by itself")) } @else { (pill(Mood::Warn, "differs")) }
-                            }
-                        }
-                        td data-label="In the database" { (value(line.ours.as_deref())) }
-                        td data-label="At the provider" { (value(line.theirs.as_deref())) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn value(text: Option<&str>) -> Markup {
-    html! {
-        @match text {
-            None => { span.none { "not there" } }
-            Some("null") => { span.none { "null" } }
-            Some(text) => { span.value { (text) } }
-        }
-    }
 }
 
 fn happened(history: &Result<Vec<Told>, DbError>) -> Markup {

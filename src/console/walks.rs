@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::guard::{Form, Visitor};
 use super::page::{Frame, Live, page, proof};
-use super::pieces::{Mood, ago, away, notice, number, pill};
+use super::pieces::{Mood, ago, away, notice, number, pill, unknown};
 use super::{Console, page as frame};
 use crate::db::runs::{self, Kind, Run};
 use crate::db::{DbError, rows};
@@ -109,6 +109,7 @@ pub fn card(status: &Status, visitor: &Visitor) -> Markup {
                 header { h2 #walks-title { "Backfill" } @if let Some(run) = backfill { (state(run)) } }
                 @match backfill {
                     Some(run) => (progress(run)),
+                    None if !status.database.answers => { p.why { (unknown()) } }
                     None => { p.why { "Users whom nobody has asked for yet are not in the table: a backfill copies everyone." } }
                 }
                 @if let Some(run) = reconcile {
@@ -122,7 +123,7 @@ pub fn card(status: &Status, visitor: &Visitor) -> Markup {
             div.actions {
                 form method="post" action="/backfill" {
                     (proof(visitor))
-                    button type="submit" { @if backfill.is_some() { "Backfill again" } @else { "Start the backfill" } }
+                    button type="submit" { (begin(status)) }
                 }
                 form method="post" action="/reconcile" {
                     (proof(visitor))
@@ -130,6 +131,14 @@ pub fn card(status: &Status, visitor: &Visitor) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn begin(status: &Status) -> &'static str {
+    match (&status.backfill, status.database.answers) {
+        (Some(_), _) => "Backfill again",
+        (None, true) => "Start the backfill",
+        (None, false) => "Backfill",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 
 use super::statement::{Bind, load, optional, statement};
 use super::{Database, DbError};
@@ -71,6 +71,25 @@ async fn read(database: &Database, id: &UserId, only: &str) -> Result<Option<Row
     );
     let sql = database.names.sql(&sql);
     Ok(optional(statement(&sql).bind::<Text, _>(id.as_str()), &mut conn).await?)
+}
+
+#[derive(QueryableByName)]
+struct Deleted {
+    #[diesel(sql_type = Bool)]
+    deleted: bool,
+}
+
+/// Whether a user is known to have been deleted, which outlives the row.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn is_deleted(database: &Database, id: &UserId) -> Result<bool, DbError> {
+    let mut conn = database.get().await?;
+    let sql = database
+        .names
+        .sql("SELECT standing IN ('deleted', 'purged') AS deleted FROM {state}.user_state WHERE id = $1");
+    let state: Option<Deleted> = optional(statement(&sql).bind::<Text, _>(id.as_str()), &mut conn).await?;
+    Ok(state.is_some_and(|state| state.deleted))
 }
 
 #[derive(QueryableByName)]

@@ -23,7 +23,9 @@ use crate::user::{Pos, Position};
 /// How long a reader may be silent before another takes its place.
 pub const LEASE: Duration = Duration::from_secs(30);
 /// Events that are counted for a lag.
-const COUNTED: i64 = 1_000_000;
+pub const COUNTED: i64 = 1_000_000;
+/// Those where somebody only looks, every few seconds.
+pub const AT_A_GLANCE: i64 = 10_000;
 
 /// What [`is_name`] asks for.
 pub const NAMES: &str = "a slot's name has 1 to 63 letters, digits, `-`, `_` and `.`";
@@ -63,6 +65,9 @@ pub struct Slot {
 pub struct Lag {
     /// Changes not taken; not counted beyond a million.
     pub events: i64,
+    /// As many were counted as were to be: there may be more.
+    #[serde(skip)]
+    pub is_at_least: bool,
     /// Age of the oldest of them.
     pub seconds: i64,
 }
@@ -116,7 +121,7 @@ struct SlotRow {
 }
 
 impl SlotRow {
-    fn slot(self, retention: Retention) -> Slot {
+    fn slot(self, retention: Retention, counted: i64) -> Slot {
         let at = pos(self.position, self.nonce);
         Slot {
             name: self.name,
@@ -124,6 +129,7 @@ impl SlotRow {
             status: status(self.valid, self.seconds, retention),
             lag: Lag {
                 events: self.events,
+                is_at_least: self.events >= counted,
                 seconds: self.seconds as i64,
             },
             leased_until: self.leased_until,
@@ -209,7 +215,7 @@ impl Feed {
             .bind::<BigInt, _>(MOST);
         let made = execute(insert, &mut conn).await.map_err(DbError::from)? > 0;
         drop(conn);
-        match made || self.slot_rows(Some(name)).await?.len() == 1 {
+        match made || self.slot_rows(Some(name), 0).await?.len() == 1 {
             true => Ok(made),
             false => Err(SlotError::TooMany),
         }
@@ -218,34 +224,37 @@ impl Feed {
     /// # Errors
     /// [`SlotError::Unknown`].
     pub async fn slot(&self, name: &str) -> Result<Slot, SlotError> {
-        let mut rows = self.slot_rows(Some(name)).await?;
+        let mut rows = self.slot_rows(Some(name), COUNTED).await?;
         let row = rows.pop().ok_or(SlotError::Unknown)?;
-        Ok(row.slot(self.shared.retention))
+        Ok(row.slot(self.shared.retention, COUNTED))
     }
 
-    /// All of them, by name.
+    /// All of them, by name, each with its lag counted up to so many events.
     ///
     /// # Errors
     /// As the database gives them.
-    pub async fn slots(&self) -> Result<Vec<Slot>, DbError> {
-        let rows = self.slot_rows(None).await?.into_iter();
-        Ok(rows.map(|row| row.slot(self.shared.retention)).collect())
+    pub async fn slots(&self, counted: i64) -> Result<Vec<Slot>, DbError> {
+        let rows = self.slot_rows(None, counted).await?.into_iter();
+        Ok(rows.map(|row| row.slot(self.shared.retention, counted)).collect())
     }
 
-    async fn slot_rows(&self, name: Option<&str>) -> Result<Vec<SlotRow>, DbError> {
+    async fn slot_rows(&self, name: Option<&str>, counted: i64) -> Result<Vec<SlotRow>, DbError> {
         let mut conn = self.shared.database.get().await?;
         let valid = IS_VALID.replace("$1", "s.position").replace("$2", "s.nonce");
         let sql = self.shared.database.names.sql(&format!(
             "WITH {BOUNDS}
              SELECT s.name, s.position, s.nonce, {valid} AS valid,
-                 (SELECT count(*) FROM (SELECT FROM {{state}}.changes c WHERE c.position > s.position LIMIT {COUNTED}) n)
+                 (SELECT count(*) FROM (SELECT FROM {{state}}.changes c WHERE c.position > s.position LIMIT $2) n)
                      AS events,
                  coalesce((SELECT greatest(extract(epoch FROM now() - c.committed_at), 0)::double precision
                      FROM {{state}}.changes c WHERE c.position > s.position ORDER BY c.position LIMIT 1), 0) AS seconds,
                  CASE WHEN s.leased_until > now() THEN s.leased_until END AS leased_until, s.created_at, s.advanced_at
              FROM {{state}}.slots s CROSS JOIN bounds WHERE $1 IS NULL OR s.name = $1 ORDER BY s.name"
         ));
-        Ok(load(statement(&sql).bind::<Nullable<Text>, _>(name), &mut conn).await?)
+        let slots = statement(&sql)
+            .bind::<Nullable<Text>, _>(name)
+            .bind::<BigInt, _>(counted);
+        Ok(load(slots, &mut conn).await?)
     }
 
     /// # Errors

@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::{Known, NAMED};
+use crate::config::Config;
 use crate::db::DbError;
 use crate::db::runs::Run;
 use crate::feed::slots::{self, Slot};
@@ -22,6 +23,21 @@ pub struct Problem {
     pub word: &'static str,
     pub what: String,
     pub remedy: String,
+}
+
+impl Problem {
+    /// For one among several tenants: what is to be typed names it.
+    pub(super) fn of(self, config: &Config) -> Problem {
+        let named = |text: String| {
+            let text = text.replace("usertap backfill", &config.command("usertap backfill"));
+            text.replace("usertap reconcile", &config.command("usertap reconcile"))
+        };
+        Problem {
+            word: self.word,
+            what: named(self.what),
+            remedy: named(self.remedy),
+        }
+    }
 }
 
 /// Every problem there can be.
@@ -68,7 +84,7 @@ pub(super) fn all(
     traffic: &Traffic,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(of_recorder(recorder));
+    problems.extend(of_recorder(recorder, known.is_ok()));
     problems.extend(of_journal(&recorder.journal));
     problems.extend(of_writes(&recorder.writes));
     match known {
@@ -90,7 +106,10 @@ pub(super) fn all(
 
 fn of_database(error: &DbError) -> Problem {
     let (word, remedy) = match error {
-        DbError::Away(_) => ("database-away", "check DATABASE_URL and that the server runs"),
+        DbError::Away(_) => (
+            "database-away",
+            "check DATABASE_URL and that the server runs; until then answers leave `journaled`",
+        ),
         DbError::Refused { .. } => (
             "database-refuses",
             "give users_sync back its name, and usertap's user its rights on its schemas",
@@ -100,8 +119,9 @@ fn of_database(error: &DbError) -> Problem {
     problem(word, error.to_string(), remedy)
 }
 
-fn of_recorder(recorder: &record::Figures) -> impl Iterator<Item = Problem> {
-    let trouble = recorder.trouble.as_ref().map(|trouble| {
+/// What keeps the recorder from a database that does not answer is said once, as the database's.
+fn of_recorder(recorder: &record::Figures, answers: bool) -> impl Iterator<Item = Problem> {
+    let trouble = recorder.trouble.as_ref().filter(|_| answers).map(|trouble| {
         problem(
             "not-recording",
             trouble,

@@ -355,7 +355,7 @@ describe("with a token, and the provider apart", () => {
       await page.getByText("That is not the token.").waitFor();
       await signIn(page);
       assert.equal(new URL(page.url()).search, "?view=all", "back to where it wanted to go");
-      const [cookie] = await visit.cookies();
+      const cookie = (await visit.cookies()).find(({ name }) => /^usertap_\d+$/.test(name));
       assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Strict"]);
       assert.ok(!cookie.value.includes(TOKEN));
       assert.equal(await page.evaluate(() => document.cookie), "", "scripts cannot read it");
@@ -363,6 +363,21 @@ describe("with a token, and the provider apart", () => {
       await page.getByRole("heading", { name: "Sign in" }).waitFor();
       await page.goto("/users");
       await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    }));
+
+  test("a link from another site signs nobody out, and one goes on from there", () =>
+    visiting(apart.console, {}, async (visit) => {
+      const page = await visit.open("/");
+      await signIn(page);
+      const users = new URL("/users", apart.console);
+      const elsewhere = await visit.open("/login");
+      await elsewhere.goto(`data:text/html,<a href="${users}">Look</a>`);
+      await elsewhere.getByRole("link", { name: "Look" }).click();
+      await elsewhere.getByRole("heading", { name: "Sign in" }).waitFor();
+      await elsewhere.getByRole("link", { name: "Go on" }).click();
+      await elsewhere.getByRole("heading", { level: 1, name: "Users" }).waitFor();
+      await page.reload();
+      await page.getByRole("button", { name: "Sign out" }).waitFor();
     }));
 
   test("a backfill is started with a button, and its users appear", () =>

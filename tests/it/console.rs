@@ -2,6 +2,7 @@
 //! are in `tests/browser`.
 
 pub mod browser;
+mod claims;
 mod connect;
 mod guard;
 mod pages;

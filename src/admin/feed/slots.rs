@@ -33,7 +33,7 @@ struct Advance {
 }
 
 pub async fn list(State(shared): State<Shared>) -> Response {
-    match shared.station.feed.slots().await {
+    match shared.station.feed.slots(slots::COUNTED).await {
         Ok(slots) => Json(json!({ "slots": slots })).into_response(),
         Err(error) => failed(&error.into()),
     }

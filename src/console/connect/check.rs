@@ -57,7 +57,7 @@ fn asked_for(place: &Place<'_>, setting: &Setting) -> Markup {
             None if is_key(setting) => "Server key".into(),
             None => label(&setting.name),
         },
-        note: html! { code { (name) } @if optional { "; none where the provider asks for none" } },
+        note: html! { code { (place.variable(name)) } @if optional { "; none where the provider asks for none" } },
         value: match place.form(Part::Check) {
             Some(form) => form.get(name),
             None => set.or(setting.default.as_deref()).unwrap_or_default(),
@@ -91,6 +91,8 @@ pub async fn checked(console: &Console, choice: &Choice, form: &Form) -> Markup 
     let set = &console.station.config;
     let same = choice.is_set && tenant.identity == set.tenant.identity;
     let config = choice.config(set, address, tenant);
+    let name = set.name.clone().filter(|_| same);
+    let config = Config { name, ..config };
     match takes_it(&console.station, &config).await {
         Ok(project) => accepted(&config, project.as_deref(), same),
         Err(why) => notice(Mood::Bad, html! { p role="status" { (why) } }),

@@ -56,14 +56,22 @@ impl Place<'_> {
             id: format!("{}-{ADDRESS}", part.anchor()),
             name: ADDRESS,
             label: "Address of its API".into(),
-            note: match &self.choice.provider.upstream {
-                Some(own) => html! { code { "USERTAP_UPSTREAM" } "; the provider's own is " code { (own) } },
-                None => html! { code { "USERTAP_UPSTREAM" } },
+            note: html! {
+                code { (self.variable("USERTAP_UPSTREAM")) }
+                @if let Some(own) = &self.choice.provider.upstream { "; the provider's own is " code { (own) } }
             },
             value,
             secret: false,
             required: true,
         })
+    }
+
+    /// What a variable is called; of a provider that is not served, nobody has given the tenant a name.
+    pub fn variable(&self, name: &str) -> String {
+        match self.choice.is_set {
+            true => self.console.station.config.variable(name),
+            false => name.to_owned(),
+        }
     }
 
     /// What the provider's file has the operator enter.

@@ -27,15 +27,20 @@ pub fn start(config: &Config, key: Key<'_>) -> Markup {
         Key::Entered => "The environment of usertap; put your key and your database in",
         Key::Given(_) => "The environment of usertap; put your database in",
     };
+    let (doctor, backfill) = (
+        config.command("usertap doctor"),
+        config.command("usertap backfill"),
+    );
+    let commands = format!("{doctor}\nusertap serve\n{backfill}");
     html! {
         (lines(title, &environment(config, key)))
-        (lines("Look whether all is well, serve, and copy everyone (in another terminal)", "usertap doctor\nusertap serve\nusertap backfill"))
+        (lines("Look whether all is well, serve, and copy everyone (in another terminal)", &commands))
     }
 }
 
 fn environment(config: &Config, key: Key<'_>) -> String {
     let provider = &config.provider;
-    let mut text = line("USERTAP_PROVIDER", &provider.name);
+    let mut text = line(&config.variable("USERTAP_PROVIDER"), &provider.name);
     if provider
         .upstream
         .as_ref()
@@ -43,13 +48,16 @@ fn environment(config: &Config, key: Key<'_>) -> String {
         .as_ref()
         != Some(&config.upstream)
     {
-        text += &line("USERTAP_UPSTREAM", config.upstream.as_str().trim_end_matches('/'));
+        text += &line(
+            &config.variable("USERTAP_UPSTREAM"),
+            config.upstream.as_str().trim_end_matches('/'),
+        );
     }
     match key {
         Key::Entered => text += &entered(config),
         Key::Given(settings) => {
             for (name, value) in settings.iter().filter(|(name, _)| is_read(provider, name)) {
-                text += &line(name, value.expose_secret());
+                text += &line(&config.variable(name), value.expose_secret());
             }
         }
     }
@@ -71,7 +79,7 @@ fn entered(config: &Config) -> String {
             _ => others.next().map(|(_, value)| value.as_str()),
         };
         if let Some(value) = value.filter(|value| setting.default.as_deref() != Some(value)) {
-            text += &line(variable(setting), value);
+            text += &line(&config.variable(variable(setting)), value);
         }
     }
     text

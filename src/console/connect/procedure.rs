@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::fields::{self, Field, Place};
 use super::kept::{self, Key, line};
 use super::{Choice, Part, Sent, check, chosen, once::Once, shown};
-use crate::config::{Config, tenants};
+use crate::config::Config;
 use crate::console::Console;
 use crate::console::guard::{Form, Visitor};
 use crate::console::pieces::{Mood, lines, notice};
@@ -53,7 +53,7 @@ pub fn subscribe_form(place: &Place<'_>) -> Option<Markup> {
         label: "Where the provider reaches usertap".into(),
         note: html! {
             "Its webhooks go to " code { "/_usertap/webhooks" } " there."
-            @if !is_public { " " code { "USERTAP_PUBLIC_URL" } " is not set: this is where usertap listens, which the provider may not reach." }
+            @if !is_public { " " code { (place.variable("USERTAP_PUBLIC_URL")) } " is not set: this is where usertap listens, which the provider may not reach." }
         },
         value: place.form(part).map_or(base.as_str(), |form| form.get(PUBLIC)),
         secret: false,
@@ -191,16 +191,14 @@ async fn subscribed(console: &Console, choice: &Choice, form: &Form) -> Result<M
         None if outcome.settings.is_empty() && outcome.opens.is_none() => {
             Err("the provider's answer holds neither a secret nor a page to open".into())
         }
-        None => Ok(goes_on(&outcome, &url, console.station.config.name.as_deref())),
+        None => Ok(goes_on(&outcome, &url, &console.station.config)),
     }
 }
 
-/// `tenant` is one among several, whose variables have its name before theirs.
-fn goes_on(outcome: &Outcome, url: &str, tenant: Option<&str>) -> Markup {
-    let named = |name: &str| tenant.map_or(String::new(), tenants::prefix) + name;
+fn goes_on(outcome: &Outcome, url: &str, config: &Config) -> Markup {
     let settings = outcome.settings.iter();
     let settings: String = settings
-        .map(|(name, value)| line(&named(name), value.expose_secret()))
+        .map(|(name, value)| line(&config.variable(name), value.expose_secret()))
         .collect();
     notice(
         Mood::Good,
@@ -210,7 +208,7 @@ fn goes_on(outcome: &Outcome, url: &str, tenant: Option<&str>) -> Markup {
                 p { a.button href=(page.expose_secret()) rel="noreferrer" target="_blank" { "Open the page" span.unseen { " (opens in a new tab)" } } }
                 (lines("The endpoint to add there", url))
                 p { "Then copy its signing secret from there into the environment of usertap, and start it anew:" }
-                (lines("In the environment of usertap", &line(&named(WEBHOOK_SECRET), "whsec_…")))
+                (lines("In the environment of usertap", &line(&config.variable(WEBHOOK_SECRET), "whsec_…")))
             } @else {
                 p role="status" { strong { "Subscribed." } " What the provider sends is taken in from now on, by this process." }
                 (this_once())

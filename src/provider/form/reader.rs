@@ -1,13 +1,19 @@
 //! Reads a provider file's text into its form.
 //!
-//! Each section and each entry of a list is read by itself, so that one mistake hides no other.
+//! Each section and each entry of a list is read by itself, and read again without what was wrong in it,
+//! so that one mistake hides no other.
+
+use std::ops::Range;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 use super::Form;
 use crate::provider::Mistake;
+
+/// Mistakes that are told of one section: one with more is no provider's.
+const MOST: usize = 20;
 
 /// Collects mistakes with the lines they stand on.
 pub(in crate::provider) struct Reader<'t> {
@@ -76,16 +82,25 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn one<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
+    fn one<T: for<'d> Deserialize<'d>>(&mut self, key: &str, mut value: Spanned<DeValue<'_>>) -> Option<T> {
         let start = value.span().start;
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                let at = error.span().map_or(start, |span| span.start);
+        let mut taken: Vec<String> = Vec::new();
+        while taken.len() < MOST {
+            let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
+                Ok(read) => return Some(read),
+                Err(error) => error,
+            };
+            let at = error.span().map_or(start, |span| span.start);
+            // What is missing because it was wrong has been told.
+            if !taken
+                .iter()
+                .any(|name| error.message() == format!("missing field `{name}`"))
+            {
                 self.mistake(at, format!("[{key}]: {}", error.message()));
-                None
             }
+            taken.push(take_out(value.get_mut(), &error.span()?)?);
         }
+        None
     }
 
     fn many<T: for<'d> Deserialize<'d>>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Vec<T> {
@@ -107,5 +122,37 @@ impl<'t> Reader<'t> {
     fn error(&mut self, what: &str, error: &toml::de::Error) {
         let at = error.span().map_or(0, |span| span.start);
         self.mistake(at, format!("{what} is not TOML: {}", error.message()));
+    }
+}
+
+/// Takes the entry out that stands there, and gives its key; none where nothing below does.
+fn take_out(value: &mut DeValue<'_>, at: &Range<usize>) -> Option<String> {
+    match value {
+        DeValue::Table(table) => {
+            let all = std::mem::take(table).into_iter();
+            let (found, rest): (Vec<_>, Vec<_>) =
+                all.partition(|(key, value)| key.span() == *at || value.span() == *at);
+            table.extend(rest);
+            let found = found
+                .into_iter()
+                .next()
+                .map(|(key, _)| key.into_inner().into_owned());
+            found.or_else(|| {
+                table
+                    .iter_mut()
+                    .find_map(|(_, value)| take_out(value.get_mut(), at))
+            })
+        }
+        DeValue::Array(items) => {
+            let all = std::mem::replace(items, DeArray::new()).into_iter();
+            let (found, rest): (Vec<_>, Vec<_>) = all.partition(|item| item.span() == *at);
+            rest.into_iter().for_each(|item| items.push(item));
+            match found.is_empty() {
+                // It has no key.
+                false => Some(String::new()),
+                true => items.iter_mut().find_map(|item| take_out(item.get_mut(), at)),
+            }
+        }
+        _ => None,
     }
 }

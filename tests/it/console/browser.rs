@@ -1,4 +1,6 @@
-//! As much of a browser as these tests need: it keeps its cookie and the proof of the last page.
+//! As much of a browser as these tests need: it keeps its cookies and the proof of the last page.
+
+use std::collections::BTreeMap;
 
 use ::http::{Method, StatusCode};
 
@@ -7,8 +9,16 @@ use crate::support::stack::Stack;
 
 pub struct Browser {
     base: String,
-    pub cookie: Option<String>,
+    /// By their names.
+    pub cookies: BTreeMap<String, Cookie>,
     pub proof: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cookie {
+    pub value: String,
+    /// Nothing that another site began sends it.
+    is_strict: bool,
 }
 
 impl Browser {
@@ -20,7 +30,7 @@ impl Browser {
     pub fn of(base: String) -> Browser {
         Browser {
             base,
-            cookie: None,
+            cookies: BTreeMap::new(),
             proof: String::new(),
         }
     }
@@ -30,6 +40,17 @@ impl Browser {
         if let Some((_, rest)) = reply.text().split_once("name=\"proof\" value=\"") {
             self.proof = rest.chars().take_while(char::is_ascii_hexdigit).collect();
         }
+        reply
+    }
+
+    /// Behind a link on another site, in a tab of its own: the proof of the page here stays.
+    pub async fn follow_from_elsewhere(&mut self, path: &str) -> Reply {
+        let kept = self.cookies.clone();
+        self.cookies.retain(|_, cookie| !cookie.is_strict);
+        let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+        let reply = self.ask(Method::GET, path, &link, String::new()).await;
+        let set = std::mem::take(&mut self.cookies);
+        self.cookies = kept.into_iter().chain(set).collect();
         reply
     }
 
@@ -63,14 +84,18 @@ impl Browser {
     }
 
     async fn ask(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: String) -> Reply {
-        let cookie = self.cookie.clone();
-        let cookie = cookie.iter().map(|cookie| ("cookie", cookie.as_str()));
-        let headers: Vec<_> = headers.iter().copied().chain(cookie).collect();
+        let pair = |(name, cookie): (&String, &Cookie)| format!("{name}={}", cookie.value);
+        let cookies = self.cookies.iter().map(pair).collect::<Vec<_>>().join("; ");
+        let cookies = Some(("cookie", cookies.as_str())).filter(|(_, cookies)| !cookies.is_empty());
+        let headers: Vec<_> = headers.iter().copied().chain(cookies).collect();
         let reply = http::request(method, &format!("{}{path}", self.base), &headers, body)
             .await
             .expect("an answer");
         if let Some(set) = reply.header("set-cookie") {
-            self.cookie = set.split(';').next().map(str::to_owned);
+            let (name, rest) = set.split_once('=').expect("a pair");
+            let value = rest.split(';').next().unwrap_or_default().to_owned();
+            let is_strict = set.contains("SameSite=Strict");
+            self.cookies.insert(name.to_owned(), Cookie { value, is_strict });
         }
         reply
     }

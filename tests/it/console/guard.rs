@@ -57,7 +57,7 @@ async fn signing_in_gives_a_cookie_that_is_not_the_token_and_signing_out_ends_it
     let stack = guarded().await;
     let mut browser = Browser::at(&stack);
     browser.page("/login?to=%2Fusers").await;
-    let before = browser.cookie.clone();
+    let before = browser.cookies.clone();
     let wrong = browser
         .post("/login", &[("token", "another"), ("to", "/users")])
         .await;
@@ -72,18 +72,96 @@ async fn signing_in_gives_a_cookie_that_is_not_the_token_and_signing_out_ends_it
         set.contains("; HttpOnly; SameSite=Strict") && !set.contains("Secure") && !set.contains(TOKEN),
         "{set}"
     );
-    assert_ne!(
-        browser.cookie, before,
+    assert!(
+        before.values().all(|old| !set.contains(&old.value)),
         "nobody who knew the old value is signed in"
     );
-    let kept = browser.cookie.clone();
+    let kept = browser.cookies.clone();
     browser.page("/users").await;
     assert_eq!(leads_to(&browser.post("/logout", &[]).await), "/login");
-    browser.cookie = kept;
+    browser.cookies = kept;
     assert!(
         leads_to(&browser.get("/users").await).starts_with("/login"),
         "the old cookie opens nothing"
     );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_from_another_site_ends_nothing_that_is_open() {
+    let stack = guarded().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/login").await;
+    let login = [("token", TOKEN), ("to", "/users")];
+    assert_eq!(
+        leads_to(&browser.follow_from_elsewhere("/users").await),
+        "/login?to=%2Fusers"
+    );
+    assert_eq!(
+        leads_to(&browser.post("/login", &login).await),
+        "/users",
+        "the page that asks for the token is still good"
+    );
+    browser.page("/users").await;
+    assert_eq!(
+        leads_to(&browser.follow_from_elsewhere("/users").await),
+        "/login?to=%2Fusers"
+    );
+    let asked = browser.follow_from_elsewhere("/login?to=%2Fusers").await.text();
+    assert!(asked.contains("<a href=\"/users\">Go on</a>"), "{asked}");
+    assert_eq!(
+        leads_to(
+            &browser
+                .post("/feed/slots", &[("name", "mailer"), ("since", "now")])
+                .await
+        ),
+        "/feed?said=made",
+        "and so is the page that was open"
+    );
+    browser.page("/users").await;
+    stack.end().await;
+
+    let stack = Stack::new().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/feed").await;
+    assert_eq!(browser.follow_from_elsewhere("/").await.status, 200);
+    let made = browser
+        .post("/feed/slots", &[("name", "mailer"), ("since", "now")])
+        .await;
+    assert_eq!(leads_to(&made), "/feed?said=made", "where nobody signs in too");
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_token_it_works_behind_a_proxy_under_another_name() {
+    let (host, origin) = (("host", "console.example"), ("origin", "https://console.example"));
+    let stack = guarded().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/login").await;
+    let proof = browser.proof.clone();
+    let enter = async |browser: &mut Browser, headers: &[(&str, &str)]| {
+        browser
+            .post_with("/login", &[("token", TOKEN)], &proof, headers)
+            .await
+    };
+    let rewritten = enter(&mut browser, &[origin]).await;
+    assert_eq!(rewritten.status, 403);
+    assert!(
+        rewritten.text().contains("Have it pass Host on as it came"),
+        "{}",
+        rewritten.text()
+    );
+    assert_eq!(leads_to(&enter(&mut browser, &[host, origin]).await), "/");
+    browser.page("/").await;
+    stack.end().await;
+
+    let stack = Stack::new().await;
+    let refused = http::get(&stack.admin_url("/"), &[host]).await;
+    assert_eq!(
+        refused.status, 403,
+        "without one any page could give itself that name"
+    );
+    assert!(refused.text().contains("Set ADMIN_TOKEN"), "{}", refused.text());
     stack.end().await;
 }
 

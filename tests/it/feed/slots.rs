@@ -13,6 +13,27 @@ async fn send(stack: &Stack, method: Method, path: &str, body: Value) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_glance_counts_no_further_than_it_was_told_to() {
+    let stack = Stack::new().await;
+    for _ in 0..3 {
+        stack.known_user(json!({})).await;
+    }
+    send(
+        &stack,
+        Method::PUT,
+        "/v1/slots/mailer",
+        json!({ "since": "oldest" }),
+    )
+    .await;
+    let feed = &stack.serving().station.feed;
+    for (counted, events, is_at_least) in [(2, 2, true), (4, 3, false)] {
+        let lag = feed.slots(counted).await.expect("a slot")[0].lag;
+        assert_eq!((lag.events, lag.is_at_least), (events, is_at_least));
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_is_made_once_and_keeps_its_position() {
     let mut stack = Stack::new().await;
     stack.known_user(json!({})).await;

@@ -9,7 +9,7 @@ use usertap::sandbox::{Action, Fault, Gate};
 
 use super::{Reachable, Server, World, id_of, recorded, through_a_relay};
 use crate::support::eventually;
-use crate::support::process::setting;
+use crate::support::process::{Process, setting};
 
 #[tokio::test]
 async fn an_embedded_postgres_that_was_killed_is_started_again() {
@@ -131,26 +131,50 @@ async fn a_stop_with_the_database_away_is_still_one() {
 #[tokio::test]
 async fn a_stop_waits_for_the_answer_that_is_under_way() {
     let world = World::with_users(0).await;
-    let server = world.serve().await;
-    let gate = Gate::new();
-    let hold = Fault::on("/users", Action::HoldAfter(gate.clone())).method(Method::POST);
-    world.control().fault(hold);
-    let stopping = async {
-        gate.reached().await;
-        server.process.signal(Signal::SIGTERM);
-        eventually("no new connection", || async {
-            TcpStream::connect(&server.listen).await.is_err().then_some(())
-        })
-        .await;
-        gate.release();
-    };
-    let (reply, ()) = tokio::join!(server.create(&world, "Ada"), stopping);
-    assert_eq!(reply.status, 201);
-    assert_eq!(recorded(&reply), "committed");
-    assert_eq!(world.name(id_of(&reply)).await.as_deref(), Some("Ada"));
-    let output = server.process.ended().await.with_code(0);
-    assert!(!output.log().contains("WARN"), "{}", output.log());
-    assert_eq!(world.count("SELECT count(*) FROM usertap.instances").await, 0);
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let server = world.serve().await;
+        let gate = Gate::new();
+        let hold = Fault::on("/users", Action::HoldAfter(gate.clone())).method(Method::POST);
+        world.control().fault(hold);
+        let stopping = async {
+            gate.reached().await;
+            server.process.signal(signal);
+            eventually("no new connection", || async {
+                TcpStream::connect(&server.listen).await.is_err().then_some(())
+            })
+            .await;
+            gate.release();
+        };
+        let (reply, ()) = tokio::join!(server.create(&world, "Ada"), stopping);
+        assert_eq!(reply.status, 201);
+        assert_eq!(recorded(&reply), "committed");
+        assert_eq!(world.name(id_of(&reply)).await.as_deref(), Some("Ada"));
+        let output = server.process.ended().await.with_code(0);
+        assert!(output.log().contains("stopping"), "{}", output.log());
+        assert!(!output.log().contains("WARN"), "{}", output.log());
+        assert_eq!(world.count("SELECT count(*) FROM usertap.instances").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn one_that_nohup_started_outlives_its_terminal() {
+    let world = World::with_users(0).await;
+    let args = [env!("CARGO_BIN_EXE_usertap"), "serve"];
+    let server = Server::of(Process::run(
+        "nohup",
+        world.folder.path(),
+        &args,
+        &world.settings(),
+    ))
+    .await;
+    let status = format!("/proc/{}/status", server.process.pid());
+    let status = std::fs::read_to_string(status).expect("it runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number");
+    assert_eq!(mask & 1, 1, "SIGHUP, the first, is still ignored");
+    server.process.signal(Signal::SIGHUP);
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -315,6 +315,11 @@ async fn what_they_would_share_is_refused_before_anything_starts() {
             Some(setting("STACK_PROJECT_ID", &projects[1])),
             "STACK_PROJECT_ID",
         ),
+        (
+            sound.clone(),
+            Some(setting("USERTAP_WEBHOOK_SECRET", &secrets[0])),
+            "such as SHOP_USERTAP_WEBHOOK_SECRET",
+        ),
     ] {
         let env: Vec<_> = env.into_iter().collect();
         let ended = start(&world, &["serve"], &text, &env).ended().await;
@@ -331,6 +336,40 @@ async fn what_they_would_share_is_refused_before_anything_starts() {
         .ended()
         .await;
     done.with_code(0);
+    // The provider's may be the app's own: without one the tenant goes on, and it is told.
+    let text = sound.replace(&format!("stack_secret_server_key = \"{}\"\n", keys[1]), "");
+    let env = [setting("STACK_SECRET_SERVER_KEY", &keys[1])];
+    let done = start(&world, &["migrate", "--tenant", "other"], &text, &env)
+        .ended()
+        .await;
+    let log = done.with_code(0).log();
+    assert!(
+        log.contains("it is called OTHER_STACK_SECRET_SERVER_KEY"),
+        "{log}"
+    );
+    assert!(!log.contains(&keys[1]), "{log}");
+}
+
+#[tokio::test]
+async fn the_console_tells_what_a_tenants_own_settings_are_called() {
+    let world = two().await;
+    let secret = world.control().webhooks(1).expect("a project").secret();
+    let text = file(&world).replace(&format!("webhook_secret = \"{secret}\"\n"), "");
+    let (process, [_, other]) = serve_with(&world, &text).await;
+    for (path, also) in [
+        ("/setup", "usertap doctor --tenant other"),
+        ("/connect", "OTHER_STACK_PROJECT_ID"),
+    ] {
+        let page = http::get(&format!("http://{}{path}", other.admin), &[])
+            .await
+            .text();
+        for expected in ["OTHER_USERTAP_WEBHOOK_SECRET", also] {
+            assert!(page.contains(expected), "{expected} in {path}: {page}");
+        }
+        let without = page.replace("OTHER_USERTAP_", "");
+        assert!(!without.contains("USERTAP_WEBHOOK_SECRET"), "{path}: {page}");
+    }
+    process.terminated().await.with_code(0);
 }
 
 /// One embedded Postgres is enough for all of them.

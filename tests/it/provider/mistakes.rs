@@ -42,6 +42,45 @@ fn all_mistakes_come_at_once_with_their_lines() {
     }
 }
 
+#[test]
+fn one_mistake_hides_no_other_of_the_same_section() {
+    let text = SOUND.replace(
+        "read = \"/users/{id}\"\ncreated_at = { at = \"$.created_at\", unit = \"rfc3339\" }",
+        "read = \"/users/{id}\"\nshoe_size = 42\nupdated_at = { at = \"$.x\", unit = \"days\" }\ncreated_at = { at = \"$.y\", unit = \"weeks\" }",
+    );
+    let text = format!("{text}\n[[route]]\non = \"FETCH /people\"\nusers = [\"path:id\"]\n");
+    let found = mistakes(&text);
+    for what in ["shoe_size", "days", "weeks", "FETCH", "users = "] {
+        let line = format!("line {}: ", line_of(&text, what));
+        let told = found.iter().filter(|mistake| mistake.starts_with(&line)).count();
+        assert_eq!(told, 1, "{what} ({line}) in {found:#?}");
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
+}
+
+#[test]
+fn what_is_missing_is_told_beside_what_is_wrong() {
+    let text = SOUND.replace(
+        "param = \"per_page\", value = 50",
+        "parm = \"per_page\", value = \"many\"",
+    );
+    let found = mistakes(&text);
+    assert!(
+        found.iter().any(|mistake| mistake.contains("`parm`")),
+        "{found:#?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|mistake| mistake.contains("missing field `param`")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|mistake| mistake.contains("\"many\"")),
+        "{found:#?}"
+    );
+}
+
 /// A sound file, and a deletion that tells this.
 fn told(tell: &str) -> String {
     format!(
