@@ -170,8 +170,9 @@ pub async fn request(database: &Database) -> Result<Uuid, DbError> {
 /// As the database gives them.
 pub async fn request_a(database: &Database, kind: Kind) -> Result<Uuid, DbError> {
     let mut conn = database.get().await?;
+    // A yes was said to the one that failed, not to whoever asks now.
     let revive = database.names.sql(
-        "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL
+        "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL, lifted = false
          WHERE state = 'failed' AND (kind = 'backfill' OR moved_at > now() - make_interval(secs => $2))
            AND run = (SELECT run FROM {state}.backfill WHERE kind = $1 ORDER BY started_at DESC LIMIT 1)
            AND NOT EXISTS (SELECT FROM {state}.backfill WHERE kind = $1 AND state IN ('requested', 'running'))",

@@ -180,6 +180,12 @@ impl Backlog {
         self.work.notify_waiters();
     }
 
+    /// A lane has ended with what it had: nobody waits for that.
+    pub fn give_up(&self) {
+        self.lock().given_up = true;
+        self.work.notify_waiters();
+    }
+
     /// The writer has ended.
     pub fn end(&self) {
         let mut inner = self.lock();
@@ -213,7 +219,8 @@ impl Backlog {
 
 /// For the writer.
 impl Backlog {
-    /// Waits for what comes next, up to a transaction's worth; nothing once it is closed and empty.
+    /// Waits for what comes next, up to a transaction's worth; nothing once it is closed and empty, or what
+    /// is left waits behind a lane that has given up.
     /// A page with a checkpoint goes alone.
     pub async fn take(&self, at_most: usize, bytes: usize) -> Option<Batch> {
         loop {

@@ -146,7 +146,10 @@ impl Plan {
         }
         if settled {
             self.doubt(&observation.id, loaded, DoubtWrite::Clear);
-            self.end_set_aside(&observation.id, loaded);
+            // Of a user who is still deleted it is the removal of the row that the database refused.
+            if loaded.known.standing != Standing::Deleted {
+                self.end_set_aside(&observation.id, loaded);
+            }
         }
         // What was awaited may have been settled meanwhile, by another process.
         if verdict == Verdict::Stand && loaded.known.doubt.is_none() {

@@ -58,6 +58,7 @@ pub struct Sql {
     hold_rows: String,
     held: String,
     due_purges: String,
+    may_stay: String,
     history: String,
     new_epoch: String,
     take_place: String,
@@ -199,6 +200,7 @@ impl Sql {
             hold_rows: names.sql(HOLD_ROWS),
             held: planned(HELD),
             due_purges: planned(DUE_PURGES),
+            may_stay: names.sql(MAY_STAY),
             history: names.sql(HISTORY),
             new_epoch: names.sql(NEW_EPOCH),
             take_place: names.sql(TAKE_PLACE),
@@ -298,6 +300,11 @@ impl Sql {
     }
 
     /// Deleted users whose rows are due to go, the longest deleted first.
+    pub async fn may_stay(&self, conn: &mut Conn) -> Result<(), DbError> {
+        execute(statement(&self.may_stay), conn).await?;
+        Ok(())
+    }
+
     pub async fn due_purges(
         &self,
         conn: &mut Conn,

@@ -130,6 +130,7 @@ impl Writer {
         let ran = self.write().await;
         if ran.is_err() {
             self.shared.pages.over();
+            self.shared.backlog.give_up();
         }
         if !self.shared.past.lane_ended(ran.is_err()) {
             return;

@@ -44,6 +44,8 @@ pub(super) struct Inner {
     /// Entries that are not done.
     pub waiting: usize,
     pub closed: bool,
+    /// A lane has ended with what it had.
+    pub given_up: bool,
     pub ended: bool,
 }
 
@@ -101,6 +103,7 @@ impl Inner {
         let load = self.load(at_most, bytes);
         match load.numbers.is_empty() {
             false => Ready(Some(self.board(load))),
+            true if self.given_up => Ready(None),
             true if self.closed && !self.entries.iter().any(Entry::waits) => Ready(None),
             true => Pending,
         }

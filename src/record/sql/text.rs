@@ -158,6 +158,10 @@ pub const DUE_PURGES: &str = "
     WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1) AND (a.id IS NULL OR a.next_try <= now())
     ORDER BY u.deleted_at LIMIT 100";
 
+/// Rows of deleted users that could not be removed, where they may stay.
+pub const MAY_STAY: &str = "
+    DELETE FROM {state}.set_aside a USING {state}.user_state s WHERE s.id = a.id AND s.standing = 'deleted'";
+
 /// The server that this is: another one after each failover and each restore. Nothing on a standby.
 pub const TIMELINE: &str = "
     SELECT CASE WHEN NOT pg_is_in_recovery() THEN

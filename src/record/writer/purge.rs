@@ -47,15 +47,17 @@ impl Writer {
         purging.await;
     }
 
-    /// Rows whose time has come, those that were refused earlier among them.
+    /// Rows whose time has come, those that were refused earlier among them. Where they are to stay, no
+    /// refusal of earlier times is one.
     pub(super) async fn purge_due(&mut self) -> Result<(), GivenUp> {
-        let Deleted::Purge { after } = self.deleted else {
-            return Ok(());
-        };
         let Ok(conn) = self.link.conn() else { return Ok(()) };
-        match self.sql.due_purges(conn, after).await {
+        let due = match self.deleted {
+            Deleted::Purge { after } => self.sql.due_purges(conn, after).await,
+            Deleted::Keep => self.sql.may_stay(conn).await.map(|()| Vec::new()),
+        };
+        match due {
             Ok(users) => self.purge_all(users).await,
-            Err(error) => tracing::warn!(%error, "deleted rows stay for now"),
+            Err(error) => tracing::warn!(%error, "deleted rows, and what is known of them, stay for now"),
         }
         Ok(())
     }

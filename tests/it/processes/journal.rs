@@ -97,6 +97,29 @@ async fn what_was_told_survives_kills_during_an_outage() {
     server.stop().await;
 }
 
+/// What waits behind the same user's first change is left with it.
+#[tokio::test]
+async fn a_stop_while_the_database_is_away_leaves_what_waits_to_the_journal_at_once() {
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "60s");
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let ada = id_of(&server.create(&world, "Ada").await);
+    relay.close();
+    for name in ["1", "2"] {
+        assert_eq!(server.rename(&world, ada, name).await, "journaled");
+    }
+    let log = server.stop().await.log();
+    assert!(log.contains("what is left waits in the journal"), "{log}");
+    assert!(!log.contains("DRAIN"), "{log}");
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    world.comes_to_rest(&server).await;
+    assert_eq!(world.name(ada).await.as_deref(), Some("2"));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_commit_that_hangs_is_journaled_and_survives_a_kill() {
     let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "300ms");

@@ -138,6 +138,25 @@ async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
     server.stop().await;
 }
 
+/// A yes is for the run that it was said to, also where that comes to nothing.
+#[tokio::test]
+async fn a_yes_that_came_to_nothing_is_no_yes_to_the_next() {
+    let world = World::with_users(60).await;
+    world.backfill().await;
+    let refused = || Action::Reject(Canned::new(401, "{}"));
+    world
+        .control()
+        .fault(Fault::on("limit=200", refused()).method(Method::GET));
+    world.reconciles(&["--yes"]).await.with_code(1);
+    world.lose(15);
+    let held = world.reconciles(&[]).await.with_code(1).json();
+    assert_eq!(
+        (&held["drift"]["deleted"], &held["held_back"]),
+        (&json!(10), &json!(5)),
+        "{held}"
+    );
+}
+
 #[tokio::test]
 async fn deletions_that_a_read_finds_are_never_held_back_and_count_towards_the_bound() {
     let world = World::with_users(40).await.and("USERTAP_CACHE_TTL", "0");

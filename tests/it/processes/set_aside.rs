@@ -416,6 +416,39 @@ async fn a_reference_without_a_cascade_keeps_a_deleted_row_until_it_is_gone() {
     server.stop().await;
 }
 
+/// Also where the provider says once more that the user is gone, as it does when a webhook tells so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_removed_is_named_until_it_is_or_may_stay() {
+    let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
+    let server = world.serve().await;
+    let kept = id_of(&server.create(&world, "Kept").await);
+    let posts = format!(
+        "CREATE TABLE posts (author uuid REFERENCES neon_identity.users_sync(id));
+         INSERT INTO posts VALUES ('{kept}')"
+    );
+    world.sql(&posts).await;
+    let path = format!("/users/{kept}");
+    server.ask(&world, Method::DELETE, &path, &json!({})).await;
+    server.names(&["set-aside", &kept.to_string()]).await;
+    world
+        .sql(&format!(
+            "UPDATE usertap.user_state SET doubt = position WHERE id = '{kept}'"
+        ))
+        .await;
+    eventually("it was read again", || async {
+        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
+        (world.owed().await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(world.count("SELECT count(*) FROM usertap.set_aside").await, 1);
+    server.stop().await;
+    let world = world.and("USERTAP_DELETED", "keep");
+    let server = world.serve().await;
+    server.has_no_problem().await;
+    assert_eq!(world.rows().await, 1);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_character_that_postgres_cannot_hold_leaves_a_skeleton() {
     let world = World::of_plain_owner(3).await;
