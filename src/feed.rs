@@ -168,7 +168,7 @@ impl Feed {
         tail::tell_of_anybody(&self.shared).await
     }
 
-    /// Every change that any process commits from now on, in order.
+    /// Every change that any process commits from now on, in order, and what they let each other know beside.
     pub fn subscribe(&self) -> broadcast::Receiver<Followed> {
         self.shared.followed.subscribe()
     }

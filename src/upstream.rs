@@ -84,10 +84,9 @@ pub struct Upstream {
     refused: Notify,
 }
 
-/// This part of the whole wait is left for the answer; one that had no longer and did not come says nothing
-/// of the provider.
+/// This part of the whole wait is left for the answer.
 const ANSWERING: u32 = 2;
-/// What a refusal of one user's requests is taken for that says nothing.
+/// What a refusal of one user's requests, or of one of usertap's own, is taken for that says nothing.
 const UNSAID: Duration = Duration::from_secs(1);
 
 /// Who goes first when the budget is short.

@@ -1,7 +1,8 @@
 //! Reads what is new, once for everybody in the process.
 //!
 //! A notification (of this process or, through LISTEN, of any other) says that there is something;
-//! the database says what, and a slow poll asks without being told. A history that is no longer
+//! the database says what, and a slow poll asks without being told. What no change tells of, processes let
+//! each other know the same way. A history that is no longer
 //! the one that was followed (a restored backup) makes it begin anew: streams of the old one end.
 
 use std::pin::pin;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::{interval, sleep, timeout};
 
 use super::event::Shape;
@@ -34,6 +35,8 @@ const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off
 const PAUSE: Duration = Duration::from_millis(250);
 /// A read that takes longer is on a connection that is dead.
 const SILENT: Duration = Duration::from_secs(30);
+/// In a notification, before the name of who says so: anybody may have changed. A position is a number.
+const ANYBODY: &str = "anybody";
 /// How often an idle stream says where it stands.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -61,9 +64,6 @@ pub async fn beat(shared: Arc<Shared>, tasks: Tasks) {
         }
     }
 }
-
-/// Anybody may have changed, as the process of this name says. Positions are numbers.
-const ANYBODY: &str = "anybody";
 
 pub(super) async fn tell_of_anybody(shared: &Shared) -> Result<(), DbError> {
     let mut conn = shared.database.get().await?;
@@ -97,6 +97,10 @@ async fn follow(shared: &Shared) -> Result<(), DbError> {
 async fn wait(shared: &Shared, conn: &mut AsyncPgConnection, read: i64) -> Result<(), DbError> {
     let mut poll = pin!(sleep(POLL));
     let mut notes = pin!(conn.notifications_stream());
+    // What was said meanwhile is heard before anything else is known.
+    while let Some(Some(Ok(note))) = notes.next().now_or_never() {
+        hear(shared, &note.payload);
+    }
     while shared.told.load(Ordering::Acquire) <= read {
         tokio::select! {
             () = &mut poll => return Ok(()),

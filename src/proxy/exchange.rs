@@ -331,7 +331,7 @@ impl Exchange<'_> {
         if let Some(answer) = self.stale(Outage::Broken).await {
             return app.send(answer);
         }
-        if self.matched.route.writes {
+        if self.may_have_written(&head) {
             self.wrote();
             self.shared.cache.tell_others();
             let failure = Failure::Upstream(UpstreamError::Broken);

@@ -29,6 +29,9 @@ use crate::user::UserId;
 /// How long a not-found is fresh.
 const NOT_FOUND: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// This part of the whole wait may go into another's answer.
+const FOLLOWING: u32 = 4;
+
 /// Where an answer is to be kept, if it turns out to be fit for it.
 pub(super) struct Keeping {
     key: CacheKey,
@@ -91,8 +94,8 @@ impl Exchange<'_> {
                     Some(lead)
                 }
                 Turn::Follow(ended) => {
-                    // Half of the time is left for an answer of one's own.
-                    let _ended = timeout(self.shared.config.timeout / 2, ended.cancelled()).await;
+                    // For an answer of one's own, too, its turn may have to be waited for.
+                    let _ended = timeout(self.shared.config.timeout / FOLLOWING, ended.cancelled()).await;
                     if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
                         return Some(self.again(&hit, Cached::Hit(Served::Coalesced)));
                     }

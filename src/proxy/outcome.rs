@@ -70,10 +70,13 @@ impl Outcome {
         }
     }
 
-    /// What the answer tells is not in the rows yet, and no change will say so by the time it leaves.
+    /// What a write came to is not in the rows, and no change is on its way that says so.
     pub fn is_owed(&self) -> bool {
-        let waits = |recorded: &Recorded| !matches!(recorded, Recorded::Committed { .. });
-        matches!(self, Outcome::Recorded(recorded) if waits(recorded))
+        match self {
+            Outcome::Recorded(recorded) => !matches!(recorded, Recorded::Committed { .. }),
+            Outcome::Nothing(why) => matches!(why, Why::Malformed | Why::Part | Why::Oversized),
+            Outcome::NotAwaited => false,
+        }
     }
 
     pub fn header(&self) -> HeaderValue {

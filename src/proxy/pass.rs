@@ -12,6 +12,7 @@ use super::reply;
 use super::traffic::Counted;
 use super::wire::Failure;
 use crate::cache::{Bypass, Cached};
+use crate::clock::Instant;
 use crate::provider::{Caller, Credential};
 use crate::upstream::Yields;
 
@@ -35,12 +36,12 @@ impl Shared {
     pub(super) async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
         let answered = self.wire.pass(asked, body).await;
         let caller = self.caller_by_head(asked);
-        if let Ok((head, _)) = &answered {
-            self.heed_passed(asked, caller, head);
+        if let Ok((head, _, sent_at)) = &answered {
+            self.heed_passed(asked, caller, head, *sent_at);
         }
         self.passed(asked, caller, &answered);
         match answered {
-            Ok((head, body)) => {
+            Ok((head, body, _)) => {
                 let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
                 let cached = self.not_kept(why);
                 self.answered(asked, route, head.status, &outcome, cached);
@@ -52,18 +53,21 @@ impl Shared {
 
     /// A refusal of somebody whom the provider knows makes usertap's own requests yield. Apps go on: here it
     /// may be of a limit that the route has to itself. Who is no longer taken is given nothing stale.
-    fn heed_passed(&self, asked: &Asked, caller: Caller, head: &Parts) {
+    fn heed_passed(&self, asked: &Asked, caller: Caller, head: &Parts, sent_at: Instant) {
+        let Some(credential) = caller.credential().filter(|_| self.is_known(asked, caller)) else {
+            return;
+        };
         let meant = self.config.provider.effective_status(head.status, &head.headers);
-        if caller.credential().is_some() && self.is_known(asked, caller) {
+        if meant == StatusCode::TOO_MANY_REQUESTS {
             self.wire.upstream.heed(meant, &head.headers, Yields::Own);
         }
-        // Of a write it may be a password that is wrong.
-        if meant == StatusCode::UNAUTHORIZED && asked.method.is_safe() {
-            let shown = self.config.provider.shown(&asked.headers);
-            let refused = self.cache.caller(&shown);
+        // Of a write it may be a password that is wrong, of usertap's own key what it may not do.
+        let is_of_caller = asked.method.is_safe() && credential != Credential::OwnServer;
+        if meant == StatusCode::UNAUTHORIZED && is_of_caller {
+            let refused = self.cache.caller(&self.config.provider.shown(&asked.headers));
             refused
                 .into_iter()
-                .for_each(|caller| self.cache.refused(caller, asked.ready));
+                .for_each(|caller| self.cache.refused(caller, sent_at));
         }
     }
 
@@ -72,11 +76,11 @@ impl Shared {
     }
 
     /// Unless it only read, was another tenant's or was refused, anybody may have changed.
-    fn passed(&self, asked: &Asked, caller: Caller, answered: &Result<(Parts, Body), Failure>) {
+    fn passed(&self, asked: &Asked, caller: Caller, answered: &Result<(Parts, Body, Instant), Failure>) {
         let provider = &self.config.provider;
         let is_known = || self.is_known(asked, caller);
         let may_have_written = match answered {
-            Ok((head, _)) => self.carries_out(head, is_known),
+            Ok((head, ..)) => self.carries_out(head, is_known),
             Err(failure) => failure.leaves_doubt() && is_known(),
         };
         let may_matter = !asked.method.is_safe() && !provider.is_userless(&asked.method, asked.path());

@@ -9,7 +9,7 @@ use super::asked::Asked;
 use super::body::{self, Body};
 use super::links::Links;
 use super::traffic::{Counted, Traffic};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::tasks::Tasks;
 use crate::upstream::{Forwarded, Upstream, UpstreamError};
 
@@ -100,10 +100,13 @@ impl Wire {
         Ok(forwarded)
     }
 
-    /// The answer as it comes.
-    pub async fn pass(&self, asked: &Asked, body: Body) -> Result<(Parts, Body), Failure> {
-        let (head, body) = self.forward(asked, body).await?.response.into_parts();
-        Ok((head, body::flowing(body, self.idle)))
+    /// The answer as it comes, and when it was asked for.
+    pub async fn pass(&self, asked: &Asked, body: Body) -> Result<(Parts, Body, Instant), Failure> {
+        let Forwarded {
+            response, sent_at, ..
+        } = self.forward(asked, body).await?;
+        let (head, body) = response.into_parts();
+        Ok((head, body::flowing(body, self.idle), sent_at))
     }
 }
 

@@ -30,7 +30,7 @@ const INSTANCE: &str = "instance";
 const MEET_EVERY: Duration = Duration::from_millis(200);
 /// By then whoever has not met it is dead.
 const MET_BY: Duration = DEAD_AFTER.saturating_add(BEAT.saturating_mul(2));
-/// Refusals that come together are told once.
+/// Refusals that come together, and writes that no change tells of, are told once.
 const TOLD_TOGETHER: Duration = Duration::from_millis(100);
 
 /// What this process knows of its standing among the others.
@@ -232,13 +232,17 @@ impl Station {
         }
     }
 
-    /// What this process wrote and no change tells of is told to the others by itself.
+    /// What was written here and no change tells of is told to the others by itself, moments later: who reads
+    /// the feed would not know.
     pub async fn tell_others(self: Arc<Self>) {
         loop {
             tokio::select! {
-                () = self.tasks.stopping() => return,
+                biased;
                 () = self.cache.to_be_told() => {}
+                () = self.tasks.stopping() => return,
             }
+            // Each costs all of them what they keep.
+            sleep(TOLD_TOGETHER).await;
             while let Err(error) = self.feed.tell_of_anybody().await {
                 tracing::debug!(%error, "what others keep may be old, and they could not be told");
                 tokio::select! {

@@ -1,10 +1,12 @@
 //! Keeps a dead provider from costing every request its timeout.
 //!
 //! After some failures in a row nothing is sent for a short rest; then one request at a time tries.
-//! The first that succeeds ends it, each that fails makes the next rest longer. A request whose body is
-//! still to come may take as long as its sender likes: it tries beside others. What must never be: a
-//! provider that is well and not asked for longer than the longest rest.
+//! The first that succeeds ends it, each that fails makes the next rest longer. A request with a body may
+//! take as long as its sender likes: after a moment another may try beside it, one without a body at once,
+//! and only the latest try says more than that all is well. What must never be: a provider that is well and
+//! not asked for longer than the longest rest.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,9 +20,14 @@ const FAILURES: u32 = 5;
 const FIRST_REST: Duration = Duration::from_millis(500);
 /// An app's user hardly waits longer for a page.
 const LONGEST_REST: Duration = Duration::from_secs(8);
+/// So long a request whose body may be still to come tries alone.
+const FLOWING_ALONE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    tries: AtomicU64,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -30,11 +37,13 @@ enum State {
         until: Instant,
         rest: Duration,
     },
-    /// One request is on its way to see; another may try from `until` on, however long this one takes.
+    /// A request is on its way to see; another may try from `until` on, however long this one takes.
     Trying {
         rest: Duration,
         until: Instant,
         by: Try,
+        /// Which of all tries it is.
+        number: u64,
     },
 }
 
@@ -69,7 +78,8 @@ pub(super) enum Came {
 #[derive(Debug)]
 pub(super) struct Pass<'b> {
     breaker: &'b Breaker,
-    tries: bool,
+    /// It was let through to see.
+    tries: Option<u64>,
     came: Came,
 }
 
@@ -99,11 +109,12 @@ impl State {
     }
 
     /// The state once a request is let through, or how long to wait.
-    fn admitted(self, by: Try, now: impl Fn() -> Instant) -> Result<State, Duration> {
+    fn admitted(self, by: Try, number: u64, now: impl Fn() -> Instant) -> Result<State, Duration> {
         let trying = |rest| State::Trying {
             rest,
             until: now() + by.alone(),
             by,
+            number,
         };
         match self {
             State::Closed(_) => Ok(self),
@@ -120,8 +131,8 @@ impl State {
         }
     }
 
-    /// `tried`: it was let through to see.
-    fn after(self, came: Came, tried: bool, now: impl Fn() -> Instant) -> State {
+    /// `tried`: it was let through to see, as this one.
+    fn after(self, came: Came, tried: Option<u64>, now: impl Fn() -> Instant) -> State {
         let resting = |rest: Duration| State::Resting {
             until: now() + rest,
             rest,
@@ -130,8 +141,12 @@ impl State {
             (_, Came::Well) => State::Closed(0),
             (State::Closed(failures), Came::Failed) if failures + 1 >= FAILURES => resting(FIRST_REST),
             (State::Closed(failures), Came::Failed) => State::Closed(failures + 1),
-            (State::Trying { rest, .. }, Came::Failed) if tried => resting((rest * 2).min(LONGEST_REST)),
-            (State::Trying { rest, .. }, Came::Unknown) if tried => State::Resting { until: now(), rest },
+            (State::Trying { rest, number, .. }, Came::Failed) if tried == Some(number) => {
+                resting((rest * 2).min(LONGEST_REST))
+            }
+            (State::Trying { rest, number, .. }, Came::Unknown) if tried == Some(number) => {
+                State::Resting { until: now(), rest }
+            }
             // Sent before the rest began.
             (state, Came::Failed | Came::Unknown) => state,
         }
@@ -143,7 +158,7 @@ impl Try {
     fn alone(self) -> Duration {
         match self {
             Try::Prompt => LONGEST_REST,
-            Try::Flowing => FIRST_REST,
+            Try::Flowing => FLOWING_ALONE,
         }
     }
 }
@@ -152,16 +167,17 @@ impl Breaker {
     /// Whether there would be leave, or after how long it is worth asking again. Takes none: whoever is the
     /// one that tries must be about to send.
     pub fn admits(&self, by: Try) -> Result<(), Duration> {
-        self.state().admitted(by, clock::now).map(drop)
+        self.state().admitted(by, 0, clock::now).map(drop)
     }
 
     /// Leave to send at once, or after how long it is worth asking again.
     pub fn admit(&self, by: Try) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
-        *state = state.admitted(by, clock::now)?;
+        let number = self.tries.fetch_add(1, Ordering::Relaxed);
+        *state = state.admitted(by, number, clock::now)?;
         Ok(Pass {
             breaker: self,
-            tries: matches!(*state, State::Trying { .. }),
+            tries: matches!(*state, State::Trying { .. }).then_some(number),
             came: Came::Unknown,
         })
     }
@@ -171,7 +187,7 @@ impl Breaker {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -328,17 +344,22 @@ mod tests {
         let flowing = breaker.admit(Try::Flowing).unwrap();
         assert_eq!(breaker.admits(Try::Flowing), Err(FIRST_REST));
         let mut prompt = breaker.admit(Try::Prompt).unwrap();
-        assert_eq!(breaker.admits(Try::Prompt), Err(FIRST_REST));
+        drop(flowing);
+        let prompt_tries = Err(FIRST_REST);
+        assert_eq!(
+            breaker.admits(Try::Prompt),
+            prompt_tries,
+            "another's end is not its own"
+        );
         prompt.note(Ok(StatusCode::OK));
         drop(prompt);
         assert_eq!(breaker.health(), Health::Closed);
-        drop(flowing);
         for _ in 0..FAILURES {
             send(&breaker, Ok(503)).unwrap();
         }
         tokio::time::advance(FIRST_REST).await;
         let _flowing = breaker.admit(Try::Flowing).unwrap();
-        tokio::time::advance(FIRST_REST).await;
+        tokio::time::advance(FLOWING_ALONE).await;
         assert!(breaker.admit(Try::Flowing).is_ok(), "where nobody else asks");
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{timeout, timeout_at};
 use super::breaker::Try;
 use super::budget::Ask;
 use super::login::{self, NoToken};
+use super::pause;
 use super::retry::{self, Came};
 use super::{AnswerBody, Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
 use crate::clock::{self, Instant};
@@ -57,11 +58,13 @@ impl Upstream {
                 true => Some(Duration::ZERO),
                 false => retry::after(&request.method, attempt, came, jitter()),
             };
-            match wait
-                .map(|wait| clock::now() + wait)
-                .filter(|next| *next < deadline)
-            {
+            let refused = told_to_wait(&answer, came);
+            let next = wait.map(|wait| clock::now() + wait.max(refused));
+            match next.filter(|next| *next < deadline) {
                 Some(next) => tokio::time::sleep_until(next).await,
+                None if next.is_some() && !refused.is_zero() => {
+                    return Err(UpstreamError::Limited { retry_after: refused });
+                }
                 None => return answer,
             }
         }
@@ -188,6 +191,16 @@ impl Fetched {
             sent,
             sent_at: clock::now(),
         }
+    }
+}
+
+/// For how long a refusal asked to be left alone. Its endpoint may be the only one that is closed.
+fn told_to_wait(answer: &Result<Fetched, UpstreamError>, came: Came) -> Duration {
+    match (answer, came) {
+        (Ok(fetched), Came::Answered(StatusCode::TOO_MANY_REQUESTS)) => {
+            pause::refusal(&fetched.headers, clock::wall()).unwrap_or(super::UNSAID)
+        }
+        _ => Duration::ZERO,
     }
 }
 

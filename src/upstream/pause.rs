@@ -122,14 +122,17 @@ impl Pause {
 /// what some providers have in its place or beside it. No time at all says nothing: it is what comes of a
 /// clock that is ahead of the provider's.
 pub(super) fn refusal(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    let said = [RETRY_AFTER, X_RETRY_AFTER].iter().find_map(|name| {
+    let asked = asked_for(headers, wall).or_else(|| reset(headers, wall));
+    asked.map(|wait| wait.min(LONGEST)).filter(|wait| !wait.is_zero())
+}
+
+/// In so many words.
+fn asked_for(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+    [RETRY_AFTER, X_RETRY_AFTER].iter().find_map(|name| {
         let text = headers.get(name)?.to_str().ok()?;
         let said = seconds(text).or_else(|| date(text, wall));
         said.filter(|wait| !wait.is_zero())
-    });
-    said.or_else(|| reset(headers, wall))
-        .map(|wait| wait.min(LONGEST))
-        .filter(|wait| !wait.is_zero())
+    })
 }
 
 /// For how long nothing is left of a limit, where an answer says that it was the last.
@@ -142,9 +145,10 @@ pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration
         .map(|wait| wait.min(LONGEST_SPENT))
 }
 
-/// For how long a provider that cannot answer asks to be left alone, where it says so.
+/// For how long a provider that cannot answer asks to be left alone, where it says so: when its limit begins
+/// anew is another matter.
 pub(super) fn rest(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    refusal(headers, wall).map(|wait| wait.min(LONGEST_SPENT))
+    asked_for(headers, wall).map(|wait| wait.min(LONGEST_SPENT))
 }
 
 /// When a limit begins anew: so many seconds from now, or at a time since 1970 in seconds or

@@ -25,7 +25,7 @@ impl Came {
 }
 
 /// The wait before the next attempt, nothing if this was the last. A 429 needs no wait of its
-/// own: the budget is closed for as long as the provider said. `jitter` is from 0 to 1.
+/// own beside what the provider said. `jitter` is from 0 to 1.
 pub(super) fn after(method: &Method, attempt: u32, came: Came, jitter: f64) -> Option<Duration> {
     let worth = match came {
         Came::Failed => true,

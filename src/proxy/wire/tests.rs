@@ -89,7 +89,7 @@ async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Bo
     let mut asked = Asked::new(parts, &wire.base, clock::now());
     asked.upgrade = upgrade;
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
-        Ok((head, body)) => reply::through(
+        Ok((head, body, _)) => reply::through(
             head,
             body,
             &Outcome::Nothing(Why::Unmatched),

@@ -95,7 +95,7 @@ impl Limits {
         if self.share == 0.0 {
             return Some(clock::now() + LEFT_WITHOUT);
         }
-        longest(self.limits.iter(), ask).max(self.wait_alone(ask))
+        longest(self.limits.iter(), ask)
     }
 
     pub fn charge(&mut self, ask: Ask) -> Answers {
