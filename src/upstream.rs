@@ -13,6 +13,7 @@ mod client;
 mod deadline;
 pub mod decode;
 mod error;
+mod heed;
 mod login;
 mod own;
 mod pace;
@@ -225,24 +226,6 @@ impl Upstream {
         self.attempt(send, Box::new(request), priority, began).await
     }
 
-    /// Told of an answer's head: a refusal makes those concerned wait, a provider that asks for a rest is
-    /// left alone by usertap itself. A refusal can come in an HTTP 200, which is why it is told what the
-    /// answer means.
-    pub fn heed(&self, meant: StatusCode, headers: &HeaderMap, whom: Yields) {
-        let whom = whom.min(self.widest);
-        match meant {
-            StatusCode::TOO_MANY_REQUESTS => {
-                let said = pause::refusal(headers, clock::wall());
-                self.budget.refused(said, whom, own::jitter());
-                self.refused.notify_one();
-            }
-            StatusCode::SERVICE_UNAVAILABLE => self
-                .budget
-                .served(pause::rest(headers, clock::wall()), Yields::Own),
-            _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
-        }
-    }
-
     /// Waits for leave to send what the provider counts for this user by itself. It has been waited
     /// since `began`.
     pub async fn leave_for(
@@ -253,17 +236,6 @@ impl Upstream {
     ) -> Result<LeaveFor<'_>, UpstreamError> {
         let leave = self.by_user.leave(user, rate, self.sent_by(began)).await;
         leave.map_err(|retry_after| UpstreamError::Limited { retry_after })
-    }
-
-    /// Such a request was refused: nobody else's has to wait.
-    pub fn refused_for(&self, user: &str, headers: &HeaderMap) {
-        let said = pause::refusal(headers, clock::wall());
-        self.by_user.refused(user, said.unwrap_or(UNSAID));
-    }
-
-    /// Until when the provider wants nothing from this priority.
-    pub fn paused(&self, priority: Priority) -> Option<Instant> {
-        self.budget.paused(priority)
     }
 
     /// This part of the provider's limit, of 1, is this process's from now on.
@@ -279,21 +251,6 @@ impl Upstream {
     /// What of the provider's limit could be used here, since this was asked last.
     pub fn wants(&self) -> Wants {
         self.budget.wants()
-    }
-
-    /// For how long the provider wants nothing more, as it said to this process.
-    pub fn yields(&self) -> Left {
-        self.budget.yields()
-    }
-
-    /// The same as it said to another.
-    pub fn yield_with_others(&self, left: &Left) {
-        self.budget.yield_with_others(left);
-    }
-
-    /// Resolves when the provider has refused this process: the others are to hear of it.
-    pub async fn refused(&self) {
-        self.refused.notified().await;
     }
 
     /// The part of the published limit that the provider has shown to be there; nothing where none

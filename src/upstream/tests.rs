@@ -125,9 +125,10 @@ async fn request_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
     Some(head)
 }
 
-const FINE: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+pub(super) const FINE: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
 const BUSY: Says = Says::Bytes(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
-const REFUSED: Says = Says::Bytes(b"HTTP/1.1 429 Too Many\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n");
+pub(super) const REFUSED: Says =
+    Says::Bytes(b"HTTP/1.1 429 Too Many\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n");
 const MOVED: Says =
     Says::Bytes(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
 const CUT: Says = Says::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{");
@@ -135,9 +136,9 @@ const GZIP: Says = Says::Bytes(
     b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 22\r\n\r\n\
       \x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00",
 );
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn read() -> OwnRequest {
+pub(super) fn read() -> OwnRequest {
     let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, "Bearer own".parse().unwrap())]);
     OwnRequest {
         token: None,
@@ -148,18 +149,18 @@ fn read() -> OwnRequest {
     }
 }
 
-fn write(upstream: &Upstream) -> impl Fn(RequestBody) -> Request<RequestBody> {
+pub(super) fn write(upstream: &Upstream) -> impl Fn(RequestBody) -> Request<RequestBody> {
     let uri = upstream.target("/users").unwrap();
     move |body| Request::post(uri.clone()).body(body).unwrap()
 }
 
-fn written() -> RequestBody {
+pub(super) fn written() -> RequestBody {
     http_body_util::Full::new(Bytes::from_static(b"{}"))
         .map_err(|never| match never {})
         .boxed()
 }
 
-async fn asked(answers: &[Says], timeout: Duration) -> (Script, Result<Fetched, UpstreamError>) {
+pub(super) async fn asked(answers: &[Says], timeout: Duration) -> (Script, Result<Fetched, UpstreamError>) {
     let script = Script::of(answers).await;
     let upstream = Upstream::plain(&script.url, &[], timeout);
     let answer = upstream.own(read(), Priority::App).await;
@@ -191,78 +192,6 @@ async fn a_failed_read_is_repeated_with_a_stamp_of_its_own() {
         (answer.status, answer.sent.position),
         (StatusCode::OK, Position(7))
     );
-}
-
-#[tokio::test]
-async fn a_refusal_is_waited_out_by_everyone() {
-    let script = Script::of(&[REFUSED, FINE]).await;
-    let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
-    let began = clock::now();
-    assert_eq!(
-        upstream.own(read(), Priority::Refetch).await.unwrap().status,
-        StatusCode::OK
-    );
-    assert!(clock::now() - began >= SECOND);
-    upstream.heed(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Yields::Everyone);
-    let forwarded = upstream
-        .forward(write(&upstream), written(), Priority::App, clock::now())
-        .await;
-    assert!(forwarded.is_ok() && clock::now() - began >= SECOND * 2);
-}
-
-#[tokio::test]
-async fn a_provider_that_asks_for_a_rest_is_left_alone_by_usertap_itself() {
-    let upstream = Upstream::plain("http://127.0.0.1:9", &[], SECOND);
-    let of_the_limit = http::HeaderName::from_static("x-rate-limit-reset");
-    let of_the_limit = HeaderMap::from_iter([(of_the_limit, "10".parse().unwrap())]);
-    for says_nothing in [&HeaderMap::new(), &of_the_limit] {
-        upstream.heed(StatusCode::SERVICE_UNAVAILABLE, says_nothing, Yields::Everyone);
-        assert_eq!(upstream.paused(Priority::Backfill), None);
-    }
-    let soon = HeaderMap::from_iter([(http::header::RETRY_AFTER, "10".parse().unwrap())]);
-    upstream.heed(StatusCode::SERVICE_UNAVAILABLE, &soon, Yields::Everyone);
-    assert!(upstream.paused(Priority::Refetch).is_some());
-    assert_eq!(upstream.paused(Priority::App), None);
-}
-
-#[tokio::test]
-async fn what_could_not_leave_takes_nothing_of_the_limit() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr();
-    let limit = Rate {
-        requests: 1,
-        per: SECOND * 3_600,
-    };
-    let upstream = Upstream::plain(&format!("http://{}", free.unwrap()), &[limit.into()], SECOND);
-    for _ in 0..3 {
-        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
-        assert_eq!(asked.await.unwrap_err(), UpstreamError::Unreachable);
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_longer_than_the_patience_is_told_at_once() {
-    let (script, answer) = asked(&[REFUSED], SECOND / 2).await;
-    assert!(matches!(answer, Err(UpstreamError::Limited { .. })), "{answer:?}");
-    assert_eq!(script.seen().len(), 1);
-}
-
-/// Where each endpoint has limits of its own, what holds apps back is not closed, and this one is.
-#[tokio::test]
-async fn a_refusal_of_one_endpoint_is_waited_out_by_whoever_got_it() {
-    for (patience, waits) in [(SECOND / 2, false), (SECOND * 5, true)] {
-        let script = Script::of(&[REFUSED, FINE]).await;
-        let upstream = Upstream {
-            widest: Yields::Own,
-            ..Upstream::plain(&script.url, &[], patience)
-        };
-        let began = clock::now();
-        let answer = upstream.own(read(), Priority::App).await;
-        match waits {
-            true => assert!(answer.is_ok() && clock::now() - began >= SECOND),
-            false => assert!(matches!(answer, Err(UpstreamError::Limited { .. })), "{answer:?}"),
-        }
-        assert_eq!(script.seen().len(), 1 + usize::from(waits));
-    }
 }
 
 #[tokio::test]
