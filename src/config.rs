@@ -162,6 +162,13 @@ pub enum Deleted {
     Purge { after: Duration },
 }
 
+impl Deleted {
+    /// Whether rows are removed at all.
+    pub fn removes(self) -> bool {
+        self != Deleted::Keep
+    }
+}
+
 /// What is logged, to stderr, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {

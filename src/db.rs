@@ -17,6 +17,7 @@ pub mod partitions;
 pub mod polls;
 
 pub mod publication;
+pub mod rights;
 pub mod rows;
 pub mod runs;
 pub mod statement;
@@ -75,6 +76,7 @@ pub enum Refusal {
     Constraint,
     ReadOnly,
     Serialization,
+    Privilege,
     Other,
 }
 
@@ -84,6 +86,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Constraint => "a constraint was violated",
             Refusal::ReadOnly => "it is read-only",
             Refusal::Serialization => "a concurrent transaction won",
+            Refusal::Privilege => "usertap's user lacks a right or an ownership (SQLSTATE 42501)",
             Refusal::Other => "it could not carry out a statement",
         })
     }
@@ -108,12 +111,21 @@ impl From<diesel::result::Error> for DbError {
             Kind::Unknown if about.message().starts_with("prepared statement ") => {
                 return DbError::Unfit(fitness::LOSES_STATEMENTS.into());
             }
+            Kind::Unknown if is_of_privilege(about.message()) => Refusal::Privilege,
             Kind::Unknown => Refusal::Other,
             _ => Refusal::Constraint,
         };
         let place = about.constraint_name().or(about.table_name()).map(str::to_owned);
         DbError::Refused { kind: refusal, place }
     }
+}
+
+/// The client's error does not carry the SQLSTATE, and its message is looked at, never shown. A server
+/// that speaks another language gives [`Refusal::Other`]: [`rights`] tells it from the catalogue.
+fn is_of_privilege(message: &str) -> bool {
+    ["permission denied ", "must be owner of "]
+        .iter()
+        .any(|beginning| message.starts_with(beginning))
 }
 
 impl Database {

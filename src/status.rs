@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cache;
+use crate::db::rights::Missing;
 use crate::db::runs::{Drift, Kind, Run};
-use crate::db::{DbError, epochs, polls, rows, runs};
+use crate::db::{DbError, epochs, polls, rights, rows, runs};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -255,6 +256,8 @@ struct Known {
     /// Polling could not tell what changed from then on.
     missed: Option<DateTime<Utc>>,
     counts: Option<rows::Counts>,
+    /// What keeps partitions of the feed from being made and dropped.
+    unowned: Option<Missing>,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
     reconcile: Option<Run>,
@@ -275,6 +278,7 @@ impl Known {
             poll_age,
             missed,
             counts: rows::counts(database).await?,
+            unowned: rights::of_partitions(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,
             reconcile: runs::latest(database, Kind::Reconcile).await?,

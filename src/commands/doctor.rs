@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
-use crate::db::{Database, DbError, fitness, rows, tenant};
+use crate::db::{Database, DbError, fitness, rights, rows, tenant};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
 use crate::upstream::{Fetched, Upstream};
@@ -30,6 +30,7 @@ pub(super) struct Check {
 pub async fn run(config: Config, json: bool) -> ExitCode {
     let mut checks = vec![passed("settings", "every setting can be read".into())];
     checks.extend(hints(&config));
+    checks.push(data_dir(&config));
     checks.extend(database(&config).await);
     checks.extend(provider(&config).await);
     checks.extend(webhooks(&config));
@@ -109,37 +110,102 @@ async fn database(config: &Config) -> Vec<Check> {
         }
     };
     match inspected(&database, config).await {
-        Err(error) => vec![refused(&error)],
-        Ok(Stage::Migratable) => vec![passed(
+        Err(error) => vec![refused(&rights::explained(&database, error).await)],
+        Ok(None) => vec![passed(
             WHAT,
-            "reachable, and not migrated yet: `usertap serve` does that at its start".into(),
+            format!("reachable, and not migrated yet: {}", migrates(config)),
         )],
-        Ok(Stage::Migrated) => vec![passed(WHAT, reached(embedded.as_deref())), table(&database).await],
+        Ok(Some(bound)) => {
+            let mut checks = vec![passed(WHAT, reached(bound, embedded.as_deref()))];
+            checks.extend(rights(&database, config).await);
+            checks.push(table(&database).await);
+            checks
+        }
     }
 }
 
+fn migrates(config: &Config) -> &'static str {
+    match config.migrate {
+        true => "`usertap serve` does that at its start",
+        false => "`usertap migrate` does that",
+    }
+}
+
+/// What its user may not, though it must.
+async fn rights(database: &Database, config: &Config) -> Vec<Check> {
+    const WHAT: &str = "rights";
+    let found = async {
+        let of_rows = rights::of_rows(database, config.deleted.removes()).await?;
+        Ok::<_, DbError>([of_rows, rights::of_partitions(database).await?])
+    };
+    let missing = match found.await {
+        Ok(missing) => missing,
+        Err(error) => return vec![refused(&error)],
+    };
+    let missing: Vec<_> = missing
+        .into_iter()
+        .flatten()
+        .map(|missing| failed(WHAT, missing.what, &missing.remedy))
+        .collect();
+    match missing.is_empty() {
+        true => vec![passed(
+            WHAT,
+            "rows can be written, partitions made and dropped".into(),
+        )],
+        false => missing,
+    }
+}
+
+/// A file is made in the folder and goes again, as does every folder that it took.
+fn data_dir(config: &Config) -> Check {
+    const WHAT: &str = "DATA_DIR";
+    let folder = &config.journal_dir;
+    match station::try_folder(folder) {
+        Ok(()) => passed(WHAT, format!("{} can be written", folder.display())),
+        Err(error) => failed(
+            WHAT,
+            format!("{} cannot be written: {error}", folder.display()),
+            "give usertap's account the folder, or set DATA_DIR to one that it can write",
+        ),
+    }
+}
+
+/// Whose a migrated database is.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    ToThis,
+    ToNobody,
+}
+
 /// An embedded one's address is known to nobody else.
-fn reached(embedded: Option<&Embedded>) -> String {
-    const REACHED: &str = "reachable, migrated, and this tenant's";
+fn reached(bound: Bound, embedded: Option<&Embedded>) -> String {
+    let reached = match bound {
+        Bound::ToThis => "reachable, migrated, and this tenant's",
+        Bound::ToNobody => {
+            "reachable, migrated, and bound to nobody yet: the first `usertap serve` binds it to this tenant"
+        }
+    };
     match embedded {
-        None => REACHED.into(),
+        None => reached.into(),
         Some(embedded) => format!(
-            "{REACHED}; psql {}, password in {}",
+            "{reached}; psql {}, password in {}",
             embedded.address(),
             embedded.password_file().display()
         ),
     }
 }
 
-/// A look changes nothing: neither migrates nor binds the tenant.
-async fn inspected(database: &Database, config: &Config) -> Result<Stage, DbError> {
+/// A look changes nothing: neither migrates nor binds the tenant. Nothing where it is not migrated yet.
+async fn inspected(database: &Database, config: &Config) -> Result<Option<Bound>, DbError> {
     fitness::check(database).await?;
     fitness::same(database).await?;
-    let stage = migrate::inspect(database).await?;
-    if stage == Stage::Migrated {
-        tenant::is_bound(database, &config.tenant).await?;
+    match migrate::inspect(database).await? {
+        Stage::Migratable => Ok(None),
+        Stage::Migrated => match tenant::is_bound(database, &config.tenant).await? {
+            true => Ok(Some(Bound::ToThis)),
+            false => Ok(Some(Bound::ToNobody)),
+        },
     }
-    Ok(stage)
 }
 
 fn refused(error: &DbError) -> Check {

@@ -24,16 +24,17 @@ pub async fn run(database: &Database) -> Result<(), DbError> {
     let mut conn = database.connect_directly().await?;
     lock(database, &mut conn).await?;
     // Before anything is made, so that a refusal leaves nothing behind.
-    match has_meta(database, &mut conn).await? {
-        true => fits(database, &mut conn).await?,
-        false => refuse_foreign_table(database, &mut conn).await?,
+    if stage(database, &mut conn).await? == Stage::Migratable {
+        make_schemas(database, &mut conn).await?;
+        conn = run_pending(conn).await?;
+        fits(database, &mut conn).await?;
+        database.forget_connections();
     }
-    make_schemas(database, &mut conn).await?;
-    let mut conn = run_pending(conn).await?;
-    fits(database, &mut conn).await?;
-    partitions::ahead(database, &mut conn).await?;
-    database.forget_connections();
-    Ok(())
+    match partitions::ahead(database, &mut conn).await {
+        // Whoever records says so once it matters.
+        Err(DbError::Unfit(_)) => Ok(()),
+        made => made,
+    }
 }
 
 /// Whether the schema is there and made for these settings, without changing anything.
@@ -70,21 +71,62 @@ pub enum Stage {
 /// # Errors
 /// [`DbError::Unfit`] with the remedy where it is neither.
 pub async fn inspect(database: &Database) -> Result<Stage, DbError> {
-    let mut conn = database.get().await?;
-    if has_meta(database, &mut conn).await? {
-        fits(database, &mut conn).await?;
-        return Ok(match is_current(database, &mut conn).await? {
-            true => Stage::Migrated,
-            false => Stage::Migratable,
-        });
+    stage(database, &mut *database.get().await?).await
+}
+
+async fn stage(database: &Database, conn: &mut AsyncPgConnection) -> Result<Stage, DbError> {
+    if has_meta(database, conn).await? {
+        fits(database, conn).await?;
+        if is_current(database, conn).await? {
+            return Ok(Stage::Migrated);
+        }
+        owns_tables(database, conn).await?;
+        return Ok(Stage::Migratable);
     }
-    refuse_foreign_table(database, &mut conn).await?;
-    let missing = missing_schemas(database, &mut conn).await?;
-    let may = statement("SELECT has_database_privilege(current_database(), 'CREATE') AS yes");
-    let may: Option<Exists> = optional(may, &mut conn).await?;
-    match missing.is_empty() || may.is_some_and(|may| may.yes) {
+    refuse_foreign_table(database, conn).await?;
+    let missing = missing_schemas(database, conn).await?;
+    let may = statement(
+        "SELECT ($3 OR has_database_privilege(current_database(), 'CREATE')) AND NOT EXISTS (
+             SELECT FROM pg_namespace WHERE nspname IN ($1, $2) AND NOT has_schema_privilege(oid, 'CREATE')) AS yes",
+    );
+    let may = may
+        .bind::<Text, _>(&database.names.state_schema)
+        .bind::<Text, _>(&database.names.users_schema)
+        .bind::<Bool, _>(missing.is_empty());
+    let may: Option<Exists> = optional(may, conn).await?;
+    match may.is_some_and(|may| may.yes) {
         true => Ok(Stage::Migratable),
         false => Err(schemas_refused(database)),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Foreign {
+    #[diesel(sql_type = Text)]
+    user: String,
+    #[diesel(sql_type = Text)]
+    owner: String,
+}
+
+/// Only the owner of a table may change it: whoever merely serves is told so before anything is tried.
+async fn owns_tables(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let foreign = statement(
+        "SELECT quote_ident(current_user) AS user, quote_ident(pg_get_userbyid(c.relowner)) AS owner
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE (n.nspname = $1 AND c.relname IN ('meta', 'changes') OR n.nspname = $2 AND c.relname = 'users_sync')
+         AND NOT (pg_has_role(c.relowner, 'USAGE') AND (n.nspname <> $1 OR has_schema_privilege(n.oid, 'CREATE')))
+         LIMIT 1",
+    );
+    let foreign = foreign
+        .bind::<Text, _>(&database.names.state_schema)
+        .bind::<Text, _>(&database.names.users_schema);
+    let foreign: Option<Foreign> = optional(foreign, conn).await?;
+    match foreign {
+        None => Ok(()),
+        Some(Foreign { user, owner }) => Err(DbError::Unfit(format!(
+            "the database is of an older usertap, and its user {user} may not migrate it: run `usertap migrate` as \
+             {owner}, who owns the tables, and with MIGRATE=off as {user}"
+        ))),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::{Database, DbError, fitness, migrate, tenant};
+use super::{Database, DbError, fitness, migrate, rights, tenant};
 use crate::provider::Tenant;
 
 /// Done at the first connection, whoever makes it: at the start, or when a database that was away
@@ -32,6 +32,15 @@ impl Opening {
         }
     }
 
+    async fn go_through(&self, database: &Database) -> Result<(), DbError> {
+        fitness::check(database).await?;
+        match self.migrate {
+            true => migrate::run(database).await?,
+            false => migrate::check(database).await?,
+        }
+        self.bind(database).await
+    }
+
     async fn bind(&self, database: &Database) -> Result<(), DbError> {
         if tenant::is_bound(database, &self.tenant).await? {
             return Ok(());
@@ -54,12 +63,10 @@ impl Database {
         else {
             return Ok(());
         };
-        fitness::check(self).await?;
-        match opening.migrate {
-            true => migrate::run(self).await?,
-            false => migrate::check(self).await?,
+        match opening.go_through(self).await {
+            Ok(()) => {}
+            Err(error) => return Err(rights::explained(self, error).await),
         }
-        opening.bind(self).await?;
         opening.done.store(true, Ordering::Release);
         Ok(())
     }

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use diesel::QueryableByName;
+use diesel::result::QueryResult;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::names::quoted;
 use super::statement::{Bind, optional, statement};
-use super::{Database, DbError};
+use super::{Database, DbError, rights};
 use crate::user::Position;
 
 /// Positions in a partition. Retention drops whole partitions, so one should hold hours, not
@@ -31,11 +32,25 @@ struct Head {
 /// Makes the partition that holds the current position and the one after it.
 ///
 /// # Errors
-/// As the database gives them.
+/// As the database gives them; [`DbError::Unfit`], with the remedy, where its user may not.
 pub async fn ahead(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let head = head(database, conn).await?;
+    at(database, conn, head).await
+}
+
+/// Makes the one that the next position needs, if it is missing: without it nothing can be recorded.
+///
+/// # Errors
+/// As for [`ahead`].
+pub async fn next(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let head = head(database, conn).await?;
+    make(database, conn, (head.0 + 1) / SIZE).await
+}
+
+async fn head(database: &Database, conn: &mut AsyncPgConnection) -> Result<Position, DbError> {
     let head = database.names.sql("SELECT position FROM {state}.meta");
     let head: Option<Head> = optional(statement(&head), conn).await?;
-    at(database, conn, Position(head.map_or(0, |head| head.position))).await
+    Ok(Position(head.map_or(0, |head| head.position)))
 }
 
 /// The same for a position that is not yet given out.
@@ -69,12 +84,31 @@ async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) ->
         return Ok(());
     }
     let (from, to) = (number * SIZE, (number + 1) * SIZE);
-    conn.batch_execute(&format!(
-        "CREATE TABLE IF NOT EXISTS {table} (LIKE {state}.changes INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-         ALTER TABLE {state}.changes ATTACH PARTITION {table} FOR VALUES FROM ({from}) TO ({to});"
-    ))
-    .await?;
-    Ok(())
+    let made = conn
+        .batch_execute(&format!(
+            "CREATE TABLE IF NOT EXISTS {table} (LIKE {state}.changes INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+             ALTER TABLE {state}.changes ATTACH PARTITION {table} FOR VALUES FROM ({from}) TO ({to});"
+        ))
+        .await;
+    or_missing(database, conn, made).await
+}
+
+/// A refusal says which right is missing, where it is one.
+async fn or_missing(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+    done: QueryResult<()>,
+) -> Result<(), DbError> {
+    let Err(error) = done.map_err(DbError::from) else {
+        return Ok(());
+    };
+    if !matches!(error, DbError::Refused { .. }) {
+        return Err(error);
+    }
+    match rights::on_partitions(database, conn).await {
+        Ok(Some(missing)) => Err(missing.into()),
+        Ok(None) | Err(_) => Err(error),
+    }
 }
 
 /// When a partition is closed, and when it is dropped.
@@ -117,7 +151,7 @@ pub async fn close(
         names.position_lock()
     ));
     ahead(database, conn).await?;
-    in_a_moment(conn, &skip).await?;
+    in_a_moment(database, conn, &skip).await?;
     ahead(database, conn).await
 }
 
@@ -189,7 +223,7 @@ pub async fn drop_oldest(
         "{} DROP TABLE IF EXISTS {{state}}.\"changes_{number}\"",
         floor.unwrap_or_default()
     );
-    in_a_moment(conn, &names.sql(&gone)).await?;
+    in_a_moment(database, conn, &names.sql(&gone)).await?;
     Ok(true)
 }
 
@@ -204,11 +238,15 @@ async fn oldest(database: &Database, conn: &mut AsyncPgConnection) -> Result<Opt
 }
 
 /// Runs statements in one transaction that gives up rather than hold up the recorder.
-async fn in_a_moment(conn: &mut AsyncPgConnection, statements: &str) -> Result<(), DbError> {
+async fn in_a_moment(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+    statements: &str,
+) -> Result<(), DbError> {
     let all = format!("BEGIN; SET LOCAL lock_timeout = '100ms'; {statements}; COMMIT");
     let done = conn.batch_execute(&all).await;
     if done.is_err() {
         conn.batch_execute("ROLLBACK").await?;
     }
-    Ok(done?)
+    or_missing(database, conn, done).await
 }

@@ -76,7 +76,7 @@ fn text(name: &str, table: &str) -> String {
 fn refused(error: diesel::result::Error) -> DbError {
     match DbError::from(error) {
         DbError::Refused {
-            kind: Refusal::Other | Refusal::Constraint,
+            kind: Refusal::Other | Refusal::Privilege | Refusal::Constraint,
             ..
         } => DbError::Unfit(
             "the publication cannot be made: the database user must own both tables and have CREATE on the database"

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::db::partitions::{self, Closing};
 use crate::db::{Database, DbError};
 use crate::tasks::Tasks;
@@ -20,6 +20,9 @@ pub const FOR_SLOTS: u32 = 4;
 /// A partition is closed once it holds something as old as this part of the retention: what is
 /// kept is at most so much older than it must be.
 const PARTS: u32 = 8;
+
+/// What nobody mends is not said at every look.
+const WARN_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How long changes are kept.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,7 @@ pub async fn keep(database: Database, retention: Retention, tasks: Tasks) {
     let every = retention.look_every();
     let mut looks = interval_at(clock::now() + every, every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned = None;
     loop {
         tokio::select! {
             () = tasks.stopping() => return,
@@ -58,9 +62,21 @@ pub async fn keep(database: Database, retention: Retention, tasks: Tasks) {
                 dropped,
                 "partitions of the feed older than FEED_RETENTION are gone"
             ),
+            Err(error @ DbError::Unfit(_)) if is_due(&mut warned, clock::now()) => {
+                tracing::warn!(%error, "old partitions of the feed stay");
+            }
             Err(error) => tracing::debug!(%error, "old partitions stay for now"),
         }
     }
+}
+
+/// At the first time, and then now and then.
+fn is_due(warned: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
+    if is_due {
+        *warned = Some(now);
+    }
+    is_due
 }
 
 /// Closes and drops what is due; says how many partitions went.

@@ -1,5 +1,6 @@
 //! What a station has in `DATA_DIR`: its journal, and a note that it has served.
 
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -36,4 +37,23 @@ pub fn note_served(data_dir: &Path) {
     if let Err(error) = noted {
         tracing::warn!(folder = %data_dir.display(), %error, "DATA_DIR cannot be written: a start needs the database");
     }
+}
+
+/// Whether this folder can be made and written. What is made for it goes again.
+///
+/// # Errors
+/// As the file system gives them.
+pub fn try_folder(data_dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = data_dir
+        .ancestors()
+        .take_while(|folder| !folder.exists())
+        .collect();
+    let file = data_dir.join(format!(".doctor-{}", std::process::id()));
+    let written = std::fs::create_dir_all(data_dir).and_then(|()| std::fs::write(&file, b"ok"));
+    // It may not be there, and somebody else may have begun to use a folder meanwhile.
+    let _ = std::fs::remove_file(&file);
+    for folder in missing {
+        let _ = std::fs::remove_dir(folder);
+    }
+    written
 }

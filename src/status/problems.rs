@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{Known, NAMED};
 use crate::config::Config;
-use crate::db::DbError;
+use crate::db::rights::Missing;
 use crate::db::runs::Run;
+use crate::db::{DbError, Refusal};
 use crate::feed::slots::{self, Slot};
 use crate::poll;
 use crate::proxy::Traffic;
@@ -50,6 +51,7 @@ pub const WORDS: &[&str] = &[
     "database-away",
     "database-refuses",
     "database-unfit",
+    "partitions-refused",
     "set-aside",
     "walk-failed",
     "walk-unbalanced",
@@ -90,6 +92,7 @@ pub(super) fn all(
     match known {
         Err(error) => problems.push(of_database(error)),
         Ok(known) => {
+            problems.extend(known.unowned.as_ref().map(of_partitions));
             problems.extend(of_rows(known));
             problems.extend(known.unknown_epoch.map(of_lost));
             problems.extend(known.backfill.as_ref().and_then(of_walk));
@@ -109,6 +112,13 @@ fn of_database(error: &DbError) -> Problem {
         DbError::Away(_) => (
             "database-away",
             "check DATABASE_URL and that the server runs; until then answers leave `journaled`",
+        ),
+        DbError::Refused {
+            kind: Refusal::Privilege,
+            ..
+        } => (
+            "database-refuses",
+            "run `usertap doctor`: it names what is missing and who must grant it",
         ),
         DbError::Refused { .. } => (
             "database-refuses",
@@ -140,6 +150,11 @@ fn of_recorder(recorder: &record::Figures, answers: bool) -> impl Iterator<Item 
         )
     });
     trouble.into_iter().chain(lost)
+}
+
+/// Said before it matters: a new partition is due only now and then.
+fn of_partitions(missing: &Missing) -> Problem {
+    problem("partitions-refused", &*missing.what, &*missing.remedy)
 }
 
 fn of_rows(known: &Known) -> impl Iterator<Item = Problem> {

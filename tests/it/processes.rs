@@ -12,6 +12,7 @@ mod metrics;
 mod polling;
 mod reconcile;
 mod replicas;
+mod rights;
 mod secrets;
 mod serve;
 mod set_aside;

@@ -37,6 +37,9 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
 ];
 
+/// Between attempts to make partitions, of all lanes together.
+const PARTITIONS_PAUSE: Duration = Duration::from_secs(60);
+
 /// A lane's connection.
 #[derive(Default)]
 pub(super) struct Link {
@@ -109,10 +112,10 @@ impl Writer {
         let _alone = shared.past.looking.lock().await;
         let timeline = self.sql.timeline(&mut conn).await?;
         let (history, is_new) = self.history(&mut conn, timeline.as_deref()).await?;
-        partitions::ahead(&self.database, &mut conn).await?;
+        partitions::next(&self.database, &mut conn).await?;
         self.take_place(&mut conn, timeline.as_deref()).await?;
         let position = Position(history.position);
-        shared.past.ahead(position);
+        self.make_partitions(&mut conn, position).await;
         self.sql.skipped(history.skipped, position);
         self.link.conn = Some(conn);
         failpoint::reached("writer.connected");
@@ -226,11 +229,28 @@ impl Writer {
         if !self.shared.past.is_past(last, partitions::RENEW_EVERY) {
             return;
         }
-        let Ok(conn) = self.link.conn() else { return };
-        let _alone = self.shared.past.looking.lock().await;
+        let shared = self.shared.clone();
+        let _alone = shared.past.looking.lock().await;
+        let Some(mut conn) = self.link.conn.take() else {
+            return;
+        };
+        self.make_partitions(&mut conn, last).await;
+        self.link.conn = Some(conn);
+    }
+
+    /// Where it cannot be done yet, what is there lasts a while: it is tried again every
+    /// [`PARTITIONS_PAUSE`], and said.
+    async fn make_partitions(&self, conn: &mut AsyncPgConnection, last: Position) {
+        let past = &self.shared.past;
+        if past.is_not_ahead(PARTITIONS_PAUSE) {
+            return;
+        }
         match partitions::ahead(&self.database, conn).await {
-            Ok(()) => self.shared.past.ahead(last),
-            Err(error) => tracing::warn!(%error, "no new partition for the change rows yet"),
+            Ok(()) => past.ahead(last),
+            Err(error) => {
+                past.not_ahead();
+                tracing::warn!(%error, "no new partition for the change rows yet");
+            }
         }
     }
 }

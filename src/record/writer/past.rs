@@ -12,11 +12,13 @@ mod touched;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::sql::History;
+use crate::clock::{self, Instant};
 use crate::user::{Position, Sent, UserId};
 use touched::Touched;
 
@@ -62,6 +64,8 @@ struct Known {
     is_unknown: bool,
     /// Where partitions were made ahead last.
     ahead: Position,
+    /// When they last could not be.
+    not_ahead_at: Option<Instant>,
     lanes: usize,
     gave_up: bool,
 }
@@ -285,7 +289,19 @@ impl Past {
 
     /// Where partitions were made ahead last.
     pub(super) fn ahead(&self, position: Position) {
-        self.lock().ahead = position;
+        let mut known = self.lock();
+        known.ahead = position;
+        known.not_ahead_at = None;
+    }
+
+    pub(super) fn not_ahead(&self) {
+        self.lock().not_ahead_at = Some(clock::now());
+    }
+
+    /// Whether they could not be made within this time.
+    pub(super) fn is_not_ahead(&self, within: Duration) -> bool {
+        let at = self.lock().not_ahead_at;
+        at.is_some_and(|at| clock::now().saturating_duration_since(at) < within)
     }
 
     /// Whether the partitions made ahead are so far behind this position: one may have been given out

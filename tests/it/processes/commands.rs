@@ -263,7 +263,7 @@ async fn status_shows_the_token_it_is_given() {
     server.stop().await;
 }
 
-fn checks(output: &Output) -> Vec<(String, bool, String)> {
+pub(super) fn checks(output: &Output) -> Vec<(String, bool, String)> {
     let json = output.json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let checks = json["checks"].as_array().unwrap().iter();
@@ -295,7 +295,9 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
         names,
         [
             "settings",
+            "DATA_DIR",
             "database",
+            "rights",
             "table",
             "provider key",
             "clock",

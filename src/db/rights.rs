@@ -1,0 +1,200 @@
+//! What usertap's database user must be allowed, and what of it it is not. Asked of the catalogue, so
+//! that nothing is changed by it and a server's language does not matter.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::AsyncPgConnection;
+
+use super::names::quoted;
+use super::statement::{Bind, load, optional, statement};
+use super::{Database, DbError, Refusal};
+
+/// What the statements of `serve` and of the walks need, table by table.
+const OF_STATE: &[(&str, &[&str])] = &[
+    ("backfill", &["SELECT", "INSERT", "UPDATE"]),
+    ("changes", &["SELECT", "INSERT", "UPDATE"]),
+    ("epochs", &["SELECT", "INSERT", "UPDATE"]),
+    ("feed_floor", &["SELECT", "UPDATE"]),
+    ("instances", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("met", &["SELECT", "INSERT", "TRUNCATE"]),
+    ("meta", &["SELECT", "UPDATE"]),
+    ("poll", &["SELECT", "UPDATE"]),
+    ("set_aside", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("slots", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("sql_changes", &["SELECT", "DELETE"]),
+    ("unasked_deletions", &["SELECT", "INSERT", "DELETE"]),
+    ("user_state", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+];
+/// Rows are removed only where `DELETED` says so.
+const OF_USERS: &[&str] = &["SELECT", "INSERT", "UPDATE"];
+const REMOVES: &str = "DELETE";
+
+/// Rights that are missing, or an ownership, and what gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+impl From<Missing> for DbError {
+    fn from(missing: Missing) -> Self {
+        DbError::Unfit(missing.to_string())
+    }
+}
+
+#[derive(QueryableByName)]
+struct Lacking {
+    #[diesel(sql_type = Text)]
+    user: String,
+    #[diesel(sql_type = Text)]
+    objects: String,
+    #[diesel(sql_type = Text)]
+    privileges: String,
+}
+
+/// What is missing for reading and writing rows, in the tables that are there.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn of_rows(database: &Database, removes: bool) -> Result<Option<Missing>, DbError> {
+    let mut conn = database.get().await?;
+    // Objects that lack the same go into one GRANT.
+    let sql = format!(
+        "WITH lacking (at, kind, object, privilege) AS (
+             SELECT 0, 'SCHEMA ', quote_ident(nspname), 'USAGE' FROM pg_namespace
+             WHERE nspname IN ($1, $2) AND NOT has_schema_privilege(oid, 'USAGE')
+             UNION ALL
+             SELECT w.at, '', format('%I.%I', n.nspname, c.relname), w.privilege
+             FROM (VALUES {}) w (at, schema, name, privilege)
+             JOIN pg_namespace n ON n.nspname = w.schema
+             JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+             WHERE NOT has_table_privilege(c.oid, w.privilege)
+         ), objects AS (
+             SELECT min(at) AS at, kind, object, string_agg(privilege, ', ' ORDER BY at) AS privileges
+             FROM lacking GROUP BY kind, object
+         )
+         SELECT quote_ident(current_user) AS user, kind || string_agg(object, ', ' ORDER BY at, object) AS objects,
+                privileges
+         FROM objects GROUP BY kind, privileges ORDER BY min(at)",
+        needed(removes)
+    );
+    let names = &database.names;
+    let lacking = statement(&sql)
+        .bind::<Text, _>(&names.state_schema)
+        .bind::<Text, _>(&names.users_schema);
+    let lacking: Vec<Lacking> = load(lacking, &mut conn).await?;
+    Ok(lacking.first().map(|first| Missing {
+        what: format!(
+            "the database user {} lacks {}",
+            first.user,
+            listed(&lacking, ", ", "")
+        ),
+        remedy: format!("let their owner run {}", listed(&lacking, "; ", "GRANT ")),
+    }))
+}
+
+/// `INSERT, UPDATE ON a.b`, or the statements that grant it.
+fn listed(lacking: &[Lacking], between: &str, verb: &str) -> String {
+    let listed = lacking.iter().map(|lacking| {
+        let to = match verb.is_empty() {
+            true => String::new(),
+            false => format!(" TO {}", lacking.user),
+        };
+        format!("{verb}{} ON {}{to}", lacking.privileges, lacking.objects)
+    });
+    listed.collect::<Vec<_>>().join(between)
+}
+
+/// Rows of (order, schema, table, privilege).
+fn needed(removes: bool) -> String {
+    let of_state = OF_STATE
+        .iter()
+        .map(|(table, privileges)| ("$1", *table, *privileges));
+    let removal: &[&str] = if removes { &[REMOVES] } else { &[] };
+    let of_users = [OF_USERS, removal].map(|privileges| ("$2", "users_sync", privileges));
+    let all = of_state.chain(of_users).flat_map(|(schema, table, privileges)| {
+        privileges.iter().map(move |privilege| (schema, table, privilege))
+    });
+    let rows = all
+        .enumerate()
+        .map(|(at, (schema, table, privilege))| format!("({}, {schema}, '{table}', '{privilege}')", at + 1));
+    rows.collect::<Vec<_>>().join(", ")
+}
+
+#[derive(QueryableByName)]
+struct Owned {
+    #[diesel(sql_type = Text)]
+    user: String,
+    #[diesel(sql_type = Text)]
+    owner: String,
+    #[diesel(sql_type = Bool)]
+    is_ours: bool,
+    /// What such an owner may do goes to nobody else.
+    #[diesel(sql_type = Bool)]
+    is_superuser: bool,
+}
+
+/// What is missing for making partitions of the change rows and for dropping them, where they are there.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn of_partitions(database: &Database) -> Result<Option<Missing>, DbError> {
+    on_partitions(database, &mut *database.get().await?).await
+}
+
+/// The same on a connection of the caller's.
+pub(super) async fn on_partitions(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+) -> Result<Option<Missing>, DbError> {
+    let owned = statement(
+        "SELECT quote_ident(current_user) AS user, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
+                pg_has_role(c.relowner, 'USAGE') AS is_ours, r.rolsuper AS is_superuser
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+         WHERE n.nspname = $1 AND c.relname = 'changes'
+         AND NOT (pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'))",
+    );
+    let owned: Option<Owned> = optional(owned.bind::<Text, _>(&database.names.state_schema), conn).await?;
+    Ok(owned.map(|owned| not_owned(&database.names.state_schema, &owned)))
+}
+
+fn not_owned(state_schema: &str, owned: &Owned) -> Missing {
+    let state = quoted(state_schema);
+    let Owned { user, owner, .. } = owned;
+    Missing {
+        what: format!(
+            "the database user {user} can neither make nor drop partitions of {state}.changes: nothing is recorded \
+             once the last one is full, and changes older than FEED_RETENTION stay"
+        ),
+        remedy: match (owned.is_ours, owned.is_superuser) {
+            (true, _) => format!("let the schema's owner run GRANT CREATE ON SCHEMA {state} TO {user}"),
+            (false, false) => {
+                format!("run GRANT {owner} TO {user} (only whoever owns a table makes its partitions)")
+            }
+            (false, true) => format!(
+                "let {owner} run ALTER SCHEMA {state} OWNER TO {user}; ALTER TABLE {state}.changes OWNER TO {user}"
+            ),
+        },
+    }
+}
+
+/// The error itself, or what is missing where that is its cause.
+pub async fn explained(database: &Database, error: DbError) -> DbError {
+    let DbError::Refused {
+        kind: Refusal::Privilege | Refusal::Other,
+        ..
+    } = error
+    else {
+        return error;
+    };
+    match of_rows(database, false).await {
+        Ok(Some(missing)) => missing.into(),
+        Ok(None) | Err(_) => error,
+    }
+}
