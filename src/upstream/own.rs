@@ -62,7 +62,12 @@ impl Upstream {
                 .filter(|next| *next < deadline)
             {
                 Some(next) => tokio::time::sleep_until(next).await,
-                None => return answer,
+                None => {
+                    if let Came::Answered(meant) = came {
+                        self.key.note(meant);
+                    }
+                    return answer;
+                }
             }
         }
         Err(UpstreamError::Broken)
@@ -107,13 +112,13 @@ impl Upstream {
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
                 leave.end(answer.as_ref().err());
-                pass.note(super::status_of(&answer));
+                pass.note(self.meant_by(&answer));
                 answer?
             };
             let (head, body) = response.into_parts();
             let meant = (self.meant)(head.status, &head.headers);
             self.heed(meant, &head.headers, Yields::Everyone);
-            if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, head.status) {
+            if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, meant) {
                 login.forget(token).await;
             }
             let body = whole(body, self.timeout).await?;
