@@ -125,9 +125,10 @@ async fn start_backfill(State(shared): State<Shared>) -> Response {
 
 /// With `?yes=1` deletions are not held back.
 async fn start_reconcile(State(shared): State<Shared>, uri: Uri) -> Response {
-    let query = uri.query().unwrap_or_default();
-    let yes =
-        url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "yes" && value == "1");
+    let yes = match feed::asked::yes(&uri) {
+        Ok(yes) => yes,
+        Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
+    };
     let database = &shared.station.database;
     let run = match runs::request_a(database, Kind::Reconcile).await {
         Ok(run) if yes => runs::lift(database, run).await.map(|()| run),

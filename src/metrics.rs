@@ -213,10 +213,10 @@ impl Told {
             .collect();
         let slots = || feed.slots.iter().zip(&labels);
         let events: Vec<_> = slots()
-            .map(|(slot, on)| (on.as_slice(), slot.lag.events as f64))
+            .filter_map(|(slot, on)| Some((on.as_slice(), slot.lag?.events as f64)))
             .collect();
         let seconds: Vec<_> = slots()
-            .map(|(slot, on)| (on.as_slice(), slot.lag.seconds as f64))
+            .filter_map(|(slot, on)| Some((on.as_slice(), slot.lag?.seconds as f64)))
             .collect();
         self.gauge("slot_lag_changes", "Changes that a slot has not taken", &events);
         self.gauge("slot_lag_seconds", "Age of the oldest of them", &seconds);

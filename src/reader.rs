@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::provider::{Provider, Sighting, Tenant};
 use crate::record::{Receipt, Recorder};
 use crate::upstream::{Priority, Upstream, UpstreamError};
@@ -23,7 +25,10 @@ pub enum ReadFault {
     NoKey,
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// Neither the user nor its absence: a refused key, an error of the provider's.
+    /// Whoever is asked for, the answer is the same.
+    #[error("the provider answered 401, it does not take the server key: correct it")]
+    KeyRefused,
+    /// Neither the user nor its absence: an error of the provider's. The status that it meant.
     #[error("the provider answered {0}, which says nothing of the user")]
     Unclear(u16),
 }
@@ -63,7 +68,8 @@ impl Reader {
         let sighting = self
             .provider
             .read_user_answer(&self.tenant, user, status, headers, &answer.body);
-        let sighting = sighting.ok_or(ReadFault::Unclear(status.as_u16()))?;
+        let sighting =
+            sighting.ok_or_else(|| ReadFault::of(self.provider.effective_status(status, headers)))?;
         Ok(observed(sighting, answer.sent, origin))
     }
 
@@ -96,10 +102,18 @@ fn observed(Sighting { id, seen, .. }: Sighting, sent: Sent, origin: Origin) -> 
 }
 
 impl ReadFault {
+    /// By the status that was meant: the outer one may be a 200 all the same.
+    fn of(meant: StatusCode) -> ReadFault {
+        match meant {
+            StatusCode::UNAUTHORIZED => ReadFault::KeyRefused,
+            meant => ReadFault::Unclear(meant.as_u16()),
+        }
+    }
+
     /// Whether the same read may tell more a little later.
     pub fn may_pass(&self) -> bool {
         match self {
-            ReadFault::NoKey => false,
+            ReadFault::NoKey | ReadFault::KeyRefused => false,
             ReadFault::Upstream(_) => true,
             ReadFault::Unclear(status) => *status >= 500 || *status == 429,
         }

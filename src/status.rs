@@ -162,6 +162,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
+    problems.extend(station.upstream.refused_key().map(problems::of_key));
     problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
@@ -211,15 +212,20 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     }
 }
 
-/// Ready once the database, if it can be reached, is migrated. Without the provider it is degraded too.
+/// Ready once the database, if it can be reached, is migrated. Without the provider, or with a key that it
+/// refuses, it is degraded too.
 pub fn readiness(station: &Station) -> Readiness {
     let answers = station.database_answers.load(Ordering::Relaxed);
     let records = answers && station.recorder.figures().trouble.is_none();
     match (station.database.is_open(), records) {
-        (true, true) if station.upstream.health() == Health::Closed => Readiness::Ready,
+        (true, true) if provider_serves(station) => Readiness::Ready,
         (false, true) => Readiness::NotReady,
         (true, true) | (_, false) => Readiness::Degraded,
     }
+}
+
+fn provider_serves(station: &Station) -> bool {
+    station.upstream.health() == Health::Closed && station.upstream.refused_key().is_none()
 }
 
 fn provider(station: &Station) -> ProviderStatus {

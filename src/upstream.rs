@@ -14,6 +14,7 @@ mod deadline;
 pub mod decode;
 mod error;
 mod heed;
+mod key;
 mod login;
 mod own;
 mod pace;
@@ -76,6 +77,7 @@ pub struct Upstream {
     budget: Budget,
     by_user: ByUser,
     login: Option<login::Login>,
+    key: key::Key,
     breaker: Breaker,
     head: Arc<Head>,
     meant: Meant,
@@ -154,6 +156,7 @@ impl Upstream {
             budget: Budget::new(limits),
             by_user: ByUser::default(),
             login: None,
+            key: key::Key::default(),
             breaker: Breaker::default(),
             head: Arc::default(),
             meant: Box::new(|status, _| status),
@@ -161,20 +164,6 @@ impl Upstream {
             timeout,
             refused: Notify::new(),
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn plain(url: &str, limits: &[Limit], timeout: Duration) -> Upstream {
-        let base = Base::of(&url.parse().unwrap()).unwrap();
-        let client = Client::new(&base, None, timeout, &Tasks::default()).unwrap();
-        Upstream::to(base, client, limits, timeout)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn trusting(url: &str, ca: &std::path::Path, timeout: Duration, tasks: &Tasks) -> Upstream {
-        let base = Base::of(&url.parse().unwrap()).unwrap();
-        let client = Client::new(&base, Some(ca), timeout, tasks).unwrap();
-        Upstream::to(base, client, &[], timeout)
     }
 
     /// What stamps are taken from; whoever commits moves it.
@@ -307,7 +296,7 @@ impl Upstream {
         });
         match &forwarded {
             Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout),
-            _ => pass.note(status_of(&forwarded)),
+            _ => pass.note(self.meant_by(&forwarded)),
         }
         leave.end(forwarded.as_ref().err());
         forwarded
@@ -333,6 +322,11 @@ impl Upstream {
         }
     }
 
+    fn meant_by(&self, answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
+        let answer = answer.as_ref().map_err(|error| *error)?;
+        Ok((self.meant)(answer.response.status(), answer.response.headers()))
+    }
+
     /// The latest time for a request to leave that has been waited for since `began`: what left with no
     /// time for its answer would only be in doubt.
     fn sent_by(&self, began: Instant) -> Instant {
@@ -350,13 +344,6 @@ impl std::fmt::Debug for Upstream {
 
 fn resting(retry_after: Duration) -> UpstreamError {
     UpstreamError::Resting { retry_after }
-}
-
-fn status_of(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
-    answer
-        .as_ref()
-        .map(|answer| answer.response.status())
-        .map_err(|error| *error)
 }
 
 fn repeatable(request: &Request<RequestBody>) -> bool {

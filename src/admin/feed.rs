@@ -3,7 +3,7 @@
 //! What must never be: a position that is too old or of another history answered with anything
 //! but 410; a stream that outlives the server.
 
-mod asked;
+pub(super) mod asked;
 mod slots;
 mod stream;
 

@@ -25,8 +25,6 @@ const CHUNK: i64 = 64;
 const AT_ONCE: usize = 8;
 /// So many in a row of whom nothing is said: it is the key, or the provider, and not the users.
 const UNCLEAR_AT_MOST: usize = 16;
-/// The provider does not take the key.
-const REFUSED_KEY: u16 = 401;
 
 /// What was found of a chunk.
 #[derive(Debug, Default)]
@@ -52,9 +50,9 @@ impl Unclear {
         self.in_a_row += 1;
         match &fault {
             WalkFault::Read {
-                fault: ReadFault::Unclear(status),
+                fault: ReadFault::Unclear(_),
                 ..
-            } if *status != REFUSED_KEY && self.in_a_row < UNCLEAR_AT_MOST => {
+            } if self.in_a_row < UNCLEAR_AT_MOST => {
                 tracing::warn!(error = %fault, "the others are looked at all the same");
                 self.first.get_or_insert(fault);
                 Ok(())

@@ -119,12 +119,14 @@ fn print(status: &Value) {
         head.unwrap_or("not known while the database is away")
     );
     for slot in status["feed"]["slots"].as_array().into_iter().flatten() {
+        let lag = match &slot["lag"] {
+            Value::Null => String::new(),
+            lag => format!(", {} changes and {} s behind", lag["events"], lag["seconds"]),
+        };
         say!(
-            "slot       {} {}, {} changes and {} s behind",
+            "slot       {} {}{lag}",
             text(&slot["name"]),
-            text(&slot["status"]),
-            slot["lag"]["events"],
-            slot["lag"]["seconds"]
+            text(&slot["status"])
         );
     }
     let cache = &status["cache"];

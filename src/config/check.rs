@@ -148,10 +148,12 @@ impl<'a> Check<'a> {
         let theirs = self.value("SCHEMA", value::schema);
         let ours = self.value("STATE_SCHEMA", value::schema);
         if theirs.is_some() && theirs == ours {
-            self.wrong(
-                "STATE_SCHEMA",
-                "is SCHEMA as well: write another name, such as `usertap`",
-            );
+            let free = match theirs.as_deref() {
+                Some("usertap") => "usertap_state",
+                _ => "usertap",
+            };
+            let wrong = format!("is SCHEMA as well: write another name, such as `{free}`");
+            self.wrong("STATE_SCHEMA", &wrong);
         }
         (theirs, ours)
     }

@@ -328,7 +328,10 @@ fn feed(status: &Status) -> Markup {
                             tr {
                                 th scope="row" { (slot.name) }
                                 td { (super::slots::status(slot.status)) }
-                                td.number { @if slot.lag.is_at_least { "at least " } (number(slot.lag.events)) @if slot.lag.events > 0 { ", " (long(slot.lag.seconds)) } }
+                                td.number { @match slot.lag {
+                                    None => "lost",
+                                    Some(lag) => { @if lag.is_at_least { "at least " } (number(lag.events)) @if lag.events > 0 { ", " (long(lag.seconds)) } }
+                                } }
                             }
                         }
                     }

@@ -93,8 +93,11 @@ fn table(slots: &[Slot]) -> Markup {
 
 fn behind(slot: &Slot) -> Markup {
     html! {
-        @if slot.lag.events == 0 { "nothing" }
-        @else { @if slot.lag.is_at_least { "at least " } (feed::events(slot.lag.events)) ", " (long(slot.lag.seconds)) }
+        @match slot.lag {
+            None => "lost",
+            Some(lag) if lag.events == 0 => "nothing",
+            Some(lag) => { @if lag.is_at_least { "at least " } (feed::events(lag.events)) ", " (long(lag.seconds)) }
+        }
     }
 }
 
@@ -187,8 +190,9 @@ pub async fn act(
 async fn advance(console: &Console, name: &str) -> Result<(), SlotError> {
     let feed = &console.station.feed;
     let lease = Uuid::new_v4();
-    feed.lease_slot(name, lease, Duration::ZERO).await?;
+    // From the head, so that a slot that is lost can be brought back to it.
     let head = feed.bounds().await?.head;
+    feed.lease_slot(name, lease, Duration::ZERO, Some(head)).await?;
     feed.advance_slot(name, Some(lease), head).await
 }
 

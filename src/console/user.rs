@@ -17,7 +17,6 @@ use crate::db::{DbError, rows};
 use crate::feed::Filter;
 use crate::feed::event::Told;
 use crate::provider::console::Deed;
-use crate::reader::ReadFault;
 use crate::record::Recorded;
 use crate::upstream::Priority;
 use crate::user::{Origin, Seen, UserId, json};
@@ -129,9 +128,7 @@ async fn there(console: &Console, id: &UserId) -> There {
     match looked.map(|seen| seen.seen) {
         Ok(Seen::Whole(view)) => There::User(json::read(&view.raw).unwrap_or_default()),
         Ok(_) => There::Nobody,
-        Err(fault @ (ReadFault::NoKey | ReadFault::Upstream(_) | ReadFault::Unclear(_))) => {
-            There::Unknown(fault.to_string())
-        }
+        Err(fault) => There::Unknown(fault.to_string()),
     }
 }
 

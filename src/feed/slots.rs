@@ -28,11 +28,14 @@ pub const COUNTED: i64 = 1_000_000;
 pub const AT_A_GLANCE: i64 = 10_000;
 
 /// What [`is_name`] asks for.
-pub const NAMES: &str = "a slot's name has 1 to 63 letters, digits, `-`, `_` and `.`";
+pub const NAMES: &str =
+    "a slot's name has 1 to 63 letters, digits, `-`, `_` and `.`, and is neither `.` nor `..`";
 
 pub fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=63).contains(&name.len()) && name.bytes().all(fits)
+    // In a path they mean another one: nobody could ask for such a slot.
+    let is_step = matches!(name, "." | "..");
+    (1..=63).contains(&name.len()) && name.bytes().all(fits) && !is_step
 }
 
 /// As Postgres has them for its own slots.
@@ -51,7 +54,8 @@ pub struct Slot {
     pub name: String,
     pub pos: String,
     pub status: Status,
-    pub lag: Lag,
+    /// Nothing where it is lost: what it has not taken cannot be counted any more.
+    pub lag: Option<Lag>,
     /// Until when its reader holds it.
     pub leased_until: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -123,15 +127,16 @@ struct SlotRow {
 impl SlotRow {
     fn slot(self, retention: Retention, counted: i64) -> Slot {
         let at = pos(self.position, self.nonce);
+        let lag = Lag {
+            events: self.events,
+            is_at_least: self.events >= counted,
+            seconds: self.seconds as i64,
+        };
         Slot {
             name: self.name,
             pos: at.to_string(),
             status: status(self.valid, self.seconds, retention),
-            lag: Lag {
-                events: self.events,
-                is_at_least: self.events >= counted,
-                seconds: self.seconds as i64,
-            },
+            lag: Some(lag).filter(|_| self.valid),
             leased_until: self.leased_until,
             created_at: self.created_at,
             advanced_at: self.advanced_at,
@@ -151,10 +156,14 @@ fn status(valid: bool, behind: f64, retention: Retention) -> Status {
 
 #[derive(QueryableByName)]
 struct LeaseRow {
+    #[diesel(embed)]
+    bounds: BoundsRow,
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = Integer)]
     nonce: i32,
+    #[diesel(sql_type = Bool)]
+    valid: bool,
     #[diesel(sql_type = Bool)]
     is_taken: bool,
     #[diesel(sql_type = Nullable<Timestamptz>)]
@@ -273,28 +282,45 @@ impl Feed {
         }
     }
 
-    /// Takes or renews the lease for [`LEASE`] and as long as the reader will wait; gives the
-    /// slot's position.
+    /// Takes or renews the lease for [`LEASE`] and as long as the reader will wait; gives where it reads
+    /// from: the slot's position, or `ahead` where that is beyond it.
     ///
     /// # Errors
-    /// [`SlotError::Leased`] while another reader holds it.
-    pub async fn lease_slot(&self, name: &str, lease: Uuid, waits: Duration) -> Result<Pos, SlotError> {
+    /// [`FeedError::Gone`] where nothing can be read from there, [`SlotError::Leased`] while another
+    /// reader holds it; neither takes the lease.
+    pub async fn lease_slot(
+        &self,
+        name: &str,
+        lease: Uuid,
+        waits: Duration,
+        ahead: Option<Pos>,
+    ) -> Result<Pos, SlotError> {
         let mut conn = self.shared.database.get().await?;
-        let sql = self.shared.database.names.sql(
-            "WITH taken AS (
-                 UPDATE {state}.slots SET lease = $2, leased_until = now() + make_interval(secs => $3)
-                 WHERE name = $1 AND (lease = $2 OR leased_until IS NULL OR leased_until <= now())
-                 RETURNING name)
-             SELECT s.position, s.nonce, s.leased_until, EXISTS (SELECT FROM taken) AS is_taken
-             FROM {state}.slots s WHERE s.name = $1",
-        );
+        let valid = IS_VALID.replace("$1", "f.position").replace("$2", "f.nonce");
+        let sql = self.shared.database.names.sql(&format!(
+            "WITH {BOUNDS}, start AS (
+                 SELECT f.*, {valid} AS valid FROM (
+                     SELECT s.name, s.leased_until, greatest(s.position, $4) AS position,
+                            CASE WHEN $4 > s.position THEN $5 ELSE s.nonce END AS nonce
+                     FROM {{state}}.slots s WHERE s.name = $1) f CROSS JOIN bounds
+             ), taken AS (
+                 UPDATE {{state}}.slots t SET lease = $2, leased_until = now() + make_interval(secs => $3)
+                 FROM start WHERE t.name = start.name AND start.valid
+                   AND (t.lease = $2 OR t.leased_until IS NULL OR t.leased_until <= now())
+                 RETURNING t.name)
+             SELECT bounds.*, f.position, f.nonce, f.valid, f.leased_until, EXISTS (SELECT FROM taken) AS is_taken
+             FROM start f CROSS JOIN bounds"
+        ));
         let taken = statement(&sql)
             .bind::<Text, _>(name)
             .bind::<SqlUuid, _>(lease)
-            .bind::<Double, _>((LEASE + waits).as_secs_f64());
+            .bind::<Double, _>((LEASE + waits).as_secs_f64())
+            .bind::<Nullable<BigInt>, _>(ahead.map(|ahead| ahead.position.0))
+            .bind::<Nullable<Integer>, _>(ahead.map(|ahead| ahead.nonce));
         let row: Option<LeaseRow> = optional(taken, &mut conn).await.map_err(DbError::from)?;
         match row {
             None => Err(SlotError::Unknown),
+            Some(row) if !row.valid => Err(FeedError::Gone(row.bounds.bounds()).into()),
             Some(row) if row.is_taken => Ok(pos(row.position, row.nonce)),
             Some(row) => Err(SlotError::Leased(row.leased_until.unwrap_or_default())),
         }
@@ -348,6 +374,16 @@ fn judged(row: &AdvanceRow, to: Pos) -> Result<(), SlotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_one_that_a_path_can_have() {
+        for fit in ["mailer", "a.b", "...", ".a", "_-", &"x".repeat(63)] {
+            assert!(is_name(fit), "{fit}");
+        }
+        for wrong in ["", ".", "..", "a/b", "a b", &"x".repeat(64)] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_slot_that_nobody_reads_is_given_up_in_the_end() {

@@ -60,6 +60,7 @@ pub const WORDS: &[&str] = &[
     "slot-behind",
     "slot-lost",
     "provider-fails",
+    "key-refused",
     "user-unreadable",
     "users-unfit",
     "webhooks-refused",
@@ -232,6 +233,18 @@ fn of_provider(health: Health) -> Option<Problem> {
             "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
         )
     })
+}
+
+pub(super) fn of_key(refused: u16) -> Problem {
+    problem(
+        "key-refused",
+        format!(
+            "the provider answers {refused} to usertap's own requests: users are not re-read, and answers that wait for that \
+             leave `none; reread-late`"
+        ),
+        "correct the provider's secret key and its rights, and the tenant's settings, then restart usertap; this goes with \
+         the next of its requests that is answered",
+    )
 }
 
 /// Deliveries in a row with a wrong signature after which it is more than an accident.

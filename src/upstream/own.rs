@@ -65,7 +65,12 @@ impl Upstream {
                 None if next.is_some() && !refused.is_zero() => {
                     return Err(UpstreamError::Limited { retry_after: refused });
                 }
-                None => return answer,
+                None => {
+                    if let Came::Answered(meant) = came {
+                        self.key.note(meant);
+                    }
+                    return answer;
+                }
             }
         }
         Err(UpstreamError::Broken)
@@ -110,13 +115,13 @@ impl Upstream {
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
                 leave.end(answer.as_ref().err());
-                pass.note(super::status_of(&answer));
+                pass.note(self.meant_by(&answer));
                 answer?
             };
             let (head, body) = response.into_parts();
             let meant = (self.meant)(head.status, &head.headers);
             self.heed(meant, &head.headers, Yields::Everyone);
-            if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, head.status) {
+            if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, meant) {
                 login.forget(token).await;
             }
             let body = whole(body, self.timeout).await?;

@@ -6,6 +6,7 @@ mod bad_input;
 mod doubts;
 mod endpoints;
 mod foreign_keys;
+mod key;
 mod local;
 mod races;
 mod tenants;

@@ -112,6 +112,18 @@ impl Rows {
     }
 }
 
+/// `POST /v1/reconcile`: whether deletions are not to be held back.
+pub fn yes(uri: &Uri) -> Result<bool, String> {
+    let mut yes = false;
+    for (name, value) in pairs(uri) {
+        match &*name {
+            "yes" => yes = switch(&name, &value)?,
+            _ => return Err(format!("`{name}` is no parameter here: there is yes")),
+        }
+    }
+    Ok(yes)
+}
+
 fn pairs(uri: &Uri) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
 }
@@ -192,4 +204,25 @@ fn switch(name: &str, text: &str) -> Result<bool, String> {
 
 fn unknown(name: &str, known: &str) -> String {
     format!("`{name}` is no parameter here: there are {known}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletions_are_let_go_by_a_plain_yes_alone() {
+        let asked = |query: &str| yes(&format!("/v1/reconcile{query}").parse().unwrap());
+        for (query, is_yes) in [
+            ("", false),
+            ("?yes=0", false),
+            ("?yes=1", true),
+            ("?yes=true", true),
+        ] {
+            assert_eq!(asked(query), Ok(is_yes), "{query}");
+        }
+        for wrong in ["?yes", "?yes=YES", "?yes=2", "?yess=1", "?yes=1&since=now"] {
+            assert!(asked(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -76,17 +76,17 @@ pub async fn changes(State(shared): State<Shared>, Path(name): Path<String>, req
     };
     let feed = &shared.station.feed;
     let lease = asked.lease.unwrap_or_else(Uuid::new_v4);
-    let at = match feed.lease_slot(&name, lease, asked.wait).await {
+    // Within one reading, a reader may go ahead of what it has confirmed.
+    let ahead = match asked.since {
+        Since::At(pos) => Some(pos),
+        Since::Oldest | Since::Now => None,
+    };
+    let at = match feed.lease_slot(&name, lease, asked.wait, ahead).await {
         Ok(at) => at,
         Err(error) => return failed(&error),
     };
-    // Within one reading, a reader may go ahead of what it has confirmed.
-    let since = match asked.since {
-        Since::At(pos) if pos.position > at.position => Since::At(pos),
-        _ => Since::At(at),
-    };
     let page = feed
-        .page(since, asked.limit, asked.wait, asked.filter, asked.shape)
+        .page(Since::At(at), asked.limit, asked.wait, asked.filter, asked.shape)
         .await;
     match page {
         Ok(page) => page_of(&page, asked.shape, Some(lease)),

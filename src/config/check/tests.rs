@@ -331,8 +331,11 @@ fn schemas_differ_and_neon_auth_has_text_ids() {
         World::enough()
             .env(&schema("usertap"))
             .wrong()
-            .contains("STATE_SCHEMA: is SCHEMA as well")
+            .contains("STATE_SCHEMA: is SCHEMA as well: write another name, such as `usertap_state`")
     );
+    let both = [("USERTAP_SCHEMA", "mine"), ("USERTAP_STATE_SCHEMA", "mine")];
+    let wrong = World::enough().env(&both).wrong();
+    assert!(wrong.contains("such as `usertap`"), "{wrong}");
     assert_eq!(
         World::enough().env(&schema("neon_auth")).config().id_type,
         IdType::Text

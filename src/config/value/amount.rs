@@ -7,6 +7,11 @@ use crate::config::{Limit, Rate};
 
 /// `8s`, `250ms`, `5m`, `24h`, `30d`; `0` needs no unit.
 pub fn duration(text: &str) -> Parsed<Duration> {
+    at_most(LONGEST, unbounded(text)?, "36500d")
+}
+
+/// What no number holds is the longest that one does.
+fn unbounded(text: &str) -> Parsed<Duration> {
     number_and_unit(text, |unit| match unit {
         "ms" => Some(1),
         "s" => Some(1_000),
@@ -15,7 +20,6 @@ pub fn duration(text: &str) -> Parsed<Duration> {
         "d" => Some(86_400_000),
         _ => None,
     })
-    .filter(|millis| *millis <= LONGEST)
     .map(Duration::from_millis)
     .ok_or_else(|| {
         "is no duration: write a whole number and a unit, such as `250ms`, `8s`, `5m`, `24h` or `30d`"
@@ -24,13 +28,15 @@ pub fn duration(text: &str) -> Parsed<Duration> {
 }
 
 /// A hundred years, far from the overflow of any clock.
-const LONGEST: u64 = 36_500 * 86_400_000;
+const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
+/// Somebody waits for it.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A duration that somebody waits for: above zero, at most an hour.
 pub fn wait(text: &str) -> Parsed<Duration> {
-    match duration(text)? {
+    match unbounded(text)? {
         Duration::ZERO => Err("must be more than nothing, such as `2s`".to_owned()),
-        wait => at_most_an_hour(wait),
+        wait => at_most(HOUR, wait, "1h"),
     }
 }
 
@@ -56,13 +62,13 @@ pub fn every(text: &str) -> Parsed<Option<Duration>> {
 
 /// Like [`wait`], but nothing is allowed too.
 pub fn wait_or_none(text: &str) -> Parsed<Duration> {
-    at_most_an_hour(duration(text)?)
+    at_most(HOUR, unbounded(text)?, "1h")
 }
 
-fn at_most_an_hour(wait: Duration) -> Parsed<Duration> {
-    match wait <= Duration::from_secs(3600) {
-        true => Ok(wait),
-        false => Err("is too long: write at most `1h`".to_owned()),
+fn at_most(longest: Duration, written: Duration, such: &str) -> Parsed<Duration> {
+    match written <= longest {
+        true => Ok(written),
+        false => Err(format!("is too long: write at most `{such}`")),
     }
 }
 
@@ -97,16 +103,20 @@ pub fn cache_size(text: &str) -> Parsed<usize> {
     }
 }
 
+/// A number too large for any setting counts as the largest there is, so that its bound refuses it.
 fn number_and_unit(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let text = text.trim();
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, ""),
     };
-    let number: u64 = number.parse().ok()?;
+    let number: u64 = match number {
+        "" => return None,
+        digits => digits.parse().unwrap_or(u64::MAX),
+    };
     match (number, unit.trim()) {
         (0, "") => Some(0),
-        (number, unit) => number.checked_mul(factor(unit)?),
+        (number, unit) => Some(number.saturating_mul(factor(unit)?)),
     }
 }
 
@@ -153,6 +163,19 @@ mod tests {
             "9999999999d",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        for (text, longest) in [("99999999d", "36500d"), ("99999999999999999999s", "36500d")] {
+            for (wrong, longest) in [
+                (duration(text), longest),
+                (wait(text), "1h"),
+                (wait_or_none(text), "1h"),
+            ] {
+                assert_eq!(
+                    wrong.unwrap_err(),
+                    format!("is too long: write at most `{longest}`"),
+                    "{text}"
+                );
+            }
         }
         assert!(wait("0").is_err() && wait("2h").is_err() && wait_or_none("0").is_ok());
     }

@@ -27,7 +27,9 @@ async fn a_glance_counts_no_further_than_it_was_told_to() {
     .await;
     let feed = &stack.serving().station.feed;
     for (counted, events, is_at_least) in [(2, 2, true), (4, 3, false)] {
-        let lag = feed.slots(counted).await.expect("a slot")[0].lag;
+        let lag = feed.slots(counted).await.expect("a slot")[0]
+            .lag
+            .expect("it is not lost");
         assert_eq!((lag.events, lag.is_at_least), (events, is_at_least));
     }
     stack.end().await;
@@ -195,6 +197,12 @@ async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
     ] {
         assert_eq!(get(&stack, &path).await.status, StatusCode::GONE, "{path}");
     }
+    let lost = page(&stack, "/v1/slots/slow").await;
+    assert_eq!(
+        (&lost["lag"], &lost["leased_until"]),
+        (&Value::Null, &Value::Null),
+        "{lost}"
+    );
     let problems = stack.status().await["problems"].to_string();
     assert!(problems.contains("slot slow"), "{problems}");
     let deleted = send(&stack, Method::DELETE, "/v1/slots/slow", json!({})).await;
@@ -212,6 +220,31 @@ async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
         list(&kept)
     );
     stack.feed_is_cut();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_of_another_history_is_lost_and_not_nothing_behind() {
+    let stack = Stack::new().await;
+    stack.known_user(json!({})).await;
+    let made = send(&stack, Method::PUT, "/v1/slots/old", json!({ "since": "now" })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    stack
+        .sql("UPDATE usertap.slots SET position = position + 1000000, nonce = nonce # 1")
+        .await;
+    let gone = get(&stack, "/v1/slots/old/changes").await;
+    assert_eq!(gone.status, StatusCode::GONE, "{}", gone.text());
+    let slot = page(&stack, "/v1/slots/old").await;
+    let shown = ["status", "lag", "leased_until"].map(|name| &slot[name]);
+    assert_eq!(shown, [&json!("lost"), &Value::Null, &Value::Null], "{slot}");
+    let told = get(&stack, "/metrics").await.text();
+    assert!(!told.contains("usertap_slot_lag_changes{"), "{told}");
+    assert!(
+        told.contains("usertap_problems{problem=\"slot-lost\"} 1"),
+        "{told}"
+    );
+    let pages = get(&stack, "/feed").await.text();
+    assert!(!pages.contains("nothing"), "{pages}");
     stack.end().await;
 }
 

@@ -275,6 +275,10 @@ async fn a_serve_reconciles_when_asked_and_every_so_often() {
     let server = world.serve().await;
     world.lose(1);
     let url = format!("http://{}/v1/reconcile", server.admin);
+    for wrong in ["yes=please", "sure=1"] {
+        let refused = http::post(&format!("{url}?{wrong}"), &[], &json!({})).await;
+        assert_eq!(refused.status.as_u16(), 400, "{wrong}: {}", refused.text());
+    }
     let asked = http::post(&url, &[], &json!({})).await;
     assert_eq!(asked.status.as_u16(), 202, "{}", asked.text());
     world.eventually_deleted(1).await;

@@ -1,0 +1,71 @@
+//! Whether the provider takes the key of usertap's own requests, as its last answers to them said.
+//!
+//! Known to this process alone, and not across a restart: the next request of its own tells again.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use http::StatusCode;
+
+use super::Upstream;
+
+/// No status is 0.
+const TAKEN: u16 = 0;
+
+#[derive(Debug, Default)]
+pub(super) struct Key {
+    refused: AtomicU16,
+}
+
+impl Key {
+    /// Told what the answer to a request of usertap's own means. An answer that is neither success nor
+    /// refusal says nothing of the key; only that a user is not there is said to none but a key that is taken.
+    pub fn note(&self, meant: StatusCode) {
+        let refused = match meant {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => meant.as_u16(),
+            meant if meant.is_success() || meant == StatusCode::NOT_FOUND => TAKEN,
+            _ => return,
+        };
+        match (self.refused.swap(refused, Ordering::Relaxed), refused) {
+            (TAKEN, TAKEN) => {}
+            (TAKEN, status) => tracing::error!(
+                status,
+                "the provider refuses usertap's own requests: correct the server key; until then users are not re-read"
+            ),
+            (_, TAKEN) => tracing::info!("the provider takes usertap's own requests again"),
+            _ => {}
+        }
+    }
+
+    /// The status of the refusal, while there is one.
+    pub fn refused(&self) -> Option<u16> {
+        Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status != TAKEN)
+    }
+}
+
+impl Upstream {
+    /// The status with which the provider refuses the key of usertap's own requests, while it does.
+    pub fn refused_key(&self) -> Option<u16> {
+        self.key.refused()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_stands_until_a_request_is_answered_with_the_key() {
+        let key = Key::default();
+        let after = |status: u16| {
+            key.note(StatusCode::from_u16(status).unwrap());
+            key.refused()
+        };
+        for status in [500, 429] {
+            assert_eq!(after(status), None, "{status}");
+        }
+        for (status, refused) in [(401, Some(401)), (503, Some(401)), (403, Some(403)), (200, None)] {
+            assert_eq!(after(status), refused, "{status}");
+        }
+        assert_eq!((after(401), after(404)), (Some(401), None));
+    }
+}

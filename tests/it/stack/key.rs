@@ -1,0 +1,62 @@
+//! A server key that the provider refuses is named, though nothing walks over the users.
+
+use serde_json::{Value, json};
+use usertap::sandbox::{Action, Canned, Fault};
+
+use crate::support::http;
+use crate::support::stack::{Setup, Stack};
+
+async fn problems(stack: &Stack) -> Vec<Value> {
+    let status = stack.status().await;
+    let problems = status["problems"].as_array().cloned().expect("problems");
+    assert_eq!(status["healthy"], problems.is_empty(), "{status}");
+    problems.iter().map(|problem| problem["word"].clone()).collect()
+}
+
+async fn readiness(stack: &Stack) -> String {
+    http::get(&stack.admin_url("/readyz"), &[]).await.text()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_is_named_once_a_sign_up_was_to_be_re_read() {
+    let mut stack = Stack::with(Setup {
+        settings: vec![("USERTAP_SYNC_TIMEOUT", "300ms")],
+        ..Setup::default()
+    })
+    .await;
+    let right = stack.setting(0, "STACK_SECRET_SERVER_KEY");
+    stack.restart_with("STACK_SECRET_SERVER_KEY", "ssk_wrong").await;
+    assert_eq!(problems(&stack).await, [] as [Value; 0]);
+    let new = json!({ "email": "ada@example.com", "password": "correct horse battery" });
+    let signed_up = stack.post(&stack.browser(0), "/auth/password/sign-up", new).await;
+    assert_eq!(signed_up.recorded(), "none; reread-late");
+    assert_eq!(problems(&stack).await, ["key-refused"]);
+    assert_eq!(readiness(&stack).await, "degraded");
+    stack.restart_with("STACK_SECRET_SERVER_KEY", &right).await;
+    stack.settled().await;
+    assert_eq!(problems(&stack).await, [] as [Value; 0]);
+    stack.end().await;
+}
+
+/// The provider says so in a 200.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_goes_with_the_next_request_that_is_answered() {
+    let stack = Stack::new().await;
+    for status in [401, 403] {
+        let refusal = Canned::new(200, r#"{"code":"INVALID_SECRET_SERVER_KEY","error":"no"}"#)
+            .header("x-stack-actual-status", &status.to_string());
+        let fault = Fault::on("/users/", Action::Reject(refusal));
+        stack.control().fault(fault);
+        let user = stack.user(json!({ "display_name": "Ada" }));
+        let ensured = format!("/_usertap/users/{user}?ensure=1");
+        let unread = stack.own(&stack.server(0), &ensured).await;
+        assert!(unread.status.is_server_error(), "{status}: {}", unread.text());
+        assert_eq!(problems(&stack).await, ["key-refused"]);
+        let what = stack.status().await["problems"][0]["what"].to_string();
+        assert!(what.contains(&status.to_string()), "{what}");
+        assert_eq!(stack.own(&stack.server(0), &ensured).await.status, 200);
+        assert_eq!(problems(&stack).await, [] as [Value; 0]);
+        assert_eq!(readiness(&stack).await, "ready");
+    }
+    stack.end().await;
+}
