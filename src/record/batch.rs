@@ -146,10 +146,7 @@ impl Plan {
         }
         if settled {
             self.doubt(&observation.id, loaded, DoubtWrite::Clear);
-            // Of a user who is still deleted it is the removal of the row that the database refused.
-            if loaded.known.standing != Standing::Deleted {
-                self.end_set_aside(&observation.id, loaded);
-            }
+            self.end_set_aside(&observation.id, loaded);
         }
         // What was awaited may have been settled meanwhile, by another process.
         if verdict == Verdict::Stand && loaded.known.doubt.is_none() {
@@ -220,9 +217,11 @@ impl Plan {
         self.write(id, loaded).doubt = doubt;
     }
 
-    /// What was refused is no longer what the provider shows.
+    /// What was refused is no longer what the provider shows. Of a deleted user it may be the removal of the
+    /// row, of which the provider knows nothing.
     fn end_set_aside(&mut self, id: &UserId, loaded: &mut Loaded) {
-        if loaded.aside == Aside::No {
+        let is_removal = loaded.known.standing == Standing::Deleted && loaded.refused.is_none();
+        if loaded.aside == Aside::No || is_removal {
             return;
         }
         loaded.aside = Aside::No;

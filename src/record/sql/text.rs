@@ -160,7 +160,8 @@ pub const DUE_PURGES: &str = "
 
 /// Rows of deleted users that could not be removed, where they may stay.
 pub const MAY_STAY: &str = "
-    DELETE FROM {state}.set_aside a USING {state}.user_state s WHERE s.id = a.id AND s.standing = 'deleted'";
+    DELETE FROM {state}.set_aside a USING {state}.user_state s
+    WHERE s.id = a.id AND s.standing = 'deleted' AND s.refused IS NULL";
 
 /// The server that this is: another one after each failover and each restore. Nothing on a standby.
 pub const TIMELINE: &str = "
