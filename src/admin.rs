@@ -1,9 +1,9 @@
 //! The admin side, for the operator alone: the console for people; status, metrics, rows, walks and the
 //! change feed for programs.
 //!
-//! From the first day it checks `Origin` (a page elsewhere must not post to it, nor load from it), the
-//! token where one is set, and where none is, `Host` (nor reach it by a name of its own). What must never
-//! be: a change asked for by a page of another origin.
+//! From the first day it checks `Host` (a page elsewhere must not reach it by a name of its own),
+//! `Origin` (nor post to it, nor load from it) and, where one is set, the token. What must never be: a change asked
+//! for by a page of another origin.
 
 mod feed;
 mod users;
@@ -186,12 +186,12 @@ impl Foreign {
     fn told(self) -> &'static str {
         match self {
             Foreign::Host => {
-                "the Host header is not this server's: without ADMIN_TOKEN it answers to localhost and 127.0.0.1 alone. \
-                 Set ADMIN_TOKEN to reach it by another name, such as a proxy's"
+                "the Host header is not this server's: on loopback it answers to localhost and 127.0.0.1 alone. A proxy \
+                 in front of it must put such a name into Host, and its own into X-Forwarded-Host"
             }
             Foreign::Origin => {
                 "the Origin header is not this server's: the page that asks is another site's, or a proxy in front of \
-                 this server has put another name into Host. Have it pass Host on as it came"
+                 this server does not say its name. Set ADMIN_TOKEN, and have it put its name into X-Forwarded-Host"
             }
             Foreign::Site => {
                 "the Sec-Fetch-Site header says that another site's page loads this: open it by itself"
@@ -200,10 +200,9 @@ impl Foreign {
     }
 }
 
-/// How it is foreign, if it is. A page elsewhere may give its own name this server's address and then
-/// asks as if it were ours: where no token is asked for, the names of loopback alone tell the two
-/// apart. With a token that page has nothing to show, for the browser keeps the session to the name it
-/// was opened under, and the name by which people come is not known. An origin is the host all the same.
+/// How it is foreign, if it is. Beyond loopback the name by which people reach it is not known, and the
+/// token guards it. An origin must be the host all the same, or what a proxy says that it was asked for by:
+/// no page can make a browser say that here, and without a token no proxy is expected.
 fn foreign((listen, has_token): (SocketAddr, bool), headers: &HeaderMap, uri: &Uri) -> Option<Foreign> {
     let host = headers
         .get(header::HOST)
@@ -212,7 +211,7 @@ fn foreign((listen, has_token): (SocketAddr, bool), headers: &HeaderMap, uri: &U
     let Some(host) = host else {
         return Some(Foreign::Host);
     };
-    if !has_token && !is_loopback_name(host, listen.port()) {
+    if listen.ip().is_loopback() && !is_loopback_name(host, listen.port()) {
         return Some(Foreign::Host);
     }
     // A page elsewhere may lead here, and load nothing from here.
@@ -221,11 +220,13 @@ fn foreign((listen, has_token): (SocketAddr, bool), headers: &HeaderMap, uri: &U
         return Some(Foreign::Site);
     }
     let origin = headers.get(header::ORIGIN)?;
+    let before = headers.get("x-forwarded-host").filter(|_| has_token);
+    let before = before.and_then(|name| name.to_str().ok());
     let same = origin
         .to_str()
         .ok()
         .and_then(|origin| origin.split_once("://"))
-        .is_some_and(|(_, at)| at == host);
+        .is_some_and(|(_, at)| at == host || Some(at) == before);
     (!same).then_some(Foreign::Origin)
 }
 
@@ -307,11 +308,17 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_it_has_the_name_of_the_proxy_before_it() {
-        let host = (header::HOST, "console.example");
-        let from = |page| judged(true, &[host.clone(), (header::ORIGIN, page)]);
-        assert_eq!(judged(true, std::slice::from_ref(&host)), None);
-        assert_eq!(from("https://console.example"), None);
-        assert_eq!(from("https://evil.example"), Some(Foreign::Origin));
+    fn with_a_token_pages_may_be_of_the_proxy_before_it() {
+        let named = header::HeaderName::from_static("x-forwarded-host");
+        let from = |has_token, page| {
+            let host = (header::HOST, "127.0.0.1:8401");
+            let before = (named.clone(), "console.example");
+            judged(has_token, &[host, before, (header::ORIGIN, page)])
+        };
+        assert_eq!(from(true, "https://console.example"), None);
+        assert_eq!(from(true, "https://evil.example"), Some(Foreign::Origin));
+        assert_eq!(from(false, "https://console.example"), Some(Foreign::Origin));
+        let foreign = judged(true, &[(header::HOST, "console.example")]);
+        assert_eq!(foreign, Some(Foreign::Host));
     }
 }
