@@ -81,6 +81,10 @@ impl Limits {
 
     /// The wait for what only requests of this kind are held by.
     pub fn wait_alone(&self, ask: Ask) -> Option<Instant> {
+        // Without a part all wait alike, for the next that is left to this process.
+        if self.share == 0.0 {
+            return None;
+        }
         let own = self
             .strangers
             .iter()

@@ -205,24 +205,27 @@ async fn processes_share_the_limit_and_none_is_given_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn who_holds_no_part_waits_for_one() {
-    let budget = per_second(100);
-    budget.hold(0.0);
-    let began = clock::now();
-    let waiting = budget.leave(read(Priority::App), within(30));
-    let growing = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        budget.hold(0.5);
-    };
-    let (leave, ()) = tokio::join!(waiting, growing);
-    leave.unwrap();
-    let waited = clock::now() - began;
-    assert!(
-        (Duration::from_secs(3)..Duration::from_secs(4)).contains(&waited),
-        "{waited:?}"
-    );
-    budget.hold(0.0);
-    let refused = budget.leave(read(Priority::App), within(0)).await;
-    assert!(refused.unwrap_err() <= Duration::from_secs(1));
+    use Priority::*;
+    for priority in [App, Stranger, Refetch, Backfill] {
+        let budget = per_second(100);
+        budget.hold(0.0);
+        let began = clock::now();
+        let waiting = budget.leave(read(priority), within(30));
+        let growing = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            budget.hold(0.5);
+        };
+        let (leave, ()) = tokio::join!(waiting, growing);
+        leave.unwrap();
+        let waited = clock::now() - began;
+        assert!(
+            (Duration::from_secs(3)..Duration::from_secs(4)).contains(&waited),
+            "{priority:?}: {waited:?}"
+        );
+        budget.hold(0.0);
+        let refused = budget.leave(read(priority), within(0)).await;
+        assert!(refused.unwrap_err() <= Duration::from_secs(1), "{priority:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,18 @@ impl Server {
         (cached, reply.json()["display_name"].clone())
     }
 
+    /// From a second after this call on, however often it is asked meanwhile.
+    async fn shows_in_time(&self, world: &World, id: Uuid, name: &Value) {
+        let written = now();
+        loop {
+            let asked = now();
+            let (cached, seen) = self.read(world, id).await;
+            if asked.duration_since(written) >= BEHIND {
+                return assert_eq!(&seen, name, "{cached}");
+            }
+        }
+    }
+
     async fn share(&self) -> f64 {
         self.status().await["budget"]["share"].as_f64().expect("a share")
     }
@@ -146,15 +158,7 @@ async fn a_hit_is_never_more_than_a_second_behind_what_another_wrote() {
             .ask(&world, Method::PATCH, &format!("/users/{id}"), &body)
             .await;
         assert_eq!(recorded(&wrote), "committed");
-        let written = now();
-        loop {
-            let asked = now();
-            let (cached, seen) = reader.read(&world, id).await;
-            if asked.duration_since(written) >= BEHIND {
-                assert_eq!(seen, name, "{cached}");
-                break;
-            }
-        }
+        reader.shows_in_time(&world, id, &name).await;
         assert_eq!(writer.read(&world, id).await.1, name);
     }
     one.stop().await;
@@ -182,15 +186,7 @@ async fn what_no_change_tells_of_ends_what_the_other_keeps_too() {
             .fault(Fault::on(unknown, performed).method(Method::POST));
         let wrote = writer.ask(&world, Method::POST, unknown, &json!({})).await;
         assert_eq!(wrote.status, 200);
-        let written = now();
-        loop {
-            let asked = now();
-            let (cached, seen) = reader.read(&world, id).await;
-            if asked.duration_since(written) >= BEHIND {
-                assert_eq!(seen, name, "{cached}");
-                break;
-            }
-        }
+        reader.shows_in_time(&world, id, &name).await;
     }
     one.stop().await;
     other.stop().await;

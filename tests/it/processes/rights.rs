@@ -242,25 +242,22 @@ async fn who_owns_the_tables_may_be_joined() {
 async fn the_doctor_knows_a_database_that_is_bound_to_nobody() {
     let world = World::with_users(1).await;
     world.start(&["migrate"]).ended().await.with_code(0);
-    let doctor = world
-        .start(&["doctor"])
-        .ended()
-        .await
-        .with_code(0)
-        .stdout
-        .join("\n");
+    let told = || async {
+        world
+            .start(&["doctor"])
+            .ended()
+            .await
+            .with_code(0)
+            .stdout
+            .join("\n")
+    };
+    let doctor = told().await;
     assert!(
         doctor.contains("bound to nobody yet") && !doctor.contains("this tenant's"),
         "{doctor}"
     );
     world.backfill().await;
-    let doctor = world
-        .start(&["doctor"])
-        .ended()
-        .await
-        .with_code(0)
-        .stdout
-        .join("\n");
+    let doctor = told().await;
     assert!(
         doctor.contains("this tenant's") && !doctor.contains("bound to nobody"),
         "{doctor}"
