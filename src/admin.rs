@@ -260,11 +260,15 @@ mod tests {
     const LISTEN: &str = "127.0.0.1:8401";
 
     fn judged(has_token: bool, pairs: &[(header::HeaderName, &str)]) -> Option<Foreign> {
+        judged_at(LISTEN, has_token, pairs)
+    }
+
+    fn judged_at(listen: &str, has_token: bool, pairs: &[(header::HeaderName, &str)]) -> Option<Foreign> {
         let headers = pairs
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
             .collect();
-        let at = (LISTEN.parse().unwrap(), has_token);
+        let at = (listen.parse().unwrap(), has_token);
         foreign(at, &headers, &Uri::from_static("/v1/status"))
     }
 
@@ -286,6 +290,10 @@ mod tests {
                 "{name}"
             );
         }
+        assert_eq!(
+            judged_at("0.0.0.0:8401", true, &[(host.clone(), "ops.example")]),
+            None
+        );
         for has_token in [false, true] {
             let from = |page| {
                 judged(

@@ -295,7 +295,7 @@ impl Upstream {
             sent_at,
         });
         match &forwarded {
-            Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout),
+            Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout / ANSWERING),
             _ => pass.note(self.meant_by(&forwarded)),
         }
         leave.end(forwarded.as_ref().err());

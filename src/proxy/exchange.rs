@@ -99,8 +99,7 @@ impl Exchange<'_> {
                 if failure.leaves_doubt() {
                     if self.may_be_carried_out() {
                         self.resolve().await;
-                        self.wrote();
-                        self.shared.cache.tell_others();
+                        self.wrote_unseen();
                     }
                     self.left_in_doubt();
                 }
@@ -332,8 +331,7 @@ impl Exchange<'_> {
             return app.send(answer);
         }
         if self.may_have_written(&head) {
-            self.wrote();
-            self.shared.cache.tell_others();
+            self.wrote_unseen();
             let failure = Failure::Upstream(UpstreamError::Broken);
             return app.send(
                 self.shared
@@ -358,9 +356,9 @@ impl Exchange<'_> {
     pub fn leaves(&self, head: Parts, body: Body, outcome: Outcome) -> Response<Body> {
         failpoint::reached("exchange.leaving");
         if self.may_have_written(&head) {
-            self.wrote();
-            if outcome.is_owed() {
-                self.shared.cache.tell_others();
+            match outcome.is_owed() {
+                true => self.wrote_unseen(),
+                false => self.wrote(),
             }
         }
         self.shared.cache.count(self.cached);

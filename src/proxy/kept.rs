@@ -250,6 +250,12 @@ impl Exchange<'_> {
         named.iter().for_each(|user| cache.forget(user));
         cache.forget_lists();
     }
+
+    /// The same, and what it came to no change says yet: others who record cannot know.
+    pub(super) fn wrote_unseen(&self) {
+        self.wrote();
+        self.shared.cache.tell_others();
+    }
 }
 
 /// While the provider is away.

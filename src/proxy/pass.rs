@@ -71,7 +71,8 @@ impl Shared {
         }
     }
 
-    fn is_known(&self, asked: &Asked, caller: Caller) -> bool {
+    /// Whether the request comes from usertap's own key, or from somebody whom the provider has lately taken.
+    pub(super) fn is_known(&self, asked: &Asked, caller: Caller) -> bool {
         caller == Caller::Ours(Credential::OwnServer) || self.knows(asked)
     }
 

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::clock::{self, Instant};
 use crate::config::Sync;
-use crate::provider::{Credential, Intended, Sighting};
+use crate::provider::{Caller, Intended, Sighting};
 use crate::record::{Receipt, Submission, carried_out};
 use crate::user::{Observation, Origin, Sent, Source};
 
@@ -123,8 +123,9 @@ impl Exchange<'_> {
         self.delivery.is_whole() && self.is_known()
     }
 
+    /// See [`Shared::is_known`].
     pub fn is_known(&self) -> bool {
-        self.credential == Credential::OwnServer || self.shared.knows(self.asked)
+        self.shared.is_known(self.asked, Caller::Ours(self.credential))
     }
 
     /// At a stop at once: the doubt then stands in the database, and the next start reads the user.

@@ -299,12 +299,13 @@ impl Sql {
         Ok(())
     }
 
-    /// Deleted users whose rows are due to go, the longest deleted first.
+    /// Of rows of deleted users that may stay nobody is told any more that they could not be removed.
     pub async fn may_stay(&self, conn: &mut Conn) -> Result<(), DbError> {
         execute(statement(&self.may_stay), conn).await?;
         Ok(())
     }
 
+    /// Deleted users whose rows are due to go, the longest deleted first.
     pub async fn due_purges(
         &self,
         conn: &mut Conn,

@@ -192,9 +192,9 @@ impl Breaker {
 }
 
 impl Pass<'_> {
-    /// No answer has come for so long after it was sent: less than half of the whole wait is no time for one.
-    pub fn timed_out(&mut self, waited: Duration, whole: Duration) {
-        if self.came == Came::Unknown && waited >= whole / 2 {
+    /// No answer has come for so long after it was sent, which says something only where it was time enough.
+    pub fn timed_out(&mut self, waited: Duration, enough: Duration) {
+        if self.came == Came::Unknown && waited >= enough {
             self.came = Came::Failed;
         }
     }
@@ -283,11 +283,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_left_late_and_got_no_answer_in_what_was_left_says_nothing() {
         let breaker = Breaker::default();
-        let whole = Duration::from_secs(8);
+        let enough = Duration::from_secs(4);
         for seconds in [[3; FAILURES as usize], [4; FAILURES as usize]] {
             assert_eq!(breaker.health(), Health::Closed);
             for waited in seconds.map(Duration::from_secs) {
-                breaker.admit(Try::Prompt).unwrap().timed_out(waited, whole);
+                breaker.admit(Try::Prompt).unwrap().timed_out(waited, enough);
             }
         }
         assert_eq!(breaker.health(), Health::Open);

@@ -14,7 +14,9 @@ use super::budget::Ask;
 use super::login::{self, NoToken};
 use super::pause;
 use super::retry::{self, Came};
-use super::{AnswerBody, Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty};
+use super::{
+    ANSWERING, AnswerBody, Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty,
+};
 use crate::clock::{self, Instant};
 use crate::provider::{OwnRequest, Use};
 use crate::user::Sent;
@@ -135,7 +137,7 @@ impl Upstream {
             })
         };
         let Ok(answer) = timeout_at(deadline, exchange).await else {
-            pass.timed_out(deadline - left, self.timeout);
+            pass.timed_out(deadline - left, self.timeout / ANSWERING);
             return Err(UpstreamError::Timeout);
         };
         let answer = answer?;
