@@ -17,6 +17,7 @@ mod intents;
 mod journal;
 mod memory;
 pub mod merge;
+mod others;
 mod owed;
 mod pages;
 mod receipt;
@@ -55,6 +56,7 @@ use journal::Keeper;
 use memory::Memory;
 use merge::Verdict;
 use pages::Pages;
+use receipt::Settled;
 use waiters::Waiters;
 
 /// Changes that a slow subscriber may miss before it is told; few where recorders are made by the thousand.
@@ -87,6 +89,8 @@ pub(crate) struct Shared {
     health: Health,
     /// Rows wait that somebody has changed by hand.
     by_hand: Notify,
+    /// Rows wait to be removed that took long.
+    purges: Notify,
     close: CancellationToken,
 }
 
@@ -230,7 +234,11 @@ impl Recorder {
             rest: Rest {
                 checkpoint,
                 reply: Some(reply),
-                settled,
+                settled: Settled {
+                    outcomes: settled,
+                    ..Settled::default()
+                },
+                is_held: false,
             },
         };
         match shared.backlog.push(job) {
@@ -293,18 +301,6 @@ impl Recorder {
         self.shared.memory.awaits(user)
     }
 
-    /// Another process has begun or ceased to record the same tenant: what this one remembers of
-    /// users is not all there is, so judgements go through the database.
-    pub fn set_shared(&self, shared: bool) {
-        self.shared.memory.set_shared(shared);
-    }
-
-    /// Other processes took this one for dead and judged without it: nothing that was sent before now
-    /// proves anything against what they found equal.
-    pub fn distrust(&self) {
-        self.shared.memory.distrust();
-    }
-
     /// Lets the writer end once it has written what waits.
     pub fn close(&self) {
         self.shared.close.cancel();
@@ -344,6 +340,7 @@ impl Shared {
             told: OnceLock::new(),
             health: Health::default(),
             by_hand: Notify::new(),
+            purges: Notify::new(),
             close: CancellationToken::new(),
         };
         (Arc::new(shared), owed)

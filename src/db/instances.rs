@@ -82,12 +82,16 @@ pub struct Heard {
     pub is_new: bool,
     /// Silence before this beat in which others had to take this process for dead.
     pub silence: Option<Duration>,
+    /// Whose recorder came to this database last.
+    pub recorder: Option<Uuid>,
 }
 
 #[derive(QueryableByName)]
 struct Before {
     #[diesel(sql_type = Nullable<Double>)]
     silent: Option<f64>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    recorder: Option<Uuid>,
 }
 
 #[derive(QueryableByName)]
@@ -112,7 +116,7 @@ const BEATS: &str = "
         everyone_until = excluded.everyone_until, own_until = excluded.own_until,
         started_at = CASE WHEN i.seen_at < clock_timestamp() - make_interval(secs => $7)
                           THEN clock_timestamp() ELSE i.started_at END
-    RETURNING (SELECT silent FROM before) AS silent";
+    RETURNING (SELECT silent FROM before) AS silent, (SELECT recorder FROM {state}.meta LIMIT 1) AS recorder";
 
 const OTHERS: &str = "
     WITH gone AS (DELETE FROM {state}.instances WHERE seen_at < now() - interval '1 day')
@@ -140,7 +144,7 @@ pub async fn beat(database: &Database, id: Uuid, said: Said, horizon: Duration) 
         .bind::<Nullable<Double>, _>(said.own_yields)
         .bind::<Double, _>(DEAD_AFTER.as_secs_f64());
     let before: Option<Before> = optional(beat, &mut conn).await?;
-    let silent = before.and_then(|before| before.silent);
+    let (silent, recorder) = before.map_or((None, None), |before| (before.silent, before.recorder));
     let silence = silent
         .and_then(|silent| Duration::try_from_secs_f64(silent).ok())
         .filter(|silence| *silence >= DEAD_AFTER);
@@ -157,6 +161,7 @@ pub async fn beat(database: &Database, id: Uuid, said: Said, horizon: Duration) 
         others,
         is_new: silent.is_none(),
         silence,
+        recorder,
     })
 }
 

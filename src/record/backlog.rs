@@ -4,7 +4,8 @@
 //! copies into the journal what must not wait in memory alone, and lets go of the copy in memory where
 //! too much waits. Nothing of one user ever overtakes: what came later is judged later, wherever the
 //! two are kept, and no two lanes have observations of one user at once. Whoever shares no user with
-//! what takes long goes past it. Bounded: what finds it full is refused, and its receipt says so.
+//! what takes long goes past it. What comes back from a lane, for somebody else holds its user, rests
+//! where it was. Bounded: what finds it full is refused, and its receipt says so.
 
 mod queue;
 
@@ -16,10 +17,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout_at;
 
 use super::journal::Place;
 use super::receipt::Settled;
-use super::{Checkpoint, Intent, Outcome};
+use super::{Checkpoint, Intent};
 use crate::clock::{self, Instant};
 use crate::user::{Observation, UserId};
 use queue::{Entry, Held, Inner, Stage};
@@ -42,8 +44,10 @@ pub struct Backlog {
 pub struct Rest {
     pub checkpoint: Option<Checkpoint>,
     pub reply: Option<oneshot::Sender<Settled>>,
-    /// For the figures and the account: those that needed no writer.
-    pub settled: Vec<Outcome>,
+    /// So far: of those that needed no writer, and of those that were not held.
+    pub settled: Settled,
+    /// Another transaction held a user of it, and that was told.
+    pub is_held: bool,
 }
 
 /// One submission on its way to the writer.
@@ -68,6 +72,8 @@ pub struct Batch {
     pub is_exclusive: bool,
     /// It is this page of a walk, counted from 1.
     pub page: Option<u64>,
+    /// Something has come back: some users are held, these perhaps.
+    pub may_be_held: bool,
 }
 
 /// One submission with the writer.
@@ -76,6 +82,14 @@ pub struct Taken {
     /// To be told to [`Backlog::done`].
     pub number: u64,
     pub observations: Found,
+    pub rest: Rest,
+}
+
+/// What is left of a submission, for another transaction holds its users.
+#[derive(Debug)]
+pub struct Left {
+    pub number: u64,
+    pub observations: Arc<[Observation]>,
     pub rest: Rest,
 }
 
@@ -146,6 +160,7 @@ impl Backlog {
             has_checkpoint: job.rest.checkpoint.is_some(),
             job: Some(job.rest),
             stage: Stage::Waits,
+            rests_until: None,
         });
         drop(inner);
         self.work.notify_waiters();
@@ -169,6 +184,7 @@ impl Backlog {
             job: None,
             has_checkpoint: false,
             stage: Stage::Waits,
+            rests_until: None,
         });
         drop(inner);
         self.work.notify_waiters();
@@ -226,11 +242,27 @@ impl Backlog {
         loop {
             let mut work = pin!(self.work.notified());
             work.as_mut().enable();
-            if let Ready(batch) = self.lock().next(at_most, bytes) {
-                return batch;
+            let rests_until = {
+                let (mut inner, now) = (self.lock(), clock::now());
+                if let Ready(batch) = inner.next(at_most, bytes, now) {
+                    return batch;
+                }
+                inner.rests_until(now)
+            };
+            match rests_until {
+                // Whichever comes first.
+                Some(until) => drop(timeout_at(until, work).await),
+                None => work.await,
             }
-            work.await;
         }
+    }
+
+    /// Takes these back, to be tried again from then on.
+    pub fn put_back(&self, left: Vec<Left>, until: Instant) {
+        let mut inner = self.lock();
+        left.into_iter().for_each(|left| inner.put_back(left, until));
+        drop(inner);
+        self.work.notify_waiters();
     }
 
     /// These are committed: the records in the journal that may go.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::change::{Change, Kind};
+use super::memory::Mark;
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
 use crate::user::{Observation, Origin, Position, Seen, Sent, Source, Tick, UserId, json};
 
@@ -27,7 +28,7 @@ pub struct Plan {
     pub judged: Vec<Option<Judged>>,
     /// When users were last judged equal: to be remembered once the judgement stands, as a
     /// judgement that is repeated must not meet its own mark.
-    pub marks: BTreeMap<UserId, Tick>,
+    pub marks: BTreeMap<UserId, Mark>,
     /// Whose later observations wait for the next batch, so that their order stays.
     put_off: BTreeSet<UserId>,
 }
@@ -138,7 +139,8 @@ impl Plan {
             Verdict::Apply | Verdict::Stand => self.change(observation, loaded, at),
             Verdict::Equal | Verdict::Absent => {
                 loaded.known.mark = tick();
-                self.marks.insert(observation.id.clone(), loaded.known.mark);
+                let mark = Mark::of(verdict, loaded.known.mark);
+                self.marks.insert(observation.id.clone(), mark);
                 self.equal(observation, loaded, at);
             }
             Verdict::Ambiguous | Verdict::Doubt => self.doubt(&observation.id, loaded, DoubtWrite::Raise),

@@ -5,7 +5,9 @@
 //! whose question was sent before it is ambiguous. Both are bounded; what was forgotten makes a
 //! later judgement ask the database or call the answer ambiguous, never wrong.
 
-use std::collections::{BTreeMap, HashMap};
+mod marks;
+
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,10 +20,12 @@ use super::merge::{Known, Standing, Verdict, judge, version_of_equals};
 use crate::clock::Instant;
 use crate::user::{ContentHash, Head, Observation, Origin, Position, Seen, Tick, UserId};
 
+use marks::Marks;
+
+pub use marks::Mark;
+
 /// Fingerprints kept: about 300 bytes each.
 const FINGERPRINTS: u64 = 100_000;
-/// Marks kept: many more than observations that can be on their way at once.
-const MARKS: usize = 16_384;
 
 #[derive(Debug)]
 pub struct Memory {
@@ -118,12 +122,9 @@ impl Memory {
 
     /// Another process may have judged what this one knows nothing of: whatever was sent before now
     /// can only be equal, or be read again.
-    pub fn distrust(&self) {
-        let mut inner = self.lock();
-        inner.marks = Marks {
-            forgotten: self.head.tick(),
-            ..Marks::default()
-        };
+    pub fn distrust(&self, now: Instant) {
+        let forgotten = self.head.tick();
+        self.lock().marks = Marks::all_forgotten(forgotten, now);
     }
 
     /// Whether any observation of this user waits to be judged.
@@ -163,12 +164,17 @@ impl Memory {
     }
 
     /// Notes when an observation of this user was judged equal.
-    pub fn mark(&self, user: &UserId, tick: Tick) {
-        self.lock().marks.set(user, tick);
+    pub fn mark(&self, user: &UserId, mark: Mark, now: Instant) {
+        self.lock().marks.set(user, mark, now);
     }
 
     pub fn mark_of(&self, user: &UserId) -> Tick {
         self.lock().marks.get(user)
+    }
+
+    /// Of a user without a state.
+    pub fn mark_of_stranger(&self, user: &UserId, now: Instant) -> Tick {
+        self.lock().marks.of_stranger(user, now)
     }
 
     /// Identifies a partial view within this process.
@@ -202,7 +208,9 @@ impl Memory {
             return None;
         }
         if matches!(verdict, Verdict::Equal | Verdict::Absent) {
-            inner.marks.set(&observation.id, self.head.tick());
+            inner
+                .marks
+                .set(&observation.id, Mark::of(verdict, self.head.tick()), now);
         }
         Some(verdict)
     }
@@ -255,43 +263,6 @@ fn volatile_is_due(print: &Print, seen: &Seen, now: Instant) -> bool {
     }
 }
 
-/// When each user was last judged equal, the oldest forgotten first. A forgotten mark is replaced
-/// by one that holds for everybody.
-#[derive(Debug, Default)]
-struct Marks {
-    of: HashMap<UserId, Tick, RandomState>,
-    order: BTreeMap<Tick, UserId>,
-    forgotten: Tick,
-}
-
-impl Marks {
-    fn get(&self, user: &UserId) -> Tick {
-        self.of.get(user).copied().unwrap_or(self.forgotten)
-    }
-
-    fn set(&mut self, user: &UserId, tick: Tick) {
-        let again = self.of.get_mut(user).map(|last| std::mem::replace(last, tick));
-        let user = match again.and_then(|older| self.order.remove(&older)) {
-            Some(user) => user,
-            None => {
-                self.of.insert(user.clone(), tick);
-                user.clone()
-            }
-        };
-        self.order.insert(tick, user);
-        if self.order.len() > MARKS {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((tick, user)) = self.order.pop_first() {
-            self.of.remove(&user);
-            self.forgotten = self.forgotten.max(tick);
-        }
-    }
-}
-
 /// A user of whom nothing is known.
 pub fn stranger() -> Known {
     Known {
@@ -300,36 +271,5 @@ pub fn stranger() -> Known {
         standing: Standing::None,
         version: None,
         doubt: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::user::IdType;
-
-    fn user(n: usize) -> UserId {
-        UserId::parse(&format!("u{n}"), IdType::Text).unwrap()
-    }
-
-    #[test]
-    fn a_forgotten_mark_holds_for_everybody() {
-        let mut marks = Marks::default();
-        for n in 0..MARKS + 1 {
-            marks.set(&user(n), Tick(n as u64 + 1));
-        }
-        assert_eq!(marks.get(&user(0)), Tick(1));
-        assert_eq!(marks.get(&user(MARKS + 99)), Tick(1));
-        assert_eq!(marks.get(&user(5)), Tick(6));
-    }
-
-    #[test]
-    fn marking_one_user_again_and_again_forgets_nobody() {
-        let mut marks = Marks::default();
-        for n in 0..MARKS * 2 {
-            marks.set(&user(1), Tick(n as u64 + 1));
-        }
-        assert_eq!(marks.forgotten, Tick(0));
-        assert_eq!((marks.order.len(), marks.of.len()), (1, 1));
     }
 }

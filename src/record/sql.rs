@@ -83,6 +83,8 @@ type Conn = AsyncPgConnection;
 /// How long a transaction may wait for locks on the users' table, and for the users' own triggers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
+    /// It can be done later.
+    Least,
     /// Others' answers wait with it.
     Short,
     /// It is one user's alone, or nobody waits.
@@ -213,6 +215,7 @@ impl Sql {
 
     pub async fn begin(&self, conn: &mut Conn, patience: Patience) -> Result<(), DbError> {
         let begin = match patience {
+            Patience::Least => BEGIN_LEAST,
             Patience::Short => BEGIN_SHORT,
             Patience::Long => BEGIN_LONG,
         };

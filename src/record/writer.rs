@@ -12,6 +12,7 @@ mod by_hand;
 pub(super) mod commit;
 pub(super) mod fetch;
 pub(super) mod flight;
+mod held;
 pub(super) mod link;
 mod look;
 pub(super) mod lost;
@@ -24,6 +25,7 @@ mod strangers;
 mod turn;
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,10 +39,10 @@ use super::journal::Place;
 use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::{Database, DbError, Refusal, missing};
+use crate::db::{Database, DbError, Refusal};
 use crate::failpoint;
+use crate::user::UserId;
 
-use alone::leave;
 use flight::{Flight, Landed, Landing};
 use link::Link;
 use look::Left;
@@ -71,8 +73,12 @@ pub(super) struct Writer {
     /// The one that also removes rows and states whose time has come, and numbers what was changed by hand.
     is_first: bool,
     aging: strangers::Aging,
+    /// Whose rows are to be removed.
+    due: VecDeque<UserId>,
     /// While it writes the rows of a batch that others are to gather behind.
     turn: Option<Writing>,
+    /// It was closed while somebody was held: what was seen of them is left to the journal.
+    has_left: bool,
 }
 
 /// Observations that go into one transaction.
@@ -119,7 +125,9 @@ pub(super) fn lanes(
         deleted,
         is_first: number == 0,
         aging: strangers::Aging::default(),
+        due: VecDeque::new(),
         turn: None,
+        has_left: false,
     };
     (0..LANES).map(lane).collect()
 }
@@ -156,27 +164,19 @@ impl Writer {
                 biased;
                 () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
                 _ = looks.tick(), if is_first => self.number_by_hand().await,
-                _ = purges.tick(), if is_first => {
-                    self.purge_due().await?;
-                    self.forget_strangers().await;
-                    self.forget_unasked().await;
-                }
+                _ = purges.tick(), if is_first => self.look_after().await,
+                () = shared.purges.notified(), if is_first => self.find_purges().await,
+                () = ready(()), if is_first && !self.due.is_empty() => self.purge_next().await,
                 batch = take(&shared) => match batch {
                     Some((batch, turn)) => {
                         self.turn = turn;
                         self.flush(batch).await?;
                         self.turn = None;
                     }
+                    None if self.has_left => return Err(GivenUp),
                     None => return Ok(()),
                 },
             }
-        }
-    }
-
-    async fn forget_unasked(&mut self) {
-        let Ok(conn) = self.link.conn() else { return };
-        if let Err(error) = missing::forget_unasked(&self.database, conn).await {
-            tracing::debug!(%error, "deletions of earlier hours stay counted for now");
         }
     }
 
@@ -186,9 +186,13 @@ impl Writer {
             is_traced,
             is_exclusive,
             page,
+            may_be_held,
         } = batch;
         let mut flight = Flight::new(self.fetched(taken).await, is_traced, page);
         flight.is_exclusive = is_exclusive;
+        if may_be_held {
+            self.leave_out(&mut flight).await;
+        }
         self.settle(&mut flight).await?;
         if let Some(page) = page {
             self.shared.pages.done(page);
@@ -197,6 +201,7 @@ impl Writer {
         self.clear_trouble();
         self.purge_now(&mut flight).await;
         land(&self.shared, flight.landing(Landing::All)).await;
+        self.put_back(&mut flight);
         Ok(())
     }
 
@@ -321,7 +326,7 @@ impl Writer {
             Failure::Refused => {
                 let held = self.held(flight, &todo).await;
                 match flight.halves(&todo) {
-                    Some(_) if !held.is_empty() => leave(flight, todo, &held, groups),
+                    _ if !held.is_empty() => held::part(flight, todo, &held, groups),
                     Some((one, other)) => {
                         groups.push_front(Group::Together(other));
                         groups.push_front(Group::Together(one));

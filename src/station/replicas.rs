@@ -151,7 +151,7 @@ impl Station {
         if let Some(silence) = heard.silence {
             let at = clock::now();
             self.standing.lock().back = Some(Back { at, silence });
-            self.recorder.distrust();
+            self.recorder.returned(!heard.others.is_empty(), heard.recorder);
         }
     }
 

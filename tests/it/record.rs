@@ -1,6 +1,8 @@
 //! The recorder against a real Postgres: what is written, what waits, what is refused.
 
 mod failover;
+mod held;
+mod unknown;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -504,39 +506,6 @@ async fn a_page_whose_predecessor_was_not_taken_moves_no_walk() {
     );
     assert!(page(3, Some(2)).await);
     assert_eq!(rig.db.text(stands).await.as_deref(), Some("done 3 3"));
-    rig.end().await;
-}
-
-/// A purge whose cascade is slow, somebody at a console: one user is late, and nobody else.
-#[tokio::test]
-async fn a_user_whose_state_is_held_says_nothing_of_the_database() {
-    let rig = Rig::new(Deleted::Keep).await;
-    let held = user(1);
-    rig.record(rig.seen(&held, view(&held, "A"))).await;
-    let holder = rig.db.again().await;
-    let hold = format!("BEGIN; SELECT FROM usertap.user_state WHERE id = '{held}' FOR UPDATE");
-    holder.client.batch_execute(&hold).await.expect("a lock");
-    let late = rig.submit(vec![rig.seen(&held, view(&held, "B"))]);
-    let refused = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
-    let before = rig.db.count(refused).await;
-    let mut others = 1;
-    while rig.db.count(refused).await < before + 3 {
-        others += 1;
-        let other = user(others);
-        let recorded = rig.record(rig.seen(&other, view(&other, "A"))).await;
-        assert!(
-            matches!(recorded, Recorded::Committed { position: Some(_) }),
-            "{recorded:?}"
-        );
-        assert_eq!(rig.recorder.figures().trouble, None);
-    }
-    holder.client.batch_execute("COMMIT").await.expect("an end");
-    let late = late.recorded(LONG).await;
-    assert!(
-        matches!(late, Recorded::Committed { position: Some(_) }),
-        "{late:?}"
-    );
-    assert_eq!(rig.row(&held).await.as_deref(), Some("B"));
     rig.end().await;
 }
 

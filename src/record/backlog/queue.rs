@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{Batch, Found, Group, Rest, Taken};
+use super::{Batch, Found, Group, Left, Rest, Taken};
 use crate::clock::Instant;
 use crate::record::Intent;
 use crate::record::journal::Place;
@@ -43,6 +43,8 @@ pub(super) struct Inner {
     pub spilled: usize,
     /// Entries that are not done.
     pub waiting: usize,
+    /// Entries that have come back, and wait.
+    resting: usize,
     pub closed: bool,
     /// A lane has ended with what it had.
     pub given_up: bool,
@@ -62,6 +64,8 @@ pub(super) struct Entry {
     pub job: Option<Rest>,
     pub has_checkpoint: bool,
     pub stage: Stage,
+    /// It has come back and waits; not to be tried before.
+    pub rests_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -99,8 +103,8 @@ struct Load {
 }
 
 impl Inner {
-    pub fn next(&mut self, at_most: usize, bytes: usize) -> Poll<Option<Batch>> {
-        let load = self.load(at_most, bytes);
+    pub fn next(&mut self, at_most: usize, bytes: usize, now: Instant) -> Poll<Option<Batch>> {
+        let load = self.load(at_most, bytes, now);
         match load.numbers.is_empty() {
             false => Ready(Some(self.board(load))),
             true if self.given_up => Ready(None),
@@ -111,7 +115,7 @@ impl Inner {
 
     /// The oldest that wait and share no user with what is with another lane, nor with what is
     /// passed over.
-    fn load(&self, at_most: usize, bytes: usize) -> Load {
+    fn load(&self, at_most: usize, bytes: usize, now: Instant) -> Load {
         let mut load = Load::default();
         if self.is_exclusive {
             return load;
@@ -128,7 +132,10 @@ impl Inner {
                 Held::InJournal { .. } if !self.flying.is_empty() || !load.behind.is_empty() => break,
                 Held::InJournal { .. } => load.is_exclusive = true,
                 Held::Here(_) if load.is_exclusive => break,
-                Held::Here(observations) if self.must_wait(entry, observations, &load) => {
+                Held::Here(observations)
+                    if entry.rests_until.is_some_and(|until| until > now)
+                        || self.must_wait(entry, observations, &load) =>
+                {
                     load.pass_over(entry, observations);
                     continue;
                 }
@@ -145,6 +152,7 @@ impl Inner {
     }
 
     fn board(&mut self, load: Load) -> Batch {
+        let may_be_held = self.resting > 0;
         self.is_exclusive = load.is_exclusive;
         self.pages += u64::from(load.is_page);
         let mut taken = Vec::with_capacity(load.numbers.len());
@@ -153,7 +161,9 @@ impl Inner {
             entry.stage = Stage::Flies {
                 is_traced: load.is_traced,
             };
+            let has_rested = entry.rests_until.take().is_some();
             let here = entry.take(number);
+            self.resting -= usize::from(has_rested);
             if let Found::Here(observations) = &here.observations {
                 for seen in observations.iter() {
                     *self.flying.entry(seen.id.clone()).or_default() += 1;
@@ -166,6 +176,32 @@ impl Inner {
             is_traced: load.is_traced,
             is_exclusive: load.is_exclusive,
             page: load.is_page.then_some(self.pages),
+            may_be_held,
+        }
+    }
+
+    /// What is left of an entry waits again, in its place; the others of it are free.
+    pub fn put_back(&mut self, left: Left, until: Instant) {
+        let Some(entry) = self.entry(left.number).filter(|entry| entry.flies()) else {
+            return;
+        };
+        entry.stage = Stage::Waits;
+        entry.rests_until = Some(until);
+        entry.job = Some(left.rest);
+        let had = std::mem::replace(&mut entry.observations, Held::Here(left.observations));
+        self.resting += 1;
+        if let Held::Here(observations) = had {
+            observations.iter().for_each(|seen| self.free(&seen.id));
+        }
+    }
+
+    /// When the next of those that have come back may be tried again. What may be already waits for
+    /// something else, whose end is told.
+    pub fn rests_until(&self, now: Instant) -> Option<Instant> {
+        let until = |entry: &Entry| entry.rests_until.filter(|until| *until > now);
+        match self.resting {
+            0 => None,
+            _ => self.entries.iter().filter_map(until).min(),
         }
     }
 

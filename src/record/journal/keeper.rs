@@ -244,7 +244,7 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
     let left = keeper.try_open()?;
     if !left.places.is_empty() {
         // Found late: what was judged meanwhile is not to be told apart from it.
-        shared.memory.distrust();
+        shared.memory.distrust(clock::now());
         take_in(shared, keeper, &left);
     }
     let payloads = payloads(shared, group);

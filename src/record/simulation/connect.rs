@@ -3,6 +3,7 @@
 use super::figures::Event;
 use super::without::Without;
 use super::world::{World, Wrong};
+use crate::clock;
 use crate::record::Shared;
 use crate::record::sql::History;
 use crate::record::writer::link::following;
@@ -25,7 +26,7 @@ impl World<'_> {
         let (history, is_new) = self.history(&shared);
         let before = self.database.take_place(id);
         if shared.past.took_place(before) && without != Without::Distrust {
-            shared.memory.distrust();
+            shared.memory.distrust(clock::now());
         }
         if without == Without::ForgetLost {
             shared.past.is_in(&history, is_new);

@@ -167,21 +167,26 @@ impl Database {
         }
     }
 
-    /// Whether the transaction of another holds one of these users.
+    /// Unless the transaction of another holds one of these users.
     pub fn locks(&mut self, loaded: &BTreeMap<UserId, Loaded>, holder: (usize, usize)) -> bool {
-        let with_state = loaded.iter().filter(|(_, loaded)| loaded.has_state);
-        let users: Vec<usize> = with_state.map(|(id, _)| number(id)).collect();
         if self.without == Without::Locks {
             return true;
         }
-        if users
-            .iter()
-            .any(|user| self.locks.get(user).is_some_and(|by| *by != holder))
-        {
+        if !self.held(loaded, holder).is_empty() {
             return false;
         }
-        self.locks.extend(users.iter().map(|user| (*user, holder)));
+        let with_state = loaded.iter().filter(|(_, loaded)| loaded.has_state);
+        self.locks.extend(with_state.map(|(id, _)| (number(id), holder)));
         true
+    }
+
+    /// Those whom the transaction of another holds.
+    pub fn held(&self, loaded: &BTreeMap<UserId, Loaded>, by: (usize, usize)) -> BTreeSet<UserId> {
+        let is_held = |id: &UserId| self.locks.get(&number(id)).is_some_and(|holder| *holder != by);
+        let held = loaded
+            .iter()
+            .filter(|(id, loaded)| loaded.has_state && is_held(id));
+        held.map(|(id, _)| id.clone()).collect()
     }
 
     pub fn is_free(&self, user: usize) -> bool {

@@ -24,6 +24,8 @@ pub enum Event {
     CutBefore,
     CutAfter,
     Overtaken,
+    /// Transactions that left out whom another one held.
+    Held,
     /// Rows that the database refused.
     Refused,
     Purged,
@@ -41,7 +43,7 @@ pub enum Event {
     Replayed,
 }
 
-const NAMES: [(Event, &str); 26] = [
+const NAMES: [(Event, &str); 27] = [
     (Event::History, "histories"),
     (Event::Step, "steps"),
     (Event::Commit, "commits"),
@@ -56,6 +58,7 @@ const NAMES: [(Event, &str); 26] = [
     (Event::CutBefore, "connections cut before a commit"),
     (Event::CutAfter, "connections cut after a commit"),
     (Event::Overtaken, "transactions overtaken by another process"),
+    (Event::Held, "transactions that left out whom another held"),
     (Event::Refused, "rows refused and set aside"),
     (Event::Purged, "rows purged"),
     (Event::Journaled, "submissions journaled"),

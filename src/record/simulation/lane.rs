@@ -138,7 +138,8 @@ impl World<'_> {
         let taken = batch.taken.into_iter();
         let jobs: Vec<Job> = taken.map(|taken| self.fetched(machine, taken)).collect();
         let is_traced = batch.is_traced && self.without != Without::Traced;
-        let flight = Flight::new(jobs, is_traced, batch.page);
+        let mut flight = Flight::new(jobs, is_traced, batch.page);
+        flight.is_exclusive = batch.is_exclusive;
         self.lane(machine, lane).flying = Some(Flying {
             groups: VecDeque::from([Group::Together(flight.all())]),
             flight,

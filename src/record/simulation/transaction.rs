@@ -48,7 +48,9 @@ impl World<'_> {
             are
         };
         if !self.database.locks(&loaded, at) {
-            flying.phase = Phase::Looked(todo, are);
+            if !self.leave_held(&mut flying, &todo, &loaded, at) {
+                flying.phase = Phase::Looked(todo, are);
+            }
             return flying;
         }
         let plan = shared.plan(flight, &todo, &mut loaded);
@@ -63,6 +65,26 @@ impl World<'_> {
         }
         flying.phase = Phase::Judged(self.judged(todo, plan, loaded, users, false));
         flying
+    }
+
+    /// Some wait until they are free; others go back to the backlog, and the rest of the flight goes on.
+    fn leave_held(
+        &mut self,
+        flying: &mut Flying,
+        todo: &[usize],
+        loaded: &BTreeMap<UserId, Loaded>,
+        at: (usize, usize),
+    ) -> bool {
+        if !flying.flight.can_leave() || self.dice.one_in(2) {
+            return false;
+        }
+        self.figures.count(Event::Held);
+        let held = self.database.held(loaded, at);
+        let (rest, _) = flying.flight.leave(todo.to_vec(), &held);
+        if !rest.is_empty() {
+            flying.groups.push_front(Group::Together(rest));
+        }
+        true
     }
 
     pub fn judged(
@@ -219,6 +241,7 @@ impl World<'_> {
         let shared = self.shared(machine);
         let places = shared.landed(flight.landing(Landing::All));
         self.machines[machine].consumed(&places, self.without);
+        shared.put_back(&mut flight, clock::now());
         if let Some(process) = &mut self.machines[machine].process {
             process.is_away = false;
         }

@@ -11,6 +11,10 @@ pub const BEGIN_LONG: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL st
 pub const BEGIN_SHORT: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'; \
     SET LOCAL usertap.recorder = 'on'";
 
+/// In passing: who takes longer than this is left to whom nobody waits for.
+pub const BEGIN_LEAST: &str = "BEGIN; SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '250ms'; \
+    SET LOCAL usertap.recorder = 'on'";
+
 /// Deferred constraints and triggers are the users' own: they run before the lock. Whoever waits for it
 /// waits for others' commits, which take as long as the way to the database does.
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
@@ -148,7 +152,10 @@ pub const MEET: &str = "
 /// Whose state is locked by another transaction.
 pub const HELD: &str = "
     SELECT s.id FROM {state}.user_state s WHERE s.id = ANY($1) AND s.id NOT IN (
-        SELECT free.id FROM (SELECT o.id FROM {state}.user_state o WHERE o.id = ANY($1) FOR UPDATE SKIP LOCKED) free)";
+        SELECT free.id FROM (SELECT o.id FROM {state}.user_state o WHERE o.id = ANY($1) FOR UPDATE SKIP LOCKED) free)
+    UNION SELECT u.id::text FROM {users} u WHERE u.id = ANY($1::text[]::{id}[]) AND u.id NOT IN (
+        SELECT free.id FROM (
+            SELECT o.id FROM {users} o WHERE o.id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE SKIP LOCKED) free)";
 
 pub const HOLD_ROWS: &str = "SELECT FROM {users} WHERE id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE";
 
@@ -198,7 +205,8 @@ pub const DIAGNOSE: &str = "
         WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL THEN '42P01'
         WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean THEN '25006'
         WHEN EXISTS (
-            SELECT FROM pg_locks WHERE relation = to_regclass($1) AND granted AND pid <> pg_backend_pid()
+            SELECT FROM pg_locks WHERE locktype = 'relation' AND relation = to_regclass($1) AND granted
+              AND pid <> pg_backend_pid()
               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')) THEN '55P03'
         WHEN NOT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT')

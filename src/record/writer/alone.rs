@@ -1,12 +1,8 @@
-//! One user whom the database refuses: found out why, and set aside so that the others go on. One whose
-//! state another transaction holds (a purge whose cascade is slow, somebody at a console) is only late:
-//! it is tried again and says nothing of the database.
+//! One user whom the database refuses: found out why, and set aside so that the others go on. One who is
+//! [held](super::held) is only late.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use tokio::time::sleep;
 
 use super::super::batch::{Plan, RowWrite};
 use super::super::refusal::{self, Fault};
@@ -15,13 +11,6 @@ use super::flight::Flight;
 use super::{Failure, GivenUp, Group, Writer};
 use crate::db::DbError;
 use crate::user::UserId;
-
-/// Between attempts at a user whose state is held.
-const HELD_PAUSE: Duration = Duration::from_millis(100);
-
-/// What the journal has is written in its order.
-const HOLDS_UP_ALL: &str = "another transaction holds the state of a user whose record is the journal's next: end it (pg_locks \
-                    says whose it is)";
 
 /// Why a user alone could not be written either.
 enum Alone {
@@ -43,10 +32,9 @@ impl Writer {
         self.turn = None;
         let mut tried = self.try_alone(flight, &todo, with_checkpoint).await;
         if matches!(tried, Err(Alone::Failed(Failure::Refused))) {
-            if !self.held(flight, &todo).await.is_empty() {
-                self.outlast(flight, &todo).await?;
-                groups.push_back(Group::Alone(todo));
-                return Ok(());
+            let held = self.held(flight, &todo).await;
+            if !held.is_empty() {
+                return self.outlast(flight, todo, &held, groups).await;
             }
             // Whoever held it may have ended just now.
             tried = self.try_alone(flight, &todo, with_checkpoint).await;
@@ -60,41 +48,6 @@ impl Writer {
             }
         }
         Ok(())
-    }
-
-    /// Waits a moment for whoever holds the user's state. Others are written by other lanes, unless all
-    /// waits behind this one.
-    async fn outlast(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<(), GivenUp> {
-        if self.shared.close.is_cancelled() {
-            return Err(GivenUp);
-        }
-        if let Some(&place) = todo.first().filter(|_| !flight.is_held) {
-            let user = &flight.observation(place).id;
-            tracing::warn!(%user, "another transaction holds this user's state: what was seen waits for its end");
-            flight.is_held = true;
-        }
-        if flight.is_exclusive {
-            self.note_trouble(HOLDS_UP_ALL.to_owned());
-        }
-        if self.is_first {
-            self.number_by_hand().await;
-        }
-        sleep(HELD_PAUSE).await;
-        Ok(())
-    }
-
-    /// Whose state another transaction holds just now.
-    pub(super) async fn held(&mut self, flight: &Flight, todo: &[usize]) -> BTreeSet<UserId> {
-        let users: Vec<&UserId> = flight.users(todo).into_iter().collect();
-        if self.begin(Patience::Short).await.is_err() {
-            return BTreeSet::new();
-        }
-        let held = match self.link.conn() {
-            Ok(conn) => self.sql.held(conn, &users).await.unwrap_or_default(),
-            Err(_) => BTreeSet::new(),
-        };
-        self.rollback().await;
-        held
     }
 
     /// Waits until the same can be tried again.
@@ -216,25 +169,5 @@ impl Writer {
             write.needs_skeleton() && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
         plan.set_aside(id, stands);
         Ok(())
-    }
-}
-
-/// Those of `held` go alone, after all others; the rest together, at once.
-pub(super) fn leave(
-    flight: &Flight,
-    todo: Vec<usize>,
-    held: &BTreeSet<UserId>,
-    groups: &mut VecDeque<Group>,
-) {
-    let user = |place: &usize| &flight.observation(*place).id;
-    let (late, rest): (Vec<usize>, Vec<usize>) =
-        todo.into_iter().partition(|place| held.contains(user(place)));
-    let mut of_each: BTreeMap<&UserId, Vec<usize>> = BTreeMap::new();
-    for place in late {
-        of_each.entry(user(&place)).or_default().push(place);
-    }
-    groups.extend(of_each.into_values().map(Group::Alone));
-    if !rest.is_empty() {
-        groups.push_front(Group::Together(rest));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::super::backlog::{Left, Rest};
 use super::super::batch::{Loaded, Plan, RowWrite};
 use super::super::change;
 use super::super::memory::Keep;
@@ -30,7 +31,7 @@ pub struct Flight {
     pub page: Option<u64>,
     /// Some of it stood in the journal alone: nothing else is written meanwhile.
     pub is_exclusive: bool,
-    /// Somebody is held by another transaction, and that was told.
+    /// Somebody is held by another transaction, and that was told, of a flight that waits for it.
     pub is_held: bool,
     /// Users whose deletion is committed.
     deleted: Vec<UserId>,
@@ -63,6 +64,8 @@ struct Item {
     slot: usize,
     at: usize,
     outcome: Option<Outcome>,
+    /// Goes back: somebody else holds the user.
+    is_left: bool,
 }
 
 struct Slot {
@@ -72,6 +75,7 @@ struct Slot {
     first: usize,
     observations: Arc<[Observation]>,
     reply: Option<oneshot::Sender<Settled>>,
+    is_held: bool,
     settled: Settled,
     /// Of the last change, to know the later of two.
     last: Position,
@@ -103,11 +107,11 @@ impl Flight {
             slot,
             at,
             outcome: None,
+            is_left: false,
         }));
         let settled = Settled {
-            outcomes: job.rest.settled,
             checkpoint_kept: job.rest.checkpoint.is_none(),
-            ..Settled::default()
+            ..job.rest.settled
         };
         self.checkpoint = self.checkpoint.take().or(job.rest.checkpoint);
         self.slots.push(Slot {
@@ -116,13 +120,16 @@ impl Flight {
             first,
             observations: job.observations,
             reply: job.rest.reply,
+            is_held: job.rest.is_held,
             settled,
             last: Position(0),
         });
     }
 
+    /// All but those that go back.
     pub fn all(&self) -> Vec<usize> {
-        (0..self.items.len()).collect()
+        let all = 0..self.items.len();
+        all.filter(|&place| !self.items[place].is_left).collect()
     }
 
     pub fn observation(&self, place: usize) -> &Observation {
@@ -231,6 +238,59 @@ impl Flight {
         )
     }
 
+    /// Whether a held user's observations can go back. A page is committed as a whole, and what stood in
+    /// the journal alone is written in its order.
+    pub fn can_leave(&self) -> bool {
+        self.page.is_none() && !self.is_exclusive
+    }
+
+    /// Leaves those of `todo` whose users are held; the others, and the users that nobody has told of.
+    pub fn leave(&mut self, todo: Vec<usize>, held: &BTreeSet<UserId>) -> (Vec<usize>, BTreeSet<UserId>) {
+        let mut untold = BTreeSet::new();
+        let is_held = |flight: &Flight, place: usize| held.contains(&flight.observation(place).id);
+        let (late, rest): (Vec<_>, Vec<_>) = todo.into_iter().partition(|&place| is_held(self, place));
+        for place in late {
+            let item = &mut self.items[place];
+            item.is_left = true;
+            if !self.slots[item.slot].is_held {
+                untold.insert(self.observation(place).id.clone());
+            }
+        }
+        (rest, untold)
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.items.iter().any(|item| item.is_left)
+    }
+
+    /// What goes back, once all the rest has landed; and who of it has been judged.
+    pub fn left(&mut self) -> (Vec<Left>, Vec<UserId>) {
+        let (mut left, mut judged) = (Vec::new(), Vec::new());
+        let Flight { items, slots, .. } = self;
+        for slot in slots.iter_mut().filter(|slot| !slot.has_landed) {
+            let items = &items[slot.first..slot.first + slot.observations.len()];
+            let seen = |item: &Item| slot.observations[item.at].clone();
+            let (late, done): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.is_left);
+            judged.extend(done.iter().map(|item| seen(item).id));
+            let mut settled = std::mem::take(&mut slot.settled);
+            settled
+                .outcomes
+                .extend(done.iter().map(|item| item.outcome.unwrap_or(Outcome::Unchanged)));
+            left.push(Left {
+                number: slot.number,
+                observations: late.into_iter().map(seen).collect(),
+                rest: Rest {
+                    checkpoint: None,
+                    reply: slot.reply.take(),
+                    settled,
+                    is_held: true,
+                },
+            });
+            slot.has_landed = true;
+        }
+        (left, judged)
+    }
+
     /// The submissions that can go now, each once.
     pub fn landing(&mut self, which: Landing) -> Vec<Landed> {
         let Flight {
@@ -244,7 +304,8 @@ impl Flight {
         let landing = waiting.filter_map(|slot| {
             let items = items.get(slot.first..slot.first + slot.observations.len())?;
             let is_judged = checkpoint.is_none() && items.iter().all(|item| item.outcome.is_some());
-            (all || is_judged).then(|| slot.landed(items))
+            let is_left = items.iter().any(|item| item.is_left);
+            (all && !is_left || is_judged).then(|| slot.landed(items))
         });
         landing.collect()
     }

@@ -175,7 +175,7 @@ impl Writer {
         let process = self.shared.past.process();
         let before = self.sql.take_place(conn, process, timeline).await?;
         if self.shared.past.took_place(before) {
-            self.shared.memory.distrust();
+            self.shared.memory.distrust(clock::now());
         }
         Ok(())
     }

@@ -100,10 +100,11 @@ impl Shared {
     }
 
     pub(in crate::record) fn strangers(&self, flight: &Flight, todo: &[usize]) -> BTreeMap<UserId, Loaded> {
+        let now = clock::now();
         let ids = todo.iter().map(|&place| &flight.observation(place).id);
         let stranger = |id: &UserId| {
             let mut loaded = Loaded::stranger();
-            loaded.known.mark = self.memory.mark_of(id);
+            loaded.known.mark = self.memory.mark_of_stranger(id, now);
             (id.clone(), loaded)
         };
         ids.map(stranger).collect()
@@ -111,8 +112,9 @@ impl Shared {
 
     /// Remembers the equal judgements that stand.
     pub(super) fn mark(&self, plan: &Plan, stands: impl Fn(&UserId) -> bool) {
-        for (id, tick) in plan.marks.iter().filter(|(id, _)| stands(id)) {
-            self.memory.mark(id, *tick);
+        let now = clock::now();
+        for (id, mark) in plan.marks.iter().filter(|(id, _)| stands(id)) {
+            self.memory.mark(id, *mark, now);
         }
     }
 
@@ -133,8 +135,12 @@ impl Shared {
 
     /// To be told of whatever was loaded before it is judged.
     pub(in crate::record) fn note_loaded(&self, loaded: &mut BTreeMap<UserId, Loaded>) {
+        let now = clock::now();
         for (id, loaded) in loaded.iter_mut() {
-            loaded.known.mark = self.memory.mark_of(id);
+            loaded.known.mark = match loaded.has_state {
+                true => self.memory.mark_of(id),
+                false => self.memory.mark_of_stranger(id, now),
+            };
         }
         self.learn_head(loaded);
     }

@@ -281,10 +281,15 @@ impl Past {
     /// This process records now. True where another one did since it (or those whose journal it has)
     /// did last.
     pub(in crate::record) fn took_place(&self, before: Option<Uuid>) -> bool {
+        let is_foreign = before.is_some_and(|before| !self.is_ours(before));
         let mut known = self.lock();
-        let is_foreign = before.is_some_and(|before| !known.ours.contains(&before));
         known.ours = vec![known.process];
         is_foreign
+    }
+
+    /// Whether it is this process, or one whose journal this one has.
+    pub(in crate::record) fn is_ours(&self, recorder: Uuid) -> bool {
+        self.lock().ours.contains(&recorder)
     }
 
     /// Where partitions were made ahead last.

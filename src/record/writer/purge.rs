@@ -1,77 +1,105 @@
 //! Removing the rows of deleted users, where the operator wants that.
 //!
 //! Each in a transaction of its own, after the deletion is committed: the removal fires the users'
-//! own `ON DELETE`, which may be slow or refuse, and must hold up nobody else.
+//! own `ON DELETE`, which may be slow or refuse. What must never be: an answer, another user or a stop that
+//! waits for a slow one. So a lane gives them but a moment; one lane alone takes the slow ones, one by one.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::time::sleep;
 
 use super::super::batch::{Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
 use super::super::change::{Change, Kind};
 use super::super::merge::Standing;
 use super::super::refusal;
 use super::super::sql::{Locking, Patience, RowRefusal, Users};
-use super::flight::{Flight, Landing};
-use super::{Failure, GivenUp, Writer, land, link};
+use super::flight::Flight;
+use super::{Failure, Writer, link};
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::{DbError, Refusal};
+use crate::db::{DbError, Refusal, missing};
 use crate::failpoint;
 use crate::user::{Origin, Source, UserId};
 
-/// So long an answer that tells of a deletion may wait for the row to go.
+/// So long a batch that tells of deletions may wait for the rows to go.
 const GRACE: Duration = Duration::from_millis(250);
 const PURGE_AT_ONCE: Deleted = Deleted::Purge {
     after: Duration::ZERO,
 };
 
 impl Writer {
-    /// Rows deleted in the batch just committed, where they are to go at once. The answers leave with
-    /// the rows gone, unless that takes long (a cascade without an index).
+    /// Rows deleted in the batch just committed, where they are to go at once: the answers leave with the
+    /// rows gone. What takes long (a cascade without an index) is left to [`Writer::purge_next`].
     pub(super) async fn purge_now(&mut self, flight: &mut Flight) {
         let users = flight.take_deleted();
         if users.is_empty() || self.deleted != PURGE_AT_ONCE {
             return;
         }
-        let shared = self.shared.clone();
-        let mut purging = pin!(self.purge_all(users));
-        tokio::select! {
-            biased;
-            () = &mut purging => return,
-            () = sleep(GRACE) => land(&shared, flight.landing(Landing::All)).await,
-        }
-        purging.await;
-    }
-
-    /// Rows whose time has come, those that were refused earlier among them. Where they are to stay, no
-    /// refusal of earlier times is one.
-    pub(super) async fn purge_due(&mut self) -> Result<(), GivenUp> {
-        let Ok(conn) = self.link.conn() else { return Ok(()) };
-        let due = match self.deleted {
-            Deleted::Purge { after } => self.sql.due_purges(conn, after).await,
-            Deleted::Keep => self.sql.may_stay(conn).await.map(|()| Vec::new()),
-        };
-        match due {
-            Ok(users) => self.purge_all(users).await,
-            Err(error) => tracing::warn!(%error, "deleted rows, and what is known of them, stay for now"),
-        }
-        Ok(())
-    }
-
-    async fn purge_all(&mut self, users: Vec<UserId>) {
+        let until = clock::now() + GRACE;
         for user in users {
-            let purged = match self.begin(Patience::Long).await {
-                Ok(()) => self.purge(&user).await,
-                Err(_) => Err(DbError::Away("the connection broke".into())),
-            };
-            if let Err(error) = purged {
-                self.rollback().await;
-                self.keep_row(&user, error).await;
+            if clock::now() >= until || self.try_purge(&user, Patience::Least).await.is_err() {
+                return self.shared.purges.notify_one();
             }
+        }
+    }
+
+    /// What is to be done now and then: rows whose time has come, those that were refused earlier among
+    /// them, and what nobody needs any more. Where rows are to stay, no refusal of earlier times is one.
+    pub(super) async fn look_after(&mut self) {
+        self.find_purges().await;
+        if self.deleted == Deleted::Keep
+            && let Ok(conn) = self.link.conn()
+            && let Err(error) = self.sql.may_stay(conn).await
+        {
+            tracing::warn!(%error, "what is known of deleted rows stays for now");
+        }
+        self.forget_strangers().await;
+        self.forget_unasked().await;
+    }
+
+    pub(super) async fn find_purges(&mut self) {
+        let (Deleted::Purge { after }, Ok(conn)) = (self.deleted, self.link.conn()) else {
+            return;
+        };
+        match self.sql.due_purges(conn, after).await {
+            Ok(users) => self.due = users.into(),
+            Err(error) => tracing::warn!(%error, "deleted rows stay for now"),
+        }
+    }
+
+    /// One row, which may take long. A stop does not wait for it: what the database has begun it takes back.
+    pub(super) async fn purge_next(&mut self) {
+        let Some(user) = self.due.pop_front() else { return };
+        let shared = self.shared.clone();
+        let purged = tokio::select! {
+            biased;
+            () = shared.close.cancelled() => return self.link.drop_connection(),
+            purged = self.try_purge(&user, Patience::Long) => purged,
+        };
+        if let Err(error) = purged {
+            self.keep_row(&user, error).await;
+        }
+        if self.due.is_empty() {
+            // As many as were looked for may be all, or not.
+            self.find_purges().await;
+        }
+    }
+
+    async fn try_purge(&mut self, user: &UserId, patience: Patience) -> Result<(), DbError> {
+        let purged = match self.begin(patience).await {
+            Ok(()) => self.purge(user).await,
+            Err(_) => Err(DbError::Away("the connection broke".into())),
+        };
+        if purged.is_err() {
+            self.rollback().await;
+        }
+        purged
+    }
+
+    async fn forget_unasked(&mut self) {
+        let Ok(conn) = self.link.conn() else { return };
+        if let Err(error) = missing::forget_unasked(&self.database, conn).await {
+            tracing::debug!(%error, "deletions of earlier hours stay counted for now");
         }
     }
 

@@ -113,8 +113,8 @@ impl World {
             self.write(number(id), write, left_out);
         }
         let here = &mut self.processes[process];
-        for (id, tick) in &planned.marks {
-            here.marks.insert(number(id), *tick);
+        for (id, mark) in &planned.marks {
+            here.marks.insert(number(id), mark.at);
         }
         here.epoch = self.epoch;
         here.head = Position(self.kept.position);
