@@ -77,6 +77,8 @@ pub enum Refusal {
     ReadOnly,
     Serialization,
     Privilege,
+    /// A row was left out without an error.
+    Suppressed,
     Other,
 }
 
@@ -87,6 +89,7 @@ impl std::fmt::Display for Refusal {
             Refusal::ReadOnly => "it is read-only",
             Refusal::Serialization => "a concurrent transaction won",
             Refusal::Privilege => "usertap's user lacks a right or an ownership (SQLSTATE 42501)",
+            Refusal::Suppressed => "a trigger or a policy of users_sync suppressed a row",
             Refusal::Other => "it could not carry out a statement",
         })
     }

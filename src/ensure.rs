@@ -3,7 +3,7 @@
 use crate::db::{DbError, rows};
 use crate::proxy::LocalFault;
 use crate::reader::ReadFault;
-use crate::record::Recorded;
+use crate::record::{Recorded, Unrecorded};
 use crate::station::Station;
 use crate::upstream::UpstreamError;
 use crate::user::UserId;
@@ -39,7 +39,10 @@ async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Va
     let receipt = station.refetch.ensure(id).await.map_err(unread)?;
     match receipt.recorded(station.config.sync_timeout).await {
         Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
-        _ => Ok(row(station, id).await?.map(|row| row.json())),
+        recorded => match row(station, id).await? {
+            None if recorded == Recorded::None(Unrecorded::SetAside) => Err(LocalFault::SetAside),
+            row => Ok(row.map(|row| row.json())),
+        },
     }
 }
 

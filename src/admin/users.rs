@@ -97,6 +97,10 @@ pub async fn one(State(shared): State<Shared>, Path(id): Path<String>, uri: Uri)
         Err(LocalFault::DatabaseAway) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
         }
+        Err(LocalFault::SetAside) => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database refused the user's row: the status says why",
+        ),
         Err(LocalFault::Late) => problem(StatusCode::GATEWAY_TIMEOUT, "the provider did not answer in time"),
         Err(LocalFault::ProviderAway) => problem(
             StatusCode::BAD_GATEWAY,

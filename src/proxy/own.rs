@@ -62,6 +62,8 @@ pub enum Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalFault {
     DatabaseAway,
+    /// The database takes no row of this user.
+    SetAside,
     ProviderAway,
     /// The provider did not answer in time, or its limit is used up.
     Late,
@@ -187,6 +189,12 @@ fn faulty(shared: &Shared, fault: LocalFault) -> Response<Body> {
             "database-away",
             "the database cannot be reached",
             soon,
+        ),
+        LocalFault::SetAside => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "set-aside",
+            "the database refused the user's row",
+            None,
         ),
         LocalFault::ProviderAway => (
             StatusCode::BAD_GATEWAY,

@@ -5,11 +5,21 @@ use super::sql::RowRefusal;
 /// Stands for the SQLSTATE of a change that the database refused without telling it.
 const UNTOLD: &str = "untold";
 
+/// Stands for the SQLSTATE where there was no error, and no row either.
+const SUPPRESSED: &str = "suppressed";
+
 impl RowRefusal {
     /// What the server says of a text with U+0000 in it.
     pub fn nul() -> RowRefusal {
         RowRefusal {
             code: "22021".into(),
+            place: None,
+        }
+    }
+
+    pub fn suppressed() -> RowRefusal {
+        RowRefusal {
+            code: SUPPRESSED.into(),
             place: None,
         }
     }
@@ -39,8 +49,8 @@ pub fn fault(code: &str) -> Fault {
     match code {
         // A trigger that ran too long.
         UNTOLD | "57014" => Fault::Row,
-        // A lock held too long: on the row, or on the whole table.
-        "55P03" => Fault::Unclear,
+        // A lock held too long: on the row, or on the whole table. A policy that is missing.
+        "55P03" | SUPPRESSED => Fault::Unclear,
         _ => match code.get(..2) {
             // Data exceptions, constraints, check options, limits of a value, what a trigger raised,
             // routines of the users' own.
@@ -66,12 +76,20 @@ pub fn reason(refusal: &RowRefusal) -> String {
         "57014" => "writing the row took too long",
         code if code.starts_with("42") => "a trigger on users_sync, or what it calls, is broken",
         UNTOLD => return "the database refused the change".into(),
+        SUPPRESSED => {
+            return "a trigger or a policy of users_sync suppressed the row: the table did not take it, and gave no error".into();
+        }
         _ => "the database refused the row",
     };
     match &refusal.place {
         Some(place) => format!("{what}: {place} (SQLSTATE {})", refusal.code),
         None => format!("{what} (SQLSTATE {})", refusal.code),
     }
+}
+
+/// The sentence for a user of whom not even a skeleton stands.
+pub fn reason_without_a_row(refusal: &RowRefusal) -> String {
+    format!("{}; no row stands in for it", reason(refusal))
 }
 
 /// What stops all writing, and the remedy.
@@ -107,7 +125,7 @@ mod tests {
         for code in ["25006", "53100", "57P01", "", "é"] {
             assert_eq!(fault(code), Fault::Database, "{code}");
         }
-        for code in ["42P01", "42501", "42883", "55P03"] {
+        for code in ["42P01", "42501", "42883", "55P03", SUPPRESSED] {
             assert_eq!(fault(code), Fault::Unclear, "{code}");
         }
     }

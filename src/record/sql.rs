@@ -47,10 +47,13 @@ pub struct Sql {
     forget: String,
     forget_old: String,
     try_row: String,
+    version: String,
+    taken: String,
     checkpoint: String,
     set_aside: String,
     end_set_aside: String,
     purge: String,
+    stays_deleted: String,
     blank: String,
     has_notes: String,
     take_notes: String,
@@ -67,9 +70,9 @@ pub struct Sql {
 }
 
 #[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
+struct Yes {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
 }
 
 #[derive(QueryableByName)]
@@ -191,10 +194,13 @@ impl Sql {
             forget: names.sql(FORGET),
             forget_old: planned(FORGET_OLD),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),
+            version: names.sql(VERSION),
+            taken: names.sql(TAKEN),
             checkpoint: names.sql(CHECKPOINT),
             set_aside: names.sql(SET_ASIDE),
             end_set_aside: names.sql("DELETE FROM {state}.set_aside WHERE id = ANY($1)"),
             purge: names.sql(PURGE),
+            stays_deleted: names.sql(STAYS_DELETED),
             blank: planned(BLANK),
             has_notes: names.sql(&HAS_NOTES.replace("{has_moved}", has_moved)),
             take_notes: names.sql(&TAKE_NOTES.replace("{lock}", &names.by_hand_lock().to_string())),
@@ -288,12 +294,6 @@ impl Sql {
             .bind::<SqlUuid, _>(at.owner)
             .bind::<Nullable<Text>, _>(&at.follows);
         Ok(execute(moved, conn).await? == 1)
-    }
-
-    /// Removes a deleted user's row, firing the users' own `ON DELETE`. False if there was none.
-    pub async fn purge(&self, conn: &mut Conn, id: &UserId) -> Result<bool, DbError> {
-        let gone: Option<Count> = optional(statement(&self.purge).bind::<Text, _>(id.as_str()), conn).await?;
-        Ok(gone.is_some_and(|gone| gone.count > 0))
     }
 
     /// Takes away what older changes held of a user.

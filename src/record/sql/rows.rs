@@ -6,9 +6,9 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
 
 use super::super::batch::{Plan, RowWrite};
-use super::{Conn, Sql, Users};
-use crate::db::DbError;
+use super::{Conn, Sql, Users, Yes};
 use crate::db::statement::{Bind, execute, optional, statement};
+use crate::db::{DbError, Refusal};
 use crate::user::{UserId, View};
 
 #[derive(QueryableByName)]
@@ -17,6 +17,12 @@ pub(super) struct Tried {
     pub code: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub place: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
 /// How the database refused a row; the message is left out, it may quote the user's data.
@@ -28,6 +34,9 @@ pub struct RowRefusal {
 
 impl Sql {
     /// Writes the rows of a plan; the states stay for [`Sql::number`].
+    ///
+    /// # Errors
+    /// [`Refusal::Suppressed`] where the table took fewer rows than it was given.
     pub async fn write_rows(
         &self,
         conn: &mut Conn,
@@ -56,6 +65,7 @@ impl Sql {
             Users::Any => &self.upsert,
             Users::Strangers => &self.insert,
         };
+        let given = rows.ids.len();
         let upsert = statement(upsert)
             .bind::<Array<Text>, _>(rows.ids)
             .bind::<Array<Nullable<Text>>, _>(rows.names)
@@ -63,8 +73,7 @@ impl Sql {
             .bind::<Array<Nullable<Timestamptz>>, _>(rows.created)
             .bind::<Array<Nullable<Timestamptz>>, _>(rows.updated)
             .bind::<Array<Text>, _>(rows.raws);
-        execute(upsert, conn).await?;
-        Ok(())
+        all_taken(given, execute(upsert, conn).await?)
     }
 
     async fn write_quietly(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
@@ -76,11 +85,11 @@ impl Sql {
         if ids.is_empty() {
             return Ok(());
         }
+        let given = ids.len();
         let quiet = statement(&self.quiet)
             .bind::<Array<Text>, _>(ids)
             .bind::<Array<Text>, _>(raws);
-        execute(quiet, conn).await?;
-        Ok(())
+        all_taken(given, execute(quiet, conn).await?)
     }
 
     async fn mark_deleted(&self, conn: &mut Conn, plan: &Plan, now: DateTime<Utc>) -> Result<(), DbError> {
@@ -92,11 +101,11 @@ impl Sql {
         if ids.is_empty() {
             return Ok(());
         }
+        let given = ids.len();
         let delete = statement(&self.delete)
             .bind::<Array<Text>, _>(ids)
             .bind::<Timestamptz, _>(now);
-        execute(delete, conn).await?;
-        Ok(())
+        all_taken(given, execute(delete, conn).await?)
     }
 
     /// Writes one row and says how the database refused it; the transaction stays usable.
@@ -115,6 +124,8 @@ impl Sql {
         if rows.hold_nul() {
             return Ok(Some(RowRefusal::nul()));
         }
+        let before = self.version(conn, id).await?;
+        let row = rows.clone();
         let tried = statement(&self.try_row)
             .bind::<Text, _>(id.as_str())
             .bind::<Nullable<Text>, _>(rows.names.pop().flatten())
@@ -123,17 +134,81 @@ impl Sql {
             .bind::<Nullable<Timestamptz>, _>(rows.updated.pop().flatten())
             .bind::<Nullable<Text>, _>(rows.raws.pop());
         let tried: Option<Tried> = optional(tried, conn).await?;
-        Ok(tried.and_then(|tried| {
-            let place = tried.place.filter(|place| !place.is_empty());
-            Some(RowRefusal {
-                code: tried.code?,
-                place,
-            })
-        }))
+        match tried.and_then(Tried::refusal) {
+            None if !self.is_taken(conn, before, row).await? => Ok(Some(RowRefusal::suppressed())),
+            refusal => Ok(refusal),
+        }
+    }
+
+    /// Another one after each write of the row; nothing where there is none.
+    async fn version(&self, conn: &mut Conn, id: &UserId) -> Result<Option<String>, DbError> {
+        let version = statement(&self.version).bind::<Text, _>(id.as_str());
+        let found: Option<Version> = optional(version, conn).await?;
+        Ok(found.map(|found| found.version))
+    }
+
+    /// Whether the row was written, or stood there as it was to be written: triggers may leave out what
+    /// changes nothing.
+    async fn is_taken(
+        &self,
+        conn: &mut Conn,
+        before: Option<String>,
+        mut row: Rows<'_>,
+    ) -> Result<bool, DbError> {
+        let taken = statement(&self.taken)
+            .bind::<Nullable<Text>, _>(row.ids.pop())
+            .bind::<Nullable<Text>, _>(before)
+            .bind::<Nullable<Text>, _>(row.names.pop().flatten())
+            .bind::<Nullable<Text>, _>(row.emails.pop().flatten())
+            .bind::<Nullable<Text>, _>(row.raws.pop());
+        let found: Option<Yes> = optional(taken, conn).await?;
+        Ok(found.is_some_and(|found| found.yes))
+    }
+
+    /// Removes a deleted user's row, firing the users' own `ON DELETE`.
+    ///
+    /// # Errors
+    /// [`Refusal::Suppressed`] where the row stands all the same.
+    pub async fn purge(&self, conn: &mut Conn, id: &UserId) -> Result<(), DbError> {
+        let gone = execute(statement(&self.purge).bind::<Text, _>(id.as_str()), conn).await?;
+        if gone > 0 {
+            return Ok(());
+        }
+        let stays = statement(&self.stays_deleted).bind::<Text, _>(id.as_str());
+        let stays: Option<Yes> = optional(stays, conn).await?;
+        match stays.is_some_and(|stays| stays.yes) {
+            true => Err(suppressed()),
+            false => Ok(()),
+        }
     }
 }
 
-#[derive(Default)]
+/// A trigger or a policy of the users' own can leave rows out without a word.
+fn all_taken(given: usize, taken: usize) -> Result<(), DbError> {
+    match given == taken {
+        true => Ok(()),
+        false => Err(suppressed()),
+    }
+}
+
+fn suppressed() -> DbError {
+    DbError::Refused {
+        kind: Refusal::Suppressed,
+        place: None,
+    }
+}
+
+impl Tried {
+    fn refusal(self) -> Option<RowRefusal> {
+        let place = self.place.filter(|place| !place.is_empty());
+        Some(RowRefusal {
+            code: self.code?,
+            place,
+        })
+    }
+}
+
+#[derive(Default, Clone)]
 struct Rows<'a> {
     ids: Vec<&'a str>,
     names: Vec<Option<&'a str>>,

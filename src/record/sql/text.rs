@@ -122,9 +122,18 @@ pub const SET_ASIDE: &str = "
         attempts = a.attempts + 1,
         next_try = now() + least(make_interval(secs => 10 * power(2, least(a.attempts, 12))), interval '1 hour')";
 
-pub const PURGE: &str = "
-    WITH gone AS (DELETE FROM {users} WHERE id = $1::{id} AND deleted_at IS NOT NULL RETURNING 1)
-    SELECT count(*) AS count FROM gone";
+pub const VERSION: &str = "SELECT u.ctid::text AS version FROM {users} u WHERE u.id = $1::{id}";
+
+pub const TAKEN: &str = "
+    SELECT u.ctid::text IS DISTINCT FROM $2 OR (
+        u.deleted_at IS NULL AND u.name IS NOT DISTINCT FROM $3 AND u.email IS NOT DISTINCT FROM $4
+        AND u.raw_json = $5::jsonb) AS yes
+    FROM {users} u WHERE u.id = $1::{id}";
+
+pub const PURGE: &str = "DELETE FROM {users} WHERE id = $1::{id} AND deleted_at IS NOT NULL";
+
+pub const STAYS_DELETED: &str =
+    "SELECT EXISTS (SELECT FROM {users} WHERE id = $1::{id} AND deleted_at IS NOT NULL) AS yes";
 
 pub const BLANK: &str = "
     WITH blanked AS (

@@ -161,12 +161,15 @@ impl Writer {
             return Ok(());
         };
         let conn = self.link.conn_or_away()?;
-        let reason = refusal::reason(refused);
+        let needs = write.needs_skeleton();
+        let stands = needs && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
+        let reason = match needs && !stands {
+            true => refusal::reason_without_a_row(refused),
+            false => refusal::reason(refused),
+        };
         self.sql.set_aside(conn, id, &refused.code, &reason).await?;
         tracing::warn!(user = %id, reason, "set aside");
         self.shared.health.set_aside.fetch_add(1, Ordering::Relaxed);
-        let stands =
-            write.needs_skeleton() && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
         plan.set_aside(id, stands);
         Ok(())
     }

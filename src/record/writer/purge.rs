@@ -133,6 +133,7 @@ impl Writer {
         };
         let code = match kind {
             Refusal::Constraint => "23503",
+            Refusal::Suppressed => return self.note_kept(user, RowRefusal::suppressed()).await,
             _ => return self.note_kept(user, RowRefusal::untold()).await,
         };
         self.note_kept(

@@ -2,6 +2,8 @@
 //! word, others are written, the feed goes on, the status names it with a remedy, and once the cause
 //! is gone all is well without a restart.
 
+mod suppressed;
+
 use ::http::Method;
 use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -108,6 +110,15 @@ const OF_A_ROW: &[OfARow] = &[
                  FOR EACH ROW EXECUTE FUNCTION public.no_robert()",
         mends: "DROP TRIGGER no_robert ON neon_identity.users_sync",
         says: "a trigger raised an exception",
+    },
+    OfARow {
+        name: "a trigger that leaves it out",
+        breaks: "CREATE FUNCTION public.no_robert() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN IF NEW.name = 'Bad Robert' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+                 CREATE TRIGGER no_robert BEFORE INSERT OR UPDATE ON neon_identity.users_sync
+                 FOR EACH ROW EXECUTE FUNCTION public.no_robert()",
+        mends: "DROP TRIGGER no_robert ON neon_identity.users_sync",
+        says: "suppressed the row",
     },
     OfARow {
         name: "a trigger that is broken",
