@@ -4,8 +4,10 @@
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
+use diesel_async::SimpleAsyncConnection;
 
 use super::super::batch::{Plan, RowWrite};
+use super::text::{TRY_FOUND, TRY_GIVEN};
 use super::{Conn, Sql, Users, Yes};
 use crate::db::statement::{Bind, execute, optional, statement};
 use crate::db::{DbError, Refusal};
@@ -114,13 +116,25 @@ impl Sql {
         conn: &mut Conn,
         id: &UserId,
         row: &RowWrite,
+        now: DateTime<Utc>,
     ) -> Result<Option<RowRefusal>, DbError> {
         let mut rows = Rows::default();
         match row {
             RowWrite::Whole(view) => rows.push_view(id, view),
             RowWrite::Skeleton => rows.push_skeleton(id),
-            _ => return Ok(None),
+            RowWrite::Deletion => return self.try_update(conn, &self.try_deletion, id, now, None).await,
+            RowWrite::Quiet(raw) => return self.try_update(conn, &self.try_quiet, id, now, Some(raw)).await,
+            RowWrite::Nothing => return Ok(None),
         }
+        self.try_upsert(conn, id, rows).await
+    }
+
+    async fn try_upsert(
+        &self,
+        conn: &mut Conn,
+        id: &UserId,
+        mut rows: Rows<'_>,
+    ) -> Result<Option<RowRefusal>, DbError> {
         if rows.hold_nul() {
             return Ok(Some(RowRefusal::nul()));
         }
@@ -138,6 +152,29 @@ impl Sql {
             None if !self.is_taken(conn, before, row).await? => Ok(Some(RowRefusal::suppressed())),
             refusal => Ok(refusal),
         }
+    }
+
+    /// The same of a row that stands, by a block that takes and gives its values in settings.
+    async fn try_update(
+        &self,
+        conn: &mut Conn,
+        update: &str,
+        id: &UserId,
+        now: DateTime<Utc>,
+        raw: Option<&str>,
+    ) -> Result<Option<RowRefusal>, DbError> {
+        let raw = raw.unwrap_or_default();
+        if raw.contains('\0') {
+            return Ok(Some(RowRefusal::nul()));
+        }
+        let given = statement(TRY_GIVEN)
+            .bind::<Text, _>(id.as_str())
+            .bind::<Timestamptz, _>(now)
+            .bind::<Text, _>(raw);
+        execute(given, conn).await?;
+        conn.batch_execute(update).await?;
+        let tried: Option<Tried> = optional(statement(TRY_FOUND), conn).await?;
+        Ok(tried.and_then(Tried::refusal))
     }
 
     /// Another one after each write of the row; nothing where there is none.

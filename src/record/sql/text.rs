@@ -122,6 +122,42 @@ pub const SET_ASIDE: &str = "
         attempts = a.attempts + 1,
         next_try = now() + least(make_interval(secs => 10 * power(2, least(a.attempts, 12))), interval '1 hour')";
 
+/// What a block that tries an update is given: a block takes no parameters.
+pub const TRY_GIVEN: &str = "
+    SELECT set_config('usertap.try_id', $1, true), set_config('usertap.try_at', $2::text, true),
+           set_config('usertap.try_raw', $3, true), set_config('usertap.try_code', '', true),
+           set_config('usertap.try_place', '', true)";
+
+/// What it has found.
+pub const TRY_FOUND: &str = "
+    SELECT nullif(current_setting('usertap.try_code'), '') AS code, current_setting('usertap.try_place') AS place";
+
+/// As the function try_row, for a row that stands. One that is gone by hand is not refused.
+pub const TRY_UPDATE: &str = "
+    DO $try$
+    DECLARE
+        code text := '';
+        place text := '';
+    BEGIN
+        BEGIN
+            UPDATE {users} SET {set} WHERE id = current_setting('usertap.try_id')::{id};
+            IF NOT FOUND AND EXISTS (SELECT FROM {users} WHERE id = current_setting('usertap.try_id')::{id}) THEN
+                code := 'suppressed';
+            END IF;
+            SET CONSTRAINTS ALL IMMEDIATE;
+        EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, place = CONSTRAINT_NAME;
+        END;
+        PERFORM set_config('usertap.try_code', code, true), set_config('usertap.try_place', place, true);
+    END
+    $try$";
+
+pub const TRY_DELETION: &str = "
+    deleted_at = current_setting('usertap.try_at')::timestamptz,
+    updated_at = current_setting('usertap.try_at')::timestamptz";
+
+pub const TRY_QUIET: &str = "raw_json = current_setting('usertap.try_raw')::jsonb";
+
 pub const VERSION: &str = "SELECT u.ctid::text AS version FROM {users} u WHERE u.id = $1::{id}";
 
 pub const TAKEN: &str = "

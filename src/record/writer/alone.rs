@@ -9,6 +9,7 @@ use super::super::refusal::{self, Fault};
 use super::super::sql::{Locking, Patience, RowRefusal, Users};
 use super::flight::Flight;
 use super::{Failure, GivenUp, Group, Writer};
+use crate::clock;
 use crate::db::DbError;
 use crate::user::UserId;
 
@@ -105,16 +106,11 @@ impl Writer {
 
     /// Writes the user's row or turns the plan into setting it aside.
     async fn write_alone(&mut self, id: &UserId, plan: &mut Plan) -> Result<(), Alone> {
-        let Some(write) = plan.writes.get_mut(id) else {
+        let Some(write) = plan.writes.get(id) else {
             return Ok(());
         };
-        let refused = match &write.row {
-            row @ (RowWrite::Whole(_) | RowWrite::Skeleton) => self.try_row(id, &row.clone()).await?,
-            RowWrite::Nothing => None,
-            // Refused before it stood alone; only a row that is written whole can tell the code.
-            RowWrite::Deletion | RowWrite::Quiet(_) => Some(RowRefusal::untold()),
-        };
-        let Some(refusal) = refused else {
+        let row = write.row.clone();
+        let Some(refusal) = self.try_row(id, &row).await? else {
             return Ok(());
         };
         if let Some(code) = self.trouble(&refusal.code).await? {
@@ -144,7 +140,7 @@ impl Writer {
         let failed = |error| Alone::Failed(Failure::of(error));
         let conn = self.link.conn().map_err(Alone::Failed)?;
         self.sql.savepoint(conn).await.map_err(failed)?;
-        match self.sql.try_row(conn, id, row).await {
+        match self.sql.try_row(conn, id, row, clock::wall()).await {
             Err(DbError::Refused { .. }) => {}
             tried => return tried.map_err(failed),
         }
@@ -162,7 +158,10 @@ impl Writer {
         };
         let conn = self.link.conn_or_away()?;
         let needs = write.needs_skeleton();
-        let stands = needs && self.sql.try_row(conn, id, &RowWrite::Skeleton).await?.is_none();
+        let stands = needs && {
+            let skeleton = self.sql.try_row(conn, id, &RowWrite::Skeleton, clock::wall());
+            skeleton.await?.is_none()
+        };
         let reason = match needs && !stands {
             true => refusal::reason_without_a_row(refused),
             false => refusal::reason(refused),

@@ -2,6 +2,7 @@
 //! word, others are written, the feed goes on, the status names it with a remedy, and once the cause
 //! is gone all is well without a restart.
 
+mod deletions;
 mod suppressed;
 
 use ::http::Method;
@@ -52,6 +53,18 @@ impl World {
         url.username().to_owned()
     }
 
+    async fn row(&self, id: Uuid) -> bool {
+        let row = format!("SELECT count(*) FROM neon_identity.users_sync WHERE id = '{id}'");
+        self.count(&row).await == 1
+    }
+
+    async fn is_deleted(&self, id: Uuid) -> bool {
+        let row = format!(
+            "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{id}' AND deleted_at IS NOT NULL"
+        );
+        self.count(&row).await == 1
+    }
+
     async fn eventually_named(&self, id: Uuid, name: &str) {
         eventually("the row is whole", || async {
             // What waits for its time need not wait in a test.
@@ -71,6 +84,21 @@ impl Server {
             (page.status == 200).then(|| page.json())
         });
         page.await["changes"].as_array().expect("a page").len()
+    }
+
+    /// What the feed tells of a user.
+    async fn told_of(&self, id: Uuid) -> Vec<String> {
+        let url = format!("http://{}/v1/changes?id={id}", self.admin);
+        let page = http::get(&url, &[]).await.json();
+        let changes = page["changes"].as_array().expect("a page").iter();
+        changes
+            .map(|change| change["type"].as_str().expect("a type").to_owned())
+            .collect()
+    }
+
+    async fn deletes(&self, world: &World, id: Uuid) -> Reply {
+        self.ask(world, Method::DELETE, &format!("/users/{id}"), &json!({}))
+            .await
     }
 
     async fn renames(&self, world: &World, id: Uuid, name: &str) -> Reply {

@@ -7,37 +7,6 @@ use super::*;
 const NOTHING: &str =
     "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;";
 
-impl World {
-    async fn row(&self, id: Uuid) -> bool {
-        let row = format!("SELECT count(*) FROM neon_identity.users_sync WHERE id = '{id}'");
-        self.count(&row).await == 1
-    }
-
-    async fn is_deleted(&self, id: Uuid) -> bool {
-        let row = format!(
-            "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{id}' AND deleted_at IS NOT NULL"
-        );
-        self.count(&row).await == 1
-    }
-}
-
-impl Server {
-    /// What the feed tells of a user.
-    async fn told_of(&self, id: Uuid) -> Vec<String> {
-        let url = format!("http://{}/v1/changes?id={id}", self.admin);
-        let page = http::get(&url, &[]).await.json();
-        let changes = page["changes"].as_array().expect("a page").iter();
-        changes
-            .map(|change| change["type"].as_str().expect("a type").to_owned())
-            .collect()
-    }
-
-    async fn deletes(&self, world: &World, id: Uuid) -> Reply {
-        self.ask(world, Method::DELETE, &format!("/users/{id}"), &json!({}))
-            .await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_whom_the_table_does_not_take_is_told_of_once_there_is_a_row() {
     let world = World::of_plain_owner(0).await;

@@ -1,0 +1,70 @@
+//! Deletions that the table refuses, or takes late.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_refused_is_named_with_what_refuses_it() {
+    let world = World::of_plain_owner(0).await;
+    let server = world.serve().await;
+    let ada = id_of(&server.create(&world, "Ada").await);
+    let check = "ALTER TABLE neon_identity.users_sync ADD CONSTRAINT nobody_goes CHECK (deleted_at IS NULL) NOT VALID";
+    world.sql(check).await;
+    let gone = server.deletes(&world, ada).await;
+    assert_eq!((gone.status.as_u16(), gone.recorded()), (200, "none; set-aside"));
+    let words = [
+        "set-aside",
+        "a CHECK constraint",
+        "nobody_goes",
+        "23514",
+        &ada.to_string(),
+    ];
+    server.names(&words).await;
+    assert_eq!(server.told_of(ada).await, ["user.created"]);
+    world
+        .sql("ALTER TABLE neon_identity.users_sync DROP CONSTRAINT nobody_goes")
+        .await;
+    eventually("the row says that the user is gone", || async {
+        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
+        world.is_deleted(ada).await.then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+/// As what is written of anybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_waits_for_whoever_has_the_row_locked() {
+    let world = World::of_plain_owner(0).await;
+    let server = world.serve().await;
+    let ada = id_of(&server.create(&world, "Ada").await);
+    let mut holder = postgres::client(&world.url).await;
+    let held = holder.transaction().await.expect("a transaction");
+    let lock = format!("SELECT FROM neon_identity.users_sync WHERE id = '{ada}' FOR UPDATE");
+    held.batch_execute(&lock).await.expect("a lock");
+    let (gone, ()) = tokio::join!(server.deletes(&world, ada), async {
+        let first = eventually("the first attempt waits", || world.waits_for_a_lock()).await;
+        eventually("it has ended", || async {
+            (world.waits_for_a_lock().await != Some(first)).then_some(())
+        })
+        .await;
+        held.rollback().await.expect("an end");
+    });
+    assert_eq!(
+        (gone.status.as_u16(), recorded(&gone).as_str()),
+        (200, "committed")
+    );
+    assert!(world.is_deleted(ada).await);
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+impl World {
+    /// When the transaction began that waits for a lock, in microseconds.
+    async fn waits_for_a_lock(&self) -> Option<i64> {
+        let waits = "SELECT (extract(epoch FROM xact_start) * 1000000)::bigint FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let row = self.client.query_opt(waits, &[]).await.expect("a query");
+        row.map(|row| row.get(0))
+    }
+}
