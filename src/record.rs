@@ -42,7 +42,7 @@ use crate::db::Database;
 use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, Seen, UserId};
 
-pub use health::{Figures, JournalFigures, WritesFigures};
+pub use health::{ByHandFigures, Figures, JournalFigures, WritesFigures};
 pub use intents::{Intent, carried_out};
 pub use journal::JournalFault;
 pub use owed::{Next, Owed, UnderWay};

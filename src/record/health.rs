@@ -1,5 +1,7 @@
 //! How the recorder fares: what the status says of it.
 
+mod by_hand;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +9,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::Recorder;
+use by_hand::ByHand;
+
+pub use by_hand::ByHandFigures;
 
 /// How the recorder itself fares, for the status.
 #[derive(Debug)]
@@ -22,6 +27,7 @@ pub(super) struct Health {
     pub written_by_apps: AtomicU64,
     pub unchanged: AtomicU64,
     pub set_aside: AtomicU64,
+    pub by_hand: ByHand,
 }
 
 /// Figures of the recorder since the process started.
@@ -36,6 +42,7 @@ pub struct Figures {
     pub set_aside: u64,
     pub journal: JournalFigures,
     pub writes: WritesFigures,
+    pub by_hand: ByHandFigures,
 }
 
 /// Writes under way, noted so that a crash forgets none.
@@ -73,6 +80,7 @@ impl Default for Health {
             written_by_apps: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),
+            by_hand: ByHand::default(),
         }
     }
 }
@@ -84,6 +92,7 @@ impl Recorder {
         let keeper = self.shared.keeper.as_ref();
         Figures {
             writes: self.writes(),
+            by_hand: health.by_hand.figures(),
             journal: JournalFigures {
                 trouble: keeper
                     .and_then(|keeper| keeper.fault())

@@ -53,6 +53,7 @@ pub const WORDS: &[&str] = &[
     "database-unfit",
     "partitions-refused",
     "set-aside",
+    "by-hand-waits",
     "walk-failed",
     "walk-unbalanced",
     "deletions-held-back",
@@ -90,6 +91,7 @@ pub(super) fn all(
     problems.extend(of_recorder(recorder, known.is_ok()));
     problems.extend(of_journal(&recorder.journal));
     problems.extend(of_writes(&recorder.writes));
+    problems.extend(of_by_hand(&recorder.by_hand));
     match known {
         Err(error) => problems.push(of_database(error)),
         Ok(known) => {
@@ -198,6 +200,25 @@ fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
     let trouble = writes.trouble.as_ref()?;
     let what = format!("writes are forwarded without a note: {trouble}");
     Some(problem("writes-unnoted", what, remedy))
+}
+
+/// Users are named, the first few.
+fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item = Problem> {
+    const WORD: &str = "by-hand-waits";
+    let held = (!by_hand.held.is_empty()).then(|| {
+        let named: Vec<&str> = by_hand.held.iter().map(String::as_str).take(NAMED as usize).collect();
+        let what = format!(
+            "changes by SQL to {} users are not in the feed yet, as another transaction has their rows or states locked: {}",
+            by_hand.held.len(),
+            named.join(", ")
+        );
+        problem(WORD, what, "end that transaction (pg_locks shows whose it is); all others are told meanwhile")
+    });
+    let trouble = by_hand.trouble.as_ref().map(|trouble| {
+        let what = format!("changes by SQL are not in the feed yet: {trouble}");
+        problem(WORD, what, "mend the database; nothing is lost meanwhile")
+    });
+    held.into_iter().chain(trouble)
 }
 
 fn of_lost(epoch: i64) -> Problem {

@@ -1,10 +1,12 @@
 //! Rows that somebody changed by hand: noted by triggers, given positions here.
 
+use std::collections::BTreeSet;
+
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 use super::super::by_hand::Noted;
-use super::{Conn, Sql};
+use super::{Conn, Id, Sql};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, load, optional, statement};
 use crate::user::UserId;
@@ -17,6 +19,32 @@ struct NotedRow {
     before: Option<String>,
     #[diesel(sql_type = Bool)]
     raw_differs: bool,
+}
+
+#[derive(QueryableByName)]
+struct NextRow {
+    #[diesel(sql_type = Bool)]
+    is_ours: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    seq: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    id: Option<String>,
+}
+
+/// A stretch of the notes.
+#[derive(Debug, Default)]
+pub struct NextNotes {
+    after: i64,
+    pub last: i64,
+    pub users: BTreeSet<UserId>,
+    /// Ids that no user can have: their notes only go.
+    of_nobody: Vec<String>,
+}
+
+impl NextNotes {
+    pub fn is_empty(&self) -> bool {
+        self.last == self.after
+    }
 }
 
 #[derive(QueryableByName)]
@@ -38,10 +66,48 @@ impl Sql {
         Ok(found.is_some_and(|found| found.yes))
     }
 
-    /// The oldest notes, taken away, one for each user; none while another process has them. Within
-    /// a transaction: what is rolled back is there again.
-    pub async fn take_notes(&self, conn: &mut Conn, at_most: i64) -> Result<Vec<Noted>, DbError> {
-        let taken = statement(&self.take_notes).bind::<BigInt, _>(at_most);
+    /// Whose notes come next, the oldest first; nothing while another process numbers them. Within a
+    /// transaction: until it ends no other process does.
+    pub async fn next_notes(
+        &self,
+        conn: &mut Conn,
+        after: i64,
+        at_most: i64,
+    ) -> Result<Option<NextNotes>, DbError> {
+        let next = statement(&self.next_notes)
+            .bind::<BigInt, _>(after)
+            .bind::<BigInt, _>(at_most);
+        let next: Vec<NextRow> = load(next, conn).await?;
+        let is_ours = next.iter().all(|row| row.is_ours);
+        let last = next.iter().filter_map(|row| row.seq).max();
+        let ids: BTreeSet<String> = next.into_iter().filter_map(|row| row.id).collect();
+        let mut found = NextNotes {
+            after,
+            last: last.unwrap_or(after),
+            ..NextNotes::default()
+        };
+        for id in ids {
+            match UserId::parse(&id, self.names.id_type) {
+                Some(id) => drop(found.users.insert(id)),
+                None => found.of_nobody.push(id),
+            }
+        }
+        Ok(is_ours.then_some(found))
+    }
+
+    /// The notes of those who are `free`, taken away, one for each user. What is rolled back is there again.
+    pub async fn take_notes(
+        &self,
+        conn: &mut Conn,
+        next: &NextNotes,
+        free: &BTreeSet<UserId>,
+    ) -> Result<Vec<Noted>, DbError> {
+        let free = free.iter().map(|id| id.as_str());
+        let ids: Vec<&str> = free.chain(next.of_nobody.iter().map(String::as_str)).collect();
+        let taken = statement(&self.take_notes)
+            .bind::<BigInt, _>(next.after)
+            .bind::<BigInt, _>(next.last)
+            .bind::<Array<Text>, _>(ids);
         let taken: Vec<NotedRow> = load(taken, conn).await?;
         let kind = self.names.id_type;
         let noted = taken.into_iter().filter_map(|row| {
@@ -61,11 +127,12 @@ impl Sql {
         Ok(())
     }
 
-    /// Keeps the rows as they are until the transaction ends. The states must be locked before:
-    /// in that order everybody else does it.
-    pub async fn hold_rows(&self, conn: &mut Conn, ids: &[&UserId]) -> Result<(), DbError> {
+    /// Keeps states and rows of these users as they are until the transaction ends; those whom nobody
+    /// else has locked.
+    pub async fn hold(&self, conn: &mut Conn, ids: &[&UserId]) -> Result<BTreeSet<UserId>, DbError> {
         let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-        execute(statement(&self.hold_rows).bind::<Array<Text>, _>(ids), conn).await?;
-        Ok(())
+        let held: Vec<Id> = load(statement(&self.hold).bind::<Array<Text>, _>(ids), conn).await?;
+        let id = |row: Id| UserId::parse(&row.id, self.names.id_type);
+        Ok(held.into_iter().filter_map(id).collect())
     }
 }

@@ -179,11 +179,14 @@ pub const BLANK: &str = "
     DELETE FROM {state}.set_aside WHERE id = $1";
 
 /// One process at a time: two that took notes of one user would tell its changes out of turn.
+pub const NEXT_NOTES: &str = "
+    WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock({lock}) AS yes)
+    SELECT mine.yes AS is_ours, n.seq, n.id FROM mine LEFT JOIN LATERAL (
+        SELECT seq, id FROM {state}.sql_changes WHERE mine.yes AND seq > $1 ORDER BY seq LIMIT $2) n ON true";
+
 pub const TAKE_NOTES: &str = "
-    WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock({lock}) AS yes
-    ), taken AS (
-        DELETE FROM {state}.sql_changes WHERE seq IN (
-            SELECT n.seq FROM {state}.sql_changes n, mine WHERE mine.yes ORDER BY n.seq LIMIT $1)
+    WITH taken AS (
+        DELETE FROM {state}.sql_changes WHERE seq > $1 AND seq <= $2 AND id = ANY($3)
         RETURNING seq, id, before, raw_differs
     )
     SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs
@@ -202,7 +205,15 @@ pub const HELD: &str = "
         SELECT free.id FROM (
             SELECT o.id FROM {users} o WHERE o.id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE SKIP LOCKED) free)";
 
-pub const HOLD_ROWS: &str = "SELECT FROM {users} WHERE id = ANY($1::text[]::{id}[]) FOR NO KEY UPDATE";
+/// Locks states and rows, in the order in which everybody does, and leaves out whom somebody else has.
+pub const HOLD: &str = "
+    WITH free AS MATERIALIZED (
+        SELECT s.id FROM {state}.user_state s WHERE s.id = ANY($1) FOR UPDATE SKIP LOCKED
+    ), held AS MATERIALIZED (
+        SELECT u.id FROM {users} u WHERE u.id = ANY(SELECT free.id::{id} FROM free) FOR NO KEY UPDATE SKIP LOCKED
+    )
+    SELECT free.id FROM free WHERE free.id::{id} IN (SELECT held.id FROM held)
+        OR NOT EXISTS (SELECT FROM {users} u WHERE u.id = free.id::{id})";
 
 pub const DUE_PURGES: &str = "
     SELECT s.id FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}

@@ -2,14 +2,17 @@
 //!
 //! The triggers on the users' table note whose rows somebody else touched. Here each gets a change
 //! row with the row as it is now, under the user's lock, and a read is owed, so that the
-//! provider's truth comes back. What is noted is taken away in the same transaction.
+//! provider's truth comes back. What is noted is taken away in the same transaction. A user whom another
+//! transaction has locked is passed over: nobody else's changes wait with his, and the status names him
+//! when that lasts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::batch::{Loaded, Plan};
 use super::super::by_hand::{self, Noted};
 use super::super::change::Kind;
-use super::super::sql::{Locking, Patience, Users};
+use super::super::sql::{Locking, Numbered, Patience, Users};
 use super::Writer;
 use crate::db::DbError;
 use crate::user::UserId;
@@ -19,28 +22,49 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Users in one transaction.
 const BATCH: i64 = 500;
 
+/// One way through the notes.
+#[derive(Debug, Default)]
+struct Pass {
+    /// The last note that was looked at.
+    after: i64,
+    /// Users whom another transaction has locked: their notes wait for the next pass, all of them, so that
+    /// their order stays.
+    held: BTreeSet<UserId>,
+}
+
+/// How far a pass has come.
+enum Passed {
+    Some,
+    All,
+    /// Another process is at it.
+    Elsewhere,
+}
+
 impl Writer {
-    /// Until no note is left. What fails stays noted and is tried again.
+    /// Until no note is left but those of users who are held. What fails stays noted and is tried again.
     pub(super) async fn number_by_hand(&mut self) {
+        let mut pass = Pass::default();
         loop {
-            match self.number_noted().await {
-                Ok(true) => {}
-                Ok(false) => return,
+            match self.number_noted(&mut pass).await {
+                Ok(Passed::Some) => {}
+                Ok(Passed::All) => return self.shared.health.by_hand.passed(pass.held),
+                Ok(Passed::Elsewhere) => return,
                 Err(error) => {
                     tracing::debug!(%error, "what was changed by hand waits for its position");
+                    self.shared.health.by_hand.failed(&error);
                     return self.mend(error).await;
                 }
             }
         }
     }
 
-    async fn number_noted(&mut self) -> Result<bool, DbError> {
+    async fn number_noted(&mut self, pass: &mut Pass) -> Result<Passed, DbError> {
         let conn = self.link.conn_or_away()?;
         if !self.sql.has_notes(conn).await? {
-            return Ok(false);
+            return Ok(Passed::All);
         }
         match self.begin(Patience::Long).await {
-            Ok(()) => self.number_some().await,
+            Ok(()) => self.number_some(pass).await,
             Err(_) => Err(DbError::Away("the connection broke".into())),
         }
     }
@@ -54,21 +78,41 @@ impl Writer {
         }
     }
 
-    /// One transaction; says whether there may be more.
-    async fn number_some(&mut self) -> Result<bool, DbError> {
+    /// One transaction.
+    async fn number_some(&mut self, pass: &mut Pass) -> Result<Passed, DbError> {
         let conn = self.link.conn_or_away()?;
-        let noted = self.sql.take_notes(conn, BATCH).await?;
+        let next = match self.sql.next_notes(conn, pass.after, BATCH).await? {
+            Some(next) if !next.is_empty() => next,
+            none => {
+                self.sql.commit(conn).await?;
+                return Ok(none.map_or(Passed::Elsewhere, |_| Passed::All));
+            }
+        };
+        let users: Vec<&UserId> = next.users.difference(&pass.held).collect();
+        self.sql.meet(conn, &users).await?;
+        let free = self.sql.hold(conn, &users).await?;
+        let noted = self.sql.take_notes(conn, &next, &free).await?;
+        let numbered = self.number_free(&noted).await?;
+        let conn = self.link.conn_or_away()?;
+        self.sql.commit(conn).await?;
+        if let Some((plan, numbered)) = numbered {
+            self.shared.follow_unasked(&plan, &numbered);
+        }
+        pass.after = next.last;
+        pass.held
+            .extend(next.users.into_iter().filter(|user| !free.contains(user)));
+        Ok(Passed::Some)
+    }
+
+    /// Those who are held until the transaction ends: what is loaded is what the change rows will say.
+    async fn number_free(&mut self, noted: &[Noted]) -> Result<Option<(Plan, Numbered)>, DbError> {
         if noted.is_empty() {
-            self.sql.commit(conn).await?;
-            return Ok(false);
+            return Ok(None);
         }
         let ids: Vec<&UserId> = noted.iter().map(|noted| &noted.id).collect();
-        self.sql.meet(conn, &ids).await?;
-        // Twice: what is loaded must be what was held.
-        self.sql.load(conn, &ids, Locking::ForUpdate, false).await?;
-        self.sql.hold_rows(conn, &ids).await?;
+        let conn = self.link.conn_or_away()?;
         let loaded = self.sql.load(conn, &ids, Locking::None, false).await?;
-        let plan = plan(&noted, &loaded);
+        let plan = plan(noted, &loaded);
         for (id, write) in &plan.writes {
             if write
                 .change
@@ -80,10 +124,7 @@ impl Writer {
         }
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(numbered.epoch)?;
-        let conn = self.link.conn_or_away()?;
-        self.sql.commit(conn).await?;
-        self.shared.follow_unasked(&plan, &numbered);
-        Ok(true)
+        Ok(Some((plan, numbered)))
     }
 }
 

@@ -1,0 +1,74 @@
+//! Rows changed by SQL while others are locked.
+
+use ::http::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Server, World, id_of};
+use crate::support::eventually;
+use crate::support::http;
+use crate::support::postgres;
+
+impl Server {
+    /// What the feed tells of a user by the word of SQL.
+    async fn told_by_hand(&self, id: Uuid) -> usize {
+        let url = format!("http://{}/v1/changes?since=oldest&origin=sql&id={id}", self.admin);
+        let page = http::get(&url, &[]).await.json();
+        page["changes"].as_array().expect("a page").len()
+    }
+
+    async fn tells_by_hand(&self, id: Uuid, times: usize) {
+        eventually("the change by hand is told", || async {
+            (self.told_by_hand(id).await == times).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What locks a user out of the feed.
+const LOCKS: [&str; 2] = [
+    "SELECT FROM neon_identity.users_sync WHERE id = '{id}' FOR UPDATE",
+    "SELECT FROM usertap.user_state WHERE id = '{id}' FOR UPDATE",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_locked_holds_up_nobody_elses_changes_and_is_named() {
+    for lock in LOCKS {
+        of_a_lock(lock).await;
+    }
+}
+
+async fn of_a_lock(lock: &str) {
+    let world = World::with_users(0).await.and("FAILPOINTS", "by-hand-long=100ms");
+    let server = world.serve().await;
+    let locked = id_of(&server.create(&world, "Locked").await);
+    let free = id_of(&server.create(&world, "Free").await);
+    server.stop().await;
+    // Noted while nobody listens, the locked one first.
+    for (name, id) in [("Eve", locked), ("Eva", free), ("Evi", locked)] {
+        let change = format!("UPDATE neon_identity.users_sync SET name = '{name}' WHERE id = '{id}'");
+        world.client.batch_execute(&change).await.expect("a change");
+    }
+    let mut holder = postgres::client(&world.url).await;
+    let held = holder.transaction().await.expect("a transaction");
+    let lock = lock.replace("{id}", &locked.to_string());
+    held.batch_execute(&lock).await.expect("a lock");
+    let server = world.serve().await;
+    server.tells_by_hand(free, 1).await;
+    server.names(&["by-hand-waits", &locked.to_string()]).await;
+    assert_eq!(server.told_by_hand(locked).await, 0);
+    held.rollback().await.expect("an end");
+    server.tells_by_hand(locked, 1).await;
+    server.has_no_problem().await;
+    for (name, id) in [("Locked", locked), ("Free", free)] {
+        eventually("the provider's name is back", || async {
+            (world.name(id).await.as_deref() == Some(name)).then_some(())
+        })
+        .await;
+    }
+    let renamed = json!({ "display_name": "Grace" });
+    let path = format!("/users/{locked}");
+    let reply = server.ask(&world, Method::PATCH, &path, &renamed).await;
+    assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
+    server.stop().await;
+}
