@@ -61,8 +61,9 @@ pub struct Query<'a> {
 
 /// Changes that a filter looks through for one stretch.
 pub(super) const SCANNED: i64 = 10_000;
-/// Compressed bytes of `raw` in one stretch; at least one event is given.
-const RAW_BYTES: i64 = 4 << 20;
+/// Bytes of `raw` in one stretch, as they are sent: stored, they may be a hundredth of that. Whatever is
+/// read after them comes in the next; so at least one event is given.
+pub(super) const RAW_BYTES: i64 = 4 << 20;
 
 /// Common to everything that reads the feed: `floor` is the position before the first change kept,
 /// `newest` the last change.
@@ -117,9 +118,9 @@ struct FeedRow {
     edge: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]
     edge_nonce: Option<i32>,
-    /// Rows before `raw` cut them short.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    found: Option<i64>,
+    /// With it there is as much `raw` as one stretch has.
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_full: Option<bool>,
     #[diesel(embed)]
     change: ChangeRow,
 }
@@ -245,13 +246,13 @@ fn understood(rows: Vec<FeedRow>, provider: &str, query: Query<'_>) -> Result<Re
     if !first.valid {
         return Ok(Read::Gone(bounds));
     }
-    let found = first.found.unwrap_or_default();
+    let is_full = rows.last().and_then(|row| row.is_full).unwrap_or_default();
     let edge = first.edge.zip(first.edge_nonce).map(|(at, nonce)| pos(at, nonce));
     let told = rows.into_iter().filter_map(|row| row.change.told());
     let events: Vec<Event> = told
         .map(|told| Event::change(provider, told, query.shape.raw))
         .collect();
-    let is_cut = found >= query.limit || i64::try_from(events.len()) != Ok(found);
+    let is_cut = is_full || i64::try_from(events.len()).is_ok_and(|given| given >= query.limit);
     let last = events.last().filter(|_| is_cut).map(|event| event.pos);
     Ok(Read::Stretch(Stretch {
         bounds,
@@ -282,25 +283,50 @@ pub fn text(query: Query<'_>) -> String {
                  ORDER BY c.position OFFSET {SCANNED} - 1 LIMIT 1) e"
         ),
     };
-    let raw = if query.shape.raw { "c.raw" } else { "NULL::jsonb" };
+    let from = |from: &str, limit: &str| {
+        let raw = if query.shape.raw {
+            "c.raw::text"
+        } else {
+            "NULL::text"
+        };
+        format!(
+            "SELECT c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at,
+                    c.deleted_at, {raw} AS raw, c.before::text AS before, c.blank, c.origin, c.route, c.request_id,
+                    c.committed_at
+             FROM {{state}}.changes c
+             WHERE c.position > {from}.position AND c.position <= coalesce(edge.position, 9223372036854775807)
+               AND {types} AND {ids} AND {origins}
+             ORDER BY c.position LIMIT {limit}"
+        )
+    };
+    // How long `raw` is shows only once it is unpacked: one by one, no more of them than are sent.
+    let found = match query.shape.raw {
+        false => format!(
+            "SELECT c.*, false AS is_full FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL ({}) c
+             WHERE start.valid",
+            from("start", "$3")
+        ),
+        true => format!(
+            "SELECT c.*, 1::bigint AS nth, octet_length(coalesce(c.raw, ''))::bigint AS bytes
+             FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL ({}) c WHERE start.valid
+             UNION ALL
+             SELECT c.*, found.nth + 1, found.bytes + octet_length(coalesce(c.raw, ''))
+             FROM found LEFT JOIN edge ON true CROSS JOIN LATERAL ({}) c
+             WHERE found.nth < $3 AND found.bytes < {RAW_BYTES}",
+            from("start", "1"),
+            from("found", "1")
+        ),
+    };
+    let is_full = match query.shape.raw {
+        false => String::new(),
+        true => format!(", c.bytes >= {RAW_BYTES} AS is_full"),
+    };
     format!(
-        "WITH {BOUNDS}, start AS (
+        "WITH RECURSIVE {BOUNDS}, start AS (
              SELECT coalesce($1, bounds.oldest) AS position, $1 IS NULL OR {IS_VALID} AS valid FROM bounds
-         ), edge AS ({edge})
-         SELECT bounds.*, start.valid, edge.position AS edge, edge.nonce AS edge_nonce, c.*, c.raw_json::text AS raw
-         FROM bounds CROSS JOIN start LEFT JOIN edge ON true LEFT JOIN LATERAL (
-             SELECT s.*, count(*) OVER () AS found,
-                    sum(coalesce(s.raw_size, 0)) OVER (ORDER BY s.position) - coalesce(s.raw_size, 0) AS before_it
-             FROM (
-                 SELECT c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at,
-                        c.deleted_at, {raw} AS raw_json, pg_column_size({raw}) AS raw_size, c.before::text AS before,
-                        c.blank, c.origin, c.route, c.request_id, c.committed_at
-                 FROM {{state}}.changes c
-                 WHERE start.valid AND c.position > start.position
-                   AND c.position <= coalesce(edge.position, 9223372036854775807)
-                   AND {types} AND {ids} AND {origins}
-                 ORDER BY c.position LIMIT $3) s
-         ) c ON c.before_it < {RAW_BYTES}
+         ), edge AS ({edge}), found AS ({found})
+         SELECT bounds.*, start.valid, edge.position AS edge, edge.nonce AS edge_nonce, c.*{is_full}
+         FROM bounds CROSS JOIN start LEFT JOIN edge ON true LEFT JOIN found c ON true
          ORDER BY c.position"
     )
 }

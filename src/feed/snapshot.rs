@@ -11,7 +11,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
 use super::event::{After, Event};
-use super::read::{BOUNDS, BoundsRow};
+use super::read::{BOUNDS, BoundsRow, RAW_BYTES};
 use super::{Feed, FeedError};
 use crate::db::DbError;
 use crate::db::statement::{Bind, load, statement};
@@ -60,9 +60,6 @@ impl SnapshotRow {
     }
 }
 
-/// Bytes of `raw` on a page, compressed; at least one row is given.
-const RAW_BYTES: i64 = 4 << 20;
-
 impl Feed {
     /// Rows whose id follows `after`, the whole row with `raw`.
     ///
@@ -96,19 +93,31 @@ impl Feed {
     }
 }
 
+/// With `raw`, rows are unpacked one by one, no more of them than are sent.
 fn text(after: bool, raw: bool) -> String {
-    let from = if after { "id > $2::{id}" } else { "$2 IS NULL" };
-    let (raw, size) = match raw {
-        true => ("u.raw_json::text", "pg_column_size(raw_json)"),
-        false => ("NULL::text", "0"),
+    let first = if after { "u.id > $2::{id}" } else { "$2 IS NULL" };
+    let from = |from: &str, limit: &str| {
+        let raw = if raw { "u.raw_json::text" } else { "NULL::text" };
+        format!(
+            "SELECT u.id, u.name, u.email, u.created_at, u.updated_at, u.deleted_at, {raw} AS raw
+             FROM {{users}} u WHERE {from} ORDER BY u.id LIMIT {limit}"
+        )
+    };
+    let found = match raw {
+        false => from(first, "$1"),
+        true => format!(
+            "SELECT u.*, 1::bigint AS nth, octet_length(u.raw)::bigint AS bytes FROM ({}) u
+             UNION ALL
+             SELECT u.*, found.nth + 1, found.bytes + octet_length(u.raw)
+             FROM found CROSS JOIN LATERAL ({}) u WHERE found.nth < $1 AND found.bytes < {RAW_BYTES}",
+            from(first, "1"),
+            from("u.id > found.id", "1")
+        ),
     };
     format!(
-        "WITH {BOUNDS}
-         SELECT bounds.*, u.id::text AS id, u.name, u.email, u.created_at, u.updated_at, u.deleted_at, {raw} AS raw
-         FROM bounds LEFT JOIN LATERAL (
-             SELECT p.*, sum({size}) OVER (ORDER BY p.id) - {size} AS before_it
-             FROM (SELECT * FROM {{users}} WHERE {from} ORDER BY id LIMIT $1) p
-         ) u ON u.before_it < {RAW_BYTES}
+        "WITH RECURSIVE {BOUNDS}, found AS ({found})
+         SELECT bounds.*, u.id::text AS id, u.name, u.email, u.created_at, u.updated_at, u.deleted_at, u.raw
+         FROM bounds LEFT JOIN found u ON true
          ORDER BY u.id"
     )
 }

@@ -213,6 +213,49 @@ async fn the_snapshot_is_the_table() {
     stack.end().await;
 }
 
+/// What Postgres stores in a hundredth of its length is counted as long as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_with_raw_is_no_larger_for_what_packs_well() {
+    const USERS: usize = 12;
+    const LARGEST: usize = 8 << 20;
+    let stack = Stack::new().await;
+    let much = "x".repeat(1 << 20);
+    for _ in 0..USERS {
+        stack
+            .known_user(json!({ "server_metadata": { "much": much } }))
+            .await;
+    }
+    let (mut since, mut told, mut pages) = ("oldest".to_owned(), 0, 0);
+    while told < USERS {
+        let reply = get(&stack, &format!("/v1/changes?since={since}&raw=1&limit=1000")).await;
+        assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
+        let page = reply.json();
+        let changes = list(&page);
+        assert!(
+            !changes.is_empty()
+                && changes
+                    .iter()
+                    .all(|change| change["raw"]["server_metadata"]["much"] == much)
+        );
+        (told, pages) = (told + changes.len(), pages + 1);
+        assert_eq!(page["caught_up"], json!(told == USERS));
+        since = text(&page["next"]);
+    }
+    assert!(told == USERS && pages > 1);
+    let (mut after, mut rows) = (String::new(), 0);
+    loop {
+        let reply = get(&stack, &format!("/v1/snapshot?limit=1000&raw=1&after={after}")).await;
+        assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
+        rows += list(&reply.json()).len();
+        after = text(&reply.json()["next"]);
+        if after.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(rows, USERS);
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_purged_user_the_feed_tells_nothing() {
     let setup = Setup {
