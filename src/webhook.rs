@@ -28,8 +28,8 @@ use figures::Counts;
 
 pub use figures::Figures;
 
-/// Events known again when they are delivered a second time. One that is forgotten is only judged once
-/// more.
+/// Events known again, by their ids, when they are delivered a second time. One that is forgotten, or has
+/// no id, is only judged once more.
 const REMEMBERED: u64 = 100_000;
 /// Senders that got no answer try again within hours.
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3_600);
@@ -42,7 +42,7 @@ pub struct Intake {
     recorder: Recorder,
     secrets: RwLock<Secrets>,
     patience: Duration,
-    /// Events that are durable.
+    /// Events that are durable, of those that have an id.
     durable: Cache<EventKey, ()>,
     counts: Counts,
 }
@@ -194,7 +194,7 @@ impl Intake {
                 return Taken::Refused(refused);
             }
         };
-        if self.durable.contains_key(&key) {
+        if key.is_some_and(|key| self.durable.contains_key(&key)) {
             return Taken::Acknowledged(Word::Duplicate);
         }
         let (mut told, mut word) = (Vec::new(), Word::Ignored);
@@ -216,7 +216,7 @@ impl Intake {
         Taken::Acknowledged(word)
     }
 
-    async fn record(&self, key: EventKey, told: Vec<(&str, Vec<Sighting>)>) -> Taken {
+    async fn record(&self, key: Option<EventKey>, told: Vec<(&str, Vec<Sighting>)>) -> Taken {
         let observe = |event: &str, sighting: Sighting| Observation {
             id: sighting.id,
             seen: sighting.seen,
@@ -237,7 +237,9 @@ impl Intake {
             Durable::Committed { doubts: 1.., .. } => Word::Hint,
             Durable::Committed { .. } => Word::Unchanged,
         };
-        self.durable.insert(key, ());
+        if let Some(key) = key {
+            self.durable.insert(key, ());
+        }
         Taken::Acknowledged(word)
     }
 }

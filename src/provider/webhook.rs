@@ -93,7 +93,8 @@ impl Provider {
         }
     }
 
-    /// Checks a delivery's signature and age.
+    /// Checks a delivery's signature and age. Nothing to know it again by where the provider gives its
+    /// events no id: the same bytes may well tell of another change.
     ///
     /// # Errors
     /// [`Refused`]: nothing of it may be believed.
@@ -103,7 +104,7 @@ impl Provider {
         body: &[u8],
         secrets: &[SigningSecret],
         now: DateTime<Utc>,
-    ) -> Result<EventKey, Refused> {
+    ) -> Result<Option<EventKey>, Refused> {
         let webhooks = self.webhooks.as_ref().ok_or(Refused::Unsigned)?;
         let signed = webhooks.scheme.check(headers, body, secrets)?;
         if signed.at.is_some_and(|at| (now - at).abs() > webhooks.tolerance) {
@@ -128,19 +129,15 @@ impl Provider {
 }
 
 impl Webhooks {
-    fn key(&self, signed: &Signed<'_>, body: &[u8]) -> EventKey {
+    fn key(&self, signed: &Signed<'_>, body: &[u8]) -> Option<EventKey> {
         let in_body = || {
             super::paging::raw_value(body, self.id.as_ref()?)?
                 .as_str()
                 .map(str::to_owned)
         };
-        let id = signed.id.map(str::to_owned).or_else(in_body);
-        let hash = match &id {
-            Some(id) => Sha256::digest([b"id ", id.as_bytes()].concat()),
-            None => Sha256::digest([b"body ", body].concat()),
-        };
+        let id = signed.id.map(str::to_owned).or_else(in_body)?;
         let mut key = [0; 16];
-        key.copy_from_slice(&hash[..16]);
-        EventKey(key)
+        key.copy_from_slice(&Sha256::digest(id)[..16]);
+        Some(EventKey(key))
     }
 }
