@@ -6,6 +6,7 @@
 //! never be: a read on behalf of a request that the provider refused.
 
 mod failing;
+mod looked;
 mod recent;
 
 use std::hash::{BuildHasher, RandomState};
@@ -25,6 +26,7 @@ use crate::tasks::Tasks;
 use crate::upstream::Priority;
 use crate::user::{Origin, Position, UserId};
 use failing::Failing;
+use looked::Looked;
 use recent::{PAUSE, Recent};
 
 pub use failing::GivenUp;
@@ -33,6 +35,9 @@ pub use failing::GivenUp;
 const AT_ONCE: usize = 32;
 /// How often the database is asked for reads that no hint told of.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Users whom one question to the database names: more than there are places, for some are passed over.
+const PAGE: usize = 128;
 
 /// Users asked for at once that do not wait for each other.
 const TURNS: usize = 64;
@@ -57,14 +62,6 @@ pub struct Refetch {
     recent: Arc<Mutex<Recent>>,
     /// A read that nobody waits for was left to a look a moment later.
     put_off: Arc<Notify>,
-}
-
-/// How far the database has been looked through for what is owed.
-#[derive(Debug, Default)]
-struct Looked {
-    behind: Position,
-    /// There was more than there were places.
-    is_more: bool,
 }
 
 /// Reads since the process started.
@@ -151,39 +148,50 @@ impl Refetch {
                     Some(owed) => self.take(owed).await,
                     None => return,
                 },
-                _ = look.tick() => looked = self.look(looked.behind).await,
-                () = self.freed.notified(), if looked.is_more => looked = self.look(looked.behind).await,
+                _ = look.tick() => looked = self.look(looked.anew()).await,
+                () = self.freed.notified(), if looked.is_more => looked = self.look(looked).await,
                 () = self.put_off.notified() => soon = soon.or(Some(clock::now() + PAUSE)),
                 () = sleep_until(due), if soon.is_some() => {
                     soon = None;
-                    looked = self.look(looked.behind).await;
+                    looked = self.look(looked.anew()).await;
                 }
             }
         }
     }
 
     /// What the database owes beyond the hints: after a restart, or when hints overflowed. Goes on
-    /// behind what it looked at last, so that reads that keep failing hold up no other.
-    async fn look(&self, behind: Position) -> Looked {
-        let free = i64::try_from(self.places.available_permits()).unwrap_or(0);
-        let doubted = match rows::doubted(&self.database, behind, free).await {
-            Ok(doubted) => doubted,
-            Err(error) => {
-                tracing::debug!(%error, "what is owed cannot be looked up");
-                let is_more = false;
-                return Looked { behind, is_more };
+    /// behind what it looked at last until every place is taken, so that reads that keep failing hold
+    /// up no other.
+    async fn look(&self, mut looked: Looked) -> Looked {
+        loop {
+            if !self.has_place() {
+                return looked.with_more(true);
             }
-        };
-        let is_more = free > 0 && doubted.len() as i64 == free;
-        let last = doubted.last().filter(|_| is_more).map(|(_, after)| *after);
-        for (user, after) in doubted {
-            let awaited = false;
-            self.take(Owed { user, after, awaited }).await;
+            let (whose, behind) = looked.at();
+            let page = match rows::doubted(&self.database, whose, behind, PAGE as i64).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::debug!(%error, "what is owed cannot be looked up");
+                    return looked.with_more(false);
+                }
+            };
+            let is_last = page.len() < PAGE;
+            for (user, after) in page {
+                if !self.has_place() {
+                    return looked.with_more(true);
+                }
+                looked.passed(after);
+                let awaited = false;
+                self.take(Owed { user, after, awaited }).await;
+            }
+            if is_last && looked.ended() {
+                return looked;
+            }
         }
-        Looked {
-            behind: last.unwrap_or_default(),
-            is_more,
-        }
+    }
+
+    fn has_place(&self) -> bool {
+        self.places.available_permits() > 0
     }
 
     /// Begins the read unless one is in flight; then it follows. One that nobody waits for is left
@@ -213,7 +221,7 @@ impl Refetch {
             self.put_off.notify_one();
             return false;
         }
-        self.places.available_permits() > 0 && self.failing().may_be_tried(user, now)
+        self.has_place() && self.failing().may_be_tried(user, now)
     }
 
     async fn serve(&self, first: Owed) {

@@ -100,6 +100,13 @@ struct Doubted {
     doubt: i64,
 }
 
+/// Of whom a read is owed: those who have no row, or one that holds the id alone, and all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Unknown,
+    Known,
+}
+
 /// Users of whom a read is owed since after `behind`, the oldest doubt first; those set aside wait
 /// for their time.
 ///
@@ -107,17 +114,20 @@ struct Doubted {
 /// As the database gives them.
 pub async fn doubted(
     database: &Database,
+    whose: Whose,
     behind: Position,
     limit: i64,
 ) -> Result<Vec<(UserId, Position)>, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(
         "SELECT s.id, s.doubt FROM {state}.user_state s LEFT JOIN {state}.set_aside a ON a.id = s.id
-         WHERE s.doubt > $2 AND (a.id IS NULL OR a.next_try <= now()) ORDER BY s.doubt LIMIT $1",
+         WHERE s.doubt > $2 AND (s.standing IN ('none', 'skeleton')) = $3
+           AND (a.id IS NULL OR a.next_try <= now()) ORDER BY s.doubt LIMIT $1",
     );
     let owed = statement(&sql)
         .bind::<BigInt, _>(limit)
-        .bind::<BigInt, _>(behind.0);
+        .bind::<BigInt, _>(behind.0)
+        .bind::<Bool, _>(whose == Whose::Unknown);
     let owed: Vec<Doubted> = load(owed, &mut conn).await?;
     let kind = database.names.id_type;
     let known = owed

@@ -10,6 +10,7 @@ mod handover;
 mod hosted;
 mod journal;
 mod metrics;
+mod owed;
 mod polling;
 mod reconcile;
 mod replicas;

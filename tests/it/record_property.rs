@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 use usertap::config::Deleted;
-use usertap::db::rows;
+use usertap::db::rows::{self, Whose};
 use usertap::record::merge::{Known, Standing, Verdict, judge, settles, shows};
 use usertap::record::{Owed, Receipt, Recorder, Submission};
 use usertap::tasks::Tasks;
@@ -621,9 +621,11 @@ async fn come_to_rest(db: &TestDatabase, provider: &mut Provider, process: &Proc
             let arrived = provider.arrive(round).into_iter().collect();
             process.submit(arrived).fared().await.expect("the recorder runs");
         }
-        let owed = rows::doubted(&db.database, Position(0), 100)
-            .await
-            .expect("doubts");
+        let mut owed = Vec::new();
+        for whose in [Whose::Unknown, Whose::Known] {
+            let some = rows::doubted(&db.database, whose, Position(0), 100).await;
+            owed.extend(some.expect("doubts"));
+        }
         let ours = (0..USERS).map(|n| user(provider.case, n));
         let ours: Vec<UserId> = ours
             .filter(|id| owed.iter().any(|(owed, _)| owed == id))

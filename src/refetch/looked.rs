@@ -1,0 +1,86 @@
+//! How far the database has been looked through for what is owed. Pure.
+//!
+//! Users of whom nothing but the id is known come first, and again at each tick: nothing can refer to
+//! them. The others take their turn from where that was left, so that none waits behind those whose reads
+//! keep failing.
+
+use crate::db::rows::Whose;
+use crate::user::Position;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// The last of those who come first; nothing once all of them were looked at.
+    unknown: Option<Position>,
+    /// The last of all others.
+    known: Position,
+    /// The places were taken before all were looked at.
+    pub is_more: bool,
+}
+
+impl Default for Looked {
+    fn default() -> Looked {
+        Looked {
+            unknown: Some(Position::default()),
+            known: Position::default(),
+            is_more: false,
+        }
+    }
+}
+
+impl Looked {
+    pub fn anew(self) -> Looked {
+        Looked {
+            known: self.known,
+            ..Looked::default()
+        }
+    }
+
+    /// Whose doubts to look at now, and behind which.
+    pub fn at(&self) -> (Whose, Position) {
+        match self.unknown {
+            Some(behind) => (Whose::Unknown, behind),
+            None => (Whose::Known, self.known),
+        }
+    }
+
+    pub fn passed(&mut self, doubt: Position) {
+        match &mut self.unknown {
+            Some(behind) => *behind = doubt,
+            None => self.known = doubt,
+        }
+    }
+
+    /// No more of those stand behind. True where that was all.
+    pub fn ended(&mut self) -> bool {
+        let was_all = self.unknown.is_none();
+        match was_all {
+            true => *self = Looked::default(),
+            false => self.unknown = None,
+        }
+        was_all
+    }
+
+    pub fn with_more(self, is_more: bool) -> Looked {
+        Looked { is_more, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unknown_come_first_again_and_the_others_go_on() {
+        let mut looked = Looked::default();
+        looked.passed(Position(7));
+        assert_eq!(looked.at(), (Whose::Unknown, Position(7)));
+        assert!(!looked.ended());
+        looked.passed(Position(9));
+        looked = looked.with_more(true).anew();
+        assert_eq!(looked.at(), (Whose::Unknown, Position(0)));
+        assert!(!looked.ended());
+        assert_eq!(looked.at(), (Whose::Known, Position(9)));
+        assert!(looked.ended());
+        assert_eq!(looked, Looked::default());
+    }
+}
