@@ -9,7 +9,7 @@
 
 mod queue;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll::Ready;
@@ -226,6 +226,11 @@ impl Backlog {
             oldest_journaled: oldest,
             journaled: journaled.count() + usize::from(oldest.is_some()),
         }
+    }
+
+    /// Whom another transaction has held for so long that what was seen of them waits.
+    pub fn held_for(&self, long: Duration) -> BTreeSet<UserId> {
+        self.lock().held_for(long, clock::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::Recorder;
-use by_hand::ByHand;
+use crate::failpoint;
+use by_hand::{ByHand, LONG};
 
 pub use by_hand::ByHandFigures;
 
@@ -43,6 +44,8 @@ pub struct Figures {
     pub journal: JournalFigures,
     pub writes: WritesFigures,
     pub by_hand: ByHandFigures,
+    /// Users of whom something waits, as another transaction has had their row or state locked for long.
+    pub held: Vec<String>,
 }
 
 /// Writes under way, noted so that a crash forgets none.
@@ -93,6 +96,7 @@ impl Recorder {
         Figures {
             writes: self.writes(),
             by_hand: health.by_hand.figures(),
+            held: self.held(),
             journal: JournalFigures {
                 trouble: keeper
                     .and_then(|keeper| keeper.fault())
@@ -109,6 +113,11 @@ impl Recorder {
             unchanged: health.unchanged.load(Ordering::Relaxed),
             set_aside: health.set_aside.load(Ordering::Relaxed),
         }
+    }
+
+    fn held(&self) -> Vec<String> {
+        let held = self.shared.backlog.held_for(failpoint::wait("held-long", LONG));
+        held.into_iter().map(|user| user.to_string()).collect()
     }
 
     /// Changes since the process started that writes of apps made.

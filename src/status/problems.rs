@@ -53,6 +53,7 @@ pub const WORDS: &[&str] = &[
     "database-unfit",
     "partitions-refused",
     "set-aside",
+    "rows-held",
     "by-hand-waits",
     "walk-failed",
     "walk-unbalanced",
@@ -91,6 +92,7 @@ pub(super) fn all(
     problems.extend(of_recorder(recorder, known.is_ok()));
     problems.extend(of_journal(&recorder.journal));
     problems.extend(of_writes(&recorder.writes));
+    problems.extend(of_held(&recorder.held));
     problems.extend(of_by_hand(&recorder.by_hand));
     match known {
         Err(error) => problems.push(of_database(error)),
@@ -202,18 +204,30 @@ fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
     Some(problem("writes-unnoted", what, remedy))
 }
 
+fn of_held(held: &[String]) -> Option<Problem> {
+    locked("rows-held", "what was seen of", "is not in the table yet", held)
+}
+
 /// Users are named, the first few.
+fn locked(word: &'static str, what: &str, lacks: &str, held: &[String]) -> Option<Problem> {
+    let named: Vec<&str> = held.iter().map(String::as_str).take(NAMED as usize).collect();
+    let remedy = "end that transaction (pg_locks shows whose it is); nobody else waits meanwhile";
+    let what = format!(
+        "{what} {} users {lacks}, as another transaction has their rows or states locked: {}",
+        held.len(),
+        named.join(", ")
+    );
+    (!held.is_empty()).then(|| problem(word, what, remedy))
+}
+
 fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item = Problem> {
     const WORD: &str = "by-hand-waits";
-    let held = (!by_hand.held.is_empty()).then(|| {
-        let named: Vec<&str> = by_hand.held.iter().map(String::as_str).take(NAMED as usize).collect();
-        let what = format!(
-            "changes by SQL to {} users are not in the feed yet, as another transaction has their rows or states locked: {}",
-            by_hand.held.len(),
-            named.join(", ")
-        );
-        problem(WORD, what, "end that transaction (pg_locks shows whose it is); all others are told meanwhile")
-    });
+    let held = locked(
+        WORD,
+        "changes by SQL to",
+        "are not in the feed yet",
+        &by_hand.held,
+    );
     let trouble = by_hand.trouble.as_ref().map(|trouble| {
         let what = format!("changes by SQL are not in the feed yet: {trouble}");
         problem(WORD, what, "mend the database; nothing is lost meanwhile")

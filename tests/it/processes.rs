@@ -7,6 +7,7 @@ mod commands;
 mod failover;
 mod full_disk;
 mod handover;
+mod held;
 mod hosted;
 mod journal;
 mod metrics;

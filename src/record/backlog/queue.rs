@@ -1,6 +1,6 @@
 //! The queue itself, under its lock: pure moves between its front, its end and the journal.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::Poll::{self, Pending, Ready};
 use std::time::Duration;
@@ -43,8 +43,8 @@ pub(super) struct Inner {
     pub spilled: usize,
     /// Entries that are not done.
     pub waiting: usize,
-    /// Entries that have come back, and wait.
-    resting: usize,
+    /// Entries that have come back, and are not done.
+    held: usize,
     pub closed: bool,
     /// A lane has ended with what it had.
     pub given_up: bool,
@@ -64,7 +64,7 @@ pub(super) struct Entry {
     pub job: Option<Rest>,
     pub has_checkpoint: bool,
     pub stage: Stage,
-    /// It has come back and waits; not to be tried before.
+    /// It has come back; not to be tried before.
     pub rests_until: Option<Instant>,
 }
 
@@ -152,7 +152,7 @@ impl Inner {
     }
 
     fn board(&mut self, load: Load) -> Batch {
-        let may_be_held = self.resting > 0;
+        let may_be_held = self.held > 0;
         self.is_exclusive = load.is_exclusive;
         self.pages += u64::from(load.is_page);
         let mut taken = Vec::with_capacity(load.numbers.len());
@@ -161,9 +161,7 @@ impl Inner {
             entry.stage = Stage::Flies {
                 is_traced: load.is_traced,
             };
-            let has_rested = entry.rests_until.take().is_some();
             let here = entry.take(number);
-            self.resting -= usize::from(has_rested);
             if let Found::Here(observations) = &here.observations {
                 for seen in observations.iter() {
                     *self.flying.entry(seen.id.clone()).or_default() += 1;
@@ -186,10 +184,10 @@ impl Inner {
             return;
         };
         entry.stage = Stage::Waits;
-        entry.rests_until = Some(until);
+        let is_first = entry.rests_until.replace(until).is_none();
         entry.job = Some(left.rest);
         let had = std::mem::replace(&mut entry.observations, Held::Here(left.observations));
-        self.resting += 1;
+        self.held += usize::from(is_first);
         if let Held::Here(observations) = had {
             observations.iter().for_each(|seen| self.free(&seen.id));
         }
@@ -199,10 +197,28 @@ impl Inner {
     /// something else, whose end is told.
     pub fn rests_until(&self, now: Instant) -> Option<Instant> {
         let until = |entry: &Entry| entry.rests_until.filter(|until| *until > now);
-        match self.resting {
+        match self.held {
             0 => None,
             _ => self.entries.iter().filter_map(until).min(),
         }
+    }
+
+    /// Whose observations have come back and wait for so long.
+    pub fn held_for(&self, long: Duration, now: Instant) -> BTreeSet<UserId> {
+        let is_held = |entry: &&Entry| {
+            let is_long = now.saturating_duration_since(entry.since) >= long;
+            entry.rests_until.is_some() && entry.stage != Stage::Done && is_long
+        };
+        let entries = self.entries.iter().take_while(|_| self.held > 0);
+        let held = entries
+            .filter(is_held)
+            .filter_map(|entry| match &entry.observations {
+                Held::Here(observations) => Some(observations),
+                Held::InJournal { .. } | Held::Gone => None,
+            });
+        held.flat_map(|seen| seen.iter())
+            .map(|seen| seen.id.clone())
+            .collect()
     }
 
     /// An entry is committed, or given up: its users are free.
@@ -210,7 +226,7 @@ impl Inner {
         let Some(entry) = self.entry(number).filter(|entry| entry.stage != Stage::Done) else {
             return;
         };
-        let bytes = entry.bytes;
+        let (bytes, was_held) = (entry.bytes, entry.rests_until.is_some());
         entry.stage = Stage::Done;
         entry.told = None;
         entry.intents = Vec::new();
@@ -224,6 +240,7 @@ impl Inner {
             Held::Gone => {}
         }
         self.waiting -= 1;
+        self.held -= usize::from(was_held);
         if self.is_exclusive {
             self.is_exclusive = self.entries.iter().any(Entry::flies);
         }

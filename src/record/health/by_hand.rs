@@ -11,7 +11,7 @@ use crate::failpoint;
 use crate::user::UserId;
 
 /// Whoever waits for longer is named.
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub struct ByHand {
@@ -62,7 +62,7 @@ impl ByHand {
     }
 
     pub fn figures(&self) -> ByHandFigures {
-        let long = failpoint::wait("by-hand-long", LONG);
+        let long = failpoint::wait("held-long", LONG);
         let now = clock::now();
         let is_long = |since: Instant| now.saturating_duration_since(since) >= long;
         let waiting = self.waiting();

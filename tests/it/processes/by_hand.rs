@@ -39,7 +39,7 @@ async fn whoever_is_locked_holds_up_nobody_elses_changes_and_is_named() {
 }
 
 async fn of_a_lock(lock: &str) {
-    let world = World::with_users(0).await.and("FAILPOINTS", "by-hand-long=100ms");
+    let world = World::with_users(0).await.and("FAILPOINTS", "held-long=100ms");
     let server = world.serve().await;
     let locked = id_of(&server.create(&world, "Locked").await);
     let free = id_of(&server.create(&world, "Free").await);
