@@ -92,6 +92,10 @@ pub fn reason_without_a_row(refusal: &RowRefusal) -> String {
     format!("{}; no row stands in for it", reason(refusal))
 }
 
+/// What stops all writing is none of what is looked for.
+pub const UNKNOWN_TROUBLE: &str = "nothing can be written, and none of the usual reasons is it: the log of the database says \
+     what it refuses";
+
 /// What stops all writing, and the remedy.
 pub fn trouble(code: &str) -> String {
     let remedy = match code {
@@ -104,8 +108,8 @@ pub fn trouble(code: &str) -> String {
         "42703" => "a column of users_sync is missing: restore it",
         "25006" => "the database is read-only: point DATABASE_URL at the primary",
         "55P03" => {
-            "users_sync is locked (by ALTER TABLE, CREATE INDEX without CONCURRENTLY, VACUUM FULL, LOCK TABLE): end that, \
-             or wait; pg_locks shows whose it is"
+            "users_sync is locked (by ALTER TABLE, CREATE INDEX without CONCURRENTLY, VACUUM FULL, LOCK TABLE), or is to be \
+             once a transaction ends that has read it: end that, or wait; pg_locks shows whose it is"
         }
         "53100" => "the database's disk is full: make room",
         _ => "see the SQLSTATE in PostgreSQL's documentation",

@@ -336,13 +336,15 @@ impl Sql {
             "{state}.user_state",
             "{state}.changes",
             "{state}.try_row",
+            "{state}.meta",
         ];
-        let [users, states, changes, try_row] = &named.map(|name| self.names.sql(name));
+        let [users, states, changes, try_row, meta] = &named.map(|name| self.names.sql(name));
         let asked = statement(DIAGNOSE)
             .bind::<Text, _>(users)
             .bind::<Text, _>(states)
             .bind::<Text, _>(changes)
-            .bind::<Text, _>(try_row);
+            .bind::<Text, _>(try_row)
+            .bind::<Text, _>(meta);
         let tried: Option<Tried> = optional(asked, conn).await?;
         Ok(tried.and_then(|tried| tried.code))
     }

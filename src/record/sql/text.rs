@@ -255,18 +255,24 @@ pub const HISTORY: &str = "
     LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
-/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see.
+/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see. Who
+/// waits for the whole table already has everybody else behind it.
 pub const DIAGNOSE: &str = "
     SELECT CASE
-        WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL THEN '42P01'
+        WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL
+            OR to_regclass($5) IS NULL THEN '42P01'
         WHEN pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean THEN '25006'
         WHEN EXISTS (
-            SELECT FROM pg_locks WHERE locktype = 'relation' AND relation = to_regclass($1) AND granted
+            SELECT FROM pg_locks WHERE locktype = 'relation' AND relation = to_regclass($1)
               AND pid <> pg_backend_pid()
               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')) THEN '55P03'
         WHEN NOT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT')
-                  AND has_table_privilege($1, 'UPDATE')) THEN '42501'
+                  AND has_table_privilege($1, 'UPDATE')
+                  AND has_table_privilege($2, 'SELECT') AND has_table_privilege($2, 'INSERT')
+                  AND has_table_privilege($2, 'UPDATE') AND has_table_privilege($2, 'DELETE')
+                  AND has_table_privilege($3, 'SELECT') AND has_table_privilege($3, 'INSERT')
+                  AND has_table_privilege($5, 'SELECT') AND has_table_privilege($5, 'UPDATE')) THEN '42501'
         WHEN to_regproc($4) IS NULL THEN '42883'
         WHEN (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass($1) AND NOT attisdropped AND attname IN
                   ('id', 'name', 'email', 'created_at', 'updated_at', 'deleted_at', 'raw_json')) < 7 THEN '42703'

@@ -199,7 +199,7 @@ impl Writer {
         match found {
             Ok(Some(code)) => refusal::trouble(&code),
             Err(DbError::Unfit(why)) => why,
-            Ok(None) | Err(_) => refusal::trouble("unknown"),
+            Ok(None) | Err(_) => refusal::UNKNOWN_TROUBLE.to_owned(),
         }
     }
 

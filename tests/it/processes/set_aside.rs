@@ -313,6 +313,12 @@ const OF_THE_TABLE: &[OfTheTable] = &[
         says: "grant it the right",
     },
     OfTheTable {
+        name: "without the right to tell of it",
+        breaks: "REVOKE INSERT ON usertap.changes FROM {owner}",
+        mends: "GRANT INSERT ON usertap.changes TO {owner}",
+        says: "grant it the right",
+    },
+    OfTheTable {
         name: "row-level security without a policy",
         breaks: "ALTER TABLE neon_identity.users_sync ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
         mends: "ALTER TABLE neon_identity.users_sync NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY",
@@ -404,6 +410,42 @@ async fn a_table_that_is_locked_for_long_is_named_and_recovered_from() {
         recorded(&server.renames(&world, ada, "Ada again").await),
         "committed"
     );
+    server.stop().await;
+}
+
+/// Whoever waits for the whole table has everybody else behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_somebody_waits_to_lock_is_named_and_recovered_from() {
+    let world = World::of_plain_owner(0).await;
+    let server = world.serve().await;
+    let ada = id_of(&server.create(&world, "Ada").await);
+    let mut reader = postgres::client(&world.url).await;
+    let reads = reader.transaction().await.expect("a transaction");
+    let read = "SELECT count(*) FROM neon_identity.users_sync";
+    reads.batch_execute(read).await.expect("a lock");
+    let alters = postgres::client(&world.url).await;
+    let alter = "ALTER TABLE neon_identity.users_sync ALTER COLUMN email SET STATISTICS 10; \
+                 ALTER TABLE neon_identity.users_sync ADD COLUMN extra integer";
+    let (altered, ()) = tokio::join!(alters.batch_execute(alter), async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'neon_identity.users_sync'::regclass AND NOT granted
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("the change of the table waits", || async {
+            (world.count(waits).await > 0).then_some(())
+        })
+        .await;
+        let renamed = server.renames(&world, ada, "Grace").await;
+        assert_eq!(
+            (renamed.status.as_u16(), recorded(&renamed).as_str()),
+            (200, "journaled")
+        );
+        server
+            .names(&["not-recording", "users_sync is locked", "transaction"])
+            .await;
+        reads.rollback().await.expect("an end");
+    });
+    altered.expect("the table is changed");
+    world.eventually_named(ada, "Grace").await;
+    server.has_no_problem().await;
     server.stop().await;
 }
 
