@@ -128,7 +128,7 @@ pub async fn ask(
     Path(name): Path<String>,
     uri: Uri,
 ) -> Response {
-    let slot = match console.station.feed.slot(&name).await {
+    let slot = match console.station.feed.slot(&name, slots::COUNTED).await {
         Ok(slot) => slot,
         Err(SlotError::Unknown) => return Redirect::to("/feed").into_response(),
         Err(error) => {

@@ -24,7 +24,7 @@ use crate::user::{Pos, Position};
 pub const LEASE: Duration = Duration::from_secs(30);
 /// Events that are counted for a lag.
 pub const COUNTED: i64 = 1_000_000;
-/// Those where somebody only looks, every few seconds.
+/// Those where somebody only looks, every few seconds, or has done something else to the slot.
 pub const AT_A_GLANCE: i64 = 10_000;
 
 /// What [`is_name`] asks for.
@@ -67,7 +67,7 @@ pub struct Slot {
 /// How far a slot is behind.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Lag {
-    /// Changes not taken; not counted beyond a million.
+    /// Changes not taken; not counted beyond what was asked for.
     pub events: i64,
     /// As many were counted as were to be: there may be more.
     #[serde(skip)]
@@ -193,7 +193,7 @@ impl Feed {
     /// # Errors
     /// [`FeedError::Gone`] where a new one would start at a position that is.
     pub async fn make_slot(&self, name: &str, since: Since) -> Result<(Slot, bool), SlotError> {
-        match self.slot(name).await {
+        match self.slot(name, AT_A_GLANCE).await {
             Err(SlotError::Unknown) => {}
             found => return Ok((found?, false)),
         }
@@ -207,7 +207,7 @@ impl Feed {
         };
         drop(reader);
         let made = self.insert_slot(name, at).await?;
-        Ok((self.slot(name).await?, made))
+        Ok((self.slot(name, AT_A_GLANCE).await?, made))
     }
 
     async fn insert_slot(&self, name: &str, at: Pos) -> Result<bool, SlotError> {
@@ -232,10 +232,10 @@ impl Feed {
 
     /// # Errors
     /// [`SlotError::Unknown`].
-    pub async fn slot(&self, name: &str) -> Result<Slot, SlotError> {
-        let mut rows = self.slot_rows(Some(name), COUNTED).await?;
+    pub async fn slot(&self, name: &str, counted: i64) -> Result<Slot, SlotError> {
+        let mut rows = self.slot_rows(Some(name), counted).await?;
         let row = rows.pop().ok_or(SlotError::Unknown)?;
-        Ok(row.slot(self.shared.retention, COUNTED))
+        Ok(row.slot(self.shared.retention, counted))
     }
 
     /// All of them, by name, each with its lag counted up to so many events.

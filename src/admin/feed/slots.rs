@@ -40,7 +40,7 @@ pub async fn list(State(shared): State<Shared>) -> Response {
 }
 
 pub async fn show(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    match shared.station.feed.slot(&name).await {
+    match shared.station.feed.slot(&name, slots::COUNTED).await {
         Ok(slot) => Json(slot).into_response(),
         Err(error) => failed(&error),
     }
@@ -101,7 +101,10 @@ pub async fn advance(State(shared): State<Shared>, Path(name): Path<String>, bod
     };
     let feed = &shared.station.feed;
     match feed.advance_slot(&name, lease, pos).await {
-        Ok(()) => show(State(shared), Path(name)).await,
+        Ok(()) => match feed.slot(&name, slots::AT_A_GLANCE).await {
+            Ok(slot) => Json(slot).into_response(),
+            Err(error) => failed(&error),
+        },
         Err(error) => failed(&error),
     }
 }

@@ -35,6 +35,29 @@ async fn a_glance_counts_no_further_than_it_was_told_to() {
     stack.end().await;
 }
 
+/// Whoever goes on through a long lag does not have it counted at each step.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advance_counts_no_long_lag() {
+    let stack = Stack::new().await;
+    // Of users who have no row.
+    let many = "INSERT INTO usertap.changes (position, nonce, id, type, changed, blank, origin, route, request_id)
+        SELECT n, 0, gen_random_uuid(), 'user.purged', '{}', true, 'sql', '', '' FROM generate_series(1, 10100) n;
+        UPDATE usertap.meta SET position = 10100";
+    stack.client.batch_execute(many).await.expect("changes");
+    let path = "/v1/slots/mailer";
+    send(&stack, Method::PUT, path, json!({ "since": "oldest" })).await;
+    let peeked = page(&stack, "/v1/slots/mailer/changes?limit=10").await;
+    let advance = json!({ "pos": peeked["next"], "lease": peeked["lease"] });
+    let advanced = send(&stack, Method::POST, "/v1/slots/mailer/advance", advance).await;
+    assert_eq!(
+        (&advanced.json()["pos"], &advanced.json()["lag"]["events"]),
+        (&peeked["next"], &json!(10_000))
+    );
+    let shown = page(&stack, path).await;
+    assert_eq!(shown["lag"]["events"], 10_090);
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_is_made_once_and_keeps_its_position() {
     let mut stack = Stack::new().await;
