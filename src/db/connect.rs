@@ -19,8 +19,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// this a statement would wait for the kernel's quarter of an hour.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// Generous: whatever others wait for has tighter ones.
-const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'";
+/// Generous: whatever others wait for has tighter ones. A role's own level may be one at which every
+/// statement can fail for what others do meanwhile.
+const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'; \
+    SET default_transaction_isolation = 'read committed'";
 
 /// How to reach one database.
 #[derive(Clone)]

@@ -184,7 +184,7 @@ async fn looked_through(
 ) -> Result<Vec<Brief>, DbError> {
     let mut conn = database.connect().await?;
     let bounded = format!(
-        "BEGIN READ ONLY; SET LOCAL statement_timeout = {}",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = {}",
         PATIENCE.as_millis()
     );
     conn.batch_execute(&bounded).await?;

@@ -4,11 +4,13 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use ::http::Method;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{Server, World, id_of, recorded};
 use crate::support::eventually;
+use crate::support::http;
 use crate::support::process::{Process, Settings, setting};
 
 /// The pooler, where it is installed.
@@ -108,6 +110,39 @@ async fn a_session_pooler_works() {
     let ada = id_of(&server.create(&world, "Ada").await);
     assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
     assert_eq!(server.status().await["problems"], json!([]));
+    server.stop().await;
+}
+
+/// At that level every statement can fail for what others do meanwhile. Whoever runs at it leaves locks of
+/// what it has read, as long as another who does is not done.
+#[tokio::test]
+async fn a_database_that_makes_transactions_serializable_makes_none_of_ours_so() {
+    let world = World::with_users(0).await;
+    let url: url::Url = world.url.expose_secret().parse().expect("a URL");
+    let database = url.path().trim_start_matches('/').to_owned();
+    let level = format!("ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'");
+    world
+        .client
+        .batch_execute(&level)
+        .await
+        .expect("a superuser's statement");
+    let server = world.serve().await;
+    let begun = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1";
+    world.client.batch_execute(begun).await.expect("a transaction");
+    let ada = id_of(&server.create(&world, "Ada").await);
+    let path = format!("/users/{ada}");
+    let renamed = json!({ "display_name": "Grace" });
+    let renamed = server.ask(&world, Method::PATCH, &path, &renamed).await;
+    assert_eq!(recorded(&renamed), "committed");
+    let feed = format!(
+        "http://{}/v1/changes?since=oldest&origin=proxy.write",
+        server.admin
+    );
+    assert_eq!(http::get(&feed, &[]).await.status, 200);
+    let left = "SELECT count(*) FROM pg_locks WHERE mode = 'SIReadLock'
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(world.count(left).await, 0);
+    world.client.batch_execute("ROLLBACK").await.expect("an end");
     server.stop().await;
 }
 
