@@ -17,8 +17,8 @@ const NEEDS_DIRECT: &str = "DATABASE_URL leads through a transaction pooler: set
      (on Neon the same without `-pooler`), for migrations and LISTEN";
 const ANOTHER: &str = "DATABASE_DIRECT_URL leads to another database than DATABASE_URL: set it to the same one's own address, or take \
      it out (DATABASE_URL_UNPOOLED counts as one)";
-const READ_ONLY: &str =
-    "it is read-only (a standby, or default_transaction_read_only): point DATABASE_URL at the primary";
+pub const READ_ONLY: &str = "it is read-only: where it is a standby, point DATABASE_URL at the primary; where default_transaction_read_only \
+     is set, take that back";
 
 #[derive(QueryableByName)]
 struct Backend {

@@ -1,6 +1,7 @@
 //! Error → whose fault → what to do and say, in one pure table.
 
 use super::sql::RowRefusal;
+use crate::db::fitness;
 
 /// Stands for the SQLSTATE of a change that the database refused without telling it.
 const UNTOLD: &str = "untold";
@@ -106,7 +107,7 @@ pub fn trouble(code: &str) -> String {
         }
         "42883" => "usertap's function try_row is gone: restore it",
         "42703" => "a column of users_sync is missing: restore it",
-        "25006" => "the database is read-only: point DATABASE_URL at the primary",
+        "25006" => fitness::READ_ONLY,
         "55P03" => {
             "users_sync is locked (by ALTER TABLE, CREATE INDEX without CONCURRENTLY, VACUUM FULL, LOCK TABLE), or is to be \
              once a transaction ends that has read it: end that, or wait; pg_locks shows whose it is"

@@ -332,7 +332,7 @@ const OF_THE_TABLE: &[OfTheTable] = &[
         mends: "ALTER DATABASE {database} RESET default_transaction_read_only;
                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        says: "the database is read-only",
+        says: "where default_transaction_read_only is set, take that back",
     },
 ];
 
