@@ -163,7 +163,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
     problems.extend(station.upstream.refused_key().map(problems::of_key));
-    problems.extend(webhooks.as_ref().and_then(problems::of_webhooks));
+    problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
     problems.extend(poll.as_ref().and_then(problems::of_poll));

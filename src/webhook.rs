@@ -12,6 +12,7 @@
 //! before its signature is found right; a body, an id or a secret in the log.
 
 mod figures;
+mod wrong;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

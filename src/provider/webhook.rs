@@ -46,19 +46,20 @@ pub enum Refused {
     Unsigned,
     /// No secret made the signature: the secret differs, or the body was changed on the way.
     Signature,
-    /// Rightly signed, too long ago or ahead of time: repeated by somebody, or a clock is off.
-    Timestamp,
+    /// Rightly signed, too long ago or ahead of time, by so much: repeated by somebody, or a clock is off.
+    Timestamp { ahead: TimeDelta },
 }
 
 impl Refused {
-    pub const ALL: [Refused; 3] = [Refused::Unsigned, Refused::Signature, Refused::Timestamp];
+    pub const WORDS: [&str; 3] = ["unsigned", "signature", "timestamp"];
 
     /// The word in the answer and the status.
     pub fn as_str(self) -> &'static str {
+        let [unsigned, signature, timestamp] = Refused::WORDS;
         match self {
-            Refused::Unsigned => "unsigned",
-            Refused::Signature => "signature",
-            Refused::Timestamp => "timestamp",
+            Refused::Unsigned => unsigned,
+            Refused::Signature => signature,
+            Refused::Timestamp { .. } => timestamp,
         }
     }
 }
@@ -107,10 +108,10 @@ impl Provider {
     ) -> Result<Option<EventKey>, Refused> {
         let webhooks = self.webhooks.as_ref().ok_or(Refused::Unsigned)?;
         let signed = webhooks.scheme.check(headers, body, secrets)?;
-        if signed.at.is_some_and(|at| (now - at).abs() > webhooks.tolerance) {
-            return Err(Refused::Timestamp);
+        match signed.at.map(|at| at - now) {
+            Some(ahead) if ahead.abs() > webhooks.tolerance => Err(Refused::Timestamp { ahead }),
+            _ => Ok(webhooks.key(&signed, body)),
         }
-        Ok(webhooks.key(&signed, body))
     }
 
     /// What each event in a rightly signed body tells.

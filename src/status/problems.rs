@@ -1,6 +1,8 @@
 //! What is wrong, each thing under a word of its own and with its remedy. The words are those of
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
+mod webhooks;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
@@ -15,7 +17,8 @@ use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::upstream::Health;
-use crate::webhook;
+
+pub(super) use webhooks::{of_unkept, of_webhooks};
 
 /// Something is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -66,6 +69,7 @@ pub const WORDS: &[&str] = &[
     "user-unreadable",
     "users-unfit",
     "webhooks-refused",
+    "webhooks-untimely",
     "webhooks-silent",
     "webhooks-unkept",
     "poll-fails",
@@ -280,46 +284,6 @@ pub(super) fn of_key(refused: u16) -> Problem {
         "correct the provider's secret key and its rights, and the tenant's settings, then restart usertap; this goes with \
          the next of its requests that is answered",
     )
-}
-
-/// Deliveries in a row with a wrong signature after which it is more than an accident.
-const WRONG: u64 = 3;
-/// An endpoint that is given up by its sender, or was never set up, is silent for so long while apps
-/// go on making changes that are told.
-const SILENT: u64 = 6 * 3_600;
-const WRITTEN: u64 = 20;
-
-pub(super) fn of_webhooks(webhooks: &webhook::Figures) -> Option<Problem> {
-    let (wrong, silent) = (webhooks.wrong_in_a_row, webhooks.silent_for);
-    if wrong >= WRONG {
-        return Some(problem(
-            "webhooks-refused",
-            format!("the last {wrong} webhooks were signed with another secret, or by somebody else"),
-            "set WEBHOOK_SECRET to the signing secret of this very endpoint; while it changes, both, separated by a comma",
-        ));
-    }
-    let is_silent = silent >= SILENT && webhooks.written_meanwhile >= WRITTEN;
-    is_silent.then(|| {
-        problem(
-            "webhooks-silent",
-            format!(
-                "no webhook has come for {} hours, in which apps changed users {} times",
-                silent / 3_600,
-                webhooks.written_meanwhile
-            ),
-            "check in the provider's dashboard that the endpoint is enabled and leads to PUBLIC_URL/_usertap/webhooks",
-        )
-    })
-}
-
-pub(super) fn of_unkept(intake: &webhook::Intake) -> Option<Problem> {
-    intake.has_unkept().then(|| {
-        problem(
-            "webhooks-unkept",
-            "webhooks are taken in by a signing secret that only this process knows, as the console subscribed them",
-            "set WEBHOOK_SECRET to the secret that the console showed, and start usertap anew",
-        )
-    })
 }
 
 pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 
+use super::wrong::Wrong;
 use super::{Taken, Word};
 use crate::clock::Instant;
 use crate::provider::Refused;
@@ -36,8 +37,16 @@ pub struct Figures {
     pub not_durable: u64,
     /// By reason.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Signatures that no secret made, since the last delivery with a right one.
+    /// Not signed, or by no secret of ours, since the last that was.
     pub wrong_in_a_row: u64,
+    /// Of those, attempts a minute apart while none was rightly signed, for an hour or since the start.
+    pub wrong_attempts: u64,
+    /// Rightly signed and out of time, since the last that was in time.
+    pub untimely_in_a_row: u64,
+    /// Seconds by which the last of them was ahead of this machine's clock; below zero, behind it.
+    pub untimely_by: Option<i64>,
+    /// Refused since the last that was not.
+    pub refused_in_a_row: u64,
     /// Seconds without one that is rightly signed.
     pub silent_for: u64,
     /// Changes that writes of apps made meanwhile.
@@ -55,7 +64,10 @@ struct Inner {
     by_word: BTreeMap<&'static str, u64>,
     not_durable: u64,
     refused: BTreeMap<&'static str, u64>,
-    wrong_in_a_row: u64,
+    wrong: Wrong,
+    untimely_in_a_row: u64,
+    untimely_by: Option<i64>,
+    refused_in_a_row: u64,
     last: Option<Instant>,
     /// By apps, until then.
     written: u64,
@@ -75,14 +87,15 @@ impl Counts {
         match taken {
             Taken::Closed => return,
             Taken::Refused(refused) => {
-                *inner.refused.entry(refused.as_str()).or_default() += 1;
-                inner.wrong_in_a_row += u64::from(refused == Refused::Signature);
+                inner.refuse(refused, now);
                 return;
             }
             Taken::Acknowledged(word) => *inner.by_word.entry(word.as_str()).or_default() += 1,
             Taken::NotDurable => inner.not_durable += 1,
         }
-        inner.wrong_in_a_row = 0;
+        inner.wrong.right(now);
+        (inner.untimely_in_a_row, inner.untimely_by) = (0, None);
+        inner.refused_in_a_row = 0;
         inner.last = Some(now);
         inner.written = written;
     }
@@ -95,10 +108,7 @@ impl Counts {
     pub fn shown(&self, now: Instant, written: u64) -> Figures {
         let inner = self.lock();
         let of = |word: Word| inner.by_word.get(word.as_str()).copied().unwrap_or(0);
-        let refused = |refused: Refused| {
-            let word = refused.as_str();
-            (word, inner.refused.get(word).copied().unwrap_or(0))
-        };
+        let refused = |word: &'static str| (word, inner.refused.get(word).copied().unwrap_or(0));
         Figures {
             received: inner.by_word.values().sum::<u64>() + inner.not_durable,
             last_received_age: inner.last.map(|at| age(now, at)),
@@ -112,8 +122,12 @@ impl Counts {
             foreign: of(Word::Foreign),
             malformed: of(Word::Malformed),
             not_durable: inner.not_durable,
-            refused: Refused::ALL.into_iter().map(refused).collect(),
-            wrong_in_a_row: inner.wrong_in_a_row,
+            refused: Refused::WORDS.into_iter().map(refused).collect(),
+            wrong_in_a_row: inner.wrong.in_a_row(),
+            wrong_attempts: inner.wrong.attempts(now),
+            untimely_in_a_row: inner.untimely_in_a_row,
+            untimely_by: inner.untimely_by,
+            refused_in_a_row: inner.refused_in_a_row,
             silent_for: age(now, inner.last.unwrap_or(self.began)),
             written_meanwhile: written.saturating_sub(inner.written),
         }
@@ -121,6 +135,21 @@ impl Counts {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Inner {
+    fn refuse(&mut self, refused: Refused, now: Instant) {
+        *self.refused.entry(refused.as_str()).or_default() += 1;
+        self.refused_in_a_row += 1;
+        match refused {
+            Refused::Unsigned | Refused::Signature => self.wrong.wrong(now),
+            Refused::Timestamp { ahead } => {
+                self.wrong.right(now);
+                self.untimely_in_a_row += 1;
+                self.untimely_by = Some(ahead.num_seconds());
+            }
+        }
     }
 }
 

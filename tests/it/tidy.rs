@@ -61,7 +61,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock", "db", "provider", "reader", "record", "tasks", "upstream", "user",
         ],
     ),
-    ("webhook", &["clock", "config", "provider", "record", "user"]),
+    (
+        "webhook",
+        &["clock", "config", "failpoint", "provider", "record", "user"],
+    ),
     // The proxy knows no table: what it needs of them comes through its trait `Local`.
     (
         "proxy",

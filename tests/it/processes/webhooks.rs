@@ -69,6 +69,39 @@ async fn what_a_webhook_told_during_an_outage_survives_a_kill() {
     server.stop().await;
 }
 
+/// As a provider does that signs with another secret: it tries again and again, and nothing else comes.
+#[tokio::test]
+async fn a_secret_that_is_not_the_endpoints_is_named_until_one_is_right() {
+    const OTHER: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let world = World::with_users(1).await;
+    let both = format!(
+        "{OTHER},{}",
+        world.control().webhooks(0).expect("a project").secret()
+    );
+    let event = created(&world, world.control().ids(0)[0]);
+    let apart = world.and("FAILPOINTS", "webhooks-apart=0ms");
+    let world = apart.and("USERTAP_WEBHOOK_SECRET", OTHER);
+    let server = world.serve().await;
+    for _ in 0..3 {
+        assert_eq!(send(&world, &server, &event).await.status, 401);
+    }
+    server.names(&["webhooks-refused", "WEBHOOK_SECRET"]).await;
+    server.stop().await;
+    let world = world.and("USERTAP_WEBHOOK_SECRET", both);
+    let server = world.serve().await;
+    assert_eq!(send(&world, &server, &event).await.status, 200);
+    // What came right speaks for the secret, whatever a stranger sends.
+    let unsigned = format!("http://{}/_usertap/webhooks", server.listen);
+    for _ in 0..5 {
+        let reply = http::request(::http::Method::POST, &unsigned, &[], "{}").await;
+        assert_eq!(reply.expect("an answer").status, 401);
+    }
+    let status = server.status().await;
+    assert_eq!(status["webhooks"]["wrong_in_a_row"], 5);
+    assert_eq!(status["problems"], json!([]));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn the_sandbox_sends_webhooks_and_prints_their_secret() {
     let world = World::with_users(0).await;

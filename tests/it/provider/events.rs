@@ -80,7 +80,7 @@ fn a_signed_time_in_milliseconds_or_seconds_is_held_against_now() {
     // The emulator counts seconds; and a repeated delivery is the same event whenever it was signed.
     assert_eq!(check(1_700_000_100), Ok(first));
     for late in [1_700_000_181, 1_700_000_000_000 - 181_000] {
-        assert_eq!(check(late), Err(Refused::Timestamp));
+        assert!(matches!(check(late), Err(Refused::Timestamp { .. })), "{late}");
     }
     let other = r#"{"id":"event_2"}"#;
     let other = provider.signed(&signed(1_700_000_000, other), other.as_bytes(), &secrets, now);
