@@ -252,6 +252,8 @@ impl Told {
             ("foreign", webhooks.foreign),
             ("malformed", webhooks.malformed),
             ("not-durable", webhooks.not_durable),
+            ("too-large", webhooks.too_large),
+            ("broken", webhooks.broken),
             ("refused", webhooks.refused.values().sum()),
         ];
         let labels: Vec<_> = results.iter().map(|(word, _)| [("result", *word)]).collect();

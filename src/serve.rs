@@ -17,12 +17,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::db::instances::Kind;
 use crate::ensure;
-use crate::proxy::{Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken};
+use crate::proxy::{
+    Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
+};
 use crate::station::{StartError, Station, note_served};
 use crate::status;
 use crate::tasks::Tasks;
 use crate::user::UserId;
-use crate::webhook::Taken;
+use crate::webhook::{Taken, Unread};
 
 /// A serving process.
 pub struct Serving {
@@ -211,5 +213,13 @@ impl Local for LocalRows {
                 Taken::NotDurable => WebhookTaken::NotDurable,
             }
         })
+    }
+
+    fn webhook_unread(&self, why: WebhookUnread) {
+        self.station.webhooks.unread(match why {
+            WebhookUnread::TooLarge => Unread::TooLarge,
+            WebhookUnread::Broken => Unread::Broken,
+            WebhookUnread::NotHeld => Unread::NotHeld,
+        });
     }
 }

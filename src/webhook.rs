@@ -68,6 +68,15 @@ pub enum Taken {
     NotDurable,
 }
 
+/// Why a delivery was not read, so that nobody knows whose it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    TooLarge,
+    Broken,
+    /// It must come again.
+    NotHeld,
+}
+
 /// Why a delivery need not come again; the word in the answer and the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
@@ -182,6 +191,17 @@ impl Intake {
         self.counts
             .count(taken, clock::now(), self.recorder.written_by_apps());
         taken
+    }
+
+    /// Counts one whose body did not come to its end.
+    pub fn unread(&self, why: Unread) {
+        let is_first = self.counts.count_unread(why);
+        if is_first && why == Unread::TooLarge {
+            tracing::warn!(
+                "a webhook was too large to be read, and is refused each time it comes (said once); if it is the provider's, \
+                 its users follow with the next read or reconcile"
+            );
+        }
     }
 
     async fn judge(&self, headers: &HeaderMap, body: &[u8]) -> Taken {

@@ -41,6 +41,9 @@ pub trait Local: Send + Sync + 'static {
 
     /// Takes in what the provider sends by itself.
     fn webhook<'l>(&'l self, headers: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l>;
+
+    /// One could not be read: it is only counted.
+    fn webhook_unread(&self, why: WebhookUnread);
 }
 
 pub type LocalAnswer<'l> = Pin<Box<dyn Future<Output = Result<Option<Value>, LocalFault>> + Send + 'l>>;
@@ -80,6 +83,15 @@ pub enum WebhookTaken {
     Refused(&'static str),
     /// It must come again.
     NotDurable,
+}
+
+/// Why a webhook was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookUnread {
+    TooLarge,
+    Broken,
+    /// Others had the memory, or it came too slowly: it must come again.
+    NotHeld,
 }
 
 /// The path below `/_usertap`, if it is one of usertap's own.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::body::{self, Body};
 use super::hold::Ended;
-use super::own::{self, WebhookTaken};
+use super::own::{self, WebhookTaken, WebhookUnread};
 use super::traffic::Counted;
 use super::{Shared, headers, reply};
 use crate::clock;
@@ -42,21 +42,50 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
     }
     let until = clock::now() + shared.config.timeout;
     let sent = body::flowing(sent, shared.wire.idle);
+    let mut arriving = Arriving::of(shared);
     let (mut held, ended) = shared.memory.hold_request(sent, LARGEST, until).await;
     match ended {
-        Ended::Whole => {}
+        Ended::Whole => arriving.unread = None,
         Ended::More(_) if held.len() > LARGEST => {
+            arriving.unread = Some(WebhookUnread::TooLarge);
             let text = "no webhook is so large";
             return own::refusal(shared, StatusCode::PAYLOAD_TOO_LARGE, "webhook-too-large", text);
         }
         // Others take the memory, or it dawdles.
-        Ended::More(_) => return said(shared, WebhookTaken::NotDurable),
+        Ended::More(_) => {
+            arriving.unread = Some(WebhookUnread::NotHeld);
+            return said(shared, WebhookTaken::NotDurable);
+        }
         Ended::Broken => {
             let text = "the webhook broke off";
             return own::refusal(shared, StatusCode::BAD_REQUEST, "webhook-broken", text);
         }
     }
     said(shared, shared.local.webhook(&head.headers, held.joined()).await)
+}
+
+/// A delivery whose body is on its way. It is counted also where its connection ends, and this with it.
+struct Arriving<'s> {
+    shared: &'s Shared,
+    /// What it is if it ends now.
+    unread: Option<WebhookUnread>,
+}
+
+impl Arriving<'_> {
+    fn of(shared: &Shared) -> Arriving<'_> {
+        Arriving {
+            shared,
+            unread: Some(WebhookUnread::Broken),
+        }
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if let Some(why) = self.unread {
+            self.shared.local.webhook_unread(why);
+        }
+    }
 }
 
 fn said(shared: &Shared, taken: WebhookTaken) -> Response<Body> {

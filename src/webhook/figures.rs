@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::wrong::Wrong;
-use super::{Taken, Word};
+use super::{Taken, Unread, Word};
 use crate::clock::Instant;
 use crate::provider::Refused;
 
@@ -35,6 +35,9 @@ pub struct Figures {
     pub malformed: u64,
     /// The sender was asked to send them again.
     pub not_durable: u64,
+    /// Whosever they were, they were not read.
+    pub too_large: u64,
+    pub broken: u64,
     /// By reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// Not signed, or by no secret of ours, since the last that was.
@@ -63,6 +66,10 @@ pub(super) struct Counts {
 struct Inner {
     by_word: BTreeMap<&'static str, u64>,
     not_durable: u64,
+    /// Of unknown signature.
+    not_held: u64,
+    too_large: u64,
+    broken: u64,
     refused: BTreeMap<&'static str, u64>,
     wrong: Wrong,
     untimely_in_a_row: u64,
@@ -100,6 +107,18 @@ impl Counts {
         inner.written = written;
     }
 
+    /// True for the first of its kind.
+    pub fn count_unread(&self, why: Unread) -> bool {
+        let mut inner = self.lock();
+        let figure = match why {
+            Unread::TooLarge => &mut inner.too_large,
+            Unread::Broken => &mut inner.broken,
+            Unread::NotHeld => &mut inner.not_held,
+        };
+        *figure += 1;
+        *figure == 1
+    }
+
     /// None of these has been counted yet.
     pub fn is_first(&self, word: Word) -> bool {
         !self.lock().by_word.contains_key(word.as_str())
@@ -121,7 +140,9 @@ impl Counts {
             unknown: of(Word::Unknown),
             foreign: of(Word::Foreign),
             malformed: of(Word::Malformed),
-            not_durable: inner.not_durable,
+            not_durable: inner.not_durable + inner.not_held,
+            too_large: inner.too_large,
+            broken: inner.broken,
             refused: Refused::WORDS.into_iter().map(refused).collect(),
             wrong_in_a_row: inner.wrong.in_a_row(),
             wrong_attempts: inner.wrong.attempts(now),

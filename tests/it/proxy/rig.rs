@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use usertap::cache::Cache;
 use usertap::config::Config;
 use usertap::proxy::{
-    Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken,
+    Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken, WebhookUnread,
 };
 use usertap::record::{Owed, Recorder};
 use usertap::tasks::Tasks;
@@ -105,6 +105,8 @@ impl Local for Rows {
     fn takes_webhooks(&self) -> bool {
         true
     }
+
+    fn webhook_unread(&self, _: WebhookUnread) {}
 
     /// As the body says.
     fn webhook<'l>(&'l self, _: &'l HeaderMap, body: Bytes) -> WebhookAnswer<'l> {

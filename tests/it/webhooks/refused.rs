@@ -2,13 +2,15 @@
 
 use ::http::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use usertap::sandbox::{Event, Options};
 use uuid::Uuid;
 
-use super::{figures, minutes, of_user, post, send, send_at, stack, url, webhooks, with, word};
+use super::{PATH, figures, minutes, of_user, post, send, send_at, stack, url, webhooks, with, word};
 use crate::support::http::{self, Reply};
 use crate::support::stack::{Setup, Stack};
-use crate::support::wall;
+use crate::support::{eventually, wall};
 
 /// What a delivery could leave behind.
 async fn traces(stack: &Stack) -> (i64, i64, usize) {
@@ -180,6 +182,8 @@ async fn only_posts_of_a_bearable_size_are_taken() {
         (reply.status.as_u16(), reply.header("x-usertap-error")),
         (413, Some("webhook-too-large"))
     );
+    let told = figures(&stack).await;
+    assert_eq!((&told["too_large"], &told["received"]), (&json!(1), &json!(0)));
     // The query is nobody's business; anything else below it is not there.
     let id = stack.known_user(json!({ "display_name": "Ada" })).await;
     let event = of_user(&stack, "user.updated", id);
@@ -188,5 +192,27 @@ async fn only_posts_of_a_bearable_size_are_taken() {
     assert_eq!(word(&reply), "unchanged");
     let reply = post(&format!("{}/more", url(&stack)), &signed, &event.body).await;
     assert_eq!(reply.status, 404);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_breaks_off_is_counted() {
+    let stack = stack().await;
+    let mut stream = TcpStream::connect(stack.serving().listen)
+        .await
+        .expect("a connection");
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{{\"id\":");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    drop(stream);
+    eventually("it is counted", || async {
+        (figures(&stack).await["broken"] == 1).then_some(())
+    })
+    .await;
+    let metrics = format!("http://{}/metrics", stack.serving().admin);
+    let metrics = http::get(&metrics, &[]).await.text();
+    assert!(
+        metrics.contains("usertap_webhooks_total{result=\"broken\"} 1"),
+        "{metrics}"
+    );
     stack.end().await;
 }
