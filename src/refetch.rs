@@ -38,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Users whom one question to the database names: more than there are places, for some are passed over.
 const PAGE: usize = 128;
+/// Questions of one look: where nobody may be read yet (the provider fails), hints must not wait until all
+/// are passed over. The next look goes on.
+const PAGES: usize = 16;
 
 /// Users asked for at once that do not wait for each other.
 const TURNS: usize = 64;
@@ -163,7 +166,7 @@ impl Refetch {
     /// behind what it looked at last until every place is taken, so that reads that keep failing hold
     /// up no other.
     async fn look(&self, mut looked: Looked) -> Looked {
-        loop {
+        for _ in 0..PAGES {
             if !self.has_place() {
                 return looked.with_more(true);
             }
@@ -188,6 +191,7 @@ impl Refetch {
                 return looked;
             }
         }
+        looked.with_more(false)
     }
 
     fn has_place(&self) -> bool {

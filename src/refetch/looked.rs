@@ -1,8 +1,8 @@
 //! How far the database has been looked through for what is owed. Pure.
 //!
-//! Users of whom nothing but the id is known come first, and again at each tick: nothing can refer to
-//! them. The others take their turn from where that was left, so that none waits behind those whose reads
-//! keep failing.
+//! Users of whom nothing but the id is known come first, and those who became so are looked for at each
+//! tick: nothing can refer to them. All take their turn from where that was left, so that none waits behind
+//! those whose reads keep failing.
 
 use crate::db::rows::Whose;
 use crate::user::Position;
@@ -30,8 +30,9 @@ impl Default for Looked {
 impl Looked {
     pub fn anew(self) -> Looked {
         Looked {
-            known: self.known,
-            ..Looked::default()
+            unknown: self.unknown.or(Some(Position::default())),
+            is_more: false,
+            ..self
         }
     }
 
@@ -70,9 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unknown_come_first_again_and_the_others_go_on() {
+    fn the_unknown_come_first_again_and_all_go_on() {
         let mut looked = Looked::default();
         looked.passed(Position(7));
+        looked = looked.with_more(true).anew();
         assert_eq!(looked.at(), (Whose::Unknown, Position(7)));
         assert!(!looked.ended());
         looked.passed(Position(9));
