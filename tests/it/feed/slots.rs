@@ -39,10 +39,11 @@ async fn a_glance_counts_no_further_than_it_was_told_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_advance_counts_no_long_lag() {
     let stack = Stack::new().await;
-    // Of users who have no row.
+    // Of users who came and went.
     let many = "INSERT INTO usertap.changes (position, nonce, id, type, changed, blank, origin, route, request_id)
-        SELECT n, 0, gen_random_uuid(), 'user.purged', '{}', true, 'sql', '', '' FROM generate_series(1, 10100) n;
-        UPDATE usertap.meta SET position = 10100";
+        SELECT n, 0, md5((n / 2)::text)::uuid, CASE n % 2 WHEN 0 THEN 'user.created' ELSE 'user.purged' END, '{}', true,
+            'sql', '', '' FROM generate_series(2, 10101) n;
+        UPDATE usertap.meta SET position = 10101";
     stack.client.batch_execute(many).await.expect("changes");
     let path = "/v1/slots/mailer";
     send(&stack, Method::PUT, path, json!({ "since": "oldest" })).await;
