@@ -46,6 +46,12 @@ impl IdsAt {
             IdsAt::Path(path) => path.query(event).all().into_iter().for_each(take),
         }
     }
+
+    fn has_any(&self, event: &Value) -> bool {
+        let mut has_any = false;
+        self.each(event, &mut |at| has_any |= !at.is_null());
+        has_any
+    }
 }
 
 /// Where in an event its parts stand.
@@ -152,6 +158,8 @@ impl Provider {
                 told.map(|(id, seen)| hint(id, seen)).into_iter().collect()
             }
             EventTold::Touched(at) => self.named_by(at, Seen::Touched, tenant, event),
+            // By somebody who is nobody's user yet, or by a machine.
+            EventTold::Mentioned(at) if !at.iter().any(|at| at.has_any(event)) => return Tells::Nothing,
             EventTold::Mentioned(at) => self.named_by(at, Seen::Mentioned, tenant, event),
         };
         match sightings.is_empty() {

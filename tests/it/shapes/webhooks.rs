@@ -271,6 +271,15 @@ async fn okta_makes_sure_of_the_hook_and_sends_batches_that_name_users() {
             "unknown",
         ),
         (json!({"eventId": "six"}), "malformed"),
+        // A machine signed in.
+        (
+            set(
+                okta_events("seven", &[("user.session.start", "00u1")]),
+                "/data/events/0/target",
+                json!([{"id": "0oa1", "type": "AppInstance"}]),
+            ),
+            "ignored",
+        ),
     ] {
         assert_eq!(word(&world, &by, &events).await, told);
     }
@@ -400,6 +409,13 @@ async fn workos_signs_whole_users() {
         "applied"
     );
     has_name(&world, "user_a", "Countess").await;
+    // An attempt of nobody's, and what is no id.
+    for (user_id, told) in [(Value::Null, "ignored"), (json!(5), "malformed")] {
+        let data =
+            json!({"type": "password", "status": "failed", "user_id": user_id, "email": "eve@example.com"});
+        let failed = event(&format!("event_{told}"), "authentication.password_failed", &data);
+        assert_eq!(take(&failed).await, told);
+    }
     // A body that was changed on the way.
     let signature = workos_signed(&made);
     let forged = set(made, "/data/first_name", "Eve");
