@@ -246,6 +246,7 @@ impl Told {
             ("hint", webhooks.hints),
             ("unchanged", webhooks.unchanged),
             ("journaled", webhooks.journaled),
+            ("set-aside", webhooks.set_aside),
             ("duplicate", webhooks.duplicates),
             ("ignored", webhooks.ignored),
             ("unknown", webhooks.unknown),

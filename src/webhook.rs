@@ -88,6 +88,8 @@ pub enum Word {
     Unchanged,
     /// It waits in the journal for the database.
     Journaled,
+    /// The database refused a row; it is tried again.
+    SetAside,
     Duplicate,
     /// It tells of no user.
     Ignored,
@@ -106,6 +108,7 @@ impl Word {
             Word::Hint => "hint",
             Word::Unchanged => "unchanged",
             Word::Journaled => "journaled",
+            Word::SetAside => "set-aside",
             Word::Duplicate => "duplicate",
             Word::Ignored => "ignored",
             Word::Unknown => "unknown",
@@ -254,6 +257,7 @@ impl Intake {
         let word = match receipt.durable(self.patience).await {
             Durable::No => return Taken::NotDurable,
             Durable::Journaled => Word::Journaled,
+            Durable::Committed { set_aside: true, .. } => Word::SetAside,
             Durable::Committed { changed: true, .. } => Word::Applied,
             Durable::Committed { doubts: 1.., .. } => Word::Hint,
             Durable::Committed { .. } => Word::Unchanged,

@@ -93,6 +93,8 @@ pub enum Durable {
         changed: bool,
         /// Reads that are owed because of it.
         doubts: usize,
+        /// The database refused a row of it.
+        set_aside: bool,
     },
     Journaled,
     /// Not yet, and perhaps never.
@@ -194,6 +196,7 @@ impl Receipt {
         Durable::Committed {
             changed: settled.position.is_some(),
             doubts: settled.doubts.len(),
+            set_aside: settled.outcomes.contains(&Outcome::SetAside),
         }
     }
 

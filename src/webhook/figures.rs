@@ -25,6 +25,8 @@ pub struct Figures {
     pub unchanged: u64,
     /// They waited in the journal for the database.
     pub journaled: u64,
+    /// The database refused a row of them.
+    pub set_aside: u64,
     pub duplicates: u64,
     /// They tell of no user.
     pub ignored: u64,
@@ -135,6 +137,7 @@ impl Counts {
             hints: of(Word::Hint),
             unchanged: of(Word::Unchanged),
             journaled: of(Word::Journaled),
+            set_aside: of(Word::SetAside),
             duplicates: of(Word::Duplicate),
             ignored: of(Word::Ignored),
             unknown: of(Word::Unknown),

@@ -37,6 +37,22 @@ async fn what_happens_in_the_dashboard_is_in_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_whose_row_is_refused_is_called_set_aside() {
+    let stack = stack().await;
+    let check = "ALTER TABLE neon_identity.users_sync ADD CHECK (name <> 'Refused')";
+    stack.client.batch_execute(check).await.expect("a constraint");
+    let id = stack.user(json!({ "display_name": "Refused" }));
+    let created = of_user(&stack, "user.created", id);
+    assert_eq!(word(&send(&stack, &created).await), "set-aside");
+    let told = figures(&stack).await;
+    assert_eq!((&told["set_aside"], &told["applied"]), (&json!(1), &json!(0)));
+    let (path, fine) = (format!("/users/{id}"), json!({ "display_name": "Fine" }));
+    let mended = stack.patch(&stack.server(0), &path, fine).await;
+    stack.is_recorded(&mended, id).await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_one_that_comes_after_a_newer_one_changes_nothing() {
     let stack = stack().await;
     let id = stack.known_user(json!({ "display_name": "0" })).await;
