@@ -264,6 +264,11 @@ impl Told {
             .map(|(labels, (_, count))| (labels.as_slice(), count))
             .collect();
         self.counter("webhooks", "Webhooks, by what came of them", &samples);
+        self.counter(
+            "webhooks_partly_understood",
+            "Webhooks that told of users and of what the provider's file does not know",
+            &[(&[], webhooks.partly_understood)],
+        );
         let silent = webhooks.silent_for as f64;
         let help = "How long no rightly signed webhook has come";
         self.gauge("webhooks_silent_seconds", help, &[(&[], silent)]);

@@ -129,7 +129,7 @@ pub struct Freshness {
     pub oldest: Option<i64>,
     /// Since the last walk over all users began that came to its end.
     pub walk: Option<i64>,
-    /// Since the last webhook.
+    /// Since the last webhook that told of users.
     pub webhook: Option<i64>,
     /// Since polling last found nothing more.
     pub poll: Option<i64>,
@@ -139,8 +139,7 @@ impl Freshness {
     fn of(known: Option<&Known>, webhooks: Option<&webhook::Figures>) -> Freshness {
         let walk = known.and_then(|known| known.walk_age);
         let poll = known.and_then(|known| known.poll_age);
-        let webhook =
-            webhooks.map(|figures| figures.last_received_age.and_then(|age| i64::try_from(age).ok()));
+        let webhook = webhooks.map(|figures| figures.last_told_age.and_then(|age| i64::try_from(age).ok()));
         let ways = std::iter::once(walk).chain(webhook).chain(poll);
         let all: Option<Vec<i64>> = ways.collect();
         Freshness {

@@ -117,7 +117,20 @@ impl Word {
         }
     }
 
-    /// Of a delivery that tells of no user, by its events: what is least understood.
+    /// It told of users of ours, now or when it came first.
+    fn tells_of_users(self) -> bool {
+        match self {
+            Word::Applied
+            | Word::Hint
+            | Word::Unchanged
+            | Word::Journaled
+            | Word::SetAside
+            | Word::Duplicate => true,
+            Word::Ignored | Word::Unknown | Word::Foreign | Word::Malformed => false,
+        }
+    }
+
+    /// Of events that tell of no user: what is least understood.
     fn or(self, tells: Tells) -> Word {
         let told = match tells {
             Tells::Users(_) | Tells::Nothing => Word::Ignored,
@@ -221,23 +234,34 @@ impl Intake {
         if key.is_some_and(|key| self.durable.contains_key(&key)) {
             return Taken::Acknowledged(Word::Duplicate);
         }
-        let (mut told, mut word) = (Vec::new(), Word::Ignored);
+        let (mut told, mut untold) = (Vec::new(), Word::Ignored);
         for event in self.provider.webhook_events(&self.tenant, body) {
             match event.tells {
                 Tells::Users(users) => told.push((event.name, users)),
-                tells => word = word.or(tells),
+                tells => untold = untold.or(tells),
             }
         }
-        if !told.is_empty() {
-            return self.record(key, told).await;
+        let is_part = !told.is_empty();
+        let taken = match is_part {
+            true => self.record(key, told).await,
+            false => Taken::Acknowledged(untold),
+        };
+        if taken != Taken::NotDurable {
+            self.misunderstood(untold, is_part);
         }
-        if matches!(word, Word::Unknown | Word::Malformed) && self.counts.is_first(word) {
+        taken
+    }
+
+    /// `is_part`: other events of the delivery told of users.
+    fn misunderstood(&self, word: Word, is_part: bool) {
+        if matches!(word, Word::Unknown | Word::Malformed)
+            && self.counts.is_first_misunderstood(word, is_part)
+        {
             tracing::warn!(
                 word = word.as_str(),
                 "a webhook is acknowledged and not understood (said once); its provider's file may be behind"
             );
         }
-        Taken::Acknowledged(word)
     }
 
     async fn record(&self, key: Option<EventKey>, told: Vec<(&str, Vec<Sighting>)>) -> Taken {

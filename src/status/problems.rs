@@ -70,6 +70,7 @@ pub const WORDS: &[&str] = &[
     "users-unfit",
     "webhooks-refused",
     "webhooks-untimely",
+    "webhooks-malformed",
     "webhooks-silent",
     "webhooks-unkept",
     "poll-fails",

@@ -1,6 +1,6 @@
 //! What came in, counted for the status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
@@ -17,6 +17,8 @@ pub struct Figures {
     pub received: u64,
     /// Seconds since the last of them.
     pub last_received_age: Option<u64>,
+    /// Seconds since the last of them that told of users.
+    pub last_told_age: Option<u64>,
     /// A row changed.
     pub applied: u64,
     /// A read of the user is owed.
@@ -35,6 +37,10 @@ pub struct Figures {
     /// Other tenants'.
     pub foreign: u64,
     pub malformed: u64,
+    /// Since the last that told of users.
+    pub malformed_in_a_row: u64,
+    /// Of those that told of users: some of their events were unknown or malformed.
+    pub partly_understood: u64,
     /// The sender was asked to send them again.
     pub not_durable: u64,
     /// Whosever they were, they were not read.
@@ -77,6 +83,10 @@ struct Inner {
     untimely_in_a_row: u64,
     untimely_by: Option<i64>,
     refused_in_a_row: u64,
+    malformed_in_a_row: u64,
+    partly_understood: u64,
+    misunderstood: BTreeSet<&'static str>,
+    last_told: Option<Instant>,
     last: Option<Instant>,
     /// By apps, until then.
     written: u64,
@@ -99,7 +109,7 @@ impl Counts {
                 inner.refuse(refused, now);
                 return;
             }
-            Taken::Acknowledged(word) => *inner.by_word.entry(word.as_str()).or_default() += 1,
+            Taken::Acknowledged(word) => inner.acknowledge(word, now),
             Taken::NotDurable => inner.not_durable += 1,
         }
         inner.wrong.right(now);
@@ -121,9 +131,11 @@ impl Counts {
         *figure == 1
     }
 
-    /// None of these has been counted yet.
-    pub fn is_first(&self, word: Word) -> bool {
-        !self.lock().by_word.contains_key(word.as_str())
+    /// Of a delivery, as a whole or in part. True for the first of its word.
+    pub fn is_first_misunderstood(&self, word: Word, is_part: bool) -> bool {
+        let mut inner = self.lock();
+        inner.partly_understood += u64::from(is_part);
+        inner.misunderstood.insert(word.as_str())
     }
 
     pub fn shown(&self, now: Instant, written: u64) -> Figures {
@@ -133,6 +145,7 @@ impl Counts {
         Figures {
             received: inner.by_word.values().sum::<u64>() + inner.not_durable,
             last_received_age: inner.last.map(|at| age(now, at)),
+            last_told_age: inner.last_told.map(|at| age(now, at)),
             applied: of(Word::Applied),
             hints: of(Word::Hint),
             unchanged: of(Word::Unchanged),
@@ -143,6 +156,8 @@ impl Counts {
             unknown: of(Word::Unknown),
             foreign: of(Word::Foreign),
             malformed: of(Word::Malformed),
+            malformed_in_a_row: inner.malformed_in_a_row,
+            partly_understood: inner.partly_understood,
             not_durable: inner.not_durable + inner.not_held,
             too_large: inner.too_large,
             broken: inner.broken,
@@ -163,6 +178,15 @@ impl Counts {
 }
 
 impl Inner {
+    fn acknowledge(&mut self, word: Word, now: Instant) {
+        *self.by_word.entry(word.as_str()).or_default() += 1;
+        if word.tells_of_users() {
+            self.last_told = Some(now);
+            self.malformed_in_a_row = 0;
+        }
+        self.malformed_in_a_row += u64::from(word == Word::Malformed);
+    }
+
     fn refuse(&mut self, refused: Refused, now: Instant) {
         *self.refused.entry(refused.as_str()).or_default() += 1;
         self.refused_in_a_row += 1;

@@ -1,4 +1,4 @@
-//! What is wrong with the webhooks: none come, or what comes is refused.
+//! What is wrong with the webhooks: none come, or what comes is refused or not understood.
 //!
 //! Anybody can post to their path. What must never be: a problem that a few requests of a stranger's
 //! raise.
@@ -10,13 +10,20 @@ use crate::webhook::{Figures, Intake};
 const WRONG: u64 = 3;
 /// Deliveries in a row out of time, each rightly signed, after which it is more than one held back.
 const UNTIMELY: u64 = 3;
+/// Malformed ones, and meanwhile none that tells of a user, after which it is no odd event.
+const MALFORMED: u64 = 10;
 /// An endpoint that is given up by its sender, or was never set up, is silent for so long while apps
 /// go on making changes that are told.
 const SILENT: u64 = 6 * 3_600;
 const WRITTEN: u64 = 20;
 
 pub(in crate::status) fn of_webhooks(webhooks: &Figures) -> impl Iterator<Item = Problem> {
-    let problems = [of_secret(webhooks), of_time(webhooks), of_silence(webhooks)];
+    let problems = [
+        of_secret(webhooks),
+        of_time(webhooks),
+        of_form(webhooks),
+        of_silence(webhooks),
+    ];
     problems.into_iter().flatten()
 }
 
@@ -51,6 +58,20 @@ fn of_time(webhooks: &Figures) -> Option<Problem> {
         ),
         "set this machine's clock, by NTP; where it is right, they are held back on their way here",
     ))
+}
+
+fn of_form(webhooks: &Figures) -> Option<Problem> {
+    (webhooks.malformed_in_a_row >= MALFORMED).then(|| {
+        problem(
+            "webhooks-malformed",
+            format!(
+                "{} webhooks were rightly signed and are not what the provider's file says, and none since then told of a user",
+                webhooks.malformed_in_a_row
+            ),
+            "check what the endpoint sends against [events] and [[event]] in the provider's file; of a built-in one, run a newer \
+             usertap or report this",
+        )
+    })
 }
 
 fn of_silence(webhooks: &Figures) -> Option<Problem> {

@@ -283,6 +283,12 @@ async fn okta_makes_sure_of_the_hook_and_sends_batches_that_name_users() {
     ] {
         assert_eq!(word(&world, &by, &events).await, told);
     }
+    // Twice an event that the file does not know came beside one that it knows.
+    let told = &world.served.status().await["webhooks"];
+    assert_eq!(
+        (&told["partly_understood"], &told["unknown"]),
+        (&json!(2), &json!(1))
+    );
     let asked = world.shapes.asked();
     assert!(
         asked

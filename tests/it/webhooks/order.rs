@@ -318,11 +318,22 @@ async fn what_no_event_tells_is_no_users_business() {
     }
     stack.settled().await;
     assert_eq!((stack.position().await, stack.control().log().len()), before);
+    // Nothing was learned of anybody, and that is named.
+    let status = stack.status().await;
+    assert_eq!(status["freshness"]["webhook"], json!(null));
+    assert_eq!(status["problems"][0]["word"], "webhooks-malformed", "{status}");
     let told = figures(&stack).await;
     assert_eq!(
         (&told["ignored"], &told["unknown"], &told["malformed"]),
         (&json!(1), &json!(2), &json!(10))
     );
+    let ada = stack.user(json!({ "display_name": "Ada" }));
+    let created = of_user(&stack, "user.created", ada);
+    assert_eq!(word(&send(&stack, &created).await), "applied");
+    stack.settled().await;
+    let status = stack.status().await;
+    assert!(status["freshness"]["webhook"].is_u64(), "{status}");
+    assert_eq!(status["problems"], json!([]));
     assert_eq!(webhooks(&stack).pending(), 0);
     stack.end().await;
 }
