@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::db::{Database, DbError, polls};
+use crate::db::polls::{self, Kept};
+use crate::db::{Database, DbError};
 use crate::provider::{PageFault, PollPlace, Polled, Then};
 use crate::reader::Reader;
 use crate::record::Durable;
@@ -23,6 +24,8 @@ use crate::user::{Observation, Origin, Source};
 
 /// What an answer told is waited for; then it is asked again the next time.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than it takes from a question until all that its answer told is durable.
+const TELLING: TimeDelta = TimeDelta::minutes(2);
 
 /// The task that polls.
 pub struct Poll {
@@ -120,15 +123,7 @@ impl Poll {
         let Some(kept) = polls::take(&self.database, self.instance).await? else {
             return Ok(());
         };
-        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
-        let mut place = match kept {
-            Some(place) => place,
-            None => {
-                let place = PollPlace::beginning(clock::wall());
-                self.keep(&place, None, false).await?;
-                place
-            }
-        };
+        let mut place = self.place(kept).await?;
         let mut missed = None;
         loop {
             let polled = self.ask(&place).await?;
@@ -144,6 +139,19 @@ impl Poll {
         }
     }
 
+    /// As it was kept. One that cannot be read is a beginning, behind which something is missed.
+    async fn place(&self, kept: Kept) -> Result<PollPlace, PollFault> {
+        let text = kept.place.as_deref();
+        if let Some(place) = text.and_then(|text| serde_json::from_str(text).ok()) {
+            return Ok(place);
+        }
+        let place = PollPlace::beginning(clock::wall());
+        let told = text.map(|_| kept.done_at.unwrap_or_default());
+        let missed = told.map(|at| at.checked_sub_signed(TELLING).unwrap_or(at));
+        self.keep(&place, missed, false).await?;
+        Ok(place)
+    }
+
     /// `missed`: what changed from then on may not have been told.
     async fn keep(
         &self,
@@ -152,7 +160,7 @@ impl Poll {
         is_done: bool,
     ) -> Result<bool, PollFault> {
         if let Some(from) = missed {
-            tracing::warn!(%from, "the provider does not say any more what changed since then: run `usertap reconcile`");
+            tracing::warn!(%from, "what changed since then may not have been told: run `usertap reconcile`");
         }
         let text = serde_json::to_string(place).unwrap_or_default();
         Ok(polls::keep(&self.database, self.instance, &text, missed, is_done).await?)

@@ -10,10 +10,15 @@ use super::instances::DEAD_AFTER;
 use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError};
 
+/// Where the reading stands.
 #[derive(QueryableByName)]
-struct Kept {
+pub struct Kept {
+    /// None before it began.
     #[diesel(sql_type = Nullable<Text>)]
-    place: Option<String>,
+    pub place: Option<String>,
+    /// When there was last nothing more to read.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub done_at: Option<DateTime<Utc>>,
 }
 
 #[derive(QueryableByName)]
@@ -28,25 +33,24 @@ struct Age {
     seconds: Option<i64>,
 }
 
-/// Takes the reading over unless another live process has it: where it stands, if it has begun.
+/// Takes the reading over unless another live process has it.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Option<String>>, DbError> {
+pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Kept>, DbError> {
     let mut conn = database.get().await?;
     let take = database.names.sql(
         "UPDATE {state}.poll p SET owner = $2
          WHERE p.owner IS NULL OR p.owner = $2 OR NOT EXISTS (
              SELECT FROM {state}.instances i
              WHERE i.id = p.owner AND i.seen_at > now() - make_interval(secs => $1))
-         RETURNING p.place::text AS place",
+         RETURNING p.place::text AS place, p.done_at",
     );
     let alive = i32::try_from(DEAD_AFTER.as_secs()).unwrap_or(i32::MAX);
     let take = statement(&take)
         .bind::<Integer, _>(alive)
         .bind::<SqlUuid, _>(owner);
-    let kept: Option<Kept> = optional(take, &mut conn).await?;
-    Ok(kept.map(|kept| kept.place))
+    Ok(optional(take, &mut conn).await?)
 }
 
 /// Notes how far it was read; false where another process has taken over. `missed`: what changed from

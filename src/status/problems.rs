@@ -298,7 +298,7 @@ fn of_missed(from: DateTime<Utc>) -> Problem {
     problem(
         "poll-missed",
         format!(
-            "the provider could not say any more what changed from {from} on, where polling had stopped; it goes on behind that"
+            "what changed from {from} on, where polling had stopped, may not have been told: it could not go on from there, and goes on behind that"
         ),
         "run `usertap reconcile`: it finds what changed meanwhile, and this goes once one has ended",
     )

@@ -1,6 +1,8 @@
 //! Asking what has changed, where no server of the provider's can be had: its published answers, what is
 //! asked for next, and the rows that come of them.
 
+mod lost;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
