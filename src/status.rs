@@ -258,7 +258,7 @@ struct Known {
     walk_age: Option<i64>,
     /// Where polling is on.
     poll_age: Option<Option<i64>>,
-    /// Polling could not tell what changed from then on.
+    /// Polling could not tell what changed from then on, whether or not it is on still.
     missed: Option<DateTime<Utc>>,
     counts: Option<rows::Counts>,
     /// What keeps partitions of the feed from being made and dropped.
@@ -273,15 +273,15 @@ struct Known {
 impl Known {
     async fn ask(station: &Station, counted: i64) -> Result<Known, DbError> {
         let database = &station.database;
-        let (poll_age, missed) = match &station.polled {
-            Some(_) => (Some(polls::age(database).await?), polls::missed(database).await?),
-            None => (None, None),
+        let poll_age = match &station.polled {
+            Some(_) => Some(polls::age(database).await?),
+            None => None,
         };
         Ok(Known {
             unknown_epoch: epochs::unknown(database).await?,
             walk_age: polls::walk_age(database).await?,
             poll_age,
-            missed,
+            missed: polls::missed(database).await?,
             counts: rows::counts(database).await?,
             unowned: rights::of_partitions(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,

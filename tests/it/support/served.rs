@@ -75,6 +75,11 @@ impl Served {
         self.serving.take().expect("it serves").stop().await;
     }
 
+    /// From the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     pub async fn start_again(&mut self) {
         self.serving = Some(serve(self.settings.clone()).await);
     }
