@@ -79,6 +79,8 @@ enum PollFault {
     Upstream(#[from] UpstreamError),
     #[error("what the provider said has changed cannot be read: {0}")]
     Page(#[from] PageFault),
+    #[error("what the provider said has changed cannot be read to its end, and was begun anew in vain: {0}")]
+    Lost(PageFault),
     #[error(transparent)]
     Database(#[from] DbError),
     #[error("what the provider said has changed could not be recorded")]
@@ -124,17 +126,21 @@ impl Poll {
             return Ok(());
         };
         let mut place = self.place(kept).await?;
-        let mut missed = None;
+        let (mut missed, mut was_lost) = (None, false);
         loop {
             let polled = self.ask(&place).await?;
             place = polled.place;
             missed = missed.or(polled.missed);
-            if polled.then == Then::Lost {
-                continue;
-            }
             let is_done = polled.then == Then::Done;
-            if !self.keep(&place, missed.take(), is_done).await? || is_done {
-                return Ok(());
+            match polled.then {
+                // It would be begun anew for ever.
+                Then::Lost(fault) if was_lost => return Err(PollFault::Lost(fault)),
+                Then::Lost(_) => was_lost = true,
+                Then::More | Then::Done => {
+                    if !self.keep(&place, missed.take(), is_done).await? || is_done {
+                        return Ok(());
+                    }
+                }
             }
         }
     }

@@ -70,15 +70,15 @@ pub struct Polled {
     pub missed: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
     /// More is to be read at the new place.
     More,
     /// There is nothing more for now.
     Done,
-    /// The provider does not know the old place; the new one is another way to ask, worth keeping
-    /// only once it has been answered.
-    Lost,
+    /// It does not go on from the old place, and this is why; the new one is another way to ask, worth
+    /// keeping only once it has been answered.
+    Lost(PageFault),
 }
 
 impl PollPlace {

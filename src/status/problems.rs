@@ -289,7 +289,7 @@ pub(super) fn of_key(refused: u16) -> Problem {
 
 pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {
     let trouble = poll.trouble.as_ref()?;
-    let remedy = "check UPSTREAM and the provider's key; it is tried again every POLL_EVERY, and nothing is lost meanwhile";
+    let remedy = "check UPSTREAM, the provider's key and [poll] in the provider file; it is tried again every POLL_EVERY, and nothing is lost meanwhile";
     Some(problem("poll-fails", trouble, remedy))
 }
 

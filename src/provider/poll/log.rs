@@ -44,7 +44,7 @@ impl Provider {
         let status = self.effective_status(status, headers);
         let code = self.errors.code(headers, body);
         if place.after.is_some() && log.lost.iter().any(|lost| lost.fits(status, code.as_deref())) {
-            return Ok(log.begun_anew(place, now));
+            return Ok(log.begun_anew(place, PageFault::Status { status }, now));
         }
         if !status.is_success() {
             return Err(PageFault::Status { status });
@@ -101,7 +101,7 @@ impl Log {
     }
 
     /// By time instead of by event, where that can be said.
-    fn begun_anew(&self, place: &PollPlace, now: DateTime<Utc>) -> Polled {
+    fn begun_anew(&self, place: &PollPlace, fault: PageFault, now: DateTime<Utc>) -> Polled {
         let is_whole =
             self.since.is_some() && self.keeps.is_some() && !self.forgets(place.since(self.overlap), now);
         let missed = (!is_whole).then(|| place.known_to());
@@ -110,7 +110,7 @@ impl Log {
             ..place.clone()
         };
         Polled {
-            then: Then::Lost,
+            then: Then::Lost(fault),
             missed,
             ..Polled::behind(place)
         }
