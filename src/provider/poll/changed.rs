@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{PollPlace, Polled, Since, Then, Walk};
+use super::{PollPlace, Polled, Since, Then, Walk, shape};
 use crate::provider::extract::raw_items;
 use crate::provider::paging::{List, Next, PageFault};
 use crate::provider::view::TimeAt;
@@ -32,7 +32,10 @@ impl Provider {
     ) -> Result<Polled, PageFault> {
         let walk = place.walk.as_ref();
         let cursor = walk.map(|walk| &walk.cursor);
-        let page = self.page_of(tenant, &changed.list, cursor, status, headers, body)?;
+        let page = match self.page_of(tenant, &changed.list, cursor, status, headers, body) {
+            Err(fault) if walk.is_some() && is_refusal(&fault) => return Ok(place.begun_anew(fault)),
+            page => page?,
+        };
         let users = page.fetched;
         let times = changed.times(body);
         let highest = times.iter().copied().max().unwrap_or(i64::MIN);
@@ -47,15 +50,11 @@ impl Provider {
         let mut polled = Polled {
             told: told.collect(),
             untold: page.malformed,
-            ..Polled::behind(PollPlace {
-                walk: None,
-                ..place.clone()
-            })
+            ..Polled::behind(place.without_walk())
         };
         match page.next {
             Next::More(cursor) if !is_last => polled.place.walk = Some(Walk { cursor, highest }),
-            // The whole of it once more, the next time.
-            Next::Lost => polled.then = Then::Done,
+            Next::Lost => polled.then = Then::Lost(shape("the place where the page begins is gone")),
             Next::More(_) | Next::End => {
                 // A clock that is far ahead would hide what comes.
                 let known_to = highest.min((now + changed.overlap).timestamp_micros());
@@ -65,6 +64,32 @@ impl Provider {
         }
         Ok(polled)
     }
+}
+
+impl PollPlace {
+    /// The walk from its first page on, where it does not go on.
+    fn begun_anew(&self, fault: PageFault) -> Polled {
+        Polled {
+            then: Then::Lost(fault),
+            ..Polled::behind(self.without_walk())
+        }
+    }
+
+    fn without_walk(&self) -> PollPlace {
+        PollPlace {
+            walk: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// The request is at fault, thus the stored place: links and cursors expire. Not where it was the key, or
+/// the moment.
+fn is_refusal(fault: &PageFault) -> bool {
+    let PageFault::Status { status } = fault else {
+        return false;
+    };
+    status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 429)
 }
 
 impl Changed {

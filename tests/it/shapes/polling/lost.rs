@@ -1,10 +1,47 @@
 //! Places from which polling does not go on: it begins anew, once, and says what it could not tell.
 
-use serde_json::json;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
 
-use super::{EVENTS, USER, asked, event, events, problems, provides, workos, workos_user};
+use super::{
+    EVENTS, USER, asked, event, events, has_polled, is_named, problems, provides, workos, workos_user,
+};
 use crate::support::eventually;
 use crate::support::shapes::Shaped;
+
+const CHANGED: &str = "/api/v1/users?limit=200&filter=lastUpdated+gt+%22";
+
+fn okta_user(id: &str, name: &str, changed: DateTime<Utc>) -> Value {
+    json!({"id": id, "status": "ACTIVE", "created": "2024-01-02T03:04:05.678Z", "lastLogin": null,
+           "lastUpdated": changed.to_rfc3339_opts(SecondsFormat::Millis, true),
+           "profile": {"firstName": name, "lastName": null, "email": "ada@example.com", "login": "ada@example.com"},
+           "credentials": {"provider": {"type": "OKTA"}}, "_links": {}})
+}
+
+fn link(after: &str) -> String {
+    format!("</api/v1/users?after={after}&limit=200&filter=x>; rel=\"next\"")
+}
+
+fn page(after: &str) -> String {
+    format!("GET /api/v1/users?after={after}")
+}
+
+fn provided(world: &Shaped, user: &Value) {
+    let id = user["id"].as_str().expect("an id");
+    world.shapes.on(&format!("GET /api/v1/users/{id}"), 200, user);
+}
+
+async fn okta() -> Shaped {
+    let settings = [("OKTA_CLIENT_TOKEN", "00token"), ("USERTAP_POLL_EVERY", "1s")];
+    let world = Shaped::start("okta", &settings, |shapes| {
+        let nobody = r#"{"errorCode":"E0000007","errorSummary":"Not found: Resource not found"}"#;
+        shapes.on("GET /api/v1/users/", 404, nobody);
+        shapes.on(&format!("GET {CHANGED}"), 200, "[]");
+    })
+    .await;
+    has_polled(&world).await;
+    world
+}
 
 async fn fails(world: &Shaped) {
     eventually("it is said", || async {
@@ -14,6 +51,56 @@ async fn fails(world: &Shaped) {
             .then_some(())
     })
     .await;
+}
+
+/// It stands in the midst of the walk.
+async fn walks(world: &Shaped, after: &str) {
+    let page = format!("/api/v1/users?after={after}");
+    eventually("it asks for the next page", || async {
+        (!asked(world, &page).is_empty()).then_some(())
+    })
+    .await;
+}
+
+const GONE: &str = r#"{"errorCode":"E0000031","errorSummary":"Invalid search criteria."}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_goes_on_after_its_link_has_expired() {
+    let world = okta().await;
+    let now = crate::support::wall();
+    let (ada, bea) = (okta_user("00u1", "Ada", now), okta_user("00u2", "Bea", now));
+    provided(&world, &ada);
+    provided(&world, &bea);
+    // It stops in the midst of the walk, for longer than the link is good.
+    world.shapes.on(&page("200u"), 503, "");
+    let first = |after: &str| {
+        let link = link(after);
+        let headers = [("link", link.as_str())];
+        world
+            .shapes
+            .with(&format!("GET {CHANGED}"), 200, &headers, json!([&ada]));
+    };
+    first("200u");
+    walks(&world, "200u").await;
+    world.shapes.on(&page("201u"), 200, json!([&bea]));
+    first("201u");
+    world.shapes.on(&page("200u"), 400, GONE);
+    is_named(&world, "00u2", "/profile/firstName", "Bea").await;
+    eventually("all is well again", || async {
+        problems(&world).await.is_empty().then_some(())
+    })
+    .await;
+    // A key that is refused is no reason to begin anew.
+    world.shapes.on(&page("201u"), 403, GONE);
+    fails(&world).await;
+    let begun = asked(&world, CHANGED).len();
+    let walked = asked(&world, "/api/v1/users?after=201u").len();
+    eventually("it asks for the same page", || async {
+        (asked(&world, "/api/v1/users?after=201u").len() > walked + 1).then_some(())
+    })
+    .await;
+    assert_eq!(asked(&world, CHANGED).len(), begun);
+    world.end().await;
 }
 
 /// Asked for so often it would take the whole of the limit, and tell the same again and again.
