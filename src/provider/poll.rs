@@ -3,10 +3,11 @@
 //! A place says how far it was read; it is kept like a checkpoint, as text that only this module
 //! understands. What was told once may be told again, never left out without being said: the time from
 //! which is asked lies a little before what is known, and where the provider does not keep what lies
-//! there any more, [`Polled::missed`] says so. Requests go to the provider's own address, whatever its
-//! answers name.
+//! there any more, [`Polled::missed`] says so. Times are the provider's, and so is the clock wherever its
+//! answers show it. Requests go to the provider's own address, whatever they name.
 
 mod changed;
+mod clocks;
 mod log;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -19,6 +20,7 @@ use super::template::Template;
 use super::{OwnRequest, Provider, Sighting, Tenant};
 
 pub(super) use changed::Changed;
+use clocks::Clocks;
 pub(super) use log::Log;
 
 /// How this provider tells what has changed.
@@ -42,6 +44,9 @@ pub(super) struct Since {
 pub struct PollPlace {
     /// Microseconds since 1970: what changed before then was told.
     known_to: i64,
+    /// That is the beginning by our clock: no answer has shown the provider's yet.
+    #[serde(default)]
+    by_our_clock: bool,
     /// Of a log: the event that was read last.
     #[serde(default)]
     after: Option<String>,
@@ -86,6 +91,7 @@ impl PollPlace {
     pub fn beginning(now: DateTime<Utc>) -> PollPlace {
         PollPlace {
             known_to: now.timestamp_micros(),
+            by_our_clock: true,
             after: None,
             walk: None,
         }
@@ -97,6 +103,19 @@ impl PollPlace {
 
     fn since(&self, overlap: TimeDelta) -> DateTime<Utc> {
         self.known_to() - overlap
+    }
+
+    /// The beginning as the provider's clock had it. Nothing where the question already told of all
+    /// that came since, by a clock that was ahead by no more than the overlap.
+    fn put_back(&self, clocks: &Clocks, overlap: TimeDelta) -> Option<PollPlace> {
+        let ahead = clocks.ahead();
+        (self.by_our_clock && ahead > overlap).then(|| PollPlace {
+            known_to: self
+                .known_to
+                .saturating_sub(ahead.num_microseconds().unwrap_or(i64::MAX)),
+            by_our_clock: false,
+            ..self.clone()
+        })
     }
 }
 
@@ -120,7 +139,7 @@ impl Provider {
         })
     }
 
-    /// Reads the answer to [`Provider::poll_request`] at the same place.
+    /// Reads the answer to [`Provider::poll_request`] at the same place; `now` is by our clock.
     ///
     /// # Errors
     /// [`PageFault`]: the place stays.
@@ -131,11 +150,21 @@ impl Provider {
         answer: (StatusCode, &HeaderMap, &[u8]),
         now: DateTime<Utc>,
     ) -> Result<Polled, PageFault> {
-        match &self.poll {
-            Some(Poll::Log(log)) => self.logged(log, tenant, place, answer, now),
-            Some(Poll::Changed(changed)) => self.changed(changed, tenant, place, answer, now),
-            None => Err(shape("the provider's file has no [poll]")),
+        let clocks = Clocks::of(answer.1, now);
+        let (mut polled, overlap) = match &self.poll {
+            Some(Poll::Log(log)) => (self.logged(log, tenant, place, answer, &clocks)?, log.overlap),
+            Some(Poll::Changed(changed)) => {
+                let polled = self.changed(changed, tenant, place, answer, &clocks)?;
+                (polled, changed.overlap)
+            }
+            None => return Err(shape("the provider's file has no [poll]")),
+        };
+        polled.place.by_our_clock = false;
+        if let Some(begun) = place.put_back(&clocks, overlap) {
+            polled.place = begun;
+            polled.then = Then::More;
         }
+        Ok(polled)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Users, those who changed last first, or only those who changed since.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{PollPlace, Polled, Since, Then, Walk, shape};
+use super::{Clocks, PollPlace, Polled, Since, Then, Walk, shape};
 use crate::provider::extract::raw_items;
 use crate::provider::paging::{List, Next, PageFault};
 use crate::provider::view::TimeAt;
@@ -28,7 +28,7 @@ impl Provider {
         tenant: &Tenant,
         place: &PollPlace,
         (status, headers, body): (StatusCode, &HeaderMap, &[u8]),
-        now: DateTime<Utc>,
+        clocks: &Clocks,
     ) -> Result<Polled, PageFault> {
         let walk = place.walk.as_ref();
         let cursor = walk.map(|walk| &walk.cursor);
@@ -57,7 +57,8 @@ impl Provider {
             Next::Lost => polled.then = Then::Lost(shape("the place where the page begins is gone")),
             Next::More(_) | Next::End => {
                 // A clock that is far ahead would hide what comes.
-                let known_to = highest.min((now + changed.overlap).timestamp_micros());
+                let overlap = changed.overlap.num_microseconds().unwrap_or(i64::MAX);
+                let known_to = highest.min(clocks.now().timestamp_micros().saturating_add(overlap));
                 polled.place.known_to = place.known_to.max(known_to);
                 polled.then = Then::Done;
             }

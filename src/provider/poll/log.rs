@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::{PollPlace, Polled, Since, Then, shape};
+use super::{Clocks, PollPlace, Polled, Since, Then, shape};
 use crate::provider::event::Tells;
 use crate::provider::extract::{Codes, raw_items};
 use crate::provider::paging::PageFault;
@@ -39,8 +39,9 @@ impl Provider {
         tenant: &Tenant,
         place: &PollPlace,
         (status, headers, body): (StatusCode, &HeaderMap, &[u8]),
-        now: DateTime<Utc>,
+        clocks: &Clocks,
     ) -> Result<Polled, PageFault> {
+        let now = clocks.now();
         let status = self.effective_status(status, headers);
         let code = self.errors.code(headers, body);
         if place.after.is_some() && log.lost.iter().any(|lost| lost.fits(status, code.as_deref())) {
@@ -59,7 +60,10 @@ impl Provider {
         }
         if events.len() < log.page.unwrap_or(1) {
             polled.then = Then::Done;
-            polled.place.known_to = now.timestamp_micros();
+            polled.place.known_to = match (&place.after, events.last()) {
+                (None, None) => log.begun_at(place, now),
+                _ => now.timestamp_micros(),
+            };
         }
         let Some(last) = events.last() else {
             return Ok(polled);
@@ -98,6 +102,14 @@ impl Log {
             (None, None) => {}
         }
         format!("{}?{}", self.path, query.finish())
+    }
+
+    /// As long as no event is known, the beginning: the first one is told then, however late it is shown.
+    /// It comes after only where the provider is about to forget what lies there.
+    fn begun_at(&self, place: &PollPlace, now: DateTime<Utc>) -> i64 {
+        let kept = self.keeps.and_then(|keeps| now.checked_sub_signed(keeps / 2));
+        let kept = kept.map_or(i64::MIN, |kept| kept.timestamp_micros());
+        place.known_to.min(now.timestamp_micros()).max(kept)
     }
 
     /// By time instead of by event, where that can be said.

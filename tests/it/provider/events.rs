@@ -1,6 +1,6 @@
 //! Events of other providers: what the form can say of their signatures, types and lists.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -229,6 +229,43 @@ fn a_log_is_read_on_behind_its_last_event_and_begun_anew_where_that_is_gone() {
     // It is kept as text.
     let text = serde_json::to_string(&end.place).unwrap();
     assert_eq!(serde_json::from_str::<PollPlace>(&text).unwrap(), end.place);
+}
+
+/// An event may be shown long after it happened, and no other says yet where to go on.
+#[test]
+fn a_log_without_an_event_is_asked_from_its_beginning_on_as_far_back_as_events_are_kept() {
+    let (_, tenant) = provider();
+    let provider = fixture(&format!("{BASE}{EVENTS}keeps = \"30d\"\n"));
+    let target = |place: &PollPlace| provider.poll_request(&tenant, place).unwrap().target;
+    let empty = |place: &PollPlace, day: i64, ahead: i64| {
+        let now = at(1_700_000_000 + day * 86_400);
+        let mut headers = HeaderMap::new();
+        let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        headers.insert("date", date.parse().unwrap());
+        let answer = (StatusCode::OK, &headers, &b"{\"data\":[]}"[..]);
+        let read = provider.polled(&tenant, place, answer, now + TimeDelta::seconds(ahead));
+        let read = read.unwrap();
+        assert_eq!(read.missed, None);
+        read
+    };
+    // Our clock began five minutes ahead: the beginning is put back, and asked for at once.
+    let mut read = empty(&place(1_700_000_300), 0, 300);
+    assert_eq!(read.then, Then::More);
+    let begun = target(&read.place);
+    assert!(
+        begun.ends_with("&range_start=2023-11-14T22%3A12%3A20.000Z"),
+        "{begun}"
+    );
+    for day in 0..40 {
+        read = empty(&read.place, day, -300);
+        assert_eq!(read.then, Then::Done);
+        assert_eq!(target(&read.place) == begun, day <= 15, "day {day}");
+    }
+    let last = target(&read.place);
+    assert!(
+        last.ends_with("&range_start=2023-12-08T22%3A12%3A20.000Z"),
+        "{last}"
+    );
 }
 
 /// As Okta has it: only who changed since, page by page by a link.

@@ -1,6 +1,6 @@
 //! Places from which polling does not go on: it begins anew, once, and says what it could not tell.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{
@@ -125,6 +125,38 @@ async fn a_log_that_never_goes_on_behind_an_event_is_begun_anew_once_and_said_to
     assert!(trouble.to_string().contains("400"), "{trouble}");
     // Twice by time, twice behind the event; whatever else was told, the next turn asks.
     assert_eq!(asked(&world, EVENTS).len(), 4);
+    world.end().await;
+}
+
+/// Of what was asked by time: from when on.
+fn range_starts(world: &Shaped) -> Vec<DateTime<Utc>> {
+    let begins = format!("{EVENTS}&range_start=");
+    let targets = asked(world, &begins).into_iter();
+    let time = |target: String| target[begins.len()..].replace("%3A", ":");
+    targets
+        .map(|target| time(target).parse().expect("a time"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_told_though_our_clock_is_ahead_of_the_providers() {
+    let world = workos().await;
+    let theirs = crate::support::wall() - TimeDelta::minutes(5);
+    let date = theirs.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let unread = [("date", date.as_str())];
+    world
+        .shapes
+        .with(&format!("GET {EVENTS}"), 200, &unread, events(&[]));
+    let before = range_starts(&world).len();
+    eventually(
+        "it asks by the provider's clock, from its beginning on",
+        || async {
+            let starts = range_starts(&world).split_off(before);
+            let since: Vec<_> = starts.into_iter().filter(|from| *from < theirs).collect();
+            (since.len() > 2 && since.iter().all(|from| *from == since[0])).then_some(())
+        },
+    )
+    .await;
     world.end().await;
 }
 
