@@ -60,6 +60,10 @@ struct Walk {
     cursor: Cursor,
     /// The last change that was met.
     highest: i64,
+    /// When its first page was asked for, by the provider's clock. Zero of a walk that a version before
+    /// this one began: `known_to` then stays where it is.
+    #[serde(default)]
+    begun: i64,
 }
 
 /// What one answer told.

@@ -9,12 +9,13 @@ use super::{Clocks, PollPlace, Polled, Since, Then, Walk, shape};
 use crate::provider::extract::raw_items;
 use crate::provider::paging::{List, Next, PageFault};
 use crate::provider::view::TimeAt;
-use crate::provider::{Provider, Tenant};
+use crate::provider::{Provider, Sighting, Tenant};
 
 #[derive(Debug)]
 pub(in crate::provider) struct Changed {
     pub list: List,
-    /// Of a list in the order of changes: users on a page, of which a shorter one is the last for now.
+    /// Of a list in the order of changes, the last at its end: users on a page, of which a shorter one is
+    /// the last for now.
     pub page: Option<usize>,
     pub at: TimeAt,
     pub since: Option<Since>,
@@ -36,34 +37,54 @@ impl Provider {
             Err(fault) if walk.is_some() && is_refusal(&fault) => return Ok(place.begun_anew(fault)),
             page => page?,
         };
-        let users = page.fetched;
         let times = changed.times(body);
-        let highest = times.iter().copied().max().unwrap_or(i64::MIN);
-        let highest = highest.max(walk.map_or(i64::MIN, |walk| walk.highest));
-        let since = place.since(changed.overlap).timestamp_micros();
-        let is_known = changed.since.is_none() && times.iter().any(|at| *at < since);
-        // What comes behind a short page is asked for the next time: those who change meanwhile would
-        // make a walk without an end.
-        let is_last = is_known || changed.page.is_some_and(|page| users < page);
-        let name = format!("GET {}", changed.list.path);
-        let told = page.sightings.into_iter().map(|user| (name.clone(), user));
+        let met = Met::of(walk, &times, clocks);
+        let is_last = changed.is_last(place, page.fetched, &times);
         let mut polled = Polled {
-            told: told.collect(),
+            told: changed.told(page.sightings),
             untold: page.malformed,
             ..Polled::behind(place.without_walk())
         };
         match page.next {
-            Next::More(cursor) if !is_last => polled.place.walk = Some(Walk { cursor, highest }),
+            Next::More(cursor) if !is_last => {
+                polled.place.walk = Some(Walk {
+                    cursor,
+                    highest: met.highest,
+                    begun: met.begun,
+                });
+            }
             Next::Lost => polled.then = Then::Lost(shape("the place where the page begins is gone")),
             Next::More(_) | Next::End => {
-                // A clock that is far ahead would hide what comes.
-                let overlap = changed.overlap.num_microseconds().unwrap_or(i64::MAX);
-                let known_to = highest.min(clocks.now().timestamp_micros().saturating_add(overlap));
-                polled.place.known_to = place.known_to.max(known_to);
+                polled.place.known_to = place.known_to.max(changed.known_to(&met, clocks));
                 polled.then = Then::Done;
             }
         }
         Ok(polled)
+    }
+}
+
+/// What a walk has met, this page included.
+struct Met {
+    /// The last change.
+    highest: i64,
+    /// When the first page was asked for: no change that it shows came later.
+    begun: i64,
+}
+
+impl Met {
+    fn of(walk: Option<&Walk>, times: &[i64], clocks: &Clocks) -> Met {
+        let highest = times.iter().copied().max().unwrap_or(i64::MIN);
+        match walk {
+            Some(walk) => Met {
+                highest: highest.max(walk.highest),
+                begun: walk.begun,
+            },
+            // Our clock says nothing of when the provider's users changed.
+            None => Met {
+                highest,
+                begun: clocks.provider.map_or(highest, |now| now.timestamp_micros()),
+            },
+        }
     }
 }
 
@@ -97,6 +118,32 @@ impl Changed {
     pub(super) fn since(&self, place: &PollPlace) -> Vec<(String, String)> {
         let since = self.since.iter();
         since.map(|since| since.pair(place, self.overlap)).collect()
+    }
+
+    fn told(&self, users: Vec<Sighting>) -> Vec<(String, Sighting)> {
+        let name = format!("GET {}", self.list.path);
+        users.into_iter().map(|user| (name.clone(), user)).collect()
+    }
+
+    /// What comes behind a short page is asked for the next time: those who change meanwhile would make a
+    /// walk without an end.
+    fn is_last(&self, place: &PollPlace, users: usize, times: &[i64]) -> bool {
+        let since = place.since(self.overlap).timestamp_micros();
+        let is_known = self.since.is_none() && times.iter().any(|at| *at < since);
+        is_known || self.page.is_some_and(|page| users < page)
+    }
+
+    /// Up to when everyone's changes were told, at the end of a walk.
+    fn known_to(&self, met: &Met, clocks: &Clocks) -> i64 {
+        // Whoever changes during the walk comes at its end only in the order of changes; elsewhere on a
+        // page that has been read.
+        let told = match self.page {
+            Some(_) => met.highest,
+            None => met.highest.min(met.begun),
+        };
+        // A clock that is far ahead would hide what comes.
+        let overlap = self.overlap.num_microseconds().unwrap_or(i64::MAX);
+        told.min(clocks.now().timestamp_micros().saturating_add(overlap))
     }
 
     /// When each user of a page changed, as far as that can be read.

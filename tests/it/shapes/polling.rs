@@ -2,14 +2,13 @@
 //! asked for next, and the rows that come of them.
 
 mod lost;
+mod walks;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use usertap::provider::{PollPlace, Provider, Then};
+use usertap::provider::Provider;
 use usertap::tasks::Tasks;
 
-use super::walls::auth0;
 use crate::support::eventually;
 use crate::support::shapes::{Asked, Shaped, Shapes, set};
 
@@ -299,75 +298,6 @@ async fn whoever_changed_at_auth0_is_searched_for() {
     .await;
     assert_eq!(problems(&world).await, Vec::<String>::new());
     world.end().await;
-}
-
-/// Users by the time of their last change, one of whom signs in now and then while pages are read.
-#[test]
-fn nobody_is_passed_over_while_users_move_to_the_end_of_the_list() {
-    let (provider, tenant) = auth0();
-    let time =
-        |n: usize| DateTime::from_timestamp_millis(1_700_000_000_000 + n as i64 * 250).expect("a time");
-    let mut updated: Vec<DateTime<Utc>> = (0..2_345).map(|n| time(n / 3)).collect();
-    let mut place = PollPlace::beginning(time(0));
-    let mut met = std::collections::BTreeSet::new();
-    for n in 0.. {
-        let request = provider.poll_request(&tenant, &place).expect("a question");
-        let body = found(&updated, &request.target).to_string();
-        // Somebody already read moves to the end: all behind move up.
-        updated[n * 7] = time(10_000 + n);
-        let answer = (StatusCode::OK, &HeaderMap::new(), body.as_bytes());
-        let polled = provider
-            .polled(&tenant, &place, answer, time(20_000))
-            .expect("an answer that is understood");
-        met.extend(polled.told.iter().map(|(_, user)| user.id.to_string()));
-        place = polled.place;
-        if polled.then == Then::Done {
-            break;
-        }
-        assert!(n < 200, "it does not end");
-    }
-    assert_eq!(met.len(), updated.len());
-}
-
-/// As Auth0 searches: by `updated_at`, oldest first, nothing beyond the thousandth.
-fn found(updated: &[DateTime<Utc>], target: &str) -> Value {
-    let (_, query) = target.split_once('?').expect("a query");
-    let query: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
-        .into_owned()
-        .collect();
-    let of = |name: &str| {
-        let mut values = query
-            .iter()
-            .filter(|(own, _)| own == name)
-            .map(|(_, value)| value.as_str());
-        let value = values.next().unwrap_or_else(|| panic!("no {name} in {target}"));
-        assert_eq!(values.next(), None, "{name} twice in {target}");
-        value
-    };
-    let (page, size): (usize, usize) = (of("page").parse().unwrap(), of("per_page").parse().unwrap());
-    assert!((page + 1) * size <= 1000, "beyond the wall: {target}");
-    let from = of("q")
-        .strip_prefix("updated_at:[")
-        .unwrap()
-        .strip_suffix(" TO *]")
-        .unwrap();
-    let from: DateTime<Utc> = from.parse().expect("a time");
-    let mut all: Vec<_> = updated
-        .iter()
-        .enumerate()
-        .filter(|(_, at)| **at >= from)
-        .collect();
-    all.sort_by_key(|(n, at)| (**at, *n));
-    let users: Vec<Value> = all
-        .iter()
-        .skip(page * size)
-        .take(size)
-        .map(|(n, at)| {
-            let at = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-            json!({"user_id": format!("auth0|{n}"), "identities": [], "created_at": at, "updated_at": at})
-        })
-        .collect();
-    json!({"start": page * size, "limit": size, "length": users.len(), "total": all.len(), "users": users})
 }
 
 #[test]

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use usertap::provider::{Cursor, Next, PageFault, Provider, Tenant};
 
-pub fn auth0() -> (Provider, Tenant) {
+fn auth0() -> (Provider, Tenant) {
     let provider = Provider::builtin("auth0").unwrap();
     let value = |name: &str| Some(name.to_lowercase());
     let upstream = url::Url::parse("https://shop.eu.auth0.com").unwrap();

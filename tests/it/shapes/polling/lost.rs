@@ -103,6 +103,41 @@ async fn a_walk_goes_on_after_its_link_has_expired() {
     world.end().await;
 }
 
+/// A page that is answered late, and a change behind the walk meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_lasts_is_followed_by_a_question_from_its_beginning_on() {
+    let world = okta().await;
+    let began = crate::support::wall() + TimeDelta::seconds(1);
+    let began = DateTime::from_timestamp(began.timestamp(), 0).expect("a time");
+    let date = |at: DateTime<Utc>| at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let late = began + TimeDelta::seconds(73);
+    let (bulk, bea) = (okta_user("00u1", "Bulk", began), okta_user("00u2", "Bea", late));
+    let ada = okta_user("00u1", "Ada", began + TimeDelta::seconds(2));
+    provided(&world, &bulk);
+    provided(&world, &bea);
+    world.shapes.on(&page("200u"), 503, "");
+    let (shown, link) = (date(began), link("200u"));
+    let headers = [("link", link.as_str()), ("date", shown.as_str())];
+    world
+        .shapes
+        .with(&format!("GET {CHANGED}"), 200, &headers, json!([bulk]));
+    walks(&world, "200u").await;
+    is_named(&world, "00u1", "/profile/firstName", "Bulk").await;
+
+    provided(&world, &ada);
+    let shown = date(late);
+    let headers = [("date", shown.as_str())];
+    world.shapes.with(&format!("GET {CHANGED}"), 200, &headers, "[]");
+    // Only whoever asks for what changed before then hears of her.
+    let since = (began - TimeDelta::minutes(1)).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let again = format!("GET {CHANGED}{}", since.replace(':', "%3A"));
+    world.shapes.with(&again, 200, &headers, json!([ada]));
+    world.shapes.with(&page("200u"), 200, &headers, json!([bea]));
+    is_named(&world, "00u2", "/profile/firstName", "Bea").await;
+    is_named(&world, "00u1", "/profile/firstName", "Ada").await;
+    world.end().await;
+}
+
 /// Asked for so often it would take the whole of the limit, and tell the same again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_never_goes_on_behind_an_event_is_begun_anew_once_and_said_to_fail() {
