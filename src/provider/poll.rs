@@ -9,6 +9,7 @@
 mod changed;
 mod clocks;
 mod log;
+mod seam;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use http::{HeaderMap, StatusCode};
@@ -22,6 +23,7 @@ use super::{OwnRequest, Provider, Sighting, Tenant};
 pub(super) use changed::Changed;
 use clocks::Clocks;
 pub(super) use log::Log;
+use seam::Seam;
 
 /// How this provider tells what has changed.
 #[derive(Debug)]
@@ -64,6 +66,9 @@ struct Walk {
     /// this one began: `known_to` then stays where it is.
     #[serde(default)]
     begun: i64,
+    /// Which the next page joins, of a list by offset.
+    #[serde(default)]
+    seam: Option<Seam>,
 }
 
 /// What one answer told.

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Clocks, PollPlace, Polled, Since, Then, Walk, shape};
+use super::{Clocks, PollPlace, Polled, Seam, Since, Then, Walk, shape};
 use crate::provider::extract::raw_items;
 use crate::provider::paging::{List, Next, PageFault};
 use crate::provider::view::TimeAt;
@@ -38,8 +38,14 @@ impl Provider {
             page => page?,
         };
         let times = changed.times(body);
+        let seam = walk.and_then(|walk| walk.seam.as_ref());
+        if seam.is_some_and(|seam| !seam.joins(&page, changed.latest_first(times.first()))) {
+            return Ok(place.begun_anew(shape("a page does not join the one before")));
+        }
         let met = Met::of(walk, &times, clocks);
-        let is_last = changed.is_last(place, page.fetched, &times);
+        let is_last =
+            changed.is_last(place, page.fetched, &times) || seam.is_some_and(|seam| seam.is_all(&page));
+        let seam = Seam::behind(&changed.list, &page, changed.latest_first(times.last()));
         let mut polled = Polled {
             told: changed.told(page.sightings),
             untold: page.malformed,
@@ -48,9 +54,10 @@ impl Provider {
         match page.next {
             Next::More(cursor) if !is_last => {
                 polled.place.walk = Some(Walk {
-                    cursor,
+                    cursor: seam.iter().fold(cursor, |cursor, seam| seam.back(cursor)),
                     highest: met.highest,
                     begun: met.begun,
+                    seam,
                 });
             }
             Next::Lost => polled.then = Then::Lost(shape("the place where the page begins is gone")),
@@ -131,6 +138,11 @@ impl Changed {
         let since = place.since(self.overlap).timestamp_micros();
         let is_known = self.since.is_none() && times.iter().any(|at| *at < since);
         is_known || self.page.is_some_and(|page| users < page)
+    }
+
+    /// One of a page's times, where it tells how the page stands to others.
+    fn latest_first(&self, time: Option<&i64>) -> Option<i64> {
+        time.filter(|_| self.since.is_none()).copied()
     }
 
     /// Up to when everyone's changes were told, at the end of a walk.

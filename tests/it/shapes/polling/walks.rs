@@ -33,12 +33,12 @@ const AUTH0: Shows = Shows {
 const CLERK: Shows = Shows {
     name: "clerk",
     page: latest_first,
-    deletes: false,
+    deletes: true,
 };
 const BETTER_AUTH: Shows = Shows {
     name: "better-auth",
     page: latest_first_of_all,
-    deletes: false,
+    deletes: true,
 };
 
 #[derive(Clone, Copy)]
@@ -374,6 +374,31 @@ fn who_changes_behind_a_walk_that_lasts_is_told_the_next_time() {
     });
     assert_eq!((pages, world.told[&id(5)], world.told[&id(290)]), (2, 1, 2));
     world.is_level();
+}
+
+#[test]
+fn nobody_is_passed_over_where_others_are_deleted_between_two_pages() {
+    for (shows, deleted) in [
+        (CLERK, 1),
+        (CLERK, 20),
+        (CLERK, 90),
+        (BETTER_AUTH, 1),
+        (BETTER_AUTH, 20),
+    ] {
+        let mut world = World::new(shows, 1, TimeDelta::zero());
+        world.walk(|_| ());
+        (0..450).for_each(|n| world.change(n));
+        let mut pages = 0;
+        world.walk(|world| {
+            pages += 1;
+            // The last to change are the first on the list.
+            if pages == 2 {
+                let left = world.users.len() - deleted;
+                world.users.truncate(left);
+            }
+        });
+        world.is_level();
+    }
 }
 
 /// Where our clock is ahead by more than the overlap, the first question is about what is still to come.
