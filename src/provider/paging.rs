@@ -103,10 +103,14 @@ pub(super) enum Paging {
         param: String,
         next: NextAt,
         inclusive: bool,
-        /// Answers by which the provider says that the cursor's user is gone.
+        /// A cursor can be made of a user's id.
+        is_id: bool,
+        /// Answers by which the provider says that it does not know the place any more.
         lost: Vec<Codes>,
     },
-    Link,
+    Link {
+        lost: Vec<Codes>,
+    },
     Window(Window),
 }
 
@@ -151,7 +155,7 @@ impl Provider {
         instead: &[(String, String)],
     ) -> PageRequest {
         let query = match (&list.paging, cursor) {
-            (Paging::Link, Some(cursor)) => cursor.at.clone(),
+            (Paging::Link { .. }, Some(cursor)) => cursor.at.clone(),
             _ => list.page_query(cursor, plain, instead),
         };
         let target = match query.as_str() {
@@ -184,10 +188,12 @@ impl Provider {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Page, PageFault> {
-        if self.is_lost(list, cursor, status, headers, body) {
-            return Ok(Page::lost());
+        match self.refuse_failure(list, status, headers, body) {
+            Err(PageFault::Status { status }) if self.is_lost(list, cursor, status, headers, body) => {
+                return Ok(Page::lost());
+            }
+            refused => refused?,
         }
-        self.refuse_failure(list, status, headers, body)?;
         let mut read = Extraction::default();
         let listed = Listed {
             tenant,
@@ -222,11 +228,8 @@ impl Provider {
     /// A cursor at a user seen before, where the provider's cursors are ids; for walking around a
     /// lost one.
     pub fn cursor_at(&self, id: &UserId) -> Option<Cursor> {
-        let by_id = match &self.list.paging {
-            Paging::Cursor { inclusive, lost, .. } => *inclusive || !lost.is_empty(),
-            _ => false,
-        };
-        by_id.then(|| Cursor { at: id.to_string() })
+        let is_id = matches!(&self.list.paging, Paging::Cursor { is_id: true, .. });
+        is_id.then(|| Cursor { at: id.to_string() })
     }
 
     fn is_lost(
@@ -237,10 +240,9 @@ impl Provider {
         headers: &HeaderMap,
         body: &[u8],
     ) -> bool {
-        let Paging::Cursor { lost, .. } = &list.paging else {
+        let (Paging::Cursor { lost, .. } | Paging::Link { lost }) = &list.paging else {
             return false;
         };
-        let status = self.effective_status(status, headers);
         if cursor.is_none() || lost.iter().all(|rule| rule.status != status) {
             return false;
         }
@@ -287,7 +289,7 @@ impl List {
             Paging::Offset { .. } => Some(number_at(cursor, 0)?.saturating_add(fetched as u64).to_string()),
             Paging::Page { first, .. } => Some(number_at(cursor, *first)?.saturating_add(1).to_string()),
             Paging::Cursor { next, .. } => self.next_token(next, body)?,
-            Paging::Link => link::next(tenant, path, headers)?,
+            Paging::Link { .. } => link::next(tenant, path, headers)?,
             Paging::Window(window) => {
                 Some(window.next(cursor, fetched, last_item(body, &self.at).as_ref())?)
             }
@@ -324,7 +326,7 @@ impl List {
         let (param, first) = match &self.paging {
             Paging::Offset { param } | Paging::Cursor { param, .. } => (param, None),
             Paging::Page { param, first } => (param, Some(first.to_string())),
-            Paging::Link => return Vec::new(),
+            Paging::Link { .. } => return Vec::new(),
             Paging::Window(window) => return window.query(cursor),
         };
         let at = cursor.map(|cursor| cursor.at.clone()).or(first);

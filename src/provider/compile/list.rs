@@ -11,6 +11,7 @@ use super::super::route::Route;
 use super::super::tell::Kind;
 use super::super::template::Template;
 use super::pairs;
+use super::poll::not_known;
 
 impl Reader<'_> {
     pub(super) fn list(&mut self, form: ListForm, routes: &[Route]) -> Option<List> {
@@ -54,7 +55,9 @@ impl Reader<'_> {
         Some(match form {
             PagingForm::Offset { param } => Paging::Offset { param },
             PagingForm::Page { param, first } => Paging::Page { param, first },
-            PagingForm::Link {} => Paging::Link,
+            PagingForm::Link { lost } => Paging::Link {
+                lost: self.lost(at, lost.unwrap_or_else(not_known)),
+            },
             PagingForm::Window {
                 param,
                 within,
@@ -101,7 +104,8 @@ impl Reader<'_> {
                     param,
                     next: next?,
                     inclusive,
-                    lost: lost.map(|lost| self.lost(at, lost)).unwrap_or_default(),
+                    is_id: inclusive || lost.is_some(),
+                    lost: self.lost(at, lost.unwrap_or_else(not_known)),
                 }
             }
         })

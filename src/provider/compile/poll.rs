@@ -155,7 +155,7 @@ impl Reader<'_> {
 }
 
 /// What a provider may say of an event that it does not know, where its file does not tell.
-fn not_known() -> LostForm {
+pub(super) fn not_known() -> LostForm {
     LostForm {
         statuses: vec![400, 404, 410, 422],
         codes: Vec::new(),

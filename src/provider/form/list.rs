@@ -49,10 +49,12 @@ pub(in crate::provider) enum PagingForm {
         /// The cursor is the id of the page's own first user.
         #[serde(default)]
         inclusive: bool,
-        /// What is answered where the cursor's user is gone.
+        /// What is answered where the cursor's user is gone: the cursor is then that user's id.
         lost: Option<LostForm>,
     },
-    Link {},
+    Link {
+        lost: Option<LostForm>,
+    },
     Window {
         /// The query's parameter that holds the window, and how it is written: `{from}` is the time of
         /// creation at which it begins.

@@ -223,6 +223,33 @@ fn links_are_followed_on_the_lists_own_path_alone() {
 }
 
 #[test]
+fn a_place_that_is_not_known_any_more_is_lost_and_the_beginning_never_is() {
+    let linked = fixture(include_str!("../../fixtures/providers/linked.toml"));
+    let last_id = fixture(include_str!("../../fixtures/providers/last-id.toml"));
+    for (provider, place) in [(&linked, "limit=200&after=x"), (&last_id, BEA)] {
+        let tenant = tenant_with(provider, &[("TENANT", "t")]);
+        let page = |at: Option<&str>, status: u16| {
+            let cursor = at.map(|at| Cursor { at: at.to_owned() });
+            let status = StatusCode::from_u16(status).unwrap();
+            let page = provider.page(&tenant, cursor.as_ref(), status, &HeaderMap::new(), b"{}");
+            page.map(|page| page.next)
+        };
+        for status in [400, 404, 410, 422] {
+            assert_eq!(page(Some(place), status), Ok(Next::Lost), "{status}");
+            assert!(page(None, status).is_err(), "{status}");
+        }
+        for status in [401, 403, 429, 500] {
+            assert!(page(Some(place), status).is_err(), "{status}");
+        }
+        assert_eq!(
+            provider.cursor_at(&id(provider, BEA)),
+            None,
+            "no id is said to be a place"
+        );
+    }
+}
+
+#[test]
 fn one_user_is_read_with_the_tenants_key() {
     let provider = stack();
     let tenant = tenant(&provider);
