@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::db::runs::{self, Kind, Run};
 use crate::db::{Database, DbError};
 use crate::failpoint;
-use crate::provider::PageFault;
+use crate::provider::{Page, PageFault};
 use crate::reader::{ReadFault, Reader};
 use crate::record::{Checkpoint, Receipt, Submission};
 use crate::tasks::Tasks;
@@ -126,7 +126,11 @@ impl Backfill {
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
         let mut before: Option<Receipt> = None;
         loop {
+            let total = page.page.total;
             let (submission, step) = self.digest(run, walk, page, kept)?;
+            if let Step::Done(_) = step {
+                self.unless_stopping(self.note_total(run, total)).await?;
+            }
             kept = submission.checkpoint.as_ref().map(|at| at.state.clone());
             self.meet(run, &submission).await?;
             let submitted = self.reader.recorder.submit(submission);
@@ -172,17 +176,16 @@ impl Backfill {
         got: Got,
         follows: Option<String>,
     ) -> Result<(Submission, Step), WalkFault> {
-        let Got { page, fetched } = got;
-        let users: Vec<&str> = page
-            .sightings
-            .iter()
-            .map(|sighting| sighting.id.as_str())
-            .collect();
-        let place = |user: &str| {
-            let id = crate::user::UserId::parse(user, self.reader.tenant.id_type)?;
-            self.reader.provider.cursor_at(&id)
+        let users = got.page.marks();
+        let place = |mark: &str| {
+            let user = Page::user(mark, self.reader.tenant.id_type)?;
+            self.reader.provider.cursor_at(&user)
         };
-        let step = walk.advance(&users, page.next, place)?;
+        let (told, step) = walk.advance(&got.shown(&users), place)?;
+        let Got {
+            mut page, fetched, ..
+        } = got;
+        page.retain(&told.new);
         let (Step::Next(after) | Step::Done(after)) = &step;
         let checkpoint = Checkpoint {
             run: run.run,
@@ -220,6 +223,7 @@ fn begin(run: &Run) -> Walk {
         .checkpoint
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok());
+    let kept = kept.map(|walk: Walk| walk.resumed(run.fetched.unsigned_abs()));
     kept.unwrap_or_default()
 }
 

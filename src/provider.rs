@@ -55,7 +55,7 @@ pub use extract::{Answer, Extraction};
 pub use intended::Intended;
 pub use login::{Login, TokenHeader};
 pub use names::HeaderNames;
-pub use paging::{Cursor, Next, Page, PageFault, PageRequest};
+pub use paging::{Cursor, Footing, Look, Next, Page, PageFault, PageRequest};
 pub use poll::{PollPlace, Polled, Then};
 pub use procedure::{Ask, Known, Outcome, Procedure, Purpose, Stopped};
 pub use route::{Carries, Matched, Route};

@@ -108,7 +108,7 @@ impl Backfill {
     }
 
     async fn take_newest(&self, got: Got, since: DateTime<Utc>) -> Result<Reached, WalkFault> {
-        let Got { page, fetched } = got;
+        let Got { page, fetched, .. } = got;
         let oldest = page.sightings.last().and_then(|last| made_at(&last.seen));
         let source = Source::own(Origin::Refetch, "list newest users");
         let seen = self.observed(page.sightings, &fetched, &source);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::plan::Walk;
+use super::plan::{Shown, Walk};
 use super::{Backfill, WalkFault};
 use crate::db::missing;
 use crate::db::runs::{self, Run};
-use crate::provider::{Cursor, Next, OwnRequest, Page, PageFault, Sighting};
+use crate::provider::{Cursor, Footing, Next, OwnRequest, Page, PageFault, Sighting};
 use crate::upstream::{Fetched, Priority, UpstreamError};
 use crate::user::{Observation, Source};
 
@@ -30,7 +30,31 @@ const HEAD_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Got {
     pub page: Page,
+    /// Of what was sent first, where two requests make a page.
     pub fetched: Fetched,
+    footing: Footing,
+    /// What the page itself shows, without the one before.
+    sum: Option<u64>,
+}
+
+impl Got {
+    /// `users`: the marks of its page.
+    pub fn shown<'p>(&self, users: &'p [String]) -> Shown<'p> {
+        Shown {
+            users,
+            footing: self.footing,
+            next: self.page.next.clone(),
+            total: self.page.total,
+            sum: self.sum,
+        }
+    }
+
+    fn trusted(self, walk: &Walk) -> Result<Got, WalkFault> {
+        match walk.doubt(&self.shown(&self.page.marks())) {
+            Some(what) => Err(PageFault::Untrue { what }.into()),
+            None => Ok(self),
+        }
+    }
 }
 
 impl Backfill {
@@ -41,14 +65,20 @@ impl Backfill {
             _ => self.page(walk).await?,
         };
         self.believe(run, walk, &got).await?;
-        let total = match got.page.total {
+        self.note_total(run, got.page.total).await?;
+        Ok(got)
+    }
+
+    /// The fewest that were said: who is gone meanwhile is not missing.
+    pub(super) async fn note_total(&self, run: &Run, said: Option<u64>) -> Result<(), WalkFault> {
+        let total = match said {
             Some(total) => Some(total),
             None => self.count().await,
         };
         if let Some(total) = total.and_then(|total| i64::try_from(total).ok()) {
             runs::set_total(&self.database, run.run, total).await?;
         }
-        Ok(got)
+        Ok(())
     }
 
     /// An empty list is no news of users who are known, unless somebody has said so.
@@ -63,11 +93,12 @@ impl Backfill {
     /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning
     /// is a wrong setting more often than a restart.
     async fn very_first_page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
-        let (request, cursor) = self.page_request(walk);
+        let cursor = walk.cursor.as_ref();
+        let request = self.page_request(walk, cursor);
         let soon = self.reader.upstream.own_soon(request, Priority::Backfill).await;
         match soon
             .map_err(WalkFault::from)
-            .and_then(|fetched| self.read(fetched, cursor))
+            .and_then(|fetched| self.read(fetched, cursor)?.trusted(walk))
         {
             Err(WalkFault::Upstream(UpstreamError::Unreachable)) => Err(UpstreamError::Unreachable.into()),
             Err(WalkFault::Key(status)) => Err(WalkFault::Key(status)),
@@ -141,15 +172,27 @@ impl Backfill {
     }
 
     async fn try_page(&self, walk: &Walk) -> Result<Got, WalkFault> {
-        let (request, cursor) = self.page_request(walk);
+        let look = self
+            .reader
+            .provider
+            .look(walk.cursor.as_ref(), walk.lost, walk.page);
+        let mut got = self.ask_at(walk, look.cursor.as_ref()).await?;
+        if let Some(again) = &look.again {
+            got.page = got.page.behind(self.ask_at(walk, Some(again)).await?.page);
+        }
+        got.footing = look.footing;
+        got.trusted(walk)
+    }
+
+    async fn ask_at(&self, walk: &Walk, cursor: Option<&Cursor>) -> Result<Got, WalkFault> {
+        let request = self.page_request(walk, cursor);
         self.ask(request, cursor, Priority::Backfill).await
     }
 
-    fn page_request<'w>(&self, walk: &'w Walk) -> (OwnRequest, Option<&'w Cursor>) {
-        let cursor = walk.cursor.as_ref();
+    fn page_request(&self, walk: &Walk, cursor: Option<&Cursor>) -> OwnRequest {
         let tenant = &self.reader.tenant;
         let asked = self.reader.provider.page_request(tenant, cursor, walk.plain);
-        (asked.request, cursor)
+        asked.request
     }
 
     pub(super) async fn ask(
@@ -168,7 +211,12 @@ impl Backfill {
             .provider
             .page(&self.reader.tenant, cursor, status, headers, body)
         {
-            Ok(page) => Ok(Got { page, fetched }),
+            Ok(page) => Ok(Got {
+                sum: page.sum(),
+                footing: Footing::Firm,
+                page,
+                fetched,
+            }),
             Err(PageFault::Status { status }) if matches!(status.as_u16(), 401 | 403) => {
                 Err(WalkFault::Key(status.as_u16()))
             }
@@ -202,7 +250,9 @@ impl Backfill {
 fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
     let at_most = match fault {
         WalkFault::Page(PageFault::Shape { .. }) if walk.pages == 0 => FIRST_PAUSES,
-        WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. }) => PAUSES.len(),
+        WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. } | PageFault::Untrue { .. }) => {
+            PAUSES.len()
+        }
         WalkFault::Page(PageFault::Status { status })
             if status.is_server_error() || status.as_u16() == 429 =>
         {
@@ -216,7 +266,9 @@ fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
 /// Where not one page was like the provider's, that is what to say.
 fn named(fault: WalkFault, walk: &Walk) -> WalkFault {
     match fault {
-        WalkFault::Page(fault) if walk.pages == 0 => WalkFault::NotTheProvider(fault),
+        WalkFault::Page(fault @ (PageFault::Shape { .. } | PageFault::Status { .. })) if walk.pages == 0 => {
+            WalkFault::NotTheProvider(fault)
+        }
         fault => fault,
     }
 }

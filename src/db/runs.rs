@@ -121,6 +121,12 @@ impl Run {
         self.fetched == self.inserted + self.updated + self.unchanged + self.older + self.set_aside
     }
 
+    /// It met clearly fewer users than there are.
+    pub fn is_short(&self) -> bool {
+        let total = self.total.unwrap_or(0).unsigned_abs();
+        is_short(self.fetched.unsigned_abs(), total)
+    }
+
     pub fn kind(&self) -> Kind {
         match self.kind.as_str() {
             "reconcile" => Kind::Reconcile,
@@ -140,6 +146,15 @@ impl Run {
     pub fn is_over(&self) -> bool {
         matches!(self.state.as_str(), "done" | "failed")
     }
+}
+
+/// So many users less than there are, or a hundredth where that is more, may have come and gone meanwhile.
+const FEW: u64 = 10;
+const SHARE: u64 = 100;
+
+/// Whether a walk that met so many of a list of so many has clearly left somebody out.
+pub fn is_short(met: u64, total: u64) -> bool {
+    total.saturating_sub(met) > FEW.max(total / SHARE)
 }
 
 const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetched, b.inserted, b.updated,
@@ -346,7 +361,7 @@ pub async fn held_up(database: &Database, owner: Uuid, by: &str) -> Result<(), D
     Ok(())
 }
 
-/// Notes how many users there are, where the provider says so.
+/// Notes how many users there are, where the provider says so; the fewest that it has said.
 ///
 /// # Errors
 /// As the database gives them.
@@ -354,7 +369,7 @@ pub async fn set_total(database: &Database, run: Uuid, total: i64) -> Result<(),
     let mut conn = database.get().await?;
     let set = database
         .names
-        .sql("UPDATE {state}.backfill SET total = $2 WHERE run = $1");
+        .sql("UPDATE {state}.backfill SET total = least(total, $2) WHERE run = $1");
     execute(
         statement(&set).bind::<SqlUuid, _>(run).bind::<BigInt, _>(total),
         &mut conn,

@@ -1,5 +1,7 @@
 //! What an answer tells of which users.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::pointer::Pointer;
@@ -25,6 +27,8 @@ pub struct Extraction {
     pub malformed: usize,
     /// Those among them that are well-formed JSON: users whose id is missing or of another type.
     pub unfit: usize,
+    /// Of each malformed item of a list: how many sightings stand before it, and what it is known again by.
+    pub(super) unread: Vec<(usize, u64)>,
 }
 
 /// How a provider's errors are told.
@@ -219,6 +223,7 @@ impl Provider {
                 None => {
                     out.malformed += 1;
                     out.unfit += usize::from(user.is_some());
+                    out.unread.push((out.sightings.len(), hashed(item.get())));
                 }
             }
         }
@@ -312,6 +317,12 @@ impl Codes {
 
 pub(super) fn raw_items(text: &str) -> Option<Vec<&serde_json::value::RawValue>> {
     serde_json::from_str(text).ok()
+}
+
+fn hashed(item: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    item.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Ids are told by what stays: a touched one is not also mentioned.

@@ -6,13 +6,18 @@ use url::form_urlencoded::Serializer;
 
 use super::extract::{Codes, Extraction, Listed, raw_items};
 use super::pointer::Pointer;
-use super::{OwnRequest, Proof, Provider, Sighting, Tenant};
+use super::{OwnRequest, Proof, Provider, Tenant};
 use crate::user::UserId;
 
 mod link;
+mod look;
+mod page;
 mod window;
 
+pub use look::{Footing, Look};
+pub use page::{Next, Page, PageFault};
 pub(super) use window::Window;
+use window::Within;
 
 /// Where the next page starts. Opaque to everyone but this module; kept as text in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -25,52 +30,6 @@ pub struct Cursor {
 #[derive(Debug, Clone)]
 pub struct PageRequest {
     pub request: OwnRequest,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub struct Page {
-    pub sightings: Vec<Sighting>,
-    /// Items on the page, readable or not: what the account must balance.
-    pub fetched: usize,
-    pub malformed: usize,
-    pub next: Next,
-    /// All users there are, where the provider says so with the page.
-    pub total: Option<u64>,
-}
-
-impl Page {
-    fn lost() -> Page {
-        Page {
-            sightings: Vec::new(),
-            fetched: 0,
-            malformed: 0,
-            next: Next::Lost,
-            total: None,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    More(Cursor),
-    End,
-    /// The place where the page should start is gone (its user was deleted): go on from an
-    /// older one. Never the end of the list.
-    Lost,
-}
-
-/// Why a page's answer cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PageFault {
-    /// An optional query parameter is not known to this server: ask again without the optional
-    /// ones. If it comes again then, it is a failure like any other.
-    #[error("the provider does not know an optional parameter")]
-    UnknownParameter,
-    #[error("the provider answered {status} to the listing")]
-    Status { status: StatusCode },
-    #[error("the listing is not the JSON that the provider's file promises: {what}")]
-    Shape { what: &'static str },
 }
 
 /// The listing of all users.
@@ -209,9 +168,17 @@ impl Provider {
         }
         let fetched = read.sightings.len() + read.malformed;
         let total = list.total(headers, body);
-        if fetched == 0 && total == Some(0) && cursor.is_some() {
+        let window = list.window(cursor);
+        // Of a window: who was met last may be gone, and nobody behind.
+        let total_of_all = total.filter(|_| window.is_none());
+        if fetched == 0 && total_of_all == Some(0) && cursor.is_some() {
             return Err(PageFault::Shape {
                 what: "it says that there is nobody, after pages of users",
+            });
+        }
+        if fetched == 0 && window == Some(Within::Begins) && total.is_some_and(|total| total > 0) {
+            return Err(PageFault::Shape {
+                what: "it is empty, and says that it is not",
             });
         }
         let path = self.filled(tenant, &list.path);
@@ -220,8 +187,9 @@ impl Provider {
             sightings: read.sightings,
             fetched,
             malformed: read.malformed,
+            unread: read.unread,
             next,
-            total,
+            total: total_of_all,
         })
     }
 
@@ -355,6 +323,13 @@ impl List {
             _ => Err(PageFault::Shape {
                 what: "the next page's cursor is not a text",
             }),
+        }
+    }
+
+    fn window(&self, cursor: Option<&Cursor>) -> Option<Within> {
+        match &self.paging {
+            Paging::Window(window) => window.within(cursor?),
+            _ => None,
         }
     }
 

@@ -60,6 +60,7 @@ pub const WORDS: &[&str] = &[
     "by-hand-waits",
     "walk-failed",
     "walk-unbalanced",
+    "walk-short",
     "deletions-held-back",
     "commits-lost",
     "slot-behind",
@@ -357,6 +358,17 @@ fn of_walk(run: &Run) -> Option<Problem> {
                 run.held_back
             ),
             "if they are meant to be gone, run `usertap reconcile --yes`; if not, check UPSTREAM and the key",
+        )),
+        "done" if run.is_short() => Some(problem(
+            "walk-short",
+            format!(
+                "the last {kind} met {} users, and the provider counts {}",
+                run.fetched,
+                run.total.unwrap_or_default()
+            ),
+            format!(
+                "run `usertap {kind}` again; where it says the same, the provider counts users whom its list does not show"
+            ),
         )),
         _ => None,
     }

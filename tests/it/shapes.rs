@@ -7,6 +7,7 @@ mod pages;
 mod parts;
 mod polling;
 mod sign_ups;
+mod walks;
 mod walls;
 mod webhooks;
 
@@ -221,7 +222,10 @@ impl Provider {
     fn second_pages(&self) -> Vec<String> {
         let more: &[&str] = match self.name {
             "supabase" => &["?sort=created_at+asc&per_page=1000&page=2"],
-            "auth0" => &["?include_totals=true&search_engine=v3&sort=created_at%3A1&per_page=50&page=1"],
+            "auth0" => &[
+                "?include_totals=true&search_engine=v3&sort=created_at%3A1&per_page=50\
+                 &q=created_at%3A%5B2024-01-02T03%3A04%3A05.678Z+TO+*%5D&page=1",
+            ],
             "logto" => &["?page_size=100&page=2"],
             "keycloak" => &["?briefRepresentation=false&max=100&first=1"],
             "better-auth" => &["?sortBy=createdAt&sortDirection=asc&limit=100&offset=1"],

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::{Cursor, PageFault};
+use super::{Cursor, Footing, Look, PageFault};
 use crate::provider::pointer::Pointer;
 use crate::provider::template::Template;
 
@@ -22,6 +22,13 @@ pub(in crate::provider) struct Window {
     /// A window for each page, as far as users differ in their time: where whoever is left behind would
     /// move up meanwhile, and somebody be passed over.
     pub steps: bool,
+}
+
+/// Where in a window that begins at somebody's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    Begins,
+    GoesOn,
 }
 
 /// A page of a window.
@@ -69,6 +76,27 @@ impl Window {
             });
         }
         Ok(written(self.first, Some(from)))
+    }
+
+    /// The first page of a window begins at an instant; the others are counted from there.
+    pub(super) fn look(&self, cursor: &Cursor, back: u32) -> Option<Look> {
+        let Place { page, from } = self.place(Some(cursor)).ok()?;
+        let look = Look::numbered(page, self.first, back, |page| written(page, from));
+        match (look.footing, from) {
+            (Footing::Counted { is_first: true, .. }, Some(_)) => {
+                Some(Look::at(look.cursor.as_ref(), Footing::Instant))
+            }
+            _ => Some(look),
+        }
+    }
+
+    pub(super) fn within(&self, cursor: &Cursor) -> Option<Within> {
+        let place = self.place(Some(cursor)).ok()?;
+        place.from?;
+        Some(match place.page == self.first {
+            true => Within::Begins,
+            false => Within::GoesOn,
+        })
     }
 
     fn place<'c>(&self, cursor: Option<&'c Cursor>) -> Result<Place<'c>, PageFault> {

@@ -9,6 +9,7 @@ const TWO: &str = "8b2d5a3e-1111-4c1a-9a37-000000000002";
 
 const LIST: &str = "GET /api/auth/admin/list-users";
 const READ: &str = "GET /api/auth/admin/get-user?id=";
+const BEHIND_ONE: &str = "?sortBy=createdAt&sortDirection=asc&limit=100&offset=1";
 const NOBODY: &str = r#"{"users":[],"total":0}"#;
 
 fn user(id: &str) -> Value {
@@ -40,9 +41,9 @@ async fn better_auth() -> Shaped {
         json!({"users": [user("kQ1"), user("kQ2")], "total": 2}),
     );
     world.shapes.on(
-        &format!("{LIST}?sortBy=createdAt&sortDirection=asc&limit=100&offset=2"),
+        &format!("{LIST}{BEHIND_ONE}"),
         200,
-        r#"{"users":[],"total":2}"#,
+        json!({"users": [user("kQ2")], "total": 2}),
     );
     assert_eq!(world.served.walk("backfill").await["state"], "done");
     assert_eq!(world.served.count("deleted_at IS NULL").await, 2);
@@ -72,13 +73,12 @@ async fn a_list_that_says_nobody_ends_no_walk_and_deletes_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_the_provider_says_nothing_of_holds_up_nobody_behind() {
     let world = better_auth().await;
-    let last = "?sortBy=createdAt&sortDirection=asc&limit=100&offset=1";
     world
         .shapes
         .on(LIST, 200, json!({"users": [user("kQ3")], "total": 1}));
     world
         .shapes
-        .on(&format!("{LIST}{last}"), 200, r#"{"users":[],"total":1}"#);
+        .on(&format!("{LIST}{BEHIND_ONE}"), 200, r#"{"users":[],"total":1}"#);
     // The first by id; the second is gone.
     world
         .shapes
@@ -101,7 +101,10 @@ async fn whom_the_provider_says_nothing_of_holds_up_nobody_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
     let world = better_auth().await;
-    let second = format!("{LIST}?sortBy=createdAt&sortDirection=asc&limit=100&offset=2");
+    let users: Vec<Value> = (1..=12).map(|n| user(&format!("kQ{n}"))).collect();
+    world.shapes.on(LIST, 200, json!({"users": users, "total": 12}));
+    // Behind the twelve, and half of them again.
+    let second = format!("{LIST}?sortBy=createdAt&sortDirection=asc&limit=100&offset=6");
     world.shapes.on(&second, 200, NOBODY);
     let walk = world.served.walk("reconcile");
     let heal = async {
@@ -110,18 +113,20 @@ async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
                 .shapes
                 .asked()
                 .iter()
-                .filter(|asked| asked.target.ends_with("offset=2"))
+                .filter(|asked| asked.target.ends_with("offset=6"))
                 .count()
         };
         crate::support::eventually("the page is asked for again", async || {
             (asked() >= 3).then_some(())
         })
         .await;
-        world.shapes.on(&second, 200, r#"{"users":[],"total":2}"#);
+        world
+            .shapes
+            .on(&second, 200, json!({"users": users[6..], "total": 12}));
     };
     let (run, ()) = tokio::join!(walk, heal);
     assert_eq!(run["state"], "done", "{run}");
-    assert_eq!(world.served.count("deleted_at IS NULL").await, 2);
+    assert_eq!(world.served.count("deleted_at IS NULL").await, 12);
     world.end().await;
 }
 

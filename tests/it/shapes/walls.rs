@@ -94,7 +94,7 @@ fn everyone_behind_the_wall_is_met_and_nothing_beyond_it_asked_for() {
         let created: Vec<_> = (0..users).map(at).collect();
         let (met, pages) = walk(&created).unwrap();
         assert_eq!(met, users);
-        assert!(pages <= users / 50 + users / 950 + 3, "{users}: {pages} pages");
+        assert!(pages <= users / 49 + 3, "{users}: {pages} pages");
     }
 }
 

@@ -35,7 +35,12 @@ struct Shape {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
+    /// Over status, headers and body.
+    by: Option<Answering>,
 }
+
+/// Status, headers and body, by the target.
+type Answering = Arc<dyn Fn(&str) -> (u16, Vec<(String, String)>, Value) + Send + Sync>;
 
 #[derive(Clone)]
 pub struct Asked {
@@ -85,7 +90,19 @@ impl Shapes {
             status,
             headers: headers.iter().map(owned).collect(),
             body: body.to_string(),
+            by: None,
         });
+    }
+
+    /// What is answered depends on the target.
+    pub fn by(
+        &self,
+        on: &str,
+        answer: impl Fn(&str) -> (u16, Vec<(String, String)>, Value) + Send + Sync + 'static,
+    ) {
+        self.on(on, 200, "");
+        let mut told = self.told.lock().unwrap();
+        told.answers.last_mut().expect("the last one").by = Some(Arc::new(answer));
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -107,7 +124,11 @@ impl Shapes {
         let mut told = self.told.lock().unwrap();
         let mut answers = told.answers.iter().rev();
         let shape = answers.find(|shape| shape.method == parts.method && target.starts_with(&shape.target));
-        let shape = shape.cloned().unwrap_or_else(|| nothing(&target));
+        let mut shape = shape.cloned().unwrap_or_else(|| nothing(&target));
+        if let Some(answer) = shape.by.take() {
+            let (status, headers, body) = answer(&target);
+            (shape.status, shape.headers, shape.body) = (status, headers, body.to_string());
+        }
         told.asked.push(Asked {
             method: parts.method,
             target,
@@ -169,6 +190,7 @@ fn nothing(target: &str) -> Shape {
         status: 501,
         headers: Vec::new(),
         body: json!({ "nothing was said of": target }).to_string(),
+        by: None,
     }
 }
 
