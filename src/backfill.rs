@@ -45,7 +45,7 @@ pub struct Backfill {
 /// Why a walk stopped before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkFault {
-    #[error("the provider's list could not be read: {0}; check UPSTREAM and the way there")]
+    #[error("the provider's list could not be read: {}{}", .0, remedy(.0))]
     Upstream(#[from] UpstreamError),
     #[error("{0}; is UPSTREAM the provider's API?")]
     NotTheProvider(PageFault),
@@ -214,6 +214,14 @@ async fn recorded(page: Option<Receipt>) -> Result<(), WalkFault> {
     match fared {
         Some(fared) if fared.checkpoint_kept => Ok(()),
         _ => Err(WalkFault::HandedOver),
+    }
+}
+
+/// A limit that is used up is nobody's mistake.
+fn remedy(error: &UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::Limited { .. } => "",
+        _ => "; check UPSTREAM and the way there",
     }
 }
 

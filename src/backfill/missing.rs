@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::sleep;
 
-use super::page::PAUSES;
+use super::page::{PAUSES, limited};
 use super::{Backfill, WalkFault, begin};
 use crate::db::missing;
 use crate::db::runs::{self, Kind, Run};
@@ -143,6 +143,12 @@ impl Backfill {
                 .reader
                 .look(user, Origin::Reconcile, Priority::Backfill)
                 .await;
+            if let Err(ReadFault::Upstream(error)) = &read
+                && let Some(wait) = limited(error)
+            {
+                sleep(wait).await;
+                continue;
+            }
             match (read, pauses.next()) {
                 (Err(fault), Some(pause)) if fault.may_pass() => {
                     tracing::warn!(error = %fault, "a user could not be read; trying again");

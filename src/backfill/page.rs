@@ -21,6 +21,8 @@ pub(super) const PAUSES: [Duration; 4] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
 ];
+/// No provider's window is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 /// Attempts at the first page that does not look like one: rather another server than an accident.
 const FIRST_PAUSES: usize = 2;
 /// A provider that is silent for so long is worth a line in the log.
@@ -129,7 +131,8 @@ impl Backfill {
 
     /// The page at the walk's place, tried again where that may help.
     pub(super) async fn page(&self, walk: &mut Walk) -> Result<Got, WalkFault> {
-        for attempt in 0.. {
+        let mut attempt = 0;
+        loop {
             let fault = match self.try_page(walk).await {
                 Err(WalkFault::Page(PageFault::UnknownParameter)) if !walk.plain => {
                     *walk = std::mem::take(walk).plainly();
@@ -141,12 +144,12 @@ impl Backfill {
             let Some(pause) = pause(&fault, walk, attempt) else {
                 return Err(named(fault, walk));
             };
+            attempt += usize::from(told_to_wait(&fault).is_none());
             tracing::warn!(error = %fault, "a page could not be read; trying again");
             self.held_up(&format!("a page could not be read, and is tried again: {fault}"))
                 .await;
             sleep(pause).await;
         }
-        Err(WalkFault::HandedOver)
     }
 
     async fn fetch(&self, request: OwnRequest, priority: Priority) -> Result<Fetched, UpstreamError> {
@@ -248,6 +251,9 @@ impl Backfill {
 
 /// How long to wait before a page is tried again; nothing where that cannot help.
 fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
+    if let Some(wait) = told_to_wait(fault) {
+        return Some(wait);
+    }
     let at_most = match fault {
         WalkFault::Page(PageFault::Shape { .. }) if walk.pages == 0 => FIRST_PAUSES,
         WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. } | PageFault::Untrue { .. }) => {
@@ -261,6 +267,22 @@ fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
         _ => 0,
     };
     PAUSES.get(attempt).filter(|_| attempt < at_most).copied()
+}
+
+/// A provider that says for how long is taken at its word, however often.
+fn told_to_wait(fault: &WalkFault) -> Option<Duration> {
+    match fault {
+        WalkFault::Upstream(error) => limited(error),
+        _ => None,
+    }
+}
+
+/// For how long the limit is used up. Never for no time at all.
+pub(super) fn limited(error: &UpstreamError) -> Option<Duration> {
+    match error {
+        UpstreamError::Limited { retry_after } => Some((*retry_after).clamp(PAUSES[0], LONGEST_WAIT)),
+        _ => None,
+    }
 }
 
 /// Where not one page was like the provider's, that is what to say.
@@ -306,6 +328,18 @@ mod tests {
         for fault in [status(404), WalkFault::Key(401), WalkFault::HandedOver] {
             assert_eq!(tries(&fault, &begun), 0, "{fault}");
         }
+    }
+
+    #[test]
+    fn whoever_says_for_how_long_is_waited_for_however_often() {
+        let wait = |seconds| {
+            let retry_after = Duration::from_secs(seconds);
+            let fault = WalkFault::Upstream(UpstreamError::Limited { retry_after });
+            assert!(!fault.to_string().contains("UPSTREAM"), "{fault}");
+            pause(&fault, &Walk::default(), 1_000)
+        };
+        assert_eq!(wait(400), Some(Duration::from_secs(400)));
+        assert_eq!((wait(0), wait(1_000_000)), (Some(PAUSES[0]), Some(LONGEST_WAIT)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::eventually;
+use crate::support::http;
 use crate::support::shapes::Shaped;
 
 type Change = Box<dyn FnOnce(&mut Vec<usize>) + Send>;
@@ -452,4 +453,29 @@ async fn whom_the_provider_counts_and_does_not_list_is_a_problem() {
         assert_eq!(problems.contains("walk-short"), is_named, "{problems}");
         world.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_waited_for_as_long_as_the_provider_says() {
+    let world = better_auth(&Roll::of(3)).await;
+    world.shapes.with(
+        "GET /api/auth/admin/list-users",
+        429,
+        &[("retry-after", "3000")],
+        "{}",
+    );
+    let url = world.served.admin_url("/v1/backfill");
+    assert!(http::post(&url, &[], &json!({})).await.status.is_success());
+    eventually(
+        "the walk is held up by the limit, and nothing is said to be wrong",
+        async || {
+            let run = world.served.status().await["backfill"].clone();
+            let held_up = run["error"].as_str()?.to_owned();
+            let is_limit = held_up.contains("limit is used up") && !held_up.contains("UPSTREAM");
+            (run["state"] == "running" && is_limit).then_some(())
+        },
+    )
+    .await;
+    // Whoever stops it does not wait.
+    world.end().await;
 }
