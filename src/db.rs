@@ -22,6 +22,7 @@ pub mod rows;
 pub mod runs;
 pub mod statement;
 pub mod tenant;
+pub mod walked;
 
 use std::sync::Arc;
 use std::time::Duration;

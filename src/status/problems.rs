@@ -157,7 +157,7 @@ fn of_recorder(recorder: &record::Figures, answers: bool) -> impl Iterator<Item 
         problem(
             "answers-lost",
             what,
-            "run `usertap backfill`, then restart usertap",
+            "run `usertap reconcile`, then restart usertap",
         )
     });
     trouble.into_iter().chain(lost)
@@ -197,14 +197,14 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
         problem(
             "journal-damaged",
             what,
-            "run `usertap backfill`, then restart usertap",
+            "run `usertap reconcile`, then restart usertap",
         )
     });
     trouble.into_iter().chain(damaged)
 }
 
 fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
-    let remedy = "until then `kill -9` in the middle of a write leaves its user unread: run `usertap backfill` after one";
+    let remedy = "until then `kill -9` in the middle of a write leaves its user unread: run `usertap reconcile` after one";
     let trouble = writes.trouble.as_ref()?;
     let what = format!("writes are forwarded without a note: {trouble}");
     Some(problem("writes-unnoted", what, remedy))

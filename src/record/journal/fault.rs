@@ -10,7 +10,7 @@ pub enum JournalFault {
     /// Its bound is reached.
     #[error("the journal is full ({} MiB): bring the database back; until then answers are not recorded", LIMIT >> 20)]
     Full,
-    #[error("somebody removed the journal's files: leave DATA_DIR alone, and run `usertap backfill`")]
+    #[error("somebody removed the journal's files: leave DATA_DIR alone, and run `usertap reconcile`")]
     Robbed,
     #[error("another usertap uses this DATA_DIR: give each process its own")]
     Locked,

@@ -51,7 +51,7 @@ impl Writer {
                 .fetch_add(damaged as u64, Ordering::Relaxed);
             tracing::error!(
                 damaged,
-                "records of the journal are damaged: run `usertap backfill`"
+                "records of the journal are damaged: run `usertap reconcile`"
             );
         }
         read

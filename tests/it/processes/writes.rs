@@ -6,8 +6,9 @@ use tokio_postgres::Transaction;
 use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
-use super::{Server, World, id_of, recorded};
+use super::{PAGE, Server, World, id_of, recorded};
 use crate::support::eventually;
+use crate::support::http;
 use crate::support::postgres;
 
 /// Longer than a test: nothing goes into the journal, no answer leaves before its commit.
@@ -235,18 +236,24 @@ async fn a_create_that_is_carried_out_late_is_found() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn where_the_list_cannot_begin_with_the_newest_everyone_is_walked_by() {
-    let world = World::with_users(5).await;
+/// Before a provider whose list cannot begin with the newest.
+fn without_newest(world: World, edit: &dyn Fn(&str) -> String) -> World {
     let file = include_str!("../../../src/provider/builtin/stack-auth.toml");
     let without: Vec<&str> = file
         .lines()
         .filter(|line| !line.starts_with("newest = "))
         .collect();
     assert_eq!(without.len() + 1, file.lines().count());
-    let provider = world.folder.path().join("oldest-first.toml");
-    std::fs::write(&provider, without.join("\n")).unwrap();
-    let world = world.and("USERTAP_PROVIDER", provider.display());
+    let provider = world.folder.path().join("without-newest.toml");
+    std::fs::write(&provider, edit(&without.join("\n"))).unwrap();
+    let provider = provider.display().to_string();
+    world.and("USERTAP_PROVIDER", provider)
+}
+
+#[tokio::test]
+async fn where_the_list_cannot_begin_with_the_newest_everyone_is_walked_by() {
+    let world = World::with_users(5).await;
+    let world = without_newest(world, &|file| file.to_owned());
     let server = world.serve().await;
     world
         .control()
@@ -256,5 +263,42 @@ async fn where_the_list_cannot_begin_with_the_newest_everyone_is_walked_by() {
     world.is_there(new, "Unnamed").await;
     let walks = "SELECT count(*) FROM usertap.backfill WHERE kind = 'backfill'";
     assert!(world.count(walks).await > 0);
+    server.stop().await;
+}
+
+/// The walk is beyond where the new user stands, and both looks at it find it under way.
+#[tokio::test]
+async fn a_create_behind_a_walk_under_way_is_found_by_the_next() {
+    let world = World::with_users(3 * PAGE)
+        .await
+        .and("FAILPOINTS", "carried-out=100ms")
+        .and("USERTAP_TIMEOUT", "60s");
+    // The newest stand at the beginning.
+    let world = without_newest(world, &|file| {
+        assert_eq!(file.matches("desc = \"false\"").count(), 1);
+        file.replace("desc = \"false\"", "desc = \"true\"")
+    });
+    let server = world.serve().await;
+    let gate = world.hold_page_at(PAGE - 1);
+    let url = format!("http://{}/v1/backfill", server.admin);
+    assert_eq!(http::post(&url, &[], &json!({})).await.status.as_u16(), 202);
+    gate.reached().await;
+    world
+        .control()
+        .fault(Fault::on("/users", Action::PerformThenDrop).method(Method::POST));
+    assert_eq!(server.create(&world, "Unnamed").await.status.as_u16(), 502);
+    let new = *world.control().ids(0).last().unwrap();
+    eventually("it is looked for at once, and again", || async {
+        let log = server.process.output().log();
+        (log.matches("everyone is looked through").count() >= 2).then_some(())
+    })
+    .await;
+    assert_eq!(world.name(new).await, None);
+    gate.release();
+    world.is_there(new, "Unnamed").await;
+    eventually("the write has ended", || async {
+        (server.status().await["recorder"]["writes"]["open"] == 0).then_some(())
+    })
+    .await;
     server.stop().await;
 }
