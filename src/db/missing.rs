@@ -34,7 +34,7 @@ struct Count {
 /// As the database gives them.
 pub async fn forget_met(database: &Database) -> Result<(), DbError> {
     let mut conn = database.get().await?;
-    let forget = database.names.sql("TRUNCATE {state}.met");
+    let forget = database.names.sql("DELETE FROM {state}.met");
     execute(statement(&forget), &mut conn).await?;
     Ok(())
 }

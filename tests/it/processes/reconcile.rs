@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{PAGE, Server, World, recorded};
 use crate::support::eventually;
 use crate::support::http;
+use crate::support::postgres;
 use crate::support::process::Ended;
 
 impl World {
@@ -294,4 +295,25 @@ async fn a_serve_reconciles_when_asked_and_every_so_often() {
     })
     .await;
     server.stop().await;
+}
+
+/// As a dump holds it.
+#[tokio::test]
+async fn whoever_reads_its_tables_does_not_hold_it_up() {
+    let world = World::with_users(5).await;
+    world.backfill().await;
+    world.lose(1);
+    let mut dump = postgres::client(&world.url).await;
+    let dump = dump.transaction().await.unwrap();
+    dump.batch_execute("LOCK TABLE usertap.met, usertap.backfill IN ACCESS SHARE MODE")
+        .await
+        .unwrap();
+    assert_eq!(world.reconcile().await["drift"]["deleted"], 1);
+    dump.rollback().await.unwrap();
+    let again = world.reconcile().await;
+    assert_eq!(
+        (&again["fetched"], &again["spared"]),
+        (&json!(4), &json!(0)),
+        "{again}"
+    );
 }
