@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::page::{PAUSES, limited};
 use super::{Backfill, WalkFault, begin};
-use crate::db::missing;
+use crate::db::missing::{self, Counts};
 use crate::db::runs::{self, Kind, Run};
 use crate::reader::ReadFault;
 use crate::record::{Outcome, Submission};
@@ -29,8 +29,7 @@ const UNCLEAR_AT_MOST: usize = 16;
 /// What was found of a chunk.
 #[derive(Debug, Default)]
 struct Found {
-    deleted: i64,
-    spared: i64,
+    counts: Counts,
     /// The last of them who was read and settled.
     last: Option<UserId>,
     /// The bound is reached.
@@ -99,8 +98,7 @@ impl Backfill {
             };
             let read = self.read_all(run, users, bound, &mut unclear);
             let found = self.unless_stopping(read).await?;
-            let counts = (found.deleted, found.spared);
-            if !runs::add_missing(&self.database, run.run, self.instance, counts).await? {
+            if !missing::add(&self.database, run.run, self.instance, found.counts).await? {
                 return Err(WalkFault::HandedOver);
             }
             if found.is_stopped {
@@ -182,9 +180,10 @@ impl Backfill {
             .ok_or(WalkFault::HandedOver)?
             .outcomes
             .contains(&Outcome::Updated);
-        // Whoever has changed meanwhile is neither.
-        found.deleted += i64::from(is_gone && is_applied);
-        found.spared += i64::from(!is_gone);
+        // Whoever is gone and has changed meanwhile is neither.
+        found.counts.deleted += i64::from(is_gone && is_applied);
+        found.counts.spared += i64::from(!is_gone);
+        found.counts.changed += i64::from(!is_gone && is_applied);
         Ok(())
     }
 

@@ -41,6 +41,9 @@ pub struct Walk {
     /// All there were, where the first page said so.
     #[serde(default)]
     pub total: Option<u64>,
+    /// Of a reconcile, counted in the database: users whom the list left out and who had changed.
+    #[serde(default)]
+    pub changed: u64,
     /// Users on the longest page.
     #[serde(default)]
     pub page: Option<u64>,

@@ -174,6 +174,7 @@ mod tests {
             deleted: 0,
             spared: 0,
             held_back: 0,
+            changed_unlisted: 0,
             is_owned: true,
             started_at: None,
             ended_at: None,

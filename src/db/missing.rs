@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
+use uuid::Uuid;
 
 use super::statement::{Bind, execute, load, optional, statement};
 use super::{Database, DbError};
@@ -37,6 +38,37 @@ pub async fn forget_met(database: &Database) -> Result<(), DbError> {
     let forget = database.names.sql("DELETE FROM {state}.met");
     execute(statement(&forget), &mut conn).await?;
     Ok(())
+}
+
+/// Users whom a reconcile did not meet, as their reads have shown them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub deleted: i64,
+    /// There all the same.
+    pub spared: i64,
+    /// And their rows said something else.
+    pub changed: i64,
+}
+
+/// Adds them to a reconcile's account; false where another process has it.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn add(database: &Database, run: Uuid, owner: Uuid, counts: Counts) -> Result<bool, DbError> {
+    let mut conn = database.get().await?;
+    let add = database.names.sql(
+        "UPDATE {state}.backfill SET deleted = deleted + $3, spared = spared + $4, moved_at = now(),
+             checkpoint = jsonb_set(
+                 checkpoint, '{changed}', to_jsonb(coalesce((checkpoint ->> 'changed')::bigint, 0) + $5))
+         WHERE run = $1 AND owner = $2 AND state = 'running'",
+    );
+    let add = statement(&add)
+        .bind::<SqlUuid, _>(run)
+        .bind::<SqlUuid, _>(owner)
+        .bind::<BigInt, _>(counts.deleted)
+        .bind::<BigInt, _>(counts.spared)
+        .bind::<BigInt, _>(counts.changed);
+    Ok(execute(add, &mut conn).await? > 0)
 }
 
 /// These stand in the provider's list.

@@ -89,6 +89,10 @@ pub struct Run {
     #[diesel(sql_type = BigInt)]
     #[serde(skip)]
     pub held_back: i64,
+    /// Of those who were there all the same: whose rows said something else.
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub changed_unlisted: i64,
     /// Its owner lives.
     #[diesel(sql_type = Bool)]
     pub is_owned: bool,
@@ -111,7 +115,7 @@ impl Run {
     pub fn drift(&self) -> Drift {
         Drift {
             created: self.inserted,
-            changed: self.updated,
+            changed: self.updated + self.changed_unlisted,
             deleted: self.deleted,
         }
     }
@@ -159,7 +163,7 @@ pub fn is_short(met: u64, total: u64) -> bool {
 
 const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetched, b.inserted, b.updated,
     b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted, b.spared,
-    b.held_back, EXISTS (
+    b.held_back, coalesce((b.checkpoint ->> 'changed')::bigint, 0) AS changed_unlisted, EXISTS (
         SELECT FROM {state}.instances i WHERE i.id = b.owner AND i.seen_at > now() - make_interval(secs => $1)
     ) AS is_owned, b.started_at, b.ended_at";
 
@@ -268,29 +272,6 @@ pub async fn take_one(database: &Database, owner: Uuid, run: Option<Uuid>) -> Re
         .bind::<SqlUuid, _>(owner)
         .bind::<Nullable<SqlUuid>, _>(run);
     Ok(optional(take, &mut conn).await?)
-}
-
-/// Counts users whom a reconcile did not meet: gone, and there all the same.
-///
-/// # Errors
-/// As the database gives them.
-pub async fn add_missing(
-    database: &Database,
-    run: Uuid,
-    owner: Uuid,
-    (deleted, spared): (i64, i64),
-) -> Result<bool, DbError> {
-    let mut conn = database.get().await?;
-    let add = database.names.sql(
-        "UPDATE {state}.backfill SET deleted = deleted + $3, spared = spared + $4, moved_at = now()
-         WHERE run = $1 AND owner = $2 AND state = 'running'",
-    );
-    let add = statement(&add)
-        .bind::<SqlUuid, _>(run)
-        .bind::<SqlUuid, _>(owner)
-        .bind::<BigInt, _>(deleted)
-        .bind::<BigInt, _>(spared);
-    Ok(execute(add, &mut conn).await? > 0)
 }
 
 /// Ends a reconcile; so many users were not read, for too many are gone.

@@ -317,3 +317,26 @@ async fn whoever_reads_its_tables_does_not_hold_it_up() {
         "{again}"
     );
 }
+
+#[tokio::test]
+async fn a_change_of_whoever_the_list_leaves_out_is_drift_too() {
+    let world = World::with_users(3).await;
+    world.backfill().await;
+    let ids = world.control().ids(0);
+    let changed = json!({ "display_name": "Changed" });
+    assert!(world.control().edit(0, ids[1], changed));
+    let empty = r#"{"items":[],"is_paginated":true,"pagination":{"limit":200,"next_cursor":null}}"#;
+    let lie = Fault::on("limit=200", Action::Body(empty.into())).method(Method::GET);
+    world.control().fault(lie);
+    let account = world.reconciles(&["--yes"]).await.with_code(0).json();
+    assert_eq!(
+        (
+            &account["drift"]["changed"],
+            &account["spared"],
+            &account["balanced"]
+        ),
+        (&json!(1), &json!(3), &json!(true)),
+        "{account}"
+    );
+    assert_eq!(world.name(ids[1]).await.as_deref(), Some("Changed"));
+}
