@@ -189,10 +189,13 @@ impl Backfill {
 
     /// Looked up each time: somebody may say yes while it goes on.
     async fn may_delete(&self, run: &Run, bound: i64) -> Result<bool, WalkFault> {
-        if run.lifted || missing::may_delete(&self.database, bound).await? {
-            return Ok(true);
-        }
+        let is_within = run.lifted || missing::may_delete(&self.database, bound).await?;
+        Ok(is_within || self.is_lifted(run).await?)
+    }
+
+    /// Somebody has said yes, maybe only now.
+    pub(super) async fn is_lifted(&self, run: &Run) -> Result<bool, WalkFault> {
         let now = runs::one(&self.database, run.run).await?;
-        Ok(now.is_some_and(|run| run.lifted))
+        Ok(run.lifted || now.is_some_and(|run| run.lifted))
     }
 }

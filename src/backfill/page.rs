@@ -86,10 +86,10 @@ impl Backfill {
     /// An empty list is no news of users who are known, unless somebody has said so.
     async fn believe(&self, run: &Run, walk: &Walk, got: &Got) -> Result<(), WalkFault> {
         let is_empty = walk.pages == 0 && got.page.fetched == 0 && got.page.next == Next::End;
-        match is_empty && !run.lifted && missing::is_anyone_known(&self.database).await? {
-            true => Err(WalkFault::Nobody),
-            false => Ok(()),
+        if is_empty && !self.is_lifted(run).await? && missing::is_anyone_known(&self.database).await? {
+            return Err(WalkFault::Nobody);
         }
+        Ok(())
     }
 
     /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning

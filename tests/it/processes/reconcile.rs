@@ -3,7 +3,7 @@
 
 use ::http::Method;
 use serde_json::{Value, json};
-use usertap::sandbox::{Action, Canned, Fault};
+use usertap::sandbox::{Action, Canned, Fault, Gate};
 use uuid::Uuid;
 
 use super::{PAGE, Server, World, recorded};
@@ -316,6 +316,33 @@ async fn whoever_reads_its_tables_does_not_hold_it_up() {
         (&json!(4), &json!(0)),
         "{again}"
     );
+}
+
+#[tokio::test]
+async fn a_yes_to_one_under_way_lets_it_believe_an_empty_list() {
+    let world = World::with_users(5).await.and("USERTAP_TIMEOUT", "60s");
+    world.backfill().await;
+    let server = world.serve().await;
+    let gate = Gate::new();
+    let list = Fault::on("limit=200", Action::HoldBefore(gate.clone())).method(Method::GET);
+    world.control().fault(list);
+    let url = format!("http://{}/v1/reconcile", server.admin);
+    assert_eq!(http::post(&url, &[], &json!({})).await.status.as_u16(), 202);
+    gate.reached().await;
+    world.lose(5);
+    let process = world.start(&["reconcile", "--yes", "--json"]);
+    eventually("a yes is said", || async {
+        (world
+            .count("SELECT count(*) FROM usertap.backfill WHERE lifted")
+            .await
+            == 1)
+            .then_some(())
+    })
+    .await;
+    gate.release();
+    let account = process.ended().await.with_code(0).json();
+    assert_eq!(account["drift"]["deleted"], 5, "{account}");
+    server.stop().await;
 }
 
 #[tokio::test]
