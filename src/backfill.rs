@@ -13,7 +13,7 @@ pub mod plan;
 
 use std::time::Duration;
 
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 use uuid::Uuid;
 
 use crate::db::runs::{self, Kind, Run};
@@ -31,6 +31,9 @@ use plan::{Astray, Step, Walk};
 
 /// How often a serving process looks for a walk to take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Between attempts at a database that is away.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// What a walk needs.
 #[derive(Debug, Clone)]
@@ -155,6 +158,28 @@ impl Backfill {
                 }
             }
         }
+    }
+
+    /// What the database answers: an outage is waited out.
+    async fn when_back<T, F>(&self, ask: impl Fn() -> F) -> Result<T, WalkFault>
+    where
+        F: Future<Output = Result<T, DbError>>,
+    {
+        let back = async {
+            let mut is_told = false;
+            loop {
+                match ask().await {
+                    Err(DbError::Away(reason)) => {
+                        if !std::mem::replace(&mut is_told, true) {
+                            tracing::warn!(reason, "the database is away: the walk waits for it");
+                        }
+                        sleep(AWAY).await;
+                    }
+                    answer => return Ok(answer?),
+                }
+            }
+        };
+        self.unless_stopping(back).await
     }
 
     async fn unless_stopping<T>(

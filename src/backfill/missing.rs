@@ -65,21 +65,21 @@ impl Backfill {
     pub(super) async fn reconcile(&self, run: &Run) -> Result<(), WalkFault> {
         let walk = begin(run);
         if walk == Default::default() {
-            missing::forget_met(&self.database).await?;
+            self.when_back(|| missing::forget_met(&self.database)).await?;
         }
         if !walk.swept {
             self.walk(run).await?;
         }
         let held_back = self.read_the_missing(run).await?;
-        runs::end(&self.database, run.run, self.instance, held_back).await?;
-        Ok(())
+        self.when_back(|| runs::end(&self.database, run.run, self.instance, held_back))
+            .await
     }
 
     /// Before the page is written: a crash in between leaves somebody unread, never the other way.
     pub(super) async fn meet(&self, run: &Run, page: &Submission) -> Result<(), WalkFault> {
         if run.kind() == Kind::Reconcile {
             let users: Vec<&str> = page.observations.iter().map(|seen| seen.id.as_str()).collect();
-            missing::met(&self.database, &users).await?;
+            self.when_back(|| missing::met(&self.database, &users)).await?;
         }
         Ok(())
     }
@@ -88,22 +88,26 @@ impl Backfill {
     async fn read_the_missing(&self, run: &Run) -> Result<i64, WalkFault> {
         // One that is resumed here has read no page yet.
         self.head_known().await;
-        let bound = missing::bound(&self.database).await?;
+        let bound = self.when_back(|| missing::bound(&self.database)).await?;
         let mut after = String::new();
         let mut unclear = Unclear::default();
         loop {
-            let users = missing::not_met(&self.database, run.since(), &after, CHUNK).await?;
+            let users = self
+                .when_back(|| missing::not_met(&self.database, run.since(), &after, CHUNK))
+                .await?;
             let Some(last) = users.last().map(UserId::to_string) else {
                 return unclear.first.map_or(Ok(0), Err);
             };
             let read = self.read_all(run, users, bound, &mut unclear);
             let found = self.unless_stopping(read).await?;
-            if !missing::add(&self.database, run.run, self.instance, found.counts).await? {
+            let add = || missing::add(&self.database, run.run, self.instance, found.counts);
+            if !self.when_back(add).await? {
                 return Err(WalkFault::HandedOver);
             }
             if found.is_stopped {
                 let after = found.last.map_or(after, |last| last.to_string());
-                return Ok(missing::how_many(&self.database, run.since(), &after).await?);
+                let how_many = || missing::how_many(&self.database, run.since(), &after);
+                return self.when_back(how_many).await;
             }
             after = last;
         }
@@ -189,13 +193,13 @@ impl Backfill {
 
     /// Looked up each time: somebody may say yes while it goes on.
     async fn may_delete(&self, run: &Run, bound: i64) -> Result<bool, WalkFault> {
-        let is_within = run.lifted || missing::may_delete(&self.database, bound).await?;
-        Ok(is_within || self.is_lifted(run).await?)
+        let may_delete = || missing::may_delete(&self.database, bound);
+        Ok(run.lifted || self.when_back(may_delete).await? || self.is_lifted(run).await?)
     }
 
     /// Somebody has said yes, maybe only now.
     pub(super) async fn is_lifted(&self, run: &Run) -> Result<bool, WalkFault> {
-        let now = runs::one(&self.database, run.run).await?;
+        let now = self.when_back(|| runs::one(&self.database, run.run)).await?;
         Ok(run.lifted || now.is_some_and(|run| run.lifted))
     }
 }

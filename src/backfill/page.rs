@@ -78,7 +78,8 @@ impl Backfill {
             None => self.count().await,
         };
         if let Some(total) = total.and_then(|total| i64::try_from(total).ok()) {
-            runs::set_total(&self.database, run.run, total).await?;
+            self.when_back(|| runs::set_total(&self.database, run.run, total))
+                .await?;
         }
         Ok(())
     }
@@ -86,10 +87,14 @@ impl Backfill {
     /// An empty list is no news of users who are known, unless somebody has said so.
     async fn believe(&self, run: &Run, walk: &Walk, got: &Got) -> Result<(), WalkFault> {
         let is_empty = walk.pages == 0 && got.page.fetched == 0 && got.page.next == Next::End;
-        if is_empty && !self.is_lifted(run).await? && missing::is_anyone_known(&self.database).await? {
+        if is_empty && !self.is_lifted(run).await? && self.is_anyone_known().await? {
             return Err(WalkFault::Nobody);
         }
         Ok(())
+    }
+
+    async fn is_anyone_known(&self) -> Result<bool, WalkFault> {
+        self.when_back(|| missing::is_anyone_known(&self.database)).await
     }
 
     /// A walk's own patience is long; a provider that cannot be reached at all at its very beginning

@@ -26,7 +26,7 @@ use crate::upstream::Upstream;
 /// How often the progress is looked up.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// An outage of the database that one who only follows waits out.
+/// An outage of the database that is waited out while nobody walks here.
 const OUTAGE: Duration = Duration::from_secs(120);
 
 /// Which walk is asked for.
@@ -102,8 +102,17 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
     let run = request(&database, asked).await.map_err(start_error)?;
     let mut progress = Progress::new();
     let mut goes_on = "started again, it goes on where it stopped";
+    let mut give_up = clock::now() + OUTAGE;
     while !stop.is_stopping() {
-        match stand(&database, run).await.map_err(start_error)? {
+        let stand = match stand(&database, run).await {
+            Err(DbError::Away(reason)) if clock::now() < give_up => {
+                tracing::debug!(reason, "where the walk stands cannot be looked up");
+                wait(stop).await;
+                continue;
+            }
+            stand => stand.map_err(start_error)?,
+        };
+        match stand {
             Stand::Over(run) => {
                 progress.end();
                 return Ok(*run);
@@ -114,9 +123,14 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
             }
             Stand::Nobody => {
                 goes_on = "started again, it goes on where it stopped";
-                walk(&config, &upstream, &database, run, stop, &mut progress).await?;
+                match walk(&config, &upstream, &database, run, stop, &mut progress).await {
+                    // How long that may last is seen at the beginning of the next round.
+                    Err(DbError::Away(reason)) => tracing::debug!(reason, "the walk cannot be taken"),
+                    walked => walked.map_err(start_error)?,
+                }
             }
         }
+        give_up = clock::now() + OUTAGE;
     }
     progress.end();
     Err(StartError(format!("stopped; {goes_on}")))
@@ -163,12 +177,17 @@ async fn follow(
             Err(DbError::Away(reason)) if clock::now() < give_up => tracing::debug!(reason, "no progress"),
             Err(error) => return Err(start_error(error)),
         }
-        tokio::select! {
-            () = sleep(LOOK_EVERY) => {}
-            () = stop.stopping() => {}
-        }
+        wait(stop).await;
     }
     Ok(())
+}
+
+/// Until it is time to look again.
+async fn wait(stop: &Tasks) {
+    tokio::select! {
+        () = sleep(LOOK_EVERY) => {}
+        () = stop.stopping() => {}
+    }
 }
 
 /// Walks here until the end, or until a serve comes to life.
@@ -179,7 +198,7 @@ async fn walk(
     run: Uuid,
     stop: &Tasks,
     progress: &mut Progress,
-) -> Result<(), StartError> {
+) -> Result<(), DbError> {
     let tasks = Tasks::default();
     let station = Station::assemble(config.clone(), upstream.clone(), database.clone(), &tasks);
     let walked = tokio::select! {
@@ -189,7 +208,7 @@ async fn walk(
     station.close(clock::now() + config.drain).await;
     // Gone all the same once the heartbeat is old.
     let _ = instances::leave(database, station.instance).await;
-    walked.map_err(start_error)
+    walked
 }
 
 async fn walk_unless_served(station: &Station, run: Uuid, stop: &Tasks) -> Result<(), DbError> {

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault, Gate};
 use uuid::Uuid;
 
-use super::{PAGE, Server, World, recorded};
+use super::{PAGE, Server, World, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::postgres;
-use crate::support::process::Ended;
+use crate::support::process::{Ended, setting};
 
 impl World {
     async fn reconciles(&self, args: &[&str]) -> Ended {
@@ -295,6 +295,33 @@ async fn a_serve_reconciles_when_asked_and_every_so_often() {
     })
     .await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_database_is_waited_out() {
+    let world = World::with_users(4 * PAGE).await;
+    world.backfill().await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let gate = world.hold_page_at(2 * PAGE);
+    let through = [setting("DATABASE_URL", &url)];
+    let process = world.start_with(&["reconcile", "--json"], &through);
+    gate.reached().await;
+    eventually("the page before is committed", || async {
+        let sql = "SELECT max(fetched) FROM usertap.backfill WHERE kind = 'reconcile'";
+        (world.count(sql).await == 400).then_some(())
+    })
+    .await;
+    relay.close();
+    gate.release();
+    process.line("the walk waits for it").await;
+    relay.open();
+    let account = process.ended().await.with_code(0).json();
+    assert_eq!(
+        (&account["fetched"], &account["unchanged"], &account["balanced"]),
+        (&json!(800), &json!(800), &json!(true)),
+        "{account}"
+    );
 }
 
 /// As a dump holds it.
