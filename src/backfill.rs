@@ -3,7 +3,7 @@
 //!
 //! The checkpoint moves in the transaction that writes the page, so that a walk cut off anywhere
 //! goes on where its last page was committed, and its account balances: fetched = inserted +
-//! updated + unchanged + older + set aside. Two pages at most are in memory. What must never be:
+//! updated + unchanged + older + set aside. A few pages at most are in memory. What must never be:
 //! an empty page taken for the end when its place was lost; a page counted twice or not at all.
 
 mod missing;
@@ -72,6 +72,16 @@ pub enum WalkFault {
     HandedOver,
 }
 
+impl WalkFault {
+    /// What the walk has kept does not fit the list: it would fail at the same place again.
+    fn is_of_the_way(&self) -> bool {
+        matches!(
+            self,
+            WalkFault::Astray(_) | WalkFault::Page(PageFault::Untrue { .. })
+        )
+    }
+}
+
 impl Backfill {
     /// Takes and walks what is asked for, and asks for a reconcile every so often where that is set,
     /// until the process stops.
@@ -113,8 +123,21 @@ impl Backfill {
             }
             Err(WalkFault::HandedOver) => runs::release(&self.database, run.run, self.instance).await,
             Err(fault) => {
-                tracing::error!(run = %run.run, error = %fault, "{kind} failed; started again, it goes on where it stopped");
-                runs::fail(&self.database, run.run, self.instance, &fault.to_string()).await
+                let is_spoilt = fault.is_of_the_way();
+                let then = if is_spoilt {
+                    "begins anew"
+                } else {
+                    "goes on where it stopped"
+                };
+                tracing::error!(run = %run.run, error = %fault, "{kind} failed; started again, it {then}");
+                runs::fail(
+                    &self.database,
+                    run.run,
+                    self.instance,
+                    &fault.to_string(),
+                    is_spoilt,
+                )
+                .await
             }
         };
         if let Err(error) = noted {

@@ -2,9 +2,9 @@
 //! nobody has read, so that nobody knows their ids.
 //!
 //! At once, and again when the provider can no longer be carrying the write out. It ends at the first
-//! page that goes back beyond the oldest of these writes. Where the provider's list cannot begin with
+//! page that goes back beyond the oldest of these writes, or with the list. Where the provider's list cannot begin with
 //! the newest, or so many are new that it takes too long, a whole walk follows. What must never be: a
-//! write forgotten for a walk that had passed its user before he was made.
+//! write forgotten for a walk that had passed its user before there was one.
 
 use std::time::Duration;
 
@@ -154,12 +154,13 @@ impl Backfill {
     /// Whether all who were made since then have a row when it returns.
     async fn look_through(&self, since: DateTime<Utc>) -> Result<bool, WalkFault> {
         self.head_known().await;
-        let (mut cursor, mut plain) = (None, false);
+        let (mut cursor, mut plain, mut met) = (None, false, 0);
         for _ in 0..PAGES {
             let Some(got) = self.newest_page(cursor.as_ref(), &mut plain).await? else {
                 break;
             };
-            match self.take_newest(got, since).await? {
+            met += got.page.fetched as u64;
+            match self.take_newest(got, since, met).await? {
                 Reached::All => return Ok(true),
                 Reached::Next(next) => cursor = next,
             }
@@ -194,8 +195,10 @@ impl Backfill {
         }
     }
 
-    async fn take_newest(&self, got: Got, since: DateTime<Utc>) -> Result<Reached, WalkFault> {
+    /// `met`: users on this page and those before.
+    async fn take_newest(&self, got: Got, since: DateTime<Utc>, met: u64) -> Result<Reached, WalkFault> {
         let Got { page, fetched, .. } = got;
+        let is_cut_off = page.total.is_some_and(|total| walked::is_short(met, total));
         let oldest = page.sightings.last().and_then(|last| made_at(&last.seen));
         let source = Source::own(Origin::Refetch, "list newest users");
         let seen = self.observed(page.sightings, &fetched, &source);
@@ -207,8 +210,12 @@ impl Backfill {
             None => !outcomes.contains(&Outcome::Inserted),
         };
         Ok(match page.next {
-            Next::End => Reached::All,
             _ if is_far_enough => Reached::All,
+            Next::End if is_cut_off => {
+                let what = "the newest end before all of them that it says there are";
+                return Err(PageFault::Shape { what }.into());
+            }
+            Next::End => Reached::All,
             Next::More(next) => Reached::Next(Some(next)),
             // Its user was deleted: from the beginning.
             Next::Lost => Reached::Next(None),

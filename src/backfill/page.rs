@@ -185,10 +185,12 @@ impl Backfill {
             .provider
             .look(walk.cursor.as_ref(), walk.lost, walk.page);
         let mut got = self.ask_at(walk, look.cursor.as_ref()).await?;
-        if let Some(again) = &look.again {
-            got.page = got.page.behind(self.ask_at(walk, Some(again)).await?.page);
-        }
         got.footing = look.footing;
+        if let Some(again) = &look.again {
+            let before = self.ask_at(walk, Some(again)).await?.page;
+            got.footing = look.footing.with_again(before.fetched as u64);
+            got.page = got.page.behind(before);
+        }
         got.trusted(walk)
     }
 

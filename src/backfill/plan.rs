@@ -10,7 +10,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::runs::is_short;
+use crate::db::walked::is_short;
 use crate::provider::{Cursor, Footing, Next};
 
 /// Older places kept to go on from, half of them of the last page: that many users who are deleted
@@ -105,7 +105,10 @@ impl Walk {
         Walk {
             lost: 0,
             anew: 0,
-            met: if self.met == 0 { fetched } else { self.met },
+            met: match self.met {
+                0 if self.pages > 0 && self.anew == 0 => fetched,
+                met => met,
+            },
             ..self
         }
     }
@@ -136,6 +139,13 @@ impl Walk {
                 next: Next::Lost,
                 begins_anew: false,
             };
+        };
+        // Where the order is not the same each time, others may stand before whoever was met. Of no more than
+        // those who are remembered, each is known; of more, only who was asked for again can have been met.
+        let from = match shown.footing {
+            Footing::Counted { overlap, .. } if overlap <= self.latest().len() as u64 => 0,
+            Footing::Counted { overlap, .. } => from.min(usize::try_from(overlap).unwrap_or(from)),
+            Footing::Firm | Footing::Instant => from,
         };
         let repeats = shown.footing != Footing::Firm;
         let is_first = matches!(shown.footing, Footing::Counted { is_first: true, .. });

@@ -160,6 +160,7 @@ mod tests {
             state: "done".into(),
             checkpoint: None,
             fetched,
+            met: fetched,
             inserted,
             updated: 0,
             unchanged: 0,

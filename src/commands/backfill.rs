@@ -124,8 +124,12 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
             Stand::Nobody => {
                 goes_on = "started again, it goes on where it stopped";
                 match walk(&config, &upstream, &database, run, stop, &mut progress).await {
-                    // How long that may last is seen at the beginning of the next round.
-                    Err(DbError::Away(reason)) => tracing::debug!(reason, "the walk cannot be taken"),
+                    // How long that may last is seen at the beginning of a round.
+                    Err(DbError::Away(reason)) => {
+                        tracing::debug!(reason, "the walk cannot be taken");
+                        wait(stop).await;
+                        continue;
+                    }
                     walked => walked.map_err(start_error)?,
                 }
             }

@@ -16,7 +16,7 @@ const OF_STATE: &[(&str, &[&str])] = &[
     ("epochs", &["SELECT", "INSERT", "UPDATE"]),
     ("feed_floor", &["SELECT", "UPDATE"]),
     ("instances", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("met", &["SELECT", "INSERT", "TRUNCATE"]),
+    ("met", &["SELECT", "INSERT", "DELETE"]),
     ("meta", &["SELECT", "UPDATE"]),
     ("poll", &["SELECT", "UPDATE"]),
     ("set_aside", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::instances::DEAD_AFTER;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError};
+use super::{Database, DbError, walked};
 use crate::user::Position;
 
 /// What a walk is for.
@@ -51,6 +51,10 @@ pub struct Run {
     pub checkpoint: Option<String>,
     #[diesel(sql_type = BigInt)]
     pub fetched: i64,
+    /// The same, each once however often the list was begun anew.
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub met: i64,
     #[diesel(sql_type = BigInt)]
     pub inserted: i64,
     #[diesel(sql_type = BigInt)]
@@ -128,7 +132,7 @@ impl Run {
     /// It met clearly fewer users than there are.
     pub fn is_short(&self) -> bool {
         let total = self.total.unwrap_or(0).unsigned_abs();
-        is_short(self.fetched.unsigned_abs(), total)
+        walked::is_short(self.met.unsigned_abs(), total)
     }
 
     pub fn kind(&self) -> Kind {
@@ -152,18 +156,10 @@ impl Run {
     }
 }
 
-/// So many users less than there are, or a hundredth where that is more, may have come and gone meanwhile.
-const FEW: u64 = 10;
-const SHARE: u64 = 100;
-
-/// Whether a walk that met so many of a list of so many has clearly left somebody out.
-pub fn is_short(met: u64, total: u64) -> bool {
-    total.saturating_sub(met) > FEW.max(total / SHARE)
-}
-
 const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetched, b.inserted, b.updated,
     b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted, b.spared,
-    b.held_back, coalesce((b.checkpoint ->> 'changed')::bigint, 0) AS changed_unlisted, EXISTS (
+    b.held_back, coalesce((b.checkpoint ->> 'changed')::bigint, 0) AS changed_unlisted,
+    coalesce((b.checkpoint ->> 'met')::bigint, b.fetched) AS met, EXISTS (
         SELECT FROM {state}.instances i WHERE i.id = b.owner AND i.seen_at > now() - make_interval(secs => $1)
     ) AS is_owned, b.started_at, b.ended_at";
 
@@ -183,7 +179,8 @@ pub async fn request(database: &Database) -> Result<Uuid, DbError> {
     request_a(database, Kind::Backfill).await
 }
 
-/// Asks for a walk: the unfinished one of this kind, the one that failed last, else a new one.
+/// Asks for a walk: the unfinished one of this kind, the one that failed last unless what it kept was spoilt,
+/// else a new one.
 ///
 /// # Errors
 /// As the database gives them.
@@ -192,7 +189,7 @@ pub async fn request_a(database: &Database, kind: Kind) -> Result<Uuid, DbError>
     // A yes was said to the one that failed, not to whoever asks now.
     let revive = database.names.sql(
         "UPDATE {state}.backfill SET state = 'requested', error = NULL, ended_at = NULL, lifted = false
-         WHERE state = 'failed' AND (kind = 'backfill' OR moved_at > now() - make_interval(secs => $2))
+         WHERE state = 'failed' AND (checkpoint IS NOT NULL OR fetched = 0) AND (kind = 'backfill' OR moved_at > now() - make_interval(secs => $2))
            AND run = (SELECT run FROM {state}.backfill WHERE kind = $1 ORDER BY started_at DESC LIMIT 1)
            AND NOT EXISTS (SELECT FROM {state}.backfill WHERE kind = $1 AND state IN ('requested', 'running'))",
     );
@@ -309,21 +306,29 @@ pub async fn release(database: &Database, run: Uuid, owner: Uuid) -> Result<(), 
     Ok(())
 }
 
-/// Ends a walk that cannot go on; [`request`] makes it go on where it stopped. Nothing happens to
-/// one that another has taken meanwhile.
+/// Ends a walk that cannot go on; [`request`] makes it go on where it stopped, or another begin where what it has
+/// kept is spoilt. Nothing happens to one that another has taken meanwhile.
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn fail(database: &Database, run: Uuid, owner: Uuid, error: &str) -> Result<(), DbError> {
+pub async fn fail(
+    database: &Database,
+    run: Uuid,
+    owner: Uuid,
+    error: &str,
+    is_spoilt: bool,
+) -> Result<(), DbError> {
     let mut conn = database.get().await?;
     let fail = database.names.sql(
-        "UPDATE {state}.backfill SET owner = NULL, state = 'failed', error = $3, ended_at = now()
+        "UPDATE {state}.backfill SET owner = NULL, state = 'failed', error = $3, ended_at = now(),
+             checkpoint = CASE WHEN NOT $4 THEN checkpoint END
          WHERE run = $1 AND owner = $2 AND state = 'running'",
     );
     let fail = statement(&fail)
         .bind::<SqlUuid, _>(run)
         .bind::<SqlUuid, _>(owner)
-        .bind::<Text, _>(error);
+        .bind::<Text, _>(error)
+        .bind::<Bool, _>(is_spoilt);
     execute(fail, &mut conn).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Whether everyone has been walked by since a moment, by the database's own clock.
+//! Whether everyone has been walked by: since a moment, by the database's own clock; of so many.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -6,6 +6,15 @@ use diesel::sql_types::{Nullable, Timestamptz};
 
 use super::statement::{optional, statement};
 use super::{Database, DbError};
+
+/// So many users less than there are, or a hundredth where that is more, may have come and gone meanwhile.
+const FEW: u64 = 10;
+const SHARE: u64 = 100;
+
+/// Whether a walk that met so many of a list of so many has clearly left somebody out.
+pub fn is_short(met: u64, total: u64) -> bool {
+    total.saturating_sub(met) > FEW.max(total / SHARE)
+}
 
 #[derive(QueryableByName)]
 struct At {

@@ -283,38 +283,42 @@ pub fn text(query: Query<'_>) -> String {
                  ORDER BY c.position OFFSET {SCANNED} - 1 LIMIT 1) e"
         ),
     };
-    let from = |from: &str, limit: &str| {
-        let raw = if query.shape.raw {
-            "c.raw::text"
-        } else {
-            "NULL::text"
-        };
+    let columns = "c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at, c.deleted_at";
+    let rest = "c.before::text AS before, c.blank, c.origin, c.route, c.request_id, c.committed_at";
+    let matching = format!(
+        "FROM {{state}}.changes c
+         WHERE c.position > start.position AND c.position <= coalesce(edge.position, 9223372036854775807)
+           AND {types} AND {ids} AND {origins}
+         ORDER BY c.position LIMIT $3"
+    );
+    // How long `raw` is shows only once it is unpacked: one by one, no more of them than are sent, each once.
+    let at = |nth: &str| {
         format!(
-            "SELECT c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at,
-                    c.deleted_at, {raw} AS raw, c.before::text AS before, c.blank, c.origin, c.route, c.request_id,
-                    c.committed_at
-             FROM {{state}}.changes c
-             WHERE c.position > {from}.position AND c.position <= coalesce(edge.position, 9223372036854775807)
-               AND {types} AND {ids} AND {origins}
-             ORDER BY c.position LIMIT {limit}"
+            "SELECT {columns}, c.raw::text AS raw, {rest} FROM {{state}}.changes c
+             WHERE c.position = picked.positions[{nth}] OFFSET 0"
         )
     };
-    // How long `raw` is shows only once it is unpacked: one by one, no more of them than are sent.
     let found = match query.shape.raw {
         false => format!(
-            "SELECT c.*, false AS is_full FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL ({}) c
-             WHERE start.valid",
-            from("start", "$3")
+            "found AS (
+                 SELECT c.*, false AS is_full FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (
+                     SELECT {columns}, NULL::text AS raw, {rest} {matching}) c
+                 WHERE start.valid)"
         ),
         true => format!(
-            "SELECT c.*, 1::bigint AS nth, octet_length(coalesce(c.raw, ''))::bigint AS bytes
-             FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL ({}) c WHERE start.valid
-             UNION ALL
-             SELECT c.*, found.nth + 1, found.bytes + octet_length(coalesce(c.raw, ''))
-             FROM found LEFT JOIN edge ON true CROSS JOIN LATERAL ({}) c
-             WHERE found.nth < $3 AND found.bytes < {RAW_BYTES}",
-            from("start", "1"),
-            from("found", "1")
+            "picked AS MATERIALIZED (
+                 SELECT array_agg(c.position ORDER BY c.position) AS positions
+                 FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.position {matching}) c
+                 WHERE start.valid
+             ), found AS (
+                 SELECT c.*, 1 AS nth, octet_length(coalesce(c.raw, ''))::bigint AS bytes
+                 FROM picked CROSS JOIN LATERAL ({}) c
+                 UNION ALL
+                 SELECT c.*, found.nth + 1, found.bytes + octet_length(coalesce(c.raw, ''))
+                 FROM found CROSS JOIN picked CROSS JOIN LATERAL ({}) c
+                 WHERE found.bytes < {RAW_BYTES})",
+            at("1"),
+            at("found.nth + 1")
         ),
     };
     let is_full = match query.shape.raw {
@@ -324,7 +328,7 @@ pub fn text(query: Query<'_>) -> String {
     format!(
         "WITH RECURSIVE {BOUNDS}, start AS (
              SELECT coalesce($1, bounds.oldest) AS position, $1 IS NULL OR {IS_VALID} AS valid FROM bounds
-         ), edge AS ({edge}), found AS ({found})
+         ), edge AS ({edge}), {found}
          SELECT bounds.*, start.valid, edge.position AS edge, edge.nonce AS edge_nonce, c.*{is_full}
          FROM bounds CROSS JOIN start LEFT JOIN edge ON true LEFT JOIN found c ON true
          ORDER BY c.position"

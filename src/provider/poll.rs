@@ -49,6 +49,9 @@ pub struct PollPlace {
     /// That is the beginning by our clock: no answer has shown the provider's yet.
     #[serde(default)]
     by_our_clock: bool,
+    /// Pages of the list did not join, and it was begun anew: whoever is passed over now is said.
+    #[serde(default)]
+    unjoined: bool,
     /// Of a log: the event that was read last.
     #[serde(default)]
     after: Option<String>,
@@ -101,6 +104,7 @@ impl PollPlace {
         PollPlace {
             known_to: now.timestamp_micros(),
             by_our_clock: true,
+            unjoined: false,
             after: None,
             walk: None,
         }

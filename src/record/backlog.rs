@@ -148,8 +148,7 @@ impl Backlog {
         }
         inner.resident += 1;
         inner.resident_bytes += job.bytes;
-        inner.waiting += 1;
-        inner.entries.push_back(Entry {
+        inner.push(Entry {
             observations: Held::Here(job.observations),
             place: None,
             bytes: job.bytes,
@@ -172,8 +171,7 @@ impl Backlog {
     pub fn found(&self, place: Place, at: DateTime<Utc>, users: usize) {
         let mut inner = self.lock();
         inner.spilled += 1;
-        inner.waiting += 1;
-        inner.entries.push_back(Entry {
+        inner.push(Entry {
             observations: Held::InJournal { users },
             place: Some(place),
             bytes: 0,
@@ -218,11 +216,10 @@ impl Backlog {
 
     pub fn depth(&self) -> Depth {
         let inner = self.lock();
-        let waiting = inner.entries.iter().filter(|entry| entry.stage != Stage::Done);
-        let mut journaled = waiting.filter(|entry| entry.place.is_some());
+        let mut journaled = inner.entries.values().filter(|entry| entry.place.is_some());
         let oldest = journaled.next().map(|entry| entry.at);
         Depth {
-            waiting: inner.waiting,
+            waiting: inner.entries.len(),
             oldest_journaled: oldest,
             journaled: journaled.count() + usize::from(oldest.is_some()),
         }
@@ -273,8 +270,7 @@ impl Backlog {
     /// These are committed: the records in the journal that may go.
     pub fn done(&self, numbers: &[u64]) -> Vec<Place> {
         let mut inner = self.lock();
-        numbers.iter().for_each(|number| inner.land(*number));
-        let places = inner.sweep();
+        let places = numbers.iter().filter_map(|number| inner.land(*number)).collect();
         drop(inner);
         self.work.notify_waiters();
         places
@@ -293,9 +289,8 @@ impl Backlog {
     pub fn due(&self, now: Instant, patience: Duration, away: bool) -> Due {
         let inner = self.lock();
         let urgent = away || inner.spilled > 0 || inner.ended;
-        let waits =
-            |entry: &&Entry| entry.place.is_none() && !entry.has_checkpoint && entry.stage != Stage::Done;
-        match inner.entries.iter().find(waits) {
+        let waits = |entry: &&Entry| entry.place.is_none() && !entry.has_checkpoint;
+        match inner.entries.values().find(waits) {
             None if inner.ended => Due::Over,
             None => Due::Nothing,
             Some(oldest) if !urgent && oldest.since + patience > now => Due::At(oldest.since + patience),
@@ -309,8 +304,8 @@ impl Backlog {
         let mut over = Vec::new();
         for (number, place) in numbers.iter().zip(places) {
             match inner.entry(*number) {
-                Some(entry) if entry.stage != Stage::Done => entry.keep(*place),
-                _ => over.push(*place),
+                Some(entry) => entry.keep(*place),
+                None => over.push(*place),
             }
         }
         inner.spill();
@@ -332,11 +327,10 @@ impl Backlog {
     pub fn lost(&self) -> usize {
         let mut inner = self.lock();
         let mut lost = 0;
-        for entry in &mut inner.entries {
+        for entry in inner.entries.values_mut() {
             match &entry.observations {
                 Held::Here(_) => entry.place = None,
                 Held::InJournal { users } => lost += users,
-                Held::Gone => {}
             }
         }
         lost

@@ -190,9 +190,7 @@ impl Writer {
         } = batch;
         let mut flight = Flight::new(self.fetched(taken).await, is_traced, page);
         flight.is_exclusive = is_exclusive;
-        if may_be_held {
-            self.leave_out(&mut flight).await;
-        }
+        flight.may_be_held = may_be_held;
         self.settle(&mut flight).await?;
         if let Some(page) = page {
             self.shared.pages.done(page);
@@ -233,6 +231,7 @@ impl Writer {
             Ok(left) => left,
             Err((failure, todo)) => return self.recover(failure, flight, todo, groups).await,
         };
+        let todo = self.leave_out(flight, todo).await;
         let with_checkpoint = groups.is_empty() && flight.checkpoint.is_some();
         if todo.is_empty() && !with_checkpoint {
             return Ok(());

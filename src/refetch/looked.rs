@@ -13,6 +13,8 @@ pub(super) struct Looked {
     unknown: Option<Position>,
     /// The last of all others.
     known: Position,
+    /// None of those has been looked at since all who come first were.
+    known_are_due: bool,
     /// The places were taken before all were looked at.
     pub is_more: bool,
 }
@@ -22,6 +24,7 @@ impl Default for Looked {
         Looked {
             unknown: Some(Position::default()),
             known: Position::default(),
+            known_are_due: false,
             is_more: false,
         }
     }
@@ -30,7 +33,10 @@ impl Default for Looked {
 impl Looked {
     pub fn anew(self) -> Looked {
         Looked {
-            unknown: self.unknown.or(Some(Position::default())),
+            unknown: match self.known_are_due {
+                true => self.unknown,
+                false => self.unknown.or(Some(Position::default())),
+            },
             is_more: false,
             ..self
         }
@@ -47,7 +53,10 @@ impl Looked {
     pub fn passed(&mut self, doubt: Position) {
         match &mut self.unknown {
             Some(behind) => *behind = doubt,
-            None => self.known = doubt,
+            None => {
+                self.known = doubt;
+                self.known_are_due = false;
+            }
         }
     }
 
@@ -56,7 +65,10 @@ impl Looked {
         let was_all = self.unknown.is_none();
         match was_all {
             true => *self = Looked::default(),
-            false => self.unknown = None,
+            false => {
+                self.unknown = None;
+                self.known_are_due = true;
+            }
         }
         was_all
     }
@@ -77,6 +89,9 @@ mod tests {
         looked = looked.with_more(true).anew();
         assert_eq!(looked.at(), (Whose::Unknown, Position(7)));
         assert!(!looked.ended());
+        // However many looks the first have taken.
+        looked = looked.with_more(false).anew();
+        assert_eq!(looked.at(), (Whose::Known, Position(0)));
         looked.passed(Position(9));
         looked = looked.with_more(true).anew();
         assert_eq!(looked.at(), (Whose::Unknown, Position(0)));

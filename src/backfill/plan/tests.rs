@@ -140,6 +140,15 @@ fn whoever_changes_places_with_one_who_was_met_is_not_left_out() {
     assert_eq!(new, [false, true, false, true]);
 }
 
+/// As a list in the order of a time that many have in common shows them.
+#[test]
+fn whoever_stands_before_those_who_were_met_is_not_left_out_either() {
+    let users = people([200, 98, 99, 201, 202]);
+    let (new, walk) = stepped(begun(), &counted(&users, 2, 150));
+    assert_eq!(new, [true, false, false, true, true]);
+    assert_eq!(walk.met, 103);
+}
+
 #[test]
 fn an_end_is_not_believed_where_clearly_more_users_are_said_to_be() {
     let ends = |total| {

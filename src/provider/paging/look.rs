@@ -2,7 +2,7 @@
 //!
 //! A place that counts users (an offset, the number of a page) is another one as soon as somebody before
 //! it is gone. So a page by offset begins some users earlier, and with a numbered page the one before is
-//! read once more, after it: where somebody met before stands on what came, all who follow do too. Where
+//! read once more, after it: where somebody met before stands on what came, nobody was passed over. Where
 //! nobody does, it is asked for further back. What must never be: a counted place that is taken at its word.
 
 use super::{Cursor, Paging};
@@ -37,6 +37,19 @@ pub enum Footing {
         /// Nothing is before it.
         is_first: bool,
     },
+}
+
+impl Footing {
+    /// The page before was read once more, and shows so many users.
+    pub fn with_again(self, users: u64) -> Footing {
+        match self {
+            Footing::Counted { is_first, .. } => Footing::Counted {
+                overlap: users,
+                is_first,
+            },
+            other => other,
+        }
+    }
 }
 
 impl Look {

@@ -39,8 +39,10 @@ impl Provider {
         };
         let times = changed.times(body);
         let seam = walk.and_then(|walk| walk.seam.as_ref());
-        if seam.is_some_and(|seam| !seam.joins(&page, changed.latest_first(times.first()))) {
-            return Ok(place.begun_anew(shape("a page does not join the one before")));
+        let joins = seam.is_none_or(|seam| seam.joins(&page, changed.latest_first(times.first())));
+        if !joins && !place.unjoined {
+            let anew = place.begun_anew(shape("a page does not join the one before"));
+            return Ok(anew.unjoined());
         }
         let met = Met::of(walk, &times, clocks);
         let is_last =
@@ -49,6 +51,7 @@ impl Provider {
         let mut polled = Polled {
             told: changed.told(page.sightings),
             untold: page.malformed,
+            missed: (!joins).then(|| place.known_to()),
             ..Polled::behind(place.without_walk())
         };
         match page.next {
@@ -63,6 +66,7 @@ impl Provider {
             Next::Lost => polled.then = Then::Lost(shape("the place where the page begins is gone")),
             Next::More(_) | Next::End => {
                 polled.place.known_to = place.known_to.max(changed.known_to(&met, clocks));
+                polled.place.unjoined = false;
                 polled.then = Then::Done;
             }
         }
@@ -109,6 +113,13 @@ impl PollPlace {
             walk: None,
             ..self.clone()
         }
+    }
+}
+
+impl Polled {
+    fn unjoined(mut self) -> Polled {
+        self.place.unjoined = true;
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! The queue itself, under its lock: pure moves between its front, its end and the journal.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::task::Poll::{self, Pending, Ready};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Batch, Found, Group, Left, Rest, Taken};
 use crate::clock::Instant;
-use crate::record::Intent;
 use crate::record::journal::Place;
+use crate::record::{Intent, weight};
 use crate::user::{Observation, UserId};
 
 /// From here on what is in the journal is let go of in memory: the rest is room for a burst. The
@@ -22,15 +22,19 @@ const KEPT_BYTES_AT_MOST: usize = 8 << 20;
 const GROUP: usize = 2_048;
 const GROUP_BYTES: usize = 4 << 20;
 
+/// Whoever is held comes back ten times a second, or more slowly where the database is slow.
+const JUST: Duration = Duration::from_secs(5);
+
 /// Entries that are looked at for something to do: behind so many, what a slow user has sent may
 /// hold up others after all.
 const LOOKED_AT: usize = 4_096;
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    pub entries: VecDeque<Entry>,
-    /// The number of the first entry; they count on.
-    pub first: u64,
+    /// In the order of receipt, by the numbers that they were given: those that are not done.
+    pub entries: BTreeMap<u64, Entry>,
+    /// The number of the next.
+    next: u64,
     /// Users of the entries that are with a lane, and in how many entries.
     flying: HashMap<UserId, usize>,
     /// A lane has entries that only the journal held: whose they are is known to that lane alone.
@@ -41,8 +45,6 @@ pub(super) struct Inner {
     pub resident_bytes: usize,
     /// Entries that only the journal holds.
     pub spilled: usize,
-    /// Entries that are not done.
-    pub waiting: usize,
     /// Entries that have come back, and are not done.
     held: usize,
     pub closed: bool,
@@ -71,11 +73,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) enum Held {
     Here(Arc<[Observation]>),
-    InJournal {
-        users: usize,
-    },
-    /// It is done.
-    Gone,
+    InJournal { users: usize },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +83,6 @@ pub(super) enum Stage {
     Flies {
         is_traced: bool,
     },
-    Done,
 }
 
 /// What a look at the entries has found so far.
@@ -108,7 +105,7 @@ impl Inner {
         match load.numbers.is_empty() {
             false => Ready(Some(self.board(load))),
             true if self.given_up => Ready(None),
-            true if self.closed && !self.entries.iter().any(Entry::waits) => Ready(None),
+            true if self.closed && !self.entries.values().any(Entry::waits) => Ready(None),
             true => Pending,
         }
     }
@@ -120,10 +117,8 @@ impl Inner {
         if self.is_exclusive {
             return load;
         }
-        let waiting = (self.first..)
-            .zip(&self.entries)
-            .filter(|(_, entry)| entry.waits());
-        for (number, entry) in waiting.take(LOOKED_AT) {
+        let waiting = self.entries.iter().filter(|(_, entry)| entry.waits());
+        for (&number, entry) in waiting.take(LOOKED_AT) {
             let is_full = load.users >= at_most || load.bytes >= bytes || entry.has_checkpoint;
             if load.is_page || !load.numbers.is_empty() && is_full {
                 break;
@@ -139,7 +134,7 @@ impl Inner {
                     load.pass_over(entry, observations);
                     continue;
                 }
-                Held::Here(_) | Held::Gone => {}
+                Held::Here(_) => {}
             }
             load.take(number, entry);
         }
@@ -183,11 +178,14 @@ impl Inner {
         let Some(entry) = self.entry(left.number).filter(|entry| entry.flies()) else {
             return;
         };
+        let bytes = left.observations.iter().map(weight).sum();
+        let had_bytes = std::mem::replace(&mut entry.bytes, bytes);
         entry.stage = Stage::Waits;
         let is_first = entry.rests_until.replace(until).is_none();
         entry.job = Some(left.rest);
         let had = std::mem::replace(&mut entry.observations, Held::Here(left.observations));
         self.held += usize::from(is_first);
+        self.resident_bytes = self.resident_bytes + bytes - had_bytes;
         if let Held::Here(observations) = had {
             observations.iter().for_each(|seen| self.free(&seen.id));
         }
@@ -199,57 +197,50 @@ impl Inner {
         let until = |entry: &Entry| entry.rests_until.filter(|until| *until > now);
         match self.held {
             0 => None,
-            _ => self.entries.iter().filter_map(until).min(),
+            _ => self.entries.values().filter_map(until).min(),
         }
     }
 
-    /// Whose observations have come back and wait for so long.
+    /// Whose observations wait for so long, and have just come back again.
     pub fn held_for(&self, long: Duration, now: Instant) -> BTreeSet<UserId> {
         let is_held = |entry: &&Entry| {
-            let is_long = now.saturating_duration_since(entry.since) >= long;
-            entry.rests_until.is_some() && entry.stage != Stage::Done && is_long
+            let is_recent = entry.rests_until.is_some_and(|until| until + JUST > now);
+            is_recent && now.saturating_duration_since(entry.since) >= long
         };
-        let entries = self.entries.iter().take_while(|_| self.held > 0);
-        let held = entries
-            .filter(is_held)
-            .filter_map(|entry| match &entry.observations {
-                Held::Here(observations) => Some(observations),
-                Held::InJournal { .. } | Held::Gone => None,
-            });
-        held.flat_map(|seen| seen.iter())
+        let entries = self.entries.values().take_while(|_| self.held > 0);
+        let seen = entries.filter(is_held).filter_map(Entry::here);
+        seen.flat_map(|seen| seen.iter())
             .map(|seen| seen.id.clone())
             .collect()
     }
 
-    /// An entry is committed, or given up: its users are free.
-    pub fn land(&mut self, number: u64) {
-        let Some(entry) = self.entry(number).filter(|entry| entry.stage != Stage::Done) else {
-            return;
-        };
-        let (bytes, was_held) = (entry.bytes, entry.rests_until.is_some());
-        entry.stage = Stage::Done;
-        entry.told = None;
-        entry.intents = Vec::new();
-        match std::mem::replace(&mut entry.observations, Held::Gone) {
+    pub fn push(&mut self, entry: Entry) {
+        self.entries.insert(self.next, entry);
+        self.next += 1;
+    }
+
+    /// An entry is committed, or given up: its users are free. Its record in the journal.
+    pub fn land(&mut self, number: u64) -> Option<Place> {
+        let entry = self.entries.remove(&number)?;
+        match &entry.observations {
             Held::Here(observations) => {
                 self.resident -= 1;
-                self.resident_bytes -= bytes;
+                self.resident_bytes -= entry.bytes;
                 observations.iter().for_each(|seen| self.free(&seen.id));
             }
             Held::InJournal { .. } => self.spilled -= 1,
-            Held::Gone => {}
         }
-        self.waiting -= 1;
-        self.held -= usize::from(was_held);
+        self.held -= usize::from(entry.rests_until.is_some());
         if self.is_exclusive {
-            self.is_exclusive = self.entries.iter().any(Entry::flies);
+            self.is_exclusive = self.entries.values().any(Entry::flies);
         }
+        entry.place
     }
 
     /// The lanes have ended: what they did not commit waits again.
     pub fn give_back(&mut self) {
         self.flying.clear();
-        for entry in self.entries.iter_mut().filter(|entry| entry.flies()) {
+        for entry in self.entries.values_mut().filter(|entry| entry.flies()) {
             entry.stage = Stage::Waits;
         }
     }
@@ -263,27 +254,13 @@ impl Inner {
         }
     }
 
-    /// What is done at the front goes; the records in the journal that go with it.
-    pub fn sweep(&mut self) -> Vec<Place> {
-        let mut places = Vec::new();
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.stage == Stage::Done)
-        {
-            self.first += 1;
-            places.extend(self.entries.pop_front().and_then(|entry| entry.place));
-        }
-        places
-    }
-
     pub fn group(&self, urgent: Option<Instant>, now: Instant, patience: Duration) -> Group {
         let mut group = Group {
             untraced: self.untraced(),
             ..Group::default()
         };
         let mut bytes = 0;
-        for (number, entry) in (self.first..).zip(&self.entries) {
+        for (&number, entry) in &self.entries {
             let (Held::Here(observations), None, false) =
                 (&entry.observations, entry.place, entry.has_checkpoint)
             else {
@@ -301,14 +278,9 @@ impl Inner {
     }
 
     fn untraced(&self) -> HashSet<UserId> {
-        let flying = self
-            .entries
-            .iter()
-            .filter(|entry| entry.stage == Stage::Flies { is_traced: false });
-        let observations = flying.filter_map(|entry| match &entry.observations {
-            Held::Here(observations) => Some(observations),
-            Held::InJournal { .. } | Held::Gone => None,
-        });
+        let is_untraced = |entry: &&Entry| entry.stage == Stage::Flies { is_traced: false };
+        let flying = self.entries.values().filter(is_untraced);
+        let observations = flying.filter_map(Entry::here);
         observations
             .flat_map(|observations| observations.iter())
             .map(|observation| observation.id.clone())
@@ -316,16 +288,22 @@ impl Inner {
     }
 
     pub fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.entries.get_mut(at)
+        self.entries.get_mut(&number)
     }
 
-    /// Lets go of what is in the journal where much waits: all but what the lanes have.
+    /// Lets go of what is in the journal where much waits: all but what the lanes have, and what has come
+    /// back. While somebody is held only where there is hardly room for more: whatever is in the journal alone
+    /// waits for them, as nobody knows whose it is.
     pub fn spill(&mut self) {
-        if self.resident <= KEPT_AT_MOST && self.resident_bytes <= KEPT_BYTES_AT_MOST {
+        let (at_most, bytes_at_most) = match self.held {
+            0 => (KEPT_AT_MOST, KEPT_BYTES_AT_MOST),
+            _ => (super::AT_MOST / 2, super::BYTES_AT_MOST / 2),
+        };
+        if self.resident <= at_most && self.resident_bytes <= bytes_at_most {
             return;
         }
-        for entry in self.entries.iter_mut().filter(|entry| entry.waits()) {
+        let is_idle = |entry: &&mut Entry| entry.waits() && entry.rests_until.is_none();
+        for entry in self.entries.values_mut().filter(is_idle) {
             let (Held::Here(observations), Some(_)) = (&entry.observations, entry.place) else {
                 continue;
             };
@@ -360,7 +338,13 @@ impl Entry {
         match &self.observations {
             Held::Here(observations) => observations.len(),
             Held::InJournal { users } => *users,
-            Held::Gone => 0,
+        }
+    }
+
+    fn here(&self) -> Option<&Arc<[Observation]>> {
+        match &self.observations {
+            Held::Here(observations) => Some(observations),
+            Held::InJournal { .. } => None,
         }
     }
 
@@ -376,7 +360,7 @@ impl Entry {
         let observations = match (&self.observations, self.place) {
             (Held::Here(observations), _) => Found::Here(observations.clone()),
             (Held::InJournal { .. }, Some(place)) => Found::InJournal(place),
-            (Held::InJournal { .. } | Held::Gone, _) => Found::Here(Arc::new([])),
+            (Held::InJournal { .. }, None) => Found::Here(Arc::new([])),
         };
         Taken {
             number,

@@ -105,7 +105,6 @@ impl Sql {
         let free = free.iter().map(|id| id.as_str());
         let ids: Vec<&str> = free.chain(next.of_nobody.iter().map(String::as_str)).collect();
         let taken = statement(&self.take_notes)
-            .bind::<BigInt, _>(next.after)
             .bind::<BigInt, _>(next.last)
             .bind::<Array<Text>, _>(ids);
         let taken: Vec<NotedRow> = load(taken, conn).await?;

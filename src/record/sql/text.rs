@@ -187,7 +187,7 @@ pub const NEXT_NOTES: &str = "
 
 pub const TAKE_NOTES: &str = "
     WITH taken AS (
-        DELETE FROM {state}.sql_changes WHERE seq > $1 AND seq <= $2 AND id = ANY($3)
+        DELETE FROM {state}.sql_changes WHERE seq <= $1 AND id = ANY($2)
         RETURNING seq, id, before, raw_differs
     )
     SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs

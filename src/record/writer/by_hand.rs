@@ -3,7 +3,7 @@
 //! The triggers on the users' table note whose rows somebody else touched. Here each gets a change
 //! row with the row as it is now, under the user's lock, and a read is owed, so that the
 //! provider's truth comes back. What is noted is taken away in the same transaction. A user whom another
-//! transaction has locked is passed over: nobody else's changes wait with his, and the status names him
+//! transaction has locked is passed over: nobody else's changes wait with theirs, and the status names them
 //! when that lasts.
 
 use std::collections::BTreeSet;

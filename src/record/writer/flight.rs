@@ -31,6 +31,8 @@ pub struct Flight {
     pub page: Option<u64>,
     /// Some of it stood in the journal alone: nothing else is written meanwhile.
     pub is_exclusive: bool,
+    /// Some users are held by other transactions, these perhaps.
+    pub may_be_held: bool,
     /// Somebody is held by another transaction, and that was told, of a flight that waits for it.
     pub is_held: bool,
     /// Users whose deletion is committed.
@@ -91,6 +93,7 @@ impl Flight {
             is_traced,
             page,
             is_exclusive: false,
+            may_be_held: false,
             is_held: false,
             deleted: Vec::new(),
         };
@@ -249,12 +252,16 @@ impl Flight {
         let mut untold = BTreeSet::new();
         let is_held = |flight: &Flight, place: usize| held.contains(&flight.observation(place).id);
         let (late, rest): (Vec<_>, Vec<_>) = todo.into_iter().partition(|&place| is_held(self, place));
-        for place in late {
-            let item = &mut self.items[place];
-            item.is_left = true;
-            if !self.slots[item.slot].is_held {
-                untold.insert(self.observation(place).id.clone());
-            }
+        for &place in &late {
+            self.items[place].is_left = true;
+            untold.insert(self.observation(place).id.clone());
+        }
+        // What came of them before is behind them in the backlog, and comes along.
+        for &place in late
+            .iter()
+            .filter(|place| self.slots[self.items[**place].slot].is_held)
+        {
+            untold.remove(&self.observation(place).id);
         }
         (rest, untold)
     }

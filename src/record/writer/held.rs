@@ -38,13 +38,13 @@ impl Writer {
         held
     }
 
-    /// Leaves out who is known to be held before anybody waits for them.
-    pub(super) async fn leave_out(&mut self, flight: &mut Flight) {
-        let todo = flight.all();
-        if flight.can_leave() {
-            let held = self.held(flight, &todo).await;
-            leave(flight, todo, &held);
+    /// Of those who are to be written, leaves out who is held, where some are: nobody waits for them.
+    pub(super) async fn leave_out(&mut self, flight: &mut Flight, todo: Vec<usize>) -> Vec<usize> {
+        if !flight.may_be_held || !flight.can_leave() || todo.is_empty() {
+            return todo;
         }
+        let held = self.held(flight, &todo).await;
+        leave(flight, todo, &held)
     }
 
     /// The one who is left is held. Others are written by other lanes meanwhile, unless all waits behind

@@ -76,12 +76,16 @@ impl Writer {
             () = shared.close.cancelled() => return self.link.drop_connection(),
             purged = self.try_purge(&user, Patience::Long) => purged,
         };
-        if let Err(error) = purged {
-            self.keep_row(&user, error).await;
-        }
-        if self.due.is_empty() {
+        let is_settled = match purged {
+            Ok(()) => true,
+            Err(error) => self.keep_row(&user, error).await,
+        };
+        match is_settled {
             // As many as were looked for may be all, or not.
-            self.find_purges().await;
+            true if self.due.is_empty() => self.find_purges().await,
+            true => {}
+            // It would be found again at once.
+            false => self.due.clear(),
         }
     }
 
@@ -126,39 +130,47 @@ impl Writer {
         Ok(())
     }
 
-    /// The row stays, deleted; the reason stands in the status and it is tried again.
-    async fn keep_row(&mut self, user: &UserId, error: DbError) {
-        let DbError::Refused { kind, place } = error else {
-            return;
+    /// The row stays, deleted; the reason stands in the status and it is tried again. False where that could
+    /// not be noted.
+    async fn keep_row(&mut self, user: &UserId, error: DbError) -> bool {
+        let refused = match error {
+            DbError::Refused { kind, place } => refused(kind, place),
+            DbError::Away(_) | DbError::Unfit(_) => {
+                self.link.drop_connection();
+                return false;
+            }
         };
-        let code = match kind {
-            Refusal::Constraint => "23503",
-            Refusal::Suppressed => return self.note_kept(user, RowRefusal::suppressed()).await,
-            _ => return self.note_kept(user, RowRefusal::untold()).await,
-        };
-        self.note_kept(
-            user,
-            RowRefusal {
-                code: code.into(),
-                place,
-            },
-        )
-        .await;
+        self.note_kept(user, refused).await
     }
 
-    async fn note_kept(&mut self, user: &UserId, refused: RowRefusal) {
+    async fn note_kept(&mut self, user: &UserId, refused: RowRefusal) -> bool {
         let reason = format!(
             "the deleted user's row could not be removed: {}",
             refusal::reason(&refused)
         );
         tracing::warn!(%user, reason, "set aside");
-        let Ok(conn) = self.link.conn() else { return };
-        if let Err(error) = self.sql.set_aside(conn, user, &refused.code, &reason).await {
-            tracing::warn!(%error, "the refusal could not be noted");
-            if matches!(Failure::of(error), Failure::Away) {
-                self.link.drop_connection();
-            }
+        let Ok(conn) = self.link.conn() else {
+            return false;
+        };
+        let Err(error) = self.sql.set_aside(conn, user, &refused.code, &reason).await else {
+            return true;
+        };
+        tracing::warn!(%error, "the refusal could not be noted");
+        if matches!(Failure::of(error), Failure::Away) {
+            self.link.drop_connection();
         }
+        false
+    }
+}
+
+fn refused(kind: Refusal, place: Option<String>) -> RowRefusal {
+    match kind {
+        Refusal::Constraint => RowRefusal {
+            code: "23503".into(),
+            place,
+        },
+        Refusal::Suppressed => RowRefusal::suppressed(),
+        _ => RowRefusal::untold(),
     }
 }
 

@@ -194,7 +194,7 @@ async fn the_doctor_names_each_missing_right_and_who_gives_it() {
     for part in [
         "usertap.user_state, neon_identity.users_sync, ",
         "UPDATE ON usertap.feed_floor, usertap.meta, usertap.poll",
-        "INSERT, TRUNCATE ON usertap.met,",
+        "INSERT, DELETE ON usertap.met,",
         name,
     ] {
         assert!(rows.contains(part), "{part} in {rows}");

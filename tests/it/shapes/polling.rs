@@ -47,6 +47,8 @@ async fn problems(world: &Shaped) -> Vec<String> {
 const EVENTS: &str =
     "/events?events=user.created&events=user.updated&events=user.deleted&order=asc&limit=100";
 const USER: &str = "/user_management/users/";
+/// Whoever has changed at Okta.
+const CHANGED: &str = "/api/v1/users?limit=200&filter=lastUpdated+gt+%22";
 
 fn workos_user(id: &str, name: &str, second: u32) -> Value {
     json!({"object": "user", "id": id, "email": "ada@example.com", "email_verified": true, "first_name": name,
@@ -202,9 +204,7 @@ async fn an_event_that_the_provider_forgot_is_gone_round_by_time_and_what_is_los
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_changed_at_okta_is_read_page_by_page_and_no_link_is_followed_elsewhere() {
-    const CHANGED: &str = "/api/v1/users?limit=200&filter=lastUpdated+gt+%22";
+async fn okta() -> Shaped {
     let settings = [("OKTA_CLIENT_TOKEN", "00token"), ("USERTAP_POLL_EVERY", "1s")];
     let world = Shaped::start("okta", &settings, |shapes| {
         let nobody = r#"{"errorCode":"E0000007","errorSummary":"Not found: Resource not found"}"#;
@@ -213,6 +213,12 @@ async fn whoever_changed_at_okta_is_read_page_by_page_and_no_link_is_followed_el
     })
     .await;
     has_polled(&world).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changed_at_okta_is_read_page_by_page_and_no_link_is_followed_elsewhere() {
+    let world = okta().await;
     let user = |id: &str, name: &str, status: &str, second: u32| {
         json!({"id": id, "status": status, "created": "2024-01-02T03:04:05.678Z", "lastLogin": null,
                "lastUpdated": format!("2026-01-02T03:04:{second:02}.000Z"),

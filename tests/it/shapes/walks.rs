@@ -371,7 +371,7 @@ async fn an_empty_page_before_the_end_is_asked_for_again_and_no_end() {
         error.contains("ends after 100 users, and says that there are 300"),
         "{run}"
     );
-    // It goes on where it stopped.
+    // Another begins: what it has counted cannot be true.
     let asked = || {
         let asked = world.shapes.asked();
         asked

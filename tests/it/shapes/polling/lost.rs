@@ -4,12 +4,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    EVENTS, USER, asked, event, events, has_polled, is_named, problems, provides, workos, workos_user,
+    CHANGED, EVENTS, USER, asked, event, events, is_named, okta, problems, provides, workos, workos_user,
 };
 use crate::support::eventually;
 use crate::support::shapes::Shaped;
-
-const CHANGED: &str = "/api/v1/users?limit=200&filter=lastUpdated+gt+%22";
 
 fn okta_user(id: &str, name: &str, changed: DateTime<Utc>) -> Value {
     json!({"id": id, "status": "ACTIVE", "created": "2024-01-02T03:04:05.678Z", "lastLogin": null,
@@ -29,18 +27,6 @@ fn page(after: &str) -> String {
 fn provided(world: &Shaped, user: &Value) {
     let id = user["id"].as_str().expect("an id");
     world.shapes.on(&format!("GET /api/v1/users/{id}"), 200, user);
-}
-
-async fn okta() -> Shaped {
-    let settings = [("OKTA_CLIENT_TOKEN", "00token"), ("USERTAP_POLL_EVERY", "1s")];
-    let world = Shaped::start("okta", &settings, |shapes| {
-        let nobody = r#"{"errorCode":"E0000007","errorSummary":"Not found: Resource not found"}"#;
-        shapes.on("GET /api/v1/users/", 404, nobody);
-        shapes.on(&format!("GET {CHANGED}"), 200, "[]");
-    })
-    .await;
-    has_polled(&world).await;
-    world
 }
 
 async fn fails(world: &Shaped) {
