@@ -140,13 +140,6 @@ impl Walk {
                 begins_anew: false,
             };
         };
-        // Where the order is not the same each time, others may stand before whoever was met. Of no more than
-        // those who are remembered, each is known; of more, only who was asked for again can have been met.
-        let from = match shown.footing {
-            Footing::Counted { overlap, .. } if overlap <= self.latest().len() as u64 => 0,
-            Footing::Counted { overlap, .. } => from.min(usize::try_from(overlap).unwrap_or(from)),
-            Footing::Firm | Footing::Instant => from,
-        };
         let repeats = shown.footing != Footing::Firm;
         let is_first = matches!(shown.footing, Footing::Counted { is_first: true, .. });
         let is_new = |(at, user): (usize, &String)| at >= from && !(repeats && self.latest().contains(user));
@@ -169,17 +162,24 @@ impl Walk {
     }
 
     /// Before it everyone was met; nothing where somebody may have been passed over.
+    ///
+    /// Where the order is not the same each time, others may stand before whoever was met. Of no more than
+    /// those who are remembered, each is known; of more, only who was asked for again can have been met.
     fn new_from(&self, shown: &Shown<'_>) -> Option<usize> {
-        let Footing::Counted { is_first, .. } = shown.footing else {
+        let Footing::Counted { overlap, is_first } = shown.footing else {
             return Some(0);
         };
         let of_latest = shown.users.iter().position(|user| self.latest().contains(user));
         // Between those further back the trail has gaps: somebody may count twice.
         let of_older = || shown.users.iter().rposition(|user| self.trail.contains(user));
         let is_beginning = is_first || self.trail.is_empty();
-        of_latest
+        let from = of_latest
             .or_else(|| of_older().map(|at| at + 1))
-            .or(is_beginning.then_some(0))
+            .or(is_beginning.then_some(0))?;
+        match overlap <= self.latest().len() as u64 {
+            true => Some(0),
+            false => Some(from.min(usize::try_from(overlap).unwrap_or(from))),
+        }
     }
 
     /// Those met last, without a gap.

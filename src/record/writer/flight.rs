@@ -129,10 +129,8 @@ impl Flight {
         });
     }
 
-    /// All but those that go back.
     pub fn all(&self) -> Vec<usize> {
-        let all = 0..self.items.len();
-        all.filter(|&place| !self.items[place].is_left).collect()
+        (0..self.items.len()).collect()
     }
 
     pub fn observation(&self, place: usize) -> &Observation {
@@ -278,22 +276,18 @@ impl Flight {
             let items = &items[slot.first..slot.first + slot.observations.len()];
             let seen = |item: &Item| slot.observations[item.at].clone();
             let (late, done): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.is_left);
-            judged.extend(done.iter().map(|item| seen(item).id));
-            let mut settled = std::mem::take(&mut slot.settled);
-            settled
-                .outcomes
-                .extend(done.iter().map(|item| item.outcome.unwrap_or(Outcome::Unchanged)));
+            judged.extend(done.iter().map(|item| slot.observations[item.at].id.clone()));
+            let observations = late.into_iter().map(seen).collect();
             left.push(Left {
                 number: slot.number,
-                observations: late.into_iter().map(seen).collect(),
+                observations,
                 rest: Rest {
                     checkpoint: None,
+                    settled: slot.settled_with(done),
                     reply: slot.reply.take(),
-                    settled,
                     is_held: true,
                 },
             });
-            slot.has_landed = true;
         }
         (left, judged)
     }
@@ -320,17 +314,22 @@ impl Flight {
 
 impl Slot {
     fn landed(&mut self, items: &[Item]) -> Landed {
-        self.has_landed = true;
-        let mut settled = std::mem::take(&mut self.settled);
-        let outcomes = items
-            .iter()
-            .map(|item| item.outcome.unwrap_or(Outcome::Unchanged));
-        settled.outcomes.extend(outcomes);
         Landed {
             number: self.number,
             users: self.observations.clone(),
+            settled: self.settled_with(items),
             reply: self.reply.take(),
-            settled,
         }
+    }
+
+    /// What became of it, these included. It leaves the flight with that.
+    fn settled_with<'i>(&mut self, items: impl IntoIterator<Item = &'i Item>) -> Settled {
+        self.has_landed = true;
+        let mut settled = std::mem::take(&mut self.settled);
+        let outcomes = items.into_iter().map(|item| item.outcome);
+        settled
+            .outcomes
+            .extend(outcomes.map(|outcome| outcome.unwrap_or(Outcome::Unchanged)));
+        settled
     }
 }

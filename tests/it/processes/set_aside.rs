@@ -66,10 +66,24 @@ impl World {
     }
 
     async fn eventually_named(&self, id: Uuid, name: &str) {
-        eventually("the row is whole", || async {
-            // What waits for its time need not wait in a test.
+        self.once_tried("the row is whole", async || {
+            self.name(id).await.as_deref() == Some(name)
+        })
+        .await;
+    }
+
+    async fn eventually_gone(&self, id: Uuid) {
+        self.once_tried("the row says that the user is gone", async || {
+            self.is_deleted(id).await
+        })
+        .await;
+    }
+
+    /// What waits for its time need not wait in a test.
+    async fn once_tried(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        eventually(what, async || {
             self.sql("UPDATE usertap.set_aside SET next_try = now()").await;
-            (self.name(id).await.as_deref() == Some(name)).then_some(())
+            holds().await.then_some(())
         })
         .await;
     }
@@ -486,11 +500,9 @@ async fn a_reference_without_a_cascade_keeps_a_deleted_row_until_it_is_gone() {
         ])
         .await;
     world.sql("DELETE FROM posts").await;
-    eventually("the row is gone", || async {
-        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
-        (world.rows().await == 0).then_some(())
-    })
-    .await;
+    world
+        .once_tried("the row is gone", async || world.rows().await == 0)
+        .await;
     server.has_no_problem().await;
     // Created, deleted and purged, each of them.
     assert_eq!(server.changes().await, 6);
@@ -516,11 +528,9 @@ async fn a_row_that_cannot_be_removed_is_named_until_it_is_or_may_stay() {
             "UPDATE usertap.user_state SET doubt = position WHERE id = '{kept}'"
         ))
         .await;
-    eventually("it was read again", || async {
-        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
-        (world.owed().await == 0).then_some(())
-    })
-    .await;
+    world
+        .once_tried("it was read again", async || world.owed().await == 0)
+        .await;
     assert_eq!(world.count("SELECT count(*) FROM usertap.set_aside").await, 1);
     server.stop().await;
     let world = world.and("USERTAP_DELETED", "keep");

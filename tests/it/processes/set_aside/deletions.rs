@@ -23,11 +23,7 @@ async fn a_deletion_that_is_refused_is_named_with_what_refuses_it() {
     world
         .sql("ALTER TABLE neon_identity.users_sync DROP CONSTRAINT nobody_goes")
         .await;
-    eventually("the row says that the user is gone", || async {
-        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
-        world.is_deleted(ada).await.then_some(())
-    })
-    .await;
+    world.eventually_gone(ada).await;
     server.has_no_problem().await;
     server.stop().await;
 }

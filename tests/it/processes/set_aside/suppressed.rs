@@ -67,11 +67,7 @@ async fn a_deletion_that_the_table_does_not_take_is_none() {
     world
         .sql("DROP TRIGGER nothing ON neon_identity.users_sync")
         .await;
-    eventually("the row says that the user is gone", || async {
-        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
-        world.is_deleted(ada).await.then_some(())
-    })
-    .await;
+    world.eventually_gone(ada).await;
     server.has_no_problem().await;
     assert_eq!(server.told_of(ada).await, ["user.created", "user.deleted"]);
     server.stop().await;
@@ -117,11 +113,9 @@ async fn of_a_removal((breaks, mends): (&str, &str)) {
     assert!(world.is_deleted(ada).await);
     assert_eq!(server.told_of(ada).await, ["user.created", "user.deleted"]);
     world.sql(mends).await;
-    eventually("the row is gone", || async {
-        world.sql("UPDATE usertap.set_aside SET next_try = now()").await;
-        (!world.row(ada).await).then_some(())
-    })
-    .await;
+    world
+        .once_tried("the row is gone", async || !world.row(ada).await)
+        .await;
     server.has_no_problem().await;
     assert_eq!(
         server.told_of(ada).await,
