@@ -37,8 +37,15 @@ impl Writer {
         }
         let until = clock::now() + GRACE;
         for user in users {
-            if clock::now() >= until || self.try_purge(&user, Patience::Least).await.is_err() {
+            if clock::now() >= until {
                 return self.shared.purges.notify_one();
+            }
+            match self.try_purge(&user, Patience::Least).await {
+                Ok(()) => {}
+                Err(error) if is_refusal(&error) => {
+                    self.keep_row(&user, error).await;
+                }
+                Err(_) => return self.shared.purges.notify_one(),
             }
         }
     }
@@ -161,6 +168,17 @@ impl Writer {
         }
         false
     }
+}
+
+/// More patience would not help.
+fn is_refusal(error: &DbError) -> bool {
+    matches!(
+        error,
+        DbError::Refused {
+            kind: Refusal::Constraint | Refusal::Suppressed,
+            ..
+        }
+    )
 }
 
 fn refused(kind: Refusal, place: Option<String>) -> RowRefusal {
