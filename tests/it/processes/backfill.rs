@@ -299,12 +299,13 @@ async fn what_was_asked_before_the_database_was_bound_counts_as_well() {
 #[tokio::test]
 async fn a_limit_that_is_not_known_is_found_and_everyone_is_copied() {
     let world = World::new(Options {
-        users: 12 * PAGE,
-        rate: Some(rate(3, 1)),
+        users: 4 * PAGE,
+        // Few enough for any machine to ask for more.
+        rate: Some(rate(1, 2)),
         ..Options::default()
     })
     .await;
-    assert_account(&world.backfill().await, &[("fetched", 2400), ("inserted", 2400)]);
+    assert_account(&world.backfill().await, &[("fetched", 800), ("inserted", 800)]);
     assert!(world.control().limited() > 0);
 }
 
