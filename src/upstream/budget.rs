@@ -9,7 +9,9 @@
 mod demand;
 mod lanes;
 mod learned;
+mod leave;
 mod limits;
+mod told;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,16 +19,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
+use super::Priority;
 use super::pace::Adaptive;
 use super::pause::{Left, Pause, Yields};
 use super::share::Wants;
-use super::{Priority, UpstreamError};
 use crate::clock::{self, Instant};
 use crate::config::Limit;
 use crate::provider::Use;
 use demand::Demand;
 use lanes::{LANES, Lanes, lane};
+use leave::{Waiting, Wanted};
 use limits::{Answers, Limits};
+use told::Told;
+
+pub(super) use leave::Leave;
 
 /// What an app is told to wait where nobody can say more exactly.
 const SHORT: Duration = Duration::from_secs(1);
@@ -49,6 +55,7 @@ struct State {
     lanes: Lanes,
     /// Requests in all lanes, behind their heads too.
     waiting: usize,
+    told: Told,
     given: Given,
     demand: Demand,
 }
@@ -86,6 +93,7 @@ impl Budget {
             pause: Pause::default(),
             lanes: Lanes::default(),
             waiting: 0,
+            told: Told::default(),
             given: Given::default(),
             demand: Demand::new(clock::now()),
         };
@@ -106,7 +114,7 @@ impl Budget {
         let _wanted = Wanted::new(self, ask);
         let place = lane(ask, self.state().limits.apart());
         let Ok(_head) = timeout_at(deadline, self.queue(place).lock()).await else {
-            return Err(self.paused(ask.priority).map_or(SHORT, from_now));
+            return Err(self.refuse(ask, place, self.paused(ask.priority)));
         };
         let _waiting = Waiting::new(self, place, ask);
         self.leave_as_head(ask, place, deadline).await
@@ -118,15 +126,29 @@ impl Budget {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = clock::now();
-            let until = match self.state().turn(ask, place, now) {
+            let turn = self.state().turn(ask, place, now);
+            let until = match turn {
                 Turn::Go(answers) => return Ok(Leave::new(self, answers, now)),
-                Turn::At(until) if until > deadline => return Err(from_now(until)),
+                Turn::At(until) if until > deadline => return Err(self.refuse(ask, place, Some(until))),
                 Turn::At(until) => until,
-                Turn::AfterOthers if now >= deadline => return Err(SHORT),
+                Turn::AfterOthers if now >= deadline => return Err(self.refuse(ask, place, None)),
                 Turn::AfterOthers => deadline,
             };
             let _looked_again = timeout_at(until, changed).await;
         }
+    }
+
+    /// There is no place in time, and this is when the first is there, as far as that is known. After how
+    /// long there is one for who asks.
+    fn refuse(&self, ask: Ask, place: usize, first: Option<Instant>) -> Duration {
+        let mut state = self.state();
+        let now = clock::now();
+        let first = first.or_else(|| state.wait(ask)).unwrap_or(now + SHORT);
+        let every = state.limits.every(ask);
+        state
+            .told
+            .next(place, first, every)
+            .saturating_duration_since(now)
     }
 
     /// The provider refused: everybody concerned waits as long as it said, or longer each time
@@ -289,102 +311,6 @@ impl Given {
             Priority::Refetch => &mut self.refetch,
             Priority::Backfill => &mut self.backfill,
         } += 1;
-    }
-}
-
-fn from_now(until: Instant) -> Duration {
-    until.saturating_duration_since(clock::now())
-}
-
-/// Leave to send one request; to be dropped as soon as its answer begins, or it is certain that none
-/// comes.
-#[derive(Debug)]
-pub(super) struct Leave<'b> {
-    budget: &'b Budget,
-    answers: Answers,
-    given: Instant,
-    unused: bool,
-}
-
-impl<'b> Leave<'b> {
-    fn new(budget: &'b Budget, answers: Answers, given: Instant) -> Leave<'b> {
-        Leave {
-            budget,
-            answers,
-            given,
-            unused: false,
-        }
-    }
-}
-
-impl Leave<'_> {
-    /// Nothing is sent.
-    pub fn give_back(mut self) {
-        self.unused = true;
-    }
-
-    /// An answer has begun, or this is why none does.
-    pub fn end(self, failed: Option<&UpstreamError>) {
-        if failed.is_some_and(|failed| failed.sent_nothing()) {
-            self.give_back();
-        }
-    }
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        if !self.answers.is_none() {
-            let mut state = self.budget.state();
-            match self.unused {
-                true => state.limits.never_left(self.answers),
-                false => state.limits.answered(self.answers, self.given, clock::now()),
-            }
-            drop(state);
-            self.budget.changed.notify_waiters();
-        }
-    }
-}
-
-/// While it lives, the lane's head counts as waiting; also when it gave up or was dropped.
-struct Waiting<'b>(&'b Budget, usize);
-
-impl<'b> Waiting<'b> {
-    fn new(budget: &'b Budget, place: usize, ask: Ask) -> Waiting<'b> {
-        budget.state().lanes.set(place, Some(ask));
-        Waiting(budget, place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.state().lanes.set(self.1, None);
-        self.0.changed.notify_waiters();
-    }
-}
-
-/// While it lives, the request counts as one that waits.
-struct Wanted<'b> {
-    budget: &'b Budget,
-    ask: Ask,
-    cost: f64,
-}
-
-impl<'b> Wanted<'b> {
-    fn new(budget: &'b Budget, ask: Ask) -> Wanted<'b> {
-        let mut state = budget.state();
-        let cost = state.limits.cost(ask.what);
-        state.demand.came(ask.priority, cost);
-        state.waiting += 1;
-        drop(state);
-        Wanted { budget, ask, cost }
-    }
-}
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        let mut state = self.budget.state();
-        state.demand.went(self.ask.priority, self.cost);
-        state.waiting -= 1;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::Limit;
 use crate::provider::Use;
 use crate::upstream::Priority;
 use crate::upstream::allowance::{Allowance, Asks};
+use crate::upstream::window;
 
 /// What callers share whom the provider has not lately accepted.
 const STRANGERS: f64 = 0.2;
@@ -168,11 +169,26 @@ impl Limits {
 
     /// How much of the whole limit one such request costs, in seconds of it.
     pub fn cost(&self, what: Use) -> f64 {
+        self.spread(what, |per| per)
+    }
+
+    /// A period of the limit that holds such a request back most, by the requests that it allows.
+    fn spread(&self, what: Use, period: impl Fn(Duration) -> Duration) -> f64 {
         let counting = self.limits.iter().map(|counting| counting.limit);
-        let costs = counting
+        let each = counting
             .filter(|limit| limit.counts(what))
-            .map(|limit| limit.rate.per.as_secs_f64() / f64::from(limit.rate.requests.max(1)));
-        costs.fold(0.0, f64::max)
+            .map(|limit| period(limit.rate.per).as_secs_f64() / f64::from(limit.rate.requests.max(1)));
+        each.fold(0.0, f64::max)
+    }
+
+    /// One more place for such a request is there after each so long.
+    pub fn every(&self, ask: Ask) -> Duration {
+        let strangers = match ask.priority {
+            Priority::Stranger => STRANGERS,
+            _ => 1.0,
+        };
+        let part = strangers * (self.share * self.learned.share()).max(LEAST);
+        Duration::try_from_secs_f64(self.spread(ask.what, window::lengthened) / part).unwrap_or(Duration::MAX)
     }
 
     /// The part that others must leave to this process: what it holds, and what it has spent of a

@@ -89,6 +89,24 @@ async fn an_app_that_cannot_go_in_time_is_told_how_long_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nearly_all_who_come_back_when_told_find_a_place() {
+    let budget = Budget::new(&[per(20, 10)]);
+    let one = || async {
+        let mut refused = 0;
+        // Told in whole seconds, rounded up.
+        while let Err(wait) = budget.leave(read(Priority::App), within(4)).await {
+            refused += 1;
+            tokio::time::sleep(Duration::from_secs(wait.as_secs() + 1)).await;
+        }
+        refused
+    };
+    let refused: Vec<u32> = join_all((0..60).map(|_| one())).await;
+    // Places do not come evenly, and some of those who were told wait for the next in vain.
+    let again = refused.iter().filter(|times| **times > 1).count();
+    assert!(refused.contains(&1) && again <= 6, "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_limit_counts_and_none_is_charged_in_vain() {
     let budget = Budget::new(&[per(1, 1), per(3, 60)]);
     let began = clock::now();
