@@ -196,9 +196,13 @@ impl Upstream {
         let request = Box::new(make(body));
         let is_repeatable = repeatable(&request);
         let send = |request| self.client.request(request);
-        match self.attempt(send, request, priority, began).await {
+        match self
+            .attempt(send, request, (priority, is_repeatable), began)
+            .await
+        {
             Err(UpstreamError::Broken) if is_repeatable => {
-                self.attempt(send, Box::new(make(empty())), priority, began).await
+                let again = Box::new(make(empty()));
+                self.attempt(send, again, (priority, false), began).await
             }
             answer => answer,
         }
@@ -212,7 +216,8 @@ impl Upstream {
         began: Instant,
     ) -> Result<Forwarded, UpstreamError> {
         let send = |request| self.client.upgrade(request);
-        self.attempt(send, Box::new(request), priority, began).await
+        self.attempt(send, Box::new(request), (priority, false), began)
+            .await
     }
 
     /// Waits for leave to send what the provider counts for this user by itself. It has been waited
@@ -263,11 +268,12 @@ impl Upstream {
         self.breaker.health()
     }
 
+    /// One that is sent `again` where its connection breaks says nothing by that: it counts once.
     async fn attempt<A>(
         &self,
         send: impl Fn(Sending) -> A,
         mut request: Sending,
-        priority: Priority,
+        (priority, again): (Priority, bool),
         began: Instant,
     ) -> Result<Forwarded, UpstreamError>
     where
@@ -295,6 +301,7 @@ impl Upstream {
             sent_at,
         });
         match &forwarded {
+            Err(UpstreamError::Broken) if again => {}
             Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout / ANSWERING),
             _ => pass.note(self.meant_by(&forwarded)),
         }
@@ -310,10 +317,10 @@ impl Upstream {
         by: Try,
         deadline: Instant,
     ) -> Result<(Leave<'_>, Pass<'_>), UpstreamError> {
-        self.breaker.admits(by).map_err(resting)?;
+        self.breaker.admits(ask.priority, by).map_err(resting)?;
         let leave = self.budget.leave(ask, deadline).await;
         let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
-        match self.breaker.admit(by) {
+        match self.breaker.admit(ask.priority, by) {
             Ok(pass) => Ok((leave, pass)),
             Err(wait) => {
                 leave.give_back();

@@ -96,7 +96,9 @@ impl Upstream {
             priority,
             what: Use::of(&request.method),
         };
-        self.breaker.admits(Try::Prompt).map_err(super::resting)?;
+        self.breaker
+            .admits(priority, Try::Prompt)
+            .map_err(super::resting)?;
         // Whoever waits for a token must not hold a place of the limit meanwhile.
         let token = timeout_at(deadline, self.token_of(request)).await;
         if let Err(none) = token.map_err(|_| UpstreamError::Timeout)? {

@@ -182,7 +182,7 @@ async fn who_waits_for_a_place_is_not_the_one_that_tries_a_provider_that_failed(
     }
     let soon = HeaderMap::from_iter([(http::header::RETRY_AFTER, "10".parse().unwrap())]);
     upstream.heed(StatusCode::TOO_MANY_REQUESTS, &soon, Yields::Own);
-    while upstream.breaker.admits(Try::Prompt).is_err() {
+    while upstream.breaker.admits(Priority::App, Try::Prompt).is_err() {
         tokio::task::yield_now().await;
     }
     let mut own = pin!(upstream.own(read(), Priority::Backfill));

@@ -1,6 +1,7 @@
 //! The proxy before a scripted provider and a real Postgres: what the app gets, and which rows
 //! stand when it has got it.
 
+mod failing;
 mod odd;
 mod rig;
 
