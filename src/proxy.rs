@@ -14,6 +14,7 @@
 //! does not reach the app because of its recording.
 
 mod accepted;
+mod answering;
 mod asked;
 mod body;
 mod door;
@@ -30,6 +31,7 @@ mod own;
 mod pass;
 mod record;
 mod reply;
+mod stale;
 mod traffic;
 mod upgrade;
 mod webhook;
@@ -56,9 +58,10 @@ use crate::tasks::Tasks;
 use crate::upstream::decode;
 use crate::upstream::{Upstream, UpstreamError};
 use accepted::Accepted;
+use answering::Answering;
 use asked::Asked;
 use body::{Body, Delivery};
-use exchange::{Answering, Exchange};
+use exchange::Exchange;
 use hold::{Ended, Memory};
 use links::Links;
 use listen::Listening;
@@ -203,7 +206,7 @@ async fn asked_for(
         shared.wire.traffic.meters.own_answer(began);
         return answer;
     }
-    let (app, answered) = exchange::answering();
+    let (app, answered) = answering::answering();
     let tasks = shared.wire.tasks.clone();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
     let forwarding = forwarded(shared.clone(), request, (key, cached), (app, began));
@@ -272,11 +275,9 @@ async fn forwarded(
                 cached,
                 keeping: None,
                 intent: None,
+                is_answered: false,
             };
-            match exchange.found_meanwhile(key).await {
-                Some(answer) => app.send(answer),
-                None => exchange.run(body, app).await,
-            }
+            exchange.begin(key, body, app).await;
         }
     }
 }

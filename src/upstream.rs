@@ -263,6 +263,16 @@ impl Upstream {
         self.budget.pace()
     }
 
+    /// Whether it has failed so often that such requests are kept out, or let through one at a time.
+    pub fn falters(&self, priority: Priority) -> bool {
+        self.breaker.falters(priority)
+    }
+
+    /// Whether one without a body would be let through now.
+    pub fn would_send(&self, priority: Priority) -> bool {
+        self.breaker.admits(priority, Try::Prompt).is_ok()
+    }
+
     /// How the provider has fared lately.
     pub fn health(&self) -> Health {
         self.breaker.health()

@@ -6,12 +6,13 @@
 //! of its recording.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Response, StatusCode};
 
+use super::answering::Answering;
 use super::asked::Asked;
 use super::body::{self, Body, Delivery};
 use super::hold::{Ended, Held};
@@ -20,7 +21,7 @@ use super::outcome::{Outcome, Why};
 use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
-use crate::cache::{Cached, CallerKey, Outage};
+use crate::cache::{CacheKey, Cached, CallerKey, Outage};
 use crate::clock::{self, Instant};
 use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
@@ -47,6 +48,8 @@ pub(super) struct Exchange<'s> {
     pub keeping: Option<Keeping>,
     /// A write that has not ended.
     pub intent: Option<Intent>,
+    /// The app has had its answer, and what comes now is for usertap alone.
+    pub is_answered: bool,
 }
 
 /// The head of the provider's answer.
@@ -58,38 +61,22 @@ pub(super) struct AnswerHead {
     pub at: Instant,
 }
 
-/// Where the app waits; it may be gone.
-pub(super) struct Answering(Weak<Mutex<Option<Response<Body>>>>);
-
-/// The other end. Nobody is woken: it is looked at in the task that runs the exchange, after each of its
-/// steps.
-pub(super) struct Answered(Arc<Mutex<Option<Response<Body>>>>);
-
-pub(super) fn answering() -> (Answering, Answered) {
-    let answered = Arc::default();
-    (Answering(Arc::downgrade(&answered)), Answered(answered))
-}
-
-impl Answering {
-    pub fn send(self, response: Response<Body>) {
-        // Where nobody waits any more, what had to be done is done: its body ends here.
-        if let Some(app) = self.0.upgrade() {
-            *lock(&app) = Some(response);
+impl Exchange<'_> {
+    /// From the moment it is known to be our tenant's. `key` is what its answer would be kept under.
+    pub async fn begin(&mut self, key: Option<CacheKey>, body: Body, app: Answering) {
+        self.keeps_under(key);
+        if self.shared.wire.upstream.falters(self.asked.priority)
+            && let Some(answer) = Box::pin(self.spared()).await
+        {
+            app.send(answer);
+            return Box::pin(self.tries(body)).await;
+        }
+        match self.found_meanwhile().await {
+            Some(answer) => app.send(answer),
+            None => self.run(body, app).await,
         }
     }
-}
 
-impl Answered {
-    pub fn take(&self) -> Option<Response<Body>> {
-        lock(&self.0).take()
-    }
-}
-
-fn lock<T>(app: &Mutex<T>) -> MutexGuard<'_, T> {
-    app.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-impl Exchange<'_> {
     pub async fn run(&mut self, body: Body, app: Answering) {
         self.note().await;
         let body = self.delivery.watch(body);
@@ -102,6 +89,9 @@ impl Exchange<'_> {
                         self.wrote_unseen();
                     }
                     self.left_in_doubt();
+                }
+                if self.is_answered {
+                    return;
                 }
                 if let Some(answer) = self.stale_for(failure).await {
                     return app.send(answer);
@@ -361,10 +351,12 @@ impl Exchange<'_> {
                 false => self.wrote(),
             }
         }
-        self.shared.cache.count(self.cached);
-        let (route, status) = (&self.matched.route.name, head.status);
-        self.shared
-            .answered(self.asked, route, status, &outcome, self.cached);
+        if !self.is_answered {
+            self.shared.cache.count(self.cached);
+            let (route, status) = (&self.matched.route.name, head.status);
+            self.shared
+                .answered(self.asked, route, status, &outcome, self.cached);
+        }
         reply::through(head, body, &outcome, self.cached)
     }
 }

@@ -14,16 +14,14 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::exchange::{AnswerHead, Exchange};
 use super::outcome::{Outcome, Why};
-use super::wire::Failure;
 use super::{Shared, headers, reply};
 use crate::cache::{
-    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Hit, Kept, Lead, Look, Outage, Served, Standing,
-    Turn,
+    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Hit, Kept, Lead, Look, Served, Standing, Turn,
 };
 use crate::clock::{self, Instant};
-use crate::provider::{Answer, Caller, Carries, Credential};
+use crate::provider::{Answer, Carries, Credential};
 use crate::record::{Recorded, Unrecorded};
-use crate::upstream::{Priority, UpstreamError};
+use crate::upstream::Priority;
 use crate::user::UserId;
 
 /// How long a not-found is fresh.
@@ -34,12 +32,12 @@ const FOLLOWING: u32 = 4;
 
 /// Where an answer is to be kept, if it turns out to be fit for it.
 pub(super) struct Keeping {
-    key: CacheKey,
+    pub key: CacheKey,
     caller: CallerKey,
     /// Taken before the request is sent.
     as_of: AsOf,
     /// Others wait for this answer until this is gone.
-    _lead: Option<Lead>,
+    lead: Option<Lead>,
 }
 
 impl Shared {
@@ -74,42 +72,49 @@ impl Shared {
 
 /// Before the request is sent.
 impl Exchange<'_> {
-    /// Decides whether the answer may be kept. Where another request for the same is under way, its
-    /// end is waited for, and what it brought is the answer.
-    pub(super) async fn found_meanwhile(&mut self, key: Option<CacheKey>) -> Option<Response<Body>> {
-        let (key, caller) = match self.may_be_kept(key) {
-            Ok(may) => may,
-            Err(why) => {
-                self.cached = why;
-                return None;
+    /// Decides whether the answer may be kept.
+    pub(super) fn keeps_under(&mut self, key: Option<CacheKey>) {
+        match self.may_be_kept(key) {
+            Ok((key, caller)) => {
+                self.keeping = Some(Keeping {
+                    key,
+                    caller,
+                    as_of: self.shared.cache.as_of(),
+                    lead: None,
+                });
+            }
+            Err(why) => self.cached = why,
+        }
+    }
+
+    /// Where another request for the same is under way, its end is waited for, and what it brought is the
+    /// answer.
+    pub(super) async fn found_meanwhile(&mut self) -> Option<Response<Body>> {
+        let key = self.keeping.as_ref()?.key;
+        if !matches!(self.cached, Cached::Miss(_)) {
+            return None;
+        }
+        let lead = match self.shared.cache.turn(key) {
+            Turn::Lead(lead) => {
+                // Another may have brought it since it was looked for.
+                if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
+                    return Some(self.again(&hit, Cached::Hit(Served::Fresh)));
+                }
+                Some(lead)
+            }
+            Turn::Follow(ended) => {
+                // For an answer of one's own, too, its turn may have to be waited for.
+                let _ended = timeout(self.shared.config.timeout / FOLLOWING, ended.cancelled()).await;
+                if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
+                    return Some(self.again(&hit, Cached::Hit(Served::Coalesced)));
+                }
+                None
             }
         };
-        let lead = match self.cached {
-            Cached::Miss(_) => match self.shared.cache.turn(key) {
-                Turn::Lead(lead) => {
-                    // Another may have brought it since it was looked for.
-                    if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
-                        return Some(self.again(&hit, Cached::Hit(Served::Fresh)));
-                    }
-                    Some(lead)
-                }
-                Turn::Follow(ended) => {
-                    // For an answer of one's own, too, its turn may have to be waited for.
-                    let _ended = timeout(self.shared.config.timeout / FOLLOWING, ended.cancelled()).await;
-                    if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
-                        return Some(self.again(&hit, Cached::Hit(Served::Coalesced)));
-                    }
-                    None
-                }
-            },
-            _ => None,
-        };
-        self.keeping = Some(Keeping {
-            key,
-            caller,
-            as_of: self.shared.cache.as_of(),
-            _lead: lead,
-        });
+        if let Some(keeping) = &mut self.keeping {
+            keeping.as_of = self.shared.cache.as_of();
+            keeping.lead = lead;
+        }
         None
     }
 
@@ -126,7 +131,7 @@ impl Exchange<'_> {
         Ok((key, caller))
     }
 
-    fn again(&self, hit: &Hit, cached: Cached) -> Response<Body> {
+    pub(super) fn again(&self, hit: &Hit, cached: Cached) -> Response<Body> {
         self.shared.cache.count(cached);
         let outcome = Outcome::Recorded(Recorded::Committed { position: None });
         let (route, status) = (&self.matched.route.name, hit.status());
@@ -255,72 +260,6 @@ impl Exchange<'_> {
     pub(super) fn wrote_unseen(&self) {
         self.wrote();
         self.shared.cache.tell_others();
-    }
-}
-
-/// While the provider is away.
-impl Exchange<'_> {
-    /// What an answer says of the provider's health.
-    pub(super) fn outage(meant: StatusCode) -> Option<Outage> {
-        match meant {
-            StatusCode::TOO_MANY_REQUESTS => Some(Outage::RateLimited),
-            status if status.is_server_error() => Some(Outage::Error),
-            _ => None,
-        }
-    }
-
-    pub(super) async fn stale_for(&self, failure: Failure) -> Option<Response<Body>> {
-        let Failure::Upstream(failure) = failure else {
-            return None;
-        };
-        let outage = match failure {
-            UpstreamError::Unreachable => Outage::Unreachable,
-            UpstreamError::Timeout => Outage::Timeout,
-            UpstreamError::Broken => Outage::Broken,
-            UpstreamError::Limited { .. } => Outage::RateLimited,
-            UpstreamError::Resting { .. } => Outage::BreakerOpen,
-            UpstreamError::Unfinished => return None,
-        };
-        self.stale(outage).await
-    }
-
-    /// What can be given for want of the provider. Who asks for a fresh answer gets none.
-    pub(super) async fn stale(&self, outage: Outage) -> Option<Response<Body>> {
-        let is_on = !self.shared.config.stale_if_error.is_zero();
-        if !is_on || self.matched.route.writes || self.cached == Cached::Bypass(Bypass::NoCache) {
-            return None;
-        }
-        let cached = Cached::Stale(outage);
-        let now: Instant = clock::now();
-        let kept = self
-            .keeping
-            .as_ref()
-            .and_then(|keeping| self.shared.cache.stale(keeping.key, now));
-        match kept {
-            Some(hit) => Some(self.again(&hit, cached)),
-            None => self.of_the_table(cached).await,
-        }
-    }
-
-    /// Of a user who is known only to the table, to nobody but who shows usertap's own key, and as long as
-    /// nothing later is known of that user.
-    async fn of_the_table(&self, cached: Cached) -> Option<Response<Body>> {
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let refused = self.shared.standing(self.caller) == Standing::Refused;
-        let user = provider
-            .stands_for(tenant, &self.matched, Caller::Ours(self.credential))
-            .filter(|_| !refused)?;
-        let asked = self.shared.local.settled_user(user);
-        let row = timeout(self.shared.config.sync_timeout, asked)
-            .await
-            .ok()?
-            .ok()??;
-        let answer = provider.stand_in(row.get("raw_json").filter(|_| row["deleted_at"].is_null())?)?;
-        self.shared.cache.count(cached);
-        let outcome = Outcome::Recorded(Recorded::Committed { position: None });
-        let (route, status) = (&self.matched.route.name, answer.status);
-        self.shared.answered(self.asked, route, status, &outcome, cached);
-        Some(reply::stand_in(answer, cached))
     }
 }
 

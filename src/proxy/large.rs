@@ -14,8 +14,9 @@ use http::response::Parts;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
+use super::answering::Answering;
 use super::body::Fed;
-use super::exchange::{Answering, Exchange};
+use super::exchange::Exchange;
 use super::hold::{Ended, Held};
 use super::outcome::{Outcome, Why};
 use super::record::Stamp;

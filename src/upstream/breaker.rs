@@ -9,7 +9,7 @@
 
 mod state;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) use state::Try;
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     states: Mutex<States>,
+    /// Somebody is kept out. A request that finds it unset needs no lock to know.
+    falters: AtomicBool,
     tries: AtomicU64,
 }
 
@@ -120,6 +122,11 @@ impl Breaker {
         })
     }
 
+    /// Whether requests of this kind are kept out, or let through one at a time.
+    pub fn falters(&self, whose: Priority) -> bool {
+        self.falters.load(Ordering::Relaxed) && !self.states().of(whose).is_closed()
+    }
+
     pub fn health(&self) -> Health {
         self.states().health()
     }
@@ -157,6 +164,9 @@ impl Drop for Pass<'_> {
         states.came(self.whose, self.came, self.tries);
         let after = states.health();
         if before != after {
+            self.breaker
+                .falters
+                .store(after != Health::Closed, Ordering::Relaxed);
             tracing::info!(now = after.word(), "the provider's breaker");
         }
     }

@@ -238,7 +238,7 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
     is_error(&stack.patch(&server, &path, json!({})).await, "breaker-open");
     assert_eq!(stack.status().await["provider"]["breaker"], "open");
     assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 5);
-    // The first that tries meets the last failure, the second ends it.
+    // The first that tries meets the last failure, the second ends it; behind both a stale answer was given.
     eventually("it is asked again", || async {
         stack
             .get(&server, &path)
@@ -248,8 +248,60 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
             .then_some(())
     })
     .await;
-    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 7);
+    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 8);
     assert_eq!(stack.status().await["provider"]["breaker"], "closed");
+    stack.end().await;
+}
+
+/// A provider that takes every request and answers none.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_can_be_given_something_waits_for_the_request_that_tries() {
+    let stack = with(&[
+        ("USERTAP_CACHE_TTL", "1ms"),
+        ("USERTAP_STALE_IF_ERROR", "1h"),
+        ("USERTAP_TIMEOUT", "60s"),
+    ])
+    .await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let bob = stack.known_user(json!({ "display_name": "Bob" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    // Of the one an answer is kept, of the other there is the row.
+    assert_eq!(stack.get(&server, &path).await.status, 200);
+    let hung = async |path: &str, name: &str| {
+        for _ in 0..5 {
+            stack
+                .control()
+                .fault(Fault::on(path, Action::Reject(Canned::new(503, "away"))));
+            is_stale(&stack.get(&server, path).await, &["stale; upstream-error"], name);
+        }
+        let gate = Gate::new();
+        stack
+            .control()
+            .fault(Fault::on(path, Action::HoldBefore(gate.clone())));
+        eventually("it is asked again", async || {
+            is_stale(&stack.get(&server, path).await, &["stale; breaker-open"], name);
+            (stack.control().faults_left() == 0).then_some(())
+        })
+        .await;
+        assert_eq!(stack.status().await["provider"]["breaker"], "half-open");
+        is_stale(&stack.get(&server, path).await, &["stale; breaker-open"], name);
+        let fresh = server.clone().raw("cache-control", "no-cache");
+        is_error(&stack.get(&fresh, path).await, "breaker-open");
+        gate.release();
+        eventually("the provider has answered", async || {
+            (stack.status().await["provider"]["breaker"] == "closed").then_some(())
+        })
+        .await;
+        let got = stack.get(&server, path).await;
+        assert_eq!(
+            (got.status.as_u16(), got.cached()),
+            (200, "miss; expired"),
+            "{name}"
+        );
+    };
+    hung(&path, "Ada").await;
+    // What it brought behind the answers is kept: it was nothing but the row before.
+    hung(&format!("/users/{bob}"), "Bob").await;
     stack.end().await;
 }
 
