@@ -101,7 +101,7 @@ pub(super) fn all(
     problems.extend(of_held(&recorder.held));
     problems.extend(of_by_hand(&recorder.by_hand));
     match known {
-        Err(error) => problems.push(of_database(error)),
+        Err(error) => problems.push(of_database(error, kept_as(&recorder.journal))),
         Ok(known) => {
             problems.extend(known.unowned.as_ref().map(of_partitions));
             problems.extend(of_rows(known));
@@ -118,12 +118,20 @@ pub(super) fn all(
     problems
 }
 
-fn of_database(error: &DbError) -> Problem {
+/// How answers leave that the database does not take.
+fn kept_as(journal: &record::JournalFigures) -> &'static str {
+    match journal.trouble {
+        Some(_) => "until then answers leave `queued`",
+        None => "until then answers leave `journaled`",
+    }
+}
+
+fn of_database(error: &DbError, kept: &str) -> Problem {
     let (word, remedy) = match error {
-        DbError::Away(_) => (
-            "database-away",
-            "check DATABASE_URL and that the server runs; until then answers leave `journaled`",
-        ),
+        DbError::Away(_) => {
+            let remedy = format!("check DATABASE_URL and that the server runs; {kept}");
+            return problem("database-away", error.to_string(), remedy);
+        }
         DbError::Refused {
             kind: Refusal::Privilege,
             ..
@@ -143,11 +151,11 @@ fn of_database(error: &DbError) -> Problem {
 /// What keeps the recorder from a database that does not answer is said once, as the database's.
 fn of_recorder(recorder: &record::Figures, answers: bool) -> impl Iterator<Item = Problem> {
     let trouble = recorder.trouble.as_ref().filter(|_| answers).map(|trouble| {
-        problem(
-            "not-recording",
-            trouble,
-            "answers leave `journaled`; mend the database, nothing else is needed",
-        )
+        let remedy = format!(
+            "mend the database, nothing else is needed; {}",
+            kept_as(&recorder.journal)
+        );
+        problem("not-recording", trouble, remedy)
     });
     let lost = (recorder.lost > 0).then(|| {
         let what = format!(
