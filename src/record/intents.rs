@@ -140,7 +140,7 @@ impl Intents {
     /// Where another process or another tenant has it.
     pub fn start(self: &Arc<Self>) -> Result<(), JournalFault> {
         match self.open(&[]) {
-            Err(fault @ JournalFault::Io(_)) => {
+            Err(fault) if fault.may_pass() => {
                 self.refused(&fault);
                 Ok(())
             }
@@ -352,7 +352,7 @@ async fn write_group(intents: &Arc<Intents>) {
             false
         }
         Err(error) => {
-            intents.refused(&JournalFault::Io(error.to_string()));
+            intents.refused(&JournalFault::broken(error));
             false
         }
     };

@@ -32,6 +32,9 @@ pub use keeper::{Keeper, adopt, keep};
 const LIMIT: u64 = 512 << 20;
 /// What a record counts at least: it also takes memory while it waits.
 const LEAST: u64 = 1 << 10;
+/// Nobody was told of what a crash cut off; what was lost in another way looks the same.
+const END_UNREAD: &str = "the journal's end cannot be read: if DATA_DIR was damaged rather than cut off by a crash, run \
+                          `usertap reconcile`";
 
 /// The files of one folder, locked for this process.
 #[derive(Debug)]
@@ -144,18 +147,41 @@ impl Journal {
             .as_ref()
             .is_none_or(|(number, _)| *number != place.segment)
         {
-            let file = File::open(segment::path(&self.folder, place.segment))?;
-            self.reader = Some((place.segment, file));
+            self.reader = None;
         }
-        let Some((_, file)) = &self.reader else {
-            return Err(JournalFault::Io("no reader".into()));
+        let path = segment::path(&self.folder, place.segment);
+        let unread = |error| JournalFault::unread(&path, &error);
+        let (_, file) = match self.reader.take() {
+            Some(reader) => self.reader.insert(reader),
+            None => {
+                let file = File::open(&path).map_err(unread)?;
+                self.reader.insert((place.segment, file))
+            }
         };
-        Ok(segment::read(file, place.at as usize, place.payload as usize)?)
+        segment::read(file, place.at as usize, place.payload as usize).map_err(unread)
     }
 
     /// Whether this process wrote the record.
     pub fn is_own(&self, place: Place) -> bool {
         self.segments.is_of(self.label.process, place)
+    }
+
+    /// Whether it would take something, after it has refused to: it tries, as far as it can with nothing
+    /// to write.
+    ///
+    /// # Errors
+    /// [`JournalFault`]: as [`Journal::append`].
+    pub fn look(&mut self) -> Result<(), JournalFault> {
+        self.append(&[])?;
+        if self.segments.weight() + LEAST > self.limit {
+            return Err(JournalFault::Full);
+        }
+        if self.tail.is_none() {
+            self.begin_segment(0)?;
+        }
+        // Where nothing is left, it leaves nothing either.
+        self.consumed(&[]);
+        Ok(())
     }
 
     /// These are committed. Segments that hold nothing else are removed, the oldest first.
@@ -186,9 +212,10 @@ impl Journal {
             let is_last = n + 1 == numbers.len();
             match segment::find(&self.folder, number)? {
                 Content::Segment(found) => self.take_over_one(number, found, is_last, &mut left)?,
-                Content::Nothing => std::fs::remove_file(segment::path(&self.folder, number))?,
-                Content::Unreadable => {
-                    segment::set_apart(&self.folder, number)?;
+                Content::Nothing if is_last => self.leave_out(number)?,
+                // A later one was begun only once this one's head was durable.
+                Content::Nothing | Content::Unreadable => {
+                    segment::set_apart(&self.folder, number);
                     left.damaged += 1;
                 }
             }
@@ -211,9 +238,7 @@ impl Journal {
         if found.scan.is_torn {
             // A later segment was begun only once this one was durable to its end.
             left.damaged += usize::from(!is_last);
-            tracing::warn!(
-                "the journal's end was torn off by a crash: nobody had been told of what stood there"
-            );
+            tracing::warn!("{END_UNREAD}");
             segment::cut(&self.folder, number, found.scan.end)?;
         }
         self.segments.begin(number, found.label.process);
@@ -230,6 +255,12 @@ impl Journal {
             left.places.push(place);
         }
         Ok(())
+    }
+
+    fn leave_out(&self, number: u64) -> Result<(), JournalFault> {
+        tracing::warn!("{END_UNREAD}");
+        let path = segment::path(&self.folder, number);
+        std::fs::remove_file(&path).map_err(|error| JournalFault::unwritten(&path, &error))
     }
 
     /// How many of these go in before the bound is reached.
@@ -270,16 +301,21 @@ impl Journal {
 
     fn flush(&mut self, bytes: &mut Vec<u8>) -> Result<(), JournalFault> {
         if let (Some(tail), false) = (&mut self.tail, bytes.is_empty()) {
-            tail.write(bytes)?;
+            tail.write(&self.folder, bytes)?;
             bytes.clear();
         }
         Ok(())
     }
 
     fn begin_segment(&mut self, least: usize) -> Result<(), JournalFault> {
-        let number = self.next;
+        // Whatever stands in a segment's place is nobody's to write over, nor to remove.
+        let is_free = |number: &u64| {
+            let path = segment::path(&self.folder, *number);
+            path.symlink_metadata().is_err()
+        };
+        let number = (self.next..).find(is_free).unwrap_or(self.next);
         self.tail = Some(Tail::create(&self.folder, number, self.label, least)?);
-        self.next += 1;
+        self.next = number + 1;
         self.segments.begin(number, self.label.process);
         Ok(())
     }
@@ -305,16 +341,18 @@ impl Journal {
 
 /// The folder, for its owner alone, and the lock on it.
 pub fn locked(folder: &Path) -> Result<File, JournalFault> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("lock"))?;
+    let mut maker = DirBuilder::new();
+    let made = maker.recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| JournalFault::unwritten(folder, &error))?;
+    let path = folder.join("lock");
+    let unwritten = |error| JournalFault::unwritten(&path, &error);
+    let mut options = File::options();
+    let opened = options.create(true).truncate(false).write(true).open(&path);
+    let lock = opened.map_err(unwritten)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(JournalFault::Locked),
-        Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        Err(std::fs::TryLockError::Error(error)) => Err(unwritten(error)),
     }
 }
 

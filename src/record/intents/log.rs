@@ -89,9 +89,9 @@ impl Log {
             self.tail = begun(&self.folder, full + 1, self.label, &open())?;
             remove(&self.folder, full);
         } else if began.is_empty() {
-            self.tail.put(&bytes)?;
+            self.tail.put(&self.folder, &bytes)?;
         } else {
-            self.tail.write(&bytes)?;
+            self.tail.write(&self.folder, &bytes)?;
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ fn begun(folder: &Path, number: u64, label: Label, open: &Open) -> Result<Tail, 
     // With as much room again: the next is not full at once.
     let mut tail = Tail::create(folder, number, label, 2 * bytes.len())?;
     if !bytes.is_empty() {
-        tail.write(&bytes)?;
+        tail.write(folder, &bytes)?;
     }
     Ok(tail)
 }
@@ -125,18 +125,22 @@ fn remove(folder: &Path, number: u64) {
 fn left(folder: &Path, tenant: [u8; 16], id_type: IdType) -> Result<(Open, Vec<u64>), JournalFault> {
     let (mut open, numbers) = (Open::new(), segment::numbers(folder)?);
     for number in &numbers {
-        let bytes = std::fs::read(segment::path(folder, *number))?;
         let found = match segment::find(folder, *number)? {
             Content::Segment(found) => found,
             Content::Nothing => continue,
             Content::Unreadable => {
-                segment::set_apart(folder, *number)?;
+                segment::set_apart(folder, *number);
                 continue;
             }
         };
         let mut theirs = Open::new();
         for record in &found.scan.records {
-            apply(&bytes[record.payload.clone()], id_type, &mut theirs, &mut open);
+            apply(
+                &found.bytes[record.payload.clone()],
+                id_type,
+                &mut theirs,
+                &mut open,
+            );
         }
         if !found.scan.damaged.is_empty() {
             tracing::error!("notes of writes under way are damaged: run `usertap reconcile`");

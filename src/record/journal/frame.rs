@@ -2,9 +2,11 @@
 //!
 //! A record is `mark, length, checksum, number of its group, where its group began`, then the
 //! payload, padded to eight bytes; behind the last one there is nothing but zeros. What was
-//! written together is a group, and nobody was told of it before all of it was durable. So where
-//! reading stops and nothing but the same group follows, the end was torn off by a crash and is
-//! no loss; where a later group follows, the middle is damaged, and that is told.
+//! written together is a group, and nobody was told of it before all of it was durable. A crash
+//! leaves out the end of the last group, or sectors of it. So where reading stops and nothing but the
+//! same group follows, with bytes missing, the end was most likely torn off by a crash and is no loss;
+//! a file that was cut off or emptied from there on looks the same. Where a later group follows, or
+//! all the bytes are there and are not what was written, something is damaged, and that is told.
 
 use std::ops::Range;
 
@@ -13,6 +15,8 @@ pub const HEAD: usize = 24;
 const MARK: [u8; 4] = *b"utr1";
 /// Records begin at multiples of this, so that they are found again behind a damaged one.
 const STEP: usize = 8;
+/// What a disk writes at least.
+const SECTOR: usize = 512;
 
 /// A record that was read whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub struct Scan {
     pub records: Vec<Record>,
     /// Where the last record ends.
     pub end: usize,
-    /// Something that is no record follows there: a group that was never finished.
+    /// Something that is no record follows there: most likely a group that was never finished.
     pub is_torn: bool,
     /// Places at which records that had been durable cannot be read.
     pub damaged: Vec<usize>,
@@ -85,13 +89,12 @@ pub fn scan(bytes: &[u8], mut at: usize) -> Scan {
         let record = match read(bytes, at) {
             Some(record) => record,
             None => {
-                let Some(next) = next_record(bytes, at) else { break };
-                // Of a group that is torn, any part may have reached the disk.
-                if at < usize::try_from(next.group_began).unwrap_or(usize::MAX) || is_followed(bytes, &next) {
-                    found.damaged.push(at);
-                } else {
+                let next = next_record(bytes, at);
+                if !is_damage(bytes, at, next.as_ref()) {
                     break;
                 }
+                found.damaged.push(at);
+                let Some(next) = next else { return found };
                 next
             }
         };
@@ -99,9 +102,7 @@ pub fn scan(bytes: &[u8], mut at: usize) -> Scan {
         found.end = at;
         found.records.push(record);
     }
-    found.is_torn = bytes
-        .get(found.end..)
-        .is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
+    found.is_torn = bytes.get(found.end..).is_some_and(|rest| !is_empty(rest));
     found
 }
 
@@ -121,6 +122,42 @@ fn is_followed(bytes: &[u8], record: &Record) -> bool {
         at = next.at;
     }
     false
+}
+
+/// Whether what stands at `at`, and is no record, was one. `next`: the first one behind it.
+fn is_damage(bytes: &[u8], at: usize, next: Option<&Record>) -> bool {
+    // Of a group that is torn, any part may have reached the disk.
+    let is_of_another = next.is_some_and(|next| {
+        at < usize::try_from(next.group_began).unwrap_or(usize::MAX) || is_followed(bytes, next)
+    });
+    is_of_another || is_all_there(bytes, at, next)
+}
+
+/// Whether no byte is missing that was to be written there: a crash leaves out the end, or whole sectors.
+fn is_all_there(bytes: &[u8], at: usize, next: Option<&Record>) -> bool {
+    let Some(head) = bytes.get(at..at + HEAD) else {
+        return false;
+    };
+    if head[..4] != MARK {
+        // The mark and the length are written at once.
+        return head[..STEP] != [0; STEP] && !is_empty(&head[STEP..]);
+    }
+    let claimed = usize::try_from(number(head, 4)).unwrap_or(usize::MAX);
+    // Before the next there may be padding.
+    let (end, last) = match next {
+        Some(next) => (next.at, STEP),
+        None => ((at + HEAD).saturating_add(claimed), 1),
+    };
+    let Some(whole) = bytes.get(at..end) else {
+        return false;
+    };
+    let inside = at.next_multiple_of(SECTOR) - at;
+    let sectors = whole.get(inside..).unwrap_or_default().chunks_exact(SECTOR);
+    !is_empty(&whole[whole.len() - last..]) && !sectors.into_iter().any(is_empty)
+}
+
+fn is_empty(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn checksum(size: u32, group: u64, group_began: u32, payload: &[u8]) -> u32 {
@@ -206,15 +243,34 @@ mod tests {
     #[test]
     fn every_bit_that_flips_in_a_durable_group_is_told() {
         let (bytes, begins) = segment();
-        for at in begins[0]..begins[4] {
+        for at in begins[0]..begins[6] {
             let mut bad = bytes.clone();
             bad[at] ^= 0x10;
             let found = scan(&bad, 16);
             let is_padding = found.records.len() == 6;
+            // With another length the last record is not told from one whose end is missing.
+            let is_last_length = (begins[5] + 4..begins[5] + 8).contains(&at);
             assert!(
-                is_padding || found.damaged.len() == 1 && found.records.len() == 5,
+                is_padding
+                    || is_last_length && found.is_torn
+                    || found.damaged.len() == 1 && found.records.len() == 5,
                 "byte {at}: {found:?}"
             );
         }
+    }
+
+    /// A crash leaves out whole sectors, wherever they stand.
+    #[test]
+    fn a_large_last_record_with_a_sector_missing_is_torn_and_with_a_flipped_bit_damaged() {
+        let mut bytes = vec![0; 16];
+        write(&mut bytes, 1, 16, &[b'x'; 5_000]);
+        bytes.resize(8_192, 0);
+        let mut torn = bytes.clone();
+        torn[1_024..1_536].fill(0);
+        let found = scan(&torn, 16);
+        assert!(found.is_torn && found.damaged.is_empty(), "{found:?}");
+        bytes[1_024] ^= 1;
+        let found = scan(&bytes, 16);
+        assert_eq!((found.is_torn, &found.damaged[..]), (false, &[16][..]));
     }
 }

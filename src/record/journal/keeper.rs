@@ -52,7 +52,7 @@ impl Keeper {
     /// [`JournalFault::Locked`] and [`JournalFault::Foreign`].
     pub fn open(&self) -> Result<Left, JournalFault> {
         match self.try_open() {
-            Err(fault @ JournalFault::Io(_)) => {
+            Err(fault) if fault.may_pass() => {
                 self.note(Some(&fault));
                 Ok(Left::default())
             }
@@ -106,7 +106,14 @@ impl Keeper {
     fn append(&self, payloads: &[Vec<u8>]) -> Result<Vec<Place>, JournalFault> {
         match self.lock().as_mut() {
             Some(journal) => journal.append(payloads),
-            None => Err(JournalFault::Io("it is not open".into())),
+            None => Err(JournalFault::broken("it is not open")),
+        }
+    }
+
+    fn look(&self) -> Result<(), JournalFault> {
+        match self.lock().as_mut() {
+            Some(journal) => journal.look(),
+            None => Err(JournalFault::broken("it is not open")),
         }
     }
 
@@ -193,8 +200,12 @@ async fn keep_to_the_end(shared: &Arc<Shared>) {
         let away = trouble.borrow_and_update().is_some();
         let until = match shared.backlog.due(clock::now(), patience(shared), away) {
             Due::Over => return,
-            Due::Nothing => None,
-            Due::At(at) => Some(at),
+            Due::Nothing => look_again(shared, &mut again).await,
+            Due::At(at) => Some(
+                look_again(shared, &mut again)
+                    .await
+                    .map_or(at, |look| look.min(at)),
+            ),
             Due::Now(group) => match keep_group(shared, group, &mut again).await {
                 Kept::All => continue,
                 Kept::NotAll if shared.backlog.has_ended() => return lost(shared),
@@ -207,6 +218,34 @@ async fn keep_to_the_end(shared: &Arc<Shared>) {
             () = sleep_until(until.unwrap_or(clock::now() + IDLE)) => {}
         }
     }
+}
+
+/// While nothing is to be written nobody else notices that a fault has gone, or what a folder holds that
+/// could not be read. When to look next, where there is a fault.
+async fn look_again(shared: &Arc<Shared>, again: &mut Instant) -> Option<Instant> {
+    let keeper = shared.keeper.clone()?;
+    keeper.fault()?;
+    if *again > clock::now() {
+        return Some(*again);
+    }
+    let (here, there) = (shared.clone(), keeper.clone());
+    let looking = tokio::task::spawn_blocking(move || {
+        open_late(&here, &there)?;
+        there.look()
+    });
+    match looking
+        .await
+        .unwrap_or_else(|error| Err(JournalFault::broken(error)))
+    {
+        Ok(()) => {
+            keeper.note(None);
+            return None;
+        }
+        Err(JournalFault::Robbed) => robbed(shared),
+        Err(fault) => keeper.note(Some(&fault)),
+    }
+    *again = clock::now() + AGAIN;
+    Some(*again)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,17 +275,12 @@ async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant) -> 
     let appending = tokio::task::spawn_blocking(move || append(&here, &keeper, &group));
     let appended = appending
         .await
-        .unwrap_or_else(|error| Err(JournalFault::Io(error.to_string())));
+        .unwrap_or_else(|error| Err(JournalFault::broken(error)));
     settle(shared, &numbers, appended, again)
 }
 
 fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>, JournalFault> {
-    let left = keeper.try_open()?;
-    if !left.places.is_empty() {
-        // Found late: what was judged meanwhile is not to be told apart from it.
-        shared.memory.distrust(clock::now());
-        take_in(shared, keeper, &left);
-    }
+    open_late(shared, keeper)?;
     let payloads = payloads(shared, group);
     failpoint::reached("journal.appending");
     let places = keeper.append(&payloads)?;
@@ -257,6 +291,16 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
         .filter(|seen| seen.source.origin != Origin::ProxyRead)
         .for_each(|seen| shared.tell(&seen.id, &seen.source.request_id));
     Ok(places)
+}
+
+fn open_late(shared: &Shared, keeper: &Keeper) -> Result<(), JournalFault> {
+    let left = keeper.try_open()?;
+    if !left.places.is_empty() {
+        // Found late: what was judged meanwhile is not to be told apart from it.
+        shared.memory.distrust(clock::now());
+    }
+    take_in(shared, keeper, &left);
+    Ok(())
 }
 
 /// What is to be written. A stamp that something was judged after which left its trace in memory alone
@@ -292,16 +336,20 @@ fn settle(
             return refuse(shared, &numbers[places.len()..], again);
         }
         Err(JournalFault::Robbed) => {
-            let lost = shared.backlog.lost();
-            shared.health.damaged.fetch_add(lost as u64, Ordering::Relaxed);
-            tracing::error!(lost, "{}", JournalFault::Robbed);
-            // What is in memory too is written anew, in its order.
+            robbed(shared);
             return Kept::All;
         }
         Err(fault) => fault,
     };
     keeper.note(Some(&fault));
     refuse(shared, numbers, again)
+}
+
+/// What is in memory too is written anew, in its order.
+fn robbed(shared: &Shared) {
+    let lost = shared.backlog.lost();
+    shared.health.damaged.fetch_add(lost as u64, Ordering::Relaxed);
+    tracing::error!(lost, "{}", JournalFault::Robbed);
 }
 
 fn refuse(shared: &Shared, numbers: &[u64], again: &mut Instant) -> Kept {

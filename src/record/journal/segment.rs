@@ -1,5 +1,6 @@
 //! One file of the journal: preallocated, so that a sync moves no size; readable by its owner alone.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::JournalFault;
 use super::frame::{self, Scan};
 
 const MAGIC: &[u8; 8] = b"usertap1";
@@ -37,27 +39,29 @@ pub struct Tail {
 pub struct Found {
     pub label: Label,
     pub scan: Scan,
+    pub bytes: Vec<u8>,
 }
 
 /// What a file holds that should be a segment.
 pub enum Content {
     Segment(Found),
-    /// Its making was cut off: nothing was ever written into it.
+    /// Its making was cut off, and nothing was ever written into it; or somebody emptied it.
     Nothing,
-    /// Something, and nobody can tell whose: its beginning is damaged, or of another version.
+    /// Something, and nobody can tell whose: its beginning is damaged or of another version, or it
+    /// cannot be read at all.
     Unreadable,
 }
 
 impl Tail {
     /// A new file with room for a record of `least` bytes; durable before the first record.
-    pub fn create(folder: &Path, number: u64, label: Label, least: usize) -> io::Result<Tail> {
+    pub fn create(folder: &Path, number: u64, label: Label, least: usize) -> Result<Tail, JournalFault> {
         let path = path(folder, number);
         let made = Tail::make(&path, number, label, least.max(SIZE - HEADER) + HEADER);
-        if made.is_err() {
+        made.map_err(|error| {
             // Half a file would be found at the next start.
             let _ = std::fs::remove_file(&path);
-        }
-        made
+            JournalFault::unwritten(&path, &error)
+        })
     }
 
     fn make(path: &Path, number: u64, label: Label, size: usize) -> io::Result<Tail> {
@@ -94,7 +98,12 @@ impl Tail {
     }
 
     /// Durable when it returns. After an error the segment takes nothing more.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&mut self, folder: &Path, bytes: &[u8]) -> Result<(), JournalFault> {
+        let written = self.write_all(bytes);
+        written.map_err(|error| JournalFault::unwritten(&path(folder, self.number), &error))
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, self.at as u64)?;
         self.file.sync_data()?;
         if self.file.metadata()?.nlink() == 0 {
@@ -105,8 +114,9 @@ impl Tail {
     }
 
     /// Outlives the process, not the machine.
-    pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.at as u64)?;
+    pub fn put(&mut self, folder: &Path, bytes: &[u8]) -> Result<(), JournalFault> {
+        let put = self.file.write_all_at(bytes, self.at as u64);
+        put.map_err(|error| JournalFault::unwritten(&path(folder, self.number), &error))?;
         self.at += bytes.len();
         Ok(())
     }
@@ -118,13 +128,21 @@ impl Tail {
 }
 
 /// Reads a whole segment.
-pub fn find(folder: &Path, number: u64) -> io::Result<Content> {
-    let bytes = std::fs::read(path(folder, number))?;
+///
+/// # Errors
+/// Where this process can read nothing at the moment: the file may be well.
+pub fn find(folder: &Path, number: u64) -> Result<Content, JournalFault> {
+    let path = path(folder, number);
+    let bytes = match bytes(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if is_of_the_process(&error) => return Err(JournalFault::unread(&path, &error)),
+        Err(_) => return Ok(Content::Unreadable),
+    };
     let behind = bytes.get(HEADER..).unwrap_or_default();
     Ok(match label(&bytes) {
         Some(label) => {
             let scan = frame::scan(&bytes, HEADER);
-            Content::Segment(Found { label, scan })
+            Content::Segment(Found { label, scan, bytes })
         }
         // Its head is durable before the first record.
         None if behind.iter().all(|byte| *byte == 0) => Content::Nothing,
@@ -132,25 +150,50 @@ pub fn find(folder: &Path, number: u64) -> io::Result<Content> {
     })
 }
 
+/// What is no file may never end, or never begin.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::metadata(path)?.is_file() {
+        true => std::fs::read(path),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Too many open files, too little memory.
+fn is_of_the_process(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
+        || error.kind() == io::ErrorKind::OutOfMemory
+}
+
 /// Puts a file aside that cannot be read, and says so: it is nobody's to remove.
-pub fn set_apart(folder: &Path, number: u64) -> io::Result<()> {
+pub fn set_apart(folder: &Path, number: u64) {
     let from = path(folder, number);
     // Numbers begin anew once a folder is drained.
     let mut names = (0..).map(|n| from.with_extension(format!("{n}.unreadable")));
     let to = names.find(|to| !to.exists()).unwrap_or_default();
-    std::fs::rename(&from, &to)?;
+    let left = match std::fs::rename(&from, &to) {
+        Ok(()) => to,
+        Err(_) => from,
+    };
     tracing::error!(
-        file = %to.display(),
-        "its beginning is damaged or of another version of usertap, and it is left there: run `usertap reconcile`"
+        file = %left.display(),
+        "it cannot be read, or its beginning is damaged or of another version of usertap, and it is left there: run \
+         `usertap reconcile`"
     );
-    Ok(())
 }
 
 /// Takes off a torn end, so that what stands there is never read again.
-pub fn cut(folder: &Path, number: u64, end: usize) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path(folder, number))?;
-    file.set_len(end as u64)?;
-    file.sync_all()
+pub fn cut(folder: &Path, number: u64, end: usize) -> Result<(), JournalFault> {
+    let path = path(folder, number);
+    let cut = |file: File| {
+        file.set_len(end as u64)?;
+        file.sync_all()
+    };
+    let opened = OpenOptions::new().write(true).open(&path);
+    opened
+        .and_then(cut)
+        .map_err(|error| JournalFault::unwritten(&path, &error))
 }
 
 /// One record's payload.
@@ -168,15 +211,25 @@ pub fn path(folder: &Path, number: u64) -> PathBuf {
 }
 
 /// The segments in a folder, oldest first.
-pub fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".segment"));
-        numbers.extend(number.and_then(|number| u64::from_str_radix(number, 16).ok()));
-    }
+pub fn numbers(folder: &Path) -> Result<Vec<u64>, JournalFault> {
+    let listed = listed(folder).map_err(|error| JournalFault::unread(folder, &error))?;
+    let names = listed.iter().filter_map(|name| name.to_str());
+    let mut numbers: Vec<u64> = names.filter_map(|name| number_of(folder, name)).collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+fn listed(folder: &Path) -> io::Result<Vec<OsString>> {
+    std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect()
+}
+
+/// Of a name that is spelled as a segment's, and no further on than anybody can count.
+fn number_of(folder: &Path, name: &str) -> Option<u64> {
+    const LAST: u64 = u64::MAX >> 1;
+    let number = u64::from_str_radix(name.strip_suffix(".segment")?, 16).ok()?;
+    (number <= LAST && path(folder, number).ends_with(name)).then_some(number)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

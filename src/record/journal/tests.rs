@@ -166,6 +166,88 @@ fn a_segment_whose_head_cannot_be_read_is_told_and_kept() {
     assert_eq!(folder.open().1.damaged, 0, "told once");
 }
 
+/// A name that is none of the journal's own is nobody's business; what stands in a segment's place and
+/// cannot be read costs that one alone.
+#[test]
+fn a_stray_entry_shuts_nothing_off() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..2)).unwrap();
+    drop(journal);
+    let inside = folder.0.join("journal");
+    for stray in ["ab", "ffffffffffffffff", "000000000000000F", "+00000000000000a"] {
+        std::fs::write(inside.join(format!("{stray}.segment")), "not the journal's").unwrap();
+    }
+    std::fs::create_dir(segment::path(&inside, 9)).unwrap();
+    let (mut journal, left) = folder.open();
+    assert_eq!(
+        (read(&mut journal, &left.places), left.damaged),
+        (payloads(0..2), 1)
+    );
+    assert!(segment::path(&inside, 9).with_extension("0.unreadable").is_dir());
+    // One that comes while it runs is gone round, and stays.
+    std::fs::write(segment::path(&inside, 10), "not the journal's").unwrap();
+    let places = journal.append(&payloads(2..3)).unwrap();
+    assert_eq!(read(&mut journal, &places), payloads(2..3));
+    assert!(segment::path(&inside, 10).exists());
+}
+
+#[test]
+fn a_fault_names_the_file_and_what_could_not_be_done() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    std::fs::write(folder.0.join("journal"), "in the way").unwrap();
+    let fault = Journal::open(&folder.0, OURS).unwrap_err().to_string();
+    assert!(fault.contains("cannot be written (journal: "), "{fault}");
+    std::fs::remove_file(folder.0.join("journal")).unwrap();
+    let (mut journal, _) = folder.open();
+    std::fs::remove_dir_all(folder.0.join("journal")).unwrap();
+    let fault = journal.append(&payloads(0..1)).unwrap_err().to_string();
+    let expected = "cannot be written (journal/0000000000000001.segment: entity not found)";
+    assert!(fault.contains(expected), "{fault}");
+}
+
+/// Behind the last group there is nothing to tell a flipped bit by but that all its bytes are there.
+#[test]
+fn a_last_record_whose_bytes_are_all_there_is_damaged_and_told_until_it_is_drained() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..1)).unwrap();
+    let last = journal.append(&payloads(1..2)).unwrap()[0];
+    drop(journal);
+    let file = folder.segments().remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[last.at as usize + frame::HEAD + 2] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    for _ in 0..2 {
+        let (mut journal, left) = folder.open();
+        assert_eq!(
+            (read(&mut journal, &left.places), left.damaged),
+            (payloads(0..1), 1)
+        );
+    }
+}
+
+/// One was begun only once the one before was there to its end.
+#[test]
+fn an_empty_segment_before_another_is_damaged() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&[vec![1; 3 << 20], vec![2; 3 << 20]]).unwrap();
+    drop(journal);
+    let files = folder.segments();
+    std::fs::write(&files[0], b"").unwrap();
+    let (journal, left) = folder.open();
+    assert_eq!((left.places.len(), left.damaged), (1, 1));
+    drop(journal);
+    std::fs::write(&files[1], b"").unwrap();
+    assert_eq!(
+        folder.open().1.damaged,
+        0,
+        "the last one's making may have been cut off"
+    );
+}
+
 #[test]
 fn its_bound_holds_and_draining_makes_room() {
     let folder = Folder::new();

@@ -97,3 +97,35 @@ async fn a_full_disk_is_told_traffic_flows_and_it_mends_itself() {
     world.assert_all_there().await;
     server.stop().await;
 }
+
+/// Nothing waits any more, and still somebody looks whether there is room again.
+#[tokio::test]
+async fn a_disk_freed_after_the_outage_is_noticed_while_the_database_is_well() {
+    if !may_mount() {
+        println!("SKIPPED: this user may not mount a small file system (unshare -Urm)");
+        return;
+    }
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let (server, disk) = serve(&world, &vec![setting("DATABASE_URL", &url)]).await;
+    let filler = disk.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
+    relay.close();
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "queued");
+    server.names(&["no storage space", ".segment"]).await;
+    server.names(&["database-away", "`queued`"]).await;
+    relay.open();
+    eventually("the database is back", || async {
+        let status = server.status().await;
+        (status["recorder"]["waiting"] == 0).then_some(())
+    })
+    .await;
+    assert_eq!(recorded(&server.create(&world, "Grace").await), "committed");
+    server.names(&["no storage space"]).await;
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    server.has_no_problem().await;
+    server.stop().await;
+}

@@ -217,6 +217,65 @@ async fn a_folder_that_cannot_be_used_is_told_and_traffic_flows() {
     server.stop().await;
 }
 
+/// A folder that could not be read at the start is looked at again while the database is well, and what
+/// is found in it late is taken in.
+#[tokio::test]
+async fn a_folder_mended_while_the_database_is_well_gives_what_it_holds() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let ada = id_of(&server.create(&world, "Ada").await);
+    relay.close();
+    assert_eq!(server.rename(&world, ada, "Ada L").await, "journaled");
+    let grace = id_of(&server.create(&world, "Grace").await);
+    server.process.killed().await;
+    let data = world.folder.path().join(".usertap");
+    let (journal, kept, aside) = (data.join("journal"), data.join("kept"), data.join("aside"));
+    std::fs::rename(&journal, &kept).unwrap();
+    std::fs::write(&journal, "in the way").unwrap();
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    server.names(&["journal in DATA_DIR cannot be written"]).await;
+    assert_eq!(recorded(&server.create(&world, "Emmy").await), "committed");
+    // At once, as usertap would make a folder where there is none.
+    std::os::unix::fs::symlink(&kept, &aside).unwrap();
+    std::fs::rename(&aside, &journal).unwrap();
+    eventually("what it holds is written", || async {
+        let names = (world.name(ada).await, world.name(grace).await);
+        (names == (Some("Ada L".to_owned()), Some("Grace".to_owned()))).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    world.comes_to_rest(&server).await;
+    server.stop().await;
+}
+
+/// What cannot be read costs itself alone: the rest is read, and in an outage answers leave `journaled`.
+#[tokio::test]
+async fn a_stray_entry_in_the_journal_shuts_nothing_off() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let journal = world.folder.path().join(".usertap").join("journal");
+    std::fs::create_dir_all(journal.join("0000000000000001.segment")).unwrap();
+    std::fs::write(journal.join("ab.segment"), "not the journal's").unwrap();
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    server.names(&["journal-damaged", "usertap reconcile"]).await;
+    relay.close();
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "journaled");
+    server.names(&["database-away", "`journaled`"]).await;
+    relay.open();
+    eventually("it is drained", || async {
+        let status = server.status().await;
+        (status["recorder"]["waiting"] == 0).then_some(())
+    })
+    .await;
+    world.assert_all_there().await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn another_process_and_another_tenant_are_refused() {
     let world = World::with_users(0).await;
