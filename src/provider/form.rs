@@ -310,8 +310,8 @@ pub(super) struct RouteForm {
     #[serde(default)]
     pub hides: Vec<String>,
     pub writes: Option<bool>,
-    #[serde(default)]
-    pub silent: bool,
+    /// Whether it changes users whom neither request nor answer names.
+    pub silent: Option<bool>,
     pub cache: Option<Text>,
     /// The provider counts these requests for each user by itself.
     pub user_limit: Option<Text>,

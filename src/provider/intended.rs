@@ -2,7 +2,7 @@
 
 use super::source::{Exchange, Source};
 use super::tell::Kind;
-use super::{Credential, Matched, Provider, RequestHead, Tenant};
+use super::{Credential, Matched, Provider, RequestHead, Tenant, Unnamed};
 use crate::user::UserId;
 
 /// What a write is about to do, if it changes users at all.
@@ -42,6 +42,33 @@ impl Provider {
             true => Intended::NewUser,
             false => Intended::Nothing,
         }
+    }
+}
+
+impl Provider {
+    /// Whether a write that was carried out, and whose answer shows nobody, can have changed somebody who
+    /// is there and whom its request does not name.
+    pub fn may_change_anybody(
+        &self,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        credential: Credential,
+        head: &RequestHead<'_>,
+        request_body: Option<&[u8]>,
+    ) -> bool {
+        let route = matched.route;
+        if route.unnamed != Unnamed::Unsaid {
+            return route.unnamed == Unnamed::Somebody;
+        }
+        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
+        let mut told = route
+            .tells
+            .iter()
+            .filter(|tell| tell.applies(credential, &exchange))
+            .peekable();
+        let is_of_volatile =
+            told.peek().is_some() && told.all(|tell| matches!(tell.kind, Kind::Mentioned(_)));
+        !is_of_volatile && exchange.ids(&route.user).is_empty()
     }
 }
 

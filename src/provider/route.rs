@@ -24,6 +24,27 @@ pub enum Carries {
     Users,
 }
 
+/// Whom of those who are there a write changes, beside whom request or answer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unnamed {
+    /// Others too: only a later read, webhook or reconcile brings them.
+    Somebody,
+    /// Nobody: where none is named it has changed none.
+    Nobody,
+    /// Where none is named, it can have been anybody.
+    Unsaid,
+}
+
+impl From<Option<bool>> for Unnamed {
+    fn from(silent: Option<bool>) -> Unnamed {
+        match silent {
+            Some(true) => Unnamed::Somebody,
+            Some(false) => Unnamed::Nobody,
+            None => Unnamed::Unsaid,
+        }
+    }
+}
+
 /// One route of a provider.
 #[derive(Debug)]
 pub struct Route {
@@ -35,9 +56,7 @@ pub struct Route {
     pub needs_request_body: bool,
     /// Whether it changes anything at the provider.
     pub writes: bool,
-    /// It changes users that neither request nor answer names: only a later read, webhook or
-    /// reconcile brings them.
-    pub silent: bool,
+    pub unnamed: Unnamed,
     /// Its answers may be kept and given again.
     pub cache: Option<Kept>,
     /// The provider counts its requests for each user by itself.

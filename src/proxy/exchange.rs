@@ -86,7 +86,7 @@ impl Exchange<'_> {
                 if failure.leaves_doubt() {
                     if self.may_be_carried_out() {
                         self.resolve().await;
-                        self.wrote_unseen();
+                        self.wrote_unseen(false);
                     }
                     self.left_in_doubt();
                 }
@@ -321,7 +321,7 @@ impl Exchange<'_> {
             return app.send(answer);
         }
         if self.may_have_written(&head) {
-            self.wrote_unseen();
+            self.wrote_unseen(self.is_unshown(&head, &Outcome::Nothing(Why::Truncated)));
             let failure = Failure::Upstream(UpstreamError::Broken);
             return app.send(
                 self.shared
@@ -346,9 +346,13 @@ impl Exchange<'_> {
     pub fn leaves(&self, head: Parts, body: Body, outcome: Outcome) -> Response<Body> {
         failpoint::reached("exchange.leaving");
         if self.may_have_written(&head) {
+            let unshown = self.is_unshown(&head, &outcome);
             match outcome.is_owed() {
-                true => self.wrote_unseen(),
-                false => self.wrote(),
+                true => self.wrote_unseen(unshown),
+                false => self.wrote(unshown),
+            }
+            if unshown && outcome == Outcome::Nothing(Why::NoUser) {
+                self.never_named(head.status);
             }
         }
         if !self.is_answered {

@@ -1,9 +1,10 @@
 //! An exchange and the kept answers: what is given again, what is kept, and what ends it.
 //!
 //! A write ends what is kept of the users it names before its answer leaves, whatever becomes of
-//! its recording; one that names nobody ends the lists, one that can have changed anybody ends
-//! everything. Nothing is ended by a write that the provider cannot have carried out, nor by one that
-//! failed of somebody whom it does not know: neither an outage nor junk must cost what helps to bear one.
+//! its recording. One that can have changed anybody, be it because it was carried out and nobody was
+//! named, ends everything; any other that names nobody ends the lists. Nothing is ended by a write that
+//! the provider cannot have carried out, nor by one that failed of somebody whom it does not know:
+//! neither an outage nor junk must cost what helps to bear one.
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -19,7 +20,7 @@ use crate::cache::{
     self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Hit, Kept, Lead, Look, Served, Standing, Turn,
 };
 use crate::clock::{self, Instant};
-use crate::provider::{Answer, Carries, Credential};
+use crate::provider::{Answer, Carries, Credential, Unnamed};
 use crate::record::{Recorded, Unrecorded};
 use crate::upstream::Priority;
 use crate::user::UserId;
@@ -233,32 +234,45 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whether an answer says that something was written, and does not show whom it changed.
+    pub(super) fn is_unshown(&self, head: &Parts, outcome: &Outcome) -> bool {
+        let meant = self
+            .shared
+            .config
+            .provider
+            .effective_status(head.status, &head.headers);
+        let is_done = meant.is_success() || meant.is_redirection();
+        is_done && matches!(outcome, Outcome::Nothing(_))
+    }
+
     /// Whether an answer leaves open that something was written.
     pub(super) fn may_have_written(&self, head: &Parts) -> bool {
         self.matched.route.writes && self.shared.carries_out(head, || self.may_be_carried_out())
     }
 
-    /// A write was carried out, or may have been.
-    pub(super) fn wrote(&self) {
+    /// A write was carried out, or may have been. `unshown`: it was, and its answer shows nobody.
+    pub(super) fn wrote(&self, unshown: bool) {
         let route = self.matched.route;
         if !route.writes {
             return;
         }
         let cache = &self.shared.cache;
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        // By another name of a user's that nobody here knows it can have been anybody.
-        if route.silent || provider.alias(&self.matched).is_some() {
+        let (head, body) = (self.asked.head(), self.request_body.as_deref());
+        let anybody = || provider.may_change_anybody(tenant, &self.matched, self.credential, &head, body);
+        let is_silent = route.unnamed == Unnamed::Somebody;
+        // By another name of a user's that nobody here knows it can have been anybody, too.
+        if is_silent || provider.alias(&self.matched).is_some() || (unshown && anybody()) {
             return cache.forget_everywhere();
         }
-        let (head, body) = (self.asked.head(), self.request_body.as_deref());
         let named = provider.named(tenant, &self.matched, &head, body);
         named.iter().for_each(|user| cache.forget(user));
         cache.forget_lists();
     }
 
     /// The same, and what it came to no change says yet: others who record cannot know.
-    pub(super) fn wrote_unseen(&self) {
-        self.wrote();
+    pub(super) fn wrote_unseen(&self, unshown: bool) {
+        self.wrote(unshown);
         self.shared.cache.tell_others();
     }
 }

@@ -13,7 +13,7 @@ use super::traffic::Counted;
 use super::wire::Failure;
 use crate::cache::{Bypass, Cached};
 use crate::clock::Instant;
-use crate::provider::{Caller, Credential};
+use crate::provider::{Caller, Credential, Foreign};
 use crate::upstream::Yields;
 
 impl Shared {
@@ -39,7 +39,10 @@ impl Shared {
         if let Ok((head, _, sent_at)) = &answered {
             self.heed_passed(asked, caller, head, *sent_at);
         }
-        self.passed(asked, caller, &answered);
+        // The head may name nobody where the path of a known route names another tenant.
+        if why != Why::Foreign(Foreign::Tenant) {
+            self.passed(asked, caller, &answered);
+        }
         match answered {
             Ok((head, body, _)) => {
                 let outcome = Outcome::Nothing(why.unless_upgraded(head.status));

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use tokio::time::timeout;
 
 use crate::clock::{self, Instant};
 use crate::config::Sync;
-use crate::provider::{Caller, Intended, Sighting};
+use crate::provider::{Caller, Intended, Sighting, Unnamed};
 use crate::record::{Receipt, Submission, carried_out};
 use crate::user::{Observation, Origin, Sent, Source};
 
@@ -107,6 +108,14 @@ impl Exchange<'_> {
                 self.doubt_later();
             }
             None => self.never_learned(),
+        }
+    }
+
+    /// A write was carried out, and its answer, though it can be read, names nobody. A redirection is as often
+    /// a refusal: for that alone nobody is looked for.
+    pub fn never_named(&self, status: StatusCode) {
+        if status.is_success() && self.matched.route.unnamed != Unnamed::Nobody {
+            self.never_learned();
         }
     }
 

@@ -7,6 +7,7 @@ mod pages;
 mod parts;
 mod polling;
 mod sign_ups;
+mod unnamed;
 mod walks;
 mod walls;
 mod webhooks;

@@ -78,7 +78,8 @@ impl Reader<'_> {
         let userless = Userless::parse(text.get_ref());
         if userless.is_none() {
             let text_ = format!(
-                "`{}` is no request: write it as GET /health, or `* /payments/*` for any method and everything below",
+                "`{}` is no request: write it as GET /health, as `* /payments/*` for whatever reads there and everything below, or \
+                 as `POST|DELETE /payments/*` where writes change no user",
                 text.get_ref()
             );
             self.mistake(text.span().start, text_);

@@ -61,7 +61,7 @@ impl Reader<'_> {
             carries: carries(&tells),
             needs_request_body: form.tenant.is_some() || needs_request_body(&user, &tells),
             writes,
-            silent: form.silent,
+            unnamed: form.silent.into(),
             cache,
             user_limit,
             own_path,

@@ -259,7 +259,7 @@ fn writes_that_name_nobody_are_known_as_such() {
     let silent: Vec<&str> = provider
         .routes()
         .iter()
-        .filter(|route| route.silent)
+        .filter(|route| route.unnamed == usertap::provider::Unnamed::Somebody)
         .map(|route| &*route.name)
         .collect();
     for name in [

@@ -1,0 +1,319 @@
+//! Writes that name nobody, in the request or in the answer: what is kept ends where they can have
+//! changed somebody, and does not where they are frequent and harmless.
+
+use ::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::support::http::Reply;
+use crate::support::shapes::Shaped;
+
+const ADA: &str = "8b2d5a3e-1111-4c1a-9a37-000000000001";
+const MADE: &str = "2024-01-02T03:04:05.678Z";
+const BEARER: [(&str, &str); 1] = [("authorization", "Bearer of-the-app")];
+
+/// A provider with one user, whose answer is kept.
+struct World {
+    shaped: Shaped,
+    headers: Vec<(&'static str, &'static str)>,
+    read: &'static str,
+}
+
+impl World {
+    async fn start(
+        provider: &str,
+        settings: &[(&str, &str)],
+        headers: &[(&'static str, &'static str)],
+        (read, user, nobody): (&'static str, Value, &str),
+    ) -> World {
+        let (others, _) = read.rsplit_once(['/', '=']).expect("an id at its end");
+        let settings = [settings, &[("USERTAP_CACHE_TTL", "10m")]].concat();
+        let world = World {
+            shaped: Shaped::start(provider, &settings, |shapes| {
+                shapes.on(&format!("GET {others}"), 404, nobody);
+                shapes.on("POST /api/auth/sign-in/email", 200, r#"{"token":"own-token"}"#);
+                shapes.on("POST /oauth/token", 200, token());
+                shapes.on("POST /oidc/token", 200, token());
+                shapes.on("POST /realms/shop/protocol/openid-connect/token", 200, token());
+                shapes.on(&format!("GET {read}"), 200, &user);
+            })
+            .await,
+            headers: headers.to_vec(),
+            read,
+        };
+        assert_eq!(world.kept().await, "miss; absent");
+        assert_eq!(world.kept().await, "hit; fresh");
+        world
+    }
+
+    async fn ask(&self, on: &str) -> Reply {
+        self.ask_as(on, &self.headers).await
+    }
+
+    async fn ask_as(&self, on: &str, headers: &[(&str, &str)]) -> Reply {
+        let (method, target) = on.split_once(' ').expect("a method and a target");
+        let method: Method = method.parse().expect("a method");
+        let body = match method.is_safe() {
+            true => Value::Null,
+            false => json!({"some": "field"}),
+        };
+        self.shaped.served.ask(method, target, headers, &body).await
+    }
+
+    async fn kept(&self) -> String {
+        let reply = self.ask(&format!("GET {}", self.read)).await;
+        reply.header("x-usertap-cache").unwrap_or_default().to_owned()
+    }
+
+    async fn answered(&self, on: &str, status: u16, body: impl ToString) -> Reply {
+        self.shaped.shapes.on(on, status, body);
+        let reply = self.ask(on).await;
+        assert_eq!(reply.status, status, "{on}: {}", reply.text());
+        reply
+    }
+
+    /// It can have changed somebody.
+    async fn ends(&self, on: &str, status: u16, body: impl ToString) {
+        self.answered(on, status, body).await;
+        assert_eq!(self.kept().await, "miss; changed", "{on}");
+        assert_eq!(self.kept().await, "hit; fresh", "{on}");
+    }
+
+    /// It changes nobody who is there.
+    async fn leaves(&self, on: &str, status: u16, body: impl ToString) {
+        self.answered(on, status, body).await;
+        assert_eq!(self.kept().await, "hit; fresh", "{on}");
+    }
+
+    /// Whatever was asked is known to the provider's file.
+    async fn end_with_nothing_unmatched(self) {
+        let status = self.shaped.served.status().await;
+        assert_eq!(status["traffic"]["unmatched"], 0, "{}", status["traffic"]);
+        self.shaped.end().await;
+    }
+}
+
+fn token() -> String {
+    json!({"access_token": "own-token", "expires_in": 3600, "token_type": "Bearer"}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_auth0_a_connection_takes_its_users_with_it() {
+    let user = json!({"user_id": "auth0|1", "name": "Ada", "identities": [], "created_at": MADE, "updated_at": MADE});
+    let nobody = r#"{"statusCode":404,"errorCode":"inexistent_user"}"#;
+    let settings = [("AUTH0_CLIENT_ID", "client"), ("AUTH0_CLIENT_SECRET", "secret")];
+    let world = World::start(
+        "auth0",
+        &settings,
+        &BEARER,
+        ("/api/v2/users/auth0%7C1", user, nobody),
+    )
+    .await;
+    let by_address = "DELETE /api/v2/connections/con_1/users?email=ada%40example.com";
+    world.ends(by_address, 204, "").await;
+    world.ends("DELETE /api/v2/connections/con_1", 202, "").await;
+    world
+        .ends("DELETE /api/v2/guardian/enrollments/e1", 204, "")
+        .await;
+    for (harmless, status) in [
+        ("POST /oauth/token", 200),
+        ("PATCH /api/v2/connections/con_1", 200),
+        ("POST /api/v2/users/auth0%7C1/roles", 204),
+        ("POST /api/v2/tickets/password-change", 201),
+        ("DELETE /api/v2/clients/c1", 204),
+    ] {
+        world.leaves(harmless, status, token()).await;
+    }
+    world.end_with_nothing_unmatched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_keycloak_users_change_themselves() {
+    let user = |name: &str| json!({"id": ADA, "username": "ada", "firstName": name, "createdTimestamp": 1, "requiredActions": []});
+    let settings = [
+        ("KEYCLOAK_REALM", "shop"),
+        ("KEYCLOAK_CLIENT_ID", "usertap"),
+        ("KEYCLOAK_CLIENT_SECRET", "secret"),
+    ];
+    let nobody = r#"{"error":"User not found"}"#;
+    let read = "/admin/realms/shop/users/8b2d5a3e-1111-4c1a-9a37-000000000001";
+    let world = World::start("keycloak", &settings, &BEARER, (read, user("Ada"), nobody)).await;
+    for (touching, status) in [
+        ("POST /realms/shop/login-actions/registration?execution=x", 302),
+        (
+            "POST /realms/shop/login-actions/required-action?execution=UPDATE_PROFILE",
+            302,
+        ),
+        (
+            "GET /realms/shop/login-actions/first-broker-login?client_id=c",
+            302,
+        ),
+        ("GET /realms/shop/login-actions/action-token?key=k", 302),
+        ("GET /realms/shop/broker/google/endpoint?code=c", 303),
+        ("DELETE /admin/realms/shop/components/ldap", 204),
+        ("DELETE /admin/realms/shop/clients/c1", 204),
+    ] {
+        world.ends(touching, status, "").await;
+    }
+    for (harmless, status) in [
+        ("POST /realms/shop/protocol/openid-connect/token", 200),
+        ("POST /realms/shop/protocol/openid-connect/logout", 204),
+        ("POST /realms/shop/login-actions/authenticate?execution=x", 302),
+        ("DELETE /realms/shop/account/sessions/s1", 204),
+        ("PUT /admin/realms/shop/clients/c1/client-secret", 204),
+        ("POST /admin/realms/shop/groups", 201),
+        // Another realm's.
+        ("POST /realms/other/login-actions/registration?execution=x", 302),
+    ] {
+        world.leaves(harmless, status, token()).await;
+    }
+    // Her own token says who she is.
+    let claims = URL_SAFE_NO_PAD.encode(json!({ "sub": ADA }).to_string());
+    let hers = format!("Bearer e30.{claims}.c2ln");
+    world.shaped.shapes.on("POST /realms/shop/account", 204, "");
+    world
+        .shaped
+        .shapes
+        .on(&format!("GET {read}"), 200, user("Ada King"));
+    let reply = world
+        .ask_as("POST /realms/shop/account/", &[("authorization", hers.as_str())])
+        .await;
+    assert!(
+        reply.recorded().starts_with("committed; pos="),
+        "{}",
+        reply.recorded()
+    );
+    let row = world.shaped.served.row(ADA).await.expect("a row");
+    assert_eq!(row.name.as_deref(), Some("Ada King"));
+    assert_eq!(world.kept().await, "miss; changed");
+    world.end_with_nothing_unmatched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_supabase_a_mail_to_sign_in_makes_a_user_and_changes_nobody() {
+    let user = json!({"id": ADA, "aud": "authenticated", "email": "ada@example.com", "user_metadata": {},
+                      "created_at": MADE, "updated_at": MADE});
+    let server = [("authorization", "Bearer service"), ("apikey", "service")];
+    let settings = [("SUPABASE_SERVICE_ROLE_KEY", "service")];
+    let nobody = r#"{"code":"user_not_found"}"#;
+    let read = "/auth/v1/admin/users/8b2d5a3e-1111-4c1a-9a37-000000000001";
+    let world = World::start("supabase", &settings, &server, (read, user.clone(), nobody)).await;
+    let list = "GET /auth/v1/admin/users?page=1";
+    world.shaped.shapes.on(list, 200, json!({ "users": [user] }));
+    let listed = async || world.ask(list).await.header("x-usertap-cache").map(str::to_owned);
+    listed().await;
+    for mails in ["otp", "magiclink", "recover", "resend"] {
+        assert_eq!(listed().await.as_deref(), Some("hit; fresh"));
+        world.leaves(&format!("POST /auth/v1/{mails}"), 200, "{}").await;
+        assert_eq!(listed().await.as_deref(), Some("miss; changed"), "{mails}");
+    }
+    world.leaves("POST /auth/v1/logout", 204, "").await;
+    world.ends("POST /auth/v1/sso/saml/acs", 303, "").await;
+    world.end_with_nothing_unmatched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_logto_its_own_pages_sign_users_up() {
+    let user = json!({"id": "4hyx6r0ck2lu", "name": "Ada", "customData": {}, "identities": {}, "createdAt": 1, "updatedAt": 1});
+    let settings = [
+        ("LOGTO_APP_ID", "client"),
+        ("LOGTO_APP_SECRET", "secret"),
+        ("LOGTO_API_RESOURCE", "https://shop.logto.app/api"),
+    ];
+    let nobody = r#"{"code":"entity.not_exists_with_id"}"#;
+    let world = World::start(
+        "logto",
+        &settings,
+        &BEARER,
+        ("/api/users/4hyx6r0ck2lu", user, nobody),
+    )
+    .await;
+    let redirects = r#"{"redirectTo":"https://shop.logto.app/callback"}"#;
+    world.ends("POST /api/experience/submit", 200, redirects).await;
+    world.ends("POST /api/interaction/submit", 200, redirects).await;
+    let single = "POST /api/interaction/single-sign-on/c1/registration";
+    world.ends(single, 200, redirects).await;
+    for (harmless, status) in [
+        ("POST /oidc/token", 200),
+        ("PUT /api/experience", 204),
+        ("POST /api/experience/identification", 204),
+        ("POST /api/experience/verification/password", 200),
+        ("PUT /api/interaction", 204),
+        ("POST /api/roles/r1/users", 201),
+    ] {
+        world.leaves(harmless, status, token()).await;
+    }
+    world.end_with_nothing_unmatched().await;
+}
+
+fn identity(name: &str) -> Value {
+    json!({"id": ADA, "schema_id": "default", "traits": {"email": "ada@example.com", "name": name},
+           "created_at": MADE, "updated_at": format!("2024-02-02T03:04:{:02}.000Z", name.len())})
+}
+
+const NO_IDENTITY: &str = r#"{"error":{"code":404,"status":"Not Found"}}"#;
+const IDENTITY: &str = "/admin/identities/8b2d5a3e-1111-4c1a-9a37-000000000001";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_kratos_a_flow_in_a_browser_names_nobody() {
+    let world = World::start("kratos", &[], &BEARER, (IDENTITY, identity("Ada"), NO_IDENTITY)).await;
+    let read = format!("GET {IDENTITY}");
+    world.shaped.shapes.on(&read, 200, identity("Ada King"));
+    world.ends("POST /self-service/settings?flow=1", 303, "").await;
+    let row = world.shaped.served.row(ADA).await.expect("a row");
+    assert_eq!(row.name.as_deref(), Some("Ada King"), "that read has told it");
+    // Not taken, or of nobody who is there.
+    for (harmless, status) in [
+        ("POST /self-service/settings?flow=3", 400),
+        ("POST /self-service/registration?flow=4", 303),
+        ("POST /self-service/login?flow=5", 303),
+        ("DELETE /self-service/logout/api", 204),
+        ("DELETE /sessions/s1", 204),
+        ("PATCH /admin/sessions/s1/extend", 204),
+    ] {
+        world.leaves(harmless, status, "").await;
+    }
+    // A link that is opened, and who comes back from another provider.
+    world
+        .ends("GET /self-service/verification?flow=6&token=t", 303, "")
+        .await;
+    world
+        .ends("GET /self-service/methods/oidc/callback/google?code=c", 303, "")
+        .await;
+    world.end_with_nothing_unmatched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_better_auth_the_way_to_another_provider_touches_nobody() {
+    let user = json!({"id": "kQ1", "name": "Ada", "email": "ada@example.com", "banned": false, "createdAt": MADE, "updatedAt": MADE});
+    let settings = [
+        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+    ];
+    let nobody = r#"{"code":"USER_NOT_FOUND"}"#;
+    let read = "/api/auth/admin/get-user?id=kQ1";
+    let world = World::start("better-auth", &settings, &BEARER, (read, user, nobody)).await;
+    let away = r#"{"url":"https://accounts.example/","redirect":true}"#;
+    world.leaves("POST /api/auth/sign-in/social", 200, away).await;
+    world
+        .leaves("POST /api/auth/sign-out", 200, r#"{"success":true}"#)
+        .await;
+    world.leaves("POST /api/auth/sign-in/email", 200, away).await;
+    world
+        .ends("POST /api/auth/update-user", 200, r#"{"status":true}"#)
+        .await;
+    world.end_with_nothing_unmatched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_of_what_is_known_to_be_read_is_no_sign_of_a_newer_api() {
+    let world = World::start("kratos", &[], &BEARER, (IDENTITY, identity("Ada"), NO_IDENTITY)).await;
+    for target in [IDENTITY, "/health/alive", "/admin/identities?page_size=1"] {
+        let reply = world.answered(&format!("HEAD {target}"), 200, "").await;
+        assert_eq!(reply.recorded(), "none; no-user", "{target}");
+    }
+    let reply = world.answered("HEAD /nobody/knows", 200, "").await;
+    assert_eq!(reply.recorded(), "none; unmatched");
+    world.shaped.end().await;
+}
