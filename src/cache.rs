@@ -51,6 +51,8 @@ pub struct Cache {
     stale: Duration,
     size: u64,
     keys: Keys,
+    /// Who shows nothing is somebody, too.
+    anyone: bool,
     store: Store<CacheKey, Arc<Entry>, Ready>,
     generations: Generations,
     flights: Arc<Flights>,
@@ -113,6 +115,7 @@ impl Cache {
             .build_with_hasher(Ready::default());
         Cache {
             keys: Keys::new(provider.cache_rules(), by_host),
+            anyone: provider.takes_anyone(&config.tenant),
             ttl: config.cache_ttl,
             stale: config.stale_if_error,
             size: config.cache_size as u64,
@@ -291,9 +294,9 @@ impl Cache {
         policy::is_followed(*lock(&self.feed.bookmark), now)
     }
 
-    /// Who asks, as far as anybody is shown.
+    /// Who asks, as far as anybody is shown: nothing shown is nobody, unless the provider asks for no key.
     pub fn caller(&self, shown: &Shown<'_>) -> Option<CallerKey> {
-        self.keys.caller(shown)
+        (self.anyone || !shown.is_empty()).then(|| self.keys.caller(shown))
     }
 
     /// What the provider has lately thought of a caller.

@@ -111,6 +111,11 @@ impl Provider {
         self.judge(tenant, matched, (shown, query), body).into()
     }
 
+    /// Whether who shows nothing at all is this tenant's own: its provider asks for no key.
+    pub fn takes_anyone(&self, tenant: &Tenant) -> bool {
+        tenant.key.is_none() && self.credentials.iter().any(|rule| rule.anyone)
+    }
+
     /// The same by the head alone, on whatever path.
     pub fn caller_by_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Caller {
         self.judge_head(tenant, head).into()

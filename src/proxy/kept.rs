@@ -150,13 +150,20 @@ impl Exchange<'_> {
         if status.is_success() && self.matched.route.carries != Carries::Nothing {
             cache.accepted(caller, at);
         }
-        if status == StatusCode::UNAUTHORIZED {
+        // Who shows nothing and is taken all the same is refused where users are read, and not for want of
+        // a session of its own.
+        let is_of_caller = || self.matched.route.cache.is_some() || self.shows_something();
+        if status == StatusCode::UNAUTHORIZED && is_of_caller() {
             cache.refused(caller, at);
         }
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if let Some(keeping) = self.keeping.as_ref().filter(|_| refused) {
             cache.drop_key(keeping.key);
         }
+    }
+
+    fn shows_something(&self) -> bool {
+        !self.shared.config.provider.shown(&self.asked.headers).is_empty()
     }
 
     /// The answer is whole and what it told is on its way into the table.

@@ -1,5 +1,6 @@
 //! Kept answers as an app meets them: whose they are, what ends them, and what never becomes one.
 
+mod anyone;
 mod budget;
 mod ended;
 mod mangled;
