@@ -42,6 +42,7 @@ pub use entry::{Fit, Hit, Kept};
 pub use flight::{Lead, Turn};
 pub use generations::{AsOf, Depends};
 pub use key::{CacheKey, CallerKey};
+pub use policy::Wish;
 pub use word::{Bypass, Cached, Missed, Outage, Served};
 
 /// The kept answers of one tenant.
@@ -151,10 +152,11 @@ impl Cache {
         if !self.is_followed(now) {
             return not(None, Bypass::Unfollowed);
         }
-        if policy::wants_fresh(headers, self.rules()) {
+        let wish = self.wish(headers);
+        if wish.fresh {
             return not(Some(key), Bypass::NoCache);
         }
-        let found = self.found(key, now).map_err(Cached::Miss);
+        let found = self.found(key, wish, now).map_err(Cached::Miss);
         Look {
             key: Some(key),
             found,
@@ -163,32 +165,40 @@ impl Cache {
 
     /// Looks again for what another request was asked to bring. What is known of the caller and of
     /// the request was judged before.
-    pub fn look_again(&self, key: CacheKey, now: Instant) -> Option<Hit> {
+    pub fn look_again(&self, key: CacheKey, wish: Wish, now: Instant) -> Option<Hit> {
         let followed = self.is_followed(now);
-        self.found(key, now).ok().filter(|_| followed)
+        self.found(key, wish, now).ok().filter(|_| followed)
     }
 
-    fn found(&self, key: CacheKey, now: Instant) -> Result<Hit, Missed> {
+    /// What a request asks of whatever is kept.
+    pub fn wish(&self, headers: &HeaderMap) -> Wish {
+        policy::wish(headers, self.rules())
+    }
+
+    fn found(&self, key: CacheKey, wish: Wish, now: Instant) -> Result<Hit, Missed> {
         let entry = self.store.get(&key).ok_or(Missed::Absent)?;
         if !self.generations.holds(entry.depends, entry.as_of) {
             self.store.invalidate(&key);
             return Err(Missed::Changed);
         }
-        match now.saturating_duration_since(entry.answered) < entry.fresh_for {
-            true => Ok(Hit::new(entry, now)),
+        let is_fresh = now.saturating_duration_since(entry.answered) < entry.fresh_for;
+        let hit = Hit::new(entry, now);
+        match is_fresh && wish.takes(hit.age()) {
+            true => Ok(hit),
             false => Err(Missed::Expired),
         }
     }
 
     /// What may be given while the provider is away: no not-found, unchanged as far as anybody here
     /// knows, not older than `STALE_IF_ERROR`, to credentials that the provider has accepted within
-    /// that time and not refused since.
-    pub fn stale(&self, key: CacheKey, now: Instant) -> Option<Hit> {
+    /// that time and not refused since; no older than it may be.
+    pub fn stale(&self, key: CacheKey, wish: Wish, now: Instant) -> Option<Hit> {
         let entry = self.store.get(&key)?;
         let young = now.saturating_duration_since(entry.answered) < self.stale;
         let holds = self.generations.holds(entry.depends, entry.as_of);
         let accepted = self.callers.accepted_within(entry.caller, self.stale, now);
-        (entry.lasts && young && holds && accepted).then(|| Hit::new(entry, now))
+        let hit = (entry.lasts && young && holds && accepted).then(|| Hit::new(entry, now));
+        hit.filter(|hit| wish.takes(hit.age()))
     }
 
     /// The one who asks the provider for this answer, or who else does.

@@ -206,6 +206,9 @@ async fn asked_for(
         shared.wire.traffic.meters.own_answer(began);
         return answer;
     }
+    if key.is_some() && shared.cache.wish(request.headers()).only_kept {
+        return shared.failed(Failure::NotKept);
+    }
     let (app, answered) = answering::answering();
     let tasks = shared.wire.tasks.clone();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.

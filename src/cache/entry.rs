@@ -110,6 +110,11 @@ impl Hit {
         self.entry.status
     }
 
+    /// In seconds, as `Age` tells it.
+    pub(super) fn age(&self) -> u64 {
+        self.age
+    }
+
     /// As the provider sent them, and what became of the answer since.
     pub fn headers(&self, cached: Cached) -> HeaderMap {
         let mut headers = self.entry.headers.clone();

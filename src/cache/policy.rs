@@ -16,24 +16,50 @@ pub(super) fn is_followed(bookmark: Option<Instant>, now: Instant) -> bool {
     bookmark.is_some_and(|at| now.saturating_duration_since(at) <= BEHIND)
 }
 
-/// Whether a request asks for a fresh answer and means it.
-pub(super) fn wants_fresh(headers: &HeaderMap, rules: &CacheRules) -> bool {
+/// What a request asks of whatever is kept, as far as it means it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// A new answer.
+    pub fresh: bool,
+    /// None that is older, in seconds.
+    pub at_most: Option<u64>,
+    /// None for which the provider must be asked.
+    pub only_kept: bool,
+}
+
+impl Wish {
+    pub(super) fn takes(self, age: u64) -> bool {
+        self.at_most.is_none_or(|most| age <= most)
+    }
+
+    fn heed(mut self, directive: &str) -> Wish {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let is = |word: &str| name.trim().eq_ignore_ascii_case(word);
+        let seconds = || value.trim().trim_matches('"').parse::<u64>().ok();
+        if is("no-cache") || is("no-store") {
+            self.fresh = true;
+        } else if is("only-if-cached") {
+            self.only_kept = true;
+        } else if let Some(most) = seconds().filter(|_| is("max-age")) {
+            self.fresh |= most == 0;
+            self.at_most = Some(self.at_most.map_or(most, |other| other.min(most)));
+        }
+        self
+    }
+}
+
+/// What is no more than a client's habit is not meant.
+pub(super) fn wish(headers: &HeaderMap, rules: &CacheRules) -> Wish {
     let mut lines = headers.get_all(CACHE_CONTROL).iter().peekable();
     if lines.peek().is_none() {
         lines = headers.get_all(PRAGMA).iter().peekable();
     }
-    let mut said = lines.filter_map(|value| value.to_str().ok());
     let habitual = |says: &str| rules.habit.as_ref().is_some_and(|habit| habit.is(headers, says));
-    said.any(|says| asks_for_fresh(says) && !habitual(says))
-}
-
-fn asks_for_fresh(says: &str) -> bool {
-    let mut directives = says.split(',').map(str::trim);
-    directives.any(|directive| {
-        ["no-cache", "no-store", "max-age=0"]
-            .iter()
-            .any(|word| directive.eq_ignore_ascii_case(word))
-    })
+    let meant = lines
+        .filter_map(|value| value.to_str().ok())
+        .filter(|says| !habitual(says));
+    let directives = meant.flat_map(|says| says.split(','));
+    directives.map(str::trim).fold(Wish::default(), Wish::heed)
 }
 
 /// A plain answer, whole, that sets nothing at the caller and does not vary by what nobody knows.
@@ -71,7 +97,7 @@ mod tests {
             }),
             ..CacheRules::default()
         };
-        let wants = |lines: &[(&'static str, &'static str)]| wants_fresh(&headers(lines), &rules);
+        let wants = |lines: &[(&'static str, &'static str)]| wish(&headers(lines), &rules).fresh;
         for deliberate in ["no-cache", "no-store", "max-age=0", "private, Max-Age=0"] {
             assert!(wants(&[("cache-control", deliberate)]), "{deliberate}");
         }
@@ -88,6 +114,30 @@ mod tests {
             ("cache-control", "max-age=0"),
             ("pragma", "no-cache")
         ]));
+    }
+
+    #[test]
+    fn an_age_is_a_number_of_seconds_and_the_smallest_counts() {
+        let of = |says| wish(&headers(&[("cache-control", says)]), &CacheRules::default());
+        for (says, at_most) in [
+            ("max-age=60", Some(60)),
+            ("private, Max-Age=\"60\"", Some(60)),
+            ("max-age=60, max-age=5", Some(5)),
+            ("max-age", None),
+            ("max-age=soon", None),
+            ("max-age=-1", None),
+            ("max-age=99999999999999999999", None),
+            ("s-maxage=1", None),
+        ] {
+            let wish = of(says);
+            assert_eq!(
+                (wish.at_most, wish.fresh, wish.only_kept),
+                (at_most, false, false),
+                "{says}"
+            );
+        }
+        let wish = of("max-age=5, only-if-cached");
+        assert!(wish.only_kept && wish.takes(5) && !wish.takes(6));
     }
 
     #[tokio::test(start_paused = true)]

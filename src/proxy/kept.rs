@@ -95,10 +95,11 @@ impl Exchange<'_> {
         if !matches!(self.cached, Cached::Miss(_)) {
             return None;
         }
+        let wish = self.shared.cache.wish(&self.asked.headers);
         let lead = match self.shared.cache.turn(key) {
             Turn::Lead(lead) => {
                 // Another may have brought it since it was looked for.
-                if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
+                if let Some(hit) = self.shared.cache.look_again(key, wish, clock::now()) {
                     return Some(self.again(&hit, Cached::Hit(Served::Fresh)));
                 }
                 Some(lead)
@@ -106,7 +107,7 @@ impl Exchange<'_> {
             Turn::Follow(ended) => {
                 // For an answer of one's own, too, its turn may have to be waited for.
                 let _ended = timeout(self.shared.config.timeout / FOLLOWING, ended.cancelled()).await;
-                if let Some(hit) = self.shared.cache.look_again(key, clock::now()) {
+                if let Some(hit) = self.shared.cache.look_again(key, wish, clock::now()) {
                     return Some(self.again(&hit, Cached::Hit(Served::Coalesced)));
                 }
                 None

@@ -60,6 +60,7 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
         Failure::Unaddressable | Failure::Coded | Failure::Upstream(UpstreamError::Unfinished) => {
             (StatusCode::BAD_GATEWAY, None)
         }
+        Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, None),
         Failure::Upstream(UpstreamError::Unreachable | UpstreamError::Broken) => {
             (StatusCode::BAD_GATEWAY, Some(SOON))
         }

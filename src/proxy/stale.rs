@@ -13,7 +13,7 @@ use super::outcome::Outcome;
 use super::reply;
 use super::wire::Failure;
 use crate::cache::{Bypass, Cached, Outage, Standing};
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::provider::Caller;
 use crate::record::Recorded;
 use crate::upstream::UpstreamError;
@@ -69,7 +69,8 @@ impl Exchange<'_> {
         self.stale(outage).await
     }
 
-    /// What can be given for want of the provider. Who asks for a fresh answer gets none.
+    /// What can be given for want of the provider. Who asks for a fresh answer gets none, nor who asks for
+    /// one of an age that nobody knows.
     pub(super) async fn stale(&self, outage: Outage) -> Option<Response<Body>> {
         let is_on = !self.shared.config.stale_if_error.is_zero();
         if !is_on
@@ -80,13 +81,14 @@ impl Exchange<'_> {
             return None;
         }
         let cached = Cached::Stale(outage);
-        let now: Instant = clock::now();
+        let (wish, now) = (self.shared.cache.wish(&self.asked.headers), clock::now());
         let kept = self
             .keeping
             .as_ref()
-            .and_then(|keeping| self.shared.cache.stale(keeping.key, now));
+            .and_then(|keeping| self.shared.cache.stale(keeping.key, wish, now));
         match kept {
             Some(hit) => Some(self.again(&hit, cached)),
+            None if wish.at_most.is_some() => None,
             None => self.of_the_table(cached).await,
         }
     }

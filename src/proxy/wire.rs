@@ -34,6 +34,9 @@ pub(super) enum Failure {
     /// In a transfer coding that ends here and that nobody undoes.
     #[error("the request is sent in a transfer coding other than `chunked`: send it without")]
     Coded,
+    /// The request asks for nothing but what is kept.
+    #[error("no answer is kept, and the request says `only-if-cached`: send it without")]
+    NotKept,
     #[error(transparent)]
     Upstream(UpstreamError),
 }
@@ -47,7 +50,7 @@ impl Failure {
     /// Whether the provider has not even heard of it.
     pub fn sent_nothing(self) -> bool {
         match self {
-            Failure::Unaddressable | Failure::Coded => true,
+            Failure::Unaddressable | Failure::Coded | Failure::NotKept => true,
             Failure::Upstream(failure) => failure.sent_nothing(),
         }
     }
@@ -57,6 +60,7 @@ impl Failure {
         match self {
             Failure::Unaddressable => "unaddressable",
             Failure::Coded => "request-coded",
+            Failure::NotKept => "not-kept",
             Failure::Upstream(UpstreamError::Unreachable) => "upstream-unreachable",
             Failure::Upstream(UpstreamError::Broken) => "upstream-broken",
             Failure::Upstream(UpstreamError::Timeout) => "upstream-timeout",

@@ -7,6 +7,7 @@ mod mangled;
 mod outage;
 mod shared;
 mod strangers;
+mod wishes;
 
 use crate::support::http::Reply;
 use crate::support::stack::{Setup, Stack};
