@@ -39,7 +39,7 @@ use key::{Keys, Ready};
 
 pub use callers::Standing;
 pub use entry::{Fit, Hit, Kept};
-pub use flight::{Lead, Turn};
+pub use flight::{Follow, Lead, Left, Turn};
 pub use generations::{AsOf, Depends};
 pub use key::{CacheKey, CallerKey};
 pub use policy::Wish;

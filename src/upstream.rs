@@ -346,7 +346,7 @@ impl Upstream {
 
     /// The latest time for a request to leave that has been waited for since `began`: what left with no
     /// time for its answer would only be in doubt.
-    fn sent_by(&self, began: Instant) -> Instant {
+    pub fn sent_by(&self, began: Instant) -> Instant {
         began + self.timeout - self.timeout / ANSWERING
     }
 }

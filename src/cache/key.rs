@@ -26,6 +26,13 @@ pub struct CacheKey(u128);
 pub struct CallerKey(u128);
 
 #[cfg(test)]
+impl CacheKey {
+    pub(super) fn of_nobody(number: u128) -> CacheKey {
+        CacheKey(number)
+    }
+}
+
+#[cfg(test)]
 impl CallerKey {
     pub(super) fn of_nobody(number: u128) -> CallerKey {
         CallerKey(number)

@@ -10,14 +10,15 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::body::Body;
 use super::exchange::{AnswerHead, Exchange};
 use super::outcome::{Outcome, Why};
 use super::{Shared, headers, reply};
 use crate::cache::{
-    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Hit, Kept, Lead, Look, Served, Standing, Turn,
+    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Follow, Hit, Kept, Lead, Left, Look, Served,
+    Standing, Turn,
 };
 use crate::clock::{self, Instant};
 use crate::provider::{Answer, Carries, Credential, Unnamed};
@@ -28,7 +29,7 @@ use crate::user::UserId;
 /// How long a not-found is fresh.
 const NOT_FOUND: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// This part of the whole wait may go into another's answer.
+/// After this part of the whole wait for another's answer somebody asks beside it.
 const FOLLOWING: u32 = 4;
 
 /// Where an answer is to be kept, if it turns out to be fit for it.
@@ -95,29 +96,53 @@ impl Exchange<'_> {
         if !matches!(self.cached, Cached::Miss(_)) {
             return None;
         }
-        let wish = self.shared.cache.wish(&self.asked.headers);
         let lead = match self.shared.cache.turn(key) {
             Turn::Lead(lead) => {
                 // Another may have brought it since it was looked for.
-                if let Some(hit) = self.shared.cache.look_again(key, wish, clock::now()) {
+                if let Some(hit) = self.found_now(key) {
                     return Some(self.again(&hit, Cached::Hit(Served::Fresh)));
                 }
                 Some(lead)
             }
-            Turn::Follow(ended) => {
-                // For an answer of one's own, too, its turn may have to be waited for.
-                let _ended = timeout(self.shared.config.timeout / FOLLOWING, ended.cancelled()).await;
-                if let Some(hit) = self.shared.cache.look_again(key, wish, clock::now()) {
-                    return Some(self.again(&hit, Cached::Hit(Served::Coalesced)));
-                }
-                None
-            }
+            Turn::Follow(follow) => match Box::pin(self.followed(key, follow)).await {
+                Ok(hit) => return Some(self.again(&hit, Cached::Hit(Served::Coalesced))),
+                Err(lead) => lead,
+            },
         };
         if let Some(keeping) = &mut self.keeping {
             keeping.as_of = self.shared.cache.as_of();
             keeping.lead = lead;
         }
         None
+    }
+
+    /// What those bring who ask already, whichever is the first, or leave to ask oneself: where they end
+    /// without an answer, where one takes long and no other asks beside it yet, and where an answer of one's
+    /// own would come too late otherwise.
+    async fn followed(&self, key: CacheKey, mut follow: Follow) -> Result<Hit, Option<Lead>> {
+        let latest = self.shared.wire.upstream.sent_by(self.asked.ready);
+        let mut until = latest.min(clock::now() + self.shared.config.timeout / FOLLOWING);
+        loop {
+            let ended = timeout_at(until, follow.ended()).await;
+            if let Some(hit) = self.found_now(key) {
+                return Ok(hit);
+            }
+            match ended {
+                Ok(Left::Another) => {}
+                Ok(Left::Nobody) => return Err(None),
+                Err(_) if until >= latest => return Err(None),
+                Err(_) => match follow.lead_too() {
+                    Some(lead) => return Err(Some(lead)),
+                    None => until = latest,
+                },
+            }
+        }
+    }
+
+    /// What others have brought since it was looked for.
+    fn found_now(&self, key: CacheKey) -> Option<Hit> {
+        let wish = self.shared.cache.wish(&self.asked.headers);
+        self.shared.cache.look_again(key, wish, clock::now())
     }
 
     fn may_be_kept(&self, key: Option<CacheKey>) -> Result<(CacheKey, CallerKey), Cached> {

@@ -1,7 +1,14 @@
 //! A provider that fails: whom it keeps out, and who pays for it.
 
-use super::rig::{Does, Rig};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::Notify;
+
+use super::rig::{Does, Got, Rig};
 use super::{path, user};
+use crate::support::eventually;
 
 const NOBODY: &[(&str, &str)] = &[];
 
@@ -49,5 +56,74 @@ async fn what_fails_for_those_whom_the_provider_knows_keeps_out_everybody() {
         assert_eq!(got.header("x-usertap-error"), "breaker-open");
     }
     assert_eq!(rig.seen().len(), 10);
+    rig.end().await;
+}
+
+async fn keeping(timeout: u64) -> Rig {
+    Rig::with(|config| {
+        config.timeout = Duration::from_secs(timeout);
+        config.cache_ttl = Duration::from_secs(600);
+    })
+    .await
+}
+
+/// One of whose answers waits to be let go, and the next too.
+fn waiting([one, two]: &[Arc<Notify>; 2], first: &str) -> [Does; 2] {
+    [
+        Does::Waits(one.clone(), first.to_owned().into()),
+        Does::Waits(two.clone(), user(1, "Ada").into()),
+    ]
+}
+
+/// Ten who ask for the same. `second` is let go when so many have their answer.
+async fn ten(rig: &Rig, second: &Notify, when: usize) -> Vec<Got> {
+    let (path, mut got) = (path(1), Vec::new());
+    let readers = (0..10).map(|_| rig.ask("GET", &path, ""));
+    let mut readers = stream::iter(readers).buffer_unordered(10);
+    while let Some(answer) = readers.next().await {
+        got.push(answer);
+        if got.len() == when {
+            second.notify_one();
+        }
+    }
+    got
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_an_answer_takes_long_one_more_asks_and_the_rest_wait_for_either() {
+    let whole = user(1, "Ada");
+    // The first brings it, or what is no answer for others.
+    for (first, had_by) in [(&*whole, 9), ("no JSON", 1)] {
+        let rig = keeping(12).await;
+        let gates: [Arc<Notify>; 2] = Default::default();
+        rig.does(waiting(&gates, first));
+        let one_more = async {
+            eventually("one more asks", async || (rig.seen().len() > 1).then_some(())).await;
+            gates[0].notify_one();
+        };
+        let (got, ()) = tokio::join!(ten(&rig, &gates[1], had_by), one_more);
+        assert_eq!(rig.seen().len(), 2, "{first}");
+        let coalesced = |got: &&Got| got.header("x-usertap-cache") == "hit; coalesced";
+        assert_eq!(got.iter().filter(coalesced).count(), 8, "{first}");
+        let told = |got: &&Got| got.body.as_deref() == Some(whole.as_bytes());
+        assert!(got.iter().filter(told).count() >= 9, "{first}");
+        rig.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_others_longer_than_leaves_time_for_an_answer_of_its_own() {
+    let rig = keeping(4).await;
+    let gates: [Arc<Notify>; 2] = Default::default();
+    let answer = || Does::Answers(200, &[], user(1, "Ada").into());
+    rig.does(waiting(&gates, "no JSON"));
+    rig.does([(); 8].map(|()| answer()));
+    // Nothing is let go before all others have theirs.
+    let first = async {
+        eventually("their own", async || (rig.seen().len() > 2).then_some(())).await;
+        gates[0].notify_one();
+    };
+    let (got, ()) = tokio::join!(ten(&rig, &gates[1], 9), first);
+    assert!(got.iter().all(|got| got.status == 200));
     rig.end().await;
 }
