@@ -6,6 +6,9 @@ use crate::db::fitness;
 /// Stands for the SQLSTATE of a change that the database refused without telling it.
 const UNTOLD: &str = "untold";
 
+/// Stands for the SQLSTATE of a name or an e-mail that is no text: the row was not even tried.
+const UNREAD: &str = "unread";
+
 /// Stands for the SQLSTATE where there was no error, and no row either.
 const SUPPRESSED: &str = "suppressed";
 
@@ -14,6 +17,13 @@ impl RowRefusal {
     pub fn nul() -> RowRefusal {
         RowRefusal {
             code: "22021".into(),
+            place: None,
+        }
+    }
+
+    pub fn unread() -> RowRefusal {
+        RowRefusal {
+            code: UNREAD.into(),
             place: None,
         }
     }
@@ -48,8 +58,8 @@ pub enum Fault {
 /// Judges by the SQLSTATE's class (PostgreSQL's documentation, appendix A).
 pub fn fault(code: &str) -> Fault {
     match code {
-        // A trigger that ran too long.
-        UNTOLD | "57014" => Fault::Row,
+        // What was never tried, and a trigger that ran too long.
+        UNTOLD | UNREAD | "57014" => Fault::Row,
         // A lock held too long: on the row, or on the whole table. A policy that is missing.
         "55P03" | SUPPRESSED => Fault::Unclear,
         _ => match code.get(..2) {
@@ -76,6 +86,9 @@ pub fn reason(refusal: &RowRefusal) -> String {
         "55P03" => "a lock on the row was held too long",
         "57014" => "writing the row took too long",
         code if code.starts_with("42") => "a trigger on users_sync, or what it calls, is broken",
+        UNREAD => {
+            return "the row's name or e-mail holds half a surrogate pair, or is no text: Postgres cannot store it".into();
+        }
         UNTOLD => return "the database refused the change".into(),
         SUPPRESSED => {
             return "a trigger or a policy of users_sync suppressed the row: the table did not take it, and gave no error".into();

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 /// In JSON's own spelling.
 const NUMBER: &str = "\\u0000number:";
+const NUMBER_READ: &str = "\0number:";
 const UNPARSED: &str = "\0unparsed:";
 
 /// The value; an object of which a member cannot be parsed has that member's text in its place.
@@ -24,6 +25,11 @@ pub fn read(text: &str) -> Option<Value> {
 /// The same, numbers marked where `serde_json` may round them.
 pub fn exact(text: &str) -> Option<Value> {
     read(&mark_numbers(text))
+}
+
+/// Whether it holds what was no text, or could not be read as one.
+pub fn is_marked(text: &str) -> bool {
+    text.contains(UNPARSED) || text.contains(NUMBER_READ)
 }
 
 fn piecewise(text: &str) -> Option<Value> {
@@ -150,6 +156,8 @@ mod tests {
             assert_eq!(read["odd"], format!("\0unparsed:{odd}"));
         }
         assert_eq!(read(r#"{"n":1e400}"#).unwrap()["n"], "\0number:1e400");
+        assert!(is_marked("Ada \0unparsed:\"\\ud800\"") && is_marked("\0number:1e400"));
+        assert!(!is_marked("\0") && !is_marked("number:1"));
         for junk in ["", "<html>", "[\"\\ud800\"]", "{\"a\":1", "{\"a\":01}"] {
             assert_eq!(read(junk), None, "{junk}");
         }

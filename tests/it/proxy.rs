@@ -252,6 +252,10 @@ async fn legal_json_that_no_parser_here_takes_loses_nobody() {
     );
     assert_eq!(rig.name(&id(6)).await.as_deref(), Some("Fay"));
     assert_eq!(rig.db.count("SELECT count(*) FROM usertap.set_aside").await, 4);
+    let halves = "SELECT count(*) FROM usertap.set_aside WHERE reason LIKE '%half a surrogate pair%'";
+    assert_eq!(rig.db.count(halves).await, 2);
+    let nul = "SELECT count(*) FROM usertap.set_aside WHERE reason LIKE '%U+0000%'";
+    assert_eq!(rig.db.count(nul).await, 0);
     rig.answers(200, user(1, "Ada"));
     let mended = rig.ask("GET", &path(1), "").await;
     assert!(

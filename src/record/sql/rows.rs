@@ -11,7 +11,7 @@ use super::text::{TRY_FOUND, TRY_GIVEN};
 use super::{Conn, Sql, Users, Yes};
 use crate::db::statement::{Bind, execute, optional, statement};
 use crate::db::{DbError, Refusal};
-use crate::user::{UserId, View};
+use crate::user::{UserId, View, json};
 
 #[derive(QueryableByName)]
 pub(super) struct Tried {
@@ -135,8 +135,8 @@ impl Sql {
         id: &UserId,
         mut rows: Rows<'_>,
     ) -> Result<Option<RowRefusal>, DbError> {
-        if rows.hold_nul() {
-            return Ok(Some(RowRefusal::nul()));
+        if let Some(refusal) = rows.refusal() {
+            return Ok(Some(refusal));
         }
         let before = self.version(conn, id).await?;
         let row = rows.clone();
@@ -256,10 +256,16 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Such a text is refused before the statement runs, and takes the transaction with it.
-    fn hold_nul(&self) -> bool {
-        let mut texts = self.names.iter().chain(&self.emails).flatten();
-        texts.any(|text| text.contains('\0')) || self.raws.iter().any(|raw| raw.contains('\0'))
+    /// A text with U+0000 is refused before the statement runs, and takes the transaction with it. What
+    /// could not be read as text is marked with it.
+    fn refusal(&self) -> Option<RowRefusal> {
+        let texts = || self.names.iter().chain(&self.emails).flatten();
+        if texts().any(|text| json::is_marked(text)) {
+            return Some(RowRefusal::unread());
+        }
+        let raws = self.raws.iter().map(|raw| &**raw);
+        let is_nul = texts().copied().chain(raws).any(|text| text.contains('\0'));
+        is_nul.then(RowRefusal::nul)
     }
 
     fn push_view(&mut self, id: &'a UserId, view: &'a View) {
