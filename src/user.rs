@@ -12,6 +12,7 @@ mod id;
 pub mod json;
 mod observation;
 mod pos;
+pub mod time;
 mod view;
 
 pub use head::{Head, Position, Sent, Tick};

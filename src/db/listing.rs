@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::statement::{Bind, load, optional, statement};
 use super::{Database, DbError};
 use crate::clock;
-use crate::user::{IdType, UserId};
+use crate::user::{IdType, UserId, time};
 
 /// What makes every search quick, for those who want it: their table, their index.
 pub const INDEX: &str = "CREATE EXTENSION IF NOT EXISTS pg_trgm;
@@ -43,10 +43,13 @@ pub struct Brief {
     #[diesel(sql_type = Nullable<Text>)]
     pub email: Option<String>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[serde(serialize_with = "time::serialize")]
     pub created_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[serde(serialize_with = "time::serialize")]
     pub updated_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[serde(serialize_with = "time::serialize")]
     pub deleted_at: Option<DateTime<Utc>>,
     /// Nothing but the id is known yet.
     #[diesel(sql_type = Bool)]

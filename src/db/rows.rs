@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 
 use super::statement::{Bind, load, optional, statement};
 use super::{Database, DbError};
-use crate::user::{Position, UserId};
+use crate::user::{Position, UserId, time};
 
 /// One row of `users_sync`.
 #[derive(Debug, Clone, QueryableByName)]
@@ -37,10 +37,11 @@ impl Row {
     /// The feed's `after` and `raw_json`.
     pub fn json(&self) -> serde_json::Value {
         let raw: serde_json::Value = serde_json::from_str(&self.raw_json).unwrap_or_default();
+        let told = |at: Option<DateTime<Utc>>| at.and_then(time::told);
         serde_json::json!({
             "id": self.id, "name": self.name, "email": self.email,
-            "created_at": self.created_at, "updated_at": self.updated_at,
-            "deleted_at": self.deleted_at, "raw_json": raw,
+            "created_at": told(self.created_at), "updated_at": told(self.updated_at),
+            "deleted_at": told(self.deleted_at), "raw_json": raw,
         })
     }
 }

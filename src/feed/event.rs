@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::user::Pos;
+use crate::user::{Pos, time};
 
 /// One event of the feed.
 #[derive(Debug, Clone)]
@@ -40,8 +40,11 @@ pub struct After {
     pub id: Arc<str>,
     pub name: Option<String>,
     pub email: Option<String>,
+    #[serde(serialize_with = "time::serialize")]
     pub created_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "time::serialize")]
     pub updated_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "time::serialize")]
     pub deleted_at: Option<DateTime<Utc>>,
 }
 

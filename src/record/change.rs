@@ -4,11 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use chrono::SecondsFormat;
 use serde_json::json;
 
 use super::batch::Columns;
-use crate::user::{Pos, Position, Source};
+use crate::user::{Pos, Position, Source, time};
 
 /// What happened to the user; the feed's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +100,11 @@ fn differing(kind: Kind, before: &Columns, after: &Columns) -> Vec<&'static str>
 }
 
 fn spelled(columns: &Columns) -> String {
-    let time = |at: Option<chrono::DateTime<chrono::Utc>>| {
-        at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
-    };
+    let told = |at: Option<chrono::DateTime<chrono::Utc>>| at.and_then(time::told);
     let profile = &columns.profile;
     json!({
-        "name": profile.name, "email": profile.email, "created_at": time(profile.created_at),
-        "updated_at": time(profile.updated_at), "deleted_at": time(columns.deleted_at),
+        "name": profile.name, "email": profile.email, "created_at": told(profile.created_at),
+        "updated_at": told(profile.updated_at), "deleted_at": told(columns.deleted_at),
     })
     .to_string()
 }

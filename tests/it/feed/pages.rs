@@ -213,6 +213,45 @@ async fn the_snapshot_is_the_table() {
     stack.end().await;
 }
 
+/// Postgres keeps years that RFC 3339 does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_no_parser_takes_is_told_as_none() {
+    let stack = Stack::new().await;
+    let far = "CREATE FUNCTION far() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN NEW.created_at := ''10000-01-01Z''; RETURN NEW; END';
+        CREATE TRIGGER far BEFORE INSERT OR UPDATE ON neon_identity.users_sync
+            FOR EACH ROW EXECUTE FUNCTION far()";
+    stack.client.batch_execute(far).await.expect("a trigger");
+    let id = stack.user(json!({ "display_name": "Ada" }));
+    let server = stack.server(0);
+    stack.get(&server, &format!("/users/{id}")).await;
+    let far = "SELECT FROM neon_identity.users_sync WHERE created_at = '10000-01-01Z'";
+    assert_eq!(stack.client.query(far, &[]).await.expect("rows").len(), 1);
+    let path = format!("/users/{id}");
+    stack
+        .patch(&server, &path, json!({ "display_name": "Ada L" }))
+        .await;
+    let told = list(&page(&stack, "/v1/changes?since=oldest&before=1").await);
+    let snapshot = list(&page(&stack, "/v1/snapshot").await);
+    let row = get(&stack, &format!("/v1/users/{id}")).await.json();
+    let rows = get(&stack, "/v1/users").await.json();
+    let times = [
+        &told[0]["after"]["created_at"],
+        &told[1]["before"]["created_at"],
+        &snapshot[0]["after"]["created_at"],
+        &row["created_at"],
+        &rows["users"][0]["created_at"],
+    ];
+    assert_eq!(times, [&Value::Null; 5]);
+    assert!(snapshot[0]["after"]["updated_at"].is_string());
+    let well = "DROP TRIGGER far ON neon_identity.users_sync";
+    stack.client.batch_execute(well).await.expect("no trigger");
+    stack
+        .patch(&server, &path, json!({ "display_name": "Ada" }))
+        .await;
+    stack.end().await;
+}
+
 /// What Postgres stores in a hundredth of its length is counted as long as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_with_raw_is_no_larger_for_what_packs_well() {
