@@ -1,3 +1,5 @@
+//! Whom failures keep out and for how long, by a paused clock.
+
 use super::state::{FAILURES, FIRST_REST, FLOWING_ALONE, LONGEST_REST};
 use super::*;
 use Priority::{App, Stranger};
