@@ -29,6 +29,7 @@ mod meters;
 mod outcome;
 mod own;
 mod pass;
+mod preflight;
 mod record;
 mod reply;
 mod stale;
@@ -56,7 +57,7 @@ use crate::provider::{Caller, Matched, RequestHead};
 use crate::record::Recorder;
 use crate::tasks::Tasks;
 use crate::upstream::decode;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Priority, Upstream, UpstreamError};
 use accepted::Accepted;
 use answering::Answering;
 use asked::Asked;
@@ -243,6 +244,10 @@ async fn forwarded(
     let body = body::flowing(body, shared.wire.idle);
     let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
         let why = shared.on_no_route(&asked);
+        if let Some(own) = shared.config.provider.preflight(&asked.head()) {
+            asked.priority = Priority::Stranger;
+            return app.send(Box::pin(shared.pass_preflight(&asked, body, own)).await);
+        }
         asked.priority = Shared::priority(standing, shared.caller_by_head(&asked).credential());
         return app.send(shared.pass(&asked, "-", body, why).await);
     };

@@ -1,12 +1,15 @@
 //! Requests that usertap answers itself, errors in the provider's own shape, and links for people.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::route::{Pattern, segments};
 use super::source::field;
 use super::template::{Template, json_escaped, percent_encoded};
 use super::{Provider, RequestHead, Tenant};
 use crate::user::UserId;
+
+/// In seconds: the provider is to be asked again soon.
+const PREFLIGHT_LASTS: &str = "5";
 
 /// An answer that needs no upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,26 @@ impl Provider {
         }
     }
 
+    /// What a browser is told for want of the provider that asks whether a page of another origin may send a
+    /// request. Nothing where that would be on no known route, or where pages may not read usertap's errors.
+    pub fn preflight(&self, head: &RequestHead<'_>) -> Option<OwnAnswer> {
+        let (method, asked) = preflight_of(head)?;
+        self.route(&method, head.path)?;
+        let mut answer = self.own(StatusCode::NO_CONTENT, String::new());
+        let headers = &mut answer.headers;
+        headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
+        if let Some(names) = head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+        }
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static(PREFLIGHT_LASTS),
+        );
+        Some(answer)
+    }
+
     /// Where people see this user at the provider.
     pub fn dashboard_user(&self, tenant: &Tenant, id: &UserId) -> Option<String> {
         let id = percent_encoded(id.as_str());
@@ -152,6 +175,15 @@ impl AnswerRule {
         let has = |(name, value): &(String, String)| field(query, name).as_ref() == Some(value);
         self.unless_query.iter().any(has)
     }
+}
+
+/// The method that a browser asks beforehand for, as it is and as it stands there.
+fn preflight_of<'h>(head: &RequestHead<'h>) -> Option<(Method, &'h HeaderValue)> {
+    if *head.method != Method::OPTIONS || !head.headers.contains_key(header::ORIGIN) {
+        return None;
+    }
+    let asked = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    Some((Method::from_bytes(asked.as_bytes()).ok()?, asked))
 }
 
 /// Never the key: a link is for people to see.

@@ -44,14 +44,22 @@ impl Shared {
             self.passed(asked, caller, &answered);
         }
         match answered {
-            Ok((head, body, _)) => {
-                let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
-                let cached = self.not_kept(why);
-                self.answered(asked, route, head.status, &outcome, cached);
-                reply::through(head, body, &outcome, cached)
-            }
+            Ok((head, body, _)) => self.passed_through(asked, route, (head, body), why),
             Err(failure) => self.failed_for(asked, route, failure),
         }
+    }
+
+    pub(super) fn passed_through(
+        &self,
+        asked: &Asked,
+        route: &str,
+        (head, body): (Parts, Body),
+        why: Why,
+    ) -> Response<Body> {
+        let outcome = Outcome::Nothing(why.unless_upgraded(head.status));
+        let cached = self.not_kept(why);
+        self.answered(asked, route, head.status, &outcome, cached);
+        reply::through(head, body, &outcome, cached)
     }
 
     /// A refusal of somebody whom the provider knows makes usertap's own requests yield. Apps go on: here it

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
+use usertap::config::Rate;
 
-use super::rig::{Does, Got, Rig};
+use super::rig::{Does, Got, KEY, PROJECT, Rig};
 use super::{path, user};
 use crate::support::eventually;
 
@@ -125,5 +126,111 @@ async fn nobody_waits_for_others_longer_than_leaves_time_for_an_answer_of_its_ow
     };
     let (got, ()) = tokio::join!(ten(&rig, &gates[1], 9), first);
     assert!(got.iter().all(|got| got.status == 200));
+    rig.end().await;
+}
+
+/// What a browser asks before it reads a user from a page of another origin.
+const PREFLIGHT: &[(&str, &str)] = &[
+    ("origin", "https://app.example"),
+    ("access-control-request-method", "PATCH"),
+    (
+        "access-control-request-headers",
+        "authorization, x-stack-project-id",
+    ),
+];
+
+fn is_allowed(got: &Got, how: &str) {
+    assert_eq!(
+        (got.status.as_u16(), got.body.as_deref()),
+        (204, Some(&b""[..])),
+        "{how}"
+    );
+    for (name, value) in [
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-methods", "PATCH"),
+        (
+            "access-control-allow-headers",
+            "authorization, x-stack-project-id",
+        ),
+        ("access-control-max-age", "5"),
+        ("content-type", ""),
+        ("x-usertap-cache", "bypass; own-answer"),
+        ("x-usertap-recorded", "none; own-answer"),
+        ("x-usertap-error", ""),
+    ] {
+        assert_eq!(got.header(name), value, "{how}: {name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_asks_beforehand_is_answered_where_the_provider_does_not() {
+    let rig = Rig::new().await;
+    let asked = async |does: Vec<Does>| {
+        rig.does(does);
+        rig.ask_as("OPTIONS", &path(1), "", PREFLIGHT).await
+    };
+    let says = |status| {
+        vec![Does::Answers(
+            status,
+            &[("content-type", "text/plain")],
+            "x".into(),
+        )]
+    };
+    is_allowed(&asked(hung_up(2)).await, "broken");
+    for status in [500, 503, 429] {
+        is_allowed(&asked(says(status)).await, "refused");
+    }
+    for status in [200, 403] {
+        let got = asked(says(status)).await;
+        assert_eq!(
+            (got.status.as_u16(), got.body.as_deref()),
+            (status, Some(&b"x"[..]))
+        );
+    }
+    // Nobody whom the provider knows pays for what failed, and no browser waits for it any more.
+    for _ in 0..5 {
+        is_allowed(&asked(hung_up(2)).await, "broken");
+    }
+    let seen = rig.seen().len();
+    is_allowed(&asked(vec![]).await, "left alone");
+    assert_eq!(rig.seen().len(), seen);
+    rig.answers(200, user(1, "Ada"));
+    assert_eq!(rig.ask("PATCH", &path(1), "{}").await.status, 200);
+    // Of what nobody knows nothing is said, nor to who asks for something else.
+    for (path, headers) in [
+        ("/api/v1/nobody-knows/this".to_owned(), PREFLIGHT),
+        (path(1), &PREFLIGHT[..1]),
+        (path(1), &[("access-control-request-method", "OPTIONS")]),
+    ] {
+        rig.does(hung_up(2));
+        let got = rig.ask_as("OPTIONS", &path, "", headers).await;
+        assert_eq!(got.header("x-usertap-error"), "upstream-broken", "{path}");
+    }
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_that_ask_beforehand_cost_the_strangers_share_and_are_never_refused_for_it() {
+    let limit = Rate {
+        requests: 10,
+        per: Duration::from_secs(600),
+    };
+    let rig = Rig::with(|config| config.rate = vec![limit.into()]).await;
+    for asked in 0..8 {
+        rig.answers(200, "");
+        // No browser shows a key; whoever does gets no more for it.
+        let own_key = [
+            ("x-stack-project-id", PROJECT),
+            ("x-stack-secret-server-key", KEY),
+        ];
+        let own_key = [PREFLIGHT, &own_key].concat();
+        let got = rig.ask_as("OPTIONS", &path(1), "", &own_key).await;
+        match asked {
+            0 | 1 => assert_eq!(got.status, 200),
+            _ => is_allowed(&got, "limited"),
+        }
+    }
+    assert_eq!(rig.seen().len(), 2);
+    assert_eq!(rig.ask("GET", &path(1), "").await.status, 200);
     rig.end().await;
 }
