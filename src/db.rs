@@ -40,6 +40,9 @@ const POOL: usize = 4;
 /// A pool that gives nothing for so long means a database that is away.
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
+/// So long a start waits for an answer about the schema: shorter than the bounds that the database itself has.
+const LOOK_WAIT: Duration = Duration::from_secs(4);
+
 /// One tenant's database; cheap to clone.
 #[derive(Clone)]
 pub struct Database {
@@ -203,4 +206,16 @@ async fn in_time(
     connected
         .map_err(|_| DbError::Away("no connection within 5 s".into()))?
         .map_err(|error| DbError::Away(connect::reason(&error)))
+}
+
+/// A database that is not to be looked at in time is away, whatever keeps it.
+async fn looked<T>(at_most: Duration, look: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    let looked = tokio::time::timeout(at_most, look).await;
+    looked.unwrap_or_else(|_| {
+        Err(DbError::Away(format!(
+            "no answer about usertap's own tables within {} s: somebody has locked one of them (pg_locks shows who), \
+             or the server hangs",
+            at_most.as_secs()
+        )))
+    })
 }

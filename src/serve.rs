@@ -1,7 +1,8 @@
 //! `usertap serve`: the listeners around a station, and an orderly end.
 //!
 //! The order of an end: stop accepting, finish requests, drain the recorder, leave the database.
-//! Addresses are bound before anything else happens, so that a port in use leaves nothing behind.
+//! Addresses are bound before anything else happens, so that a port in use leaves nothing behind. Whoever is
+//! told to end while it starts ends at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,33 +42,36 @@ pub struct Serving {
 /// [`StartError`].
 pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     let told = told_to_end();
-    let serving = start_all(tenants).await?;
-    told.await;
-    tracing::info!("stopping");
-    stop_all(serving).await;
-    Ok(())
+    let mut started = Vec::new();
+    let serving = async {
+        start_all(tenants, &mut started).await?;
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        failed = serving => failed,
+        () = told => {
+            tracing::info!("stopping");
+            Ok(())
+        }
+    };
+    stop_all(started).await;
+    ended
 }
 
-/// Each tenant has everything of its own; where one cannot start, none does.
+/// Each tenant has everything of its own; where one cannot start, none is to go on.
 ///
 /// # Errors
 /// [`StartError`], naming the tenant where there are several.
-pub async fn start_all(tenants: Vec<Config>) -> Result<Vec<Serving>, StartError> {
-    let mut started = Vec::new();
+async fn start_all(tenants: Vec<Config>, started: &mut Vec<Serving>) -> Result<(), StartError> {
     for config in tenants {
         let name = config.name.clone();
-        match Serving::start(config).await {
-            Ok(serving) => started.push(serving),
-            Err(error) => {
-                stop_all(started).await;
-                return Err(match name {
-                    Some(name) => StartError(format!("tenant {name}: {error}")),
-                    None => error,
-                });
-            }
-        }
+        let serving = Serving::start(config).await.map_err(|error| match name {
+            Some(name) => StartError(format!("tenant {name}: {error}")),
+            None => error,
+        })?;
+        started.push(serving);
     }
-    Ok(started)
+    Ok(())
 }
 
 /// All at once: `DRAIN` holds for each of them.

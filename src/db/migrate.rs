@@ -1,4 +1,10 @@
 //! Bringing the schema up to date, by one process at a time.
+//!
+//! What must never be: a wait without an end or without a word. A look has its bound here and one in the
+//! database, so that nothing of it stays behind there; a migration may run long, and waits for locks no longer
+//! than others who want the same tables can bear.
+
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Text};
@@ -7,7 +13,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError, fitness, partitions};
+use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -15,22 +21,32 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// those that were run.
 const LAST: (&str, &str) = ("20261127400000", "user_state_strangers");
 
+/// How long another process may take.
+const LOCKED_AT_MOST: Duration = Duration::from_secs(60);
+/// Where a pooler stands between, a session's bounds are not ours to set but here, on the way past it.
+const LOOK_BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
+/// An index over a large table takes its time. Whoever waits for a lock has everybody else behind it.
+const MIGRATION_BOUNDS: &str = "SET lock_timeout = '60s'; SET statement_timeout = 0";
+
 /// Runs what is missing; waits for another starter that does the same.
 ///
 /// # Errors
 /// [`DbError::Unfit`] where a table of that name is not usertap's, or was made for other settings.
 pub async fn run(database: &Database) -> Result<(), DbError> {
-    fitness::same(database).await?;
+    looked(3 * POOL_WAIT, fitness::same(database)).await?;
     let mut conn = database.connect_directly().await?;
-    lock(database, &mut conn).await?;
+    looked(2 * LOCKED_AT_MOST, lock(database, &mut conn)).await?;
     // Before anything is made, so that a refusal leaves nothing behind.
-    if stage(database, &mut conn).await? == Stage::Migratable {
+    if looked(LOOK_WAIT, stage(database, &mut conn)).await? == Stage::Migratable {
+        tracing::info!("migrating the database");
+        conn.batch_execute(MIGRATION_BOUNDS).await?;
         make_schemas(database, &mut conn).await?;
         conn = run_pending(conn).await?;
-        fits(database, &mut conn).await?;
+        conn.batch_execute(LOOK_BOUNDS).await?;
+        looked(LOOK_WAIT, fits(database, &mut conn)).await?;
         database.forget_connections();
     }
-    match partitions::ahead(database, &mut conn).await {
+    match looked(LOOK_WAIT, partitions::ahead(database, &mut conn)).await {
         // Whoever records says so once it matters.
         Err(DbError::Unfit(_)) => Ok(()),
         made => made,
@@ -42,7 +58,11 @@ pub async fn run(database: &Database) -> Result<(), DbError> {
 /// # Errors
 /// [`DbError::Unfit`] with the remedy where it is not.
 pub async fn check(database: &Database) -> Result<(), DbError> {
-    fitness::same(database).await?;
+    looked(3 * POOL_WAIT, fitness::same(database)).await?;
+    looked(LOOK_WAIT, is_ready(database)).await
+}
+
+async fn is_ready(database: &Database) -> Result<(), DbError> {
     let mut conn = database.get().await?;
     if !has_meta(database, &mut conn).await? {
         return Err(DbError::Unfit(
@@ -71,7 +91,10 @@ pub enum Stage {
 /// # Errors
 /// [`DbError::Unfit`] with the remedy where it is neither.
 pub async fn inspect(database: &Database) -> Result<Stage, DbError> {
-    stage(database, &mut *database.get().await?).await
+    looked(LOOK_WAIT, async {
+        stage(database, &mut *database.get().await?).await
+    })
+    .await
 }
 
 async fn stage(database: &Database, conn: &mut AsyncPgConnection) -> Result<Stage, DbError> {
@@ -132,19 +155,31 @@ async fn owns_tables(database: &Database, conn: &mut AsyncPgConnection) -> Resul
 
 /// A session lock: it goes with the connection.
 async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    conn.batch_execute("SET lock_timeout = '60s'").await?;
-    let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(database.names.migration_lock());
-    execute(lock, conn)
-        .await
-        .map_err(|error| match DbError::from(error) {
-            DbError::Refused { .. } => DbError::Unfit(
-                "another process has been migrating this database for 60 s: start again once it is done"
-                    .into(),
-            ),
-            other => other,
-        })?;
-    conn.batch_execute("RESET lock_timeout").await?;
+    let key = database.names.migration_lock();
+    let free = statement("SELECT pg_try_advisory_lock($1) AS yes").bind::<BigInt, _>(key);
+    let free: Option<Exists> = optional(free, conn).await?;
+    if !free.is_some_and(|free| free.yes) {
+        tracing::info!("another process is migrating this database: waiting until it is done");
+        wait_for_lock(key, conn).await?;
+    }
+    conn.batch_execute(LOOK_BOUNDS).await?;
     Ok(())
+}
+
+async fn wait_for_lock(key: i64, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let bounds = format!(
+        "SET lock_timeout = '{}s'; SET statement_timeout = 0",
+        LOCKED_AT_MOST.as_secs()
+    );
+    conn.batch_execute(&bounds).await?;
+    let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(key);
+    let locked = execute(lock, conn).await.map(|_| ());
+    locked.map_err(|error| match DbError::from(error) {
+        DbError::Refused { .. } => DbError::Unfit(
+            "another process has been migrating this database for 60 s: start again once it is done".into(),
+        ),
+        other => other,
+    })
 }
 
 /// The schemas, and the settings that the migrations read.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::{Database, DbError, fitness, migrate, rights, tenant};
+use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, migrate, rights, tenant};
 use crate::provider::Tenant;
 
 /// Done at the first connection, whoever makes it: at the start, or when a database that was away
@@ -33,7 +33,8 @@ impl Opening {
     }
 
     async fn go_through(&self, database: &Database) -> Result<(), DbError> {
-        fitness::check(database).await?;
+        // Two connections, and a look.
+        looked(3 * POOL_WAIT, fitness::check(database)).await?;
         match self.migrate {
             true => migrate::run(database).await?,
             false => migrate::check(database).await?,
@@ -42,11 +43,11 @@ impl Opening {
     }
 
     async fn bind(&self, database: &Database) -> Result<(), DbError> {
-        if tenant::is_bound(database, &self.tenant).await? {
+        if looked(LOOK_WAIT, tenant::is_bound(database, &self.tenant)).await? {
             return Ok(());
         }
         (self.before_binding)().await.map_err(DbError::Unfit)?;
-        tenant::bind(database, &self.tenant).await
+        looked(LOOK_WAIT, tenant::bind(database, &self.tenant)).await
     }
 }
 

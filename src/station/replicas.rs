@@ -83,7 +83,11 @@ impl Station {
         self.upstream.hold(0.0);
         let deadline = clock::now() + MET_BY;
         while clock::now() < deadline {
-            match self.beat(kind).await {
+            let beat = timeout(DEAD_AFTER, self.beat(kind));
+            match beat
+                .await
+                .unwrap_or_else(|_| Err(DbError::Away("it is silent".into())))
+            {
                 Ok(heard)
                     if heard.others.iter().all(|other| other.has_met_us) && self.upstream.share() > 0.0 =>
                 {

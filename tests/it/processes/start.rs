@@ -1,12 +1,13 @@
 //! Starts that must not succeed, and starts with unusual settings.
 
+use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use usertap::sandbox::Options;
 
 use super::{Server, World, id_of, recorded};
-use crate::support::postgres;
 use crate::support::process::setting;
+use crate::support::{eventually, postgres};
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_the_remedy() {
@@ -267,4 +268,74 @@ async fn several_that_start_at_once_migrate_once() {
         process.ended().await.with_code(0);
     }
     assert_eq!(world.backfill().await["inserted"], 2);
+}
+
+/// Nobody else can even look at this table until the transaction of the world's client ends.
+async fn locks_away(world: &World, table: &str) {
+    let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+    world.client.batch_execute(&lock).await.unwrap();
+}
+
+async fn somebody_waits_for(world: &World, table: &str) {
+    let waiting =
+        format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass");
+    eventually("somebody waits for the table", || async {
+        (world.count(&waiting).await > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_start_that_waits_for_the_database() {
+    let world = World::with_users(0).await;
+    world.backfill().await;
+    for (mode, signal) in [
+        ("auto", Signal::SIGINT),
+        ("auto", Signal::SIGHUP),
+        ("off", Signal::SIGTERM),
+    ] {
+        locks_away(&world, "usertap.meta").await;
+        let process = world.start_with(&["serve"], &[setting("USERTAP_MIGRATE", mode)]);
+        somebody_waits_for(&world, "usertap.meta").await;
+        process.signal(signal);
+        let output = process.ended().await.with_code(0);
+        assert!(output.log().contains("stopping"), "{}", output.log());
+        world.client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_start_that_migrates() {
+    let world = World::with_users(0).await;
+    world.backfill().await;
+    let older = "DROP INDEX usertap.user_state_strangers";
+    world.client.batch_execute(older).await.unwrap();
+    let table = "usertap.__diesel_schema_migrations";
+    locks_away(&world, table).await;
+    let process = world.start(&["serve"]);
+    process.line("migrating").await;
+    somebody_waits_for(&world, table).await;
+    process.terminated().await.with_code(0);
+}
+
+/// A start during an outage is no exception: what cannot be looked at is away.
+#[tokio::test]
+async fn a_start_goes_on_without_tables_that_somebody_has_locked() {
+    let world = World::with_users(0).await;
+    world.serve().await.stop().await;
+    for mode in ["auto", "off"] {
+        locks_away(&world, "usertap.meta").await;
+        let process = world.start_with(&["serve"], &[setting("USERTAP_MIGRATE", mode)]);
+        let line = process.line("starting without the database").await;
+        assert!(line.contains("locked"), "{line}");
+        let server = Server::of(process).await;
+        let reply = server.create(&world, "Ada").await;
+        assert_eq!(
+            (reply.status.as_u16(), recorded(&reply).as_str()),
+            (201, "journaled")
+        );
+        world.client.batch_execute("ROLLBACK").await.unwrap();
+        eventually("the row comes", || async { world.name(id_of(&reply)).await }).await;
+        server.stop().await;
+    }
 }
