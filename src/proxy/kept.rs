@@ -121,14 +121,16 @@ impl Exchange<'_> {
     /// own would come too late otherwise.
     async fn followed(&self, key: CacheKey, mut follow: Follow) -> Result<Hit, Option<Lead>> {
         let latest = self.shared.wire.upstream.sent_by(self.asked.ready);
-        let mut until = latest.min(clock::now() + self.shared.config.timeout / FOLLOWING);
+        let long = || latest.min(clock::now() + self.shared.config.timeout / FOLLOWING);
+        let mut until = long();
         loop {
             let ended = timeout_at(until, follow.ended()).await;
             if let Some(hit) = self.found_now(key) {
                 return Ok(hit);
             }
             match ended {
-                Ok(Left::Another) => {}
+                // Which may have begun just now.
+                Ok(Left::Another) => until = long(),
                 Ok(Left::Nobody) => return Err(None),
                 Err(_) if until >= latest => return Err(None),
                 Err(_) => match follow.lead_too() {
