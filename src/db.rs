@@ -27,11 +27,11 @@ pub mod walked;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
-pub use connect::Reach;
+pub use connect::{Reach, Wire};
 pub use names::Names;
 pub use opening::Opening;
 
@@ -172,7 +172,23 @@ impl Database {
             .map_err(|error| DbError::Away(connect::reason(&error)))
     }
 
-    /// A connection of the caller's own: the recorder's, the migrator's.
+    /// Whether it answers anything.
+    pub async fn answers(&self) -> bool {
+        match self.get().await {
+            Ok(mut conn) => conn.batch_execute("SELECT 1").await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// The recorder's own connections, their wires in its hand.
+    ///
+    /// # Errors
+    /// [`DbError::Away`].
+    pub async fn connect_on_wire(&self) -> Result<(AsyncPgConnection, Wire), DbError> {
+        in_time(connect::establish_on_wire(&self.reach, self.reach.url())).await
+    }
+
+    /// A connection of the caller's own.
     ///
     /// # Errors
     /// [`DbError::Away`].
@@ -199,9 +215,7 @@ impl Database {
     }
 }
 
-async fn in_time(
-    connecting: impl Future<Output = diesel::ConnectionResult<AsyncPgConnection>>,
-) -> Result<AsyncPgConnection, DbError> {
+async fn in_time<T>(connecting: impl Future<Output = diesel::ConnectionResult<T>>) -> Result<T, DbError> {
     let connected = tokio::time::timeout(POOL_WAIT, connecting).await;
     connected
         .map_err(|_| DbError::Away("no connection within 5 s".into()))?

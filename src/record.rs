@@ -22,6 +22,7 @@ mod owed;
 mod pages;
 mod receipt;
 mod refusal;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod sql;
@@ -57,6 +58,7 @@ use memory::Memory;
 use merge::Verdict;
 use pages::Pages;
 use receipt::Settled;
+use silence::Silence;
 use waiters::Waiters;
 
 /// Changes that a slow subscriber may miss before it is told; few where recorders are made by the thousand.
@@ -87,6 +89,7 @@ pub(crate) struct Shared {
     changed: broadcast::Sender<Changed>,
     told: OnceLock<OnChange>,
     health: Health,
+    silence: Arc<Silence>,
     /// Rows wait that somebody has changed by hand.
     by_hand: Notify,
     /// Rows wait to be removed that took long.
@@ -185,9 +188,10 @@ impl Recorder {
         left_by: Vec<uuid::Uuid>,
         tasks: &Tasks,
     ) -> Recorder {
-        for lane in writer::lanes(&shared, &database, deleted, left_by) {
+        for lane in writer::lanes(&shared, &database, deleted, left_by, tasks) {
             tasks.spawn(lane.run());
         }
+        tasks.spawn(silence::listen(shared.clone(), database));
         tasks.spawn(journal::keep(shared.clone()));
         tasks.spawn(intents::keep(shared.clone()));
         let recorder = Recorder { shared };
@@ -339,6 +343,7 @@ impl Shared {
             changed: broadcast::Sender::new(CHANGED),
             told: OnceLock::new(),
             health: Health::default(),
+            silence: Arc::new(Silence::new(writer::LANES)),
             by_hand: Notify::new(),
             purges: Notify::new(),
             close: CancellationToken::new(),

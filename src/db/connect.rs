@@ -1,6 +1,8 @@
 //! Reaching Postgres: URLs as hosts hand them out, TLS that checks certificates.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
+use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A server that acknowledges nothing for so long is gone (a failover that told nobody): without
@@ -23,6 +27,10 @@ const SILENT: Duration = Duration::from_secs(30);
 /// statement can fail for what others do meanwhile.
 const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'; \
     SET default_transaction_isolation = 'read committed'";
+
+/// What carries a connection's bytes, to be run beside it: where it ends, whatever waits on the connection
+/// fails.
+pub type Wire = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How to reach one database.
 #[derive(Clone)]
@@ -71,7 +79,29 @@ impl Reach {
 /// The same, and no statement waits for ever for a lock, nor runs for ever. Behind a pooler the
 /// session is not ours to set; what runs users' triggers has bounds of its own in its transaction.
 pub(super) async fn establish_bounded(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConnection> {
-    let mut conn = establish(reach, url).await?;
+    bounded(reach, establish(reach, url).await?).await
+}
+
+/// The same, its wire in the caller's hand.
+pub(super) async fn establish_on_wire(
+    reach: &Reach,
+    url: &str,
+) -> ConnectionResult<(AsyncPgConnection, Wire)> {
+    let (client, connection) = open(reach, url).await?;
+    let mut wire: Wire = Box::pin(carry(connection));
+    let made = async { bounded(reach, AsyncPgConnection::try_from(client).await?).await };
+    tokio::select! {
+        made = made => Ok((made?, wire)),
+        () = &mut wire => Err(ConnectionError::BadConnection("the connection broke".into())),
+    }
+}
+
+/// What the server says unasked is passed over.
+async fn carry<S: TlsStream + Unpin>(mut connection: Connection<Socket, S>) {
+    while let Some(Ok(_)) = poll_fn(|cx| connection.poll_message(cx)).await {}
+}
+
+async fn bounded(reach: &Reach, mut conn: AsyncPgConnection) -> ConnectionResult<AsyncPgConnection> {
     if !reach.is_pooled() {
         let bounded = conn.batch_execute(BOUNDS).await;
         bounded.map_err(ConnectionError::CouldntSetupConfiguration)?;
@@ -81,14 +111,20 @@ pub(super) async fn establish_bounded(reach: &Reach, url: &str) -> ConnectionRes
 
 /// Opens one connection.
 pub async fn establish(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let (client, connection) = open(reach, url).await?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
+async fn open(reach: &Reach, url: &str) -> ConnectionResult<(Client, Connection<Socket, Stream>)> {
     let tls = MakeRustlsConnect::new((*reach.tls).clone());
     let mut config: tokio_postgres::Config = url.parse().map_err(refused)?;
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENT);
     }
     config.keepalives_idle(SILENT).keepalives_interval(SILENT / 6);
-    let (client, connection) = config.connect(tls).await.map_err(refused)?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    config.connect(tls).await.map_err(refused)
 }
 
 fn refused(error: tokio_postgres::Error) -> ConnectionError {

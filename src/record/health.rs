@@ -17,8 +17,7 @@ pub use by_hand::ByHandFigures;
 /// How the recorder itself fares, for the status.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// Why nothing can be written at the moment.
-    pub trouble: watch::Sender<Option<Arc<str>>>,
+    pub trouble: watch::Sender<Trouble>,
     /// Submissions that found the queue full.
     pub lost: AtomicU64,
     /// Records of the journal that could not be read any more.
@@ -29,6 +28,69 @@ pub(super) struct Health {
     pub unchanged: AtomicU64,
     pub set_aside: AtomicU64,
     pub by_hand: ByHand,
+}
+
+/// Why nothing can be written at the moment, if it is so.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// There is no connection on which anything could be. The next that there is ends it.
+    connecting: Option<Arc<str>>,
+    /// What a statement came to. Only one that succeeds ends it.
+    writing: Option<Arc<str>>,
+}
+
+impl Trouble {
+    pub fn why(&self) -> Option<&Arc<str>> {
+        self.connecting.as_ref().or(self.writing.as_ref())
+    }
+}
+
+impl Health {
+    pub fn note_connecting(&self, reason: &str) {
+        self.note_connecting_if(reason, || true);
+    }
+
+    /// The same where that holds while it is noted; says whether it does.
+    pub fn note_connecting_if(&self, reason: &str, holds: impl FnOnce() -> bool) -> bool {
+        let mut held = false;
+        self.change(|trouble| {
+            held = holds();
+            if held {
+                trouble.connecting = Some(Arc::from(reason));
+            }
+        });
+        held
+    }
+
+    pub fn note_writing(&self, reason: &str) {
+        self.change(|trouble| trouble.writing = Some(Arc::from(reason)));
+    }
+
+    /// There is a connection.
+    pub fn connected(&self) {
+        self.change(|trouble| trouble.connecting = None);
+    }
+
+    /// The database has done what it was asked.
+    pub fn written(&self) {
+        self.change(|trouble| *trouble = Trouble::default());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Trouble)) {
+        self.trouble.send_if_modified(|trouble| {
+            let before = trouble.why().cloned();
+            change(trouble);
+            let changes = before.as_ref() != trouble.why();
+            match trouble.why() {
+                Some(reason) if changes => {
+                    tracing::warn!(%reason, "nothing is recorded until the database takes it");
+                }
+                None if changes => tracing::info!("the database takes what was seen again"),
+                _ => {}
+            }
+            changes
+        });
+    }
 }
 
 /// Figures of the recorder since the process started.
@@ -76,7 +138,7 @@ pub struct JournalFigures {
 impl Default for Health {
     fn default() -> Self {
         Health {
-            trouble: watch::Sender::new(None),
+            trouble: watch::Sender::default(),
             lost: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             committed: AtomicU64::new(0),
@@ -106,7 +168,7 @@ impl Recorder {
                 oldest: depth.oldest_journaled,
                 damaged: health.damaged.load(Ordering::Relaxed),
             },
-            trouble: health.trouble.borrow().as_deref().map(str::to_owned),
+            trouble: health.trouble.borrow().why().map(ToString::to_string),
             waiting: depth.waiting,
             lost: health.lost.load(Ordering::Relaxed),
             committed: health.committed.load(Ordering::Relaxed),

@@ -13,6 +13,7 @@ pub(super) mod commit;
 pub(super) mod fetch;
 pub(super) mod flight;
 mod held;
+mod land;
 pub(super) mod link;
 mod look;
 pub(super) mod lost;
@@ -35,15 +36,16 @@ use uuid::Uuid;
 use super::Shared;
 use super::backlog::Batch;
 use super::batch::Plan;
-use super::journal::Place;
 use super::sql::{Locking, Patience, Sql, Users};
 use crate::clock;
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
 use crate::failpoint;
+use crate::tasks::Tasks;
 use crate::user::UserId;
 
-use flight::{Flight, Landed, Landing};
+use flight::{Flight, Landing};
+use land::land;
 use link::Link;
 use look::Left;
 use turn::Writing;
@@ -61,7 +63,7 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Two that take turns, and a third for when one of them has a row that takes long.
-const LANES: usize = 3;
+pub(super) const LANES: usize = 3;
 
 /// One lane of the writer.
 pub(super) struct Writer {
@@ -70,6 +72,9 @@ pub(super) struct Writer {
     sql: Sql,
     deleted: Deleted,
     link: Link,
+    /// Of its connection.
+    tasks: Tasks,
+    number: usize,
     /// The one that also removes rows and states whose time has come, and numbers what was changed by hand.
     is_first: bool,
     aging: strangers::Aging,
@@ -77,6 +82,8 @@ pub(super) struct Writer {
     due: VecDeque<UserId>,
     /// While it writes the rows of a batch that others are to gather behind.
     turn: Option<Writing>,
+    /// It has noted why what it has cannot be written.
+    is_in_trouble: bool,
     /// It was closed while somebody was held: what was seen of them is left to the journal.
     has_left: bool,
 }
@@ -108,6 +115,7 @@ pub(super) fn lanes(
     database: &Database,
     deleted: Deleted,
     left_by: Vec<Uuid>,
+    tasks: &Tasks,
 ) -> Vec<Writer> {
     let process = shared.keeper.as_ref().and_then(|keeper| keeper.process());
     shared
@@ -123,10 +131,13 @@ pub(super) fn lanes(
         shared: shared.clone(),
         database: database.clone(),
         deleted,
+        tasks: tasks.clone(),
+        number,
         is_first: number == 0,
         aging: strangers::Aging::default(),
         due: VecDeque::new(),
         turn: None,
+        is_in_trouble: false,
         has_left: false,
     };
     (0..LANES).map(lane).collect()
@@ -140,9 +151,12 @@ impl Writer {
             self.shared.pages.over();
             self.shared.backlog.give_up();
         }
+        self.link.drop_connection();
+        self.shared.silence.left(self.number);
         if !self.shared.past.lane_ended(ran.is_err()) {
             return;
         }
+        self.shared.silence.over();
         self.shared.write_note(true).await;
         self.shared.backlog.end();
         if self.shared.past.gave_up() && self.shared.keeper.is_some() {
@@ -157,7 +171,6 @@ impl Writer {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shared = self.shared.clone();
         self.reconnect().await?;
-        self.clear_trouble();
         loop {
             let is_first = self.is_first && !shared.close.is_cancelled();
             tokio::select! {
@@ -195,8 +208,10 @@ impl Writer {
         if let Some(page) = page {
             self.shared.pages.done(page);
         }
-        // Whether or not anything had to be written: the database was asked and answered.
-        self.clear_trouble();
+        // Also where nothing had to be written after all.
+        if std::mem::take(&mut self.is_in_trouble) {
+            self.shared.health.written();
+        }
         self.purge_now(&mut flight).await;
         land(&self.shared, flight.landing(Landing::All)).await;
         self.put_back(&mut flight);
@@ -347,31 +362,6 @@ async fn take(shared: &Shared) -> Option<(Batch, Option<Writing>)> {
         None => turn.writes(),
     };
     Some((batch, turn))
-}
-
-/// Lets those go who waited for what is committed.
-async fn land(shared: &Shared, landed: Vec<Landed>) {
-    if landed.is_empty() {
-        return;
-    }
-    let done = shared.landed(landed);
-    if let (Some(keeper), false) = (shared.keeper.clone(), done.is_empty()) {
-        let _ = tokio::task::spawn_blocking(move || keeper.consumed(&done)).await;
-        failpoint::reached("writer.landed");
-    }
-}
-
-impl Shared {
-    /// Lets go who waited; the records in the journal that may go.
-    pub(super) fn landed(&self, landed: Vec<Landed>) -> Vec<Place> {
-        let mut numbers = Vec::with_capacity(landed.len());
-        for landed in landed {
-            self.memory.judged(landed.users.iter().map(|seen| &seen.id));
-            numbers.push(landed.number);
-            landed.reply();
-        }
-        self.backlog.done(&numbers)
-    }
 }
 
 impl Patience {

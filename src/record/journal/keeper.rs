@@ -75,6 +75,11 @@ impl Keeper {
         self.fault.borrow().clone()
     }
 
+    /// See [`JournalPlace::patience`].
+    pub fn patience(&self) -> Duration {
+        self.place.patience
+    }
+
     pub fn weight(&self) -> u64 {
         self.lock().as_ref().map_or(0, Journal::weight)
     }
@@ -197,7 +202,7 @@ async fn keep_to_the_end(shared: &Arc<Shared>) {
     let mut trouble = shared.health.trouble.subscribe();
     let mut again = clock::now();
     loop {
-        let away = trouble.borrow_and_update().is_some();
+        let away = trouble.borrow_and_update().why().is_some();
         let until = match shared.backlog.due(clock::now(), patience(shared), away) {
             Due::Over => return,
             Due::Nothing => look_again(shared, &mut again).await,
@@ -256,10 +261,7 @@ enum Kept {
 
 /// Without a journal nobody is told anything but at the end of their own patience.
 fn patience(shared: &Shared) -> Duration {
-    shared
-        .keeper
-        .as_ref()
-        .map_or(IDLE, |keeper| keeper.place.patience)
+    shared.keeper.as_ref().map_or(IDLE, |keeper| keeper.patience())
 }
 
 async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant) -> Kept {

@@ -52,6 +52,7 @@ impl Writer {
         failpoint::reached("writer.numbered");
         self.sql.commit(conn).await.map_err(Failure::of)?;
         failpoint::reached("writer.committed");
+        self.shared.health.written();
         self.after_commit(flight, todo, plan, loaded, numbered).await;
         if let Some(kept) = kept {
             flight.checkpoint_done(kept);

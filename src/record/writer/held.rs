@@ -67,7 +67,7 @@ impl Writer {
             held.iter().for_each(tell);
         }
         if flight.is_exclusive {
-            self.note_trouble(HOLDS_UP_ALL.to_owned());
+            self.note_trouble(HOLDS_UP_ALL);
         }
         if self.is_first {
             self.number_by_hand().await;

@@ -5,11 +5,10 @@
 //! more, and whom this process had written since the last certain commit is in doubt before anything
 //! else is written on that connection.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use tokio::time::sleep;
 
 use super::super::batch::{Loaded, Plan};
@@ -95,7 +94,7 @@ impl Writer {
             match self.connect().await {
                 Ok(()) => break,
                 Err(DbError::Away(_)) if attempt == 0 => {}
-                Err(error) => self.note_trouble(why(&error)),
+                Err(error) => self.shared.health.note_connecting(&why(&error)),
             }
             if self.shared.close.is_cancelled() {
                 return Err(GivenUp);
@@ -107,7 +106,7 @@ impl Writer {
 
     pub(super) async fn connect(&mut self) -> Result<(), DbError> {
         self.database.open().await?;
-        let mut conn = self.database.connect().await?;
+        let mut conn = self.dial().await?;
         let shared = self.shared.clone();
         let _alone = shared.past.looking.lock().await;
         let timeline = self.sql.timeline(&mut conn).await?;
@@ -122,7 +121,22 @@ impl Writer {
         shared.connected(&history, is_new);
         self.doubt_lost().await?;
         shared.write_note(false).await;
+        shared.health.connected();
         Ok(())
+    }
+
+    /// A connection that breaks when it is cut.
+    async fn dial(&self) -> Result<AsyncPgConnection, DbError> {
+        let (mut conn, wire) = self.database.connect_on_wire().await?;
+        let (ear, cut) = self.shared.silence.listen_to(self.number);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = wire => {}
+                () = cut.cancelled() => {}
+            }
+        });
+        conn.set_instrumentation(ear);
+        Ok(conn)
     }
 
     /// The history behind this connection, and whether it is another one than this process was in.
@@ -182,7 +196,7 @@ impl Writer {
 
     /// Waits a moment while the database refuses everything.
     pub(super) async fn pause(&mut self, reason: String) -> Result<(), GivenUp> {
-        self.note_trouble(reason);
+        self.note_trouble(&reason);
         if self.shared.close.is_cancelled() {
             return Err(GivenUp);
         }
@@ -203,24 +217,9 @@ impl Writer {
         }
     }
 
-    pub(super) fn note_trouble(&self, reason: String) {
-        self.shared.health.trouble.send_if_modified(|trouble| {
-            if trouble.as_deref() == Some(reason.as_str()) {
-                return false;
-            }
-            tracing::warn!(reason, "nothing is recorded until the database takes it");
-            *trouble = Some(Arc::from(reason));
-            true
-        });
-    }
-
-    pub(super) fn clear_trouble(&self) {
-        self.shared.health.trouble.send_if_modified(|trouble| {
-            if trouble.is_some() {
-                tracing::info!("the database takes what was seen again");
-            }
-            trouble.take().is_some()
-        });
+    pub(super) fn note_trouble(&mut self, reason: &str) {
+        self.shared.health.note_writing(reason);
+        self.is_in_trouble = true;
     }
 
     /// New positions need a partition before they are given out.

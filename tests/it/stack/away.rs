@@ -173,6 +173,104 @@ async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout
     stack.end().await;
 }
 
+const PATIENT: (&str, &str) = ("USERTAP_SYNC_TIMEOUT", "5s");
+
+/// Once it is known to say nothing nobody waits for it any more, until it is heard again.
+async fn is_waited_for_once(hush: impl Fn(&Relay)) {
+    let stack = relayed(&[PATIENT]).await;
+    let server = stack.server(0);
+    let user = stack.known_user(json!({ "display_name": "0" })).await;
+    let path = format!("/users/{user}");
+    hush(wire(&stack));
+    let first = at_once(
+        &stack,
+        &server,
+        Method::PATCH,
+        &path,
+        json!({ "display_name": "1" }),
+    )
+    .await;
+    assert_eq!((first.status.as_u16(), first.recorded()), (200, JOURNALED));
+    says_nothing(&stack).await;
+    // Each of them would wait five seconds.
+    let following = timeout(AT_ONCE, async {
+        for n in 2..=9 {
+            let name = json!({ "display_name": n.to_string() });
+            let reply = stack.ask(&server, Method::PATCH, &path, &name).await;
+            assert_eq!((reply.status.as_u16(), reply.recorded()), (200, JOURNALED));
+        }
+        let made = stack
+            .ask(
+                &server,
+                Method::POST,
+                "/users",
+                &json!({ "display_name": "Made" }),
+            )
+            .await;
+        assert_eq!(made.recorded(), JOURNALED);
+    });
+    following
+        .await
+        .expect("answers that do not wait for a database known to say nothing");
+    wire(&stack).open();
+    stack.settled().await;
+    let names = names(&stack, user).await;
+    assert!(
+        names.is_sorted() && names.first().is_some_and(|name| name == "0"),
+        "{names:?}"
+    );
+    assert_eq!(names.last().map(String::as_str), Some("9"));
+    recovered(&stack).await;
+    let after = stack.patch(&server, &path, json!({ "display_name": "A" })).await;
+    stack.is_recorded(&after, user).await;
+    stack.end().await;
+}
+
+async fn says_nothing(stack: &Stack) {
+    eventually("it is known to say nothing", || async {
+        let figures = stack.serving().station.recorder.figures();
+        figures.trouble.is_some().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stands_still_is_waited_for_once() {
+    is_waited_for_once(Relay::freeze).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_connections_carry_nothing_is_waited_for_once() {
+    is_waited_for_once(Relay::silence).await;
+}
+
+/// Nothing ever breaks them: only that nothing is heard tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_carry_nothing_any_more_are_made_anew() {
+    let stack = relayed(&[PATIENT]).await;
+    let server = stack.server(0);
+    let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let path = format!("/users/{user}");
+    wire(&stack).silence();
+    wire(&stack).open_anew();
+    let reply = at_once(
+        &stack,
+        &server,
+        Method::PATCH,
+        &path,
+        json!({ "display_name": "Countess" }),
+    )
+    .await;
+    assert_eq!(reply.status.as_u16(), 200);
+    eventually("the row", || async { stack.agrees(user).await.ok() }).await;
+    let after = stack
+        .patch(&server, &path, json!({ "display_name": "Lovelace" }))
+        .await;
+    stack.is_recorded(&after, user).await;
+    recovered(&stack).await;
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_the_server_ends_are_made_anew_unnoticed() {
     let stack = Stack::new().await;

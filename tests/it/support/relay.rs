@@ -21,11 +21,20 @@ enum Way {
     Closed,
     /// They stay and carry nothing.
     Silent,
+    /// Those that were silent stay so; new ones pass.
+    Anew,
+    /// What passes stops on its way, new connections too, and goes on later.
+    Frozen,
 }
 
 impl Way {
     fn passes(self) -> bool {
-        matches!(self, Way::Open | Way::Slow(_))
+        !matches!(self, Way::Closed | Way::Silent)
+    }
+
+    /// What is silent does not come to an end.
+    fn leaves_silent(self) -> bool {
+        matches!(self, Way::Silent | Way::Anew)
     }
 }
 
@@ -75,6 +84,17 @@ impl Relay {
         self.way.send_replace(Way::Silent);
     }
 
+    /// After [`Relay::silence`]: connections that were made before stay silent, as where a firewall has
+    /// forgotten them.
+    pub fn open_anew(&self) {
+        self.way.send_replace(Way::Anew);
+    }
+
+    /// Every connection stays and carries nothing until the way is open again, as if the server stood still.
+    pub fn freeze(&self) {
+        self.way.send_replace(Way::Frozen);
+    }
+
     /// Each piece of every connection takes so long.
     pub fn slow(&self, each: Duration) {
         self.way.send_replace(Way::Slow(each));
@@ -105,7 +125,8 @@ async fn accept(listener: TcpListener, port: Arc<AtomicU16>, way: watch::Receive
 }
 
 async fn pass(from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
-    let now = *way.borrow_and_update();
+    let thawed = way.wait_for(|way| *way != Way::Frozen).await;
+    let now = thawed.map_or(Way::Closed, |way| *way);
     if now.passes() {
         let Ok(to) = TcpStream::connect(("127.0.0.1", port)).await else {
             return;
@@ -119,10 +140,10 @@ async fn pass(from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
         };
         if !ended {
             // The sockets stay open until the way is something else again.
-            let _ = way.wait_for(|way| *way != Way::Silent).await;
+            let _ = way.wait_for(|way| !way.leaves_silent()).await;
         }
     } else if now == Way::Silent {
-        let _ = way.wait_for(|way| *way != Way::Silent).await;
+        let _ = way.wait_for(|way| !way.leaves_silent()).await;
     }
 }
 
@@ -130,14 +151,15 @@ async fn pass(from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
 async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
-    way: watch::Receiver<Way>,
+    mut way: watch::Receiver<Way>,
 ) {
     let mut piece = vec![0; 16 << 10];
     loop {
         let Ok(length @ 1..) = from.read(&mut piece).await else {
             return;
         };
-        let now = *way.borrow();
+        let thawed = way.wait_for(|way| *way != Way::Frozen).await;
+        let now = thawed.map_or(Way::Closed, |way| *way);
         if let Way::Slow(each) = now {
             tokio::time::sleep(each).await;
         }

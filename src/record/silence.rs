@@ -1,0 +1,218 @@
+//! A database that says nothing: its connections stand, and nothing comes on them.
+//!
+//! Nothing ever breaks then, and each answer would wait as long as it may. So the lanes note here what they
+//! have asked and when they were answered. Where nothing was heard for a while, one question beside them
+//! decides: a database that answers it is slow, and is let be; from one that does not the lanes are cut off,
+//! and it is away like one that cannot be reached. What must never be: a statement that only takes long taken
+//! for silence.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent};
+use diesel::result::{DatabaseErrorKind, Error};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::clock::{self, Instant};
+use crate::db::Database;
+
+/// How often it is looked whether somebody waits.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A while, as long as an answer may wait, within these bounds.
+const AT_LEAST: Duration = Duration::from_secs(1);
+const AT_MOST: Duration = Duration::from_secs(5);
+/// Longer than the database lets any statement of a lane take: one that is not answered by then never is,
+/// whatever comes on other connections.
+const OVERDUE: Duration = Duration::from_secs(75);
+
+const SAYS_NOTHING: &str =
+    "the database says nothing: neither what was asked is answered nor a question after it";
+
+/// What the lanes have asked.
+#[derive(Debug)]
+pub(super) struct Silence {
+    lines: Mutex<Lines>,
+    over: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Lines {
+    /// When anything was last heard.
+    heard: Instant,
+    /// Of each lane.
+    lines: Vec<Line>,
+}
+
+/// A lane's connection.
+#[derive(Debug, Default)]
+struct Line {
+    /// Since when its statement waits for an answer.
+    asked: Option<Instant>,
+    cut: CancellationToken,
+}
+
+/// Notes what is asked on one connection, and that it is answered.
+pub(super) struct Ear {
+    silence: Arc<Silence>,
+    lane: usize,
+}
+
+impl Silence {
+    pub fn new(lanes: usize) -> Silence {
+        let lines = (0..lanes).map(|_| Line::default()).collect();
+        let heard = clock::now();
+        Silence {
+            lines: Mutex::new(Lines { heard, lines }),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// A lane has a new connection: to be cut when the token says so.
+    pub fn listen_to(self: &Arc<Self>, lane: usize) -> (Ear, CancellationToken) {
+        let line = Line::default();
+        let cut = line.cut.clone();
+        self.lock().lines[lane] = line;
+        let silence = self.clone();
+        (Ear { silence, lane }, cut)
+    }
+
+    /// A lane has left its connection.
+    pub fn left(&self, lane: usize) {
+        self.lock().lines[lane].asked = None;
+    }
+
+    /// Nobody asks any more.
+    pub fn over(&self) {
+        self.over.cancel();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Lines {
+    fn asked(&mut self, lane: usize, now: Instant) {
+        self.lines[lane].asked = Some(now);
+    }
+
+    fn answered(&mut self, lane: usize, now: Instant) {
+        self.lines[lane].asked = None;
+        self.heard = now;
+    }
+
+    /// Since when somebody waits and nothing is heard.
+    fn silent_since(&self) -> Option<Instant> {
+        let oldest = self.lines.iter().filter_map(|line| line.asked).min();
+        oldest.map(|oldest| oldest.max(self.heard))
+    }
+
+    fn cut_overdue(&self, now: Instant) {
+        let is_overdue = |line: &&Line| line.asked.is_some_and(|asked| asked + OVERDUE <= now);
+        self.lines
+            .iter()
+            .filter(is_overdue)
+            .for_each(|line| line.cut.cancel());
+    }
+}
+
+impl Instrumentation for Ear {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        let now = clock::now();
+        match event {
+            InstrumentationEvent::StartQuery { .. } => self.silence.lock().asked(self.lane, now),
+            InstrumentationEvent::FinishQuery { error, .. } if is_of_connection(error) => {
+                self.silence.left(self.lane);
+            }
+            InstrumentationEvent::FinishQuery { .. } => self.silence.lock().answered(self.lane, now),
+            _ => {}
+        }
+    }
+}
+
+/// It broke: nobody has said anything.
+fn is_of_connection(error: Option<&Error>) -> bool {
+    use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
+    matches!(
+        error,
+        Some(Error::DatabaseError(ClosedConnection | UnableToSendCommand, _))
+    )
+}
+
+/// Runs until the writer has ended.
+pub(super) async fn listen(shared: Arc<Shared>, database: Database) {
+    tokio::select! {
+        () = shared.silence.over.cancelled() => {}
+        () = shared.listen(&database) => {}
+    }
+}
+
+impl Shared {
+    async fn listen(&self, database: &Database) {
+        let keeper = self.keeper.as_ref();
+        let patience = keeper.map_or(AT_MOST, |keeper| keeper.patience());
+        let patience = patience.clamp(AT_LEAST, AT_MOST);
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            self.silence.lock().cut_overdue(clock::now());
+            let since = self.silence.lock().silent_since();
+            let Some(since) = since.filter(|since| *since + patience <= clock::now()) else {
+                continue;
+            };
+            match timeout(patience, database.answers()).await {
+                Ok(true) => self.silence.lock().heard = clock::now(),
+                Ok(false) | Err(_) => self.fall_silent(since),
+            }
+        }
+    }
+
+    /// Unless something has been heard meanwhile. Asked while the trouble is noted: whoever hears something
+    /// ends it afterwards.
+    fn fall_silent(&self, since: Instant) {
+        let is_silent = || self.silence.lock().heard <= since;
+        if self.health.note_connecting_if(SAYS_NOTHING, is_silent) {
+            self.silence
+                .lock()
+                .lines
+                .iter()
+                .for_each(|line| line.cut.cancel());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_waits_behind_what_was_heard_last_waits_in_silence() {
+        let silence = Silence::new(2);
+        let mut lines = silence.lock();
+        let start = lines.heard;
+        assert_eq!(lines.silent_since(), None);
+        lines.asked(0, start + SECOND);
+        lines.asked(1, start + 2 * SECOND);
+        assert_eq!(lines.silent_since(), Some(start + SECOND));
+        lines.answered(1, start + 3 * SECOND);
+        assert_eq!(lines.silent_since(), Some(start + 3 * SECOND));
+        lines.answered(0, start + 4 * SECOND);
+        assert_eq!(lines.silent_since(), None);
+    }
+
+    #[test]
+    fn one_line_that_is_overdue_is_cut_alone() {
+        let silence = Arc::new(Silence::new(2));
+        let ((_, of_one), (_, of_other)) = (silence.listen_to(0), silence.listen_to(1));
+        let now = silence.lock().heard + OVERDUE;
+        silence.lock().asked(0, now - OVERDUE);
+        silence.lock().asked(1, now - SECOND);
+        silence.lock().cut_overdue(now);
+        assert!(of_one.is_cancelled() && !of_other.is_cancelled());
+    }
+}
