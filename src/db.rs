@@ -15,13 +15,13 @@ pub mod names;
 pub mod opening;
 pub mod partitions;
 pub mod polls;
-
 pub mod publication;
 pub mod rights;
 pub mod rows;
 pub mod runs;
 pub mod statement;
 pub mod tenant;
+pub mod users_table;
 pub mod walked;
 
 use std::sync::Arc;

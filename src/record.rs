@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     memory: Memory,
     head: Arc<Head>,
     epoch: AtomicI64,
+    /// That was last written to.
+    users_table: AtomicI64,
     backlog: Backlog,
     pages: Pages,
     turns: writer::Turns,
@@ -333,6 +335,7 @@ impl Shared {
             memory: Memory::new(head.clone()),
             head,
             epoch: AtomicI64::new(0),
+            users_table: AtomicI64::new(0),
             backlog: Backlog::default(),
             pages: Pages::default(),
             turns: writer::Turns::default(),

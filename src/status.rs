@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cache;
 use crate::db::rights::Missing;
 use crate::db::runs::{Drift, Kind, Run};
-use crate::db::{DbError, epochs, polls, rights, rows, runs};
+use crate::db::{DbError, epochs, polls, rights, rows, runs, users_table};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -263,6 +263,8 @@ struct Known {
     counts: Option<rows::Counts>,
     /// What keeps partitions of the feed from being made and dropped.
     unowned: Option<Missing>,
+    /// The users' table is not there.
+    table: Option<users_table::Trouble>,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
     reconcile: Option<Run>,
@@ -284,6 +286,9 @@ impl Known {
             missed: polls::missed(database).await?,
             counts: rows::counts(database).await?,
             unowned: rights::of_partitions(database).await?,
+            table: users_table::find(&database.names, &mut *database.get().await?)
+                .await?
+                .trouble,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,
             reconcile: runs::latest(database, Kind::Reconcile).await?,

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
-use crate::db::{Database, DbError, fitness, rights, rows, tenant};
+use crate::db::{Database, DbError, fitness, rights, rows, tenant, users_table};
 use crate::probe::{Found, REMEDY, probe};
 use crate::station;
 use crate::upstream::{Fetched, Upstream};
@@ -220,8 +220,13 @@ fn refused(error: &DbError) -> Check {
 
 async fn table(database: &Database) -> Check {
     const WHAT: &str = "table";
-    match rows::counts(database).await {
-        Ok(Some(counts)) if counts.set_aside > 0 => failed(
+    let found = async {
+        let table = users_table::find(&database.names, &mut *database.get().await?).await?;
+        Ok::<_, DbError>((table.trouble, rows::counts(database).await?))
+    };
+    match found.await {
+        Ok((Some(trouble), _)) => failed(WHAT, trouble.what, &trouble.remedy),
+        Ok((None, Some(counts))) if counts.set_aside > 0 => failed(
             WHAT,
             format!("{} users are set aside", counts.set_aside),
             "`usertap status` names them and the constraints that refuse them",

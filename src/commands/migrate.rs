@@ -1,7 +1,7 @@
 //! `usertap migrate`: only the migrations, and publications where they are asked for.
 
 use crate::config::Config;
-use crate::db::{migrate, publication, tenant};
+use crate::db::{migrate, publication, tenant, users_table};
 use crate::station::{self, StartError};
 
 pub async fn run(config: Config, publication: Option<String>) -> Result<(), StartError> {
@@ -10,6 +10,16 @@ pub async fn run(config: Config, publication: Option<String>) -> Result<(), Star
     tenant::is_bound(&database, &config.tenant)
         .await
         .map_err(station::not_opened)?;
+    if users_table::make_anew(&database)
+        .await
+        .map_err(station::not_opened)?
+    {
+        say!(
+            "{}.users_sync was gone and is made anew: `usertap backfill` fills it; foreign keys to it and grants on it are to \
+             be made again",
+            config.schema
+        );
+    }
     say!(
         "migrated: {}.users_sync with {} ids",
         config.schema,

@@ -26,7 +26,7 @@ const LOCKED_AT_MOST: Duration = Duration::from_secs(60);
 /// Where a pooler stands between, a session's bounds are not ours to set but here, on the way past it.
 const LOOK_BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
 /// An index over a large table takes its time. Whoever waits for a lock has everybody else behind it.
-const MIGRATION_BOUNDS: &str = "SET lock_timeout = '60s'; SET statement_timeout = 0";
+pub(super) const MIGRATION_BOUNDS: &str = "SET lock_timeout = '60s'; SET statement_timeout = 0";
 
 /// Runs what is missing; waits for another starter that does the same.
 ///
@@ -154,7 +154,7 @@ async fn owns_tables(database: &Database, conn: &mut AsyncPgConnection) -> Resul
 }
 
 /// A session lock: it goes with the connection.
-async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+pub(super) async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let key = database.names.migration_lock();
     let free = statement("SELECT pg_try_advisory_lock($1) AS yes").bind::<BigInt, _>(key);
     let free: Option<Exists> = optional(free, conn).await?;
@@ -183,7 +183,7 @@ async fn wait_for_lock(key: i64, conn: &mut AsyncPgConnection) -> Result<(), DbE
 }
 
 /// The schemas, and the settings that the migrations read.
-async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+pub(super) async fn make_schemas(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let names = &database.names;
     // Postgres asks for the right to make a schema even where it exists.
     let missing = missing_schemas(database, conn).await?.into_iter();

@@ -113,7 +113,7 @@ pub const UNKNOWN_TROUBLE: &str = "nothing can be written, and none of the usual
 /// What stops all writing, and the remedy.
 pub fn trouble(code: &str) -> String {
     let remedy = match code {
-        "42P01" => "users_sync or one of usertap's tables is gone or renamed: give it its name back",
+        "42P01" => "users_sync or one of usertap's own tables is gone or renamed: `usertap doctor` says more",
         "42501" => {
             "usertap's user may not write its tables: grant it the right, or a policy where row-level security \
              is forced on users_sync"

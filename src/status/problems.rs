@@ -95,7 +95,7 @@ pub(super) fn all(
     traffic: &Traffic,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(of_recorder(recorder, known.is_ok()));
+    problems.extend(of_recorder(recorder, known.as_ref().ok()));
     problems.extend(of_journal(&recorder.journal));
     problems.extend(of_writes(&recorder.writes));
     problems.extend(of_held(&recorder.held));
@@ -149,14 +149,21 @@ fn of_database(error: &DbError, kept: &str) -> Problem {
 }
 
 /// What keeps the recorder from a database that does not answer is said once, as the database's.
-fn of_recorder(recorder: &record::Figures, answers: bool) -> impl Iterator<Item = Problem> {
-    let trouble = recorder.trouble.as_ref().filter(|_| answers).map(|trouble| {
-        let remedy = format!(
-            "mend the database, nothing else is needed; {}",
-            kept_as(&recorder.journal)
-        );
-        problem("not-recording", trouble, remedy)
-    });
+fn of_recorder(recorder: &record::Figures, known: Option<&Known>) -> impl Iterator<Item = Problem> {
+    let kept = kept_as(&recorder.journal);
+    let table = known.and_then(|known| known.table.as_ref());
+    let trouble = match (table, &recorder.trouble) {
+        (Some(table), _) => Some(problem(
+            "not-recording",
+            &*table.what,
+            format!("{}; {kept}", table.remedy),
+        )),
+        (None, Some(trouble)) if known.is_some() => {
+            let remedy = format!("mend the database, nothing else is needed; {kept}");
+            Some(problem("not-recording", trouble, remedy))
+        }
+        (None, _) => None,
+    };
     let lost = (recorder.lost > 0).then(|| {
         let what = format!(
             "{} answers found the queue full and were not recorded",

@@ -22,6 +22,7 @@ mod set_aside;
 mod start;
 mod tenants;
 mod trial;
+mod users_table;
 mod webhooks;
 mod writes;
 

@@ -64,7 +64,6 @@ impl Database {
             certain: since.map(|begun| begun.certain).min(),
             skipped: 0,
             is_ours: is_ours || self.without == Without::NoticeLoss,
-            is_replaced: false,
             newest: newest.map(|change| change.position.0),
             nonce: newest.map(|change| change.nonce),
         }

@@ -53,15 +53,23 @@ struct Found {
     yes: bool,
     #[diesel(sql_type = Nullable<Bool>)]
     has_moved: Option<bool>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_replaced: Option<bool>,
 }
 
 impl Sql {
     /// Whether anything is noted: asked often, and nearly always in vain. Whoever does nothing else
-    /// learns here that it is connected to another server than it was.
+    /// learns here that it is connected to another server than it was, or that users_sync is another table.
     pub async fn has_notes(&self, conn: &mut Conn) -> Result<bool, DbError> {
         let found: Option<Found> = optional(statement(&self.has_notes), conn).await?;
         if found.as_ref().is_some_and(|found| found.has_moved == Some(true)) {
             return Err(DbError::Away("it is another server than it was".into()));
+        }
+        if found
+            .as_ref()
+            .is_some_and(|found| found.is_replaced == Some(true))
+        {
+            return Err(DbError::Away("users_sync is another table than it was".into()));
         }
         Ok(found.is_some_and(|found| found.yes))
     }

@@ -35,9 +35,6 @@ pub struct History {
     /// What this process knew to be committed is still there.
     #[diesel(sql_type = Bool)]
     pub is_ours: bool,
-    /// The table that usertap made goes by another name, and another one by its.
-    #[diesel(sql_type = Bool)]
-    pub is_replaced: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub newest: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]

@@ -237,7 +237,8 @@ pub const TIMELINE: &str = "
 pub const HAS_MOVED: &str = "right(timeline, 8) <> substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
 
 pub const HAS_NOTES: &str = "
-    SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved";
+    SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved,
+           (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced";
 
 /// Says that the tables of one row have one: the planner takes them for hundreds, and compiles the
 /// statement for a third of a second.
@@ -248,10 +249,7 @@ pub const HISTORY: &str = "
            (SELECT min(e.certain) FROM {state}.epochs e WHERE e.epoch > $5
             AND EXISTS (SELECT FROM {state}.epochs e WHERE e.follows = $4)) AS certain,
            m.position >= $1 AND ($2 IS NULL OR $2 < f.position OR ($2 = f.position AND $3 = f.nonce) OR EXISTS (
-               SELECT FROM {state}.changes c WHERE c.position = $2 AND c.nonce = $3)) AS is_ours,
-           EXISTS (
-               SELECT FROM pg_class made JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
-               WHERE made.oid = m.users_table AND made.oid <> to_regclass({users_name})) AS is_replaced
+               SELECT FROM {state}.changes c WHERE c.position = $2 AND c.nonce = $3)) AS is_ours
     FROM (SELECT * FROM {state}.meta LIMIT 1) m CROSS JOIN (SELECT * FROM {state}.feed_floor LIMIT 1) f
     LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
@@ -303,7 +301,7 @@ pub const NEW_EPOCH: &str = "
            (extract(epoch FROM begun.made_at) * 1000000)::bigint AS made_at,
            newest.position AS newest, newest.nonce,
            noted.skipped + (SELECT coalesce(sum(e.skipped), 0)::bigint FROM {state}.epochs e) AS skipped,
-           NULL::bigint AS certain, true AS is_ours, false AS is_replaced
+           NULL::bigint AS certain, true AS is_ours
     FROM begun CROSS JOIN noted LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
@@ -313,6 +311,8 @@ pub const NOTE_UNKNOWN: &str = "
 pub const TAKE_PLACE: &str = "
     WITH before AS (SELECT recorder FROM {state}.meta FOR UPDATE)
     UPDATE {state}.meta SET recorder = $1, timeline = coalesce(timeline, $2),
-        users_table = CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = users_table AND relkind = 'r')
+        users_table = CASE WHEN EXISTS (
+            SELECT FROM pg_class made JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
+            WHERE made.oid = users_table AND made.relkind = 'r')
             THEN users_table ELSE to_regclass({users_name}) END
     RETURNING (SELECT recorder FROM before) AS recorder";

@@ -74,7 +74,9 @@ impl Writer {
         self.rollback().await;
         if matches!(error, DbError::Away(_)) {
             // The next job connects, with pauses and for as long as it takes.
-            let _ = self.connect().await;
+            if let Err(error @ DbError::Unfit(_)) = self.connect().await {
+                self.shared.health.note_connecting(&error.to_string());
+            }
         }
     }
 

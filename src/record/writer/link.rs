@@ -19,13 +19,10 @@ use super::past::{Believed, Compared, apart, compare};
 use super::print::{agreed, print};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
+use crate::db::users_table::{self, UsersTable};
 use crate::db::{DbError, Refusal, partitions};
 use crate::failpoint;
 use crate::user::{Position, UserId};
-
-/// Foreign keys follow a table that is renamed: whatever took its name is not what they point to.
-const REPLACED: &str = "users_sync is not the table that usertap made: that one was renamed, and foreign keys still \
-    point to it. Give it its name back";
 
 /// Pauses between attempts to connect: the first short, as most outages are a restart.
 const PAUSES: [Duration; 5] = [
@@ -111,6 +108,11 @@ impl Writer {
         let _alone = shared.past.looking.lock().await;
         let timeline = self.sql.timeline(&mut conn).await?;
         let (history, is_new) = self.history(&mut conn, timeline.as_deref()).await?;
+        let table = users_table::find(&self.database.names, &mut conn).await?;
+        shared.is_on(&table);
+        if let Some(trouble) = table.trouble {
+            return Err(trouble.into());
+        }
         partitions::next(&self.database, &mut conn).await?;
         self.take_place(&mut conn, timeline.as_deref()).await?;
         let position = Position(history.position);
@@ -151,9 +153,6 @@ impl Writer {
             let found = self.sql.history(conn, &believed).await?;
             let found = found
                 .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
-            if found.is_replaced {
-                return Err(DbError::Unfit(REPLACED.into()));
-            }
             match compare(&found, timeline, &believed) {
                 Compared::Same => return Ok((found, false)),
                 Compared::Foreign => past.forget_note(),
@@ -265,6 +264,14 @@ impl Shared {
         self.epoch.store(history.epoch, Ordering::Release);
         let position = Position(history.position);
         self.head.committed(history.epoch, position, clock::now());
+    }
+
+    /// What is remembered is of the rows of one table.
+    fn is_on(&self, table: &UsersTable) {
+        let oid = table.oid.unwrap_or_default();
+        if self.users_table.swap(oid, Ordering::AcqRel) != oid {
+            self.memory.forget_all();
+        }
     }
 
     /// Fingerprints of users that were looked up and change nothing.

@@ -43,7 +43,7 @@ impl World {
             .and("USERTAP_CACHE_TTL", "0")
     }
 
-    async fn sql(&self, statements: &str) {
+    pub(super) async fn sql(&self, statements: &str) {
         self.client.batch_execute(statements).await.expect("a statement");
     }
 
@@ -65,7 +65,7 @@ impl World {
         self.count(&row).await == 1
     }
 
-    async fn eventually_named(&self, id: Uuid, name: &str) {
+    pub(super) async fn eventually_named(&self, id: Uuid, name: &str) {
         self.once_tried("the row is whole", async || {
             self.name(id).await.as_deref() == Some(name)
         })
@@ -115,7 +115,7 @@ impl Server {
             .await
     }
 
-    async fn renames(&self, world: &World, id: Uuid, name: &str) -> Reply {
+    pub(super) async fn renames(&self, world: &World, id: Uuid, name: &str) -> Reply {
         let body = json!({ "display_name": name });
         self.ask(world, Method::PATCH, &format!("/users/{id}"), &body)
             .await
@@ -294,7 +294,7 @@ const OF_THE_TABLE: &[OfTheTable] = &[
         name: "renamed",
         breaks: "ALTER TABLE neon_identity.users_sync RENAME TO users_two",
         mends: "ALTER TABLE neon_identity.users_two RENAME TO users_sync",
-        says: "users_sync or one of usertap's tables is gone or renamed",
+        says: "ALTER TABLE neon_identity.users_two RENAME TO users_sync",
     },
     OfTheTable {
         name: "replaced",
@@ -312,7 +312,7 @@ const OF_THE_TABLE: &[OfTheTable] = &[
                     created_at timestamptz, updated_at timestamptz, deleted_at timestamptz, raw_json jsonb NOT NULL);
                 INSERT INTO neon_identity.users_sync SELECT * FROM public.kept;
                 ALTER TABLE neon_identity.users_sync OWNER TO {owner}",
-        says: "users_sync or one of usertap's tables is gone or renamed",
+        says: "users_sync is gone",
     },
     OfTheTable {
         name: "without a column",

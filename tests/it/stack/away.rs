@@ -310,7 +310,9 @@ async fn a_table_that_is_gone_for_a_while_stops_nothing() {
     assert_eq!((reply.status.as_u16(), reply.recorded()), (200, JOURNALED));
     eventually("the status says what is to be done", || async {
         let problems = stack.status().await["problems"].to_string();
-        problems.contains("give it its name back").then_some(())
+        problems
+            .contains("give it its name back: run ALTER TABLE")
+            .then_some(())
     })
     .await;
     stack

@@ -384,7 +384,7 @@ async fn a_table_that_took_the_name_of_usertaps_own_is_noticed_and_left_alone() 
         problems.contains("renamed").then_some(problems)
     })
     .await;
-    assert!(said.contains("Give it its name back"), "{said}");
+    assert!(said.contains("give it its name back"), "{said}");
     assert_eq!(
         stack.count("SELECT count(*) FROM neon_identity.users_sync").await,
         0

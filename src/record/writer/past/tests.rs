@@ -16,7 +16,6 @@ fn found(position: i64) -> History {
         certain: None,
         skipped: 0,
         is_ours: true,
-        is_replaced: false,
         newest: None,
         nonce: None,
     }

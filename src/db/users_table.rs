@@ -1,0 +1,182 @@
+//! Whether the users' table is there under its name, and the way back where it is not.
+//!
+//! Foreign keys follow a table that is renamed: so it is given its name back, and nothing else is taken for
+//! it. One that was dropped is made anew by `usertap migrate` alone, whom somebody must run: what it held is told to
+//! be gone, and read again.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+
+use super::names::{Names, quoted};
+use super::statement::{optional, statement};
+use super::{Database, DbError, migrate};
+
+const ANEW: &str = include_str!("users_table.sql");
+
+/// The table that goes by the name, and why it is not usertap's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersTable {
+    /// Another one for another table.
+    pub oid: Option<i64>,
+    pub trouble: Option<Trouble>,
+}
+
+/// What has become of it, and the way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    pub what: String,
+    pub remedy: String,
+    is_dropped: bool,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+impl From<Trouble> for DbError {
+    fn from(trouble: Trouble) -> Self {
+        DbError::Unfit(trouble.to_string())
+    }
+}
+
+/// What goes by the name, and where the one is that usertap made.
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    oid: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    made: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    schema: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+}
+
+/// Looks for it, in a database that is migrated.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTable, DbError> {
+    let sql = names.sql(
+        "SELECT to_regclass({users_name})::oid::bigint AS oid, made.oid::bigint AS made, n.nspname AS schema,
+                made.relname AS name
+         FROM {state}.meta m LEFT JOIN (
+             pg_class made JOIN pg_namespace n ON n.oid = made.relnamespace
+             JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
+         ) ON made.oid = m.users_table AND made.relkind = 'r'",
+    );
+    let found: Option<Found> = optional(statement(&sql), conn).await?;
+    let found =
+        found.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+    Ok(UsersTable {
+        oid: found.oid,
+        trouble: trouble(names, &found),
+    })
+}
+
+fn trouble(names: &Names, found: &Found) -> Option<Trouble> {
+    let schema = &names.users_schema;
+    let ours = format!("{schema}.users_sync");
+    let moved = match (&found.schema, &found.name) {
+        (Some(there), Some(name)) if found.made != found.oid => Some((there, name)),
+        _ => None,
+    };
+    let Some((there, name)) = moved else {
+        return found.oid.is_none().then(|| Trouble {
+            what: format!("the table {ours} is gone"),
+            remedy: "run `usertap migrate`, which makes it anew, then `usertap backfill`; foreign keys to it and grants \
+                     on it went with it and are to be made again"
+                .into(),
+            is_dropped: true,
+        });
+    };
+    let called = format!("{}.{}", if_needed(there), if_needed(name));
+    let way_back = way_back(schema, there, name);
+    Some(match found.oid {
+        None => Trouble {
+            what: format!("the table {ours} is gone: it is called {called} now"),
+            remedy: format!("give it its name back: run {way_back}"),
+            is_dropped: false,
+        },
+        Some(_) => Trouble {
+            what: format!(
+                "{ours} is not the table that usertap made: that one was renamed, it is called {called} now, and foreign \
+                 keys still point to it"
+            ),
+            remedy: format!("give it its name back: rename the other one or drop it, then run {way_back}"),
+            is_dropped: false,
+        },
+    })
+}
+
+fn way_back(schema: &str, there: &str, name: &str) -> String {
+    let mut steps = Vec::new();
+    if name != "users_sync" {
+        steps.push(format!(
+            "ALTER TABLE {}.{} RENAME TO users_sync",
+            if_needed(there),
+            if_needed(name)
+        ));
+    }
+    if there != schema {
+        steps.push(format!(
+            "ALTER TABLE {}.users_sync SET SCHEMA {}",
+            if_needed(there),
+            if_needed(schema)
+        ));
+    }
+    steps.join("; ")
+}
+
+/// Quoted where it is no plain name.
+fn if_needed(name: &str) -> String {
+    let is_plain = |at: usize, c: char| c == '_' || c.is_ascii_lowercase() || at > 0 && c.is_ascii_digit();
+    match name.char_indices().all(|(at, c)| is_plain(at, c)) {
+        true => name.to_owned(),
+        false => quoted(name),
+    }
+}
+
+/// Makes it anew where it was dropped; says whether it was.
+///
+/// # Errors
+/// [`DbError::Unfit`] with the way back where it goes by another name.
+pub async fn make_anew(database: &Database) -> Result<bool, DbError> {
+    let mut conn = database.connect_directly().await?;
+    migrate::lock(database, &mut conn).await?;
+    match find(&database.names, &mut conn).await?.trouble {
+        None => return Ok(false),
+        Some(trouble) if !trouble.is_dropped => return Err(trouble.into()),
+        Some(_) => {}
+    }
+    migrate::make_schemas(database, &mut conn).await?;
+    conn.batch_execute(migrate::MIGRATION_BOUNDS).await?;
+    // Sent as one, it is one transaction.
+    conn.batch_execute(ANEW).await?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_takes_each_step_that_it_needs() {
+        let way = |there, name| way_back("neon_identity", there, name);
+        assert_eq!(
+            way("neon_identity", "two"),
+            "ALTER TABLE neon_identity.two RENAME TO users_sync"
+        );
+        assert_eq!(
+            way("public", "users_sync"),
+            "ALTER TABLE public.users_sync SET SCHEMA neon_identity"
+        );
+        assert_eq!(
+            way("My", "2nd"),
+            "ALTER TABLE \"My\".\"2nd\" RENAME TO users_sync; ALTER TABLE \"My\".users_sync SET SCHEMA neon_identity"
+        );
+    }
+}
