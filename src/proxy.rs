@@ -49,6 +49,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Bypass, Cache, CacheKey, Cached};
 use crate::clock::{self, Instant};
@@ -108,6 +109,8 @@ pub(crate) struct Shared {
     memory: Memory,
     doubts: Arc<Semaphore>,
     accepted: Accepted,
+    /// The drain is nearly over.
+    over: CancellationToken,
 }
 
 impl Proxy {
@@ -126,6 +129,7 @@ impl Proxy {
             tasks: tasks.clone(),
             tls,
             drain: config.drain,
+            over: CancellationToken::new(),
         };
         let base = config.base_path().to_owned();
         let links = Links::new(&config);
@@ -149,6 +153,7 @@ impl Proxy {
             memory: Memory::default(),
             doubts,
             accepted: Accepted::default(),
+            over: listening.over.clone(),
         };
         Ok(Proxy {
             shared: Arc::new(shared),
@@ -187,8 +192,23 @@ fn answer(
         Ok(hit) => Either::Left(ready(shared.again(&hit, began))),
         Err(cached) => {
             let request = Box::new(request);
-            Either::Right(Box::pin(asked_for(shared, request, (look.key, cached), began)))
+            Either::Right(Box::pin(until_over(shared, request, (look.key, cached), began)))
         }
+    }
+}
+
+/// Whoever still waits for an answer at the end of the drain is told to come back; what was sent for it goes
+/// on for as long as it may.
+async fn until_over(
+    shared: Arc<Shared>,
+    request: Box<Request<Incoming>>,
+    kept: (Option<CacheKey>, Cached),
+    began: Instant,
+) -> Response<Body> {
+    tokio::select! {
+        biased;
+        answer = asked_for(shared.clone(), request, kept, began) => answer,
+        () = shared.over.cancelled() => shared.failed(Failure::Stopping),
     }
 }
 

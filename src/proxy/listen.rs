@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::Body;
@@ -32,6 +33,8 @@ const CONNECTIONS: usize = 10_000;
 const DAWDLING: Duration = Duration::from_secs(10);
 /// Tokens and cookies make headers large; the provider has limits of its own.
 const HEADERS: u32 = 128 << 10;
+/// At the end of the drain, to say that there will be no answer.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// After an accept that failed for want of descriptors, trying at once fails again.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,8 @@ pub(super) struct Listening {
     pub tasks: Tasks,
     pub tls: Option<TlsAcceptor>,
     pub drain: Duration,
+    /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
+    pub over: CancellationToken,
 }
 
 /// Certificates and key as the settings name them.
@@ -102,7 +107,12 @@ impl Listening {
         }
         drop(listener);
         open.close();
-        if timeout(self.drain, open.wait()).await.is_err() {
+        let moment = LAST_WORDS.min(self.drain / 4);
+        if timeout(self.drain - moment, open.wait()).await.is_ok() {
+            return;
+        }
+        self.over.cancel();
+        if timeout(moment, open.wait()).await.is_err() {
             tracing::warn!(
                 left = open.len(),
                 "the drain is over; connections still open are cut"

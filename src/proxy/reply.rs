@@ -61,6 +61,7 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
             (StatusCode::BAD_GATEWAY, None)
         }
         Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, None),
+        Failure::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Some(SOON)),
         Failure::Upstream(UpstreamError::Unreachable | UpstreamError::Broken) => {
             (StatusCode::BAD_GATEWAY, Some(SOON))
         }

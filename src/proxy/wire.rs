@@ -37,6 +37,8 @@ pub(super) enum Failure {
     /// The request asks for nothing but what is kept.
     #[error("no answer is kept, and the request says `only-if-cached`: send it without")]
     NotKept,
+    #[error("usertap is being stopped, and the answer has not come in time")]
+    Stopping,
     #[error(transparent)]
     Upstream(UpstreamError),
 }
@@ -51,6 +53,7 @@ impl Failure {
     pub fn sent_nothing(self) -> bool {
         match self {
             Failure::Unaddressable | Failure::Coded | Failure::NotKept => true,
+            Failure::Stopping => false,
             Failure::Upstream(failure) => failure.sent_nothing(),
         }
     }
@@ -61,6 +64,7 @@ impl Failure {
             Failure::Unaddressable => "unaddressable",
             Failure::Coded => "request-coded",
             Failure::NotKept => "not-kept",
+            Failure::Stopping => "stopping",
             Failure::Upstream(UpstreamError::Unreachable) => "upstream-unreachable",
             Failure::Upstream(UpstreamError::Broken) => "upstream-broken",
             Failure::Upstream(UpstreamError::Timeout) => "upstream-timeout",

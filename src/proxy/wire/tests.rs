@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cache::{Bypass, Cached};
@@ -64,6 +65,7 @@ impl Rig {
             tasks: tasks.clone(),
             tls,
             drain: SECOND * 5,
+            over: CancellationToken::new(),
         };
         tasks.spawn(listening.serve(listener, handler));
         Rig { address, tasks }

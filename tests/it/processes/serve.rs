@@ -201,6 +201,28 @@ async fn a_stop_does_not_wait_longer_than_the_drain() {
 }
 
 #[tokio::test]
+async fn whoever_waits_when_the_drain_is_over_is_told_to_come_back() {
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "2s");
+    let server = world.serve().await;
+    let gate = Gate::new();
+    world
+        .control()
+        .fault(Fault::on("/users", Action::HoldAfter(gate.clone())));
+    let (asking, stopping) = (server.get(&world, "/users"), async {
+        gate.reached().await;
+        server.process.signal(Signal::SIGTERM);
+    });
+    let (told, ()) = tokio::join!(asking, stopping);
+    assert_eq!(told.status, 503, "{}", told.text());
+    assert_eq!(told.header("x-usertap-error"), Some("stopping"));
+    assert_eq!(told.header("retry-after"), Some("1"));
+    assert!(told.json()["error"].is_string(), "{}", told.text());
+    let output = server.process.ended().await.with_code(0);
+    assert!(output.log().contains("stopping"), "{}", output.log());
+    gate.release();
+}
+
+#[tokio::test]
 async fn reads_owed_by_a_killed_process_are_made_at_the_next_start() {
     let world = World::with_users(0).await;
     let server = world.serve().await;
