@@ -17,6 +17,7 @@ mod accepted;
 mod answering;
 mod asked;
 mod body;
+mod coalesced;
 mod door;
 mod exchange;
 mod headers;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::response::Parts;
 use http::{Response, StatusCode};
 
@@ -80,7 +81,14 @@ impl Exchange<'_> {
     pub async fn run(&mut self, body: Body, app: Answering) {
         self.note().await;
         let body = self.delivery.watch(body);
-        match self.forwarded(body).await {
+        let forwarded = match self.others() {
+            None => self.forwarded(body).await,
+            Some((key, others)) => match Box::pin(self.forwarded_beside(key, others, body)).await {
+                Either::Left(hit) => return app.send(self.coalesced(&hit)),
+                Either::Right(forwarded) => forwarded,
+            },
+        };
+        match forwarded {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
                 if failure.leaves_doubt() {
@@ -103,7 +111,7 @@ impl Exchange<'_> {
     }
 
     /// Where the provider counts such requests for each user by itself, in that user's turn.
-    async fn forwarded(&self, body: Body) -> Result<Forwarded, Failure> {
+    pub async fn forwarded(&self, body: Body) -> Result<Forwarded, Failure> {
         let wire = &self.shared.wire;
         let mut leaves = Vec::new();
         for (user, rate) in self.counted_apart() {

@@ -10,15 +10,13 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::timeout_at;
 
 use super::body::Body;
 use super::exchange::{AnswerHead, Exchange};
 use super::outcome::{Outcome, Why};
 use super::{Shared, headers, reply};
 use crate::cache::{
-    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Follow, Hit, Kept, Lead, Left, Look, Served,
-    Standing, Turn,
+    self, AsOf, Bypass, CacheKey, Cached, CallerKey, Fit, Follow, Hit, Kept, Lead, Look, Served, Standing,
 };
 use crate::clock::{self, Instant};
 use crate::provider::{Answer, Carries, Credential, Unnamed};
@@ -29,17 +27,16 @@ use crate::user::UserId;
 /// How long a not-found is fresh.
 const NOT_FOUND: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// After this part of the whole wait for another's answer somebody asks beside it.
-const FOLLOWING: u32 = 4;
-
 /// Where an answer is to be kept, if it turns out to be fit for it.
 pub(super) struct Keeping {
     pub key: CacheKey,
     caller: CallerKey,
     /// Taken before the request is sent.
-    as_of: AsOf,
+    pub as_of: AsOf,
     /// Others wait for this answer until this is gone.
-    lead: Option<Lead>,
+    pub lead: Option<Lead>,
+    /// Those who asked for it before.
+    pub others: Option<Follow>,
 }
 
 impl Shared {
@@ -83,68 +80,11 @@ impl Exchange<'_> {
                     caller,
                     as_of: self.shared.cache.as_of(),
                     lead: None,
+                    others: None,
                 });
             }
             Err(why) => self.cached = why,
         }
-    }
-
-    /// Where another request for the same is under way, its end is waited for, and what it brought is the
-    /// answer.
-    pub(super) async fn found_meanwhile(&mut self) -> Option<Response<Body>> {
-        let key = self.keeping.as_ref()?.key;
-        if !matches!(self.cached, Cached::Miss(_)) {
-            return None;
-        }
-        let lead = match self.shared.cache.turn(key) {
-            Turn::Lead(lead) => {
-                // Another may have brought it since it was looked for.
-                if let Some(hit) = self.found_now(key) {
-                    return Some(self.again(&hit, Cached::Hit(Served::Fresh)));
-                }
-                Some(lead)
-            }
-            Turn::Follow(follow) => match Box::pin(self.followed(key, follow)).await {
-                Ok(hit) => return Some(self.again(&hit, Cached::Hit(Served::Coalesced))),
-                Err(lead) => lead,
-            },
-        };
-        if let Some(keeping) = &mut self.keeping {
-            keeping.as_of = self.shared.cache.as_of();
-            keeping.lead = lead;
-        }
-        None
-    }
-
-    /// What those bring who ask already, whichever is the first, or leave to ask oneself: where they end
-    /// without an answer, where one takes long and no other asks beside it yet, and where an answer of one's
-    /// own would come too late otherwise.
-    async fn followed(&self, key: CacheKey, mut follow: Follow) -> Result<Hit, Option<Lead>> {
-        let latest = self.shared.wire.upstream.sent_by(self.asked.ready);
-        let long = || latest.min(clock::now() + self.shared.config.timeout / FOLLOWING);
-        let mut until = long();
-        loop {
-            let ended = timeout_at(until, follow.ended()).await;
-            if let Some(hit) = self.found_now(key) {
-                return Ok(hit);
-            }
-            match ended {
-                // Which may have begun just now.
-                Ok(Left::Another) => until = long(),
-                Ok(Left::Nobody) => return Err(None),
-                Err(_) if until >= latest => return Err(None),
-                Err(_) => match follow.lead_too() {
-                    Some(lead) => return Err(Some(lead)),
-                    None => until = latest,
-                },
-            }
-        }
-    }
-
-    /// What others have brought since it was looked for.
-    fn found_now(&self, key: CacheKey) -> Option<Hit> {
-        let wish = self.shared.cache.wish(&self.asked.headers);
-        self.shared.cache.look_again(key, wish, clock::now())
     }
 
     fn may_be_kept(&self, key: Option<CacheKey>) -> Result<(CacheKey, CallerKey), Cached> {

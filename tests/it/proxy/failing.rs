@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use usertap::config::Rate;
@@ -93,8 +94,8 @@ async fn ten(rig: &Rig, second: &Notify, when: usize) -> Vec<Got> {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_an_answer_takes_long_one_more_asks_and_the_rest_wait_for_either() {
     let whole = user(1, "Ada");
-    // The first brings it, or what is no answer for others.
-    for (first, had_by) in [(&*whole, 9), ("no JSON", 1)] {
+    // The first brings it, or what is no answer for others; the second is let go when so many have theirs.
+    for (first, had_by, by_others) in [(&*whole, 11, 9), ("no JSON", 1, 8)] {
         let rig = keeping(12).await;
         let gates: [Arc<Notify>; 2] = Default::default();
         rig.does(waiting(&gates, first));
@@ -105,7 +106,7 @@ async fn where_an_answer_takes_long_one_more_asks_and_the_rest_wait_for_either()
         let (got, ()) = tokio::join!(ten(&rig, &gates[1], had_by), one_more);
         assert_eq!(rig.seen().len(), 2, "{first}");
         let coalesced = |got: &&Got| got.header("x-usertap-cache") == "hit; coalesced";
-        assert_eq!(got.iter().filter(coalesced).count(), 8, "{first}");
+        assert_eq!(got.iter().filter(coalesced).count(), by_others, "{first}");
         let told = |got: &&Got| got.body.as_deref() == Some(whole.as_bytes());
         assert!(got.iter().filter(told).count() >= 9, "{first}");
         rig.end().await;
@@ -126,6 +127,23 @@ async fn nobody_waits_for_others_longer_than_leaves_time_for_an_answer_of_its_ow
     };
     let (got, ()) = tokio::join!(ten(&rig, &gates[1], 9), first);
     assert!(got.iter().all(|got| got.status == 200));
+    rig.end().await;
+}
+
+/// Slow, and not away: whoever has begun to ask for itself still takes what another brings first.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_takes_most_of_the_time_is_had_by_all_who_asked_for_it() {
+    let rig = keeping(6).await;
+    let gates: [Arc<Notify>; 2] = Default::default();
+    rig.does(waiting(&gates, &user(1, "Ada")));
+    rig.does(vec![Does::Waits(Arc::default(), Bytes::new()); 8]);
+    let slow = async {
+        eventually("each asks", async || (rig.seen().len() == 10).then_some(())).await;
+        gates[0].notify_one();
+    };
+    let (got, ()) = tokio::join!(ten(&rig, &gates[1], 11), slow);
+    let coalesced = |got: &&Got| got.header("x-usertap-cache") == "hit; coalesced";
+    assert_eq!(got.iter().filter(coalesced).count(), 9);
     rig.end().await;
 }
 
