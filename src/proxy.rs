@@ -371,6 +371,7 @@ impl Shared {
     }
 
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
+        let failure = self.wire.told(asked, failure);
         let answer = self.failed(failure);
         let outcome = Outcome::Nothing(Why::Own);
         self.answered(

@@ -229,7 +229,29 @@ impl Upstream {
         began: Instant,
     ) -> Result<LeaveFor<'_>, UpstreamError> {
         let leave = self.by_user.leave(user, rate, self.sent_by(began)).await;
-        leave.map_err(|retry_after| UpstreamError::Limited { retry_after })
+        leave.map_err(|retry_after| UpstreamError::Limited {
+            retry_after,
+            in_line: false,
+        })
+    }
+
+    /// What an app is told of why its request has no answer: of many for whom there is no place, each is to
+    /// come back at a time of its own.
+    pub fn told(&self, error: UpstreamError, priority: Priority, method: &Method) -> UpstreamError {
+        match error {
+            UpstreamError::Limited {
+                retry_after,
+                in_line: true,
+            } => {
+                let what = Use::of(method);
+                let retry_after = self.budget.tell(Ask { priority, what }, retry_after);
+                UpstreamError::Limited {
+                    retry_after,
+                    in_line: true,
+                }
+            }
+            other => other,
+        }
     }
 
     /// This part of the provider's limit, of 1, is this process's from now on.
@@ -329,7 +351,10 @@ impl Upstream {
     ) -> Result<(Leave<'_>, Pass<'_>), UpstreamError> {
         self.breaker.admits(ask.priority, by).map_err(resting)?;
         let leave = self.budget.leave(ask, deadline).await;
-        let leave = leave.map_err(|retry_after| UpstreamError::Limited { retry_after })?;
+        let leave = leave.map_err(|retry_after| UpstreamError::Limited {
+            retry_after,
+            in_line: true,
+        })?;
         match self.breaker.admit(ask.priority, by) {
             Ok(pass) => Ok((leave, pass)),
             Err(wait) => {

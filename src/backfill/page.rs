@@ -287,7 +287,7 @@ fn told_to_wait(fault: &WalkFault) -> Option<Duration> {
 /// For how long the limit is used up. Never for no time at all.
 pub(super) fn limited(error: &UpstreamError) -> Option<Duration> {
     match error {
-        UpstreamError::Limited { retry_after } => Some((*retry_after).clamp(PAUSES[0], LONGEST_WAIT)),
+        UpstreamError::Limited { retry_after, .. } => Some((*retry_after).clamp(PAUSES[0], LONGEST_WAIT)),
         _ => None,
     }
 }
@@ -341,7 +341,10 @@ mod tests {
     fn whoever_says_for_how_long_is_waited_for_however_often() {
         let wait = |seconds| {
             let retry_after = Duration::from_secs(seconds);
-            let fault = WalkFault::Upstream(UpstreamError::Limited { retry_after });
+            let fault = WalkFault::Upstream(UpstreamError::Limited {
+                retry_after,
+                in_line: true,
+            });
             assert!(!fault.to_string().contains("UPSTREAM"), "{fault}");
             pause(&fault, &Walk::default(), 1_000)
         };

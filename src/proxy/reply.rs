@@ -69,7 +69,7 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
         Failure::Upstream(UpstreamError::Resting { retry_after }) => {
             (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after))
         }
-        Failure::Upstream(UpstreamError::Limited { retry_after }) => {
+        Failure::Upstream(UpstreamError::Limited { retry_after, .. }) => {
             (StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
         }
     };

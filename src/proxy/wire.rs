@@ -108,6 +108,16 @@ impl Wire {
         Ok(forwarded)
     }
 
+    /// The failure as the app is told of it.
+    pub fn told(&self, asked: &Asked, failure: Failure) -> Failure {
+        match failure {
+            Failure::Upstream(error) => {
+                Failure::Upstream(self.upstream.told(error, asked.priority, &asked.method))
+            }
+            other => other,
+        }
+    }
+
     /// The answer as it comes, and when it was asked for.
     pub async fn pass(&self, asked: &Asked, body: Body) -> Result<(Parts, Body, Instant), Failure> {
         let Forwarded {

@@ -105,7 +105,7 @@ impl Budget {
     }
 
     /// Waits for leave to send one request now. Fails as soon as it is certain that there is none
-    /// before `deadline`, with the time after which it is worth asking again.
+    /// before `deadline`, with the time after which the first is there.
     pub async fn leave(&self, ask: Ask, deadline: Instant) -> Result<Leave<'_>, Duration> {
         let now = clock::now();
         if let Some(answers) = self.state().goes_at_once(ask, now) {
@@ -114,7 +114,7 @@ impl Budget {
         let _wanted = Wanted::new(self, ask);
         let place = lane(ask, self.state().limits.apart());
         let Ok(_head) = timeout_at(deadline, self.queue(place).lock()).await else {
-            return Err(self.refuse(ask, place, self.paused(ask.priority)));
+            return Err(self.refuse(ask, self.paused(ask.priority)));
         };
         let _waiting = Waiting::new(self, place, ask);
         self.leave_as_head(ask, place, deadline).await
@@ -129,9 +129,9 @@ impl Budget {
             let turn = self.state().turn(ask, place, now);
             let until = match turn {
                 Turn::Go(answers) => return Ok(Leave::new(self, answers, now)),
-                Turn::At(until) if until > deadline => return Err(self.refuse(ask, place, Some(until))),
+                Turn::At(until) if until > deadline => return Err(self.refuse(ask, Some(until))),
                 Turn::At(until) => until,
-                Turn::AfterOthers if now >= deadline => return Err(self.refuse(ask, place, None)),
+                Turn::AfterOthers if now >= deadline => return Err(self.refuse(ask, None)),
                 Turn::AfterOthers => deadline,
             };
             let _looked_again = timeout_at(until, changed).await;
@@ -139,16 +139,21 @@ impl Budget {
     }
 
     /// There is no place in time, and this is when the first is there, as far as that is known. After how
-    /// long there is one for who asks.
-    fn refuse(&self, ask: Ask, place: usize, first: Option<Instant>) -> Duration {
+    /// long that is.
+    fn refuse(&self, ask: Ask, first: Option<Instant>) -> Duration {
+        let now = clock::now();
+        let first = first.or_else(|| self.state().wait(ask)).unwrap_or(now + SHORT);
+        first.saturating_duration_since(now)
+    }
+
+    /// After how long an app is told to come back for which there was no place, the first being there after
+    /// so long.
+    pub fn tell(&self, ask: Ask, first: Duration) -> Duration {
         let mut state = self.state();
         let now = clock::now();
-        let first = first.or_else(|| state.wait(ask)).unwrap_or(now + SHORT);
-        let every = state.limits.every(ask);
-        state
-            .told
-            .next(place, first, every)
-            .saturating_duration_since(now)
+        let (place, every) = (lane(ask, state.limits.apart()), state.limits.every(ask));
+        let told = state.told.next(place, now + first, every);
+        told.saturating_duration_since(now)
     }
 
     /// The provider refused: everybody concerned waits as long as it said, or longer each time

@@ -13,9 +13,9 @@ pub enum UpstreamError {
     /// It may or may not have been carried out.
     #[error("the provider did not answer in time")]
     Timeout,
-    /// Nothing was sent.
+    /// Nothing was sent. `in_line`: others wait for the same places.
     #[error("the provider's limit is used up")]
-    Limited { retry_after: Duration },
+    Limited { retry_after: Duration, in_line: bool },
     /// It has failed so often that it is left alone for a moment: nothing was sent.
     #[error("the provider fails and is left alone for a moment")]
     Resting { retry_after: Duration },

@@ -65,7 +65,10 @@ impl Upstream {
             match next.filter(|next| *next < deadline) {
                 Some(next) => tokio::time::sleep_until(next).await,
                 None if next.is_some() && !refused.is_zero() => {
-                    return Err(UpstreamError::Limited { retry_after: refused });
+                    return Err(UpstreamError::Limited {
+                        retry_after: refused,
+                        in_line: false,
+                    });
                 }
                 None => {
                     if let Came::Answered(meant) = came {

@@ -260,6 +260,6 @@ async fn a_published_limit_holds_for_apps_too() {
         .forward(write(&upstream), written(), Priority::App, clock::now())
         .await
         .unwrap_err();
-    assert!(matches!(refused, UpstreamError::Limited { retry_after } if retry_after > SECOND * 50));
+    assert!(matches!(refused, UpstreamError::Limited { retry_after, .. } if retry_after > SECOND * 50));
     assert_eq!(script.seen().len(), 1);
 }

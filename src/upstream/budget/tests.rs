@@ -94,8 +94,9 @@ async fn nearly_all_who_come_back_when_told_find_a_place() {
     let one = || async {
         let mut refused = 0;
         // Told in whole seconds, rounded up.
-        while let Err(wait) = budget.leave(read(Priority::App), within(4)).await {
+        while let Err(first) = budget.leave(read(Priority::App), within(4)).await {
             refused += 1;
+            let wait = budget.tell(read(Priority::App), first);
             tokio::time::sleep(Duration::from_secs(wait.as_secs() + 1)).await;
         }
         refused

@@ -1,7 +1,8 @@
 //! When those are told to come back for whom there is no place in time: each at a time of its own.
 //!
 //! Who comes back then finds a place, as far as nobody new has taken it. What must never be: all told the
-//! same second, of whom a few would go and the rest be told the next.
+//! same second, of whom a few would go and the rest be told the next; somebody told to wait for those who
+//! were told nothing, because there was something else to give them.
 
 use std::time::Duration;
 

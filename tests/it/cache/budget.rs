@@ -9,6 +9,7 @@ use serde_json::json;
 use usertap::config::Rate;
 use usertap::sandbox::{Action, Canned, Fault, Options};
 
+use super::Told;
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::stack::{Setup, Stack};
@@ -182,5 +183,42 @@ async fn a_limit_that_the_provider_says_is_spent_is_waited_for() {
         .expect("seconds");
     assert!((20..=30).contains(&wait), "{wait}");
     assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 0);
+    stack.end().await;
+}
+
+/// Who was given something stale does not come back for a place.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_to_wait_for_those_who_were_given_something() {
+    let stack = Stack::with(Setup {
+        settings: vec![
+            ("USERTAP_RATE", "60/600s"),
+            ("USERTAP_CACHE_TTL", "1ms"),
+            ("USERTAP_STALE_IF_ERROR", "1h"),
+            ("USERTAP_TIMEOUT", "4s"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    let given_stale = || async {
+        let got = stack.get(&server, &path).await;
+        (got.cached() == "stale; rate-limited").then_some(())
+    };
+    let told = || async {
+        let refused = stack.patch(&server, &path, json!({})).await;
+        assert_eq!(refused.header("x-usertap-error"), Some("rate-limited"));
+        let wait = refused
+            .header("retry-after")
+            .and_then(|wait| wait.parse::<u64>().ok());
+        wait.expect("seconds")
+    };
+    eventually("the limit is used up", given_stale).await;
+    let first = told().await;
+    for _ in 0..12 {
+        eventually("it is given something", given_stale).await;
+    }
+    let next = told().await;
+    assert!(next < first + 30, "{first} and then {next}");
     stack.end().await;
 }
