@@ -290,9 +290,9 @@ impl Upstream {
         self.breaker.falters(priority)
     }
 
-    /// Whether one without a body would be let through now.
-    pub fn would_send(&self, priority: Priority) -> bool {
-        self.breaker.admits(priority, Try::Prompt).is_ok()
+    /// Whether one without a body would be let through now to try.
+    pub fn would_try(&self, priority: Priority) -> bool {
+        self.falters(priority) && self.breaker.admits(priority, Try::Prompt).is_ok()
     }
 
     /// How the provider has fared lately.

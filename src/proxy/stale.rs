@@ -40,7 +40,7 @@ impl Exchange<'_> {
     /// It has been answered. Where it would be the one that tries, it still is.
     pub(super) async fn tries(&mut self, body: Body) {
         self.is_answered = true;
-        if self.shared.wire.upstream.would_send(self.asked.priority) {
+        if self.shared.wire.upstream.would_try(self.asked.priority) {
             self.run(body, Answering::over()).await;
         }
     }
@@ -73,15 +73,11 @@ impl Exchange<'_> {
     /// one of an age that nobody knows.
     pub(super) async fn stale(&self, outage: Outage) -> Option<Response<Body>> {
         let is_on = !self.shared.config.stale_if_error.is_zero();
-        if !is_on
-            || self.is_answered
-            || self.matched.route.writes
-            || self.cached == Cached::Bypass(Bypass::NoCache)
-        {
+        let (wish, now) = (self.shared.cache.wish(&self.asked.headers), clock::now());
+        if !is_on || self.is_answered || self.matched.route.writes || wish.fresh {
             return None;
         }
         let cached = Cached::Stale(outage);
-        let (wish, now) = (self.shared.cache.wish(&self.asked.headers), clock::now());
         let kept = self
             .keeping
             .as_ref()

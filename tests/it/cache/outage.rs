@@ -195,6 +195,30 @@ async fn junk_does_not_cost_what_helps_to_bear_an_outage() {
     stack.end().await;
 }
 
+/// With nothing kept at all, there is still the row.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_fresh_answer_is_given_no_row_either() {
+    let stack = with(&[("USERTAP_CACHE_TTL", "0"), ("USERTAP_STALE_IF_ERROR", "1h")]).await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    let fails = || {
+        let away = Action::Reject(Canned::new(503, "away"));
+        stack.control().fault(Fault::on(&path, away));
+    };
+    fails();
+    is_stale(
+        &stack.get(&server, &path).await,
+        &["stale; upstream-error"],
+        "Ada",
+    );
+    for wish in ["no-cache", "max-age=0"] {
+        fails();
+        let got = stack.get(&server.clone().raw("cache-control", wish), &path).await;
+        assert_eq!(got.status, 503, "{wish}: {}", got.text());
+    }
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_not_found_is_not_given_in_an_outage() {
     let stack = stack().await;
