@@ -82,10 +82,14 @@ impl Follow {
         }
     }
 
-    /// Asks beside the one that takes long, unless somebody does.
+    /// Asks beside the one that takes long, unless somebody does, or one has ended: who is left then may have
+    /// begun just now.
     pub fn lead_too(&self) -> Option<Lead> {
         let mut flights = lock(&self.flights.0);
-        let flight = flights.get_mut(&self.key).filter(|flight| flight.leads < LEADS)?;
+        let none_ended = self.ended.has_changed().is_ok_and(|ended| !ended);
+        let flight = flights
+            .get_mut(&self.key)
+            .filter(|flight| none_ended && flight.leads < LEADS)?;
         flight.leads += 1;
         Some(Lead {
             flights: self.flights.clone(),
@@ -138,6 +142,7 @@ mod tests {
         assert!(second.is_some() && early.lead_too().is_none());
         assert_eq!(early.ended().now_or_never(), None);
         drop(first);
+        assert!(late.lead_too().is_none(), "it is told of the end first");
         for follow in [&mut early, &mut late] {
             assert_eq!(follow.ended().now_or_never(), Some(Left::Another));
             assert_eq!(follow.ended().now_or_never(), None);
