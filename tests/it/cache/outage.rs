@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Told, with};
 use crate::support::eventually;
 use crate::support::http::Reply;
-use crate::support::stack::Stack;
+use crate::support::stack::{Caller, Stack};
 
 /// Nothing is fresh for long, and everything is good enough in an outage.
 async fn stack() -> Stack {
@@ -258,11 +258,17 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
             "Ada",
         );
     }
-    is_stale(&stack.get(&server, &path).await, &["stale; breaker-open"], "Ada");
-    is_error(&stack.patch(&server, &path, json!({})).await, "breaker-open");
+    // On a busy machine it has rested by then: the write tries, meets the last failure and is in doubt.
+    eventually("it is left alone", || async {
+        let got = stack.patch(&server, &path, json!({})).await;
+        got.header("x-usertap-error")?;
+        is_error(&got, "breaker-open");
+        Some(())
+    })
+    .await;
     assert_eq!(stack.status().await["provider"]["breaker"], "open");
-    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 5);
-    // The first that tries meets the last failure, the second ends it; behind both a stale answer was given.
+    is_stale(&stack.get(&server, &path).await, &["stale; breaker-open"], "Ada");
+    // Behind such answers one tries and meets the last failure, if nobody has, and one ends it.
     eventually("it is asked again", || async {
         stack
             .get(&server, &path)
@@ -272,7 +278,8 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
             .then_some(())
     })
     .await;
-    assert_eq!(stack.control().count(&Method::GET, "/users/{id}"), 8);
+    let asked = stack.control().count(&Method::GET, "/users/{id}");
+    assert!((7..=10).contains(&asked), "{asked}");
     assert_eq!(stack.status().await["provider"]["breaker"], "closed");
     stack.end().await;
 }
@@ -289,43 +296,49 @@ async fn nobody_who_can_be_given_something_waits_for_the_request_that_tries() {
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     let bob = stack.known_user(json!({ "display_name": "Bob" })).await;
     let (server, path) = (stack.server(0), format!("/users/{ada}"));
-    // Of the one an answer is kept, of the other there is the row.
-    assert_eq!(stack.get(&server, &path).await.status, 200);
-    let hung = async |path: &str, name: &str| {
+    // For the one an answer is kept, for the other, with a header more, there is the row.
+    let other = server.clone().raw("x-other", "1");
+    let hung = async |caller: &Caller, path: &str, name: &str, kept: u64| {
         for _ in 0..5 {
             stack
                 .control()
                 .fault(Fault::on(path, Action::Reject(Canned::new(503, "away"))));
-            is_stale(&stack.get(&server, path).await, &["stale; upstream-error"], name);
+            is_stale(&stack.get(caller, path).await, &["stale; upstream-error"], name);
         }
         let gate = Gate::new();
         stack
             .control()
             .fault(Fault::on(path, Action::HoldBefore(gate.clone())));
         eventually("it is asked again", async || {
-            is_stale(&stack.get(&server, path).await, &["stale; breaker-open"], name);
+            is_stale(&stack.get(caller, path).await, &["stale; breaker-open"], name);
             (stack.control().faults_left() == 0).then_some(())
         })
         .await;
         assert_eq!(stack.status().await["provider"]["breaker"], "half-open");
-        is_stale(&stack.get(&server, path).await, &["stale; breaker-open"], name);
-        let fresh = server.clone().raw("cache-control", "no-cache");
+        is_stale(&stack.get(caller, path).await, &["stale; breaker-open"], name);
+        let fresh = caller.clone().raw("cache-control", "no-cache");
         is_error(&stack.get(&fresh, path).await, "breaker-open");
         gate.release();
-        eventually("the provider has answered", async || {
-            (stack.status().await["provider"]["breaker"] == "closed").then_some(())
+        eventually("the provider has answered, and that is kept", async || {
+            let status = stack.status().await;
+            let said = (&status["provider"]["breaker"], &status["cache"]["entries"]);
+            (said == (&json!("closed"), &json!(kept))).then_some(())
         })
         .await;
-        let got = stack.get(&server, path).await;
+        let got = eventually("it is asked for", async || {
+            let got = stack.get(caller, path).await;
+            (got.cached() != "hit; fresh").then_some(got)
+        })
+        .await;
         assert_eq!(
             (got.status.as_u16(), got.cached()),
             (200, "miss; expired"),
             "{name}"
         );
     };
-    hung(&path, "Ada").await;
+    hung(&server, &path, "Ada", 2).await;
     // What it brought behind the answers is kept: it was nothing but the row before.
-    hung(&format!("/users/{bob}"), "Bob").await;
+    hung(&other, &format!("/users/{bob}"), "Bob", 3).await;
     stack.end().await;
 }
 

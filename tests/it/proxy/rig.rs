@@ -174,6 +174,11 @@ impl Rig {
         self
     }
 
+    /// Nothing of what it was still to do.
+    pub fn does_no_more(&self) {
+        self.script.does.lock().expect("no panic").clear();
+    }
+
     pub fn answers(&self, status: u16, body: impl Into<Bytes>) -> &Rig {
         self.does([Does::Answers(
             status,
