@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use toml::Spanned;
 
 use super::answer::{AnswerRule, AnswerWith, Dashboard, OwnErrors};
 use super::caller::{CredentialRule, Part};
-use super::descriptor::{Setting, TokenRule, WEBHOOKS};
+use super::descriptor::{Setting, WEBHOOKS};
 use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
 use super::template::Template;
-use super::{HeaderNames, Mistake, Provider};
+use super::{Mistake, Provider};
 
 mod cache;
+mod callers;
 mod console;
 mod events;
 mod leaves;
@@ -42,7 +44,7 @@ pub(super) fn compile(text: &str) -> Result<Provider, Vec<Mistake>> {
 impl Reader<'_> {
     fn provider(&mut self, form: Form) -> Option<Provider> {
         let settings = settings(&form);
-        let key_rates = self.key_rates(form.key.as_ref());
+        let key_rates = self.key_rates(form.key.as_ref().map(Spanned::get_ref));
         let head = self.required(form.provider, "[provider] with name, id_type and prefixes");
         let user = self.required(form.user, "[user] with id and read");
         let list = self.required(form.list, "[list] with on and paging");
@@ -59,13 +61,18 @@ impl Reader<'_> {
             .into_iter()
             .map(|rule| self.credential(rule))
             .collect();
-        let own = form
+        let own: Vec<OwnHeader> = form
             .own
             .into_iter()
             .filter_map(|own| self.own(own, &settings, &identity))
             .collect();
         let login = form.login.and_then(|login| self.login(login));
-        let key_is_optional = form.key.as_ref().is_some_and(|key| key.optional);
+        self.check_key(
+            form.key.as_ref(),
+            (&identity, &credentials),
+            (&own, login.as_ref()),
+        );
+        let key_is_optional = form.key.as_ref().is_some_and(|key| key.get_ref().optional);
         let token = form.token.map(|token| self.token(token));
         let answers = form
             .answer
@@ -74,7 +81,9 @@ impl Reader<'_> {
             .collect();
         let errors = self.errors(form.errors);
         let cache = self.cache(form.cache, &identity, &credentials, token.as_ref());
-        let routes = self.routes(form.route, token.is_some());
+        let prefixes = head.iter().flat_map(|head| &head.prefixes);
+        let prefixes: Vec<&str> = prefixes.map(|prefix| prefix.get_ref().as_str()).collect();
+        let routes = self.routes(form.route, &prefixes, token.is_some());
         let webhooks = form.webhooks.and_then(|webhooks| self.webhooks(webhooks));
         let events = self.event_map(form.events, &identity);
         let event_rules = form
@@ -87,13 +96,14 @@ impl Reader<'_> {
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
+        let name = self.name(head.name);
         let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
-        let console = self.console(form.console, &head.name, &parts, &routes);
+        let console = self.console(form.console, &name, &parts, &routes);
         let provision = form.provision.map(|form| self.procedure(form, &[]));
         let of_tenant = [&parts[..], &["key", "url", "random"]].concat();
         let subscribe = form.subscribe.map(|form| self.procedure(form, &of_tenant));
         Some(Provider {
-            name: head.name,
+            name,
             id_type: head.id_type,
             upstream: head.upstream.and_then(|url| self.base_url(url)),
             rates: head.limits.iter().filter_map(|limit| self.rate(limit)).collect(),
@@ -144,6 +154,15 @@ impl Reader<'_> {
         section
     }
 
+    fn name(&mut self, text: Text) -> String {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if text.get_ref().is_empty() || !text.get_ref().chars().all(is_part) {
+            let what = "`name` is one word of letters, digits and `-`: write it as my-provider";
+            self.mistake(text.span().start, what);
+        }
+        text.into_inner()
+    }
+
     fn base_url(&mut self, text: Text) -> Option<String> {
         let valid = url::Url::parse(text.get_ref()).is_ok_and(|url| url.has_host());
         if !valid {
@@ -170,81 +189,16 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn part(&mut self, form: IdentityForm) -> Part {
-        let is_said = form.fingerprint || form.upstream;
-        if form.settings.is_empty() && form.default.is_none() && !is_said {
-            let text = "nothing says which value is usertap's own: add settings, default, fingerprint = true or upstream = true";
-            self.mistake(form.part.span().start, text);
-        }
-        Part {
-            part: form.part.into_inner(),
-            headers: self.headers(&form.headers),
-            query: form.query,
-            path: form.path.map(|path| path.into_inner()),
-            upstream: form.upstream,
-            claims: form.claims,
-            default: form.default,
-            fingerprint: form.fingerprint,
-        }
-    }
-
-    fn credential(&mut self, form: CredentialForm) -> CredentialRule {
-        let when = form.when.map(|when| (self.headers(&when.headers), when.values));
-        let headers: HeaderNames = self.headers(&form.headers);
-        if headers.is_empty() && !form.anyone {
-            self.mistake(
-                0,
-                "a [[credential]] needs `headers`, where it stands, or anyone = true",
-            );
-        }
-        CredentialRule {
-            is: form.is,
-            headers,
-            anyone: form.anyone,
-            own_only: form.own_only,
-            scheme: form.scheme,
-            key: form.key,
-            when,
-        }
-    }
-
-    fn own(&mut self, form: OwnForm, settings: &[Setting], identity: &[Part]) -> Option<OwnHeader> {
-        let value = Template::parse(form.value.get_ref());
-        let known = |name: &str| settings.iter().any(|setting| setting.name == name);
-        let part = |name: &str| identity.iter().any(|part| part.part == name);
-        let special = |name: &str| matches!(name, "token" | "upstream");
-        for name in value
-            .names()
-            .filter(|name| !known(name) && !part(name) && !special(name))
-        {
-            let text =
-                format!("`{{{name}}}` is no part of the identity, no setting, not `key` and not `token`");
-            self.mistake(form.value.span().start, text);
-        }
-        let unless = form.unless_default;
-        if let Some(unless) = unless.as_ref().filter(|unless| !part(unless.get_ref())) {
-            self.mistake(
-                unless.span().start,
-                "`unless_default` names a part of the identity; this is none",
-            );
-        }
-        let name = self.header(&form.header)?;
-        Some(OwnHeader {
-            name,
-            value,
-            unless_default: unless.map(|text| text.into_inner()),
-        })
-    }
-
-    fn token(&mut self, form: TokenForm) -> TokenRule {
-        TokenRule {
-            headers: self.headers(&form.headers),
-            scheme: form.scheme,
-            id: self.pointer(&form.id),
-        }
-    }
-
     fn errors(&mut self, form: ErrorsForm) -> Errors {
+        let has_code = form.code.is_some() || !form.code_headers.is_empty();
+        if let Some(codes) = form
+            .not_found
+            .as_ref()
+            .filter(|found| !found.codes.is_empty() && !has_code)
+        {
+            let text = "nothing says where an error's code stands, so `codes` fit none: add `code` or `code_headers`";
+            self.mistake(codes.status.span().start, text);
+        }
         Errors {
             status_headers: self.headers(&form.status_headers),
             code_headers: self.headers(&form.code_headers),
@@ -336,7 +290,7 @@ fn settings(form: &Form) -> Vec<Setting> {
             label: None,
             default: part.default.clone(),
         });
-    let key = form.key.iter().map(|key| Setting {
+    let key = form.key.iter().map(Spanned::get_ref).map(|key| Setting {
         name: "key".to_owned(),
         variables: key.settings.clone(),
         required: fingerprint,

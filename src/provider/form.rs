@@ -30,9 +30,9 @@ pub(super) type Text = Spanned<String>;
 pub(super) struct Form {
     pub provider: Option<ProviderForm>,
     pub identity: Vec<IdentityForm>,
-    pub key: Option<KeyForm>,
+    pub key: Option<Spanned<KeyForm>>,
     pub setting: Vec<SettingForm>,
-    pub credential: Vec<CredentialForm>,
+    pub credential: Vec<Spanned<CredentialForm>>,
     pub own: Vec<OwnForm>,
     pub login: Option<LoginForm>,
     pub token: Option<TokenForm>,
@@ -48,7 +48,7 @@ pub(super) struct Form {
     pub answer: Vec<AnswerForm>,
     pub webhooks: Option<WebhooksForm>,
     pub events: EventsForm,
-    pub event: Vec<EventForm>,
+    pub event: Vec<Spanned<EventForm>>,
     pub poll: Option<Spanned<PollForm>>,
     pub route: Vec<RouteForm>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Form {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProviderForm {
-    pub name: String,
+    pub name: Text,
     pub id_type: IdType,
     pub upstream: Option<Text>,
     pub prefixes: Vec<Text>,

@@ -188,7 +188,9 @@ impl Segment {
         let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         match name {
             Some(name) if !name.is_empty() => Some(Segment::Param(name.into())),
-            None if !text.is_empty() && !text.contains(['{', '}']) => Some(Segment::Literal(text.into())),
+            None if !text.is_empty() && !text.contains(['{', '}', '?', '#']) => {
+                Some(Segment::Literal(text.into()))
+            }
             _ => None,
         }
     }
@@ -300,6 +302,7 @@ mod tests {
             "GET /a//b",
             "GET /{}",
             "GET /a{b}",
+            "GET /a?b={c}",
         ] {
             assert_eq!(Pattern::parse(bad), None, "{bad}");
         }

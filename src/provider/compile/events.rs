@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use http::HeaderName;
 use serde_json_path::JsonPath;
+use toml::Spanned;
 
 use super::super::caller::Part;
 use super::super::event::{EventMap, EventRule, EventTold, IdsAt};
@@ -92,8 +93,9 @@ impl Reader<'_> {
         EventMap { kind, list, tenant }
     }
 
-    pub(super) fn event_rule(&mut self, form: EventForm) -> EventRule {
-        let at = form.on.first().map_or(0, |on| on.span().start);
+    pub(super) fn event_rule(&mut self, form: Spanned<EventForm>) -> EventRule {
+        let at = form.span().start;
+        let form = form.into_inner();
         for on in form.on.iter().filter(|on| !is_type(on.get_ref())) {
             let text = format!(
                 "`{}` is no type of events: write it as user.created, or user.* for all that begin so",
@@ -143,7 +145,7 @@ impl Reader<'_> {
             }
             match JsonPath::parse(text.get_ref()) {
                 Ok(path) => places.push(IdsAt::Path(Box::new(path))),
-                Err(error) => self.mistake(text.span().start, format!("no JSONPath: {error}")),
+                Err(error) => self.no_path(text, &error),
             }
         }
         places

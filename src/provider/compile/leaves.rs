@@ -1,5 +1,7 @@
 //! The smallest parts of a provider file: header names, pointers, paths, patterns, sources.
 
+use std::fmt::Display;
+
 use http::HeaderName;
 
 use super::super::form::{Reader, Text};
@@ -59,10 +61,17 @@ impl Reader<'_> {
 
     pub(super) fn place(&mut self, text: &Text) -> Place {
         Place::parse(text.get_ref()).unwrap_or_else(|error| {
-            let text_ = format!("`{}` is no JSONPath (RFC 9535): {error}", text.get_ref());
-            self.mistake(text.span().start, text_);
+            self.no_path(text, &error);
             Place::Plain(Pointer::default())
         })
+    }
+
+    pub(super) fn no_path(&mut self, text: &Text, error: &impl Display) {
+        let text_ = format!(
+            "`{}` is no JSONPath (RFC 9535): {error}; write it as $.emails[0].address",
+            text.get_ref()
+        );
+        self.mistake(text.span().start, text_);
     }
 
     pub(super) fn pattern(&mut self, text: &Text) -> Option<Pattern> {

@@ -15,7 +15,7 @@ use super::poll::not_known;
 
 impl Reader<'_> {
     pub(super) fn list(&mut self, form: ListForm, routes: &[Route]) -> Option<List> {
-        let size = form.size.as_ref().map_or(1, |size| u64::from(size.value));
+        let size = form.size.as_ref().map_or(1, |size| u64::from(size.value.get()));
         let paging = self.paging(form.on.span().start, form.paging, size);
         let total = form
             .total

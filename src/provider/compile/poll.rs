@@ -40,7 +40,9 @@ impl Reader<'_> {
                 }
                 Some(Poll::Log(Box::new(Log {
                     path,
-                    page: size.as_ref().and_then(|size| usize::try_from(size.value).ok()),
+                    page: size
+                        .as_ref()
+                        .and_then(|size| usize::try_from(size.value.get()).ok()),
                     query: repeated(query, size),
                     events: self.place_in_answer(at, &events)?,
                     id: self.place_in_answer(at, &id)?,
@@ -72,7 +74,7 @@ impl Reader<'_> {
                 let page = size
                     .as_ref()
                     .filter(|_| ordered)
-                    .and_then(|size| usize::try_from(size.value).ok());
+                    .and_then(|size| usize::try_from(size.value.get()).ok());
                 let list = self.polled_list(at, &on, (query, size), paging, routes)?;
                 Some(Poll::Changed(Box::new(Changed {
                     list,
@@ -97,7 +99,11 @@ impl Reader<'_> {
         paging: PagingForm,
         routes: &[Route],
     ) -> Option<List> {
-        let paging = self.paging(at, paging, size.as_ref().map_or(1, |size| u64::from(size.value)));
+        let paging = self.paging(
+            at,
+            paging,
+            size.as_ref().map_or(1, |size| u64::from(size.value.get())),
+        );
         let Some((users, item, proof)) = super::list::told_list(on, routes) else {
             self.mistake(at, "[poll] names a [[route]] that tells a `list`; `on` is none");
             return None;

@@ -10,10 +10,11 @@ use super::duration;
 
 impl Reader<'_> {
     /// The more literal ones first.
-    pub(super) fn routes(&mut self, forms: Vec<RouteForm>, has_token: bool) -> Vec<Route> {
+    pub(super) fn routes(&mut self, forms: Vec<RouteForm>, prefixes: &[&str], has_token: bool) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         for form in forms {
             let at = form.on.span().start;
+            self.check_prefixes(&form.on, prefixes);
             let Some(route) = self.route(form, has_token) else {
                 continue;
             };
@@ -24,6 +25,22 @@ impl Reader<'_> {
         }
         routes.sort_by(|one, other| one.pattern.order(&other.pattern));
         routes
+    }
+
+    /// With a prefix before it a route would be looked for below that twice.
+    fn check_prefixes(&mut self, on: &Text, prefixes: &[&str]) {
+        let path = on.get_ref().split_once(' ').map_or("", |(_, path)| path);
+        let stands = |prefix: &str| {
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some(prefix) = prefixes
+            .iter()
+            .find(|prefix| !prefix.is_empty() && stands(prefix))
+        {
+            let text = format!("a route stands below the prefixes: take `{prefix}` out");
+            self.mistake(on.span().start, text);
+        }
     }
 
     fn route(&mut self, form: RouteForm, has_token: bool) -> Option<Route> {

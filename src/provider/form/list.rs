@@ -1,6 +1,7 @@
 //! The listing, as it is written.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
@@ -26,7 +27,7 @@ pub(in crate::provider) struct ListForm {
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct SizeForm {
     pub param: String,
-    pub value: u32,
+    pub value: NonZeroU32,
 }
 
 #[derive(Debug, Deserialize)]

@@ -96,7 +96,7 @@ impl<'t> Reader<'t> {
                 .iter()
                 .any(|name| error.message() == format!("missing field `{name}`"))
             {
-                self.mistake(at, format!("[{key}]: {}", error.message()));
+                self.mistake(at, format!("[{key}]: {}", plainly(error.message())));
             }
             taken.push(take_out(value.get_mut(), &error.span()?)?);
         }
@@ -123,6 +123,22 @@ impl<'t> Reader<'t> {
         let at = error.span().map_or(0, |span| span.start);
         self.mistake(at, format!("{what} is not TOML: {}", error.message()));
     }
+}
+
+/// Without the words of this program's own language.
+fn plainly(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a sequence" => "a list, in [ ]",
+        "a map" => "a table, in { }",
+        "a nonzero u32" => "a whole number above 0",
+        "u16" | "u32" | "u64" => "a whole number",
+        table if ["struct ", "enum "].iter().any(|kind| table.contains(kind)) => "a table, in { }",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// Takes the entry out that stands there, and gives its key; none where nothing below does.

@@ -238,3 +238,150 @@ text = \"{public}\"
         );
     }
 }
+
+/// A provider whose tenant is told by its key, with events and a not-found of its own.
+const KEYED: &str = "
+[provider]
+name = \"keyed\"
+id_type = \"text\"
+prefixes = [\"/v2\"]
+
+[[identity]]
+part = \"account\"
+fingerprint = true
+
+[key]
+settings = [\"KEYED_SECRET\"]
+
+[[credential]]
+is = \"server\"
+headers = [\"x-key\"]
+key = true
+
+[[own]]
+header = \"x-key\"
+value = \"{key}\"
+
+[errors]
+code = \"/code\"
+not_found = { status = 404, codes = [\"gone\"] }
+
+[own_errors]
+body = \"{word}\"
+headers = { content-type = \"text/plain\" }
+
+[user]
+id = \"$.id\"
+read = \"/users/{id}\"
+
+[list]
+on = \"GET /users\"
+size = { param = \"limit\", value = 20 }
+total = { body = \"/count\" }
+paging = { kind = \"offset\", param = \"skip\" }
+
+[[event]]
+on = [\"user.left\"]
+deleted = [\"$.user.id\"]
+
+[[route]]
+on = \"GET /users\"
+tells = [{ list = \"/users\" }]
+
+[[route]]
+on = \"GET /users/{id}\"
+user = [\"path:id\"]
+tells = [{ whole = \"\" }]
+";
+
+/// What would otherwise come to light as users who are never recorded, each with the line where it is mended.
+#[test]
+fn what_could_never_work_is_told_with_its_line() {
+    assert!(Provider::parse(KEYED).is_ok());
+    let cases = [
+        // The mistake, in the place of what, the line that holds this, and what is said.
+        ("name = \"\"", "name = \"keyed\"", "name = \"\"", "my-provider"),
+        (
+            "name = \"a b\"",
+            "name = \"keyed\"",
+            "name = \"a b\"",
+            "my-provider",
+        ),
+        (
+            "value = 0",
+            "value = 20",
+            "value = 0",
+            "expected a whole number above 0",
+        ),
+        (
+            "value = \"20\"",
+            "value = 20",
+            "value = \"20\"",
+            "expected a whole number",
+        ),
+        (
+            "total = \"/count\"",
+            "total = { body = \"/count\" }",
+            "total = ",
+            "expected a table, in { }",
+        ),
+        (
+            "paging = \"offset\"",
+            "paging = { kind = \"offset\", param = \"skip\" }",
+            "paging = ",
+            "expected a table, in { }",
+        ),
+        (
+            "on = \"user.left\"",
+            "on = [\"user.left\"]",
+            "on = \"user.left\"",
+            "expected a list, in [ ]",
+        ),
+        ("on = []", "on = [\"user.left\"]", "[[event]]", "names the types"),
+        (
+            "deleted = [\"$.user[\"]",
+            "deleted = [\"$.user.id\"]",
+            "$.user[",
+            "write it as $.",
+        ),
+        ("id = \"/id\"", "id = \"$.id\"", "id = \"/id\"", "write it as $."),
+        ("", "headers = [\"x-key\"]\n", "[[credential]]", "needs `headers`"),
+        ("", "key = true\n", "[key]", "add one with key = true"),
+        (
+            "value = \"secret\"",
+            "value = \"{key}\"",
+            "[key]",
+            "with {key} in its value",
+        ),
+        (
+            "",
+            "code = \"/code\"\n",
+            "not_found",
+            "add `code` or `code_headers`",
+        ),
+        (
+            "on = \"GET /v2/users/{id}\"",
+            "on = \"GET /users/{id}\"",
+            "GET /v2/users/{id}",
+            "take `/v2` out",
+        ),
+        (
+            "on = \"GET /users/{id}?all=1\"",
+            "on = \"GET /users/{id}\"",
+            "GET /users/{id}?all=1",
+            "is no route",
+        ),
+    ];
+    for (wrong, right, place, remedy) in cases {
+        assert!(KEYED.contains(right), "{right}");
+        let text = KEYED.replacen(right, wrong, 1);
+        let line = format!("line {}: ", line_of(&text, place));
+        let found = mistakes(&text);
+        assert!(
+            found
+                .iter()
+                .any(|one| one.starts_with(&line) && one.contains(remedy)),
+            "{remedy} is not at {line} in {found:#?}"
+        );
+    }
+}

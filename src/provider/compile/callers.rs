@@ -1,0 +1,120 @@
+//! Whose a request is, and what usertap's own requests show.
+
+use toml::Spanned;
+
+use super::super::HeaderNames;
+use super::super::caller::{CredentialRule, Part};
+use super::super::descriptor::{Setting, TokenRule};
+use super::super::form::{CredentialForm, IdentityForm, KeyForm, OwnForm, Reader, TokenForm};
+use super::super::login::LoginRule;
+use super::super::own::OwnHeader;
+use super::super::template::Template;
+
+impl Reader<'_> {
+    pub(super) fn part(&mut self, form: IdentityForm) -> Part {
+        let is_said = form.fingerprint || form.upstream;
+        if form.settings.is_empty() && form.default.is_none() && !is_said {
+            let text = "nothing says which value is usertap's own: add settings, default, fingerprint = true or upstream = true";
+            self.mistake(form.part.span().start, text);
+        }
+        Part {
+            part: form.part.into_inner(),
+            headers: self.headers(&form.headers),
+            query: form.query,
+            path: form.path.map(|path| path.into_inner()),
+            upstream: form.upstream,
+            claims: form.claims,
+            default: form.default,
+            fingerprint: form.fingerprint,
+        }
+    }
+
+    pub(super) fn credential(&mut self, form: Spanned<CredentialForm>) -> CredentialRule {
+        let at = form.span().start;
+        let form = form.into_inner();
+        let when = form.when.map(|when| (self.headers(&when.headers), when.values));
+        let headers: HeaderNames = self.headers(&form.headers);
+        if headers.is_empty() && !form.anyone {
+            self.mistake(
+                at,
+                "a [[credential]] needs `headers`, where it stands, or anyone = true",
+            );
+        }
+        CredentialRule {
+            is: form.is,
+            headers,
+            anyone: form.anyone,
+            own_only: form.own_only,
+            scheme: form.scheme,
+            key: form.key,
+            when,
+        }
+    }
+
+    pub(super) fn own(
+        &mut self,
+        form: OwnForm,
+        settings: &[Setting],
+        identity: &[Part],
+    ) -> Option<OwnHeader> {
+        let value = Template::parse(form.value.get_ref());
+        let known = |name: &str| settings.iter().any(|setting| setting.name == name);
+        let part = |name: &str| identity.iter().any(|part| part.part == name);
+        let special = |name: &str| matches!(name, "token" | "upstream");
+        for name in value
+            .names()
+            .filter(|name| !known(name) && !part(name) && !special(name))
+        {
+            let text =
+                format!("`{{{name}}}` is no part of the identity, no setting, not `key` and not `token`");
+            self.mistake(form.value.span().start, text);
+        }
+        let unless = form.unless_default;
+        if let Some(unless) = unless.as_ref().filter(|unless| !part(unless.get_ref())) {
+            self.mistake(
+                unless.span().start,
+                "`unless_default` names a part of the identity; this is none",
+            );
+        }
+        let name = self.header(&form.header)?;
+        Some(OwnHeader {
+            name,
+            value,
+            unless_default: unless.map(|text| text.into_inner()),
+        })
+    }
+
+    pub(super) fn token(&mut self, form: TokenForm) -> TokenRule {
+        TokenRule {
+            headers: self.headers(&form.headers),
+            scheme: form.scheme,
+            id: self.pointer(&form.id),
+        }
+    }
+
+    /// A key that nobody shows tells nobody's requests, and usertap's own are sent without it.
+    pub(super) fn check_key(
+        &mut self,
+        key: Option<&Spanned<KeyForm>>,
+        (identity, credentials): (&[Part], &[CredentialRule]),
+        (own, login): (&[OwnHeader], Option<&LoginRule>),
+    ) {
+        let at = key.map_or(0, |key| key.span().start);
+        let fingerprint = identity.iter().find(|part| part.fingerprint);
+        if let Some(part) = fingerprint.filter(|_| !credentials.iter().any(|rule| rule.key)) {
+            let text = format!(
+                "`{}` is the fingerprint of the server key, and no [[credential]] says where requests show that: add one \
+                 with key = true",
+                part.part
+            );
+            self.mistake(at, text);
+        }
+        let names = own.iter().flat_map(|own| own.value.names());
+        let mut names = names.chain(login.into_iter().flat_map(LoginRule::names));
+        let is_needed = key.is_some_and(|key| !key.get_ref().optional);
+        if is_needed && !names.any(|name| name == "key") {
+            let text = "usertap's own requests do not show the key: add an [[own]] header with {key} in its value, or [login]";
+            self.mistake(at, text);
+        }
+    }
+}
