@@ -160,7 +160,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, station.upstream.health(), &given_up, traffic);
+    let mut problems = problems::all(&known, &recorder, station.upstream.trouble(), &given_up, traffic);
     problems.extend(station.upstream.refused_key().map(problems::of_key));
     problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));

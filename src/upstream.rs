@@ -53,7 +53,7 @@ pub use breaker::Health;
 pub use budget::Given;
 pub use by_user::LeaveFor;
 pub use client::{AnswerBody, TrustError};
-pub use error::{SetUpError, UpstreamError};
+pub use error::{Obstacle, SetUpError, UpstreamError};
 pub use pause::{Left, Yields};
 
 /// A body on its way to the provider.
@@ -298,6 +298,11 @@ impl Upstream {
     /// How the provider has fared lately.
     pub fn health(&self) -> Health {
         self.breaker.health()
+    }
+
+    /// Its last failure, while it is left alone or tried.
+    pub fn trouble(&self) -> Option<String> {
+        self.breaker.trouble()
     }
 
     /// One that is sent `again` where its connection breaks says nothing by that: it counts once.

@@ -107,7 +107,7 @@ impl Backfill {
             .map_err(WalkFault::from)
             .and_then(|fetched| self.read(fetched, cursor)?.trusted(walk))
         {
-            Err(WalkFault::Upstream(UpstreamError::Unreachable)) => Err(UpstreamError::Unreachable.into()),
+            Err(WalkFault::Upstream(error @ UpstreamError::Unreachable(_))) => Err(error.into()),
             Err(WalkFault::Key(status)) => Err(WalkFault::Key(status)),
             Err(_) => self.page(walk).await,
             got => got,

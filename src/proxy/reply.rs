@@ -62,7 +62,7 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
         }
         Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, None),
         Failure::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Some(SOON)),
-        Failure::Upstream(UpstreamError::Unreachable | UpstreamError::Broken) => {
+        Failure::Upstream(UpstreamError::Unreachable(_) | UpstreamError::Broken) => {
             (StatusCode::BAD_GATEWAY, Some(SOON))
         }
         Failure::Upstream(UpstreamError::Timeout) => (StatusCode::GATEWAY_TIMEOUT, Some(SOON)),

@@ -59,7 +59,7 @@ impl Exchange<'_> {
             return None;
         };
         let outage = match failure {
-            UpstreamError::Unreachable => Outage::Unreachable,
+            UpstreamError::Unreachable(_) => Outage::Unreachable,
             UpstreamError::Timeout => Outage::Timeout,
             UpstreamError::Broken => Outage::Broken,
             UpstreamError::Limited { .. } => Outage::RateLimited,

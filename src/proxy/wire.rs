@@ -39,7 +39,7 @@ pub(super) enum Failure {
     NotKept,
     #[error("usertap is being stopped, and the answer has not come in time")]
     Stopping,
-    #[error(transparent)]
+    #[error("{}", .0.brief())]
     Upstream(UpstreamError),
 }
 
@@ -65,7 +65,7 @@ impl Failure {
             Failure::Coded => "request-coded",
             Failure::NotKept => "not-kept",
             Failure::Stopping => "stopping",
-            Failure::Upstream(UpstreamError::Unreachable) => "upstream-unreachable",
+            Failure::Upstream(UpstreamError::Unreachable(_)) => "upstream-unreachable",
             Failure::Upstream(UpstreamError::Broken) => "upstream-broken",
             Failure::Upstream(UpstreamError::Timeout) => "upstream-timeout",
             Failure::Upstream(UpstreamError::Unfinished) => "request-unfinished",

@@ -100,7 +100,7 @@ fn pause(attempts: u32, is_asked: bool) -> Duration {
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::upstream::UpstreamError;
+    use crate::upstream::{Obstacle, UpstreamError};
     use crate::user::IdType;
 
     fn user(id: &str) -> UserId {
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn an_outage_of_the_provider_is_no_users_fault() {
         let (mut failing, ada, now) = (Failing::default(), user("ada"), clock::now());
-        let away = ReadFault::Upstream(UpstreamError::Unreachable);
+        let away = ReadFault::Upstream(UpstreamError::Unreachable(Obstacle::Refused));
         for _ in 0..100 {
             assert!(!failing.failed(&ada, &away, now));
         }

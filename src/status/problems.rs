@@ -16,7 +16,6 @@ use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
-use crate::upstream::Health;
 
 pub(super) use webhooks::{of_unkept, of_webhooks};
 
@@ -90,7 +89,7 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
 pub(super) fn all(
     known: &Result<Known, DbError>,
     recorder: &record::Figures,
-    provider: Health,
+    provider: Option<String>,
     unreadable: &[GivenUp],
     traffic: &Traffic,
 ) -> Vec<Problem> {
@@ -112,7 +111,7 @@ pub(super) fn all(
             problems.extend(known.slots.iter().filter_map(of_slot));
         }
     }
-    problems.extend(of_provider(provider));
+    problems.extend(provider.map(of_provider));
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
     problems
@@ -281,14 +280,14 @@ fn of_slot(slot: &Slot) -> Option<Problem> {
     Some(problem(word, format!("slot {} {what}", slot.name), remedy))
 }
 
-fn of_provider(health: Health) -> Option<Problem> {
-    (health != Health::Closed).then(|| {
-        problem(
-            "provider-fails",
-            "the provider fails: reads are answered stale where they can be, writes fail",
-            "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
-        )
-    })
+fn of_provider(last: String) -> Problem {
+    problem(
+        "provider-fails",
+        format!(
+            "the provider fails: reads are answered stale where they can be, writes fail; its last failure: {last}"
+        ),
+        "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
+    )
 }
 
 pub(super) fn of_key(refused: u16) -> Problem {

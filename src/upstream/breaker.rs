@@ -17,7 +17,7 @@ use http::StatusCode;
 
 use super::{Priority, UpstreamError};
 use crate::clock;
-use state::{Came, State};
+use state::{Came, Fault, State};
 
 pub(super) use state::Try;
 
@@ -35,6 +35,8 @@ struct States {
     /// For callers whom the provider knows, and usertap itself.
     known: State,
     strangers: State,
+    /// The last failure.
+    fault: Option<Fault>,
 }
 
 /// For the status.
@@ -82,6 +84,11 @@ impl States {
         }
     }
 
+    fn trouble(&self) -> Option<String> {
+        let fault = self.fault.filter(|_| self.health() != Health::Closed);
+        fault.map(|fault| fault.to_string())
+    }
+
     /// Lets a request through, or says how long to wait. A stranger goes only where those might who are
     /// known, and is never the one that tries for them.
     fn admit(&mut self, whose: Priority, by: Try, number: u64) -> Result<State, Duration> {
@@ -92,11 +99,14 @@ impl States {
     }
 
     fn came(&mut self, whose: Priority, came: Came, tried: Option<u64>) {
+        if let Came::Failed(fault) = came {
+            self.fault = Some(fault);
+        }
         let own = self.of(whose);
         *own = own.after(came, tried, clock::now);
         match (whose, came) {
             (Priority::Stranger, Came::Well) => self.known = State::default(),
-            (Priority::Stranger, Came::Failed | Came::Unknown) => {}
+            (Priority::Stranger, Came::Failed(_) | Came::Unknown) => {}
             _ => self.strangers = self.strangers.after(came, None, clock::now),
         }
     }
@@ -131,6 +141,11 @@ impl Breaker {
         self.states().health()
     }
 
+    /// The last failure, unless all is well.
+    pub fn trouble(&self) -> Option<String> {
+        self.states().trouble()
+    }
+
     fn states(&self) -> MutexGuard<'_, States> {
         self.states
             .lock()
@@ -142,17 +157,19 @@ impl Pass<'_> {
     /// No answer has come for so long after it was sent, which says something only where it was time enough.
     pub fn timed_out(&mut self, waited: Duration, enough: Duration) {
         if self.came == Came::Unknown && waited >= enough {
-            self.came = Came::Failed;
+            self.came = Came::Failed(Fault::Unanswered(UpstreamError::Timeout));
         }
     }
 
     /// Whatever answers is there, unless it stands before a provider that is not.
     pub fn note(&mut self, status: Result<StatusCode, UpstreamError>) {
         self.came = match status {
-            Ok(status) if matches!(status.as_u16(), 502..=504 | 520..=530) => Came::Failed,
+            Ok(status) if matches!(status.as_u16(), 502..=504 | 520..=530) => {
+                Came::Failed(Fault::Answered(status))
+            }
             Ok(_) => Came::Well,
             Err(UpstreamError::Unfinished) => Came::Unknown,
-            Err(_) => Came::Failed,
+            Err(error) => Came::Failed(Fault::Unanswered(error)),
         };
     }
 }
@@ -167,7 +184,11 @@ impl Drop for Pass<'_> {
             self.breaker
                 .falters
                 .store(after != Health::Closed, Ordering::Relaxed);
-            tracing::info!(now = after.word(), "the provider's breaker");
+            tracing::info!(
+                now = after.word(),
+                last = states.trouble(),
+                "the provider's breaker"
+            );
         }
     }
 }

@@ -25,9 +25,9 @@ use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 
 use super::target::Base;
-use super::{RequestBody, Sending, UpstreamError};
+use super::{Obstacle, RequestBody, Sending, UpstreamError};
 use crate::tasks::Tasks;
-use connect::{Connect, NoWay};
+use connect::Connect;
 use line::Line;
 use pool::Pool;
 
@@ -120,12 +120,12 @@ impl Client {
             return Ok((way, true));
         }
         if self.silences.load(Ordering::Acquire) != before {
-            return Err(UpstreamError::Unreachable);
+            return Err(UpstreamError::Unreachable(Obstacle::Silent));
         }
         // It may have turned out meanwhile that each request has one to itself.
         let alone = self.connect.may_share().then_some(alone);
         let way = new_way(&self.connect, &self.pool).await;
-        if way.as_ref().err() == Some(&NoWay::Silent) {
+        if way.as_ref().err() == Some(&Obstacle::Silent) {
             self.silences.fetch_add(1, Ordering::AcqRel);
         }
         drop(alone);
@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// A new connection, or one that becomes free before that is there. The new one is kept then.
-    async fn first_way(&self) -> Result<(Way, bool), NoWay> {
+    async fn first_way(&self) -> Result<(Way, bool), Obstacle> {
         let mut freed = self.pool.next();
         if let Some(line) = (&mut freed).now_or_never() {
             return Ok((Way::Own(line), true));
@@ -143,7 +143,7 @@ impl Client {
         let connecting = self.pool.tasks().see_through(Box::pin(connecting));
         let connected = async {
             connecting.await;
-            connected.await.unwrap_or(Err(NoWay::Refused))
+            connected.await.unwrap_or(Err(Obstacle::Broken))
         };
         match select(freed, pin!(connected)).await {
             Either::Left((line, _goes_on)) => Ok((Way::Own(line), true)),
@@ -180,7 +180,11 @@ impl Client {
 
 /// Makes a connection for whoever waits for it, or for the next. A stop waits for none that nobody
 /// waits for.
-async fn connecting(connect: Arc<Connect>, pool: Arc<Pool>, mut told: oneshot::Sender<Result<Way, NoWay>>) {
+async fn connecting(
+    connect: Arc<Connect>,
+    pool: Arc<Pool>,
+    mut told: oneshot::Sender<Result<Way, Obstacle>>,
+) {
     let way = {
         let needless = async {
             told.closed().await;
@@ -196,7 +200,7 @@ async fn connecting(connect: Arc<Connect>, pool: Arc<Pool>, mut told: oneshot::S
     }
 }
 
-async fn new_way(connect: &Connect, pool: &Arc<Pool>) -> Result<Way, NoWay> {
+async fn new_way(connect: &Connect, pool: &Arc<Pool>) -> Result<Way, Obstacle> {
     let way = connect.way().await?;
     if let Way::Shared(sender) = &way {
         pool.share(sender.clone());

@@ -8,8 +8,8 @@ use super::TrustError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
     /// No connection: nothing was sent.
-    #[error("the provider cannot be reached")]
-    Unreachable,
+    #[error("the provider cannot be reached: {0}")]
+    Unreachable(Obstacle),
     /// It may or may not have been carried out.
     #[error("the provider did not answer in time")]
     Timeout,
@@ -27,7 +27,32 @@ pub enum UpstreamError {
     Unfinished,
 }
 
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    #[error("nobody knows its host's name")]
+    Nameless,
+    #[error("the connection was refused")]
+    Refused,
+    #[error("no connection came about in time")]
+    Silent,
+    #[error("it speaks no TLS, where UPSTREAM begins with https://")]
+    Plain,
+    #[error("its certificate is not trusted; that of a private authority needs UPSTREAM_CA")]
+    Untrusted,
+    #[error("the connection broke as it was made")]
+    Broken,
+}
+
 impl UpstreamError {
+    /// For apps, whom the operator's settings do not concern.
+    pub fn brief(self) -> String {
+        match self {
+            UpstreamError::Unreachable(_) => "the provider cannot be reached".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the provider can have carried the request out all the same.
     pub fn leaves_doubt(self) -> bool {
         matches!(self, UpstreamError::Timeout | UpstreamError::Broken)
@@ -37,8 +62,14 @@ impl UpstreamError {
     pub fn sent_nothing(self) -> bool {
         matches!(
             self,
-            UpstreamError::Unreachable | UpstreamError::Limited { .. } | UpstreamError::Resting { .. }
+            UpstreamError::Unreachable(_) | UpstreamError::Limited { .. } | UpstreamError::Resting { .. }
         )
+    }
+}
+
+impl From<Obstacle> for UpstreamError {
+    fn from(obstacle: Obstacle) -> UpstreamError {
+        UpstreamError::Unreachable(obstacle)
     }
 }
 

@@ -214,7 +214,7 @@ async fn what_cannot_be_reached_leaves_no_doubt() {
         .forward(write(&upstream), written(), Priority::App, clock::now())
         .await
         .unwrap_err();
-    assert!(failed == UpstreamError::Unreachable && !failed.leaves_doubt());
+    assert!(failed == UpstreamError::Unreachable(Obstacle::Refused) && !failed.leaves_doubt());
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::proxy::outcome::{Outcome, Why};
 use crate::proxy::reply;
 use crate::proxy::upgrade::Wish;
 use crate::upstream::tests::{Says, Script};
-use crate::upstream::{Priority, empty};
+use crate::upstream::{Obstacle, Priority, empty};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::Health;
+use http::StatusCode;
+
+use super::{Health, UpstreamError};
 use crate::clock::Instant;
 
 /// One lost connection or one slow answer is no outage.
@@ -44,9 +46,18 @@ pub enum Try {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Came {
     Well,
-    Failed,
+    Failed(Fault),
     /// It was not sent, or not all of it, or nobody waited for it.
     Unknown,
+}
+
+/// What a failure was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("it answered {0}")]
+    Answered(StatusCode),
+    #[error(transparent)]
+    Unanswered(UpstreamError),
 }
 
 impl Default for State {
@@ -99,16 +110,16 @@ impl State {
         };
         match (self, came) {
             (_, Came::Well) => State::Closed(0),
-            (State::Closed(failures), Came::Failed) if failures + 1 >= FAILURES => resting(FIRST_REST),
-            (State::Closed(failures), Came::Failed) => State::Closed(failures + 1),
-            (State::Trying { rest, number, .. }, Came::Failed) if tried == Some(number) => {
+            (State::Closed(failures), Came::Failed(_)) if failures + 1 >= FAILURES => resting(FIRST_REST),
+            (State::Closed(failures), Came::Failed(_)) => State::Closed(failures + 1),
+            (State::Trying { rest, number, .. }, Came::Failed(_)) if tried == Some(number) => {
                 resting((rest * 2).min(LONGEST_REST))
             }
             (State::Trying { rest, number, .. }, Came::Unknown) if tried == Some(number) => {
                 State::Resting { until: now(), rest }
             }
             // Sent before the rest began.
-            (state, Came::Failed | Came::Unknown) => state,
+            (state, Came::Failed(_) | Came::Unknown) => state,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::state::{FAILURES, FIRST_REST, FLOWING_ALONE, LONGEST_REST};
 use super::*;
+use crate::upstream::Obstacle;
 use Priority::{App, Stranger};
 
 fn send(breaker: &Breaker, came: Result<u16, UpstreamError>) -> Result<(), Duration> {
@@ -16,13 +17,14 @@ async fn failures_in_a_row_bring_a_rest_and_success_ends_it() {
     for failure in [
         Err(UpstreamError::Timeout),
         Ok(503),
-        Err(UpstreamError::Unreachable),
+        Err(UpstreamError::Unreachable(Obstacle::Refused)),
         Ok(504),
     ] {
         assert_eq!(send(&breaker, failure), Ok(()));
     }
-    assert_eq!(breaker.health(), Health::Closed);
+    assert_eq!((breaker.health(), breaker.trouble()), (Health::Closed, None));
     assert_eq!(send(&breaker, Err(UpstreamError::Broken)), Ok(()));
+    assert_eq!(breaker.trouble(), Some(UpstreamError::Broken.to_string()));
     assert_eq!(
         (breaker.health(), send(&breaker, Ok(200))),
         (Health::Open, Err(FIRST_REST))
@@ -36,6 +38,7 @@ async fn failures_in_a_row_bring_a_rest_and_success_ends_it() {
         (send(&breaker, Ok(404)), breaker.health()),
         (Ok(()), Health::Closed)
     );
+    assert_eq!(breaker.trouble(), None);
 }
 
 #[tokio::test(start_paused = true)]

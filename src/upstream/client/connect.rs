@@ -1,5 +1,7 @@
 //! Connecting to the origin.
 
+use std::error::Error;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::super::{RequestBody, UpstreamError};
+use super::super::{Obstacle, RequestBody};
 use super::Way;
 use super::line::Line;
 use super::outgoing::Outgoing;
@@ -32,20 +34,6 @@ pub(super) struct Connect {
     tasks: Tasks,
     /// The origin has not shown that it speaks nothing but HTTP/1.1.
     may_share: AtomicBool,
-}
-
-/// Why there is no connection. Nothing was sent either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoWay {
-    Refused,
-    /// Nothing came in time.
-    Silent,
-}
-
-impl From<NoWay> for UpstreamError {
-    fn from(_: NoWay) -> UpstreamError {
-        UpstreamError::Unreachable
-    }
 }
 
 impl Connect {
@@ -72,7 +60,7 @@ impl Connect {
     }
 
     /// A new connection.
-    pub async fn way(&self) -> Result<Way, NoWay> {
+    pub async fn way(&self) -> Result<Way, Obstacle> {
         let connected = async {
             let io = self.io(&self.both).await?;
             let is_second = io.connected().is_negotiated_h2();
@@ -86,31 +74,31 @@ impl Connect {
     }
 
     /// A new connection that may become something else than HTTP.
-    pub async fn upgradable(&self) -> Result<http1::SendRequest<RequestBody>, NoWay> {
+    pub async fn upgradable(&self) -> Result<http1::SendRequest<RequestBody>, Obstacle> {
         let connected = async {
             let (sender, connection) = http1::handshake(self.io(&self.first_only).await?)
                 .await
-                .map_err(|_| NoWay::Refused)?;
+                .map_err(|_| Obstacle::Broken)?;
             self.in_background(connection.with_upgrades());
             Ok(sender)
         };
         self.in_time(connected).await
     }
 
-    async fn io(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, NoWay> {
+    async fn io(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, Obstacle> {
         // It is always ready: it has no queue.
         let connected = connector.clone().call(self.origin.clone()).await;
-        connected.map_err(|_| NoWay::Refused)
+        connected.map_err(|error| obstacle(&*error))
     }
 
-    async fn shared(&self, io: Io) -> Result<http2::SendRequest<RequestBody>, NoWay> {
+    async fn shared(&self, io: Io) -> Result<http2::SendRequest<RequestBody>, Obstacle> {
         let (sender, connection) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .adaptive_window(true)
             .keep_alive_interval(IDLE)
             .handshake(io)
             .await
-            .map_err(|_| NoWay::Refused)?;
+            .map_err(|_| Obstacle::Broken)?;
         self.in_background(connection);
         Ok(sender)
     }
@@ -123,9 +111,36 @@ impl Connect {
         });
     }
 
-    async fn in_time<T>(&self, connected: impl Future<Output = Result<T, NoWay>>) -> Result<T, NoWay> {
+    async fn in_time<T>(&self, connected: impl Future<Output = Result<T, Obstacle>>) -> Result<T, Obstacle> {
         let connected = timeout(self.patience, connected).await;
-        connected.unwrap_or(Err(NoWay::Silent))
+        connected.unwrap_or(Err(Obstacle::Silent))
+    }
+}
+
+/// As the connector calls a host's name that was not found.
+const UNRESOLVED: &str = "dns error";
+
+fn obstacle(error: &(dyn Error + 'static)) -> Obstacle {
+    let mut all = std::iter::successors(Some(error), |&error| cause(error));
+    all.find_map(told).unwrap_or(Obstacle::Broken)
+}
+
+/// What an error of input or output wraps is not its source.
+fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|error| error as _).or_else(|| error.source())
+}
+
+fn told(error: &(dyn Error + 'static)) -> Option<Obstacle> {
+    match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(_)) => return Some(Obstacle::Untrusted),
+        Some(rustls::Error::InvalidMessage(_)) => return Some(Obstacle::Plain),
+        _ => {}
+    }
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => Some(Obstacle::Refused),
+        Some(io::ErrorKind::TimedOut) => Some(Obstacle::Silent),
+        _ => (error.to_string() == UNRESOLVED).then_some(Obstacle::Nameless),
     }
 }
 
@@ -139,8 +154,8 @@ fn tcp(patience: Duration) -> HttpConnector {
     tcp
 }
 
-async fn own(io: Io) -> Result<Line, NoWay> {
+async fn own(io: Io) -> Result<Line, Obstacle> {
     let (io, has_left) = Outgoing::of(io);
-    let (sender, connection) = http1::handshake(io).await.map_err(|_| NoWay::Refused)?;
+    let (sender, connection) = http1::handshake(io).await.map_err(|_| Obstacle::Broken)?;
     Ok(Line::new(sender, connection, has_left))
 }

@@ -2,8 +2,8 @@
 
 use tokio::net::TcpListener;
 
-use super::super::UpstreamError;
 use super::super::tests::{FINE, REFUSED, SECOND, Script, asked, read, write, written};
+use super::super::{Obstacle, UpstreamError};
 use super::*;
 use crate::config::Rate;
 
@@ -32,7 +32,10 @@ async fn what_could_not_leave_takes_nothing_of_the_limit() {
     let upstream = Upstream::plain(&format!("http://{}", free.unwrap()), &[limit.into()], SECOND);
     for _ in 0..3 {
         let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
-        assert_eq!(asked.await.unwrap_err(), UpstreamError::Unreachable);
+        assert_eq!(
+            asked.await.unwrap_err(),
+            UpstreamError::Unreachable(Obstacle::Refused)
+        );
     }
 }
 

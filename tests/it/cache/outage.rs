@@ -266,7 +266,15 @@ async fn a_provider_that_fails_in_a_row_is_left_alone_and_asked_gently() {
         Some(())
     })
     .await;
-    assert_eq!(stack.status().await["provider"]["breaker"], "open");
+    let status = stack.status().await;
+    assert_eq!(status["provider"]["breaker"], "open");
+    let problem = &status["problems"][0];
+    assert_eq!(problem["word"], "provider-fails");
+    let what = problem["what"].as_str().unwrap();
+    assert!(
+        what.ends_with("its last failure: it answered 503 Service Unavailable"),
+        "{what}"
+    );
     is_stale(&stack.get(&server, &path).await, &["stale; breaker-open"], "Ada");
     // Behind such answers one tries and meets the last failure, if nobody has, and one ends it.
     eventually("it is asked again", || async {

@@ -229,7 +229,7 @@ async fn a_provider_that_cannot_be_reached_is_one_clear_error() {
         setting("USERTAP_TIMEOUT", "1s"),
     ];
     let ended = world.start_with(&["backfill"], &dead).ended().await;
-    ended.failed_saying(&["cannot be reached", "check UPSTREAM"]);
+    ended.failed_saying(&["cannot be reached: the connection was refused", "check UPSTREAM"]);
 }
 
 /// The first page as the provider answers it.

@@ -42,11 +42,45 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
         .response;
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "HTTP/1.1 true");
     let wary = Upstream::plain(&url, &[], SECOND * 2);
+    assert_eq!(why_not(&wary).await, Obstacle::Untrusted);
+}
+
+async fn why_not(upstream: &Upstream) -> Obstacle {
+    let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
+    let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now());
+    match answer.await.unwrap_err() {
+        UpstreamError::Unreachable(obstacle) => obstacle,
+        error => panic!("{error}"),
+    }
+}
+
+/// An operator mends each in another place.
+#[tokio::test]
+async fn why_nobody_is_reached_is_told() {
+    let plain = Rig::listening(Tasks::default(), None, |_| async {
+        Response::new(body::full(""))
+    })
+    .await;
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let cases = [
+        (format!("https://{}", plain.address), Obstacle::Plain),
+        (format!("http://{free}"), Obstacle::Refused),
+        ("http://nobody.invalid".to_owned(), Obstacle::Nameless),
+    ];
+    for (url, obstacle) in cases {
+        let upstream = Upstream::plain(&url, &[], SECOND * 20);
+        assert_eq!(why_not(&upstream).await, obstacle, "{url}");
+    }
+    // Nobody takes the connection on.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
     assert_eq!(
-        wary.forward(ask, empty(), Priority::App, crate::clock::now())
-            .await
-            .unwrap_err(),
-        UpstreamError::Unreachable
+        why_not(&Upstream::plain(&url, &[], SECOND)).await,
+        Obstacle::Silent
     );
 }
 
