@@ -255,7 +255,10 @@ impl Early {
                 (File::default(), Vec::new())
             }
             Err(error) => {
-                let text = format!("{} cannot be read: {error}", path.display());
+                let text = format!(
+                    "{} cannot be read: {error}; name another with --config",
+                    path.display()
+                );
                 (
                     File::default(),
                     vec![Mistake::new("the settings file", None, text)],

@@ -155,10 +155,10 @@ static TABLE: &[Setting] = &[
         .help("The URL by which apps reach the proxy, e.g. `https://example.com/auth`; its path is taken off requests"),
     Setting::new(LISTENING, "ADMIN_LISTEN", "ADDRESS")
         .default("127.0.0.1:8401")
-        .help("Where the admin side (status, health, change feed) listens"),
+        .help("Where the admin side (console, status, health, change feed) listens"),
     Setting::new(LISTENING, "ADMIN_TOKEN", "TOKEN")
         .secret()
-        .help("Bearer token for the admin side; compulsory when that side listens beyond loopback"),
+        .help("Token for the console, Bearer token for the rest of the admin side; compulsory when that side listens beyond loopback"),
     Setting::new(RECORDING, "SYNC", "before-response|async")
         .default("before-response")
         .help("Whether an answer waits until its users are committed"),
@@ -176,8 +176,7 @@ static TABLE: &[Setting] = &[
         .help("How often `serve` walks over all users to find what changed elsewhere, missed deletions too, e.g. `6h`"),
     Setting::new(RECORDING, "POLL_EVERY", "DURATION|off")
         .default("off")
-        .help("How often the provider is asked what has changed, where it can tell, e.g. `30s`")
-    ,
+        .help("How often the provider is asked what has changed, where it can tell, e.g. `30s`"),
     Setting::new(RECORDING, "FEED_RETENTION", "DURATION")
         .default("7d")
         .help("How long the change feed keeps changes, e.g. `30d`; a slot that has not taken them keeps them up to four times as long"),

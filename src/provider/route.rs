@@ -255,6 +255,13 @@ impl Provider {
         &self.routes
     }
 
+    /// The prefix in which a path ends, which should come before all of them.
+    pub fn prefix_ending(&self, path: &str) -> Option<String> {
+        let prefixes = self.prefixes.iter().filter(|prefix| !prefix.is_empty());
+        let mut written = prefixes.map(|prefix| format!("/{}", prefix.join("/")));
+        written.find(|prefix| path.trim_end_matches('/').ends_with(prefix))
+    }
+
     pub(super) fn below_prefix<'s, 't>(&self, path: &'s [Cow<'t, str>]) -> Option<&'s [Cow<'t, str>]> {
         let below = |prefix: &Vec<String>| {
             let (head, rest) = path.split_at_checked(prefix.len())?;

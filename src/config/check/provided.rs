@@ -47,8 +47,22 @@ impl Check<'_> {
 
     pub fn upstream(&mut self) -> Option<Url> {
         match self.optional("UPSTREAM", value::base_url)? {
-            Some(url) => Some(url),
+            Some(url) => {
+                self.doubt_prefix(&url);
+                Some(url)
+            }
             None => self.providers_own(),
+        }
+    }
+
+    /// As it stands in the provider's documentation or in an app's settings.
+    fn doubt_prefix(&mut self, upstream: &Url) {
+        let provider = self.settings.provider.as_ref();
+        if let Some(prefix) = provider.and_then(|provider| provider.prefix_ending(upstream.path())) {
+            self.warnings.push(format!(
+                "UPSTREAM ends in `{prefix}`, with which the provider's requests begin already: take it out, unless it \
+                 stands there twice"
+            ));
         }
     }
 

@@ -276,6 +276,26 @@ fn addresses_must_not_meet_or_lie_open() {
 }
 
 #[test]
+fn a_base_url_with_what_requests_begin_with_is_a_warning() {
+    for (url, doubted) in [
+        ("https://a.example/api/v1/", true),
+        ("https://a.example/api", false),
+        ("https://a.example", false),
+    ] {
+        let warnings = World::enough()
+            .env(&[("USERTAP_UPSTREAM", url)])
+            .config()
+            .warnings
+            .concat();
+        assert_eq!(
+            warnings.contains("UPSTREAM ends in `/api/v1`"),
+            doubted,
+            "{url}: {warnings}"
+        );
+    }
+}
+
+#[test]
 fn usertap_is_not_its_own_upstream() {
     let wrong = World::enough()
         .env(&[("USERTAP_UPSTREAM", "http://localhost:8400/x")])
