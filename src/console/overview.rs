@@ -13,7 +13,7 @@ use super::guard::Visitor;
 use super::history::picture;
 use super::link::{self, Said};
 use super::page::{Frame, Live, page};
-use super::pieces::{Mood, ago, ago_or_dash, bytes, long, notice, number, percent, pill, unknown};
+use super::pieces::{Mood, ago, ago_or_dash, bytes, long, notice, number, percent, pill, prose, unknown};
 use super::{Console, asked, walks};
 use crate::config::Sync;
 use crate::db::listing::{self, HowMany};
@@ -108,8 +108,8 @@ fn promise(sync: Sync) -> &'static str {
 
 fn problem(what: &str, remedy: &str) -> Markup {
     html! {
-        p.what { (sentence(what)) }
-        p.remedy { span { "Remedy" } " " (sentence(remedy)) }
+        p.what { (prose(&sentence(what))) }
+        p.remedy { span { "Remedy" } " " (prose(&sentence(remedy))) }
     }
 }
 

@@ -115,6 +115,15 @@ pub fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
+/// A sentence in which what is to be typed stands between backticks.
+pub fn prose(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// Lines to copy; the script puts a button beside them.
 pub fn lines(title: &str, text: &str) -> Markup {
     html! {
@@ -128,6 +137,13 @@ pub fn lines(title: &str, text: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_typed_stands_apart() {
+        let shown = prose("run `usertap <x>`, then").into_string();
+        assert_eq!(shown, "run <code>usertap &lt;x&gt;</code>, then");
+        assert_eq!(prose("plain").into_string(), "plain");
+    }
 
     #[test]
     fn times_and_numbers_are_for_people() {

@@ -39,6 +39,14 @@ pub async fn beside(console: &Console, from: &str) -> Markup {
         .iter()
         .map(|(id, there)| (id, there, rows.get(id.as_str()).copied()));
     let lines: Vec<Line<'_>> = lines.collect();
+    if lines.is_empty() && from.is_empty() {
+        return html! {
+            div.empty {
+                h2 { "Nobody there" }
+                p { (console.station.config.provider.title()) " lists no users." }
+            }
+        };
+    }
     let same = lines
         .iter()
         .filter(|(_, there, here)| verdict(there, *here) == Verdict::Same);
