@@ -200,14 +200,16 @@ impl Backlog {
         self.work.notify_waiters();
     }
 
-    /// The writer has ended.
-    pub fn end(&self) {
+    /// The writer has ended; whether something is left.
+    pub fn end(&self) -> bool {
         let mut inner = self.lock();
         inner.closed = true;
         inner.ended = true;
         inner.give_back();
+        let is_left = !inner.entries.is_empty();
         drop(inner);
         self.stir.notify_one();
+        is_left
     }
 
     pub fn has_ended(&self) -> bool {

@@ -158,8 +158,8 @@ impl Writer {
         }
         self.shared.silence.over();
         self.shared.write_note(true).await;
-        self.shared.backlog.end();
-        if self.shared.past.gave_up() && self.shared.keeper.is_some() {
+        let is_left = self.shared.backlog.end();
+        if is_left && self.shared.past.gave_up() && self.shared.keeper.is_some() {
             tracing::warn!("stopped before all was written: what is left waits in the journal");
         }
     }

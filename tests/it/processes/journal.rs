@@ -276,6 +276,23 @@ async fn a_stray_entry_in_the_journal_shuts_nothing_off() {
     server.stop().await;
 }
 
+/// Whoever stops it meanwhile need not look for what waits.
+#[tokio::test]
+async fn a_stop_while_the_database_is_away_says_nothing_of_an_empty_journal() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    relay.close();
+    eventually("it knows that the database is away", || async {
+        server.readyz().await.contains("degraded").then_some(())
+    })
+    .await;
+    let output = server.stop().await;
+    assert!(!output.log().contains("stopped before all"), "{}", output.log());
+}
+
 #[tokio::test]
 async fn another_process_and_another_tenant_are_refused() {
     let world = World::with_users(0).await;
