@@ -127,8 +127,7 @@ pub fn from_process() -> Result<Command, Usage> {
 pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command, Usage> {
     let early = Early::scan(args);
     let (file, mut mistakes) = early.file(read);
-    let (chosen, wrong) = early.choose(file);
-    mistakes.extend(wrong);
+    let (chosen, unknown) = early.choose(file);
     let mut sources = Sources {
         file: chosen.first().map(|(_, file)| file.clone()).unwrap_or_default(),
         env,
@@ -151,6 +150,10 @@ pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command
             "a command is missing: see `usertap -h`",
         )));
     };
+    if let Some(unknown) = unknown {
+        mistakes.push(unknown);
+        return Err(Usage::Settings(mistakes));
+    }
     sources.flags = args::flags(matches, &known);
     if chosen.iter().any(|(tenant, _)| tenant.is_some()) && !matches!(name, "sandbox" | "demo") {
         return tenants::command_for(name, matches, &sources, chosen, mistakes).map_err(Usage::Settings);

@@ -87,7 +87,7 @@ fn of_one(
             None,
             mistakes
                 .into_iter()
-                .map(|mistake| mistake.of_tenant(tenant))
+                .map(|mistake| tenants::told(mistake, tenant, (sources.env, &known)))
                 .collect(),
         ),
     }

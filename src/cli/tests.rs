@@ -20,7 +20,12 @@ fn given(line: &str, env: &[(&str, &str)], file: Option<&str>) -> Result<Command
 
 #[track_caller]
 fn wrong(line: &str, env: &[(&str, &str)]) -> String {
-    match given(line, env, None).expect_err("a mistake") {
+    wrong_in(None, line, env)
+}
+
+#[track_caller]
+fn wrong_in(file: Option<&str>, line: &str, env: &[(&str, &str)]) -> String {
+    match given(line, env, file).expect_err("a mistake") {
         Usage::Line(error) => error.to_string(),
         Usage::Settings(mistakes) => mistakes.iter().map(|mistake| format!("{mistake}\n")).collect(),
     }
@@ -150,4 +155,30 @@ fn usage_has_its_exit_codes() {
     assert_eq!(code("usertap"), 2);
     assert_eq!(code("usertap serve"), 2);
     assert_eq!(code("usertap serve --nonsense"), 2);
+}
+
+/// Whoever does as a mistake says must not be told the same again.
+#[test]
+fn a_mistake_of_one_among_several_names_what_counts_for_it() {
+    let file = "database_url = \"embedded\"\n[[tenant]]\nname = \"a-b\"\nlisten = \"127.0.0.1:0\"\n";
+    let env = [
+        ("A_B_STACK_PROJECT_ID", "p"),
+        ("A_B_USERTAP_TIMEOUT", "8"),
+        ("STACK_SECRET_SERVER_KEY", "k"),
+    ];
+    let told = wrong_in(Some(file), "usertap serve", &env);
+    assert!(
+        told.contains("of tenant a-b: is missing: write `stack_secret_server_key` below its [[tenant]]")
+            && told.contains("or set A_B_STACK_SECRET_SERVER_KEY in the environment"),
+        "{told}"
+    );
+    assert!(
+        told.contains("TIMEOUT (A_B_USERTAP_TIMEOUT in the environment)"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 2, "{told}");
+    let key = [("A_B_STACK_SECRET_SERVER_KEY", "k"), env[0]];
+    assert!(given("usertap serve", &key, Some(file)).is_ok());
+    let told = wrong_in(Some(file), "usertap status --tenant c", &[]);
+    assert_eq!(told, "--tenant: there is no such [[tenant]]: write one of a-b\n");
 }

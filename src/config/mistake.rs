@@ -45,7 +45,7 @@ impl Mistake {
 
     /// Nothing was written where something must be.
     pub fn is_missing(&self) -> bool {
-        self.place.is_none() && self.text.starts_with("is missing: ")
+        self.place.is_none() && self.text.starts_with("is missing: set ")
     }
 
     /// Of one among several tenants.

@@ -112,6 +112,35 @@ pub fn prefix(name: &str) -> String {
     format!("{}_", name.to_ascii_uppercase().replace('-', "_"))
 }
 
+/// A mistake of one tenant's, with the names that its settings have in the environment and in the file.
+pub fn told(mistake: Mistake, name: &str, (env, known): (&Env, &[Known])) -> Mistake {
+    let prefix = prefix(name);
+    let own = known
+        .iter()
+        .find(|known| known.name == mistake.setting && is_alone(known));
+    let text = match own {
+        Some(known) if mistake.is_missing() => format!(
+            "is missing: write `{}` below its [[tenant]] in usertap.toml, or set {prefix}{} in the environment. {}",
+            known.key(),
+            known.env(),
+            known.help
+        ),
+        _ => mistake.text,
+    };
+    let place = mistake.place.map(|place| match place {
+        Place::Env(variable) if env.contains_key(&format!("{prefix}{variable}")) => {
+            Place::Env(format!("{prefix}{variable}"))
+        }
+        place => place,
+    });
+    Mistake {
+        setting: mistake.setting,
+        place,
+        text,
+    }
+    .of_tenant(name)
+}
+
 /// Nothing of one may reach another.
 pub fn apart(configs: &[Config]) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
