@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use futures_util::future::{join_all, select_all};
+use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,20 +60,25 @@ pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     ended
 }
 
-/// Each tenant has everything of its own; where one cannot start, none is to go on.
+/// Each tenant has everything of its own, and waits for no other; where one cannot start, none is to go on.
 ///
 /// # Errors
 /// [`StartError`], naming the tenant where there are several.
 async fn start_all(tenants: Vec<Config>, started: &mut Vec<Serving>) -> Result<(), StartError> {
-    for config in tenants {
-        let name = config.name.clone();
-        let serving = Serving::start(config).await.map_err(|error| match name {
-            Some(name) => StartError(format!("tenant {name}: {error}")),
-            None => error,
-        })?;
+    let mut starts: FuturesUnordered<_> = tenants.into_iter().map(start_one).collect();
+    while let Some(serving) = starts.try_next().await? {
         started.push(serving);
     }
     Ok(())
+}
+
+async fn start_one(config: Config) -> Result<Serving, StartError> {
+    let name = config.name.clone();
+    let started = Serving::start(config).await;
+    started.map_err(|error| match name {
+        Some(name) => StartError(format!("tenant {name}: {error}")),
+        None => error,
+    })
 }
 
 /// All at once: `DRAIN` holds for each of them.

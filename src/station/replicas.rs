@@ -24,7 +24,7 @@ use crate::upstream::share::{Wants, fair, next};
 
 /// Where others record too, a kept answer is given only while what they did is known up to a second ago.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// In `DATA_DIR`: the process that has it.
+/// Beside the journal: the process that has it.
 const INSTANCE: &str = "instance";
 /// A start looks so often whether the others have met it.
 const MEET_EVERY: Duration = Duration::from_millis(200);
@@ -102,12 +102,12 @@ impl Station {
         }
     }
 
-    /// Who had `DATA_DIR` before is dead, for its lock is this process's: nobody need wait for it.
+    /// Who had the journal before is dead, for its lock is this process's: nobody need wait for it.
     fn inherit(&self) -> Option<Uuid> {
         if self.recorder.figures().journal.trouble.is_some() {
             return None;
         }
-        let note = self.config.data_dir.join(INSTANCE);
+        let note = self.config.journal_dir.join(INSTANCE);
         let before = std::fs::read_to_string(&note).ok();
         if let Err(error) = std::fs::write(&note, self.instance.to_string()) {
             tracing::debug!(error = %error.kind(), "after kill -9 the next start has to wait for this process to be taken for dead");

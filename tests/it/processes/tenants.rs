@@ -2,7 +2,9 @@
 
 use ::http::Method;
 use serde_json::{Value, json};
+use usertap::db::Names;
 use usertap::sandbox::{Event, Options, Sandbox};
+use usertap::user::IdType;
 use uuid::Uuid;
 
 use super::{Reachable, World};
@@ -402,4 +404,52 @@ async fn they_may_share_an_embedded_postgres() {
     let clash = text.replace("\"other_state\"", "\"shop_state\"");
     let ended = start(&world, &["serve"], &clash, &[]).ended().await;
     assert!(ended.with_code(2).log().contains("a schema of one database"));
+}
+
+/// Who died is known by the folder that it had: nobody waits until its heartbeat is old.
+#[tokio::test]
+async fn a_start_after_a_kill_takes_the_place_of_each() {
+    let world = two().await;
+    let (process, _) = serve(&world).await;
+    process.killed().await;
+    let (process, _) = serve(&world).await;
+    for name in NAMES {
+        let instances = format!("SELECT count(*) FROM {name}_state.instances");
+        assert_eq!(
+            world.count(&instances).await,
+            1,
+            "{name} has left its dead one there"
+        );
+    }
+    process.terminated().await.with_code(0);
+}
+
+/// The database of one may be slow, silent or locked: the others serve.
+#[tokio::test]
+async fn one_that_is_slow_to_start_holds_up_no_other() {
+    let world = two().await;
+    let lock = Names {
+        users_schema: NAMES[0].into(),
+        state_schema: format!("{}_state", NAMES[0]),
+        id_type: IdType::Uuid,
+    };
+    let lock = lock.migration_lock();
+    let held = format!("SELECT pg_advisory_lock({lock})");
+    world.client.batch_execute(&held).await.expect("a lock");
+    let process = start(&world, &["serve"], &file(&world), &[]);
+    let serving = |name: &'static str| {
+        let serves = |said: &Value| said["message"] == "serving" && said["tenant"] == name;
+        let lines = process.output().stderr;
+        let mut said = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+        said.any(|said| serves(&said))
+    };
+    eventually("the other serves", || async { serving(NAMES[1]).then_some(()) }).await;
+    assert!(
+        !serving(NAMES[0]),
+        "its schema is being migrated by somebody else"
+    );
+    let free = format!("SELECT pg_advisory_unlock({lock})");
+    world.client.batch_execute(&free).await.expect("a lock");
+    eventually("both serve", || async { serving(NAMES[0]).then_some(()) }).await;
+    process.terminated().await.with_code(0);
 }
