@@ -14,6 +14,7 @@ use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
 use crate::db::{Database, DbError, fitness, rights, rows, tenant, users_table};
 use crate::probe::{Found, REMEDY, probe};
+use crate::provider::Clocks;
 use crate::station;
 use crate::upstream::{Fetched, Upstream};
 
@@ -342,16 +343,11 @@ fn is_of(config: &Config, status: &Value) -> bool {
 /// A clock that is off makes webhook signatures and token times look wrong.
 fn clock_of(answer: &Fetched) -> Check {
     const WHAT: &str = "clock";
-    let theirs = answer
-        .headers
-        .get(http::header::DATE)
-        .and_then(|date| date.to_str().ok());
-    let theirs = theirs.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
-    let Some(theirs) = theirs else {
+    let clocks = Clocks::of(&answer.headers, clock::wall());
+    if clocks.provider.is_none() {
         return passed(WHAT, "the provider does not tell its time".into());
-    };
-    let off = (clock::wall() - theirs.to_utc()).num_seconds().abs();
-    match off {
+    }
+    match clocks.ahead().num_seconds().abs() {
         0..=60 => passed(WHAT, "agrees with the provider's".into()),
         off => failed(
             WHAT,

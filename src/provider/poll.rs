@@ -7,7 +7,6 @@
 //! answers show it. Requests go to the provider's own address, whatever they name.
 
 mod changed;
-mod clocks;
 mod log;
 mod seam;
 
@@ -15,13 +14,13 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::clocks::Clocks;
 use super::form::Unit;
 use super::paging::{Cursor, PageFault};
 use super::template::Template;
 use super::{OwnRequest, Provider, Sighting, Tenant};
 
 pub(super) use changed::Changed;
-use clocks::Clocks;
 pub(super) use log::Log;
 use seam::Seam;
 

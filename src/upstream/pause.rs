@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::Priority;
 use crate::clock::Instant;
-use crate::provider::HeaderNames;
+use crate::provider::{Clocks, HeaderNames};
 
 /// A 429 without `Retry-After` means a short while.
 const UNSAID: Duration = Duration::from_secs(1);
@@ -120,17 +120,18 @@ impl Pause {
 
 /// For how long a refusal asks to be left alone, where it says so: `Retry-After` in seconds or as a date, and
 /// what some providers have in its place or beside it. No time at all says nothing: it is what comes of a
-/// clock that is ahead of the provider's.
+/// clock that is ahead of the provider's where that is not shown.
 pub(super) fn refusal(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    let asked = asked_for(headers, wall).or_else(|| reset(headers, wall));
+    let now = Clocks::of(headers, wall).now();
+    let asked = asked_for(headers, now).or_else(|| reset(headers, now));
     asked.map(|wait| wait.min(LONGEST)).filter(|wait| !wait.is_zero())
 }
 
 /// In so many words.
-fn asked_for(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+fn asked_for(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     [RETRY_AFTER, X_RETRY_AFTER].iter().find_map(|name| {
         let text = headers.get(name)?.to_str().ok()?;
-        let said = seconds(text).or_else(|| date(text, wall));
+        let said = seconds(text).or_else(|| date(text, now));
         said.filter(|wait| !wait.is_zero())
     })
 }
@@ -140,7 +141,7 @@ pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration
     let mut lines = headers.iter().filter(|(name, _)| REMAINING.has(name));
     let none_left = lines.any(|(_, left)| left == "0");
     none_left
-        .then(|| reset(headers, wall))
+        .then(|| reset(headers, Clocks::of(headers, wall).now()))
         .flatten()
         .map(|wait| wait.min(LONGEST_SPENT))
 }
@@ -148,18 +149,19 @@ pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration
 /// For how long a provider that cannot answer asks to be left alone, where it says so: when its limit begins
 /// anew is another matter.
 pub(super) fn rest(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    asked_for(headers, wall).map(|wait| wait.min(LONGEST_SPENT))
+    let now = Clocks::of(headers, wall).now();
+    asked_for(headers, now).map(|wait| wait.min(LONGEST_SPENT))
 }
 
 /// When a limit begins anew: so many seconds from now, or at a time since 1970 in seconds or
 /// milliseconds, which no wait can be mistaken for.
-fn reset(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+fn reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = RESET.iter().find_map(|name| headers.get(name)?.to_str().ok())?;
     let number: i64 = text.trim().parse().ok().filter(|number| *number >= 0)?;
     let millis = match number {
         0..1_000_000_000 => number * 1_000,
-        1_000_000_000..100_000_000_000 => number * 1_000 - wall.timestamp_millis(),
-        _ => number - wall.timestamp_millis(),
+        1_000_000_000..100_000_000_000 => number * 1_000 - now.timestamp_millis(),
+        _ => number - now.timestamp_millis(),
     };
     Some(Duration::from_millis(millis.max(0).unsigned_abs()))
 }
@@ -173,9 +175,9 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(whole.saturating_add(is_more.into())))
 }
 
-fn date(text: &str, wall: DateTime<Utc>) -> Option<Duration> {
+fn date(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-    Some((at.to_utc() - wall).to_std().unwrap_or(Duration::ZERO))
+    Some((at.to_utc() - now).to_std().unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
@@ -240,6 +242,25 @@ mod tests {
         };
         assert_eq!((left("0"), left("1")), (seconds(30), None));
         assert_eq!(spent(&headers(&[("x-ratelimit-remaining", "0")]), wall()), None);
+    }
+
+    /// Whoever says a time says it by the clock that its `Date` shows, which may be another than ours.
+    #[test]
+    fn a_time_is_read_by_the_providers_clock() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:07 GMT");
+        let seconds = |n| Some(Duration::from_secs(n));
+        for off in [-86_400, -3_000, 0, 20, 86_400] {
+            let ours = wall() + chrono::TimeDelta::seconds(off);
+            let said = |line| refusal(&headers(&[date, line]), ours);
+            assert_eq!(
+                said(("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")),
+                seconds(30),
+                "{off}"
+            );
+            let at_millis = (wall().timestamp_millis() + 21_000).to_string().leak();
+            assert_eq!(said(("x-ratelimit-reset", at_millis)), seconds(21), "{off}");
+            assert_eq!(said(("retry-after", "7")), seconds(7), "{off}");
+        }
     }
 
     #[test]

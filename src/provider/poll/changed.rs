@@ -5,7 +5,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Clocks, PollPlace, Polled, Seam, Since, Then, Walk, shape};
+use super::super::clocks::Clocks;
+use super::{PollPlace, Polled, Seam, Since, Then, Walk, shape};
 use crate::provider::extract::raw_items;
 use crate::provider::paging::{List, Next, PageFault};
 use crate::provider::view::TimeAt;

@@ -5,7 +5,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::{Clocks, PollPlace, Polled, Since, Then, shape};
+use super::super::clocks::Clocks;
+use super::{PollPlace, Polled, Since, Then, shape};
 use crate::provider::event::Tells;
 use crate::provider::extract::{Codes, raw_items};
 use crate::provider::paging::PageFault;

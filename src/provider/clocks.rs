@@ -1,5 +1,5 @@
 //! The provider's clock, as its answers show it. Ours may be wrong by any amount; what the provider says
-//! has changed bears the time of its own.
+//! has changed bears the time of its own, and so does what it says of a time to come.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
@@ -7,14 +7,14 @@ use http::header::DATE;
 
 /// What the clocks showed when an answer came.
 #[derive(Debug)]
-pub(super) struct Clocks {
+pub struct Clocks {
     ours: DateTime<Utc>,
     /// In whole seconds.
     pub provider: Option<DateTime<Utc>>,
 }
 
 impl Clocks {
-    pub(super) fn of(headers: &HeaderMap, ours: DateTime<Utc>) -> Clocks {
+    pub fn of(headers: &HeaderMap, ours: DateTime<Utc>) -> Clocks {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTime::parse_from_rfc2822(date.trim()).ok());
         Clocks {
@@ -24,12 +24,12 @@ impl Clocks {
     }
 
     /// The provider's, ours where its answer does not show it.
-    pub(super) fn now(&self) -> DateTime<Utc> {
+    pub fn now(&self) -> DateTime<Utc> {
         self.provider.unwrap_or(self.ours)
     }
 
     /// How much later ours is; less than nothing where it is behind.
-    pub(super) fn ahead(&self) -> TimeDelta {
+    pub fn ahead(&self) -> TimeDelta {
         self.ours - self.now()
     }
 }
