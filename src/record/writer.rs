@@ -37,7 +37,6 @@ use super::Shared;
 use super::backlog::Batch;
 use super::batch::Plan;
 use super::sql::{Locking, Patience, Sql, Users};
-use crate::clock;
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
 use crate::failpoint;
@@ -314,9 +313,8 @@ impl Writer {
     }
 
     async fn write_rows(&mut self, plan: &Plan, users: Users) -> Result<(), Failure> {
-        let now = clock::wall();
         let conn = self.link.conn()?;
-        let written = self.sql.write_rows(conn, plan, users, now).await;
+        let written = self.sql.write_rows(conn, plan, users).await;
         self.turn = None;
         failpoint::reached("writer.rows");
         written.map_err(Failure::of)

@@ -39,16 +39,10 @@ impl Sql {
     ///
     /// # Errors
     /// [`Refusal::Suppressed`] where the table took fewer rows than it was given.
-    pub async fn write_rows(
-        &self,
-        conn: &mut Conn,
-        plan: &Plan,
-        users: Users,
-        now: DateTime<Utc>,
-    ) -> Result<(), DbError> {
+    pub async fn write_rows(&self, conn: &mut Conn, plan: &Plan, users: Users) -> Result<(), DbError> {
         self.upsert(conn, plan, users).await?;
         self.write_quietly(conn, plan).await?;
-        self.mark_deleted(conn, plan, now).await
+        self.mark_deleted(conn, plan).await
     }
 
     async fn upsert(&self, conn: &mut Conn, plan: &Plan, users: Users) -> Result<(), DbError> {
@@ -94,7 +88,8 @@ impl Sql {
         all_taken(given, execute(quiet, conn).await?)
     }
 
-    async fn mark_deleted(&self, conn: &mut Conn, plan: &Plan, now: DateTime<Utc>) -> Result<(), DbError> {
+    /// By the database's clock, by which rows go after a while: of all that there are it is the one.
+    async fn mark_deleted(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
         let deleted = plan
             .writes
             .iter()
@@ -104,9 +99,7 @@ impl Sql {
             return Ok(());
         }
         let given = ids.len();
-        let delete = statement(&self.delete)
-            .bind::<Array<Text>, _>(ids)
-            .bind::<Timestamptz, _>(now);
+        let delete = statement(&self.delete).bind::<Array<Text>, _>(ids);
         all_taken(given, execute(delete, conn).await?)
     }
 
@@ -116,14 +109,13 @@ impl Sql {
         conn: &mut Conn,
         id: &UserId,
         row: &RowWrite,
-        now: DateTime<Utc>,
     ) -> Result<Option<RowRefusal>, DbError> {
         let mut rows = Rows::default();
         match row {
             RowWrite::Whole(view) => rows.push_view(id, view),
             RowWrite::Skeleton => rows.push_skeleton(id),
-            RowWrite::Deletion => return self.try_update(conn, &self.try_deletion, id, now, None).await,
-            RowWrite::Quiet(raw) => return self.try_update(conn, &self.try_quiet, id, now, Some(raw)).await,
+            RowWrite::Deletion => return self.try_update(conn, &self.try_deletion, id, None).await,
+            RowWrite::Quiet(raw) => return self.try_update(conn, &self.try_quiet, id, Some(raw)).await,
             RowWrite::Nothing => return Ok(None),
         }
         self.try_upsert(conn, id, rows).await
@@ -160,7 +152,6 @@ impl Sql {
         conn: &mut Conn,
         update: &str,
         id: &UserId,
-        now: DateTime<Utc>,
         raw: Option<&str>,
     ) -> Result<Option<RowRefusal>, DbError> {
         let raw = raw.unwrap_or_default();
@@ -169,7 +160,6 @@ impl Sql {
         }
         let given = statement(TRY_GIVEN)
             .bind::<Text, _>(id.as_str())
-            .bind::<Timestamptz, _>(now)
             .bind::<Text, _>(raw);
         execute(given, conn).await?;
         conn.batch_execute(update).await?;

@@ -47,7 +47,7 @@ pub const QUIET: &str = "
     FROM unnest($1, $2) AS r (id, raw) WHERE u.id = r.id::{id}";
 
 pub const DELETE: &str = "
-    UPDATE {users} AS u SET deleted_at = $2, updated_at = $2
+    UPDATE {users} AS u SET deleted_at = now(), updated_at = now()
     WHERE u.id = ANY(SELECT unnest($1)::{id})";
 
 /// New states that another process has made meanwhile are left to it.
@@ -125,8 +125,7 @@ pub const SET_ASIDE: &str = "
 
 /// What a block that tries an update is given: a block takes no parameters.
 pub const TRY_GIVEN: &str = "
-    SELECT set_config('usertap.try_id', $1, true), set_config('usertap.try_at', $2::text, true),
-           set_config('usertap.try_raw', $3, true), set_config('usertap.try_code', '', true),
+    SELECT set_config('usertap.try_id', $1, true), set_config('usertap.try_raw', $2, true), set_config('usertap.try_code', '', true),
            set_config('usertap.try_place', '', true)";
 
 /// What it has found.
@@ -153,9 +152,7 @@ pub const TRY_UPDATE: &str = "
     END
     $try$";
 
-pub const TRY_DELETION: &str = "
-    deleted_at = current_setting('usertap.try_at')::timestamptz,
-    updated_at = current_setting('usertap.try_at')::timestamptz";
+pub const TRY_DELETION: &str = "deleted_at = now(), updated_at = now()";
 
 pub const TRY_QUIET: &str = "raw_json = current_setting('usertap.try_raw')::jsonb";
 

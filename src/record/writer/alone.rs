@@ -9,7 +9,6 @@ use super::super::refusal::{self, Fault};
 use super::super::sql::{Locking, Patience, RowRefusal, Users};
 use super::flight::Flight;
 use super::{Failure, GivenUp, Group, Writer};
-use crate::clock;
 use crate::db::DbError;
 use crate::user::UserId;
 
@@ -140,7 +139,7 @@ impl Writer {
         let failed = |error| Alone::Failed(Failure::of(error));
         let conn = self.link.conn().map_err(Alone::Failed)?;
         self.sql.savepoint(conn).await.map_err(failed)?;
-        match self.sql.try_row(conn, id, row, clock::wall()).await {
+        match self.sql.try_row(conn, id, row).await {
             Err(DbError::Refused { .. }) => {}
             tried => return tried.map_err(failed),
         }
@@ -159,7 +158,7 @@ impl Writer {
         let conn = self.link.conn_or_away()?;
         let needs = write.needs_skeleton();
         let stands = needs && {
-            let skeleton = self.sql.try_row(conn, id, &RowWrite::Skeleton, clock::wall());
+            let skeleton = self.sql.try_row(conn, id, &RowWrite::Skeleton);
             skeleton.await?.is_none()
         };
         let reason = match needs && !stands {

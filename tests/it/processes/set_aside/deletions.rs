@@ -65,3 +65,37 @@ impl World {
         row.map(|row| row.get(0))
     }
 }
+
+/// Of several machines' clocks one counts: rows that are to go after a while go by the database's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_bears_the_databases_time() {
+    let world = World::of_plain_owner(0).await;
+    let server = world.serve().await;
+    let [ada, bea] = [
+        id_of(&server.create(&world, "Ada").await),
+        id_of(&server.create(&world, "Bea").await),
+    ];
+    let owner = world.owner().await;
+    world
+        .sql(&format!(
+            "CREATE TABLE public.seen (id uuid, at timestamptz); GRANT ALL ON public.seen TO {owner};
+             CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO public.seen VALUES (new.id, now()); RETURN new; END $$;
+             CREATE TRIGGER see AFTER UPDATE ON neon_identity.users_sync FOR EACH ROW EXECUTE FUNCTION see()"
+        ))
+        .await;
+    assert_eq!(recorded(&server.deletes(&world, ada).await), "committed");
+    // One by one, as where a row of the batch is refused.
+    world
+        .sql("ALTER TABLE neon_identity.users_sync ADD CONSTRAINT nobody_goes CHECK (deleted_at IS NULL) NOT VALID")
+        .await;
+    assert_eq!(recorded(&server.deletes(&world, bea).await), "none");
+    world
+        .sql("ALTER TABLE neon_identity.users_sync DROP CONSTRAINT nobody_goes")
+        .await;
+    world.eventually_gone(bea).await;
+    let same = "SELECT count(*) FROM public.seen JOIN neon_identity.users_sync u USING (id)
+                WHERE seen.at = u.deleted_at AND seen.at = u.updated_at";
+    assert_eq!(world.count(same).await, 2);
+    server.stop().await;
+}
