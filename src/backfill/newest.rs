@@ -141,8 +141,9 @@ impl Backfill {
     /// Unless one is under way, or has just failed.
     async fn request_walk(&self) -> Result<(), WalkFault> {
         let last = runs::latest(&self.database, Kind::Backfill).await?;
+        let now = walked::now(&self.database).await?;
         let just_failed = |run: &Run| {
-            let recently = run.ended_at.is_some_and(|at| at + FAILED_AGAIN > clock::wall());
+            let recently = run.ended_at.is_some_and(|at| (now - at).abs() < FAILED_AGAIN);
             run.is_failed() && recently
         };
         if last.is_none_or(|run| run.is_over() && !just_failed(&run)) {

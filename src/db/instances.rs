@@ -5,7 +5,8 @@
 //! one lock and only by what the others have left, so all parts together are never more than the
 //! whole; it shrinks whenever its owner says so. A process that was silent for so long that the
 //! others had to take it for dead is told so, and takes nobody for dead for a while: it may have
-//! been the database that was away.
+//! been the database that was away. A heartbeat from a time to come is of a clock that has been set back
+//! since: it is as good as one as old.
 
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ struct Count {
 }
 
 const BEATS: &str = "
-    WITH before AS (SELECT extract(epoch FROM clock_timestamp() - seen_at)::double precision AS silent
+    WITH before AS (SELECT abs(extract(epoch FROM clock_timestamp() - seen_at))::double precision AS silent
                     FROM {state}.instances WHERE id = $1)
     INSERT INTO {state}.instances AS i (id, kind, started_at, seen_at, apps, own, everyone_until, own_until)
     VALUES ($1, $2, clock_timestamp(), clock_timestamp(), $3, $4, clock_timestamp() + make_interval(secs => $5),
@@ -125,7 +126,7 @@ const OTHERS: &str = "
            extract(epoch FROM o.own_until - now())::double precision AS own_yields,
            o.seen_at > me.started_at AS has_met_us
     FROM {state}.instances o JOIN {state}.instances me ON me.id = $1
-    WHERE o.id <> $1 AND o.seen_at > now() - make_interval(secs => $2)";
+    WHERE o.id <> $1 AND abs(extract(epoch FROM now() - o.seen_at)) < $2";
 
 /// Says that `id` lives, and learns who else does: whoever was heard within `horizon`. The dead of
 /// more than a day ago are removed.
@@ -212,7 +213,7 @@ pub async fn grow(database: &Database, id: Uuid, share: f64, horizon: Duration) 
          SELECT pg_advisory_xact_lock({lock});
          UPDATE {{state}}.instances SET share = greatest(share, least({share}, 1 - (
              SELECT coalesce(sum(o.share), 0) FROM {{state}}.instances o
-             WHERE o.id <> '{id}' AND o.seen_at > now() - make_interval(secs => {horizon}))))
+             WHERE o.id <> '{id}' AND abs(extract(epoch FROM now() - o.seen_at)) < {horizon})))
          WHERE id = '{id}'"
     ));
     database.get().await?.batch_execute(&grow).await?;
@@ -227,7 +228,7 @@ pub async fn serving(database: &Database) -> Result<bool, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(
         "SELECT count(*) AS count FROM {state}.instances
-         WHERE kind = 'serve' AND seen_at > now() - make_interval(secs => $1)",
+         WHERE kind = 'serve' AND abs(extract(epoch FROM now() - seen_at)) < $1",
     );
     let serving = statement(&sql).bind::<Double, _>(DEAD_AFTER.as_secs_f64());
     let serving: Option<Count> = optional(serving, &mut conn).await?;

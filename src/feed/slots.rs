@@ -306,7 +306,8 @@ impl Feed {
              ), taken AS (
                  UPDATE {{state}}.slots t SET lease = $2, leased_until = now() + make_interval(secs => $3)
                  FROM start WHERE t.name = start.name AND start.valid
-                   AND (t.lease = $2 OR t.leased_until IS NULL OR t.leased_until <= now())
+                   AND (t.lease = $2 OR t.leased_until IS NULL -- nor is any so long: a clock was set back since
+                     OR t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes')
                  RETURNING t.name)
              SELECT bounds.*, f.position, f.nonce, f.valid, f.leased_until, EXISTS (SELECT FROM taken) AS is_taken
              FROM start f CROSS JOIN bounds"

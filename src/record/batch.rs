@@ -319,8 +319,9 @@ fn is_refused(loaded: &Loaded, seen: &Seen) -> bool {
     loaded.aside == Aside::Waits && same
 }
 
-fn volatile_is_due(written: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    written.is_none_or(|written| now - written >= VOLATILE_EVERY)
+pub fn volatile_is_due(written: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    // One that is later than now was written by a clock that is not to be believed.
+    written.is_none_or(|written| now - written >= VOLATILE_EVERY || written > now)
 }
 
 fn row_write(seen: &Seen, before: Standing) -> RowWrite {

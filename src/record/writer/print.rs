@@ -1,9 +1,7 @@
 //! What is remembered of a user who was looked up or written: the next who says the same need not ask
 //! the database.
 
-use std::time::Duration;
-
-use super::super::batch::{DoubtWrite, Loaded, VOLATILE_EVERY, Write};
+use super::super::batch::{DoubtWrite, Loaded, VOLATILE_EVERY, Write, volatile_is_due};
 use super::super::memory::{Memory, Print};
 use super::super::merge::{self, Verdict};
 use super::super::sql::Numbered;
@@ -49,7 +47,8 @@ pub(super) fn print_of(write: &Write, numbered: &Numbered, id: &UserId) -> Print
 }
 
 fn due(written: Option<chrono::DateTime<chrono::Utc>>) -> clock::Instant {
-    let age = written.map_or(VOLATILE_EVERY, |written| clock::wall() - written);
-    let left = (VOLATILE_EVERY - age).to_std().unwrap_or_default();
-    clock::now() + left.min(Duration::from_secs(3_600))
+    let now = clock::wall();
+    let left = written.filter(|_| !volatile_is_due(written, now));
+    let left = left.map(|written| VOLATILE_EVERY - (now - written));
+    clock::now() + left.unwrap_or_default().to_std().unwrap_or_default()
 }

@@ -111,6 +111,12 @@ async fn a_slot_is_made_once_and_keeps_its_position() {
         (advanced.status, &advanced.json()["lag"]["events"]),
         (StatusCode::OK, &json!(0))
     );
+    // No lease is so long: the database's clock has been set back since.
+    let ahead = "UPDATE usertap.slots SET leased_until = now() + interval '1 day'";
+    stack.client.batch_execute(ahead).await.unwrap();
+    let other = page(&stack, "/v1/slots/mailer/changes").await;
+    assert!(other["lease"].is_string(), "{other}");
+    let lease = text(&other["lease"]);
     let back = json!({ "pos": made.json()["pos"], "lease": lease });
     assert_eq!(
         send(&stack, Method::POST, path, back).await.status,

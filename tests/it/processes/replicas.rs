@@ -274,3 +274,20 @@ async fn strangers_are_forgotten_after_a_while() {
     again.stop().await;
     other.stop().await;
 }
+
+/// The database's clock was ahead when it died, and has been set right since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_from_a_time_to_come_is_nobodys() {
+    let world = World::with_users(2 * PAGE).await;
+    world.replica("one").await.stop().await;
+    let dead = "INSERT INTO usertap.instances (id, kind, started_at, seen_at, share)
+                VALUES (gen_random_uuid(), 'serve', now() + interval '1 hour', now() + interval '1 hour', 0.5)";
+    world.client.batch_execute(dead).await.expect("a statement");
+    let one = world.replica("one").await;
+    assert_eq!(one.share().await, 1.0);
+    world.client.batch_execute(
+        "INSERT INTO usertap.backfill (run, state, owner) SELECT gen_random_uuid(), 'running', id FROM usertap.instances ORDER BY seen_at DESC LIMIT 1",
+    ).await.expect("a statement");
+    assert_eq!(world.backfill().await["fetched"], json!(2 * PAGE));
+    one.stop().await;
+}
