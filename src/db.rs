@@ -40,6 +40,9 @@ const POOL: usize = 4;
 /// A pool that gives nothing for so long means a database that is away.
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
+const UNCONNECTED: &str = "no connection within 5 s: it hangs, or a pooler before it has none left (a `serve` has up to eight \
+     through it, a walk of its own four more)";
+
 /// So long a start waits for an answer about the schema: shorter than the bounds that the database itself has.
 const LOOK_WAIT: Duration = Duration::from_secs(4);
 
@@ -209,7 +212,7 @@ impl Database {
         in_time(connect::establish(&self.reach, self.reach.direct_url())).await
     }
 
-    /// Connections made before a migration may hold plans of the old tables.
+    /// Those that are idle. Ones made before a migration may hold plans of the old tables.
     pub fn forget_connections(&self) {
         self.pool.retain(|_, _| false);
     }
@@ -218,7 +221,7 @@ impl Database {
 async fn in_time<T>(connecting: impl Future<Output = diesel::ConnectionResult<T>>) -> Result<T, DbError> {
     let connected = tokio::time::timeout(POOL_WAIT, connecting).await;
     connected
-        .map_err(|_| DbError::Away("no connection within 5 s".into()))?
+        .map_err(|_| DbError::Away(UNCONNECTED.into()))?
         .map_err(|error| DbError::Away(connect::reason(&error)))
 }
 

@@ -133,12 +133,35 @@ fn refused(error: tokio_postgres::Error) -> ConnectionError {
     let text = match (code.as_deref(), cause) {
         (Some("28P01" | "28000"), _) => "user or password are refused: correct DATABASE_URL".into(),
         (Some("3D000"), _) => "the database does not exist: create it or correct DATABASE_URL".into(),
+        (Some("08P01"), _) => refused_by_pooler(&error),
         (Some("53300"), _) => "it has no free connection: raise max_connections or use fewer clients".into(),
         (Some(code), _) => format!("the server refused the connection (SQLSTATE {code})"),
         (None, Some(cause)) => cause,
         (None, None) => error.to_string(),
     };
     ConnectionError::BadConnection(text)
+}
+
+/// What PgBouncer answers in a server's place. The message is looked at, never shown.
+fn refused_by_pooler(error: &tokio_postgres::Error) -> String {
+    let message = error.as_db_error().map_or("", |error| error.message());
+    let meant = [
+        (
+            "max_client_conn",
+            "it takes no more clients: raise its max_client_conn",
+        ),
+        (
+            "query_wait_timeout",
+            "it has had no free connection for too long: raise its default_pool_size",
+        ),
+        (
+            "startup parameter",
+            "it does not know a parameter of DATABASE_URL: take that out, or name it in its ignore_startup_parameters",
+        ),
+    ];
+    let found = meant.iter().find(|(word, _)| message.contains(word));
+    let told = found.map_or("its log says why (SQLSTATE 08P01)", |(_, told)| told);
+    format!("a pooler refused the connection: {told}")
 }
 
 /// The sentence in an error of the pool or of [`establish`]; never the URL.

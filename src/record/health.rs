@@ -66,6 +66,11 @@ impl Health {
         self.change(|trouble| trouble.writing = Some(Arc::from(reason)));
     }
 
+    /// Whether nothing can be written.
+    pub fn is_in_trouble(&self) -> bool {
+        self.trouble.borrow().why().is_some()
+    }
+
     /// There is a connection.
     pub fn connected(&self) {
         self.change(|trouble| trouble.connecting = None);

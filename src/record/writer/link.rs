@@ -5,11 +5,12 @@
 //! more, and whom this process had written since the last certain commit is in doubt before anything
 //! else is written on that connection.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::batch::{Loaded, Plan};
 use super::super::refusal;
@@ -20,7 +21,7 @@ use super::print::{agreed, print};
 use super::{Failure, Flight, GivenUp, REFUSED_PAUSE, Writer};
 use crate::clock;
 use crate::db::users_table::{self, UsersTable};
-use crate::db::{DbError, Refusal, partitions};
+use crate::db::{DbError, Refusal, Wire, partitions};
 use crate::failpoint;
 use crate::user::{Position, UserId};
 
@@ -32,6 +33,9 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
 ];
+
+/// A connection that takes longer waits for another to end.
+const GIVE_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// Between attempts to make partitions, of all lanes together.
 const PARTITIONS_PAUSE: Duration = Duration::from_secs(60);
@@ -129,7 +133,7 @@ impl Writer {
 
     /// A connection that breaks when it is cut.
     async fn dial(&self) -> Result<AsyncPgConnection, DbError> {
-        let (mut conn, wire) = self.database.connect_on_wire().await?;
+        let (mut conn, wire) = self.connection().await?;
         let (ear, cut) = self.shared.silence.listen_to(self.number);
         self.tasks.spawn(async move {
             tokio::select! {
@@ -139,6 +143,19 @@ impl Writer {
         });
         conn.set_instrumentation(ear);
         Ok(conn)
+    }
+
+    /// While nothing is recorded, reads give up the connections that they do not use: a pooler, or the server,
+    /// may have no other.
+    async fn connection(&self) -> Result<(AsyncPgConnection, Wire), DbError> {
+        let mut connecting = pin!(self.database.connect_on_wire());
+        while self.is_first && self.shared.health.is_in_trouble() {
+            self.database.forget_connections();
+            if let Ok(connected) = timeout(GIVE_UP_EVERY, &mut connecting).await {
+                return connected;
+            }
+        }
+        connecting.await
     }
 
     /// The history behind this connection, and whether it is another one than this process was in.

@@ -24,18 +24,22 @@ fn pgbouncer() -> Option<PathBuf> {
     found
 }
 
+fn free_port() -> u16 {
+    let bound = TcpListener::bind("127.0.0.1:0").expect("a port");
+    bound.local_addr().expect("an address").port()
+}
+
 /// A pooler before the world's database, and its URL.
 async fn pooled(world: &World, program: &Path, mode: &str) -> (Process, String) {
+    pooled_at(world, program, mode, 8, free_port()).await
+}
+
+async fn pooled_at(world: &World, program: &Path, mode: &str, size: usize, port: u16) -> (Process, String) {
     let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("an address")
-        .port();
     let (user, password) = (url.username(), url.password().unwrap_or_default());
     let settings = format!(
         "[databases]\n* = host=127.0.0.1 port={} user={user} password={password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-         listen_port = {port}\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 8\nunix_socket_dir =\n\
+         listen_port = {port}\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\nunix_socket_dir =\n\
          ignore_startup_parameters = extra_float_digits\n",
         url.port().expect("a port"),
     );
@@ -110,6 +114,68 @@ async fn a_session_pooler_works() {
     let ada = id_of(&server.create(&world, "Ada").await);
     assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
     assert_eq!(server.status().await["problems"], json!([]));
+    server.stop().await;
+}
+
+/// Two that usertap needs at once wait for each other where there is one.
+#[tokio::test]
+async fn a_transaction_pooler_may_have_a_single_connection() {
+    let Some(program) = pgbouncer() else { return };
+    let world = World::with_users(3).await;
+    let (_pooler, url) = pooled_at(&world, &program, "transaction", 1, free_port()).await;
+    let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
+    let through: Settings = vec![setting("DATABASE_URL", &url), direct];
+    if !knows_statements(&program).await {
+        let refused = world.start_with(&["serve"], &through).ended().await;
+        refused.failed_saying(&["loses prepared statements", "max_prepared_statements"]);
+        return;
+    }
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    let backfill = world.start_with(&["backfill"], &through).ended().await;
+    backfill.with_code(0);
+    world.assert_all_there().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_pooler_of_single_statements_is_refused_by_name() {
+    let Some(program) = pgbouncer() else { return };
+    let world = World::with_users(0).await;
+    let (_pooler, url) = pooled(&world, &program, "statement").await;
+    let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
+    let through: Settings = vec![setting("DATABASE_URL", &url), direct];
+    let refused = world.start_with(&["serve"], &through).ended().await;
+    refused.failed_saying(&["statement mode", "pool_mode"]);
+}
+
+/// What lies idle here is what the recorder waits for there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_has_few_connections_gives_one_to_the_recorder() {
+    let Some(program) = pgbouncer() else { return };
+    let world = World::with_users(0).await;
+    let port = free_port();
+    let (pooler, url) = pooled_at(&world, &program, "session", 2, port).await;
+    let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
+    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url), direct])).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    pooler.killed().await;
+    assert_eq!(recorded(&server.create(&world, "Grace").await), "journaled");
+    let (_pooler, _) = pooled_at(&world, &program, "session", 2, port).await;
+    // Each read at once is one connection more, and all that there are.
+    let reading = async {
+        loop {
+            let users = format!("http://{}/v1/users", server.admin);
+            futures_util::future::join_all((0..4).map(|_| http::get(&users, &[]))).await;
+        }
+    };
+    let written = eventually("what waited is written", || async {
+        (world.rows().await == 2).then_some(())
+    });
+    tokio::select! {
+        () = written => {}
+        _never = reading => {}
+    }
     server.stop().await;
 }
 
