@@ -27,8 +27,9 @@ pub mod walked;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool::managed::TimeoutType;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
-use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 pub use connect::{Reach, Wire};
@@ -172,12 +173,12 @@ impl Database {
         self.pool
             .get()
             .await
-            .map_err(|error| DbError::Away(connect::reason(&error)))
+            .map_err(|error| DbError::Away(ungiven(&error)))
     }
 
-    /// Whether it answers anything.
+    /// Whether it answers anything. Asked on a connection of its own: those for reads may all be in use.
     pub async fn answers(&self) -> bool {
-        match self.get().await {
+        match self.connect_plainly().await {
             Ok(mut conn) => conn.batch_execute("SELECT 1").await.is_ok(),
             Err(_) => false,
         }
@@ -215,6 +216,14 @@ impl Database {
     /// Those that are idle. Ones made before a migration may hold plans of the old tables.
     pub fn forget_connections(&self) {
         self.pool.retain(|_, _| false);
+    }
+}
+
+fn ungiven(error: &PoolError) -> String {
+    match error {
+        PoolError::Timeout(TimeoutType::Wait) => format!("all {POOL} connections for reads are in use"),
+        PoolError::Timeout(_) => UNCONNECTED.into(),
+        error => connect::reason(error),
     }
 }
 
