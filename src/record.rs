@@ -45,7 +45,7 @@ use crate::user::{Head, Observation, Position, Seen, UserId};
 
 pub use health::{ByHandFigures, Figures, JournalFigures, WritesFigures};
 pub use intents::{Intent, carried_out};
-pub use journal::JournalFault;
+pub use journal::{JournalFault, is_left};
 pub use owed::{Next, Owed, UnderWay};
 pub use pages::Checkpoint;
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};

@@ -23,7 +23,7 @@ use crate::ensure;
 use crate::proxy::{
     Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
 };
-use crate::station::{StartError, Station, note_served};
+use crate::station::{StartError, Station, left_behind, note_served};
 use crate::status;
 use crate::tasks::Tasks;
 use crate::user::UserId;
@@ -44,6 +44,13 @@ pub struct Serving {
 /// [`StartError`].
 pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     let told = told_to_end();
+    for folder in left_behind(&tenants) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "a journal that nobody takes over waits here: serve once with the settings under which it was written, \
+             until it is empty"
+        );
+    }
     let mut started = Vec::new();
     let serving = async {
         start_all(tenants, &mut started).await?;

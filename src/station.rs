@@ -35,7 +35,7 @@ use crate::upstream::{Health, Upstream};
 use crate::webhook::Intake;
 use folder::{has_served, journal_place};
 
-pub use folder::{note_served, try_folder};
+pub use folder::{left_behind, note_served, try_folder};
 
 /// Between questions to a provider that fails.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);

@@ -14,6 +14,9 @@ use super::settings::Env;
 use super::table::PREFIX;
 use super::{Config, Database, Mistake, Place};
 
+/// In `DATA_DIR`: a folder for each.
+pub const TENANTS: &str = "tenants";
+
 /// Usertap's own settings that are of one tenant alone, beside all of the provider's.
 const ALONE: [&str; 7] = [
     "LISTEN",
@@ -208,7 +211,7 @@ fn same_database(one: &Config, other: &Config) -> bool {
 impl Config {
     /// Of one among several tenants: its journal has a folder of its own.
     pub fn of_tenant(mut self, name: &str) -> Config {
-        self.journal_dir = self.data_dir.join("tenants").join(name);
+        self.journal_dir = self.data_dir.join(TENANTS).join(name);
         self.name = Some(name.to_owned());
         self
     }

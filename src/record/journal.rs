@@ -356,5 +356,14 @@ pub fn locked(folder: &Path) -> Result<File, JournalFault> {
     }
 }
 
+/// Whether the journal in `data_dir`, or its notes of writes under way, was left by a process that is gone.
+pub fn is_left(data_dir: &Path) -> bool {
+    let folder = data_dir.join("journal");
+    let holds = |folder: &Path| segment::numbers(folder).is_ok_and(|numbers| !numbers.is_empty());
+    let waits = holds(&folder) || holds(&folder.join("writes"));
+    // Whoever has it sees to it.
+    waits && locked(&folder).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

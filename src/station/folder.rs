@@ -1,12 +1,14 @@
 //! What a station has in `DATA_DIR`: its journal, and a note that it has served.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::record::JournalPlace;
+use crate::config::tenants::TENANTS;
+use crate::record::{JournalPlace, is_left};
 
 pub(super) fn journal_place(config: &Config) -> JournalPlace {
     let (provider, identity) = (&config.tenant.provider, &config.tenant.identity);
@@ -37,6 +39,21 @@ pub fn note_served(data_dir: &Path) {
     if let Err(error) = noted {
         tracing::warn!(folder = %data_dir.display(), %error, "DATA_DIR cannot be written: a start needs the database");
     }
+}
+
+/// Journals that none of these takes over: of a tenant that has another name now or is none any more, or of
+/// settings with no tenants, or with some.
+pub fn left_behind(configs: &[Config]) -> Vec<PathBuf> {
+    let folders: BTreeSet<&Path> = configs.iter().map(|config| &*config.data_dir).collect();
+    let with_tenants = folders.into_iter().flat_map(|folder| {
+        let tenants = std::fs::read_dir(folder.join(TENANTS)).into_iter().flatten();
+        let tenants = tenants.filter_map(|tenant| Some(tenant.ok()?.path()));
+        std::iter::once(folder.to_owned()).chain(tenants)
+    });
+    let is_taken = |folder: &PathBuf| configs.iter().any(|config| config.journal_dir == *folder);
+    with_tenants
+        .filter(|folder| !is_taken(folder) && is_left(folder))
+        .collect()
 }
 
 /// Whether this folder can be made and written. What is made for it goes again.

@@ -7,7 +7,7 @@ use usertap::sandbox::{Event, Options, Sandbox};
 use usertap::user::IdType;
 use uuid::Uuid;
 
-use super::{Reachable, World};
+use super::{Reachable, Server, World, recorded};
 use crate::support::http::{self, Reply};
 use crate::support::process::{Process, setting};
 use crate::support::{eventually, wall};
@@ -452,4 +452,37 @@ async fn one_that_is_slow_to_start_holds_up_no_other() {
     world.client.batch_execute(&free).await.expect("a lock");
     eventually("both serve", || async { serving(NAMES[0]).then_some(()) }).await;
     process.terminated().await.with_code(0);
+}
+
+/// A journal is of the settings under which it was written: others leave it alone, and say so.
+#[tokio::test]
+async fn a_journal_that_nobody_takes_any_more_is_told() {
+    let world = two().await.and("FAILPOINTS", "carried-out=100ms");
+    let (relay, url) = super::through_a_relay(&world).await;
+    relay.open();
+    let alone = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    relay.close();
+    assert_eq!(recorded(&alone.create(&world, "Ada").await), "journaled");
+    alone.process.killed().await;
+    let told = |log: &str| {
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("a journal that nobody takes over"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (process, _) = serve(&world).await;
+    let said = told(&process.terminated().await.with_code(0).log());
+    assert!(said.len() == 1 && said[0].contains(".usertap"), "{said:?}");
+    std::fs::remove_file(world.folder.path().join("usertap.toml")).expect("it was there");
+    let alone = world.serve().await;
+    eventually("it is written, and its note ended", || async {
+        let recorder = alone.status().await["recorder"].clone();
+        let rest = recorder["journal"]["waiting"] == 0 && recorder["writes"]["open"] == 0;
+        (rest && world.rows().await == 1).then_some(())
+    })
+    .await;
+    alone.stop().await;
+    let (process, _) = serve(&world).await;
+    let said = told(&process.terminated().await.with_code(0).log());
+    assert_eq!(said, Vec::<String>::new());
 }
