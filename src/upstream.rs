@@ -237,21 +237,16 @@ impl Upstream {
 
     /// What an app is told of why its request has no answer: of many for whom there is no place, each is to
     /// come back at a time of its own.
-    pub fn told(&self, error: UpstreamError, priority: Priority, method: &Method) -> UpstreamError {
-        match error {
-            UpstreamError::Limited {
-                retry_after,
-                in_line: true,
-            } => {
-                let what = Use::of(method);
-                let retry_after = self.budget.tell(Ask { priority, what }, retry_after);
-                UpstreamError::Limited {
-                    retry_after,
-                    in_line: true,
-                }
-            }
-            other => other,
+    pub fn told(&self, mut error: UpstreamError, priority: Priority, method: &Method) -> UpstreamError {
+        if let UpstreamError::Limited {
+            retry_after,
+            in_line: true,
+        } = &mut error
+        {
+            let what = Use::of(method);
+            *retry_after = self.budget.tell(Ask { priority, what }, *retry_after);
         }
+        error
     }
 
     /// This part of the provider's limit, of 1, is this process's from now on.

@@ -109,13 +109,11 @@ impl Wire {
     }
 
     /// The failure as the app is told of it.
-    pub fn told(&self, asked: &Asked, failure: Failure) -> Failure {
-        match failure {
-            Failure::Upstream(error) => {
-                Failure::Upstream(self.upstream.told(error, asked.priority, &asked.method))
-            }
-            other => other,
+    pub fn told(&self, asked: &Asked, mut failure: Failure) -> Failure {
+        if let Failure::Upstream(error) = &mut failure {
+            *error = self.upstream.told(*error, asked.priority, &asked.method);
         }
+        failure
     }
 
     /// The answer as it comes, and when it was asked for.
