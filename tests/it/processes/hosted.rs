@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use ::http::Method;
+use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -155,27 +156,20 @@ async fn a_pooler_that_has_few_connections_gives_one_to_the_recorder() {
     let Some(program) = pgbouncer() else { return };
     let world = World::with_users(0).await;
     let port = free_port();
-    let (pooler, url) = pooled_at(&world, &program, "session", 2, port).await;
+    let (pooler, url) = pooled_at(&world, &program, "session", 4, port).await;
     let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
     let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url), direct])).await;
     assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
     pooler.killed().await;
     assert_eq!(recorded(&server.create(&world, "Grace").await), "journaled");
-    let (_pooler, _) = pooled_at(&world, &program, "session", 2, port).await;
+    let (_pooler, _) = pooled_at(&world, &program, "session", 4, port).await;
     // Each read at once is one connection more, and all that there are.
-    let reading = async {
-        loop {
-            let users = format!("http://{}/v1/users", server.admin);
-            futures_util::future::join_all((0..4).map(|_| http::get(&users, &[]))).await;
-        }
-    };
-    let written = eventually("what waited is written", || async {
+    let users = format!("http://{}/v1/users", server.admin);
+    join_all((0..4).map(|_| http::get(&users, &[]))).await;
+    eventually("what waited is written", || async {
         (world.rows().await == 2).then_some(())
-    });
-    tokio::select! {
-        () = written => {}
-        _never = reading => {}
-    }
+    })
+    .await;
     server.stop().await;
 }
 
