@@ -447,27 +447,37 @@ async fn volatile_fields_alone_make_no_change() {
     rig.record(rig.seen(&id, view(&id, "A"))).await;
     let moved = altered(view(&id, "A"), |moved| {
         moved.volatile = ContentHash([1; 16]);
-        moved.raw = "{\"id\":\"x\",\"active\":2}".into();
+        moved.raw = "{\"id\":\"x\",\"active\":1}".into();
     });
     assert_eq!(rig.fared(rig.seen(&id, moved.clone())).await, Outcome::Unchanged);
     let active = "SELECT raw_json->>'active' FROM neon_identity.users_sync";
     assert_eq!(rig.db.text(active).await, None, "not within the hour");
-    let hour = "UPDATE usertap.user_state SET volatile_at = now() - interval '61 minutes'";
-    rig.db.client.batch_execute(hour).await.expect("an hour passes");
-    let (again, _) = Recorder::start(
-        rig.db.database.clone(),
-        rig.head.clone(),
-        Deleted::Keep,
-        &rig.tasks,
-    );
-    let submission = Submission {
-        observations: vec![rig.seen(&id, moved)],
-        checkpoint: None,
-    };
-    again.submit(submission).fared().await.expect("the recorder runs");
-    assert_eq!(rig.db.text(active).await.as_deref(), Some("2"));
+    // An hour passes; the clock that wrote it was ahead.
+    for (n, then) in [
+        (2, "now() - interval '61 minutes'"),
+        (3, "now() + interval '1 year'"),
+    ] {
+        let then = format!("UPDATE usertap.user_state SET volatile_at = {then}");
+        rig.db.client.batch_execute(&then).await.expect("a statement");
+        let moved = altered(moved.clone(), |moved| {
+            moved.volatile = ContentHash([n; 16]);
+            moved.raw = format!("{{\"id\":\"x\",\"active\":{n}}}").into();
+        });
+        let (again, _) = Recorder::start(
+            rig.db.database.clone(),
+            rig.head.clone(),
+            Deleted::Keep,
+            &rig.tasks,
+        );
+        let submission = Submission {
+            observations: vec![rig.seen(&id, moved)],
+            checkpoint: None,
+        };
+        again.submit(submission).fared().await.expect("the recorder runs");
+        assert_eq!(rig.db.text(active).await, Some(n.to_string()));
+        again.close();
+    }
     assert_eq!(rig.types().await, ["user.created"]);
-    again.close();
     rig.end().await;
 }
 
