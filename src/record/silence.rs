@@ -151,9 +151,7 @@ pub(super) async fn listen(shared: Arc<Shared>, database: Database) {
 
 impl Shared {
     async fn listen(&self, database: &Database) {
-        let keeper = self.keeper.as_ref();
-        let patience = keeper.map_or(AT_MOST, |keeper| keeper.patience());
-        let patience = patience.clamp(AT_LEAST, AT_MOST);
+        let patience = self.while_silent();
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -168,6 +166,13 @@ impl Shared {
                 Ok(false) | Err(_) => self.fall_silent(since),
             }
         }
+    }
+
+    /// How long the database may say nothing.
+    pub(super) fn while_silent(&self) -> Duration {
+        let keeper = self.keeper.as_ref();
+        let patience = keeper.map_or(AT_MOST, |keeper| keeper.patience());
+        patience.clamp(AT_LEAST, AT_MOST)
     }
 
     /// Unless something has been heard meanwhile. Asked while the trouble is noted: whoever hears something

@@ -37,6 +37,8 @@ const PAUSES: [Duration; 5] = [
 /// A connection that takes longer waits for another to end.
 const GIVE_UP_EVERY: Duration = Duration::from_secs(1);
 
+const TAKES_LONG: &str = "there is no connection to the database yet";
+
 /// Between attempts to make partitions, of all lanes together.
 const PARTITIONS_PAUSE: Duration = Duration::from_secs(60);
 
@@ -92,7 +94,7 @@ impl Writer {
         self.link.drop_connection();
         let last = PAUSES[PAUSES.len() - 1];
         for attempt in 0.. {
-            match self.connect().await {
+            match self.connect_or_tell().await {
                 Ok(()) => break,
                 Err(DbError::Away(_)) if attempt == 0 => {}
                 Err(error) => self.shared.health.note_connecting(&why(&error)),
@@ -103,6 +105,19 @@ impl Writer {
             sleep(*PAUSES.get(attempt).unwrap_or(&last)).await;
         }
         Ok(())
+    }
+
+    /// What takes longer than an answer may wait is no connection yet, whatever comes of it.
+    async fn connect_or_tell(&mut self) -> Result<(), DbError> {
+        let shared = self.shared.clone();
+        let mut connecting = pin!(self.connect());
+        if let Ok(connected) = timeout(shared.while_silent(), connecting.as_mut()).await {
+            return connected;
+        }
+        if !shared.health.is_in_trouble() {
+            shared.health.note_connecting(TAKES_LONG);
+        }
+        connecting.await
     }
 
     pub(super) async fn connect(&mut self) -> Result<(), DbError> {

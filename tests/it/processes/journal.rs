@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ::http::Method;
 use serde_json::json;
@@ -50,6 +51,37 @@ impl Server {
             .await;
         recorded(&reply)
     }
+}
+
+/// It has no connection that could break, and nothing is asked on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_beside_a_database_that_stands_still_waits_for_it_once() {
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "2s");
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    Server::of(world.start_with(&["serve"], &through))
+        .await
+        .stop()
+        .await;
+    relay.freeze();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let first = server.create(&world, "first").await;
+    assert_eq!(recorded(&first), "journaled");
+    let following = async {
+        for _ in 0..8 {
+            assert_eq!(recorded(&server.create(&world, "next").await), "journaled");
+        }
+    };
+    let following = tokio::time::timeout(Duration::from_secs(6), following).await;
+    following.expect("answers that do not wait for a connection");
+    relay.open();
+    eventually("the rows come", || async {
+        (world.rows().await == 9).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    server.stop().await;
 }
 
 #[tokio::test]
