@@ -90,7 +90,7 @@ fn left(run: &Run, rate: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(left as f64 / rate).ok()
 }
 
-/// The account as one JSON object.
+/// The account as one JSON object, with what went wrong, if anything did.
 pub fn json(run: &Run) -> serde_json::Value {
     let mut account = json!({
         "fetched": run.fetched, "inserted": run.inserted, "updated": run.updated, "unchanged": run.unchanged,
@@ -100,6 +100,9 @@ pub fn json(run: &Run) -> serde_json::Value {
         account.insert("drift".into(), json!(run.drift()));
         account.insert("spared".into(), run.spared.into());
         account.insert("held_back".into(), run.held_back.into());
+    }
+    if let (Err(error), Some(account)) = (checked(run.clone()), account.as_object_mut()) {
+        account.insert("error".into(), error.into());
     }
     account
 }

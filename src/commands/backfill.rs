@@ -64,6 +64,9 @@ pub async fn run(config: Config, asked: Asked, json: bool) -> ExitCode {
     match run {
         Ok(run) => report(&run, json),
         Err(error) => {
+            if json {
+                say!("{}", serde_json::json!({ "error": error.to_string() }));
+            }
             eprintln!("usertap: {error}");
             ExitCode::FAILURE
         }

@@ -13,6 +13,9 @@ pub async fn run(options: StatusOptions) -> ExitCode {
     let status = match ask(&options).await {
         Ok(status) => status,
         Err(Unasked::Nobody(error) | Unasked::Refused(error)) => {
+            if options.json {
+                say!("{}", serde_json::json!({ "healthy": false, "error": error }));
+            }
             eprintln!("usertap: {error}");
             return ExitCode::FAILURE;
         }

@@ -199,7 +199,10 @@ async fn a_key_that_is_no_longer_right_is_one_clear_error() {
     let ended = world.start_with(&["backfill", "--json"], &wrong).ended().await;
     let output = ended.failed_saying(&["the provider refuses the key", "correct"]);
     assert!(!output.log().contains("ssk_wrong_one"));
-    assert_eq!(output.json()["fetched"], 0);
+    let told = output.json();
+    assert_eq!(told["fetched"], 0);
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("the provider refuses the key"), "{error}");
     assert_account(&world.backfill().await, &[("fetched", 3), ("unchanged", 3)]);
     let walks = "SELECT count(*) FROM usertap.backfill";
     assert_eq!(

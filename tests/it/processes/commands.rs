@@ -190,11 +190,14 @@ async fn status(world: &World, admin: &str, args: &[&str]) -> crate::support::pr
 #[tokio::test]
 async fn status_says_healthy_or_what_is_wrong() {
     let world = World::with_users(3).await;
-    let nobody = status(&world, "127.0.0.1:9", &[]).await;
-    nobody.failed_saying(&[
-        "no serve can be asked at ADMIN_LISTEN=127.0.0.1:9",
-        "usertap serve",
-    ]);
+    let nobody = status(&world, "127.0.0.1:9", &["--json"]).await;
+    let told = nobody
+        .failed_saying(&[
+            "no serve can be asked at ADMIN_LISTEN=127.0.0.1:9",
+            "usertap serve",
+        ])
+        .json();
+    assert!(told["healthy"] == false && told["error"].is_string(), "{told}");
     let server = world.serve().await;
     let shown = status(&world, &server.admin, &[])
         .await
