@@ -1,8 +1,9 @@
 //! Places where a test can end the process as `kill -9` would, and waits that it can shorten.
 //!
 //! `FAILPOINTS=writer.numbered=3,carried-out=500ms` ends it when it comes to the step
-//! `writer.numbered` for the third time, and makes the wait `carried-out` half a second. In debug
-//! builds alone: in a release build nothing of it is there.
+//! `writer.numbered` for the third time, and makes the wait `carried-out` half a second;
+//! `writer.numbered=stop` makes it stand still there as `kill -STOP` would. In debug builds alone: in a
+//! release build nothing of it is there.
 
 use std::time::Duration;
 
@@ -33,10 +34,18 @@ mod armed {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
+    use nix::sys::signal::{Signal, raise};
+
     #[derive(Default)]
     pub struct Armed {
-        steps: HashMap<String, AtomicU32>,
+        steps: HashMap<String, Step>,
         waits: HashMap<String, Duration>,
+    }
+
+    /// What is raised when it is come to for the last time of so many.
+    struct Step {
+        left: AtomicU32,
+        raises: Signal,
     }
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
@@ -50,8 +59,7 @@ mod armed {
                     armed.waits.insert(name.to_owned(), wait);
                 }
                 None => {
-                    let times = value.parse().unwrap_or(1);
-                    armed.steps.insert(name.to_owned(), AtomicU32::new(times));
+                    armed.steps.insert(name.to_owned(), Step::of(value));
                 }
             }
         }
@@ -60,9 +68,20 @@ mod armed {
 
     pub fn reached(step: &str) {
         debug_assert!(super::STEPS.contains(&step), "{step}");
-        let left = ARMED.get().and_then(|armed| armed.steps.get(step));
-        if left.is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1) {
-            let _ended = nix::sys::signal::raise(nix::sys::signal::SIGKILL);
+        let armed = ARMED.get().and_then(|armed| armed.steps.get(step));
+        if let Some(step) = armed.filter(|step| step.left.fetch_sub(1, Ordering::Relaxed) == 1) {
+            let _raised = raise(step.raises);
+        }
+    }
+
+    impl Step {
+        fn of(value: &str) -> Step {
+            let (times, raises) = match value {
+                "stop" => (1, Signal::SIGSTOP),
+                times => (times.parse().unwrap_or(1), Signal::SIGKILL),
+            };
+            let left = AtomicU32::new(times);
+            Step { left, raises }
         }
     }
 

@@ -4,17 +4,22 @@
 /// runs longer than that: what takes longer is set aside.
 ///
 /// What a statement finds once it has waited for a lock must be what the other has committed, whatever
-/// the role's own level is. The last setting tells the triggers that note changes made by hand that this is none.
+/// the role's own level is. Whoever stands still in the midst of one (a machine that is paused, a way that is cut
+/// and nobody says so) keeps others from their positions no longer than this. The last setting tells the triggers
+/// that note changes made by hand that this is none.
 pub const BEGIN_LONG: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-    SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; SET LOCAL usertap.recorder = 'on'";
+    SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL usertap.recorder = 'on'";
 
 /// Where others wait: whoever takes longer than this is tried once more alone.
 pub const BEGIN_SHORT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-    SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'; SET LOCAL usertap.recorder = 'on'";
+    SET LOCAL lock_timeout = '250ms'; SET LOCAL statement_timeout = '1s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL usertap.recorder = 'on'";
 
 /// In passing: who takes longer than this is left to whom nobody waits for.
 pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-    SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '250ms'; SET LOCAL usertap.recorder = 'on'";
+    SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '250ms'; \
+    SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL usertap.recorder = 'on'";
 
 /// Deferred constraints and triggers are the users' own: they run before the lock. Whoever waits for it
 /// waits for others' commits, which take as long as the way to the database does.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::http::Method;
 use futures_util::future::join_all;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault, Options};
 use uuid::Uuid;
@@ -18,9 +19,13 @@ const BEHIND: Duration = Duration::from_secs(1);
 impl World {
     /// One more, with a folder of its own.
     async fn replica(&self, name: &str) -> Server {
+        self.replica_with(name, &[]).await
+    }
+
+    async fn replica_with(&self, name: &str, settings: &[(String, String)]) -> Server {
         let folder = self.folder.path().join(name);
-        let folder = setting("USERTAP_DATA_DIR", folder.display());
-        Server::of(self.start_with(&["serve"], &[folder])).await
+        let folder = [setting("USERTAP_DATA_DIR", folder.display())];
+        Server::of(self.start_with(&["serve"], &[&folder, settings].concat())).await
     }
 
     async fn replicas(&self) -> [Server; 2] {
@@ -56,6 +61,39 @@ impl Server {
 async fn reading(world: &World, server: &Server) {
     for id in world.control().ids(0).into_iter().take(6) {
         assert_eq!(server.get(world, &format!("/users/{id}")).await.status, 200);
+    }
+}
+
+/// Its machine is paused, or the way to it is gone and nobody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_stands_still_in_a_transaction_does_not_hold_up_the_others_for_good() {
+    let world = World::with_users(0).await;
+    let armed = [setting("FAILPOINTS", "writer.numbered=stop")];
+    let still = world.replica_with("still", &armed).await;
+    let other = world.replica("other").await;
+    let meanwhile = async {
+        let in_its_midst = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' \
+                            AND datname = current_database()";
+        eventually("it has stopped", async || {
+            (world.count(in_its_midst).await > 0).then_some(())
+        })
+        .await;
+        eventually("the other commits", async || {
+            let reply = other.create(&world, "Bob").await;
+            recorded(&reply).starts_with("committed").then_some(())
+        })
+        .await;
+        still.process.signal(Signal::SIGCONT);
+    };
+    let (ada, ()) = tokio::join!(still.create(&world, "Ada"), meanwhile);
+    assert_eq!(ada.status, 201);
+    eventually("nothing is lost", async || {
+        let ada = "SELECT count(*) FROM neon_identity.users_sync WHERE name = 'Ada'";
+        (world.count(ada).await == 1).then_some(())
+    })
+    .await;
+    for server in [still, other] {
+        server.stop().await;
     }
 }
 
