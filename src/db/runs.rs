@@ -231,7 +231,7 @@ pub async fn request_every(database: &Database, every: Duration) -> Result<(), D
         "INSERT INTO {state}.backfill (run, state, kind, since)
          SELECT gen_random_uuid(), 'requested', 'reconcile', m.position FROM {state}.meta m
          WHERE now() - make_interval(secs => $1) > coalesce(
-             (SELECT max(started_at) FROM {state}.backfill WHERE kind = 'reconcile'), m.made_at)
+             (SELECT max(started_at) FROM {state}.backfill WHERE kind = 'reconcile' AND started_at <= now()), m.made_at)
          ON CONFLICT DO NOTHING",
     );
     execute(statement(&due).bind::<Integer, _>(seconds(every)), &mut conn).await?;
