@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::header::{AGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName};
 
 use super::Priority;
@@ -122,9 +122,19 @@ impl Pause {
 /// what some providers have in its place or beside it. No time at all says nothing: it is what comes of a
 /// clock that is ahead of the provider's where that is not shown.
 pub(super) fn refusal(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    let now = Clocks::of(headers, wall).now();
+    let now = now(headers, wall);
     let asked = asked_for(headers, now).or_else(|| reset(headers, now));
     asked.map(|wait| wait.min(LONGEST)).filter(|wait| !wait.is_zero())
+}
+
+/// By the provider's clock. A cache on the way leaves the date as it was, and says how long ago that is.
+fn now(headers: &HeaderMap, wall: DateTime<Utc>) -> DateTime<Utc> {
+    let age = headers
+        .get(AGE)
+        .and_then(|age| age.to_str().ok()?.parse::<u32>().ok());
+    let age = TimeDelta::seconds(age.unwrap_or_default().into());
+    let then = Clocks::of(headers, wall).provider;
+    then.map_or(wall, |then| then.checked_add_signed(age).unwrap_or(then))
 }
 
 /// In so many words.
@@ -141,7 +151,7 @@ pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration
     let mut lines = headers.iter().filter(|(name, _)| REMAINING.has(name));
     let none_left = lines.any(|(_, left)| left == "0");
     none_left
-        .then(|| reset(headers, Clocks::of(headers, wall).now()))
+        .then(|| reset(headers, now(headers, wall)))
         .flatten()
         .map(|wait| wait.min(LONGEST_SPENT))
 }
@@ -149,8 +159,7 @@ pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration
 /// For how long a provider that cannot answer asks to be left alone, where it says so: when its limit begins
 /// anew is another matter.
 pub(super) fn rest(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
-    let now = Clocks::of(headers, wall).now();
-    asked_for(headers, now).map(|wait| wait.min(LONGEST_SPENT))
+    asked_for(headers, now(headers, wall)).map(|wait| wait.min(LONGEST_SPENT))
 }
 
 /// When a limit begins anew: so many seconds from now, or at a time since 1970 in seconds or
@@ -160,8 +169,8 @@ fn reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let number: i64 = text.trim().parse().ok().filter(|number| *number >= 0)?;
     let millis = match number {
         0..1_000_000_000 => number * 1_000,
-        1_000_000_000..100_000_000_000 => number * 1_000 - now.timestamp_millis(),
-        _ => number - now.timestamp_millis(),
+        1_000_000_000..100_000_000_000 => (number * 1_000).saturating_sub(now.timestamp_millis()),
+        _ => number.saturating_sub(now.timestamp_millis()),
     };
     Some(Duration::from_millis(millis.max(0).unsigned_abs()))
 }
@@ -260,6 +269,34 @@ mod tests {
             let at_millis = (wall().timestamp_millis() + 21_000).to_string().leak();
             assert_eq!(said(("x-ratelimit-reset", at_millis)), seconds(21), "{off}");
             assert_eq!(said(("retry-after", "7")), seconds(7), "{off}");
+        }
+    }
+
+    /// A cache on the way gives an old answer with its old date, and says how old it is.
+    #[test]
+    fn an_answer_that_was_kept_on_its_way_shows_an_older_clock() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:07 GMT");
+        let until = ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let said = |age| refusal(&headers(&[date, until, ("age", age)]), wall());
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(
+            (said("10"), said("0"), said("-5")),
+            (seconds(20), seconds(30), seconds(30))
+        );
+        assert_eq!((said("30"), said("4294967295")), (None, None));
+    }
+
+    #[test]
+    fn no_date_is_too_early_or_too_late_to_be_read() {
+        for date in [
+            "Mon, 01 Jan 0001 00:00:00 +0000",
+            "Wed, 01 Jan 262142 00:00:00 +0000",
+        ] {
+            let reset = ("x-ratelimit-reset", "9223372036854775807");
+            for line in [reset, ("retry-after", "Wed, 01 Jan 262142 00:00:00 +0000")] {
+                let said = refusal(&headers(&[("date", date), line, ("age", "4294967295")]), wall());
+                assert!(said.is_none_or(|wait| wait == LONGEST), "{date}");
+            }
         }
     }
 
