@@ -28,9 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::TimeoutType;
+use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 pub use connect::{Reach, Wire};
 pub use names::Names;
@@ -178,10 +178,7 @@ impl Database {
 
     /// Whether it answers anything. Asked on a connection of its own: those for reads may all be in use.
     pub async fn answers(&self) -> bool {
-        match self.connect_plainly().await {
-            Ok(mut conn) => conn.batch_execute("SELECT 1").await.is_ok(),
-            Err(_) => false,
-        }
+        connect::answers(&self.reach).await
     }
 
     /// The recorder's own connections, their wires in its hand.

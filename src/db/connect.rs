@@ -28,6 +28,10 @@ const SILENT: Duration = Duration::from_secs(30);
 const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'; \
     SET default_transaction_isolation = 'read committed'";
 
+/// The SQLSTATE of what PgBouncer answers in a server's place.
+const BY_POOLER: &str = "08P01";
+const POOLER_IS_FULL: &str = "max_client_conn";
+
 /// What carries a connection's bytes, to be run beside it: where it ends, whatever waits on the connection
 /// fails.
 pub type Wire = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -115,16 +119,42 @@ pub async fn establish(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConn
     AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
+/// Whether the server answers anything: a refusal is an answer too, say of one that has no free connection.
+pub(super) async fn answers(reach: &Reach) -> bool {
+    let (client, connection) = match reached(reach, reach.url()).await {
+        Ok(reached) => reached,
+        Err(error) => return is_the_servers(&error),
+    };
+    tokio::select! {
+        answered = client.batch_execute("SELECT 1") => answered.is_ok(),
+        () = carry(connection) => false,
+    }
+}
+
+/// A pooler speaks in the server's place where that says nothing; not where it has itself no room left.
+fn is_the_servers(error: &tokio_postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|said| said.code().code() != BY_POOLER || said.message().contains(POOLER_IS_FULL))
+}
+
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 async fn open(reach: &Reach, url: &str) -> ConnectionResult<(Client, Connection<Socket, Stream>)> {
+    reached(reach, url).await.map_err(refused)
+}
+
+async fn reached(
+    reach: &Reach,
+    url: &str,
+) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
     let tls = MakeRustlsConnect::new((*reach.tls).clone());
-    let mut config: tokio_postgres::Config = url.parse().map_err(refused)?;
+    let mut config: tokio_postgres::Config = url.parse()?;
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENT);
     }
     config.keepalives_idle(SILENT).keepalives_interval(SILENT / 6);
-    config.connect(tls).await.map_err(refused)
+    config.connect(tls).await
 }
 
 fn refused(error: tokio_postgres::Error) -> ConnectionError {
@@ -133,7 +163,7 @@ fn refused(error: tokio_postgres::Error) -> ConnectionError {
     let text = match (code.as_deref(), cause) {
         (Some("28P01" | "28000"), _) => "user or password are refused: correct DATABASE_URL".into(),
         (Some("3D000"), _) => "the database does not exist: create it or correct DATABASE_URL".into(),
-        (Some("08P01"), _) => refused_by_pooler(&error),
+        (Some(BY_POOLER), _) => refused_by_pooler(&error),
         (Some("53300"), _) => "it has no free connection: raise max_connections or use fewer clients".into(),
         (Some(code), _) => format!("the server refused the connection (SQLSTATE {code})"),
         (None, Some(cause)) => cause,
@@ -147,7 +177,7 @@ fn refused_by_pooler(error: &tokio_postgres::Error) -> String {
     let message = error.as_db_error().map_or("", |error| error.message());
     let meant = [
         (
-            "max_client_conn",
+            POOLER_IS_FULL,
             "it takes no more clients: raise its max_client_conn",
         ),
         (
@@ -192,4 +222,39 @@ fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, std::io::Error> 
     };
     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| named(&e))?;
     certificates.collect::<Result<_, _>>().map_err(|e| named(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whether a server answers that refuses every connection so.
+    async fn refusing(code: &str, message: &str) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let url = SecretString::from(format!("postgres://u@127.0.0.1:{port}/d?sslmode=disable"));
+        let reach = Reach::new(url.clone(), url, None).expect("no file");
+        let said = format!("SFATAL\0C{code}\0M{message}\0\0");
+        let refuses = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _startup = stream.read(&mut [0; 512]).await.expect("a startup message");
+            let length = u32::try_from(said.len() + 4).expect("short");
+            let packet = [&b"E"[..], &length.to_be_bytes(), said.as_bytes()].concat();
+            stream.write_all(&packet).await.expect("whole");
+        };
+        tokio::join!(answers(&reach), refuses).0
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_answer_unless_a_pooler_gives_it_for_a_server() {
+        assert!(refusing("53300", "sorry, too many clients already").await);
+        assert!(refusing("28P01", "password authentication failed").await);
+        assert!(refusing("08P01", "no more connections allowed (max_client_conn)").await);
+        assert!(!refusing("08P01", "server login failed: timeout").await);
+        let nobody = SecretString::from("postgres://u@127.0.0.1:1/d?sslmode=disable".to_owned());
+        assert!(!answers(&Reach::new(nobody.clone(), nobody, None).expect("no file")).await);
+    }
 }
