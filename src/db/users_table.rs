@@ -2,7 +2,8 @@
 //!
 //! Foreign keys follow a table that is renamed: so it is given its name back, and nothing else is taken for
 //! it. One that was dropped is made anew by `usertap migrate` alone, whom somebody must run: what it held is told to
-//! be gone, and read again.
+//! be gone, and read again. A table is known by its number, and by the triggers that are usertap's: in a restored
+//! dump its number may be another table's.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
@@ -65,8 +66,10 @@ pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTa
                 made.relname AS name
          FROM {state}.meta m LEFT JOIN (
              pg_class made JOIN pg_namespace n ON n.oid = made.relnamespace
-             JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
-         ) ON made.oid = m.users_table AND made.relkind = 'r'",
+         ) ON made.oid = m.users_table AND EXISTS (
+             SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+             WHERE t.tgrelid = made.oid
+               AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = m.tableoid))",
     );
     let found: Option<Found> = optional(statement(&sql), conn).await?;
     let found =

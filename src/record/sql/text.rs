@@ -314,7 +314,8 @@ pub const TAKE_PLACE: &str = "
     WITH before AS (SELECT recorder FROM {state}.meta FOR UPDATE)
     UPDATE {state}.meta SET recorder = $1, timeline = coalesce(timeline, $2),
         users_table = CASE WHEN EXISTS (
-            SELECT FROM pg_class made JOIN pg_attribute raw ON raw.attrelid = made.oid AND raw.attname = 'raw_json'
-            WHERE made.oid = users_table AND made.relkind = 'r')
+            SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+            WHERE t.tgrelid = users_table
+              AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = meta.tableoid))
             THEN users_table ELSE to_regclass({users_name}) END
     RETURNING (SELECT recorder FROM before) AS recorder";

@@ -486,3 +486,22 @@ async fn a_journal_that_nobody_takes_any_more_is_told() {
     let said = told(&process.terminated().await.with_code(0).log());
     assert_eq!(said, Vec::<String>::new());
 }
+
+/// As after a restore of a dump, in which tables have other numbers than they had.
+#[tokio::test]
+async fn the_table_of_one_is_never_taken_for_that_of_another() {
+    let world = two().await;
+    let (process, _) = serve(&world).await;
+    process.terminated().await.with_code(0);
+    let [one, other] = NAMES;
+    let number = format!("UPDATE {one}_state.meta SET users_table = '{other}.users_sync'::regclass");
+    world.client.batch_execute(&number).await.expect("a statement");
+    let (process, [shop, _]) = serve(&world).await;
+    shop.create(&world, "Ada").await;
+    eventually("it is written", || async {
+        (shop.names(&world).await == ["Ada"]).then_some(())
+    })
+    .await;
+    assert_eq!(shop.status().await["problems"], json!([]));
+    process.terminated().await.with_code(0);
+}
