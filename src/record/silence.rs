@@ -4,7 +4,8 @@
 //! have asked and when they were answered. Where nothing was heard for a while, one question beside them
 //! decides: a database that answers it is slow, and is let be; from one that does not the lanes are cut off,
 //! and it is away like one that cannot be reached. What must never be: a statement that only takes long taken
-//! for silence.
+//! for silence for ever. Behind a pooler that has no connection left the question waits as well: so one that was
+//! cut off is waited for twice as long the next time, until its work is done.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A while, as long as an answer may wait, within these bounds.
 const AT_LEAST: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
+/// Nothing that a lane asks in a transaction takes longer, its wait for a pooler's connection included.
+const AT_MOST_AFTER_CUTS: Duration = Duration::from_secs(30);
 /// Longer than the database lets any statement of a lane take: one that is not answered by then never is,
 /// whatever comes on other connections.
 const OVERDUE: Duration = Duration::from_secs(75);
@@ -51,6 +54,8 @@ struct Line {
     /// Since when its statement waits for an answer.
     asked: Option<Instant>,
     cut: CancellationToken,
+    /// How often it was cut off for silence while it waited, and its lane has not done its work since.
+    cuts: u32,
 }
 
 /// Notes what is asked on one connection, and that it is answered.
@@ -71,9 +76,8 @@ impl Silence {
 
     /// A lane has a new connection: to be cut when the token says so.
     pub fn listen_to(self: &Arc<Self>, lane: usize) -> (Ear, CancellationToken) {
-        let line = Line::default();
-        let cut = line.cut.clone();
-        self.lock().lines[lane] = line;
+        let cut = CancellationToken::new();
+        self.lock().lines[lane].begins(cut.clone());
         let silence = self.clone();
         (Ear { silence, lane }, cut)
     }
@@ -83,6 +87,11 @@ impl Silence {
         self.lock().lines[lane].asked = None;
     }
 
+    /// A lane has done what it had to.
+    pub fn done(&self, lane: usize) {
+        self.lock().lines[lane].cuts = 0;
+    }
+
     /// Nobody asks any more.
     pub fn over(&self) {
         self.over.cancel();
@@ -90,6 +99,18 @@ impl Silence {
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Line {
+    fn begins(&mut self, cut: CancellationToken) {
+        self.asked = None;
+        self.cut = cut;
+    }
+
+    fn cut_off(&mut self) {
+        self.cuts += u32::from(self.asked.is_some());
+        self.cut.cancel();
     }
 }
 
@@ -107,6 +128,14 @@ impl Lines {
     fn silent_since(&self) -> Option<Instant> {
         let oldest = self.lines.iter().filter_map(|line| line.asked).min();
         oldest.map(|oldest| oldest.max(self.heard))
+    }
+
+    /// How long those who wait may do so in silence, `least` where none was cut off before.
+    fn patience(&self, least: Duration) -> Duration {
+        let waiting = self.lines.iter().filter(|line| line.asked.is_some());
+        let cuts = waiting.map(|line| line.cuts).max().unwrap_or_default();
+        let longer = least.saturating_mul(2u32.saturating_pow(cuts));
+        longer.min(AT_MOST_AFTER_CUTS)
     }
 
     fn cut_overdue(&self, now: Instant) {
@@ -151,13 +180,16 @@ pub(super) async fn listen(shared: Arc<Shared>, database: Database) {
 
 impl Shared {
     async fn listen(&self, database: &Database) {
-        let patience = self.while_silent();
+        let least = self.while_silent();
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            self.silence.lock().cut_overdue(clock::now());
-            let since = self.silence.lock().silent_since();
+            let (patience, since) = {
+                let lines = self.silence.lock();
+                lines.cut_overdue(clock::now());
+                (lines.patience(least), lines.silent_since())
+            };
             let Some(since) = since.filter(|since| *since + patience <= clock::now()) else {
                 continue;
             };
@@ -180,11 +212,7 @@ impl Shared {
     fn fall_silent(&self, since: Instant) {
         let is_silent = || self.silence.lock().heard <= since;
         if self.health.note_connecting_if(SAYS_NOTHING, is_silent) {
-            self.silence
-                .lock()
-                .lines
-                .iter()
-                .for_each(|line| line.cut.cancel());
+            self.silence.lock().lines.iter_mut().for_each(Line::cut_off);
         }
     }
 }
@@ -208,6 +236,37 @@ mod tests {
         assert_eq!(lines.silent_since(), Some(start + 3 * SECOND));
         lines.answered(0, start + 4 * SECOND);
         assert_eq!(lines.silent_since(), None);
+    }
+
+    #[test]
+    fn who_was_cut_off_is_waited_for_longer_until_its_work_is_done() {
+        let silence = Arc::new(Silence::new(2));
+        let now = silence.lock().heard;
+        let cut_off = || {
+            let mut lines = silence.lock();
+            lines.asked(0, now);
+            lines.lines.iter_mut().for_each(Line::cut_off);
+            lines.patience(SECOND)
+        };
+        assert_eq!([cut_off(), cut_off()], [2 * SECOND, 4 * SECOND]);
+        let (_ear, cut) = silence.listen_to(0);
+        assert_eq!(
+            (cut.is_cancelled(), silence.lock().patience(SECOND)),
+            (false, SECOND)
+        );
+        silence.lock().asked(1, now);
+        assert_eq!(
+            silence.lock().patience(SECOND),
+            SECOND,
+            "it was not the one that waited"
+        );
+        for _ in 0..40 {
+            assert!(cut_off() <= AT_MOST_AFTER_CUTS);
+        }
+        for lane in [0, 1] {
+            silence.done(lane);
+        }
+        assert_eq!(silence.lock().patience(SECOND), SECOND);
     }
 
     #[test]

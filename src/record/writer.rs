@@ -207,6 +207,7 @@ impl Writer {
         if let Some(page) = page {
             self.shared.pages.done(page);
         }
+        self.shared.silence.done(self.number);
         // Also where nothing had to be written after all.
         if std::mem::take(&mut self.is_in_trouble) {
             self.shared.health.written();

@@ -47,7 +47,10 @@ impl Writer {
         loop {
             match self.number_noted(&mut pass).await {
                 Ok(Passed::Some) => {}
-                Ok(Passed::All) => return self.shared.health.by_hand.passed(pass.held),
+                Ok(Passed::All) => {
+                    self.shared.silence.done(self.number);
+                    return self.shared.health.by_hand.passed(pass.held);
+                }
                 Ok(Passed::Elsewhere) => return,
                 Err(error) => {
                     tracing::debug!(%error, "what was changed by hand waits for its position");
