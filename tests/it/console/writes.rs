@@ -50,6 +50,8 @@ async fn a_user_is_made_changed_and_deleted_after_a_second_look() {
     stack.note();
     stack.agrees(user).await.expect("the row is there");
     assert_eq!(origin(&stack, user).await, "proxy.write POST /users");
+    // Whoever is new is read once more: a read that is under way then can be the first to see what comes next.
+    stack.settled().await;
     let made = stack.control().server_view(0, user).expect("she is there");
     assert_eq!(
         (&made["primary_email"], &made["server_metadata"]),
