@@ -95,12 +95,8 @@ impl Provider {
         let exchange = Exchange::new(self, tenant, matched, head, request_body, told);
         let mut out = Extraction::default();
         if answer.meant.is_success() {
-            let tells = matched
-                .route
-                .tells
-                .iter()
-                .filter(|tell| tell.applies(credential, &exchange));
-            tells.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
+            let told = matched.route.told(credential, &exchange);
+            told.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
             out.sightings
                 .iter_mut()
                 .for_each(|told| believed(told, credential));

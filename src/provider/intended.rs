@@ -27,10 +27,8 @@ impl Provider {
     ) -> Intended {
         let route = matched.route;
         let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
-        let applies = |kind: fn(&Kind) -> bool| {
-            let mut tells = route.tells.iter();
-            tells.any(|tell| kind(&tell.kind) && tell.applies(credential, &exchange))
-        };
+        let applies =
+            |kind: fn(&Kind) -> bool| route.told(credential, &exchange).any(|tell| kind(&tell.kind));
         if !route.writes || !applies(|kind| !matches!(kind, Kind::Mentioned(_))) {
             return Intended::Nothing;
         }
@@ -61,11 +59,7 @@ impl Provider {
             return route.unnamed == Unnamed::Somebody;
         }
         let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
-        let mut told = route
-            .tells
-            .iter()
-            .filter(|tell| tell.applies(credential, &exchange))
-            .peekable();
+        let mut told = route.told(credential, &exchange).peekable();
         let is_of_volatile =
             told.peek().is_some() && told.all(|tell| matches!(tell.kind, Kind::Mentioned(_)));
         !is_of_volatile && exchange.ids(&route.user).is_empty()

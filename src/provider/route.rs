@@ -7,9 +7,9 @@ use std::sync::Arc;
 use http::Method;
 
 use super::cache::Kept;
-use super::source::Source;
+use super::source::{Exchange, Source};
 use super::tell::{Kind, Tell};
-use super::{Provider, Rate};
+use super::{Credential, Provider, Rate};
 
 /// What a successful answer of a route carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,16 @@ impl Matched<'_> {
 }
 
 impl Route {
+    /// What a successful answer to this request tells.
+    pub(super) fn told<'r>(
+        &'r self,
+        credential: Credential,
+        exchange: &'r Exchange<'_>,
+    ) -> impl Iterator<Item = &'r Tell> {
+        let applies = move |tell: &&Tell| tell.applies(credential, exchange);
+        self.tells.iter().filter(applies)
+    }
+
     /// Whether it is the read of one whole user at this path.
     pub(super) fn reads_user_at(&self, path: &str) -> bool {
         let path = path.split('?').next().unwrap_or(path);
