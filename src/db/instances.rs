@@ -107,6 +107,9 @@ struct Count {
     count: i64,
 }
 
+/// For how long the process `i` was not heard, in seconds.
+pub(super) const SILENCE: &str = "abs(extract(epoch FROM now() - i.seen_at))";
+
 const BEATS: &str = "
     WITH before AS (SELECT abs(extract(epoch FROM clock_timestamp() - seen_at))::double precision AS silent
                     FROM {state}.instances WHERE id = $1)
@@ -121,12 +124,12 @@ const BEATS: &str = "
 
 const OTHERS: &str = "
     WITH gone AS (DELETE FROM {state}.instances WHERE seen_at < now() - interval '1 day')
-    SELECT o.kind = 'serve' AS serves, o.share, o.apps, o.own,
-           extract(epoch FROM o.everyone_until - now())::double precision AS everyone_yields,
-           extract(epoch FROM o.own_until - now())::double precision AS own_yields,
-           o.seen_at > me.started_at AS has_met_us
-    FROM {state}.instances o JOIN {state}.instances me ON me.id = $1
-    WHERE o.id <> $1 AND abs(extract(epoch FROM now() - o.seen_at)) < $2";
+    SELECT i.kind = 'serve' AS serves, i.share, i.apps, i.own,
+           extract(epoch FROM i.everyone_until - now())::double precision AS everyone_yields,
+           extract(epoch FROM i.own_until - now())::double precision AS own_yields,
+           i.seen_at > me.started_at AS has_met_us
+    FROM {state}.instances i JOIN {state}.instances me ON me.id = $1
+    WHERE i.id <> $1 AND {silence} < $2";
 
 /// Says that `id` lives, and learns who else does: whoever was heard within `horizon`. The dead of
 /// more than a day ago are removed.
@@ -212,8 +215,8 @@ pub async fn grow(database: &Database, id: Uuid, share: f64, horizon: Duration) 
         "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '4s';
          SELECT pg_advisory_xact_lock({lock});
          UPDATE {{state}}.instances SET share = greatest(share, least({share}, 1 - (
-             SELECT coalesce(sum(o.share), 0) FROM {{state}}.instances o
-             WHERE o.id <> '{id}' AND abs(extract(epoch FROM now() - o.seen_at)) < {horizon})))
+             SELECT coalesce(sum(i.share), 0) FROM {{state}}.instances i
+             WHERE i.id <> '{id}' AND {{silence}} < {horizon})))
          WHERE id = '{id}'"
     ));
     database.get().await?.batch_execute(&grow).await?;
@@ -226,10 +229,9 @@ pub async fn grow(database: &Database, id: Uuid, share: f64, horizon: Duration) 
 /// As the database gives them.
 pub async fn serving(database: &Database) -> Result<bool, DbError> {
     let mut conn = database.get().await?;
-    let sql = database.names.sql(
-        "SELECT count(*) AS count FROM {state}.instances
-         WHERE kind = 'serve' AND abs(extract(epoch FROM now() - seen_at)) < $1",
-    );
+    let sql = database
+        .names
+        .sql("SELECT count(*) AS count FROM {state}.instances i WHERE i.kind = 'serve' AND {silence} < $1");
     let serving = statement(&sql).bind::<Double, _>(DEAD_AFTER.as_secs_f64());
     let serving: Option<Count> = optional(serving, &mut conn).await?;
     Ok(serving.is_some_and(|serving| serving.count > 0))

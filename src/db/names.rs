@@ -1,5 +1,6 @@
 //! Schema names chosen at run time, quoted once.
 
+use super::instances::SILENCE;
 use crate::user::IdType;
 
 /// Where one tenant's tables are, and the type of its ids.
@@ -15,7 +16,8 @@ pub struct Names {
 impl Names {
     /// Puts the names into a statement: `{users}` is the quoted users table, `{state}` the quoted
     /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`; `{users_name}` is the users
-    /// table's name as a string, `{channel}` that of [`Names::channel`].
+    /// table's name as a string, `{channel}` that of [`Names::channel`]; `{silence}` is for how long the process
+    /// `i` was not heard.
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
         let users_name = format!("'{}'", users.replace('\'', "''"));
@@ -27,6 +29,7 @@ impl Names {
             ("{state}", &*state),
             ("{id}", self.id_type.sql()),
             ("{channel}", &*channel),
+            ("{silence}", SILENCE),
         ];
         let mut sql = String::with_capacity(statement.len() * 2);
         let mut rest = statement;

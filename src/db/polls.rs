@@ -43,7 +43,7 @@ pub async fn take(database: &Database, owner: Uuid) -> Result<Option<Kept>, DbEr
         "UPDATE {state}.poll p SET owner = $2
          WHERE p.owner IS NULL OR p.owner = $2 OR NOT EXISTS (
              SELECT FROM {state}.instances i
-             WHERE i.id = p.owner AND abs(extract(epoch FROM now() - i.seen_at)) < $1)
+             WHERE i.id = p.owner AND {silence} < $1)
          RETURNING p.place::text AS place, p.done_at",
     );
     let alive = i32::try_from(DEAD_AFTER.as_secs()).unwrap_or(i32::MAX);

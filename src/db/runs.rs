@@ -160,7 +160,7 @@ const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetch
     b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted, b.spared,
     b.held_back, coalesce((b.checkpoint ->> 'changed')::bigint, 0) AS changed_unlisted,
     coalesce((b.checkpoint ->> 'met')::bigint, b.fetched) AS met, EXISTS (
-        SELECT FROM {state}.instances i WHERE i.id = b.owner AND abs(extract(epoch FROM now() - i.seen_at)) < $1
+        SELECT FROM {state}.instances i WHERE i.id = b.owner AND {silence} < $1
     ) AS is_owned, b.started_at, b.ended_at";
 
 fn alive() -> i32 {
@@ -254,7 +254,7 @@ pub async fn take_one(database: &Database, owner: Uuid, run: Option<Uuid>) -> Re
     let mut conn = database.get().await?;
     let free = "NOT EXISTS (
              SELECT FROM {state}.instances i
-             WHERE i.id = b.owner AND i.id <> $2 AND abs(extract(epoch FROM now() - i.seen_at)) < $1)";
+             WHERE i.id = b.owner AND i.id <> $2 AND {silence} < $1)";
     let take = database.names.sql(&format!(
         "UPDATE {{state}}.backfill b SET owner = $2, state = 'running', moved_at = now(),
              resumed = b.resumed + (b.checkpoint IS NOT NULL)::integer
