@@ -333,6 +333,13 @@ impl Server {
             .await
     }
 
+    /// A new user, once the read is done that every new user is owed: no write of what follows meets it.
+    pub async fn known(&self, world: &World, name: &str) -> uuid::Uuid {
+        let user = id_of(&self.create(world, name).await);
+        world.owes_nothing().await;
+        user
+    }
+
     pub async fn readyz(&self) -> String {
         http::get(&format!("http://{}/_usertap/readyz", self.listen), &[])
             .await

@@ -4,7 +4,7 @@ use ::http::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Server, World, id_of};
+use super::{Server, World};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::postgres;
@@ -41,8 +41,8 @@ async fn whoever_is_locked_holds_up_nobody_elses_changes_and_is_named() {
 async fn of_a_lock(lock: &str) {
     let world = World::with_users(0).await.and("FAILPOINTS", "held-long=100ms");
     let server = world.serve().await;
-    let locked = id_of(&server.create(&world, "Locked").await);
-    let free = id_of(&server.create(&world, "Free").await);
+    let locked = server.known(&world, "Locked").await;
+    let free = server.known(&world, "Free").await;
     server.stop().await;
     // Noted while nobody listens, the locked one first.
     for (name, id) in [("Eve", locked), ("Eva", free), ("Evi", locked)] {

@@ -6,7 +6,7 @@ use std::process::Command;
 use ::http::Method;
 use serde_json::json;
 
-use super::{Server, World, id_of, recorded, through_a_relay};
+use super::{Server, World, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::process::{Process, Settings, setting};
 
@@ -56,7 +56,7 @@ async fn a_full_disk_is_told_traffic_flows_and_it_mends_itself() {
     let (relay, url) = through_a_relay(&world).await;
     relay.open();
     let (server, disk) = serve(&world, &vec![setting("DATABASE_URL", &url)]).await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let filler = disk.join("filler");
     // It ends by itself: there is no more room.
     let mut file = std::fs::File::create(&filler).unwrap();

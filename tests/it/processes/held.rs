@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::{World, id_of};
+use super::World;
 use crate::support::eventually;
 use crate::support::postgres;
 
@@ -11,7 +11,7 @@ use crate::support::postgres;
 async fn whoever_is_held_for_long_is_named_until_it_is_over() {
     let world = World::with_users(0).await.and("FAILPOINTS", "held-long=100ms");
     let server = world.serve().await;
-    let user = id_of(&server.create(&world, "Ada").await);
+    let user = server.known(&world, "Ada").await;
     let mut holder = postgres::client(&world.url).await;
     let held = holder.transaction().await.expect("a transaction");
     let lock = format!("SELECT FROM neon_identity.users_sync WHERE id = '{user}' FOR UPDATE");

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Server, World, id_of, recorded};
+use super::{Server, World, recorded};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::process::{Process, Settings, setting};
@@ -112,7 +112,7 @@ async fn a_session_pooler_works() {
     let (_pooler, url) = pooled(&world, &program, "session").await;
     let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
     let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url), direct])).await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
     assert_eq!(server.status().await["problems"], json!([]));
     server.stop().await;
@@ -189,7 +189,7 @@ async fn a_database_that_makes_transactions_serializable_makes_none_of_ours_so()
     let server = world.serve().await;
     let begun = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1";
     world.client.batch_execute(begun).await.expect("a transaction");
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let path = format!("/users/{ada}");
     let renamed = json!({ "display_name": "Grace" });
     let renamed = server.ask(&world, Method::PATCH, &path, &renamed).await;

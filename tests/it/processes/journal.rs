@@ -91,8 +91,8 @@ async fn what_was_told_survives_kills_during_an_outage() {
     relay.open();
     let through = [setting("DATABASE_URL", &url)];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let known = id_of(&server.create(&world, "Known").await);
-    let gone = id_of(&server.create(&world, "Gone").await);
+    let known = server.known(&world, "Known").await;
+    let gone = server.known(&world, "Gone").await;
     relay.close();
     assert_eq!(server.rename(&world, known, "1").await, "journaled");
     let first = server.create(&world, "First").await;
@@ -137,7 +137,7 @@ async fn a_stop_while_the_database_is_away_leaves_what_waits_to_the_journal_at_o
     relay.open();
     let through = [setting("DATABASE_URL", &url)];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     relay.close();
     for name in ["1", "2"] {
         assert_eq!(server.rename(&world, ada, name).await, "journaled");
@@ -258,10 +258,10 @@ async fn a_folder_mended_while_the_database_is_well_gives_what_it_holds() {
     relay.open();
     let through = [setting("DATABASE_URL", &url)];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     relay.close();
     assert_eq!(server.rename(&world, ada, "Ada L").await, "journaled");
-    let grace = id_of(&server.create(&world, "Grace").await);
+    let grace = server.known(&world, "Grace").await;
     server.process.killed().await;
     let data = world.folder.path().join(".usertap");
     let (journal, kept, aside) = (data.join("journal"), data.join("kept"), data.join("aside"));

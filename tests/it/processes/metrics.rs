@@ -119,7 +119,7 @@ async fn every_metric_is_documented_and_the_dashboard_knows_no_other() {
 async fn the_metrics_count_what_apps_were_told() {
     let world = World::with_users(1).await;
     let server = world.serve().await;
-    let id = id_of(&server.create(&world, "Ada").await);
+    let id = server.known(&world, "Ada").await;
     let path = format!("/users/{id}");
     let kept = |reply: Reply| reply.header("x-usertap-cache").map(str::to_owned);
     for words in ["miss; absent", "hit; fresh", "hit; fresh"] {

@@ -268,7 +268,7 @@ async fn losing_either_loses_nothing_that_it_told() {
     };
     let one = Server::of(world.start_with(&["serve"], &cut_off("one"))).await;
     let other = world.replica("other").await;
-    let user = super::id_of(&one.create(&world, "Ada").await);
+    let user = one.known(&world, "Ada").await;
     let patch = |name: &str| json!({ "display_name": name });
     let path = format!("/users/{user}");
     relay.close();

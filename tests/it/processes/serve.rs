@@ -252,7 +252,7 @@ async fn reads_owed_by_a_killed_process_are_made_at_the_next_start() {
 async fn what_was_committed_survives_a_kill() {
     let world = World::with_users(0).await;
     let server = world.serve().await;
-    let id = id_of(&server.create(&world, "Ada").await);
+    let id = server.known(&world, "Ada").await;
     server.process.killed().await;
     assert_eq!(world.name(id).await.as_deref(), Some("Ada"));
     let server = world.serve().await;

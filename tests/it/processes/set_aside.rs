@@ -359,7 +359,7 @@ async fn of_the_table(case: &OfTheTable) {
     let what = case.name;
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let (owner, database) = (world.owner().await, world.database());
     let filled = |sql: &str| sql.replace("{owner}", &owner).replace("{database}", &database);
     world.sql(&filled(case.breaks)).await;
@@ -405,7 +405,7 @@ impl World {
 async fn a_table_that_is_locked_for_long_is_named_and_recovered_from() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let mut client = postgres::client(&world.url).await;
     let locked = client.transaction().await.expect("a transaction");
     let lock = "LOCK TABLE neon_identity.users_sync IN ACCESS EXCLUSIVE MODE";
@@ -432,7 +432,7 @@ async fn a_table_that_is_locked_for_long_is_named_and_recovered_from() {
 async fn a_table_that_somebody_waits_to_lock_is_named_and_recovered_from() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let mut reader = postgres::client(&world.url).await;
     let reads = reader.transaction().await.expect("a transaction");
     let read = "SELECT count(*) FROM neon_identity.users_sync";
@@ -468,8 +468,8 @@ async fn a_reference_without_a_cascade_keeps_a_deleted_row_until_it_is_gone() {
     let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
     let server = world.serve().await;
     let (kept, free) = (
-        id_of(&server.create(&world, "Kept").await),
-        id_of(&server.create(&world, "Free").await),
+        server.known(&world, "Kept").await,
+        server.known(&world, "Free").await,
     );
     world
         .sql(&format!(
@@ -514,7 +514,7 @@ async fn a_reference_without_a_cascade_keeps_a_deleted_row_until_it_is_gone() {
 async fn a_row_that_cannot_be_removed_is_named_until_it_is_or_may_stay() {
     let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
     let server = world.serve().await;
-    let kept = id_of(&server.create(&world, "Kept").await);
+    let kept = server.known(&world, "Kept").await;
     let posts = format!(
         "CREATE TABLE posts (author uuid REFERENCES neon_identity.users_sync(id));
          INSERT INTO posts VALUES ('{kept}')"

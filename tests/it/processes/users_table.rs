@@ -39,7 +39,7 @@ async fn a_dropped_table_is_named_everywhere_and_comes_back() {
     let world = World::with_users(300).await;
     let server = world.serve().await;
     world.backfill().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let shape = world.shape().await;
     world.sql(&format!("{REFERENCES}; {DROPS}")).await;
     // Before anybody asks for anything.
@@ -95,8 +95,8 @@ async fn users_come_back_to_a_table_made_anew_without_a_walk() {
     let world = World::with_users(20).await;
     let server = world.serve().await;
     world.backfill().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
-    let gone = id_of(&server.create(&world, "Gone").await);
+    let ada = server.known(&world, "Ada").await;
+    let gone = server.known(&world, "Gone").await;
     let path = format!("/users/{gone}");
     server
         .ask(&world, ::http::Method::DELETE, &path, &json!({}))
@@ -121,7 +121,7 @@ async fn users_come_back_to_a_table_made_anew_without_a_walk() {
 async fn comes_back(moves: &str, said: &str) {
     let world = World::with_users(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     world.sql(moves).await;
     server.names(&[said, "ALTER TABLE"]).await;
     let found = world.doctor_on_the_table().await;

@@ -6,7 +6,7 @@ use tokio_postgres::Transaction;
 use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
-use super::{PAGE, Server, World, id_of, recorded};
+use super::{PAGE, Server, World, recorded};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::postgres;
@@ -110,7 +110,7 @@ async fn a_kill_before_the_commit_of_a_create_is_followed_by_a_look_at_the_newes
     let world = World::with_users(250).await.and(PATIENT.0, PATIENT.1);
     let server = world.serve().await;
     // The recorder has connected, and there is a row to compare with.
-    id_of(&server.create(&world, "Known").await);
+    server.known(&world, "Known").await;
     let mut client = postgres::client(&world.url).await;
     let locked = lock(&mut client).await;
     killed_after(&world, server, Method::POST, "/users", "New").await;

@@ -6,7 +6,7 @@ use super::*;
 async fn a_deletion_that_is_refused_is_named_with_what_refuses_it() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let check = "ALTER TABLE neon_identity.users_sync ADD CONSTRAINT nobody_goes CHECK (deleted_at IS NULL) NOT VALID";
     world.sql(check).await;
     let gone = server.deletes(&world, ada).await;
@@ -33,7 +33,7 @@ async fn a_deletion_that_is_refused_is_named_with_what_refuses_it() {
 async fn a_deletion_waits_for_whoever_has_the_row_locked() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let mut holder = postgres::client(&world.url).await;
     let held = holder.transaction().await.expect("a transaction");
     let lock = format!("SELECT FROM neon_identity.users_sync WHERE id = '{ada}' FOR UPDATE");
@@ -72,8 +72,8 @@ async fn a_deletion_bears_the_databases_time() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
     let [ada, bea] = [
-        id_of(&server.create(&world, "Ada").await),
-        id_of(&server.create(&world, "Bea").await),
+        server.known(&world, "Ada").await,
+        server.known(&world, "Bea").await,
     ];
     let owner = world.owner().await;
     world

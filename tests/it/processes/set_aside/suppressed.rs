@@ -55,7 +55,7 @@ async fn a_user_whom_the_table_does_not_take_is_told_of_once_there_is_a_row() {
 async fn a_deletion_that_the_table_does_not_take_is_none() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let trigger = "CREATE TRIGGER nothing BEFORE UPDATE ON neon_identity.users_sync FOR EACH ROW
                    WHEN (NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION public.nothing()";
     world.sql(&format!("{NOTHING} {trigger}")).await;
@@ -96,7 +96,7 @@ async fn a_row_that_the_table_does_not_give_up_is_not_purged() {
 async fn of_a_removal((breaks, mends): (&str, &str)) {
     let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     world.sql(breaks).await;
     let gone = server.deletes(&world, ada).await;
     assert_eq!(
@@ -129,7 +129,7 @@ async fn of_a_removal((breaks, mends): (&str, &str)) {
 async fn a_trigger_that_leaves_out_what_changes_nothing_refuses_nothing() {
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
-    let ada = id_of(&server.create(&world, "Ada").await);
+    let ada = server.known(&world, "Ada").await;
     let trigger = "CREATE TRIGGER nothing BEFORE UPDATE ON neon_identity.users_sync FOR EACH ROW
                    WHEN (NEW.name = OLD.name AND NEW.raw_json = OLD.raw_json
                          AND NEW.deleted_at IS NOT DISTINCT FROM OLD.deleted_at) EXECUTE FUNCTION public.nothing()";
