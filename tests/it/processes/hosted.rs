@@ -187,9 +187,9 @@ async fn a_database_that_makes_transactions_serializable_makes_none_of_ours_so()
         .await
         .expect("a superuser's statement");
     let server = world.serve().await;
+    let ada = server.known(&world, "Ada").await;
     let begun = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1";
     world.client.batch_execute(begun).await.expect("a transaction");
-    let ada = server.known(&world, "Ada").await;
     let path = format!("/users/{ada}");
     let renamed = json!({ "display_name": "Grace" });
     let renamed = server.ask(&world, Method::PATCH, &path, &renamed).await;
