@@ -2,8 +2,9 @@
 //!
 //! Doubts in the database say what is owed; the recorder's hints make it quick. One read a user is
 //! in flight at a time; one that was sent before a doubt was raised never serves it, another
-//! follows. What fails stays owed, is tried less and less often, and named in the end. What must
-//! never be: a read on behalf of a request that the provider refused.
+//! follows. What fails or is cut short by a stop stays owed; what keeps failing is tried less and
+//! less often, and named in the end. What must never be: a read on behalf of a request that the provider
+//! refused.
 
 mod failing;
 mod looked;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::clock;
 use crate::db::{Database, rows};
@@ -35,6 +36,9 @@ pub use failing::GivenUp;
 const AT_ONCE: usize = 32;
 /// How often the database is asked for reads that no hint told of.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A stop gives reads that are under way so long, however short `DRAIN` is.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Users whom one question to the database names: more than there are places, for some are passed over.
 const PAGE: usize = 128;
@@ -210,7 +214,10 @@ impl Refetch {
         };
         let refetch = self.clone();
         self.tasks.spawn(async move {
-            refetch.serve(owed).await;
+            tokio::select! {
+                () = refetch.serve(owed) => {}
+                () = refetch.last_moment() => {}
+            }
             drop(place);
             if refetch.places.available_permits() >= AT_ONCE / 2 {
                 refetch.freed.notify_one();
@@ -226,6 +233,12 @@ impl Refetch {
             return false;
         }
         self.has_place() && self.failing().may_be_tried(user, now)
+    }
+
+    /// A moment after the process is to stop: what is not read by then stays owed, in the database.
+    async fn last_moment(&self) {
+        self.tasks.stopping().await;
+        sleep(MOMENT).await;
     }
 
     async fn serve(&self, first: Owed) {

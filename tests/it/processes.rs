@@ -276,14 +276,16 @@ impl Server {
     /// A problem that has all of these words, with something to do about it.
     async fn names(&self, words: &[&str]) {
         eventually(&format!("a problem with {words:?}"), || async {
-            let problems = self.listed_problems().await;
-            let named = problems.iter().find(|problem| {
-                let text = problem.to_string();
-                words.iter().all(|word| text.contains(word)) && problem["remedy"] != ""
-            });
-            named.map(|_| ())
+            self.is_named(words).await.then_some(())
         })
         .await;
+    }
+
+    async fn is_named(&self, words: &[&str]) -> bool {
+        self.listed_problems().await.iter().any(|problem| {
+            let text = problem.to_string();
+            words.iter().all(|word| text.contains(word)) && problem["remedy"] != ""
+        })
     }
 
     async fn has_no_problem(&self) {

@@ -1,6 +1,8 @@
-//! Reads that are owed by the thousand: each comes to its turn, and whoever has no row comes first.
+//! Reads that are owed by the thousand: each comes to its turn, and whoever has no row comes first; none
+//! holds up a stop.
 
 use serde_json::json;
+use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
 use super::World;
@@ -80,5 +82,25 @@ async fn whoever_has_no_row_is_read_before_those_who_have() {
     let read = world.read();
     let place = read.iter().position(|id| *id == new).expect("she was read");
     assert!(place < 150, "{place} were read before her");
+    server.stop().await;
+}
+
+/// It is read after the next start.
+#[tokio::test]
+async fn a_read_that_the_provider_does_not_answer_holds_up_no_stop() {
+    let world = World::with_rows(1).await.and("USERTAP_DRAIN", "5s");
+    world.doubt("standing = 'present'").await;
+    let gate = Gate::new();
+    let read = Fault::on("/users/", Action::HoldBefore(gate.clone()));
+    world.control().fault(read);
+    let server = world.serve().await;
+    gate.reached().await;
+    let stopped = server.stop().await;
+    let log = stopped.log();
+    assert!(log.contains("stopping") && !log.contains("DRAIN"), "{log}");
+    assert_eq!(world.owed().await, 1);
+    gate.release();
+    let server = world.serve().await;
+    world.owes_nothing().await;
     server.stop().await;
 }
