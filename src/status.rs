@@ -160,8 +160,8 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, station.upstream.trouble(), &given_up, traffic);
-    problems.extend(station.upstream.refused_key().map(problems::of_key));
+    let mut problems = problems::all(&known, &recorder, &given_up, traffic);
+    problems.extend(problems::of_provider(&station.upstream));
     problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());

@@ -1,6 +1,7 @@
 //! What is wrong, each thing under a word of its own and with its remedy. The words are those of
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
+mod provider;
 mod webhooks;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -17,6 +18,7 @@ use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 
+pub(super) use provider::of_provider;
 pub(super) use webhooks::{of_unkept, of_webhooks};
 
 /// Something is wrong, and what to do about it.
@@ -89,7 +91,6 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
 pub(super) fn all(
     known: &Result<Known, DbError>,
     recorder: &record::Figures,
-    provider: Option<String>,
     unreadable: &[GivenUp],
     traffic: &Traffic,
 ) -> Vec<Problem> {
@@ -111,7 +112,6 @@ pub(super) fn all(
             problems.extend(known.slots.iter().filter_map(of_slot));
         }
     }
-    problems.extend(provider.map(of_provider));
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
     problems
@@ -278,28 +278,6 @@ fn of_slot(slot: &Slot) -> Option<Problem> {
         ),
     };
     Some(problem(word, format!("slot {} {what}", slot.name), remedy))
-}
-
-fn of_provider(last: String) -> Problem {
-    problem(
-        "provider-fails",
-        format!(
-            "the provider fails: reads are answered stale where they can be, writes fail; its last failure: {last}"
-        ),
-        "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
-    )
-}
-
-pub(super) fn of_key(refused: u16) -> Problem {
-    problem(
-        "key-refused",
-        format!(
-            "the provider answers {refused} to usertap's own requests: users are not re-read, and answers that wait for that \
-             leave `none; reread-late`"
-        ),
-        "correct the provider's secret key and its rights, and the tenant's settings, then restart usertap; this goes with \
-         the next of its requests that is answered",
-    )
 }
 
 pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {

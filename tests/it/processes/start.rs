@@ -221,6 +221,22 @@ async fn other_settings_for_tables_that_are_there_are_refused_and_make_nothing()
     assert_eq!(world.count(made).await, 0);
 }
 
+/// Nobody should wait for what only the settings can mend.
+#[tokio::test]
+async fn a_provider_that_fails_for_the_settings_sake_has_the_remedy_for_that() {
+    let world = World::with_users(0).await.and("USERTAP_TIMEOUT", "3s");
+    world.serve().await.stop().await;
+    let tls = format!("https://{}", world.sandbox.addr());
+    let server = Server::of(world.start_with(&["serve"], &[setting("USERTAP_UPSTREAM", tls)])).await;
+    for _ in 0..5 {
+        assert!(server.get(&world, "/users/me").await.status.is_server_error());
+    }
+    server
+        .names(&["provider-fails", "speaks no TLS", "write UPSTREAM with http://"])
+        .await;
+    server.stop().await;
+}
+
 /// The URL of a user who may not make schemas in the world's database.
 async fn modest(world: &World) -> SecretString {
     let role = format!("modest_{}", uuid::Uuid::new_v4().simple());
