@@ -4,7 +4,9 @@
 //! Addresses are bound before anything else happens, so that a port in use leaves nothing behind. Whoever is
 //! told to end while it starts ends at once.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,7 +47,8 @@ pub struct Serving {
 /// [`StartError`].
 pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     let told = told_to_end();
-    for folder in left_behind(&tenants) {
+    let left: BTreeSet<PathBuf> = tenants.iter().flat_map(left_behind).collect();
+    for folder in left {
         tracing::warn!(
             folder = %folder.display(),
             "a journal that nobody takes over waits here: serve once with the settings under which it was written, \

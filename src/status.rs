@@ -161,6 +161,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, &given_up, traffic);
+    problems.extend(problems::of_left_behind(&station.config));
     problems.extend(problems::of_provider(&station.upstream));
     problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));

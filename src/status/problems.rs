@@ -17,6 +17,7 @@ use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
+use crate::station::left_behind;
 
 pub(super) use provider::of_provider;
 pub(super) use webhooks::{of_unkept, of_webhooks};
@@ -50,6 +51,7 @@ pub const WORDS: &[&str] = &[
     "not-recording",
     "journal",
     "journal-damaged",
+    "journal-left",
     "writes-unnoted",
     "answers-lost",
     "database-away",
@@ -215,6 +217,17 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
         )
     });
     trouble.into_iter().chain(damaged)
+}
+
+/// It is the process's, whichever of its tenants is asked.
+pub(super) fn of_left_behind(config: &Config) -> impl Iterator<Item = Problem> {
+    left_behind(config).into_iter().map(|folder| {
+        problem(
+            "journal-left",
+            format!("a journal that nobody takes over waits in {}", folder.display()),
+            "serve once with the settings under which it was written, until it is empty",
+        )
+    })
 }
 
 fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {

@@ -324,6 +324,30 @@ fn one_process_at_a_time_and_one_tenant() {
     assert_eq!(folder.open().1.places.len(), 1, "untouched");
 }
 
+/// Whoever looks takes nobody's place, and is in nobody's way.
+#[test]
+fn a_look_at_what_is_left_keeps_nobody_out() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..1)).unwrap();
+    assert!(!is_left(&folder.0), "somebody has it");
+    drop(journal);
+    assert!(is_left(&folder.0));
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                is_left(&folder.0);
+            }
+        });
+        let opened: Vec<_> = (0..200)
+            .filter_map(|_| Journal::open(&folder.0, OURS).err())
+            .collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(opened.is_empty(), "{} of 200: {}", opened.len(), opened[0]);
+    });
+}
+
 #[test]
 fn nobody_else_may_read_it() {
     let folder = Folder::new();

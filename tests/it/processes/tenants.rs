@@ -470,7 +470,23 @@ async fn a_journal_that_nobody_takes_any_more_is_told() {
             .filter(|line| line.contains("a journal that nobody takes over"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    let (process, _) = serve(&world).await;
+    let (process, [shop, other]) = serve(&world).await;
+    let (journal, aside) = (".usertap/journal", ".usertap/aside");
+    let (journal, aside) = (world.folder.path().join(journal), world.folder.path().join(aside));
+    for tenant in [&shop, &other] {
+        let problems = tenant.status().await["problems"].clone();
+        assert_eq!(problems[0]["word"], "journal-left", "{problems}");
+        assert!(problems[0]["what"].to_string().contains(".usertap"), "{problems}");
+        assert!(
+            problems[0]["remedy"].to_string().contains("serve once"),
+            "{problems}"
+        );
+        assert_eq!(problems[1], Value::Null, "{problems}");
+    }
+    // Until it is gone.
+    std::fs::rename(&journal, &aside).expect("a folder");
+    assert_eq!(shop.status().await["problems"], json!([]));
+    std::fs::rename(&aside, &journal).expect("a folder");
     let said = told(&process.terminated().await.with_code(0).log());
     assert!(said.len() == 1 && said[0].contains(".usertap"), "{said:?}");
     std::fs::remove_file(world.folder.path().join("usertap.toml")).expect("it was there");
