@@ -178,6 +178,7 @@ impl Serving {
             (listen, admin_listen),
         );
         station.join(Kind::Serve).await;
+        station.ask_the_provider().await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
         station.feed_consumers();
@@ -186,7 +187,6 @@ impl Serving {
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve(config.reconcile_every));
         tasks.spawn(station.backfill().find_the_unnamed());
-        tasks.spawn(station.clone().ask_while_it_fails());
         if let Some((poll, every)) = station.poll() {
             tasks.spawn(poll.serve(every));
         }

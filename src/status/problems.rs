@@ -70,6 +70,7 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "key-refused",
+    "not-the-provider",
     "user-unreadable",
     "users-unfit",
     "webhooks-refused",

@@ -1,11 +1,19 @@
-//! What is wrong with the provider: it fails, or it refuses the key.
+//! What is wrong with the provider: it fails, it refuses the key, or it is somebody else.
+
+use http::StatusCode;
 
 use super::{Problem, problem};
+use crate::probe;
 use crate::upstream::{Fault, Upstream};
 
-pub(in crate::status) fn of_provider(upstream: &Upstream) -> impl Iterator<Item = Problem> {
+/// `unlike`: what answered in the provider's place.
+pub(in crate::status) fn of_provider(
+    upstream: &Upstream,
+    unlike: Option<StatusCode>,
+) -> impl Iterator<Item = Problem> {
     let fails = upstream.trouble().map(of_failure);
-    fails.into_iter().chain(upstream.refused_key().map(of_key))
+    let key = upstream.refused_key().map(of_key);
+    fails.into_iter().chain(key).chain(unlike.map(of_another))
 }
 
 fn of_failure(last: Fault) -> Problem {
@@ -32,11 +40,19 @@ fn of_key(refused: u16) -> Problem {
     )
 }
 
+fn of_another(status: StatusCode) -> Problem {
+    problem(
+        "not-the-provider",
+        format!(
+            "who answers at UPSTREAM is not the provider's API, or not this tenant's: {status} to usertap's own request"
+        ),
+        format!("{}; it is asked again every half a minute", probe::REMEDY),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::StatusCode;
-
     use crate::upstream::{Obstacle, UpstreamError};
 
     #[test]
