@@ -41,7 +41,7 @@ pub use folder::{left_behind, note_served, try_folder};
 /// Between questions to a provider that fails, or whether it is the provider.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);
 /// A start waits so long to be told by its first question: whoever looks at its status then sees the answer.
-const ASKED_AT_ONCE: Duration = Duration::from_secs(1);
+const ASKED_AT_ONCE: Duration = Duration::from_secs(2);
 /// Between looks at an embedded server.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is left to the recorder where requests took the whole of `DRAIN`.

@@ -239,11 +239,8 @@ async fn a_later_start_tells_that_not_the_provider_answers() {
             .names(&["not-the-provider", said, "UPSTREAM must be the provider's API"])
             .await;
         assert!(server.readyz().await.contains("degraded"));
-        assert_eq!(
-            server.create(&world, "Ada").await.status,
-            201,
-            "it goes on serving"
-        );
+        // It goes on serving; no read that is owed meets what is meant for the next start.
+        server.known(&world, "Ada").await;
         server.stop().await;
     }
     // It is asked again, and well as soon as the provider answers.
