@@ -512,6 +512,9 @@ async fn the_failed_start_of_one_lets_the_others_come_to_an_orderly_end() {
     // Bound by then: it is the other alone whose start asks the provider before it goes on.
     let bound = start(&world, &["backfill", "--tenant", NAMES[0]], &file, &[]);
     bound.ended().await.with_code(0);
+    // Whoever has not met the first is waited for but some seconds: nothing else must take time meanwhile.
+    let migrated = start(&world, &["migrate", "--tenant", NAMES[1]], &file, &[]);
+    migrated.ended().await.with_code(0);
     let silent = format!(
         "INSERT INTO {}_state.instances (id, kind) VALUES (gen_random_uuid(), 'serve')",
         NAMES[0]
