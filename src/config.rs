@@ -45,6 +45,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the journal is: `data_dir`, or one's own folder in it where there are several tenants.
     pub journal_dir: PathBuf,
+    /// The same of the other tenants of this process.
+    pub beside: Vec<PathBuf>,
     /// Of one among several tenants.
     pub name: Option<String>,
     /// Folder of the Postgres binaries for the embedded database, where one was named.

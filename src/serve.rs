@@ -4,16 +4,19 @@
 //! Addresses are bound before anything else happens, so that a port in use leaves nothing behind. Whoever is
 //! told to end while it starts ends at once.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use futures_util::future::{join_all, select_all};
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::admin::Admin;
 use crate::clock;
@@ -44,7 +47,8 @@ pub struct Serving {
 /// [`StartError`].
 pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     let told = told_to_end();
-    for folder in left_behind(&tenants) {
+    let left: BTreeSet<PathBuf> = tenants.iter().flat_map(left_behind).collect();
+    for folder in left {
         tracing::warn!(
             folder = %folder.display(),
             "a journal that nobody takes over waits here: serve once with the settings under which it was written, \
@@ -67,16 +71,40 @@ pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
     ended
 }
 
-/// Each tenant has everything of its own, and waits for no other; where one cannot start, none is to go on.
+/// Each tenant has everything of its own, and waits for no other; where one cannot start, none is to go on. Those
+/// that are starting then come to their start first, so that they can be stopped: in the midst of it they would
+/// leave behind what they hold. None of them may take longer over it than over a stop.
 ///
 /// # Errors
-/// [`StartError`], naming the tenant where there are several.
+/// [`StartError`], naming the tenant where there are several: that of the first which failed.
 async fn start_all(tenants: Vec<Config>, started: &mut Vec<Serving>) -> Result<(), StartError> {
+    let drain = tenants.iter().map(|config| config.drain).max();
     let mut starts: FuturesUnordered<_> = tenants.into_iter().map(start_one).collect();
-    while let Some(serving) = starts.try_next().await? {
-        started.push(serving);
+    while let Some(start) = starts.next().await {
+        match start {
+            Ok(serving) => started.push(serving),
+            Err(error) => {
+                let ended = timeout(drain.unwrap_or_default(), start_the_rest(starts, started));
+                if ended.await.is_err() {
+                    tracing::warn!("DRAIN is over: a start that is still under way is cut");
+                }
+                return Err(error);
+            }
+        }
     }
     Ok(())
+}
+
+async fn start_the_rest(
+    mut starts: FuturesUnordered<impl Future<Output = Result<Serving, StartError>>>,
+    started: &mut Vec<Serving>,
+) {
+    while let Some(start) = starts.next().await {
+        match start {
+            Ok(serving) => started.push(serving),
+            Err(error) => tracing::error!(%error, "another tenant does not start either"),
+        }
+    }
 }
 
 async fn start_one(config: Config) -> Result<Serving, StartError> {
@@ -150,6 +178,7 @@ impl Serving {
             (listen, admin_listen),
         );
         station.join(Kind::Serve).await;
+        station.ask_the_provider().await;
         servers.spawn(proxy.serve(proxied));
         servers.spawn(console.serve(admin, servers.clone()));
         station.feed_consumers();
@@ -158,7 +187,6 @@ impl Serving {
         tasks.spawn(station.clone().keep_beating(Kind::Serve));
         tasks.spawn(station.backfill().serve(config.reconcile_every));
         tasks.spawn(station.backfill().find_the_unnamed());
-        tasks.spawn(station.clone().ask_while_it_fails());
         if let Some((poll, every)) = station.poll() {
             tasks.spawn(poll.serve(every));
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::backfill::Backfill;
@@ -23,10 +23,11 @@ use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::db::embedded::{Embedded, Search};
 use crate::db::{Database, DbError, Names, Opening, Reach};
+use crate::failpoint;
 use crate::feed::Feed;
 use crate::feed::retention::Retention;
 use crate::poll::{self, Poll};
-use crate::probe::{Found, REMEDY, probe};
+use crate::probe::{Asked, Found, REMEDY};
 use crate::reader::Reader;
 use crate::record::{Owed, Recorder};
 use crate::refetch::Refetch;
@@ -37,8 +38,10 @@ use folder::{has_served, journal_place};
 
 pub use folder::{left_behind, note_served, try_folder};
 
-/// Between questions to a provider that fails.
+/// Between questions to a provider that fails, or whether it is the provider.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);
+/// A start waits so long to be told by its first question: whoever looks at its status then sees the answer.
+const ASKED_AT_ONCE: Duration = Duration::from_secs(2);
 /// Between looks at an embedded server.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is left to the recorder where requests took the whole of `DRAIN`.
@@ -50,6 +53,8 @@ pub struct Station {
     pub database: Database,
     pub recorder: Recorder,
     pub upstream: Arc<Upstream>,
+    /// Whether who answers there is the provider.
+    pub asked: Arc<Asked>,
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
     pub webhooks: Intake,
@@ -107,15 +112,21 @@ pub fn upstream(config: &Config, tasks: &Tasks) -> Result<Arc<Upstream>, StartEr
 }
 
 /// With a wrong key or address a database must not be bound to its tenant for good.
-fn opening(config: &Config, upstream: &Arc<Upstream>) -> Opening {
+fn opening(config: &Config, upstream: &Arc<Upstream>, asked: &Arc<Asked>) -> Opening {
     let (migrate, tenant) = (config.migrate, config.tenant.clone());
-    let (config, upstream) = (Arc::new(config.clone()), upstream.clone());
-    let ask = move || -> BoxFuture<'static, _> { Box::pin(takes_the_key(config.clone(), upstream.clone())) };
+    let (config, upstream, asked) = (Arc::new(config.clone()), upstream.clone(), asked.clone());
+    let ask = move || -> BoxFuture<'static, _> {
+        Box::pin(takes_the_key(config.clone(), upstream.clone(), asked.clone()))
+    };
     Opening::new(migrate, tenant, Box::new(ask))
 }
 
-async fn takes_the_key(config: Arc<Config>, upstream: Arc<Upstream>) -> Result<(), String> {
-    match probe(&config, &upstream).await {
+async fn takes_the_key(
+    config: Arc<Config>,
+    upstream: Arc<Upstream>,
+    asked: Arc<Asked>,
+) -> Result<(), String> {
+    match asked.ask(&config, &upstream).await {
         Found::Refuses(status) => Err(format!(
             "the provider refuses usertap's own request ({status}): {REMEDY}"
         )),
@@ -136,7 +147,7 @@ pub async fn opened(
     upstream: &Arc<Upstream>,
 ) -> Result<(Database, Option<Arc<Embedded>>), StartError> {
     let (database, embedded) = database(config).await?;
-    let database = database.opened_by(opening(config, upstream));
+    let database = database.opened_by(opening(config, upstream, &Arc::default()));
     database.open().await.map_err(not_opened)?;
     Ok((database, embedded))
 }
@@ -195,7 +206,8 @@ impl Station {
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let upstream = upstream(&config, tasks)?;
         let (database, embedded) = database(&config).await?;
-        let database = database.opened_by(opening(&config, &upstream));
+        let asked = Arc::new(Asked::default());
+        let database = database.opened_by(opening(&config, &upstream, &asked));
         match database.open().await {
             Err(DbError::Away(reason)) if has_served(&config.journal_dir) => {
                 tracing::warn!(
@@ -211,9 +223,8 @@ impl Station {
         if let Some(embedded) = embedded.clone() {
             tasks.spawn(keep_embedded_up(embedded, config.clone(), tasks.clone()));
         }
-        Ok(Station::put_together(
-            config, upstream, database, embedded, started, tasks,
-        ))
+        let station = Station::put_together(config, upstream, database, embedded, started, tasks);
+        Ok(Station { asked, ..station })
     }
 
     /// Puts the parts of a walk around a database: its pages wait for the database, so it has no
@@ -256,6 +267,7 @@ impl Station {
             database,
             recorder,
             upstream,
+            asked: Arc::default(),
             cache,
             refetch,
             webhooks,
@@ -309,15 +321,24 @@ impl Station {
         }
     }
 
-    /// While the provider fails it is asked now and then, so that it need not wait for an app to be found
-    /// well again.
-    pub async fn ask_while_it_fails(self: Arc<Self>) {
+    /// Who answers at UPSTREAM is asked whether it is the provider, until that is settled, and while it fails, so
+    /// that it need not wait for an app to be found well again. Returns once it was asked, or soon.
+    pub async fn ask_the_provider(self: &Arc<Self>) {
+        let (told, first) = oneshot::channel();
+        self.tasks.spawn(self.clone().ask_now_and_then(told));
+        let _late = timeout(ASKED_AT_ONCE, first).await;
+    }
+
+    async fn ask_now_and_then(self: Arc<Self>, told: oneshot::Sender<()>) {
+        let again = failpoint::wait("asked-again", NOW_AND_THEN);
+        let mut told = Some(told);
         let asking = async {
             loop {
-                sleep(NOW_AND_THEN).await;
-                if self.upstream.health() != Health::Closed {
-                    drop(probe(&self.config, &self.upstream).await);
+                if !self.asked.is_settled() || self.upstream.health() != Health::Closed {
+                    drop(self.asked.ask(&self.config, &self.upstream).await);
                 }
+                told.take();
+                sleep(again).await;
             }
         };
         tokio::select! {

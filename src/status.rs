@@ -160,8 +160,9 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, station.upstream.trouble(), &given_up, traffic);
-    problems.extend(station.upstream.refused_key().map(problems::of_key));
+    let mut problems = problems::all(&known, &recorder, &given_up, traffic);
+    problems.extend(problems::of_left_behind(&station.config));
+    problems.extend(problems::of_provider(&station.upstream, station.asked.unlike()));
     problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
@@ -211,8 +212,8 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     }
 }
 
-/// Ready once the database, if it can be reached, is migrated. Without the provider, or with a key that it
-/// refuses, it is degraded too.
+/// Ready once the database, if it can be reached, is migrated. Without the provider, with a key that it refuses
+/// or with somebody else in its place it is degraded too.
 pub fn readiness(station: &Station) -> Readiness {
     let answers = station.database_answers.load(Ordering::Relaxed);
     let records = answers && station.recorder.figures().trouble.is_none();
@@ -224,7 +225,8 @@ pub fn readiness(station: &Station) -> Readiness {
 }
 
 fn provider_serves(station: &Station) -> bool {
-    station.upstream.health() == Health::Closed && station.upstream.refused_key().is_none()
+    let is_asked = station.upstream.health() == Health::Closed;
+    is_asked && station.upstream.refused_key().is_none() && station.asked.unlike().is_none()
 }
 
 fn provider(station: &Station) -> ProviderStatus {

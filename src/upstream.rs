@@ -49,7 +49,7 @@ use deadline::Progress;
 use share::Wants;
 use target::Base;
 
-pub use breaker::Health;
+pub use breaker::{Fault, Health};
 pub use budget::Given;
 pub use by_user::LeaveFor;
 pub use client::{AnswerBody, TrustError};
@@ -296,7 +296,7 @@ impl Upstream {
     }
 
     /// Its last failure, while it is left alone or tried.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn trouble(&self) -> Option<Fault> {
         self.breaker.trouble()
     }
 

@@ -36,6 +36,7 @@ pub(super) fn command_for(
         }
     }
     mistakes.extend(tenants::apart(&serving));
+    tenants::beside(&mut serving);
     // What stands above all of them is wrong for each.
     let mut told = Vec::new();
     for mistake in mistakes {

@@ -269,7 +269,7 @@ async fn provider(config: &Config) -> Vec<Check> {
         Found::Away(error) => vec![failed(
             "provider",
             error.to_string(),
-            "check UPSTREAM and the way there",
+            error.remedy().unwrap_or("check UPSTREAM and the way there"),
         )],
         Found::NoKey => vec![failed(
             WHAT,

@@ -101,6 +101,7 @@ impl<'a> Check<'a> {
         Some(Config {
             database: database?,
             journal_dir: data_dir.clone()?,
+            beside: Vec::new(),
             name: None,
             data_dir: data_dir?,
             pg_bin: pg_bin?,

@@ -144,6 +144,15 @@ pub fn told(mistake: Mistake, name: &str, (env, known): (&Env, &[Known])) -> Mis
     .of_tenant(name)
 }
 
+/// Served by one process: each knows which journals are the others'.
+pub fn beside(configs: &mut [Config]) {
+    let all: Vec<_> = configs.iter().map(|config| config.journal_dir.clone()).collect();
+    for config in configs {
+        config.beside.clone_from(&all);
+        config.beside.retain(|folder| *folder != config.journal_dir);
+    }
+}
+
 /// Nothing of one may reach another.
 pub fn apart(configs: &[Config]) -> Vec<Mistake> {
     let mut mistakes = Vec::new();

@@ -12,7 +12,6 @@ use super::descriptor::{Setting, WEBHOOKS};
 use super::extract::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
-use super::template::Template;
 use super::{Mistake, Provider};
 
 mod cache;
@@ -66,7 +65,9 @@ impl Reader<'_> {
             .into_iter()
             .filter_map(|own| self.own(own, &settings, &identity))
             .collect();
-        let login = form.login.and_then(|login| self.login(login));
+        let login = form
+            .login
+            .and_then(|login| self.login(login, &settings, &identity));
         self.check_key(
             form.key.as_ref(),
             (&identity, &credentials),
@@ -98,6 +99,7 @@ impl Reader<'_> {
         let head = head?;
         let name = self.name(head.name);
         let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
+        let dashboard = self.dashboard(&form.dashboard, &parts);
         let console = self.console(form.console, &name, &parts, &routes);
         let provision = form.provision.map(|form| self.procedure(form, &[]));
         let of_tenant = [&parts[..], &["key", "url", "random"]].concat();
@@ -129,7 +131,7 @@ impl Reader<'_> {
             own_errors: own_errors?,
             user: user?,
             list: list?,
-            dashboard: dashboard(form.dashboard),
+            dashboard,
             console,
             provision,
             subscribe,
@@ -231,7 +233,7 @@ impl Reader<'_> {
             *name == http::header::CONTENT_TYPE && value.to_str().is_ok_and(|value| value.contains("json"))
         });
         OwnErrors {
-            body: Template::parse(&form.body),
+            body: self.template(&form.body, &["status", "word", "text"]),
             json,
             headers,
         }
@@ -252,7 +254,7 @@ impl Reader<'_> {
     fn answer(&mut self, form: AnswerForm) -> Option<AnswerRule> {
         let redirect = form.redirect.map(StatusCode::from_u16);
         let with = match (form.body, redirect) {
-            (Some(body), None) => AnswerWith::Body(Template::parse(&body)),
+            (Some(body), None) => AnswerWith::Body(self.template(&body, &["public"])),
             (None, Some(Ok(status))) if status.is_redirection() => AnswerWith::Redirect(status),
             _ => {
                 self.mistake(
@@ -268,6 +270,14 @@ impl Reader<'_> {
             unless_query,
             with,
         })
+    }
+
+    fn dashboard(&mut self, form: &DashboardForm, parts: &[&str]) -> Dashboard {
+        let of_user = [parts, &["id"]].concat();
+        Dashboard {
+            user: form.user.as_ref().map(|link| self.template(link, &of_user)),
+            users: form.users.as_ref().map(|link| self.template(link, parts)),
+        }
     }
 }
 
@@ -316,13 +326,6 @@ fn settings(form: &Form) -> Vec<Setting> {
         default: None,
     });
     parts.chain(key).chain(others).chain(webhooks).collect()
-}
-
-fn dashboard(form: DashboardForm) -> Dashboard {
-    Dashboard {
-        user: form.user.as_deref().map(Template::parse),
-        users: form.users.as_deref().map(Template::parse),
-    }
 }
 
 fn pairs(map: BTreeMap<String, String>) -> Vec<(String, String)> {

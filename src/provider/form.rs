@@ -217,7 +217,7 @@ pub(super) struct CodesForm {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OwnErrorsForm {
-    pub body: String,
+    pub body: Text,
     pub headers: BTreeMap<String, Text>,
 }
 
@@ -274,8 +274,8 @@ pub(super) enum Unit {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DashboardForm {
-    pub user: Option<String>,
-    pub users: Option<String>,
+    pub user: Option<Text>,
+    pub users: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -294,7 +294,7 @@ pub(super) struct AnswerForm {
     pub on: Text,
     pub redirect: Option<u16>,
     pub unless_query: Option<BTreeMap<String, String>>,
-    pub body: Option<String>,
+    pub body: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -15,12 +15,14 @@ mod held;
 pub(super) mod keeper;
 pub mod segment;
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::clock;
 use held::weight_of;
 use segment::{Content, Label, Tail};
 
@@ -32,6 +34,8 @@ pub use keeper::{Keeper, adopt, keep};
 const LIMIT: u64 = 512 << 20;
 /// What a record counts at least: it also takes memory while it waits.
 const LEAST: u64 = 1 << 10;
+/// No look at a folder takes so long.
+const LOOKED: Duration = Duration::from_secs(1);
 /// Nobody was told of what a crash cut off; what was lost in another way looks the same.
 const END_UNREAD: &str = "the journal's end cannot be read: if DATA_DIR was damaged rather than cut off by a crash, run \
                           `usertap reconcile`";
@@ -349,10 +353,24 @@ pub fn locked(folder: &Path) -> Result<File, JournalFault> {
     let mut options = File::options();
     let opened = options.create(true).truncate(false).write(true).open(&path);
     let lock = opened.map_err(unwritten)?;
-    match lock.try_lock() {
+    match lock_alone(&lock) {
         Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(JournalFault::Locked),
-        Err(std::fs::TryLockError::Error(error)) => Err(unwritten(error)),
+        Err(TryLockError::WouldBlock) => Err(JournalFault::Locked),
+        Err(TryLockError::Error(error)) => Err(unwritten(error)),
+    }
+}
+
+/// Whoever only looks has it for an instant, together with whoever else does: that is waited out.
+fn lock_alone(lock: &File) -> Result<(), TryLockError> {
+    let deadline = clock::now() + LOOKED;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if clock::now() < deadline && lock.try_lock_shared().is_ok() => {
+                lock.unlock().map_err(TryLockError::Error)?;
+                std::thread::yield_now();
+            }
+            taken => return taken,
+        }
     }
 }
 
@@ -362,7 +380,12 @@ pub fn is_left(data_dir: &Path) -> bool {
     let holds = |folder: &Path| segment::numbers(folder).is_ok_and(|numbers| !numbers.is_empty());
     let waits = holds(&folder) || holds(&folder.join("writes"));
     // Whoever has it sees to it.
-    waits && locked(&folder).is_ok()
+    waits && !is_locked(&folder)
+}
+
+fn is_locked(folder: &Path) -> bool {
+    let lock = File::open(folder.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]

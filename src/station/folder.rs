@@ -1,6 +1,5 @@
 //! What a station has in `DATA_DIR`: its journal, and a note that it has served.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,17 +40,15 @@ pub fn note_served(data_dir: &Path) {
     }
 }
 
-/// Journals that none of these takes over: of a tenant that has another name now or is none any more, or of
-/// settings with no tenants, or with some.
-pub fn left_behind(configs: &[Config]) -> Vec<PathBuf> {
-    let folders: BTreeSet<&Path> = configs.iter().map(|config| &*config.data_dir).collect();
-    let with_tenants = folders.into_iter().flat_map(|folder| {
-        let tenants = std::fs::read_dir(folder.join(TENANTS)).into_iter().flatten();
-        let tenants = tenants.filter_map(|tenant| Some(tenant.ok()?.path()));
-        std::iter::once(folder.to_owned()).chain(tenants)
-    });
-    let is_taken = |folder: &PathBuf| configs.iter().any(|config| config.journal_dir == *folder);
-    with_tenants
+/// Journals in a tenant's `DATA_DIR` that this process does not take over: of a tenant that has another name now
+/// or is none any more, or of settings with no tenants, or with some.
+pub fn left_behind(config: &Config) -> Vec<PathBuf> {
+    let tenants = std::fs::read_dir(config.data_dir.join(TENANTS));
+    let tenants = tenants.into_iter().flatten();
+    let tenants = tenants.filter_map(|tenant| Some(tenant.ok()?.path()));
+    let is_taken = |folder: &PathBuf| *folder == config.journal_dir || config.beside.contains(folder);
+    std::iter::once(config.data_dir.clone())
+        .chain(tenants)
         .filter(|folder| !is_taken(folder) && is_left(folder))
         .collect()
 }

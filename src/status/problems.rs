@@ -1,6 +1,7 @@
 //! What is wrong, each thing under a word of its own and with its remedy. The words are those of
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
+mod provider;
 mod webhooks;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -16,7 +17,9 @@ use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
+use crate::station::left_behind;
 
+pub(super) use provider::of_provider;
 pub(super) use webhooks::{of_unkept, of_webhooks};
 
 /// Something is wrong, and what to do about it.
@@ -48,6 +51,7 @@ pub const WORDS: &[&str] = &[
     "not-recording",
     "journal",
     "journal-damaged",
+    "journal-left",
     "writes-unnoted",
     "answers-lost",
     "database-away",
@@ -66,6 +70,7 @@ pub const WORDS: &[&str] = &[
     "slot-lost",
     "provider-fails",
     "key-refused",
+    "not-the-provider",
     "user-unreadable",
     "users-unfit",
     "webhooks-refused",
@@ -89,7 +94,6 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
 pub(super) fn all(
     known: &Result<Known, DbError>,
     recorder: &record::Figures,
-    provider: Option<String>,
     unreadable: &[GivenUp],
     traffic: &Traffic,
 ) -> Vec<Problem> {
@@ -111,7 +115,6 @@ pub(super) fn all(
             problems.extend(known.slots.iter().filter_map(of_slot));
         }
     }
-    problems.extend(provider.map(of_provider));
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
     problems
@@ -217,6 +220,17 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
     trouble.into_iter().chain(damaged)
 }
 
+/// It is the process's, whichever of its tenants is asked.
+pub(super) fn of_left_behind(config: &Config) -> impl Iterator<Item = Problem> {
+    left_behind(config).into_iter().map(|folder| {
+        problem(
+            "journal-left",
+            format!("a journal that nobody takes over waits in {}", folder.display()),
+            "serve once with the settings under which it was written, until it is empty",
+        )
+    })
+}
+
 fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
     let remedy = "until then `kill -9` in the middle of a write leaves its user unread: run `usertap reconcile` after one";
     let trouble = writes.trouble.as_ref()?;
@@ -278,28 +292,6 @@ fn of_slot(slot: &Slot) -> Option<Problem> {
         ),
     };
     Some(problem(word, format!("slot {} {what}", slot.name), remedy))
-}
-
-fn of_provider(last: String) -> Problem {
-    problem(
-        "provider-fails",
-        format!(
-            "the provider fails: reads are answered stale where they can be, writes fail; its last failure: {last}"
-        ),
-        "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
-    )
-}
-
-pub(super) fn of_key(refused: u16) -> Problem {
-    problem(
-        "key-refused",
-        format!(
-            "the provider answers {refused} to usertap's own requests: users are not re-read, and answers that wait for that \
-             leave `none; reread-late`"
-        ),
-        "correct the provider's secret key and its rights, and the tenant's settings, then restart usertap; this goes with \
-         the next of its requests that is answered",
-    )
 }
 
 pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {

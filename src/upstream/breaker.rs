@@ -17,8 +17,9 @@ use http::StatusCode;
 
 use super::{Priority, UpstreamError};
 use crate::clock;
-use state::{Came, Fault, State};
+use state::{Came, State};
 
+pub use state::Fault;
 pub(super) use state::Try;
 
 #[derive(Debug, Default)]
@@ -84,9 +85,8 @@ impl States {
         }
     }
 
-    fn trouble(&self) -> Option<String> {
-        let fault = self.fault.filter(|_| self.health() != Health::Closed);
-        fault.map(|fault| fault.to_string())
+    fn trouble(&self) -> Option<Fault> {
+        self.fault.filter(|_| self.health() != Health::Closed)
     }
 
     /// Lets a request through, or says how long to wait. A stranger goes only where those might who are
@@ -142,7 +142,7 @@ impl Breaker {
     }
 
     /// The last failure, unless all is well.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn trouble(&self) -> Option<Fault> {
         self.states().trouble()
     }
 
@@ -186,7 +186,7 @@ impl Drop for Pass<'_> {
                 .store(after != Health::Closed, Ordering::Relaxed);
             tracing::info!(
                 now = after.word(),
-                last = states.trouble(),
+                last = states.trouble().map(tracing::field::display),
                 "the provider's breaker"
             );
         }

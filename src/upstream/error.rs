@@ -53,6 +53,14 @@ impl UpstreamError {
         }
     }
 
+    /// What to do about it, where it is more than to wait.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            UpstreamError::Unreachable(obstacle) => obstacle.remedy(),
+            _ => None,
+        }
+    }
+
     /// Whether the provider can have carried the request out all the same.
     pub fn leaves_doubt(self) -> bool {
         matches!(self, UpstreamError::Timeout | UpstreamError::Broken)
@@ -64,6 +72,24 @@ impl UpstreamError {
             self,
             UpstreamError::Unreachable(_) | UpstreamError::Limited { .. } | UpstreamError::Resting { .. }
         )
+    }
+}
+
+impl Obstacle {
+    fn remedy(self) -> Option<&'static str> {
+        match self {
+            Obstacle::Nameless => Some(
+                "correct the host in UPSTREAM and restart usertap; where it is right, see to this machine's name server",
+            ),
+            Obstacle::Plain => {
+                Some("write UPSTREAM with http://, or with the port that speaks TLS, and restart usertap")
+            }
+            Obstacle::Untrusted => Some(
+                "set UPSTREAM_CA to the file of the authority that signed it and restart usertap; where a public one did, it \
+                 has run out or is for another host than UPSTREAM's: have the provider renew it, or correct UPSTREAM",
+            ),
+            Obstacle::Refused | Obstacle::Silent | Obstacle::Broken => None,
+        }
     }
 }
 

@@ -106,8 +106,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "status",
         &[
-            "cache", "clock", "config", "db", "feed", "poll", "proxy", "record", "refetch", "station",
-            "upstream", "user", "webhook",
+            "cache", "clock", "config", "db", "feed", "poll", "probe", "proxy", "record", "refetch",
+            "station", "upstream", "user", "webhook",
         ],
     ),
     (

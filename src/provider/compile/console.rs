@@ -107,13 +107,4 @@ impl Reader<'_> {
             with,
         }
     }
-
-    fn template(&mut self, text: &Text, names: &[&str]) -> Template {
-        let template = Template::parse(text.get_ref());
-        for name in template.names().filter(|name| !names.contains(name)) {
-            let what = format!("`{{{name}}}` has no value here: there are {}", names.join(", "));
-            self.mistake(text.span().start, what);
-        }
-        template
-    }
 }

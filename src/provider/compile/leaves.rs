@@ -1,4 +1,4 @@
-//! The smallest parts of a provider file: header names, pointers, paths, patterns, sources.
+//! The smallest parts of a provider file: header names, pointers, paths, patterns, templates, sources.
 
 use std::fmt::Display;
 
@@ -8,6 +8,7 @@ use super::super::form::{Reader, Text};
 use super::super::pointer::Pointer;
 use super::super::route::Pattern;
 use super::super::source::Source;
+use super::super::template::Template;
 use super::super::userless::Userless;
 use super::super::view::Place;
 
@@ -94,6 +95,16 @@ impl Reader<'_> {
             self.mistake(text.span().start, text_);
         }
         userless
+    }
+
+    /// Every name in it is one of these.
+    pub(super) fn template(&mut self, text: &Text, names: &[&str]) -> Template {
+        let template = Template::parse(text.get_ref());
+        for name in template.names().filter(|name| !names.contains(name)) {
+            let what = format!("`{{{name}}}` has no value here: there are {}", names.join(", "));
+            self.mistake(text.span().start, what);
+        }
+        template
     }
 
     pub(super) fn sources(&mut self, texts: &[Text]) -> Vec<Source> {

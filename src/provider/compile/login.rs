@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::caller::Part;
+use super::super::descriptor::Setting;
 use super::super::form::{LoginForm, Reader, Text};
 use super::super::login::{LoginBody, LoginRule};
 use super::super::template::Template;
@@ -12,8 +14,18 @@ use super::duration;
 const LASTS: Duration = Duration::from_secs(300);
 
 impl Reader<'_> {
-    pub(super) fn login(&mut self, form: LoginForm) -> Option<LoginRule> {
+    pub(super) fn login(
+        &mut self,
+        form: LoginForm,
+        settings: &[Setting],
+        identity: &[Part],
+    ) -> Option<LoginRule> {
         let at = form.path.span().start;
+        let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
+        let others = settings.iter().map(|setting| setting.name.as_str());
+        let others = others.chain(["upstream"]).filter(|name| !parts.contains(name));
+        let known: Vec<&str> = parts.iter().copied().chain(others).collect();
+        self.template(&form.path, &parts);
         if !form.path.get_ref().starts_with('/') {
             self.mistake(
                 at,
@@ -21,8 +33,8 @@ impl Reader<'_> {
             );
         }
         let body = match (form.json, form.form) {
-            (Some(fields), None) => LoginBody::Json(templates(&fields)),
-            (None, Some(fields)) => LoginBody::Form(templates(&fields)),
+            (Some(fields), None) => LoginBody::Json(self.templates(&fields, &known)),
+            (None, Some(fields)) => LoginBody::Form(self.templates(&fields, &known)),
             _ => {
                 self.mistake(at, "[login] has its body either as `json` or as `form`");
                 return None;
@@ -47,11 +59,11 @@ impl Reader<'_> {
             lasts_for,
         })
     }
-}
 
-fn templates(fields: &BTreeMap<String, Text>) -> Vec<(String, Template)> {
-    let fields = fields.iter();
-    fields
-        .map(|(name, value)| (name.clone(), Template::parse(value.get_ref())))
-        .collect()
+    fn templates(&mut self, fields: &BTreeMap<String, Text>, known: &[&str]) -> Vec<(String, Template)> {
+        let fields = fields.iter();
+        fields
+            .map(|(name, value)| (name.clone(), self.template(value, known)))
+            .collect()
+    }
 }

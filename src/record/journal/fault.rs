@@ -21,7 +21,9 @@ pub enum JournalFault {
          or serve the other one until its journal is empty"
     )]
     Foreign,
-    #[error("the journal in DATA_DIR cannot be read ({0}): mend the folder")]
+    #[error(
+        "the journal in DATA_DIR cannot be read ({0}): mend the folder, and give all in it to usertap's account"
+    )]
     Unread(String),
     #[error("the journal in DATA_DIR cannot be written ({0}): make room or mend the folder")]
     Unwritten(String),

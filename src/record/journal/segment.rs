@@ -130,12 +130,12 @@ impl Tail {
 /// Reads a whole segment.
 ///
 /// # Errors
-/// Where this process can read nothing at the moment: the file may be well.
+/// Where it is this process that cannot read it, or may not: the file may be well.
 pub fn find(folder: &Path, number: u64) -> Result<Content, JournalFault> {
     let path = path(folder, number);
     let bytes = match bytes(&path) {
         Ok(bytes) => bytes,
-        Err(error) if is_of_the_process(&error) => return Err(JournalFault::unread(&path, &error)),
+        Err(error) if may_pass(&error) => return Err(JournalFault::unread(&path, &error)),
         Err(_) => return Ok(Content::Unreadable),
     };
     let behind = bytes.get(HEADER..).unwrap_or_default();
@@ -158,12 +158,15 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Too many open files, too little memory.
-fn is_of_the_process(error: &io::Error) -> bool {
+/// Too many open files, too little memory, a file that is somebody else's.
+fn may_pass(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let code = error.raw_os_error().map(Errno::from_raw);
     matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
-        || error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(
+            error.kind(),
+            io::ErrorKind::OutOfMemory | io::ErrorKind::PermissionDenied
+        )
 }
 
 /// Puts a file aside that cannot be read, and says so: it is nobody's to remove.

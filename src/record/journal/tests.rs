@@ -192,6 +192,54 @@ fn a_stray_entry_shuts_nothing_off() {
     assert!(segment::path(&inside, 10).exists());
 }
 
+/// As usertap's own account would do it, where the tests run as root: root may read everything.
+#[cfg(target_os = "linux")]
+fn as_nobody(does: impl FnOnce() + Send) {
+    use nix::unistd::{Uid, setfsuid};
+    let nobody = Uid::from_raw(65_534);
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            // Of this thread alone.
+            if Uid::effective().is_root() {
+                setfsuid(nobody);
+            }
+            does();
+        });
+        done.join().unwrap();
+    });
+}
+
+/// That can be mended, and then it is as good as ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_segment_that_may_not_be_read_is_left_as_it_is_and_taken_once_it_may() {
+    let folder = Folder::new();
+    as_nobody(|| {
+        let (mut journal, _) = folder.open();
+        journal.append(&payloads(0..2)).unwrap();
+        drop(journal);
+        let path = folder.segments().remove(0);
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o000);
+        for _ in 0..2 {
+            let fault = Journal::open(&folder.0, OURS).unwrap_err();
+            let told = fault.to_string();
+            assert!(fault.may_pass(), "{told}");
+            assert!(
+                told.contains("journal/0000000000000001.segment: permission denied"),
+                "{told}"
+            );
+            assert!(told.contains("usertap's account"), "{told}");
+        }
+        mode(0o600);
+        let (mut journal, left) = folder.open();
+        assert_eq!(
+            (read(&mut journal, &left.places), left.damaged),
+            (payloads(0..2), 0)
+        );
+    });
+}
+
 #[test]
 fn a_fault_names_the_file_and_what_could_not_be_done() {
     let folder = Folder::new();
@@ -274,6 +322,30 @@ fn one_process_at_a_time_and_one_tenant() {
         Err(JournalFault::Foreign)
     ));
     assert_eq!(folder.open().1.places.len(), 1, "untouched");
+}
+
+/// Whoever looks takes nobody's place, and is in nobody's way.
+#[test]
+fn a_look_at_what_is_left_keeps_nobody_out() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    journal.append(&payloads(0..1)).unwrap();
+    assert!(!is_left(&folder.0), "somebody has it");
+    drop(journal);
+    assert!(is_left(&folder.0));
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                is_left(&folder.0);
+            }
+        });
+        let opened: Vec<_> = (0..30)
+            .filter_map(|_| Journal::open(&folder.0, OURS).err())
+            .collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(opened.is_empty(), "{} of 30: {}", opened.len(), opened[0]);
+    });
 }
 
 #[test]

@@ -60,6 +60,16 @@ pub enum Fault {
     Unanswered(UpstreamError),
 }
 
+impl Fault {
+    /// What to do about it, where it is more than to wait.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Fault::Answered(_) => None,
+            Fault::Unanswered(error) => error.remedy(),
+        }
+    }
+}
+
 impl Default for State {
     fn default() -> State {
         State::Closed(0)

@@ -24,7 +24,7 @@ async fn failures_in_a_row_bring_a_rest_and_success_ends_it() {
     }
     assert_eq!((breaker.health(), breaker.trouble()), (Health::Closed, None));
     assert_eq!(send(&breaker, Err(UpstreamError::Broken)), Ok(()));
-    assert_eq!(breaker.trouble(), Some(UpstreamError::Broken.to_string()));
+    assert_eq!(breaker.trouble(), Some(Fault::Unanswered(UpstreamError::Broken)));
     assert_eq!(
         (breaker.health(), send(&breaker, Ok(200))),
         (Health::Open, Err(FIRST_REST))

@@ -92,7 +92,11 @@ export async function isAccessible(page, what) {
   assert.deepEqual(told, [], what);
 }
 
+/** Nothing sticks out, nor is a part of the menu to be looked for by scrolling. */
 export async function fitsItsWidth(page, what) {
   const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(wide <= room, `${what}: ${wide} px wide on a screen of ${room}`);
+  const menu = page.getByRole("navigation", { name: "Main" });
+  const [all, seen] = await menu.evaluate(({ scrollWidth, clientWidth }) => [scrollWidth, clientWidth]);
+  assert.ok(all <= seen, `${what}: the menu is ${all} px wide, of which ${seen} are seen`);
 }

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use usertap::sandbox::Options;
+use usertap::sandbox::{Action, Canned, Fault, Options};
 
 use super::{Server, World, id_of, recorded};
 use crate::support::process::setting;
@@ -219,6 +219,54 @@ async fn other_settings_for_tables_that_are_there_are_refused_and_make_nothing()
     ended.failed_saying(&["set SCHEMA=neon_identity"]);
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'elsewhere'";
     assert_eq!(world.count(made).await, 0);
+}
+
+/// It was the provider at the first start. Whoever answers there now may be anybody, and no other request of
+/// usertap's own may be due for long.
+#[tokio::test]
+async fn a_later_start_tells_that_not_the_provider_answers() {
+    let world = World::with_users(1).await;
+    world.serve().await.stop().await;
+    let page = "<!DOCTYPE html><title>Welcome</title>";
+    let somebody_else = |status: u16| {
+        let page = Action::Reject(Canned::new(status, page).header("content-type", "text/html"));
+        world.control().fault(Fault::on("/users/", page));
+    };
+    for (status, said) in [(200, "200 OK"), (404, "404 Not Found")] {
+        somebody_else(status);
+        let server = world.serve().await;
+        server
+            .names(&["not-the-provider", said, "UPSTREAM must be the provider's API"])
+            .await;
+        assert!(server.readyz().await.contains("degraded"));
+        // It goes on serving; no read that is owed meets what is meant for the next start.
+        server.known(&world, "Ada").await;
+        server.stop().await;
+    }
+    // It is asked again, and well as soon as the provider answers.
+    somebody_else(404);
+    let again = [setting("FAILPOINTS", "asked-again=100ms")];
+    let server = Server::of(world.start_with(&["serve"], &again)).await;
+    server.process.line("not the provider's API").await;
+    server.has_no_problem().await;
+    assert!(server.readyz().await.contains("ready"));
+    server.stop().await;
+}
+
+/// Nobody should wait for what only the settings can mend.
+#[tokio::test]
+async fn a_provider_that_fails_for_the_settings_sake_has_the_remedy_for_that() {
+    let world = World::with_users(0).await.and("USERTAP_TIMEOUT", "3s");
+    world.serve().await.stop().await;
+    let tls = format!("https://{}", world.sandbox.addr());
+    let server = Server::of(world.start_with(&["serve"], &[setting("USERTAP_UPSTREAM", tls)])).await;
+    for _ in 0..5 {
+        assert!(server.get(&world, "/users/me").await.status.is_server_error());
+    }
+    server
+        .names(&["provider-fails", "speaks no TLS", "write UPSTREAM with http://"])
+        .await;
+    server.stop().await;
 }
 
 /// The URL of a user who may not make schemas in the world's database.

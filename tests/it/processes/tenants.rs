@@ -3,7 +3,7 @@
 use ::http::Method;
 use serde_json::{Value, json};
 use usertap::db::Names;
-use usertap::sandbox::{Event, Options, Sandbox};
+use usertap::sandbox::{Action, Event, Fault, Gate, Options, Sandbox};
 use usertap::user::IdType;
 use uuid::Uuid;
 
@@ -470,7 +470,23 @@ async fn a_journal_that_nobody_takes_any_more_is_told() {
             .filter(|line| line.contains("a journal that nobody takes over"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    let (process, _) = serve(&world).await;
+    let (process, [shop, other]) = serve(&world).await;
+    let (journal, aside) = (".usertap/journal", ".usertap/aside");
+    let (journal, aside) = (world.folder.path().join(journal), world.folder.path().join(aside));
+    for tenant in [&shop, &other] {
+        let problems = tenant.status().await["problems"].clone();
+        assert_eq!(problems[0]["word"], "journal-left", "{problems}");
+        assert!(problems[0]["what"].to_string().contains(".usertap"), "{problems}");
+        assert!(
+            problems[0]["remedy"].to_string().contains("serve once"),
+            "{problems}"
+        );
+        assert_eq!(problems[1], Value::Null, "{problems}");
+    }
+    // Until it is gone.
+    std::fs::rename(&journal, &aside).expect("a folder");
+    assert_eq!(shop.status().await["problems"], json!([]));
+    std::fs::rename(&aside, &journal).expect("a folder");
     let said = told(&process.terminated().await.with_code(0).log());
     assert!(said.len() == 1 && said[0].contains(".usertap"), "{said:?}");
     std::fs::remove_file(world.folder.path().join("usertap.toml")).expect("it was there");
@@ -485,6 +501,42 @@ async fn a_journal_that_nobody_takes_any_more_is_told() {
     let (process, _) = serve(&world).await;
     let said = told(&process.terminated().await.with_code(0).log());
     assert_eq!(said, Vec::<String>::new());
+}
+
+/// One that is about to wait for the others on its database has made itself known there: it leaves in good order.
+#[tokio::test]
+async fn the_failed_start_of_one_lets_the_others_come_to_an_orderly_end() {
+    let world = two().await;
+    let right = setting_of(&world.sandbox, 1, "STACK_SECRET_SERVER_KEY");
+    let file = file(&world).replace(&right, "ssk_wrong_one");
+    // Bound by then: it is the other alone whose start asks the provider before it goes on.
+    let bound = start(&world, &["backfill", "--tenant", NAMES[0]], &file, &[]);
+    bound.ended().await.with_code(0);
+    // Whoever has not met the first is waited for but some seconds: nothing else must take time meanwhile.
+    let migrated = start(&world, &["migrate", "--tenant", NAMES[1]], &file, &[]);
+    migrated.ended().await.with_code(0);
+    let silent = format!(
+        "INSERT INTO {}_state.instances (id, kind) VALUES (gen_random_uuid(), 'serve')",
+        NAMES[0]
+    );
+    let gate = Gate::new();
+    let asked = Fault::on("/users/", Action::HoldBefore(gate.clone()));
+    world.control().fault(asked);
+    world.client.execute(&silent, &[]).await.expect("a statement");
+    let process = start(&world, &["serve"], &file, &[]);
+    gate.reached().await;
+    let known = format!("SELECT count(*) FROM {}_state.instances", NAMES[0]);
+    eventually("it has made itself known", || async {
+        (world.count(&known).await == 2).then_some(())
+    })
+    .await;
+    gate.release();
+    let output = process
+        .ended()
+        .await
+        .failed_saying(&["tenant other", "the provider refuses"]);
+    assert!(!output.log().contains("DRAIN"), "{}", output.log());
+    assert_eq!(world.count(&known).await, 1, "no place is left taken");
 }
 
 /// As after a restore of a dump, in which tables have other numbers than they had.

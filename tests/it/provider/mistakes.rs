@@ -294,6 +294,49 @@ user = [\"path:id\"]
 tells = [{ whole = \"\" }]
 ";
 
+/// What would otherwise come to light as an error that says nothing, or as a link to nowhere.
+#[test]
+fn a_misspelt_name_in_a_template_is_told_with_its_line() {
+    let text = KEYED.replace("body = \"{word}\"", "body = \"{wort} {status} {text}\"");
+    let text = format!(
+        "{text}
+[[answer]]
+on = \"GET /urls\"
+body = '{{\"urls\":[\"{{publik}}\"]}}'
+
+[dashboard]
+user = \"https://example.com/{{account}}/{{idd}}\"
+users = \"https://example.com/{{acount}}\"
+
+[login]
+path = \"/{{acc}}/token\"
+form = {{ client_id = \"{{account}}\", client_secret = \"{{keyy}}\" }}
+token = \"/token\"
+"
+    );
+    let found = mistakes(&text);
+    for (name, known) in [
+        ("wort", "there are status, word, text"),
+        ("publik", "there are public"),
+        ("idd", "there are account, id"),
+        ("acount", "there are account"),
+        ("acc", "there are account"),
+        ("keyy", "there are account, key, upstream"),
+    ] {
+        let line = format!(
+            "line {}: `{{{name}}}` has no value here",
+            line_of(&text, &format!("{{{name}}}"))
+        );
+        assert!(
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with(&line) && mistake.contains(known)),
+            "{line}; {known}: {found:#?}"
+        );
+    }
+    assert_eq!(found.len(), 6, "{found:#?}");
+}
+
 /// What would otherwise come to light as users who are never recorded, each with the line where it is mended.
 #[test]
 fn what_could_never_work_is_told_with_its_line() {
