@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{interval, sleep};
 use uuid::Uuid;
 
+use crate::db::instances::in_parting;
 use crate::db::runs::{self, Kind, Run};
 use crate::db::{Database, DbError};
 use crate::failpoint;
@@ -92,7 +93,12 @@ impl Backfill {
                 () = self.tasks.stopping() => return,
                 _ = look.tick() => {}
             }
-            match self.take(reconcile_every).await {
+            // One that was taken and not begun is free as soon as this process has left.
+            let taken = tokio::select! {
+                () = self.tasks.stopping() => return,
+                taken = self.take(reconcile_every) => taken,
+            };
+            match taken {
                 Ok(Some(run)) => self.walk_to_its_end(&run).await,
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "no walk can be looked for"),
@@ -121,7 +127,9 @@ impl Backfill {
                 tracing::info!(run = %run.run, "{kind} done");
                 Ok(())
             }
-            Err(WalkFault::HandedOver) => runs::release(&self.database, run.run, self.instance).await,
+            Err(WalkFault::HandedOver) => {
+                in_parting(runs::release(&self.database, run.run, self.instance)).await
+            }
             Err(fault) => {
                 let is_spoilt = fault.is_of_the_way();
                 let then = if is_spoilt {

@@ -143,9 +143,9 @@ impl Feed {
     /// Starts the tail, and the dropping of what is too old.
     pub fn follow(&self, tasks: &Tasks) {
         let (database, keep) = (self.shared.database.clone(), self.shared.retention);
-        tasks.spawn(tail::run(self.shared.clone(), tasks.clone()));
-        tasks.spawn(tail::beat(self.shared.clone(), tasks.clone()));
-        tasks.spawn(retention::keep(database, keep, tasks.clone()));
+        tasks.spawn_until_stopped(tail::run(self.shared.clone()));
+        tasks.spawn_until_stopped(tail::beat(self.shared.clone()));
+        tasks.spawn_until_stopped(retention::keep(database, keep));
     }
 
     /// This process has committed up to here: quicker than the database's own word of it.

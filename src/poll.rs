@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::db::instances::in_parting;
 use crate::db::polls::{self, Kept};
 use crate::db::{Database, DbError};
 use crate::provider::{PageFault, PollPlace, Polled, Then};
@@ -105,7 +106,7 @@ impl Poll {
             };
             self.note(polled);
         }
-        let _ = polls::release(&self.database, self.instance).await;
+        let _ = in_parting(polls::release(&self.database, self.instance)).await;
     }
 
     fn note(&self, polled: Result<(), PollFault>) {

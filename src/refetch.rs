@@ -96,7 +96,7 @@ impl Refetch {
             recent: Arc::default(),
             put_off: Arc::default(),
         };
-        tasks.spawn(refetch.clone().run(owed));
+        tasks.spawn_until_stopped(refetch.clone().run(owed));
         refetch
     }
 
@@ -150,7 +150,6 @@ impl Refetch {
         loop {
             let due = soon.unwrap_or_else(clock::now);
             tokio::select! {
-                () = self.tasks.stopping() => return,
                 owed = owed.recv() => match owed {
                     Some(owed) => self.take(owed).await,
                     None => return,

@@ -325,25 +325,20 @@ impl Station {
     /// that it need not wait for an app to be found well again. Returns once it was asked, or soon.
     pub async fn ask_the_provider(self: &Arc<Self>) {
         let (told, first) = oneshot::channel();
-        self.tasks.spawn(self.clone().ask_now_and_then(told));
+        self.tasks
+            .spawn_until_stopped(self.clone().ask_now_and_then(told));
         let _late = timeout(ASKED_AT_ONCE, first).await;
     }
 
     async fn ask_now_and_then(self: Arc<Self>, told: oneshot::Sender<()>) {
         let again = failpoint::wait("asked-again", NOW_AND_THEN);
         let mut told = Some(told);
-        let asking = async {
-            loop {
-                if !self.asked.is_settled() || self.upstream.health() != Health::Closed {
-                    drop(self.asked.ask(&self.config, &self.upstream).await);
-                }
-                told.take();
-                sleep(again).await;
+        loop {
+            if !self.asked.is_settled() || self.upstream.health() != Health::Closed {
+                drop(self.asked.ask(&self.config, &self.upstream).await);
             }
-        };
-        tokio::select! {
-            () = self.tasks.stopping() => {}
-            () = asking => {}
+            told.take();
+            sleep(again).await;
         }
     }
 
@@ -351,28 +346,23 @@ impl Station {
     /// without a detour by the database, what was changed by hand.
     pub fn feed_consumers(&self) {
         self.feed.follow(&self.tasks);
-        let (feed, tasks) = (self.feed.clone(), self.tasks.clone());
+        let feed = self.feed.clone();
         let mut changed = self.recorder.changed();
-        self.tasks.spawn(async move {
+        self.tasks.spawn_until_stopped(async move {
             loop {
-                tokio::select! {
-                    () = tasks.stopping() => return,
-                    committed = changed.recv() => match committed {
-                        Ok(committed) => feed.told(committed.position),
-                        // What was missed is behind what comes.
-                        Err(RecvError::Lagged(_)) => {}
-                        Err(RecvError::Closed) => return,
-                    }
+                match changed.recv().await {
+                    Ok(committed) => feed.told(committed.position),
+                    // What was missed is behind what comes.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
                 }
             }
         });
-        let (feed, tasks, recorder) = (self.feed.clone(), self.tasks.clone(), self.recorder.clone());
-        self.tasks.spawn(async move {
+        let (feed, recorder) = (self.feed.clone(), self.recorder.clone());
+        self.tasks.spawn_until_stopped(async move {
             loop {
-                tokio::select! {
-                    () = tasks.stopping() => return,
-                    () = feed.changed_by_hand() => recorder.changed_by_hand(),
-                }
+                feed.changed_by_hand().await;
+                recorder.changed_by_hand();
             }
         });
     }

@@ -28,6 +28,21 @@ impl Tasks {
         self.tracker.spawn(task)
     }
 
+    /// Starts a task that is dropped wherever it stands once the process is to end: it must leave nothing half
+    /// done. A database that stands still holds up no stop then.
+    pub fn spawn_until_stopped<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let tasks = self.clone();
+        self.spawn(async move {
+            tokio::select! {
+                () = tasks.stopping() => {}
+                () = task => {}
+            }
+        });
+    }
+
     /// A task that runs where it is awaited; where whoever awaits it leaves, it goes on in a task of its
     /// own. Either way a stop waits for it, and a panic ends it alone.
     pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<F>

@@ -8,11 +8,13 @@
 //! been the database that was away. A heartbeat from a time to come is of a clock that has been set back
 //! since: it is as good as one as old.
 
+use std::future::Future;
 use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::SimpleAsyncConnection;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::statement::{Bind, execute, load, optional, statement};
@@ -246,4 +248,14 @@ pub async fn leave(database: &Database, id: Uuid) -> Result<(), DbError> {
     let leave = database.names.sql("DELETE FROM {state}.instances WHERE id = $1");
     execute(statement(&leave).bind::<SqlUuid, _>(id), &mut conn).await?;
     Ok(())
+}
+
+/// Tells others what they would find out without it once this process is dead to them: no stop waits longer
+/// for a database that does not answer.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn in_parting(said: impl Future<Output = Result<(), DbError>>) -> Result<(), DbError> {
+    let late = |_| Err(DbError::Away("it does not answer".into()));
+    timeout(DEAD_AFTER, said).await.unwrap_or_else(late)
 }

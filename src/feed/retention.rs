@@ -13,7 +13,6 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use crate::clock::{self, Instant};
 use crate::db::partitions::{self, Closing};
 use crate::db::{Database, DbError};
-use crate::tasks::Tasks;
 
 /// How many times the retention a slot keeps what it has not taken.
 pub const FOR_SLOTS: u32 = 4;
@@ -42,17 +41,14 @@ impl Retention {
     }
 }
 
-/// Drops what is due until the process stops; of several processes one at a time does.
-pub async fn keep(database: Database, retention: Retention, tasks: Tasks) {
+/// Drops what is due, without an end; of several processes one at a time does.
+pub async fn keep(database: Database, retention: Retention) {
     let every = retention.look_every();
     let mut looks = interval_at(clock::now() + every, every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned = None;
     loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = looks.tick() => {}
-        }
+        looks.tick().await;
         if !database.is_open() {
             continue;
         }

@@ -22,7 +22,6 @@ use super::{Followed, Shared};
 use crate::clock::{self, Instant};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, statement};
-use crate::tasks::Tasks;
 use crate::user::UserId;
 
 /// Changes read at once.
@@ -42,28 +41,22 @@ const ANYBODY: &str = "anybody";
 /// How often an idle stream says where it stands.
 const BEAT: Duration = Duration::from_secs(10);
 
-pub async fn run(shared: Arc<Shared>, tasks: Tasks) {
+pub async fn run(shared: Arc<Shared>) {
     loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            Err(error) = follow(&shared) => tracing::debug!(%error, "the feed's tail waits for the database"),
+        if let Err(error) = follow(&shared).await {
+            tracing::debug!(%error, "the feed's tail waits for the database");
         }
         shared.is_following.store(false, Ordering::Relaxed);
-        tokio::select! {
-            () = tasks.stopping() => return,
-            () = sleep(PAUSE) => {}
-        }
+        sleep(PAUSE).await;
     }
 }
 
 /// One timer for all idle streams.
-pub async fn beat(shared: Arc<Shared>, tasks: Tasks) {
+pub async fn beat(shared: Arc<Shared>) {
     let mut beats = interval(BEAT);
     loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = beats.tick() => shared.pulse.send_modify(|pulse| pulse.beats += 1),
-        }
+        beats.tick().await;
+        shared.pulse.send_modify(|pulse| pulse.beats += 1);
     }
 }
 

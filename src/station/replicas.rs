@@ -212,7 +212,7 @@ impl Station {
             }
         }
         // Gone all the same once the heartbeat is old.
-        let _ = instances::leave(&self.database, self.instance).await;
+        let _ = instances::in_parting(instances::leave(&self.database, self.instance)).await;
     }
 
     /// Where other processes record too, their changes end what is kept here.

@@ -152,6 +152,29 @@ async fn a_stop_while_the_database_is_away_leaves_what_waits_to_the_journal_at_o
     server.stop().await;
 }
 
+/// The same where it stands still: its connections are there, and nothing comes on them.
+#[tokio::test]
+async fn a_stop_while_the_database_stands_still_leaves_what_waits_to_the_journal_soon() {
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "25s");
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let ada = server.known(&world, "Ada").await;
+    relay.silence();
+    for name in ["1", "2"] {
+        assert_eq!(server.rename(&world, ada, name).await, "journaled");
+    }
+    let log = server.stop().await.log();
+    assert!(log.contains("what is left waits in the journal"), "{log}");
+    assert!(!log.contains("DRAIN"), "{log}");
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    world.comes_to_rest(&server).await;
+    assert_eq!(world.name(ada).await.as_deref(), Some("2"));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_commit_that_hangs_is_journaled_and_survives_a_kill() {
     let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "300ms");
