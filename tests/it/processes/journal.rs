@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Server, World, id_of, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::process::setting;
+use crate::support::relay::Relay;
 
 impl World {
     fn segments(&self) -> Vec<PathBuf> {
@@ -129,39 +130,26 @@ async fn what_was_told_survives_kills_during_an_outage() {
     server.stop().await;
 }
 
-/// What waits behind the same user's first change is left with it.
 #[tokio::test]
-async fn a_stop_while_the_database_is_away_leaves_what_waits_to_the_journal_at_once() {
-    let world = World::with_users(0).await.and("USERTAP_DRAIN", "60s");
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let ada = server.known(&world, "Ada").await;
-    relay.close();
-    for name in ["1", "2"] {
-        assert_eq!(server.rename(&world, ada, name).await, "journaled");
-    }
-    let log = server.stop().await.log();
-    assert!(log.contains("what is left waits in the journal"), "{log}");
-    assert!(!log.contains("DRAIN"), "{log}");
-    relay.open();
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
-    world.comes_to_rest(&server).await;
-    assert_eq!(world.name(ada).await.as_deref(), Some("2"));
-    server.stop().await;
+async fn a_stop_while_the_database_is_away_leaves_what_waits_to_the_journal() {
+    what_waits_is_left_to_the_journal(Relay::close).await;
 }
 
-/// The same where it stands still: its connections are there, and nothing comes on them.
+/// Its connections are there, and nothing comes on them.
 #[tokio::test]
-async fn a_stop_while_the_database_stands_still_leaves_what_waits_to_the_journal_soon() {
+async fn a_stop_while_the_database_stands_still_leaves_what_waits_to_the_journal() {
+    what_waits_is_left_to_the_journal(Relay::silence).await;
+}
+
+/// Well before `DRAIN` is over; what waits behind the same user's first change is left with it.
+async fn what_waits_is_left_to_the_journal(without: impl FnOnce(&Relay)) {
     let world = World::with_users(0).await.and("USERTAP_DRAIN", "25s");
     let (relay, url) = through_a_relay(&world).await;
     relay.open();
     let through = [setting("DATABASE_URL", &url)];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
     let ada = server.known(&world, "Ada").await;
-    relay.silence();
+    without(&relay);
     for name in ["1", "2"] {
         assert_eq!(server.rename(&world, ada, name).await, "journaled");
     }
