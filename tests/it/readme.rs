@@ -231,6 +231,21 @@ fn every_word_of_the_headers_is_explained() {
 }
 
 #[test]
+fn every_problem_has_its_line() {
+    let (readme, source) = (readme(), file("src/status/problems.rs"));
+    let words = source
+        .split("pub const WORDS: &[&str] = &[")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next())
+        .expect("the words of the problems");
+    let words: Vec<&str> = words.split('"').skip(1).step_by(2).collect();
+    assert!(words.len() > 20, "{words:?}");
+    for word in words {
+        assert!(readme.contains(&format!("`{word}`")), "`{word}` is not explained");
+    }
+}
+
+#[test]
 fn every_command_is_listed() {
     let readme = readme();
     for command in [
