@@ -112,10 +112,7 @@ async fn database(config: &Config) -> Vec<Check> {
     };
     match inspected(&database, config).await {
         Err(error) => vec![refused(&rights::explained(&database, error).await)],
-        Ok(None) => vec![passed(
-            WHAT,
-            format!("reachable, and not migrated yet: {}", migrates(config)),
-        )],
+        Ok(None) => vec![unmigrated(config)],
         Ok(Some(bound)) => {
             let mut checks = vec![passed(WHAT, reached(bound, embedded.as_deref()))];
             checks.extend(rights(&database, config).await);
@@ -125,10 +122,20 @@ async fn database(config: &Config) -> Vec<Check> {
     }
 }
 
-fn migrates(config: &Config) -> &'static str {
+/// A `serve` that is not to migrate does not start there.
+fn unmigrated(config: &Config) -> Check {
+    const WHAT: &str = "database";
+    const FOUND: &str = "reachable, and not migrated yet";
     match config.migrate {
-        true => "`usertap serve` does that at its start",
-        false => "`usertap migrate` does that",
+        true => passed(WHAT, format!("{FOUND}: `usertap serve` does that at its start")),
+        false => failed(
+            WHAT,
+            FOUND.into(),
+            &format!(
+                "run `{}`, or leave MIGRATE at auto",
+                config.command("usertap migrate")
+            ),
+        ),
     }
 }
 

@@ -86,6 +86,8 @@ impl Journal {
         limit: u64,
     ) -> Result<(Journal, Left), JournalFault> {
         let folder = data_dir.join("journal");
+        // For others to enter: an embedded Postgres lives there too, in another account where root runs usertap.
+        std::fs::create_dir_all(data_dir).map_err(|error| JournalFault::unwritten(&folder, &error))?;
         let lock = locked(&folder)?;
         let mut journal = Journal {
             folder,

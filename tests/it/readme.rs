@@ -152,6 +152,24 @@ async fn the_table_has_exactly_the_columns_that_it_lists() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_of_its_own_has_its_line() {
+    let database = TestDatabase::new(IdType::Uuid).await;
+    let tables = "SELECT relname::text FROM pg_class
+                  WHERE relnamespace = 'usertap'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition";
+    let rows = database.client.query(tables, &[]).await.expect("tables");
+    let readme = readme();
+    let own = readme
+        .split("Everything of usertap's own is in schema `usertap`")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("what is in that schema");
+    assert!(rows.len() > 10);
+    for name in rows.iter().map(|row| row.get::<_, &str>(0)) {
+        assert!(own.contains(&format!("`{name}`")), "`{name}` is not explained");
+    }
+}
+
 #[test]
 fn every_setting_stands_there_with_its_default() {
     let readme = readme();
@@ -227,6 +245,21 @@ fn every_word_of_the_headers_is_explained() {
     );
     for word in outcomes.iter().chain(errors.iter().flatten()) {
         assert!(readme.contains(word.as_str()), "`{word}` is not explained");
+    }
+}
+
+#[test]
+fn every_problem_has_its_line() {
+    let (readme, source) = (readme(), file("src/status/problems.rs"));
+    let words = source
+        .split("pub const WORDS: &[&str] = &[")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next())
+        .expect("the words of the problems");
+    let words: Vec<&str> = words.split('"').skip(1).step_by(2).collect();
+    assert!(words.len() > 20, "{words:?}");
+    for word in words {
+        assert!(readme.contains(&format!("`{word}`")), "`{word}` is not explained");
     }
 }
 

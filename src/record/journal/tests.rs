@@ -359,6 +359,16 @@ fn nobody_else_may_read_it() {
 }
 
 #[test]
+fn the_data_folder_is_made_as_any_other() {
+    let top = Folder::new();
+    let (made, other) = (top.0.join("data"), top.0.join("other"));
+    std::fs::create_dir_all(&other).unwrap();
+    Journal::open(&made, OURS).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&made), mode(&other));
+}
+
+#[test]
 fn files_that_somebody_removed_are_noticed_and_it_goes_on() {
     let folder = Folder::new();
     let (mut journal, _) = Journal::with_limit(&folder.0, OURS, PLENTY).unwrap();

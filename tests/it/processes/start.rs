@@ -133,6 +133,13 @@ async fn migrate_off_needs_a_migrated_database() {
     let world = World::with_users(1).await.and("USERTAP_MIGRATE", "off");
     let ended = world.start(&["serve"]).ended().await;
     ended.failed_saying(&["not migrated", "usertap migrate"]);
+    let doctor = world.start(&["doctor"]).ended().await.with_code(1);
+    let found = doctor.stdout.iter().find(|line| line.contains("not migrated"));
+    let found = found.expect("the doctor names it");
+    assert!(
+        found.starts_with("FAIL database") && found.contains("-> run `usertap migrate`"),
+        "{found}"
+    );
     assert_eq!(
         world
             .count("SELECT count(*) FROM pg_namespace WHERE nspname = 'usertap'")
