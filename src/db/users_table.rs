@@ -15,6 +15,12 @@ use super::{Database, DbError, migrate};
 
 const ANEW: &str = include_str!("users_table.sql");
 
+/// Whether the table that `m`, the row of `meta`, notes is the one that usertap made.
+pub(super) const IS_MADE: &str = "EXISTS (
+    SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = m.users_table
+      AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = m.tableoid))";
+
 /// The table that goes by the name, and why it is not usertap's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsersTable {
@@ -66,10 +72,7 @@ pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTa
                 made.relname AS name
          FROM {state}.meta m LEFT JOIN (
              pg_class made JOIN pg_namespace n ON n.oid = made.relnamespace
-         ) ON made.oid = m.users_table AND EXISTS (
-             SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-             WHERE t.tgrelid = made.oid
-               AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = m.tableoid))",
+         ) ON made.oid = m.users_table AND {is_made}",
     );
     let found: Option<Found> = optional(statement(&sql), conn).await?;
     let found =

@@ -312,10 +312,6 @@ pub const NOTE_UNKNOWN: &str = "
 
 pub const TAKE_PLACE: &str = "
     WITH before AS (SELECT recorder FROM {state}.meta FOR UPDATE)
-    UPDATE {state}.meta SET recorder = $1, timeline = coalesce(timeline, $2),
-        users_table = CASE WHEN EXISTS (
-            SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-            WHERE t.tgrelid = users_table
-              AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = meta.tableoid))
-            THEN users_table ELSE to_regclass({users_name}) END
+    UPDATE {state}.meta m SET recorder = $1, timeline = coalesce(m.timeline, $2),
+        users_table = CASE WHEN {is_made} THEN m.users_table ELSE to_regclass({users_name}) END
     RETURNING (SELECT recorder FROM before) AS recorder";
