@@ -89,14 +89,14 @@ impl Backfill {
     pub async fn serve(self, reconcile_every: Option<Duration>) {
         let mut look = interval(LOOK_EVERY);
         loop {
-            tokio::select! {
-                () = self.tasks.stopping() => return,
-                _ = look.tick() => {}
-            }
+            let next = async {
+                look.tick().await;
+                self.take(reconcile_every).await
+            };
             // One that was taken and not begun is free as soon as this process has left.
             let taken = tokio::select! {
                 () = self.tasks.stopping() => return,
-                taken = self.take(reconcile_every) => taken,
+                taken = next => taken,
             };
             match taken {
                 Ok(Some(run)) => self.walk_to_its_end(&run).await,

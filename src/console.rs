@@ -87,7 +87,9 @@ impl Console {
 
     /// Its pages, and the task that remembers the last minutes.
     pub fn routes(self) -> Router {
-        self.station.tasks.spawn(history::watch(self.clone()));
+        self.station
+            .tasks
+            .spawn_until_stopped(history::watch(self.clone()));
         let pages = Router::new()
             .route("/", get(overview::show))
             .route("/backfill", post(walks::backfill))

@@ -96,13 +96,13 @@ impl Poll {
         let mut due = interval(every);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = self.tasks.stopping() => break,
-                _ = due.tick() => {}
-            }
+            let next = async {
+                due.tick().await;
+                self.read_on().await
+            };
             let polled = tokio::select! {
                 () = self.tasks.stopping() => break,
-                polled = self.read_on() => polled,
+                polled = next => polled,
             };
             self.note(polled);
         }

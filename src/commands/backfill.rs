@@ -214,7 +214,7 @@ async fn walk(
     };
     station.close(clock::now() + config.drain).await;
     // Gone all the same once the heartbeat is old.
-    let _ = instances::leave(database, station.instance).await;
+    let _ = instances::in_parting(instances::leave(database, station.instance)).await;
     walked
 }
 

@@ -99,15 +99,13 @@ fn rate(from: &Sample, to: &Sample, more: u64) -> Option<f64> {
     (seconds > 0.0).then(|| more as f64 / seconds)
 }
 
-/// Takes samples until the process stops.
+/// Takes samples, without an end.
 pub async fn watch(console: Console) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        tokio::select! {
-            () = console.station.tasks.stopping() => return,
-            _ = ticks.tick() => console.history.take(now(&console)),
-        }
+        ticks.tick().await;
+        console.history.take(now(&console));
     }
 }
 
