@@ -1,9 +1,10 @@
 //! By what a kept answer is found: a keyed hash over everything that could change it.
 //!
 //! A key cannot be built without a request's headers, and all of them but the ignorable ones enter,
-//! credentials first of all. The hash is SipHash-2-4 of 128 bits, made to be keyed and quick on texts as
-//! short as these. Its key is made anew by each process and stored nowhere, so nothing can be learned
-//! from a cache key, nor two requests made to share one.
+//! credentials first of all. The hash is SipHash-1-3 of 128 bits, made to be keyed and quick on texts as
+//! short as these; its author holds so many rounds enough where nobody sees a hash (rust-lang/rust#29754).
+//! Its key is made anew by each process and stored nowhere, and no hash is ever told, so nothing can be
+//! learned from a cache key, nor two requests made to share one.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -12,7 +13,7 @@ use http::header::{
     ORIGIN, PRAGMA, PROXY_AUTHORIZATION, REFERER, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue};
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::provider::{CacheRules, HeaderNames, Shown};
 use crate::random;
@@ -41,13 +42,14 @@ impl CallerKey {
 
 pub(super) struct Keys {
     /// With its key, and nothing hashed yet.
-    hasher: SipHasher24,
-    /// First `CONNECTION`, then those that are skipped, then those that a number stands for.
+    hasher: SipHasher13,
     names: HeaderNames,
-    numbered_from: usize,
+    /// What each of them is.
+    named: Vec<Named>,
 }
 
 /// What a header's name is to a key.
+#[derive(Clone, Copy)]
 enum Named {
     Connection,
     /// It never leaves for the provider, or changes nothing in what it answers.
@@ -77,7 +79,7 @@ const PARAMETER: u8 = 1;
 const NAME: u8 = 2;
 const VALUE: u8 = 3;
 const CALLER: u8 = 4;
-const NUMBERS_FROM: usize = 5;
+const NUMBERS_FROM: u8 = 5;
 
 impl Keys {
     /// `by_host`: answers differ by the name by which the proxy was reached.
@@ -95,13 +97,16 @@ impl Keys {
             .into_iter()
             .chain((!by_host).then_some(HOST))
             .chain(rules.ignore.iter().cloned());
-        let mut names: Vec<HeaderName> = [CONNECTION].into_iter().chain(skipped).collect();
-        let numbered_from = names.len();
-        names.extend(rules.shown.iter().cloned().chain(OFTEN));
+        let numbered = rules.shown.iter().cloned().chain(OFTEN);
+        let (names, named): (Vec<HeaderName>, Vec<Named>) = [(CONNECTION, Named::Connection)]
+            .into_iter()
+            .chain(skipped.map(|name| (name, Named::Skipped)))
+            .chain(numbered.zip((NUMBERS_FROM..=u8::MAX).map(Named::Number)))
+            .unzip();
         Keys {
-            hasher: SipHasher24::new_with_key(&random::key()),
+            hasher: SipHasher13::new_with_key(&random::key()),
             names: names.into_iter().collect(),
-            numbered_from,
+            named,
         }
     }
 
@@ -125,18 +130,11 @@ impl Keys {
     }
 
     fn named(&self, name: &HeaderName) -> Named {
-        let Some(place) = self.names.place(name) else {
-            return match name.as_str().starts_with(OWN) {
-                true => Named::Skipped,
-                false => Named::Spelled,
-            };
-        };
-        let number = place.checked_sub(self.numbered_from);
-        match number.map(|number| u8::try_from(NUMBERS_FROM + number)) {
-            None if place == 0 => Named::Connection,
-            None => Named::Skipped,
-            Some(Ok(number)) => Named::Number(number),
-            Some(Err(_)) => Named::Spelled,
+        let place = self.names.place(name);
+        match place.and_then(|place| self.named.get(place)) {
+            Some(named) => *named,
+            None if name.as_str().starts_with(OWN) => Named::Skipped,
+            None => Named::Spelled,
         }
     }
 
@@ -191,13 +189,13 @@ const LONG: u8 = u8::MAX;
 /// What is hashed: each part with what it is and its length, so that no two sequences of parts are the
 /// same text.
 struct Text {
-    hasher: SipHasher24,
+    hasher: SipHasher13,
     piece: [u8; PIECE],
     filled: usize,
 }
 
 impl Text {
-    fn new(hasher: SipHasher24) -> Text {
+    fn new(hasher: SipHasher13) -> Text {
         Text {
             hasher,
             piece: [0; PIECE],
