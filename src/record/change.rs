@@ -99,7 +99,8 @@ fn differing(kind: Kind, before: &Columns, after: &Columns) -> Vec<&'static str>
     .collect()
 }
 
-fn spelled(columns: &Columns) -> String {
+/// As the feed's `before` has them.
+pub fn spelled(columns: &Columns) -> String {
     let told = |at: Option<chrono::DateTime<chrono::Utc>>| at.and_then(time::told);
     let profile = &columns.profile;
     json!({
