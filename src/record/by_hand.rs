@@ -23,7 +23,7 @@ pub struct Noted {
 }
 
 /// No user has this content: SHA-256 gives it to nothing that anybody has found.
-const NOBODYS: ContentHash = ContentHash([0; 16]);
+pub const NOBODYS: ContentHash = ContentHash([0; 16]);
 
 /// The write that tells of it and owes a read.
 pub fn write(noted: &Noted, loaded: &Loaded) -> Write {

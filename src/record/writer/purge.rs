@@ -202,7 +202,7 @@ pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
     let before = loaded.row.as_ref();
     let change = Change {
         before: None,
-        ..Change::new(Kind::Purged, before, &Columns::default(), Arc::new(source))
+        ..Change::new(Kind::Purged, before, &Columns::default(), true, Arc::new(source))
     };
     let state = state_of(loaded);
     let write = Write {

@@ -54,6 +54,32 @@ async fn an_update_is_told_and_the_truth_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_puts_the_truth_back_names_the_columns_that_it_changes() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    for (set, changed) in [
+        ("name = 'Eve'", json!(["name"])),
+        ("deleted_at = now()", json!(["deleted_at"])),
+        ("updated_at = '2020-01-01Z'", json!(["updated_at"])),
+        ("raw_json = raw_json || '{\"by\": \"hand\"}'", json!(["raw_json"])),
+        ("name = 'Eve', raw_json = '{}'", json!(["name", "raw_json"])),
+    ] {
+        let since = head(&stack).await;
+        stack
+            .sql(&format!(
+                "UPDATE neon_identity.users_sync SET {set} WHERE id = '{id}'"
+            ))
+            .await;
+        let mended = format!("/v1/changes?since={since}&origin=refetch&wait=25s");
+        let mended = list(&page(&stack, &mended).await);
+        assert_eq!(mended.len(), 1, "{set}");
+        assert_eq!(mended[0]["changed"], changed, "{set}");
+        stack.agrees(id).await.expect("the truth is back");
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn inserts_deletions_and_restorations_are_told_and_mended() {
     let stack = Stack::new().await;
     let (gone, hidden) = (
