@@ -220,11 +220,13 @@ pub const HOLD: &str = "
     SELECT free.id FROM free WHERE free.id::{id} IN (SELECT held.id FROM held)
         OR NOT EXISTS (SELECT FROM {users} u WHERE u.id = free.id::{id})";
 
+/// Those first whose time it is, then those who were refused, by when they are to be tried again.
 pub const DUE_PURGES: &str = "
-    SELECT s.id FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
+    SELECT s.id, extract(epoch FROM greatest(a.next_try, now()) - now())::float8 AS seconds
+    FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
-    WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1) AND (a.id IS NULL OR a.next_try <= now())
-    ORDER BY u.deleted_at LIMIT 100";
+    WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1)
+    ORDER BY greatest(a.next_try, now()), u.deleted_at LIMIT 100";
 
 /// Rows of deleted users that could not be removed, where they may stay.
 pub const MAY_STAY: &str = "
