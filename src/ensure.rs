@@ -1,5 +1,7 @@
 //! The synced row of one user, fetched and committed first where somebody asks for that.
 
+use serde_json::Value;
+
 use crate::db::{DbError, rows};
 use crate::proxy::LocalFault;
 use crate::reader::ReadFault;
@@ -8,42 +10,46 @@ use crate::station::Station;
 use crate::upstream::UpstreamError;
 use crate::user::UserId;
 
+/// A row, and what was recorded for this answer.
+type Told = (Value, Recorded);
+
 /// The synced row; with `ensure` a missing one (or a skeleton) is fetched and committed first.
-pub async fn user(
-    station: &Station,
-    id: UserId,
-    ensure: bool,
-) -> Result<Option<serde_json::Value>, LocalFault> {
+pub async fn user(station: &Station, id: UserId, ensure: bool) -> Result<Option<Told>, LocalFault> {
     let row = row(station, &id).await?;
     match is_whole(row.as_ref()) || !ensure {
-        true => Ok(row.map(|row| row.json())),
+        true => Ok(row.map(there)),
         false => ensured(station, &id).await,
     }
 }
 
 /// The synced row of a user of whom it says all that is known.
-pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<serde_json::Value>, LocalFault> {
+pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<Told>, LocalFault> {
     if station.recorder.awaits(&id) {
         return Ok(None);
     }
     let row = rows::settled(&station.database, &id).await.map_err(away)?;
-    Ok(row.map(|row| row.json()))
+    Ok(row.map(there))
 }
 
-async fn ensured(station: &Station, id: &UserId) -> Result<Option<serde_json::Value>, LocalFault> {
+async fn ensured(station: &Station, id: &UserId) -> Result<Option<Told>, LocalFault> {
     let _turn = station.refetch.turn(id).await;
     let found = row(station, id).await?;
     if is_whole(found.as_ref()) {
-        return Ok(found.map(|row| row.json()));
+        return Ok(found.map(there));
     }
     let receipt = station.refetch.ensure(id).await.map_err(unread)?;
     match receipt.recorded(station.config.sync_timeout).await {
         Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
         recorded => match row(station, id).await? {
             None if recorded == Recorded::None(Unrecorded::SetAside) => Err(LocalFault::SetAside),
-            row => Ok(row.map(|row| row.json())),
+            row => Ok(row.map(|row| (row.json(), recorded))),
         },
     }
+}
+
+/// A row that was there without anybody's doing.
+fn there(row: rows::Row) -> Told {
+    (row.json(), Recorded::Committed { position: None })
 }
 
 fn is_whole(row: Option<&rows::Row>) -> bool {

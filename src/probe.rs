@@ -1,13 +1,11 @@
 //! Whether the provider is there and takes the key: asked for a user who cannot exist, it says
 //! so only to the tenant's own server.
 
-use std::sync::{Mutex, PoisonError};
-
 use http::StatusCode;
 
 use crate::config::Config;
 use crate::provider::Sighting;
-use crate::upstream::{Fetched, Priority, Upstream, UpstreamError};
+use crate::upstream::{Answerer, Fetched, Priority, Upstream, UpstreamError};
 use crate::user::{Seen, UserId};
 
 /// What the provider made of the question.
@@ -26,61 +24,28 @@ pub enum Found {
 /// The remedy for [`Found::Refuses`].
 pub const REMEDY: &str = "correct the key and the tenant's settings; UPSTREAM must be the provider's API";
 
-/// What was found last: by the start, and by whoever asks again.
-#[derive(Debug, Default)]
-pub struct Asked(Mutex<Last>);
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Last {
-    /// Nobody has asked yet, or nobody answered.
-    #[default]
-    Unknown,
-    /// The provider, or nobody of whom it is worth asking again: there is no key, or it is refused.
-    Settled,
-    Unlike(StatusCode),
+/// Asks once, and what is found is known to whoever sends there.
+pub async fn ask(config: &Config, upstream: &Upstream) -> Found {
+    let found = probe(config, upstream).await;
+    let now = match &found {
+        Found::Accepts(_) | Found::NoKey => Answerer::Settled,
+        Found::Refuses(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Answerer::Settled,
+        Found::Refuses(status) => Answerer::Unlike(*status),
+        // That it is somebody else is no less true for it.
+        Found::Away(_) => return found,
+    };
+    match (upstream.note_answerer(now), now) {
+        (before, now) if before == now => {}
+        (_, Answerer::Unlike(status)) => {
+            tracing::error!(%status, "who answers at UPSTREAM is not the provider's API: {REMEDY}");
+        }
+        (Answerer::Unlike(_), _) => tracing::info!("who answers at UPSTREAM may be the provider again"),
+        _ => {}
+    }
+    found
 }
 
-impl Asked {
-    /// Asks once.
-    pub async fn ask(&self, config: &Config, upstream: &Upstream) -> Found {
-        let found = probe(config, upstream).await;
-        let now = match &found {
-            Found::Accepts(_) | Found::NoKey => Last::Settled,
-            Found::Refuses(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Last::Settled,
-            Found::Refuses(status) => Last::Unlike(*status),
-            // That it is somebody else is no less true for it.
-            Found::Away(_) => return found,
-        };
-        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now);
-        match (before, now) {
-            (before, now) if before == now => {}
-            (_, Last::Unlike(status)) => {
-                tracing::error!(%status, "who answers at UPSTREAM is not the provider's API: {REMEDY}");
-            }
-            (Last::Unlike(_), _) => tracing::info!("who answers at UPSTREAM may be the provider again"),
-            _ => {}
-        }
-        found
-    }
-
-    /// The status of what answered in the provider's place.
-    pub fn unlike(&self) -> Option<StatusCode> {
-        match self.last() {
-            Last::Unlike(status) => Some(status),
-            Last::Unknown | Last::Settled => None,
-        }
-    }
-
-    pub fn is_settled(&self) -> bool {
-        self.last() == Last::Settled
-    }
-
-    fn last(&self) -> Last {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Asks once.
+/// The question alone, for settings that need not be this process's.
 pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
     let nobody = config.provider.nobody(config.id_type);
     let request = nobody

@@ -41,6 +41,12 @@ pub struct Serving {
     servers: Tasks,
 }
 
+/// Where it listens: nobody is answered yet.
+pub struct Listeners {
+    proxied: TcpListener,
+    admin: TcpListener,
+}
+
 /// Serves until the process is told to end.
 ///
 /// # Errors
@@ -150,8 +156,16 @@ impl Serving {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Serving, StartError> {
-        let proxied = bind("LISTEN", config.listen).await?;
-        let admin = bind("ADMIN_LISTEN", config.admin_listen).await?;
+        let listeners = Listeners::bind(config.listen, config.admin_listen).await?;
+        Serving::start_at(listeners, config).await
+    }
+
+    /// The same where it is bound already.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_at(listeners: Listeners, config: Config) -> Result<Serving, StartError> {
+        let Listeners { proxied, admin } = listeners;
         let config = Arc::new(config);
         let (tasks, servers) = (Tasks::default(), Tasks::default());
         let station = Arc::new(Station::open(config.clone(), &tasks).await?);
@@ -209,6 +223,17 @@ impl Serving {
             tracing::warn!("DRAIN is over: what is still under way is cut");
         }
         self.station.close(deadline).await;
+    }
+}
+
+impl Listeners {
+    /// # Errors
+    /// [`StartError`], naming the setting.
+    pub async fn bind(listen: SocketAddr, admin_listen: SocketAddr) -> Result<Listeners, StartError> {
+        Ok(Listeners {
+            proxied: bind("LISTEN", listen).await?,
+            admin: bind("ADMIN_LISTEN", admin_listen).await?,
+        })
     }
 }
 

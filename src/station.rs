@@ -27,12 +27,12 @@ use crate::failpoint;
 use crate::feed::Feed;
 use crate::feed::retention::Retention;
 use crate::poll::{self, Poll};
-use crate::probe::{Asked, Found, REMEDY};
+use crate::probe::{Found, REMEDY, ask};
 use crate::reader::Reader;
 use crate::record::{Owed, Recorder};
 use crate::refetch::Refetch;
 use crate::tasks::Tasks;
-use crate::upstream::{Health, Upstream};
+use crate::upstream::{Answerer, Health, Upstream};
 use crate::webhook::Intake;
 use folder::{has_served, journal_place};
 
@@ -53,8 +53,6 @@ pub struct Station {
     pub database: Database,
     pub recorder: Recorder,
     pub upstream: Arc<Upstream>,
-    /// Whether who answers there is the provider.
-    pub asked: Arc<Asked>,
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
     pub webhooks: Intake,
@@ -112,21 +110,15 @@ pub fn upstream(config: &Config, tasks: &Tasks) -> Result<Arc<Upstream>, StartEr
 }
 
 /// With a wrong key or address a database must not be bound to its tenant for good.
-fn opening(config: &Config, upstream: &Arc<Upstream>, asked: &Arc<Asked>) -> Opening {
+fn opening(config: &Config, upstream: &Arc<Upstream>) -> Opening {
     let (migrate, tenant) = (config.migrate, config.tenant.clone());
-    let (config, upstream, asked) = (Arc::new(config.clone()), upstream.clone(), asked.clone());
-    let ask = move || -> BoxFuture<'static, _> {
-        Box::pin(takes_the_key(config.clone(), upstream.clone(), asked.clone()))
-    };
+    let (config, upstream) = (Arc::new(config.clone()), upstream.clone());
+    let ask = move || -> BoxFuture<'static, _> { Box::pin(takes_the_key(config.clone(), upstream.clone())) };
     Opening::new(migrate, tenant, Box::new(ask))
 }
 
-async fn takes_the_key(
-    config: Arc<Config>,
-    upstream: Arc<Upstream>,
-    asked: Arc<Asked>,
-) -> Result<(), String> {
-    match asked.ask(&config, &upstream).await {
+async fn takes_the_key(config: Arc<Config>, upstream: Arc<Upstream>) -> Result<(), String> {
+    match ask(&config, &upstream).await {
         Found::Refuses(status) => Err(format!(
             "the provider refuses usertap's own request ({status}): {REMEDY}"
         )),
@@ -147,7 +139,7 @@ pub async fn opened(
     upstream: &Arc<Upstream>,
 ) -> Result<(Database, Option<Arc<Embedded>>), StartError> {
     let (database, embedded) = database(config).await?;
-    let database = database.opened_by(opening(config, upstream, &Arc::default()));
+    let database = database.opened_by(opening(config, upstream));
     database.open().await.map_err(not_opened)?;
     Ok((database, embedded))
 }
@@ -206,8 +198,7 @@ impl Station {
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let upstream = upstream(&config, tasks)?;
         let (database, embedded) = database(&config).await?;
-        let asked = Arc::new(Asked::default());
-        let database = database.opened_by(opening(&config, &upstream, &asked));
+        let database = database.opened_by(opening(&config, &upstream));
         match database.open().await {
             Err(DbError::Away(reason)) if has_served(&config.journal_dir) => {
                 tracing::warn!(
@@ -223,8 +214,9 @@ impl Station {
         if let Some(embedded) = embedded.clone() {
             tasks.spawn(keep_embedded_up(embedded, config.clone(), tasks.clone()));
         }
-        let station = Station::put_together(config, upstream, database, embedded, started, tasks);
-        Ok(Station { asked, ..station })
+        Ok(Station::put_together(
+            config, upstream, database, embedded, started, tasks,
+        ))
     }
 
     /// Puts the parts of a walk around a database: its pages wait for the database, so it has no
@@ -267,7 +259,6 @@ impl Station {
             database,
             recorder,
             upstream,
-            asked: Arc::default(),
             cache,
             refetch,
             webhooks,
@@ -334,8 +325,9 @@ impl Station {
         let again = failpoint::wait("asked-again", NOW_AND_THEN);
         let mut told = Some(told);
         loop {
-            if !self.asked.is_settled() || self.upstream.health() != Health::Closed {
-                drop(self.asked.ask(&self.config, &self.upstream).await);
+            let is_settled = self.upstream.answerer() == Answerer::Settled;
+            if !is_settled || self.upstream.health() != Health::Closed {
+                drop(ask(&self.config, &self.upstream).await);
             }
             told.take();
             sleep(again).await;

@@ -162,7 +162,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, &given_up, traffic);
     problems.extend(problems::of_left_behind(&station.config));
-    problems.extend(problems::of_provider(&station.upstream, station.asked.unlike()));
+    problems.extend(problems::of_provider(&station.upstream));
     problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
     problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
@@ -226,7 +226,7 @@ pub fn readiness(station: &Station) -> Readiness {
 
 fn provider_serves(station: &Station) -> bool {
     let is_asked = station.upstream.health() == Health::Closed;
-    is_asked && station.upstream.refused_key().is_none() && station.asked.unlike().is_none()
+    is_asked && station.upstream.refused_key().is_none() && station.upstream.unlike().is_none()
 }
 
 fn provider(station: &Station) -> ProviderStatus {

@@ -54,6 +54,7 @@ pub use budget::Given;
 pub use by_user::LeaveFor;
 pub use client::{AnswerBody, TrustError};
 pub use error::{Obstacle, SetUpError, UpstreamError};
+pub use key::Answerer;
 pub use pause::{Left, Yields};
 
 /// A body on its way to the provider.

@@ -56,7 +56,7 @@ async fn changes(State(shared): State<Shared>, request: Request) -> Response {
         shape,
         ..
     } = asked;
-    match feed.page(since, limit, wait, filter, shape).await {
+    match feed.page(since, limit.into(), wait, filter, shape).await {
         Ok(page) => page_of(&page, shape, None),
         Err(error) => refused(&error),
     }
@@ -70,7 +70,7 @@ async fn snapshot(State(shared): State<Shared>, request: Request) -> Response {
     let page = shared
         .station
         .feed
-        .snapshot(asked.after.as_ref(), asked.limit, asked.raw)
+        .snapshot(asked.after.as_ref(), asked.limit.into(), asked.raw)
         .await;
     let page = match page {
         Ok(page) => page,

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::feed::asked::{LIMIT, limit};
 use super::{Shared, problem};
 use crate::config::Config;
 use crate::db::listing::{self, SearchFault};
@@ -13,12 +14,9 @@ use crate::ensure;
 use crate::proxy::LocalFault;
 use crate::user::UserId;
 
-const LIMIT: i64 = 100;
-const MOST: i64 = 1_000;
-
 struct Asked {
     after: Option<UserId>,
-    limit: i64,
+    limit: u16,
     text: String,
 }
 
@@ -37,12 +35,7 @@ impl Asked {
                     let id = config.user_id(&value);
                     asked.after = Some(id.ok_or("after: no user can have that id")?);
                 }
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit: &i64| *limit > 0);
-                    let limit =
-                        limit.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))?;
-                    asked.limit = limit.min(MOST);
-                }
+                "limit" => asked.limit = limit(&value)?,
                 "q" => asked.text = value.trim().to_owned(),
                 _ => {
                     return Err(format!(
@@ -61,12 +54,12 @@ pub async fn list(State(shared): State<Shared>, uri: Uri) -> Response {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
-    let database = &shared.station.database;
+    let (database, limit) = (&shared.station.database, i64::from(asked.limit));
     let page = match asked.text.as_str() {
-        "" => listing::page(database, asked.after.as_ref(), asked.limit)
+        "" => listing::page(database, asked.after.as_ref(), limit)
             .await
             .map_err(SearchFault::from),
-        text => listing::search(database, text, asked.after.as_ref(), asked.limit).await,
+        text => listing::search(database, text, asked.after.as_ref(), limit).await,
     };
     match page {
         Ok(page) => {
@@ -88,7 +81,7 @@ pub async fn one(State(shared): State<Shared>, Path(id): Path<String>, uri: Uri)
         return problem(StatusCode::NOT_FOUND, "no user can have that id");
     };
     match ensure::user(&shared.station, id, ensure).await {
-        Ok(Some(row)) => Json(row).into_response(),
+        Ok(Some((row, _))) => Json(row).into_response(),
         Ok(None) if ensure => problem(StatusCode::NOT_FOUND, "the provider has no such user"),
         Ok(None) => problem(
             StatusCode::NOT_FOUND,

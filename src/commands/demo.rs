@@ -22,7 +22,7 @@ use crate::db::embedded::{Embedded, Search};
 use crate::db::runs::{self, Run};
 use crate::db::{Database, rows};
 use crate::sandbox::{Options, Plays, Sandbox, Webhooks};
-use crate::serve::{Serving, told_to_end};
+use crate::serve::{Listeners, Serving, told_to_end};
 use crate::station::StartError;
 use crate::tasks::Tasks;
 use crate::user::UserId;
@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let tasks = Tasks::default();
+    let listeners = Listeners::bind(options.listen, options.admin_listen)
+        .await
+        .map_err(taken)?;
     say("1. A Postgres of the demo's own, gone with it");
     let postgres = Arc::new(start_postgres(&options).await?);
     let url = postgres.url("postgres");
@@ -55,7 +58,8 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         .map_err(|error| StartError(error.to_string()))?;
     say("3. The proxy between the app and the provider");
     let told = sandbox.control().webhooks(0).filter(|_| story.needs_webhooks());
-    let serving = Serving::start(config(&options, &url, &sandbox, told.as_ref())?).await?;
+    let config = config(&options, &url, &sandbox, told.as_ref())?;
+    let serving = Serving::start_at(listeners, config).await?;
     if let Some(webhooks) = &told {
         webhooks.send_to(&format!("http://{}/_usertap/webhooks", serving.listen));
     }
@@ -88,6 +92,12 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     serving.stop().await;
     tasks.stop();
     shown
+}
+
+/// As a rule another demo, or a `serve`, has it.
+fn taken(error: StartError) -> StartError {
+    let free = "`usertap demo --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0` takes what is free";
+    StartError(format!("{error}: {free}"))
 }
 
 fn say(step: &str) {

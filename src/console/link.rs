@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Console;
 use crate::clock;
-use crate::probe::{Found, REMEDY, probe};
+use crate::probe::{self, Found, REMEDY};
 use crate::upstream::{Priority, UpstreamError};
 
 /// A good answer is good for so long.
@@ -113,7 +113,7 @@ async fn ask(console: Console) {
     };
     let station = &console.station;
     let found = tokio::select! {
-        found = probe(&station.config, &station.upstream) => found,
+        found = probe::ask(&station.config, &station.upstream) => found,
         () = station.tasks.stopping() => return,
     };
     let what = match found {

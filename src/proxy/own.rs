@@ -13,6 +13,7 @@ use super::Shared;
 use super::body::Body;
 use super::reply;
 use crate::provider::{Caller, Credential};
+use crate::record::Recorded;
 use crate::user::UserId;
 
 /// Everything below is usertap's.
@@ -25,8 +26,8 @@ const ANY_ID: &str = "00000000-0000-0000-0000-000000000000";
 pub trait Local: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
 
-    /// The synced row: the feed's `after` plus `raw_json`. With `ensure` it is fetched and
-    /// committed first if it is missing; nothing if the provider has no such user.
+    /// The synced row: the feed's `after` plus `raw_json`, and what was recorded for it. With `ensure` it is
+    /// fetched and committed first if it is missing; nothing if the provider has no such user.
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
 
     /// The same of a user of whom the row says all that is known: nothing of it is in doubt, was refused by
@@ -46,7 +47,8 @@ pub trait Local: Send + Sync + 'static {
     fn webhook_unread(&self, why: WebhookUnread);
 }
 
-pub type LocalAnswer<'l> = Pin<Box<dyn Future<Output = Result<Option<Value>, LocalFault>> + Send + 'l>>;
+pub type LocalAnswer<'l> =
+    Pin<Box<dyn Future<Output = Result<Option<(Value, Recorded)>, LocalFault>> + Send + 'l>>;
 
 pub type Named<'l> = Pin<Box<dyn Future<Output = Option<UserId>> + Send + 'l>>;
 
@@ -164,7 +166,7 @@ async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMa
         return unknown();
     };
     match shared.local.user(id, ensures(query)).await {
-        Ok(Some(row)) => reply::json(StatusCode::OK, &row),
+        Ok(Some((row, recorded))) => reply::row(&row, recorded),
         Ok(None) => unknown(),
         Err(fault) => faulty(shared, fault),
     }

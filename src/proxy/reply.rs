@@ -47,10 +47,9 @@ pub(super) fn again(hit: &Hit, cached: Cached) -> Response<Body> {
 }
 
 /// An answer made of what is recorded, because the provider does not give one.
-pub(super) fn stand_in(answer: OwnAnswer, cached: Cached) -> Response<Body> {
+pub(super) fn stand_in(answer: OwnAnswer, outcome: &Outcome, cached: Cached) -> Response<Body> {
     let mut response = own(answer);
-    let said_already = Outcome::Recorded(Recorded::Committed { position: None });
-    mark(response.headers_mut(), &said_already, cached);
+    mark(response.headers_mut(), outcome, cached);
     response
 }
 
@@ -124,6 +123,14 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The row of one user. Only where it says `committed` does that row stand in the table for good.
+pub(super) fn row(row: &Value, recorded: Recorded) -> Response<Body> {
+    let mut response = json(StatusCode::OK, row);
+    let (recorded, cached) = (Outcome::Recorded(recorded), Cached::Bypass(Bypass::Own));
+    mark(response.headers_mut(), &recorded, cached);
     response
 }
 

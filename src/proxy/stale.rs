@@ -15,7 +15,6 @@ use super::wire::Failure;
 use crate::cache::{Bypass, Cached, Outage, Standing};
 use crate::clock;
 use crate::provider::Caller;
-use crate::record::Recorded;
 use crate::upstream::UpstreamError;
 
 /// This part of the whole wait may go into looking for something to give.
@@ -98,15 +97,15 @@ impl Exchange<'_> {
             .stands_for(tenant, &self.matched, Caller::Ours(self.credential))
             .filter(|_| !refused)?;
         let asked = self.shared.local.settled_user(user);
-        let row = timeout(self.shared.config.sync_timeout, asked)
+        let (row, recorded) = timeout(self.shared.config.sync_timeout, asked)
             .await
             .ok()?
             .ok()??;
         let answer = provider.stand_in(row.get("raw_json").filter(|_| row["deleted_at"].is_null())?)?;
         self.shared.cache.count(cached);
-        let outcome = Outcome::Recorded(Recorded::Committed { position: None });
+        let outcome = Outcome::Recorded(recorded);
         let (route, status) = (&self.matched.route.name, answer.status);
         self.shared.answered(self.asked, route, status, &outcome, cached);
-        Some(reply::stand_in(answer, cached))
+        Some(reply::stand_in(answer, &outcome, cached))
     }
 }

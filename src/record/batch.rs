@@ -263,7 +263,7 @@ impl Plan {
         let before = loaded.known.standing;
         let row = row_write(&observation.seen, before);
         let after = columns_after(&row, loaded.row.as_ref(), at.now);
-        let change = draft(before, &row, loaded.row.as_ref(), &after, &observation.source);
+        let change = draft(loaded, &row, &after, &observation.source);
         let ends_set_aside = loaded.aside != Aside::No;
         loaded.refused = None;
         loaded.aside = Aside::No;
@@ -348,21 +348,24 @@ fn columns_after(row: &RowWrite, before: Option<&Columns>, now: DateTime<Utc>) -
 }
 
 /// The change row, unless a user who never had a row is deleted.
-fn draft(
-    standing: Standing,
-    row: &RowWrite,
-    before: Option<&Columns>,
-    after: &Columns,
-    source: &Arc<Source>,
-) -> Option<Change> {
-    let kind = match (row, standing) {
+fn draft(loaded: &Loaded, row: &RowWrite, after: &Columns, source: &Arc<Source>) -> Option<Change> {
+    let kind = match (row, loaded.known.standing) {
         (RowWrite::Nothing | RowWrite::Quiet(_), _) => return None,
         (RowWrite::Deletion, _) => Kind::Deleted,
         (RowWrite::Whole(_) | RowWrite::Skeleton, Standing::None) => Kind::Created,
         (RowWrite::Whole(_) | RowWrite::Skeleton, Standing::Deleted | Standing::Purged) => Kind::Restored,
         (RowWrite::Whole(_) | RowWrite::Skeleton, _) => Kind::Updated,
     };
-    Some(Change::new(kind, before, after, source.clone()))
+    let (before, raw_differs) = (loaded.row.as_ref(), raw_differs(row, loaded.raw.as_ref()));
+    Some(Change::new(kind, before, after, raw_differs, source.clone()))
+}
+
+/// Where what stands there was not loaded, it is known to be other content.
+fn raw_differs(row: &RowWrite, before: Option<&Value>) -> bool {
+    match row {
+        RowWrite::Whole(view) => before.is_none_or(|before| json::exact(&view.raw).as_ref() != Some(before)),
+        row => *row != RowWrite::Deletion,
+    }
 }
 
 fn outcome(verdict: Verdict, standing: Standing) -> Outcome {

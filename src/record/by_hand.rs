@@ -9,9 +9,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::batch::{Columns, Loaded, State, Write, state_of};
-use super::change::{Change, Kind, nonce};
+use super::change::{Change, Kind, nonce, spelled};
 use super::merge::Standing;
-use crate::user::{ContentHash, Origin, Source, UserId};
+use crate::user::{ContentHash, Origin, Profile, Source, UserId};
 
 /// What was noted of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,18 @@ pub struct Noted {
 }
 
 /// No user has this content: SHA-256 gives it to nothing that anybody has found.
-const NOBODYS: ContentHash = ContentHash([0; 16]);
+pub const NOBODYS: ContentHash = ContentHash([0; 16]);
 
 /// The write that tells of it and owes a read.
 pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
     let kind = kind(loaded);
-    let differing = changed(noted, loaded.row.as_ref());
+    let before = noted.before.as_deref().and_then(columns);
+    let now = loaded.row.clone().unwrap_or_default();
+    let differing = changed(
+        before.as_ref().unwrap_or(&Columns::default()),
+        &now,
+        noted.raw_differs,
+    );
     // An update that was taken back, or what was never told and is gone again.
     let is_told = kind.is_some_and(|kind| kind != Kind::Updated || !differing.is_empty());
     let change = kind.filter(|_| is_told).map(|kind| Change {
@@ -38,7 +44,7 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         } else {
             differing
         },
-        before: noted.before.clone().filter(|_| kind != Kind::Purged),
+        before: before.as_ref().filter(|_| kind != Kind::Purged).map(spelled),
         source: Arc::new(Source {
             origin: Origin::Sql,
             route: "".into(),
@@ -83,26 +89,32 @@ fn state_after(loaded: &Loaded) -> State {
     }
 }
 
+/// What was noted, whose times are as the session of whoever changed them spells times.
+fn columns(noted: &str) -> Option<Columns> {
+    let noted: Value = serde_json::from_str(noted).ok()?;
+    let text = |name: &str| noted[name].as_str().map(str::to_owned);
+    let time = |name: &str| noted[name].as_str()?.parse().ok();
+    Some(Columns {
+        profile: Profile {
+            name: text("name"),
+            email: text("email"),
+            created_at: time("created_at"),
+            updated_at: time("updated_at"),
+        },
+        deleted_at: time("deleted_at"),
+    })
+}
+
 /// Names of the columns that differ from what stood there before.
-fn changed(noted: &Noted, row: Option<&Columns>) -> Vec<&'static str> {
-    let before: Value = noted
-        .before
-        .as_deref()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    let now = row.cloned().unwrap_or_default();
-    let text = |name: &str, now: &Option<String>| before[name].as_str() != now.as_deref();
-    let time = |name: &str, now: Option<chrono::DateTime<chrono::Utc>>| {
-        let then = before[name].as_str().and_then(|at| at.parse().ok());
-        then != now
-    };
+fn changed(before: &Columns, now: &Columns, raw_differs: bool) -> Vec<&'static str> {
+    let (b, n) = (&before.profile, &now.profile);
     let differing = [
-        ("name", text("name", &now.profile.name)),
-        ("email", text("email", &now.profile.email)),
-        ("created_at", time("created_at", now.profile.created_at)),
-        ("updated_at", time("updated_at", now.profile.updated_at)),
-        ("deleted_at", time("deleted_at", now.deleted_at)),
-        ("raw_json", noted.raw_differs),
+        ("name", b.name != n.name),
+        ("email", b.email != n.email),
+        ("created_at", b.created_at != n.created_at),
+        ("updated_at", b.updated_at != n.updated_at),
+        ("deleted_at", before.deleted_at != now.deleted_at),
+        ("raw_json", raw_differs),
     ];
     differing
         .into_iter()
@@ -115,7 +127,7 @@ mod tests {
     use super::super::batch::{Aside, DoubtWrite};
     use super::super::memory::stranger;
     use super::*;
-    use crate::user::{IdType, Profile};
+    use crate::user::IdType;
 
     fn loaded(told: Standing, name: Option<&str>) -> Loaded {
         let row = name.map(|name| Columns {

@@ -45,10 +45,16 @@ pub struct Change {
 }
 
 impl Change {
-    pub fn new(kind: Kind, before: Option<&Columns>, after: &Columns, source: Arc<Source>) -> Change {
+    pub fn new(
+        kind: Kind,
+        before: Option<&Columns>,
+        after: &Columns,
+        raw_differs: bool,
+        source: Arc<Source>,
+    ) -> Change {
         Change {
             kind,
-            changed: before.map_or_else(Vec::new, |before| differing(kind, before, after)),
+            changed: before.map_or_else(Vec::new, |before| differing(before, after, raw_differs)),
             before: before.map(spelled),
             source,
             nonce: nonce(),
@@ -84,22 +90,24 @@ pub fn public(position: Position, nonce: i32) -> String {
     Pos { position, nonce }.to_string()
 }
 
-fn differing(kind: Kind, before: &Columns, after: &Columns) -> Vec<&'static str> {
+/// That `updated_at` moves goes without saying, unless nothing else does: as when what SQL changed is the same again.
+fn differing(before: &Columns, after: &Columns, raw_differs: bool) -> Vec<&'static str> {
     let (b, a) = (&before.profile, &after.profile);
-    let whole = kind != Kind::Deleted;
-    [
+    let others = [
         ("name", b.name != a.name),
         ("email", b.email != a.email),
         ("created_at", b.created_at != a.created_at),
         ("deleted_at", before.deleted_at != after.deleted_at),
-        ("raw_json", whole),
-    ]
-    .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
-    .collect()
+        ("raw_json", raw_differs),
+    ];
+    let is_alone = others.iter().all(|(_, differs)| !differs);
+    let all = others.into_iter().chain([("updated_at", is_alone)]);
+    all.filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
 }
 
-fn spelled(columns: &Columns) -> String {
+/// As the feed's `before` has them.
+pub fn spelled(columns: &Columns) -> String {
     let told = |at: Option<chrono::DateTime<chrono::Utc>>| at.and_then(time::told);
     let profile = &columns.profile;
     json!({

@@ -159,8 +159,7 @@ impl Intents {
             inner.open.clone()
         };
         let own: Vec<u64> = open.keys().chain(ended).copied().collect();
-        let folder = self.place.data_dir.join("journal").join("writes");
-        let log = Log::open(&folder, self.place.tenant, self.id_type, &mut open)?;
+        let log = Log::open(&self.place.data_dir, self.place.tenant, self.id_type, &mut open)?;
         open.retain(|number, _| !own.contains(number));
         self.lock().log = Some(log);
         self.take_in(open);

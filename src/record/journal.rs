@@ -32,6 +32,8 @@ pub use keeper::{Keeper, adopt, keep};
 
 /// All segments together. An outage of eleven hours at ten answers a second, of 1.2 kB each.
 const LIMIT: u64 = 512 << 20;
+/// In `DATA_DIR`.
+const FOLDER: &str = "journal";
 /// What a record counts at least: it also takes memory while it waits.
 const LEAST: u64 = 1 << 10;
 /// No look at a folder takes so long.
@@ -43,6 +45,7 @@ const END_UNREAD: &str = "the journal's end cannot be read: if DATA_DIR was dama
 /// The files of one folder, locked for this process.
 #[derive(Debug)]
 pub struct Journal {
+    data_dir: PathBuf,
     folder: PathBuf,
     /// None once the folder was removed, until it is made anew.
     lock: Option<File>,
@@ -85,13 +88,10 @@ impl Journal {
         tenant: [u8; 16],
         limit: u64,
     ) -> Result<(Journal, Left), JournalFault> {
-        let folder = data_dir.join("journal");
-        // For others to enter: an embedded Postgres lives there too, in another account where root runs usertap.
-        std::fs::create_dir_all(data_dir).map_err(|error| JournalFault::unwritten(&folder, &error))?;
-        let lock = locked(&folder)?;
         let mut journal = Journal {
-            folder,
-            lock: Some(lock),
+            data_dir: data_dir.to_owned(),
+            folder: data_dir.join(FOLDER),
+            lock: Some(locked(data_dir, FOLDER)?),
             label: Label {
                 tenant,
                 process: Uuid::new_v4(),
@@ -127,7 +127,7 @@ impl Journal {
             return Err(JournalFault::Robbed);
         }
         if self.lock.is_none() {
-            self.lock = Some(locked(&self.folder)?);
+            self.lock = Some(locked(&self.data_dir, FOLDER)?);
         }
         let fits = self.fitting(payloads);
         if fits == 0 && !payloads.is_empty() {
@@ -345,11 +345,14 @@ impl Journal {
     }
 }
 
-/// The folder, for its owner alone, and the lock on it.
-pub fn locked(folder: &Path) -> Result<File, JournalFault> {
+/// A folder in `data_dir`, for its owner alone, and the lock on it. `data_dir` itself is for others to enter: an
+/// embedded Postgres lives there too, in another account where root runs usertap.
+pub fn locked(data_dir: &Path, folder: &str) -> Result<File, JournalFault> {
+    let folder = data_dir.join(folder);
     let mut maker = DirBuilder::new();
-    let made = maker.recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| JournalFault::unwritten(folder, &error))?;
+    let made =
+        std::fs::create_dir_all(data_dir).and_then(|()| maker.recursive(true).mode(0o700).create(&folder));
+    made.map_err(|error| JournalFault::unwritten(&folder, &error))?;
     let path = folder.join("lock");
     let unwritten = |error| JournalFault::unwritten(&path, &error);
     let mut options = File::options();
@@ -378,7 +381,7 @@ fn lock_alone(lock: &File) -> Result<(), TryLockError> {
 
 /// Whether the journal in `data_dir`, or its notes of writes under way, was left by a process that is gone.
 pub fn is_left(data_dir: &Path) -> bool {
-    let folder = data_dir.join("journal");
+    let folder = data_dir.join(FOLDER);
     let holds = |folder: &Path| segment::numbers(folder).is_ok_and(|numbers| !numbers.is_empty());
     let waits = holds(&folder) || holds(&folder.join("writes"));
     // Whoever has it sees to it.

@@ -11,8 +11,10 @@ pub(super) mod number;
 mod rows;
 mod text;
 
+use std::time::Duration;
+
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::batch::Plan;
@@ -82,6 +84,14 @@ struct Yes {
 struct Id {
     #[diesel(sql_type = Text)]
     id: String,
+}
+
+#[derive(QueryableByName)]
+struct Due {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Double)]
+    seconds: f64,
 }
 
 type Conn = AsyncPgConnection;
@@ -314,19 +324,20 @@ impl Sql {
         Ok(())
     }
 
-    /// Deleted users whose rows are due to go, the longest deleted first.
+    /// Deleted users whose rows are to go, and in how long: the longest deleted of those who are due first.
     pub async fn due_purges(
         &self,
         conn: &mut Conn,
-        after: std::time::Duration,
-    ) -> Result<Vec<UserId>, DbError> {
-        let due = statement(&self.due_purges).bind::<diesel::sql_types::Double, _>(after.as_secs_f64());
-        let due: Vec<Id> = load(due, conn).await?;
+        after: Duration,
+    ) -> Result<Vec<(UserId, Duration)>, DbError> {
+        let due = statement(&self.due_purges).bind::<Double, _>(after.as_secs_f64());
+        let due: Vec<Due> = load(due, conn).await?;
         let kind = self.names.id_type;
-        Ok(due
+        let wait = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let known = due
             .into_iter()
-            .filter_map(|row| UserId::parse(&row.id, kind))
-            .collect())
+            .filter_map(|row| Some((UserId::parse(&row.id, kind)?, wait(row.seconds))));
+        Ok(known.collect())
     }
 
     /// Why nothing can be written, where that can be told.

@@ -30,13 +30,14 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use uuid::Uuid;
 
 use super::Shared;
 use super::backlog::Batch;
 use super::batch::Plan;
 use super::sql::{Locking, Patience, Sql, Users};
+use crate::clock::{self, Instant};
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
 use crate::failpoint;
@@ -56,8 +57,6 @@ pub(super) use turn::Turns;
 const BATCH: usize = 1_000;
 /// Bytes of users' JSON in one transaction.
 const BATCH_BYTES: usize = 8 << 20;
-/// How often rows whose time has come are looked for.
-const PURGE_EVERY: Duration = Duration::from_secs(30);
 /// Between attempts while the database refuses everything.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -79,6 +78,8 @@ pub(super) struct Writer {
     aging: strangers::Aging,
     /// Whose rows are to be removed.
     due: VecDeque<UserId>,
+    /// When it looks for them next.
+    looks_at: Instant,
     /// While it writes the rows of a batch that others are to gather behind.
     turn: Option<Writing>,
     /// It has noted why what it has cannot be written.
@@ -135,6 +136,7 @@ pub(super) fn lanes(
         is_first: number == 0,
         aging: strangers::Aging::default(),
         due: VecDeque::new(),
+        looks_at: clock::now(),
         turn: None,
         is_in_trouble: false,
         has_left: false,
@@ -164,8 +166,6 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), GivenUp> {
-        let mut purges = interval(failpoint::wait("purge-every", PURGE_EVERY));
-        purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(by_hand::LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shared = self.shared.clone();
@@ -176,7 +176,7 @@ impl Writer {
                 biased;
                 () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
                 _ = looks.tick(), if is_first => self.number_by_hand().await,
-                _ = purges.tick(), if is_first => self.look_after().await,
+                () = sleep_until(self.looks_at), if is_first => self.look_after().await,
                 () = shared.purges.notified(), if is_first => self.find_purges().await,
                 () = ready(()), if is_first && !self.due.is_empty() => self.purge_next().await,
                 batch = take(&shared) => match batch {

@@ -1,8 +1,10 @@
-//! Whether the provider takes the key of usertap's own requests, as its last answers to them said.
+//! Whether the provider takes the key of usertap's own requests, as its last answers to them said, and whether it
+//! is the provider.
 //!
 //! Known to this process alone, and not across a restart: the next request of its own tells again.
 
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 
@@ -14,6 +16,19 @@ const TAKEN: u16 = 0;
 #[derive(Debug, Default)]
 pub(super) struct Key {
     refused: AtomicU16,
+    answerer: Mutex<Answerer>,
+}
+
+/// Who answers at UPSTREAM, as the last question that had an answer found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Answerer {
+    /// Nobody has asked yet, or nobody answered.
+    #[default]
+    Unknown,
+    /// The provider, or nobody of whom it is worth asking again: there is no key, or it is refused.
+    Settled,
+    /// Somebody else, by the status of that answer.
+    Unlike(StatusCode),
 }
 
 impl Key {
@@ -40,12 +55,33 @@ impl Key {
     pub fn refused(&self) -> Option<u16> {
         Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status != TAKEN)
     }
+
+    fn answerer(&self) -> MutexGuard<'_, Answerer> {
+        self.answerer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Upstream {
     /// The status with which the provider refuses the key of usertap's own requests, while it does.
     pub fn refused_key(&self) -> Option<u16> {
         self.key.refused()
+    }
+
+    pub fn answerer(&self) -> Answerer {
+        *self.key.answerer()
+    }
+
+    /// Gives who it was taken for before.
+    pub fn note_answerer(&self, now: Answerer) -> Answerer {
+        std::mem::replace(&mut *self.key.answerer(), now)
+    }
+
+    /// The status of what answered in the provider's place.
+    pub fn unlike(&self) -> Option<StatusCode> {
+        match self.answerer() {
+            Answerer::Unlike(status) => Some(status),
+            Answerer::Unknown | Answerer::Settled => None,
+        }
     }
 }
 

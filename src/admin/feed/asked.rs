@@ -12,8 +12,9 @@ use crate::feed::event::TYPES;
 use crate::feed::{Filter, Shape, Since};
 use crate::user::{Origin, Pos, UserId};
 
-const LIMIT: usize = 100;
-const MOST: usize = 1_000;
+/// Of a page whose `limit` nobody names.
+pub const LIMIT: u16 = 100;
+const MOST: u16 = 1_000;
 /// A long poll waits no longer, whatever it asks for: proxies between cut at a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -31,7 +32,7 @@ pub enum Form {
 #[derive(Debug)]
 pub struct Asked {
     pub since: Since,
-    pub limit: usize,
+    pub limit: u16,
     pub wait: Duration,
     pub filter: Filter,
     pub shape: Shape,
@@ -43,7 +44,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Rows {
     pub after: Option<UserId>,
-    pub limit: i64,
+    pub limit: u16,
     pub raw: bool,
 }
 
@@ -93,7 +94,7 @@ impl Rows {
     pub fn of(uri: &Uri, config: &Config) -> Result<Rows, String> {
         let mut rows = Rows {
             after: None,
-            limit: count(LIMIT),
+            limit: LIMIT,
             raw: false,
         };
         for (name, value) in pairs(uri) {
@@ -103,7 +104,7 @@ impl Rows {
                     let id = config.user_id(&value);
                     rows.after = Some(id.ok_or("after: no user can have that id")?);
                 }
-                "limit" => rows.limit = count(limit(&value)?),
+                "limit" => rows.limit = limit(&value)?,
                 "raw" => rows.raw = switch(&name, &value)?,
                 _ => return Err(unknown(&name, "after, limit, raw")),
             }
@@ -179,14 +180,10 @@ pub fn lease(text: &str) -> Result<Uuid, String> {
     Uuid::try_parse(text).map_err(|_| "lease: write it as the slot's changes gave it".into())
 }
 
-fn limit(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number: &usize| *number > 0);
-    let number = number.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))?;
-    Ok(number.min(MOST))
-}
-
-fn count(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// Of every page on this side. One that is cut to what there can be would look like the last.
+pub fn limit(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))
 }
 
 fn wait(text: &str) -> Result<Duration, String> {

@@ -86,7 +86,13 @@ pub async fn changes(State(shared): State<Shared>, Path(name): Path<String>, req
         Err(error) => return failed(&error),
     };
     let page = feed
-        .page(Since::At(at), asked.limit, asked.wait, asked.filter, asked.shape)
+        .page(
+            Since::At(at),
+            asked.limit.into(),
+            asked.wait,
+            asked.filter,
+            asked.shape,
+        )
         .await;
     match page {
         Ok(page) => page_of(&page, asked.shape, Some(lease)),

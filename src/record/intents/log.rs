@@ -15,6 +15,8 @@ use crate::record::journal::segment::{self, Content, Label, Tail};
 use crate::record::journal::{JournalFault, frame, locked};
 use crate::user::{IdType, UserId};
 
+/// In `DATA_DIR`.
+const FOLDER: &str = "journal/writes";
 const BEGAN: u8 = b'b';
 const ENDED: u8 = b'e';
 
@@ -38,28 +40,29 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the folder for this process alone and adds to `open` what an earlier one left.
+    /// Opens its folder in `data_dir` for this process alone and adds to `open` what an earlier one left.
     ///
     /// # Errors
     /// [`JournalFault`]; where another tenant's writes are open, [`JournalFault::Foreign`].
     pub fn open(
-        folder: &Path,
+        data_dir: &Path,
         tenant: [u8; 16],
         id_type: IdType,
         open: &mut Open,
     ) -> Result<Log, JournalFault> {
-        let lock = locked(folder)?;
-        let (left, numbers) = left(folder, tenant, id_type)?;
+        let lock = locked(data_dir, FOLDER)?;
+        let folder = data_dir.join(FOLDER);
+        let (left, numbers) = left(&folder, tenant, id_type)?;
         open.extend(left);
         let label = Label {
             tenant,
             process: Uuid::new_v4(),
         };
         let next = numbers.last().map_or(1, |last| last + 1);
-        let tail = begun(folder, next, label, open)?;
-        numbers.iter().for_each(|number| remove(folder, *number));
+        let tail = begun(&folder, next, label, open)?;
+        numbers.iter().for_each(|number| remove(&folder, *number));
         Ok(Log {
-            folder: folder.to_owned(),
+            folder,
             label,
             _lock: lock,
             tail,
@@ -258,7 +261,7 @@ mod tests {
         let (log, found) = opened(&folder);
         assert_eq!(found, open);
         log.clear();
-        assert_eq!(segment::numbers(&folder).unwrap(), [0u64; 0]);
+        assert_eq!(segment::numbers(&folder.join(FOLDER)).unwrap(), [0u64; 0]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -271,11 +274,26 @@ mod tests {
         for _ in 0..60_000 {
             log.append(&Open::new(), &[2; 10], || open.clone()).unwrap();
         }
-        let files = segment::numbers(&folder).unwrap();
+        let files = segment::numbers(&folder.join(FOLDER)).unwrap();
         assert!(files.len() == 1 && files[0] > 1, "{files:?}");
         drop(log);
         assert_eq!(opened(&folder).1, open);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn it_is_its_owners_alone_and_the_data_folder_is_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let (data, other) = (folder(), folder());
+        drop(opened(&data));
+        std::fs::create_dir(&other).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&data), mode(&other));
+        for private in ["journal", FOLDER] {
+            assert_eq!(mode(&data.join(private)), 0o700);
+        }
+        std::fs::remove_dir_all(data).unwrap();
+        std::fs::remove_dir(other).unwrap();
     }
 
     #[test]

@@ -363,9 +363,14 @@ fn the_data_folder_is_made_as_any_other() {
     let top = Folder::new();
     let (made, other) = (top.0.join("data"), top.0.join("other"));
     std::fs::create_dir_all(&other).unwrap();
-    Journal::open(&made, OURS).unwrap();
+    let (mut journal, _) = Journal::open(&made, OURS).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&made), mode(&other));
+    journal.append(&payloads(0..1)).unwrap();
+    std::fs::remove_dir_all(&made).unwrap();
+    journal.append(&payloads(1..2)).unwrap_err();
+    journal.append(&payloads(1..2)).unwrap();
+    assert_eq!((mode(&made), mode(&made.join("journal"))), (mode(&other), 0o700));
 }
 
 #[test]

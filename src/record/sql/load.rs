@@ -7,6 +7,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz};
 
 use super::super::batch::{Aside, Columns, Loaded};
+use super::super::by_hand::NOBODYS;
 use super::super::merge::{Known, Standing};
 use super::{Conn, Id, Sql};
 use crate::db::DbError;
@@ -106,7 +107,8 @@ impl Sql {
         let texts: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
         let query = statement(sql)
             .bind::<Array<Text>, _>(texts)
-            .bind::<Bool, _>(with_raw);
+            .bind::<Bool, _>(with_raw)
+            .bind::<Binary, _>(NOBODYS.0.as_slice());
         Ok(load(query, conn).await?)
     }
 }

@@ -26,12 +26,14 @@ pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
     SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock})";
 
+/// The JSON is loaded where it is asked for, and where nothing else says what it is: of who is deleted or was
+/// changed by hand.
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
            s.refused, a.next_try > now() AS waits,
            s.ctid IS DISTINCT FROM (SELECT o.ctid FROM {state}.user_state o WHERE o.id = s.id) AS moved,
            u.id IS NOT NULL AS has_row, u.name, u.email, u.created_at, u.updated_at, u.deleted_at,
-           CASE WHEN $2 THEN u.raw_json::text END AS raw
+           CASE WHEN $2 OR s.content IS NULL OR s.content = $3 THEN u.raw_json::text END AS raw
     FROM {state}.user_state s
     LEFT JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
@@ -218,11 +220,13 @@ pub const HOLD: &str = "
     SELECT free.id FROM free WHERE free.id::{id} IN (SELECT held.id FROM held)
         OR NOT EXISTS (SELECT FROM {users} u WHERE u.id = free.id::{id})";
 
+/// Those first whose time it is, then those who were refused, by when they are to be tried again.
 pub const DUE_PURGES: &str = "
-    SELECT s.id FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
+    SELECT s.id, extract(epoch FROM greatest(a.next_try, now()) - now())::float8 AS seconds
+    FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
-    WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1) AND (a.id IS NULL OR a.next_try <= now())
-    ORDER BY u.deleted_at LIMIT 100";
+    WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1)
+    ORDER BY greatest(a.next_try, now()), u.deleted_at LIMIT 100";
 
 /// Rows of deleted users that could not be removed, where they may stay.
 pub const MAY_STAY: &str = "

@@ -21,6 +21,10 @@ use crate::db::{DbError, Refusal, missing};
 use crate::failpoint;
 use crate::user::{Origin, Source, UserId};
 
+/// How often rows whose time has come are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// However many were refused: each look reads all whose rows are to go.
+const LOOK_APART: Duration = Duration::from_secs(1);
 /// So long a batch that tells of deletions may wait for the rows to go.
 const GRACE: Duration = Duration::from_millis(250);
 const PURGE_AT_ONCE: Deleted = Deleted::Purge {
@@ -44,6 +48,8 @@ impl Writer {
                 Ok(()) => {}
                 Err(error) if is_refusal(&error) => {
                     self.keep_row(&user, error).await;
+                    // Somebody must know when it is to be tried again.
+                    self.shared.purges.notify_one();
                 }
                 Err(_) => return self.shared.purges.notify_one(),
             }
@@ -53,6 +59,7 @@ impl Writer {
     /// What is to be done now and then: rows whose time has come, those that were refused earlier among
     /// them, and what nobody needs any more. Where rows are to stay, no refusal of earlier times is one.
     pub(super) async fn look_after(&mut self) {
+        self.looks_at = clock::now() + failpoint::wait("purge-every", LOOK_EVERY);
         self.find_purges().await;
         if self.deleted == Deleted::Keep
             && let Ok(conn) = self.link.conn()
@@ -69,9 +76,19 @@ impl Writer {
             return;
         };
         match self.sql.due_purges(conn, after).await {
-            Ok(users) => self.due = users.into(),
+            Ok(users) => self.take_due(users),
             Err(error) => tracing::warn!(%error, "deleted rows stay for now"),
         }
+    }
+
+    /// Who was refused is looked for again when the status says so.
+    fn take_due(&mut self, users: Vec<(UserId, Duration)>) {
+        let refused = users.iter().find(|(_, wait)| !wait.is_zero());
+        if let Some((_, wait)) = refused {
+            self.looks_at = self.looks_at.min(clock::now() + LOOK_APART.max(*wait));
+        }
+        let due = users.into_iter().filter(|(_, wait)| wait.is_zero());
+        self.due = due.map(|(user, _)| user).collect();
     }
 
     /// One row, which may take long. A stop does not wait for it: what the database has begun it takes back.
@@ -202,7 +219,7 @@ pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
     let before = loaded.row.as_ref();
     let change = Change {
         before: None,
-        ..Change::new(Kind::Purged, before, &Columns::default(), Arc::new(source))
+        ..Change::new(Kind::Purged, before, &Columns::default(), true, Arc::new(source))
     };
     let state = state_of(loaded);
     let write = Write {

@@ -6,14 +6,11 @@ use super::{Problem, problem};
 use crate::probe;
 use crate::upstream::{Fault, Upstream};
 
-/// `unlike`: what answered in the provider's place.
-pub(in crate::status) fn of_provider(
-    upstream: &Upstream,
-    unlike: Option<StatusCode>,
-) -> impl Iterator<Item = Problem> {
+pub(in crate::status) fn of_provider(upstream: &Upstream) -> impl Iterator<Item = Problem> {
     let fails = upstream.trouble().map(of_failure);
     let key = upstream.refused_key().map(of_key);
-    fails.into_iter().chain(key).chain(unlike.map(of_another))
+    let unlike = upstream.unlike().map(of_another);
+    fails.into_iter().chain(key).chain(unlike)
 }
 
 fn of_failure(last: Fault) -> Problem {

@@ -133,6 +133,34 @@ async fn what_is_not_understood_is_told() {
     stack.end().await;
 }
 
+/// Whoever asks for more than there can be would take a page of a thousand for the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_no_page_has_is_refused_alike_everywhere() {
+    let stack = Stack::new().await;
+    let put = stack.admin_url("/v1/slots/mailer");
+    let made = http::request(Method::PUT, &put, &[], "{}")
+        .await
+        .expect("an answer");
+    assert!(made.status.is_success(), "{}", made.text());
+    for path in [
+        "/v1/changes",
+        "/v1/snapshot",
+        "/v1/users",
+        "/v1/slots/mailer/changes",
+    ] {
+        for wrong in ["0", "-1", "1001", "65537", "10000000000000000000", "many", ""] {
+            let reply = get(&stack, &format!("{path}?limit={wrong}")).await;
+            assert_eq!(reply.status, 400, "{path} {wrong}: {}", reply.text());
+            assert_eq!(
+                reply.json()["detail"],
+                "limit: write a whole number from 1 to 1000"
+            );
+        }
+        page(&stack, &format!("{path}?limit=1000")).await;
+    }
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_of_another_history_is_gone() {
     let stack = Stack::new().await;

@@ -91,6 +91,20 @@ async fn the_demo_of_clerk_has_a_webhook_bring_who_signs_up_there() {
 }
 
 #[tokio::test]
+async fn a_demo_whose_port_is_taken_says_so_before_anything_is_started() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for option in ["--listen", "--admin-listen"] {
+        let ended = quiet_demo(&folder, &["--exit", option, &address]).ended().await;
+        let output = ended.failed_saying(&[&address, "cannot be listened on", option]);
+        assert_eq!(output.stdout, [""; 0]);
+    }
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "nothing half-done");
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_of_the_demos_settings_is_named() {
     let folder = Folder::new();
     for name in ["USERTAP_ADMIN_TOKEN", "USERTAP_LISTEN"] {

@@ -91,7 +91,9 @@ async fn a_read_that_the_provider_does_not_answer_holds_up_no_stop() {
     let world = World::with_rows(1).await.and("USERTAP_DRAIN", "5s");
     world.doubt("standing = 'present'").await;
     let gate = Gate::new();
-    let read = Fault::on("/users/", Action::HoldBefore(gate.clone()));
+    // The start's own question is of nobody.
+    let path = format!("/users/{}", world.control().ids(0)[0]);
+    let read = Fault::on(&path, Action::HoldBefore(gate.clone()));
     world.control().fault(read);
     let server = world.serve().await;
     gate.reached().await;

@@ -509,6 +509,48 @@ async fn a_reference_without_a_cascade_keeps_a_deleted_row_until_it_is_gone() {
     server.stop().await;
 }
 
+/// Whoever reads the status waits for that moment and no longer: not for the next look, nor after a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_was_refused_is_tried_when_the_status_says() {
+    let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
+    let world = world.and("FAILPOINTS", "purge-every=600000ms");
+    let server = world.serve().await;
+    let (first, second) = (
+        server.known(&world, "First").await,
+        server.known(&world, "Second").await,
+    );
+    world
+        .sql(&format!(
+            "CREATE TABLE posts (author uuid REFERENCES neon_identity.users_sync(id));
+             INSERT INTO posts VALUES ('{first}'), ('{second}')"
+        ))
+        .await;
+    server.deletes(&world, first).await;
+    server.names(&["set-aside", &first.to_string()]).await;
+    let freed = |after: u8, user| {
+        format!(
+            "DELETE FROM posts WHERE author = '{user}';
+             UPDATE usertap.set_aside SET next_try = now() + interval '{after} s' WHERE id = '{user}'"
+        )
+    };
+    world.sql(&freed(1, first)).await;
+    server.deletes(&world, second).await;
+    eventually("the first is tried again", || async {
+        (!world.row(first).await).then_some(())
+    })
+    .await;
+    server.names(&["set-aside", &second.to_string()]).await;
+    world.sql(&freed(3, second)).await;
+    server.stop().await;
+    let server = world.serve().await;
+    eventually("so is the second, after a start", || async {
+        (!world.row(second).await).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
 /// Also where the provider says once more that the user is gone, as it does when a webhook tells so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_removed_is_named_until_it_is_or_may_stay() {

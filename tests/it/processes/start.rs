@@ -7,7 +7,7 @@ use usertap::sandbox::{Action, Canned, Fault, Options};
 
 use super::{Server, World, id_of, recorded};
 use crate::support::process::setting;
-use crate::support::{eventually, postgres};
+use crate::support::{eventually, http, postgres};
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_the_remedy() {
@@ -257,6 +257,22 @@ async fn a_later_start_tells_that_not_the_provider_answers() {
     server.process.line("not the provider's API").await;
     server.has_no_problem().await;
     assert!(server.readyz().await.contains("ready"));
+    server.stop().await;
+}
+
+/// Nobody else asks while all is well: what the console's own question finds stands in the status too.
+#[tokio::test]
+async fn who_looks_at_the_console_finds_for_all_that_not_the_provider_answers() {
+    let world = World::with_users(1).await;
+    let server = world.serve().await;
+    // One for the start's own question, should it be late.
+    for _ in 0..2 {
+        let page = Action::Reject(Canned::new(200, "<!DOCTYPE html>").header("content-type", "text/html"));
+        world.control().fault(Fault::on("/users/", page));
+    }
+    let overview = http::get(&format!("http://{}/", server.admin), &[]).await;
+    assert_eq!(overview.status, 200);
+    server.names(&["not-the-provider", "200 OK"]).await;
     server.stop().await;
 }
 

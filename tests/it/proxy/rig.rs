@@ -23,7 +23,7 @@ use usertap::config::Config;
 use usertap::proxy::{
     Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken, WebhookUnread,
 };
-use usertap::record::{Owed, Recorder};
+use usertap::record::{Owed, Recorded, Recorder};
 use usertap::tasks::Tasks;
 use usertap::upstream::Upstream;
 use usertap::user::{IdType, UserId};
@@ -91,7 +91,11 @@ impl Local for Rows {
     }
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
-        Box::pin(async move { Ok(ensure.then(|| serde_json::json!({ "id": id.as_str() }))) })
+        let row = (
+            serde_json::json!({ "id": id.as_str() }),
+            Recorded::Committed { position: None },
+        );
+        Box::pin(async move { Ok(ensure.then_some(row)) })
     }
 
     fn settled_user(&self, _: UserId) -> LocalAnswer<'_> {

@@ -75,7 +75,12 @@ async fn a_user_who_came_another_way_is_fetched_when_the_app_asks() {
     );
     let fetched = stack.own(&server, &format!("{path}?ensure=1")).await;
     assert_eq!(fetched.status, 200);
-    stack.agrees(user).await.expect("the row stands");
+    stack.is_recorded(&fetched, user).await;
+    assert!(
+        fetched.recorded().starts_with("committed; pos="),
+        "{}",
+        fetched.recorded()
+    );
     let row = fetched.json();
     assert_eq!(
         (&row["id"], &row["name"], &row["email"]),
@@ -85,7 +90,14 @@ async fn a_user_who_came_another_way_is_fetched_when_the_app_asks() {
         (&row["deleted_at"], &row["raw_json"]["id"]),
         (&Value::Null, &json!(user))
     );
-    assert_eq!(stack.own(&server, &path).await.json(), row);
+    for known in [path.clone(), format!("{path}?ensure=1")] {
+        let again = stack.own(&server, &known).await;
+        assert_eq!(
+            (again.json(), again.recorded()),
+            (row.clone(), "committed; unchanged")
+        );
+        assert_eq!(again.header("x-usertap-cache"), Some("bypass; own-answer"));
+    }
     stack.control().delete(0, user);
     stack.get(&server, &format!("/users/{user}")).await;
     let deleted = stack.own(&server, &format!("{path}?ensure=1")).await;
@@ -185,8 +197,34 @@ async fn ensure_completes_a_skeleton() {
     );
     let whole = stack.own(&stack.server(0), &format!("{path}?ensure=1")).await;
     assert_eq!(whole.json()["email"], "ada@example.com");
-    stack.agrees(user).await.expect("the row is whole");
+    stack.is_recorded(&whole, user).await;
     gate.release();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_only_stands_in_is_not_told_as_committed() {
+    let stack = Stack::new().await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync ADD CHECK (name <> 'Refused')")
+        .await;
+    let user = stack.user(json!({ "display_name": "Refused" }));
+    let path = format!("/_usertap/users/{user}?ensure=1");
+    for _ in 0..2 {
+        let stands_in = stack.own(&stack.server(0), &path).await;
+        assert_eq!(
+            (stands_in.status.as_u16(), &stands_in.json()["raw_json"]),
+            (200, &json!({ "id": user }))
+        );
+        assert_eq!(stands_in.recorded(), "none; set-aside");
+    }
+    let fine = json!({ "display_name": "Fine" });
+    let mended = stack
+        .patch(&stack.server(0), &format!("/users/{user}"), fine)
+        .await;
+    stack.is_recorded(&mended, user).await;
+    let row = stack.own(&stack.server(0), &path).await;
+    assert_eq!(row.recorded(), "committed; unchanged");
     stack.end().await;
 }
 
