@@ -1,6 +1,7 @@
 //! What a consumer asks for; anything that is not understood is told, never guessed.
 
 use std::borrow::Cow;
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -180,10 +181,13 @@ pub fn lease(text: &str) -> Result<Uuid, String> {
     Uuid::try_parse(text).map_err(|_| "lease: write it as the slot's changes gave it".into())
 }
 
-/// Of every page on this side. One that is cut to what there can be would look like the last.
+/// Of every page on this side, however many more are asked for: a page says where the next one begins.
 pub fn limit(text: &str) -> Result<u16, String> {
-    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-    number.ok_or_else(|| format!("limit: write a whole number from 1 to {MOST}"))
+    match text.parse::<u16>() {
+        Ok(number) if number > 0 => Ok(number.min(MOST)),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(MOST),
+        _ => Err(format!("limit: write a whole number, from 1 to {MOST}")),
+    }
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
