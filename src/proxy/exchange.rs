@@ -226,7 +226,7 @@ impl Exchange<'_> {
         let Some(secret) = provider.secret(&self.asked.headers) else {
             return;
         };
-        if meant == StatusCode::UNAUTHORIZED {
+        if provider.refuses(&self.matched, meant) {
             accepted.refuses(secret);
         } else if meant.is_success() && provider.judges(&self.matched, self.credential) {
             accepted.takes(secret);

@@ -121,7 +121,8 @@ impl Exchange<'_> {
         // Who shows nothing and is taken all the same is refused where users are read, and not for want of
         // a session of its own.
         let is_of_caller = || self.matched.route.cache.is_some() || self.shows_something();
-        if status == StatusCode::UNAUTHORIZED && is_of_caller() {
+        let provider = &self.shared.config.provider;
+        if provider.refuses(&self.matched, status) && is_of_caller() {
             cache.refused(caller, at);
         }
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
