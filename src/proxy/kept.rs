@@ -144,8 +144,8 @@ impl Exchange<'_> {
         outcome: &Outcome,
         has_trailers: bool,
     ) {
-        let Some(recorded) = again_as(outcome, self.matched.route.writes) else {
-            // No commit says what changed, or none has yet.
+        let Some(recorded) = again_as(outcome).filter(|_| !self.matched.route.writes) else {
+            // No commit says what changed, or none has yet, or not all of it is worth one.
             return users.iter().for_each(|user| self.shared.cache.forget(user));
         };
         // Whoever was refused by an answer to something later is given nothing of an earlier one.
@@ -255,9 +255,8 @@ impl Exchange<'_> {
 
 /// What is told of the recording when the answer is given again; nothing where the row may not say
 /// the same.
-fn again_as(outcome: &Outcome, writes: bool) -> Option<Outcome> {
+fn again_as(outcome: &Outcome) -> Option<Outcome> {
     match outcome {
-        Outcome::NotAwaited if writes => None,
         Outcome::Recorded(Recorded::Committed { .. }) => {
             Some(Outcome::Recorded(Recorded::Committed { position: None }))
         }
