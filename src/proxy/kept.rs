@@ -228,11 +228,7 @@ impl Exchange<'_> {
 
     /// A write was carried out, or may have been. `unshown`: it was, and its answer shows nobody.
     pub(super) fn wrote(&self, unshown: bool) {
-        let route = self.matched.route;
-        if !route.writes {
-            return;
-        }
-        let cache = &self.shared.cache;
+        let (route, cache) = (self.matched.route, &self.shared.cache);
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
         let anybody = || provider.may_change_anybody(tenant, &self.matched, self.credential, &head, body);
