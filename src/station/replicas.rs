@@ -225,7 +225,8 @@ impl Station {
                 change = followed.recv() => {
                     self.ends_kept(change.map_err(|_| TryRecvError::Lagged(0)));
                 }
-                _ = looks.tick(), if self.cache.is_shared() => {
+                // Others may have come meanwhile, and nothing changed.
+                _ = looks.tick() => if self.cache.is_shared() {
                     self.feed.look();
                     let known_at = self.feed.known_at();
                     // What was known then has been handed over before.
