@@ -262,7 +262,7 @@ impl Station {
     fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
         match change {
             Ok(Followed::Change { id, position }) if self.cache.is_shared() => {
-                self.cache.changed(&id, "");
+                self.cache.forget(&id);
                 self.recorder.heard(&id, position);
             }
             Ok(Followed::Anybody) if self.cache.is_shared() => self.cache.forget_all(),

@@ -80,11 +80,11 @@ impl Write for Outgoing {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let flushed = self.io().poll_flush(context);
+        let flushed = unless_cut(self.io().poll_flush(context));
         if flushed.is_ready() {
             self.has_left.set(true);
         }
-        unless_cut(flushed)
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
