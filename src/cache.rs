@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request};
 use http_body::Body;
 use moka::sync::Cache as Store;
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ pub use entry::{Fit, Hit, Kept};
 pub use flight::{Follow, Lead, Left, Turn};
 pub use generations::{AsOf, Depends};
 pub use key::{CacheKey, CallerKey};
-pub use policy::Wish;
+pub use policy::{Wish, may_keep};
 pub use word::{Bypass, Cached, Missed, Outage, Served};
 
 /// The kept answers of one tenant.
@@ -354,11 +354,6 @@ impl Cache {
     }
 }
 
-/// Whether an answer's head lets it be kept: a plain success, whole, for nobody's browser alone.
-pub fn may_keep(status: StatusCode, headers: &HeaderMap) -> bool {
-    policy::may_keep(status, headers)
-}
-
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cache").finish_non_exhaustive()
@@ -367,9 +362,4 @@ impl std::fmt::Debug for Cache {
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// A header's value made of one of this module's fixed words.
-fn word_value(words: &'static str) -> HeaderValue {
-    HeaderValue::from_static(words)
 }

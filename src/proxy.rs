@@ -274,9 +274,7 @@ async fn forwarded(
     };
     let name = &matched.route.name;
     let (body, read) = shared.read(&asked, &matched, body).await;
-    if !matches!(read, Read::NotNeeded) {
-        asked.ready = clock::now();
-    }
+    (asked.ready, asked.is_write) = (clock::now(), matched.route.writes);
     let request_body = match read {
         Read::Whole(bytes) => Some(bytes),
         Read::NotNeeded => None,

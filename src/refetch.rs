@@ -61,6 +61,8 @@ pub struct Refetch {
     /// Answers that wait have places of their own: the others may all be waiting for the limit.
     awaited: Arc<Semaphore>,
     under_way: Arc<Mutex<UnderWay>>,
+    /// One of those must be followed.
+    followed: Arc<Notify>,
     /// Several users may share one: they only wait a little longer.
     turns: Arc<[Arc<AsyncMutex<()>>; TURNS]>,
     hasher: RandomState,
@@ -89,6 +91,7 @@ impl Refetch {
             freed: Arc::default(),
             awaited: Arc::new(Semaphore::new(AT_ONCE)),
             under_way: Arc::default(),
+            followed: Arc::default(),
             turns: Arc::new(std::array::from_fn(|_| Arc::default())),
             hasher: RandomState::new(),
             figures: Arc::default(),
@@ -204,8 +207,11 @@ impl Refetch {
     /// Begins the read unless one is in flight; then it follows. One that nobody waits for is left
     /// to the next look where all places are taken.
     async fn take(&self, owed: Owed) {
-        if !owed.awaited && !self.may_be_taken(&owed.user) || !self.under_way().begins(&owed) {
+        if !owed.awaited && !self.may_be_taken(&owed.user) {
             return;
+        }
+        if !self.under_way().begins(&owed) {
+            return self.followed.notify_waiters();
         }
         let places = if owed.awaited { &self.awaited } else { &self.places };
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -243,8 +249,25 @@ impl Refetch {
     async fn serve(&self, first: Owed) {
         let mut owed = Some(first);
         while let Some(due) = owed {
-            let sent = self.read(&due).await;
+            let sent = tokio::select! {
+                sent = self.read(&due) => sent,
+                () = self.gives_way(&due) => None,
+            };
             owed = self.next(&due.user, sent);
+        }
+    }
+
+    /// A read that nobody waits for may wait long until it is sent. Where somebody comes to wait for its user,
+    /// the one that is to follow begins now.
+    async fn gives_way(&self, due: &Owed) {
+        loop {
+            let followed = self.followed.notified();
+            tokio::pin!(followed);
+            followed.as_mut().enable();
+            if !due.awaited && self.under_way().is_awaited(&due.user) {
+                return;
+            }
+            followed.await;
         }
     }
 

@@ -195,7 +195,7 @@ impl Upstream {
         began: Instant,
     ) -> Result<Forwarded, UpstreamError> {
         let request = Box::new(make(body));
-        let is_repeatable = repeatable(&request);
+        let is_repeatable = retry::is_harmless(request.method()) && request.body().is_end_stream();
         let send = |request| self.client.request(request);
         match self
             .attempt(send, request, (priority, is_repeatable), began)
@@ -207,6 +207,18 @@ impl Upstream {
             }
             answer => answer,
         }
+    }
+
+    /// The same for one that may do something: it is not sent twice.
+    pub async fn forward_once(
+        &self,
+        request: Request<RequestBody>,
+        priority: Priority,
+        began: Instant,
+    ) -> Result<Forwarded, UpstreamError> {
+        let send = |request| self.client.request(request);
+        self.attempt(send, Box::new(request), (priority, false), began)
+            .await
     }
 
     /// Forwards a request that asks for an upgrade.
@@ -279,26 +291,6 @@ impl Upstream {
     /// Requests a second that usertap allows itself; nothing where a published limit rules.
     pub fn pace(&self) -> Option<f64> {
         self.budget.pace()
-    }
-
-    /// Whether it has failed so often that such requests are kept out, or let through one at a time.
-    pub fn falters(&self, priority: Priority) -> bool {
-        self.breaker.falters(priority)
-    }
-
-    /// Whether one without a body would be let through now to try.
-    pub fn would_try(&self, priority: Priority) -> bool {
-        self.falters(priority) && self.breaker.admits(priority, Try::Prompt).is_ok()
-    }
-
-    /// How the provider has fared lately.
-    pub fn health(&self) -> Health {
-        self.breaker.health()
-    }
-
-    /// Its last failure, while it is left alone or tried.
-    pub fn trouble(&self) -> Option<Fault> {
-        self.breaker.trouble()
     }
 
     /// One that is sent `again` where its connection breaks says nothing by that: it counts once.
@@ -387,11 +379,6 @@ impl std::fmt::Debug for Upstream {
 
 fn resting(retry_after: Duration) -> UpstreamError {
     UpstreamError::Resting { retry_after }
-}
-
-fn repeatable(request: &Request<RequestBody>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-        && request.body().is_end_stream()
 }
 
 #[cfg(test)]

@@ -83,7 +83,10 @@ impl Entry {
             .remove(AGE)
             .and_then(|age| age.to_str().ok()?.parse().ok());
         headers.insert(AGE, age.unwrap_or(0).into());
-        headers.insert(CACHE, super::word_value(Cached::Hit(Served::Fresh).words()));
+        headers.insert(
+            CACHE,
+            HeaderValue::from_static(Cached::Hit(Served::Fresh).words()),
+        );
         headers.insert(RECORDED, kept.recorded);
         Entry {
             status: kept.status,
@@ -122,7 +125,7 @@ impl Hit {
             headers.insert(AGE, self.age.into());
         }
         if cached != Cached::Hit(Served::Fresh) {
-            headers.insert(CACHE, super::word_value(cached.words()));
+            headers.insert(CACHE, HeaderValue::from_static(cached.words()));
         }
         headers
     }

@@ -63,7 +63,7 @@ pub(super) fn wish(headers: &HeaderMap, rules: &CacheRules) -> Wish {
 }
 
 /// A plain answer, whole, that sets nothing at the caller and does not vary by what nobody knows.
-pub(super) fn may_keep(status: StatusCode, headers: &HeaderMap) -> bool {
+pub fn may_keep(status: StatusCode, headers: &HeaderMap) -> bool {
     let varies = headers
         .get_all(VARY)
         .iter()

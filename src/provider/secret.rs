@@ -1,6 +1,6 @@
 //! What a caller shows that only its owner has, and when the provider has judged it.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::caller::without_scheme;
 use super::form::Rank;
@@ -36,6 +36,13 @@ impl Provider {
                 route.own_path.is_some() || matches!(route.carries, Carries::User | Carries::Users)
             }
         }
+    }
+
+    /// Whether an answer on this route that means this refuses what the caller shows: to a write on nobody's
+    /// own path it may be what the body holds, such as a password.
+    pub fn refuses(&self, matched: &Matched<'_>, meant: StatusCode) -> bool {
+        let route = matched.route;
+        meant == StatusCode::UNAUTHORIZED && (!route.writes || route.own_path.is_some())
     }
 
     /// Calls `take` with the tokens that a successful answer gives out.

@@ -34,6 +34,8 @@ pub(super) struct Asked {
     /// Where the path of the target ends.
     path: usize,
     pub upgrade: Option<Wish>,
+    /// It changes something, whatever its method says: it is not sent twice.
+    pub is_write: bool,
     /// By which name the app came.
     pub reached: Reached,
 }
@@ -49,6 +51,7 @@ impl Asked {
             ready: began,
             priority: Priority::Stranger,
             upgrade: None,
+            is_write: false,
             reached: Reached::by(&parts),
             method: parts.method,
             headers: headers::to_provider(parts.headers),

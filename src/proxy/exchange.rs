@@ -91,7 +91,7 @@ impl Exchange<'_> {
         match forwarded {
             Ok(forwarded) => self.answered(forwarded, app).await,
             Err(failure) => {
-                if failure.leaves_doubt() {
+                if failure.leaves_doubt() && self.matched.route.writes {
                     if self.may_be_carried_out() {
                         self.resolve().await;
                         self.wrote_unseen(false);
@@ -226,7 +226,7 @@ impl Exchange<'_> {
         let Some(secret) = provider.secret(&self.asked.headers) else {
             return;
         };
-        if meant == StatusCode::UNAUTHORIZED {
+        if provider.refuses(&self.matched, meant) {
             accepted.refuses(secret);
         } else if meant.is_success() && provider.judges(&self.matched, self.credential) {
             accepted.takes(secret);

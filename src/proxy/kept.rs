@@ -121,7 +121,8 @@ impl Exchange<'_> {
         // Who shows nothing and is taken all the same is refused where users are read, and not for want of
         // a session of its own.
         let is_of_caller = || self.matched.route.cache.is_some() || self.shows_something();
-        if status == StatusCode::UNAUTHORIZED && is_of_caller() {
+        let provider = &self.shared.config.provider;
+        if provider.refuses(&self.matched, status) && is_of_caller() {
             cache.refused(caller, at);
         }
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -143,8 +144,8 @@ impl Exchange<'_> {
         outcome: &Outcome,
         has_trailers: bool,
     ) {
-        let Some(recorded) = again_as(outcome, self.matched.route.writes) else {
-            // No commit says what changed, or none has yet.
+        let Some(recorded) = again_as(outcome).filter(|_| !self.matched.route.writes) else {
+            // No commit says what changed, or none has yet, or not all of it is worth one.
             return users.iter().for_each(|user| self.shared.cache.forget(user));
         };
         // Whoever was refused by an answer to something later is given nothing of an earlier one.
@@ -227,11 +228,7 @@ impl Exchange<'_> {
 
     /// A write was carried out, or may have been. `unshown`: it was, and its answer shows nobody.
     pub(super) fn wrote(&self, unshown: bool) {
-        let route = self.matched.route;
-        if !route.writes {
-            return;
-        }
-        let cache = &self.shared.cache;
+        let (route, cache) = (self.matched.route, &self.shared.cache);
         let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
         let (head, body) = (self.asked.head(), self.request_body.as_deref());
         let anybody = || provider.may_change_anybody(tenant, &self.matched, self.credential, &head, body);
@@ -254,9 +251,8 @@ impl Exchange<'_> {
 
 /// What is told of the recording when the answer is given again; nothing where the row may not say
 /// the same.
-fn again_as(outcome: &Outcome, writes: bool) -> Option<Outcome> {
+fn again_as(outcome: &Outcome) -> Option<Outcome> {
     match outcome {
-        Outcome::NotAwaited if writes => None,
         Outcome::Recorded(Recorded::Committed { .. }) => {
             Some(Outcome::Recorded(Recorded::Committed { position: None }))
         }

@@ -84,6 +84,12 @@ impl Wire {
         self.traffic.count(Counted::Forwarded);
         let began = clock::now();
         let forwarded = match &asked.upgrade {
+            None if asked.is_write => {
+                let request = request(body);
+                self.upstream
+                    .forward_once(request, asked.priority, asked.ready)
+                    .await
+            }
             None => {
                 self.upstream
                     .forward(request, body, asked.priority, asked.ready)

@@ -51,6 +51,12 @@ impl UnderWay {
         }
     }
 
+    /// Whether somebody waits for the read that follows.
+    pub fn is_awaited(&self, user: &UserId) -> bool {
+        let next = self.of.get(user).and_then(Option::as_ref);
+        next.is_some_and(|next| next.awaited)
+    }
+
     /// A read that was sent at `sent` has ended, or failed.
     pub fn ended(&mut self, user: &UserId, sent: Option<Position>) -> Next {
         let next = self.of.get_mut(user).and_then(Option::take);
@@ -87,7 +93,10 @@ mod tests {
     #[test]
     fn a_read_that_was_sent_before_a_doubt_is_followed_by_another() {
         let (mut under_way, first) = (UnderWay::default(), owed(5, false));
-        assert!(under_way.begins(&first) && !under_way.begins(&owed(9, true)) && !under_way.begins(&first));
+        assert!(under_way.begins(&first) && !under_way.begins(&first));
+        assert!(!under_way.is_awaited(&first.user));
+        assert!(!under_way.begins(&owed(9, true)) && !under_way.begins(&first));
+        assert!(under_way.is_awaited(&first.user));
         let next = under_way.ended(&first.user, Some(Position(7)));
         assert_eq!(next, Next::Now(owed(9, true)));
         assert_eq!(under_way.ended(&first.user, Some(Position(9))), Next::Nothing);

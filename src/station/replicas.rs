@@ -225,7 +225,8 @@ impl Station {
                 change = followed.recv() => {
                     self.ends_kept(change.map_err(|_| TryRecvError::Lagged(0)));
                 }
-                _ = looks.tick(), if self.cache.is_shared() => {
+                // Others may have come meanwhile, and nothing changed.
+                _ = looks.tick() => if self.cache.is_shared() {
                     self.feed.look();
                     let known_at = self.feed.known_at();
                     // What was known then has been handed over before.
@@ -261,7 +262,7 @@ impl Station {
     fn ends_kept(&self, change: Result<Followed, TryRecvError>) -> bool {
         match change {
             Ok(Followed::Change { id, position }) if self.cache.is_shared() => {
-                self.cache.changed(&id, "");
+                self.cache.forget(&id);
                 self.recorder.heard(&id, position);
             }
             Ok(Followed::Anybody) if self.cache.is_shared() => self.cache.forget_all(),

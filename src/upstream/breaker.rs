@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Priority, UpstreamError};
+use super::{Priority, Upstream, UpstreamError};
 use crate::clock;
 use state::{Came, State};
 
@@ -190,6 +190,28 @@ impl Drop for Pass<'_> {
                 "the provider's breaker"
             );
         }
+    }
+}
+
+impl Upstream {
+    /// Whether it has failed so often that such requests are kept out, or let through one at a time.
+    pub fn falters(&self, priority: Priority) -> bool {
+        self.breaker.falters(priority)
+    }
+
+    /// Whether one without a body would be let through now to try.
+    pub fn would_try(&self, priority: Priority) -> bool {
+        self.falters(priority) && self.breaker.admits(priority, Try::Prompt).is_ok()
+    }
+
+    /// How the provider has fared lately.
+    pub fn health(&self) -> Health {
+        self.breaker.health()
+    }
+
+    /// Its last failure, while it is left alone or tried.
+    pub fn trouble(&self) -> Option<Fault> {
+        self.breaker.trouble()
     }
 }
 

@@ -9,6 +9,7 @@ mod connect;
 mod line;
 mod outgoing;
 mod pool;
+mod shared;
 mod trust;
 
 use std::path::Path;
@@ -21,7 +22,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 
 use super::target::Base;
@@ -30,6 +30,7 @@ use crate::tasks::Tasks;
 use connect::Connect;
 use line::Line;
 use pool::Pool;
+use shared::Shared;
 
 pub use line::AnswerBody;
 pub use trust::TrustError;
@@ -53,7 +54,7 @@ enum Way {
     /// HTTP/1.1
     Own(Box<Line>),
     /// HTTP/2
-    Shared(http2::SendRequest<RequestBody>),
+    Shared(Shared),
 }
 
 /// Why there is no answer.
@@ -158,10 +159,9 @@ impl Client {
                 let answer = line.exchange(request, &self.pool).await;
                 answer.map_err(|unsent| Failed::of(unsent, |request| *request.uri_mut() = whole))
             }
-            Way::Shared(mut sender) => {
+            Way::Shared(mut shared) => {
                 request.headers_mut().remove(HOST);
-                let answer = sender.try_send_request(*request).await;
-                let answer = answer.map_err(|mut failed| failed.take_message());
+                let answer = shared.exchange(*request).await;
                 answer
                     .map(|answer| answer.map(AnswerBody::undriven))
                     .map_err(|unsent| Failed::of(unsent, |_| ()))
@@ -202,8 +202,8 @@ async fn connecting(
 
 async fn new_way(connect: &Connect, pool: &Arc<Pool>) -> Result<Way, Obstacle> {
     let way = connect.way().await?;
-    if let Way::Shared(sender) = &way {
-        pool.share(sender.clone());
+    if let Way::Shared(shared) = &way {
+        pool.share(shared.clone());
     }
     Ok(way)
 }

@@ -1,4 +1,4 @@
-//! Whether, and after how long, a request of usertap's own is sent once more.
+//! Whether, and after how long, a request is sent once more.
 
 use std::time::Duration;
 
@@ -24,14 +24,19 @@ impl Came {
     }
 }
 
-/// The wait before the next attempt, nothing if this was the last. A 429 needs no wait of its
+/// Whether it can be sent twice, as far as its method says.
+pub(super) fn is_harmless(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The wait before the next attempt of a request of usertap's own, nothing if this was the last. A 429 needs no wait of its
 /// own beside what the provider said. `jitter` is from 0 to 1.
 pub(super) fn after(method: &Method, attempt: u32, came: Came, jitter: f64) -> Option<Duration> {
     let worth = match came {
         Came::Failed => true,
         Came::Answered(status) => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
     };
-    if !worth || !(method == Method::GET || method == Method::HEAD) {
+    if !worth || !is_harmless(method) {
         return None;
     }
     match came {

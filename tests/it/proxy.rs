@@ -364,6 +364,33 @@ async fn a_write_without_an_answer_is_a_502_and_a_doubt() {
     rig.end().await;
 }
 
+/// A code is good for one time: whoever is sent twice is refused what was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_changes_somebody_is_a_write_and_never_sent_twice() {
+    let rig = Rig::new().await;
+    let server = [
+        ("x-stack-project-id", PROJECT),
+        ("x-stack-secret-server-key", KEY),
+    ];
+    let callback = "/auth/oauth/callback/google?code=c";
+    for (headers, target, times) in [
+        (&server[..], callback, 1),
+        (&[], callback, 1),
+        (&server, "/users?limit=1", 2),
+    ] {
+        let before = rig.seen().len();
+        rig.does([Does::HangsUp, Does::HangsUp]);
+        let got = rig.ask_as("GET", &format!("/api/v1{target}"), "", headers).await;
+        assert_eq!(
+            (got.status.as_u16(), got.header("x-usertap-error")),
+            (502, "upstream-broken")
+        );
+        assert_eq!(rig.seen().len() - before, times, "{target}");
+        rig.does_no_more();
+    }
+    rig.end().await;
+}
+
 /// The provider may carry it out after the process is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_raises_the_second_doubt_at_once() {

@@ -21,6 +21,7 @@ use super::Way;
 use super::line::Line;
 use super::outgoing::Outgoing;
 use super::pool::IDLE;
+use super::shared::Shared;
 use crate::tasks::Tasks;
 
 /// A connection's bytes, encrypted or not.
@@ -91,7 +92,7 @@ impl Connect {
         connected.map_err(|error| obstacle(&*error))
     }
 
-    async fn shared(&self, io: Io) -> Result<http2::SendRequest<RequestBody>, Obstacle> {
+    async fn shared(&self, io: Io) -> Result<Shared, Obstacle> {
         let (sender, connection) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .adaptive_window(true)
@@ -100,7 +101,7 @@ impl Connect {
             .await
             .map_err(|_| Obstacle::Broken)?;
         self.in_background(connection);
-        Ok(sender)
+        Ok(Shared::new(sender, self.patience))
     }
 
     /// A connection ends with the last who may send over it.

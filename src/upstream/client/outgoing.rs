@@ -1,7 +1,11 @@
 //! A connection's bytes, and whether all that was written has left: encryption keeps what the socket
 //! does not take yet, and says so to nobody else.
+//!
+//! Whoever refuses a request before it has all of it may close at once, which cuts the way there; the
+//! refusal was sent before. So a write that finds the way cut waits, for ever: what is still there is
+//! read, and then the end.
 
-use std::io::{IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +63,7 @@ impl Read for Outgoing {
 impl Write for Outgoing {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<Result<usize>> {
         self.has_left.set(false);
-        self.io().poll_write(context, from)
+        unless_cut(self.io().poll_write(context, from))
     }
 
     fn poll_write_vectored(
@@ -68,7 +72,7 @@ impl Write for Outgoing {
         from: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         self.has_left.set(false);
-        self.io().poll_write_vectored(context, from)
+        unless_cut(self.io().poll_write_vectored(context, from))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -76,7 +80,7 @@ impl Write for Outgoing {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let flushed = self.io().poll_flush(context);
+        let flushed = unless_cut(self.io().poll_flush(context));
         if flushed.is_ready() {
             self.has_left.set(true);
         }
@@ -85,5 +89,14 @@ impl Write for Outgoing {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.io().poll_shutdown(context)
+    }
+}
+
+/// The reading side is woken by the same end.
+fn unless_cut<T>(went: Poll<Result<T>>) -> Poll<Result<T>> {
+    let is_cut = |kind| matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+    match went {
+        Poll::Ready(Err(error)) if is_cut(error.kind()) => Poll::Pending,
+        went => went,
     }
 }

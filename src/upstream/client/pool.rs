@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http2;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::super::RequestBody;
 use super::Way;
 use super::line::Line;
+use super::shared::Shared;
 use crate::clock::{self, Instant};
 use crate::tasks::Tasks;
 
@@ -29,10 +28,7 @@ pub(super) struct Pool {
 /// With the time of its last use.
 type Used<T> = (T, Instant);
 /// What is dropped once the lock is free.
-type Dropped = (
-    Vec<Used<Box<Line>>>,
-    Option<Used<http2::SendRequest<RequestBody>>>,
-);
+type Dropped = (Vec<Used<Box<Line>>>, Option<Used<Shared>>);
 
 #[derive(Default)]
 struct Kept {
@@ -40,7 +36,7 @@ struct Kept {
     lines: Vec<Used<Box<Line>>>,
     /// Who waits for a line, longest first; those who have one by now among them.
     waiting: VecDeque<oneshot::Sender<Box<Line>>>,
-    shared: Option<Used<http2::SendRequest<RequestBody>>>,
+    shared: Option<Used<Shared>>,
     is_swept: bool,
     /// The process stops: nothing is kept any more.
     is_closed: bool,
@@ -90,10 +86,10 @@ impl Pool {
     }
 
     /// A connection for all requests from now on.
-    pub fn share(self: &Arc<Self>, sender: http2::SendRequest<RequestBody>) {
+    pub fn share(self: &Arc<Self>, shared: Shared) {
         let mut kept = self.lock();
         if !kept.is_closed {
-            kept.shared = Some((sender, clock::now()));
+            kept.shared = Some((shared, clock::now()));
             self.swept(kept);
         }
     }
@@ -130,14 +126,14 @@ impl Kept {
         Some(line)
     }
 
-    fn shared(&mut self) -> Option<http2::SendRequest<RequestBody>> {
-        let (sender, used) = self.shared.as_mut()?;
-        if sender.is_closed() {
+    fn shared(&mut self) -> Option<Shared> {
+        let (shared, used) = self.shared.as_mut()?;
+        if !shared.is_good() {
             self.shared = None;
             return None;
         }
         *used = clock::now();
-        Some(sender.clone())
+        Some(shared.clone())
     }
 
     /// Those that nobody has used for too long.

@@ -217,6 +217,21 @@ async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
     assert!(tasks.ended(SECOND * 5).await);
 }
 
+/// Whoever closes with something unread cuts the connection off, and has answered before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_a_cut_is_read_all_the_same() {
+    let refused = Says::Last(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}");
+    let (script, client) = before(&[refused]).await;
+    for size in [1 << 16, 1 << 18, 8 << 20].into_iter().cycle().take(60) {
+        let body = http_body_util::Full::new(Bytes::from(vec![b'x'; size]));
+        let mut request = asked(&script, Method::POST);
+        *request.body_mut() = body.map_err(|never| match never {}).boxed();
+        let answer = client.request(request).await.unwrap();
+        assert_eq!(answer.status(), 413);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "{}");
+    }
+}
+
 #[tokio::test]
 async fn a_stop_waits_for_an_upload_and_for_no_connection() {
     let (script, _) = before(&[FINE]).await;

@@ -7,6 +7,7 @@ use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
 use super::{Told, keeping};
+use crate::support::shapes::Shaped;
 use crate::support::stack::{Caller, Stack};
 
 async fn name(stack: &Stack, caller: &Caller, path: &str) -> (String, Value) {
@@ -76,6 +77,42 @@ async fn a_write_is_seen_by_every_read_after_its_answer() {
         ("miss; changed", Some(0))
     );
     stack.end().await;
+}
+
+/// A sign-in names nobody in its request, and moves what is no event: the time of the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_seen_too_that_changes_no_row() {
+    let settings = [("WORKOS_API_KEY", "sk_1"), ("USERTAP_CACHE_TTL", "10m")];
+    let (path, sign_in) = ("/user_management/users/user_01A", "/user_management/authenticate");
+    let ada = |signed_in| {
+        json!({"object": "user", "id": "user_01A", "email": "ada@example.com", "created_at": "2024-01-02T03:04:05.678Z",
+               "updated_at": "2024-01-02T03:04:05.678Z", "last_sign_in_at": signed_in})
+    };
+    let world = Shaped::start("workos", &settings, |shapes| {
+        shapes.on(
+            "GET /user_management/users/",
+            404,
+            r#"{"code":"entity_not_found"}"#,
+        );
+        shapes.on(&format!("GET {path}"), 200, ada("2024-02-01T00:00:00.000Z"));
+    })
+    .await;
+    let key = [("authorization", "Bearer sk_1")];
+    let ask = |method, target, body| world.served.ask(method, target, &key, body);
+    for word in ["miss; absent", "hit; fresh"] {
+        assert_eq!(ask(Method::GET, path, &Value::Null).await.cached(), word);
+    }
+    let late = ada("2024-02-02T00:00:00.000Z");
+    world.shapes.on(&format!("GET {path}"), 200, &late);
+    world
+        .shapes
+        .on(&format!("POST {sign_in}"), 200, json!({ "user": late }));
+    let signing_in = json!({ "grant_type": "password" });
+    let signed_in = ask(Method::POST, sign_in, &signing_in).await;
+    assert_eq!(signed_in.recorded(), "committed; unchanged");
+    let got = ask(Method::GET, path, &Value::Null).await;
+    assert_eq!((got.cached(), got.json()), ("miss; changed", late));
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use ::http::Method;
+use serde_json::{Value, json};
 
 use super::{Told, keeping, with};
 use crate::support::eventually;
+use crate::support::shapes::Shaped;
 use crate::support::stack::Caller;
 use usertap::sandbox::{Action, Canned, Fault, Gate};
 
@@ -132,6 +134,43 @@ async fn who_is_refused_anywhere_is_given_nothing_stale() {
         assert_eq!(stack.get(&server, &path).await.status, then, "{refused_on:?}");
     }
     stack.end().await;
+}
+
+/// WorkOS says the same of a password that is wrong as of the app's key, which goes along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_wrong_refuses_nobodys_key() {
+    let settings = [("WORKOS_API_KEY", "sk_1"), ("USERTAP_CACHE_TTL", "1ms")];
+    let (user, sign_in) = ("/user_management/users/user_01A", "/user_management/authenticate");
+    let world = Shaped::start("workos", &settings, |shapes| {
+        let ada = json!({"object": "user", "id": "user_01A", "email": "ada@example.com",
+                         "created_at": "2024-01-02T03:04:05.678Z", "updated_at": "2024-01-02T03:04:05.678Z"});
+        shapes.on(
+            "GET /user_management/users/",
+            404,
+            r#"{"code":"entity_not_found"}"#,
+        );
+        shapes.on(&format!("GET {user}"), 200, ada);
+        shapes.on(
+            &format!("POST {sign_in}"),
+            401,
+            json!({ "code": "invalid_credentials" }),
+        );
+    })
+    .await;
+    let key = [("authorization", "Bearer sk_1")];
+    let ask = |method, target, body| world.served.ask(method, target, &key, body);
+    assert_eq!(ask(Method::GET, user, &Value::Null).await.status, 200);
+    let guessed = json!({ "grant_type": "password", "email": "ada@example.com", "password": "guessed" });
+    assert_eq!(ask(Method::POST, sign_in, &guessed).await.status, 401);
+    world.shapes.on(&format!("GET {user}"), 503, "away");
+    let got = ask(Method::GET, user, &Value::Null).await;
+    assert_eq!(
+        (got.status.as_u16(), got.cached()),
+        (200, "stale; upstream-error")
+    );
+    let given = world.served.status().await["budget"]["given"].clone();
+    assert_eq!(given["stranger"], 0, "{given}");
+    world.end().await;
 }
 
 /// What was asked before the refusal is answered to whoever asked, and to nobody again.

@@ -230,6 +230,58 @@ async fn what_no_change_tells_of_ends_what_the_other_keeps_too() {
     other.stop().await;
 }
 
+/// Nor does it wait for a change to learn that there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_come_back_to_one_that_another_joins_though_nothing_changes() {
+    let world = World::with_users(1).await.and("USERTAP_CACHE_TTL", "60s");
+    let one = world.replica("one").await;
+    let id = world.control().ids(0)[0];
+    one.read(&world, id).await;
+    let other = world.replica("other").await;
+    for server in [&one, &other] {
+        eventually("a hit", || async {
+            let (cached, _) = server.read(&world, id).await;
+            cached.starts_with("hit").then_some(())
+        })
+        .await;
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+/// A read changes nobody: an outage that one of them meets must not cost the other what helps to bear it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_fails_here_ends_nothing_that_the_other_keeps() {
+    let world = World::with_users(1).await.and("USERTAP_CACHE_TTL", "60s");
+    let [one, other] = world.replicas().await;
+    let id = world.control().ids(0)[0];
+    eventually("a hit", || async {
+        let (cached, _) = other.read(&world, id).await;
+        cached.starts_with("hit").then_some(())
+    })
+    .await;
+    let path = format!("/users/{id}?n=1");
+    // It is sent once more.
+    for _ in 0..2 {
+        world.control().fault(Fault::on(&path, Action::Drop));
+    }
+    let failed = one.get(&world, &path).await;
+    assert_eq!(
+        failed.header("x-usertap-cache"),
+        Some("stale; upstream-broken"),
+        "{}",
+        failed.text()
+    );
+    assert_eq!(world.control().faults_left(), 0);
+    let failed = now();
+    while failed.elapsed() < BEHIND {
+        let (cached, _) = other.read(&world, id).await;
+        assert_ne!(cached, "miss; changed");
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_one_that_walks_is_killed_the_other_goes_on() {
     let world = World::with_users(4 * PAGE).await;

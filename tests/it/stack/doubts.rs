@@ -64,6 +64,32 @@ async fn a_request_that_was_never_whole_is_no_doubt() {
     stack.end().await;
 }
 
+/// Whoever was just made is read once more, for nobody in particular: while the provider wants less, later. The
+/// next write's answer waits for a read of the same user.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_does_not_wait_behind_a_read_that_nobody_waited_for() {
+    let stack = Stack::with(Setup {
+        settings: vec![("USERTAP_SYNC_TIMEOUT", "5s")],
+        ..Setup::default()
+    })
+    .await;
+    let (server, report) = (stack.server(0), "/reports/monthly");
+    let refused = Canned::new(429, "{}").header("retry-after", "15");
+    stack.control().fault(Fault::on(report, Action::Reject(refused)));
+    assert_eq!(stack.get(&server, report).await.status, 429);
+    let made = stack
+        .post(&server, "/users", json!({ "display_name": "Ada" }))
+        .await;
+    let ada: Uuid = made.json()["id"]
+        .as_str()
+        .and_then(|id| id.parse().ok())
+        .expect("an id");
+    let channel = json!({ "user_id": ada, "type": "email", "value": "ada@example.com" });
+    let added = stack.post(&server, "/contact-channels", channel).await;
+    stack.is_recorded(&added, ada).await;
+    stack.end().await;
+}
+
 /// Neither a failing provider nor a broken wire makes a stranger believed.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_cause_no_doubt_whatever_the_provider_answers() {

@@ -90,6 +90,8 @@ struct Relay {
     address: String,
     connections: Arc<AtomicUsize>,
     to: Arc<Mutex<String>>,
+    /// Those that are there pass nothing on any more, and do not end.
+    hush: Arc<tokio::sync::Notify>,
 }
 
 impl Relay {
@@ -99,14 +101,22 @@ impl Relay {
             address: listener.local_addr().unwrap().to_string(),
             connections: Arc::default(),
             to: Arc::new(Mutex::new(address.to_owned())),
+            hush: Arc::default(),
         };
         let (tasks, connections, to) = (Tasks::default(), relay.connections.clone(), relay.to.clone());
+        let hush = relay.hush.clone();
         tasks.clone().spawn(async move {
             while let Ok((mut one, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::Relaxed);
                 let to = to.lock().unwrap().clone();
                 let mut other = TcpStream::connect(to).await.unwrap();
-                tasks.spawn(async move { tokio::io::copy_bidirectional(&mut one, &mut other).await });
+                let hushed = hush.clone().notified_owned();
+                tasks.spawn(async move {
+                    tokio::select! {
+                        _ended = tokio::io::copy_bidirectional(&mut one, &mut other) => {}
+                        () = hushed => std::future::pending().await,
+                    }
+                });
             }
         });
         relay
@@ -154,6 +164,27 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     assert!(tasks.ended(SECOND * 5).await);
     assert_eq!((read().await, read().await), ("{}".into(), "{}".into()));
     assert!(tasks.ended(SECOND * 5).await);
+}
+
+#[tokio::test]
+async fn a_connection_over_which_nothing_comes_is_given_up_with_the_first_that_waited_in_vain() {
+    let (cert, key) = (tls_file("cert.pem"), tls_file("key.pem"));
+    let acceptor = listen::acceptor(&Tls { cert, key }).unwrap();
+    let fine = |_: Request<Incoming>| async { Response::new(body::full("{}")) };
+    let server = Rig::listening(Tasks::default(), Some(acceptor), fine).await;
+    let relay = Relay::to(&server.address).await;
+    let url = format!("https://{}", relay.address);
+    let upstream = Upstream::trusting(&url, &tls_file("ca.pem"), SECOND * 2, &Tasks::default());
+    let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
+    let asked = || async {
+        let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now());
+        answer.await.map(drop)
+    };
+    assert_eq!(asked().await, Ok(()));
+    relay.hush.notify_waiters();
+    assert_eq!(asked().await, Err(UpstreamError::Timeout));
+    assert_eq!((asked().await, asked().await), (Ok(()), Ok(())));
+    assert_eq!(relay.connections.load(Ordering::Relaxed), 2);
 }
 
 #[test]
