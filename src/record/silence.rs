@@ -3,9 +3,11 @@
 //! Nothing ever breaks then, and each answer would wait as long as it may. So the lanes note here what they
 //! have asked and when they were answered. Where nothing was heard for a while, one question beside them
 //! decides: a database that answers it is slow, and is let be; from one that does not the lanes are cut off,
-//! and it is away like one that cannot be reached. What must never be: a statement that only takes long taken
-//! for silence for ever. Behind a pooler that has no connection left the question waits as well: so one that was
-//! cut off is waited for twice as long the next time, until its work is done.
+//! and it is away like one that cannot be reached. A lane that waits longer than the database lets it, while the
+//! question is answered, has a connection that is dead, as where a firewall has forgotten it: it is cut off, and so
+//! are those that have said nothing as long. What must never be: a statement that only takes long taken for silence for
+//! ever. Behind a pooler that has no connection left the question waits as well: so one that was cut off is waited
+//! for twice as long the next time, until its work is done.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -26,8 +28,9 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
 /// Nothing that a lane asks in a transaction takes longer, its wait for a pooler's connection included.
 const AT_MOST_AFTER_CUTS: Duration = Duration::from_secs(30);
-/// Longer than the database lets any statement of a lane take: one that is not answered by then never is,
-/// whatever comes on other connections.
+/// Longer than the database lets any statement of a lane take but a commit, the wait for locks included.
+const ANSWERED_BY: Duration = Duration::from_secs(15);
+/// A commit may take as long as another server does. One that is not answered by then never is.
 const OVERDUE: Duration = Duration::from_secs(75);
 
 const SAYS_NOTHING: &str =
@@ -49,10 +52,14 @@ struct Lines {
 }
 
 /// A lane's connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
+    /// When anything was last heard on it.
+    heard: Instant,
     /// Since when its statement waits for an answer.
     asked: Option<Instant>,
+    /// What it asks is a commit.
+    commits: bool,
     cut: CancellationToken,
     /// How often it was cut off for silence while it waited, and its lane has not done its work since.
     cuts: u32,
@@ -66,8 +73,8 @@ pub(super) struct Ear {
 
 impl Silence {
     pub fn new(lanes: usize) -> Silence {
-        let lines = (0..lanes).map(|_| Line::default()).collect();
         let heard = clock::now();
+        let lines = (0..lanes).map(|_| Line::new(heard)).collect();
         Silence {
             lines: Mutex::new(Lines { heard, lines }),
             over: CancellationToken::new(),
@@ -77,9 +84,14 @@ impl Silence {
     /// A lane has a new connection: to be cut when the token says so.
     pub fn listen_to(self: &Arc<Self>, lane: usize) -> (Ear, CancellationToken) {
         let cut = CancellationToken::new();
-        self.lock().lines[lane].begins(cut.clone());
+        self.lock().lines[lane].begins(cut.clone(), clock::now());
         let silence = self.clone();
         (Ear { silence, lane }, cut)
+    }
+
+    /// What the lane asks next is a commit.
+    pub fn commits(&self, lane: usize) {
+        self.lock().lines[lane].commits = true;
     }
 
     /// A lane has left its connection.
@@ -103,9 +115,32 @@ impl Silence {
 }
 
 impl Line {
-    fn begins(&mut self, cut: CancellationToken) {
-        self.asked = None;
+    fn new(heard: Instant) -> Line {
+        Line {
+            heard,
+            asked: None,
+            commits: false,
+            cut: CancellationToken::new(),
+            cuts: 0,
+        }
+    }
+
+    fn begins(&mut self, cut: CancellationToken, now: Instant) {
+        self.answered(now);
         self.cut = cut;
+    }
+
+    fn answered(&mut self, now: Instant) {
+        (self.heard, self.asked, self.commits) = (now, None, false);
+    }
+
+    fn has_waited_in_vain(&self, patience: Duration, now: Instant) -> bool {
+        let waits = |asked: Instant| asked + patience.max(ANSWERED_BY) <= now;
+        !self.commits && self.asked.is_some_and(waits)
+    }
+
+    fn is_idle(&self, patience: Duration, now: Instant) -> bool {
+        self.asked.is_none() && self.heard + patience.max(ANSWERED_BY) <= now
     }
 
     fn cut_off(&mut self) {
@@ -120,7 +155,7 @@ impl Lines {
     }
 
     fn answered(&mut self, lane: usize, now: Instant) {
-        self.lines[lane].asked = None;
+        self.lines[lane].answered(now);
         self.heard = now;
     }
 
@@ -128,6 +163,30 @@ impl Lines {
     fn silent_since(&self) -> Option<Instant> {
         let oldest = self.lines.iter().filter_map(|line| line.asked).min();
         oldest.map(|oldest| oldest.max(self.heard))
+    }
+
+    /// Since when somebody waits so that there is a question to be asked.
+    fn to_be_asked(&self, least: Duration, now: Instant) -> Option<Instant> {
+        let patience = self.patience(least);
+        let since = self.silent_since()?;
+        let in_vain = |line: &Line| line.has_waited_in_vain(patience, now);
+        (since + patience <= now || self.lines.iter().any(in_vain)).then_some(since)
+    }
+
+    /// A question beside them, asked at `asked`, was answered. Who had waited in vain before never hears anything,
+    /// and nor would those who are idle as long.
+    fn is_there(&mut self, least: Duration, asked: Instant, now: Instant) {
+        let patience = self.patience(least);
+        self.heard = now;
+        if self
+            .lines
+            .iter()
+            .any(|line| line.has_waited_in_vain(patience, asked))
+        {
+            let suspect =
+                |line: &&mut Line| line.has_waited_in_vain(patience, asked) || line.is_idle(patience, asked);
+            self.lines.iter_mut().filter(suspect).for_each(Line::cut_off);
+        }
     }
 
     /// How long those who wait may do so in silence, `least` where none was cut off before.
@@ -185,16 +244,15 @@ impl Shared {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
+            let asked = clock::now();
             let (patience, since) = {
                 let lines = self.silence.lock();
-                lines.cut_overdue(clock::now());
-                (lines.patience(least), lines.silent_since())
+                lines.cut_overdue(asked);
+                (lines.patience(least), lines.to_be_asked(least, asked))
             };
-            let Some(since) = since.filter(|since| *since + patience <= clock::now()) else {
-                continue;
-            };
+            let Some(since) = since else { continue };
             match timeout(patience, database.answers()).await {
-                Ok(true) => self.silence.lock().heard = clock::now(),
+                Ok(true) => self.silence.lock().is_there(least, asked, clock::now()),
                 Ok(false) | Err(_) => self.fall_silent(since),
             }
         }
@@ -267,6 +325,30 @@ mod tests {
             silence.done(lane);
         }
         assert_eq!(silence.lock().patience(SECOND), SECOND);
+    }
+
+    #[test]
+    fn who_waits_longer_than_it_may_is_cut_off_with_the_idle_where_a_question_is_answered() {
+        let silence = Arc::new(Silence::new(4));
+        let cuts: Vec<_> = (0..4).map(|lane| silence.listen_to(lane).1).collect();
+        let cut_off = || {
+            cuts.iter()
+                .map(CancellationToken::is_cancelled)
+                .collect::<Vec<_>>()
+        };
+        silence.commits(1);
+        let mut lines = silence.lock();
+        let start = lines.lines[3].heard;
+        lines.asked(0, start + SECOND);
+        lines.asked(1, start + SECOND);
+        lines.asked(2, start + 3 * SECOND);
+        let now = start + SECOND + ANSWERED_BY;
+        lines.heard = now;
+        assert_eq!(lines.to_be_asked(SECOND, now - SECOND / 2), None);
+        assert_eq!(lines.to_be_asked(SECOND, now), Some(now));
+        lines.is_there(SECOND, now, now);
+        assert_eq!(cut_off(), [true, false, false, true], "a commit may take longer");
+        assert_eq!(lines.patience(SECOND), 2 * SECOND);
     }
 
     #[test]

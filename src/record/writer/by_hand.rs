@@ -89,6 +89,7 @@ impl Writer {
         let next = match self.sql.next_notes(conn, pass.after, BATCH).await? {
             Some(next) if !next.is_empty() => next,
             none => {
+                self.shared.silence.commits(self.number);
                 self.sql.commit(conn).await?;
                 return Ok(none.map_or(Passed::Elsewhere, |_| Passed::All));
             }
@@ -99,6 +100,7 @@ impl Writer {
         let noted = self.sql.take_notes(conn, &next, &free).await?;
         let numbered = self.number_free(&noted).await?;
         let conn = self.link.conn_or_away()?;
+        self.shared.silence.commits(self.number);
         self.sql.commit(conn).await?;
         if let Some((plan, numbered)) = numbered {
             self.shared.follow_unasked(&plan, &numbered);

@@ -50,6 +50,7 @@ impl Writer {
         }
         let conn = self.link.conn()?;
         failpoint::reached("writer.numbered");
+        self.shared.silence.commits(self.number);
         self.sql.commit(conn).await.map_err(Failure::of)?;
         failpoint::reached("writer.committed");
         self.shared.health.written();

@@ -43,6 +43,7 @@ impl Writer {
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(numbered.epoch)?;
         let conn = self.link.conn_or_away()?;
+        self.shared.silence.commits(self.number);
         self.sql.commit(conn).await?;
         self.shared.follow_unasked(&plan, &numbered);
         Ok(())

@@ -138,6 +138,7 @@ impl Writer {
             .get(user)
             .filter(|loaded| loaded.known.standing == Standing::Deleted);
         let Some(plan) = plan.map(|loaded| purge_plan(user, loaded)) else {
+            self.shared.silence.commits(self.number);
             return self.sql.commit(conn).await;
         };
         self.sql.purge(conn, user).await?;
@@ -146,6 +147,7 @@ impl Writer {
         self.in_our_epoch(numbered.epoch)?;
         let conn = self.link.conn_or_away()?;
         failpoint::reached("purge.numbered");
+        self.shared.silence.commits(self.number);
         self.sql.commit(conn).await?;
         self.shared
             .head

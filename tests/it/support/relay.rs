@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,20 +21,24 @@ enum Way {
     Closed,
     /// They stay and carry nothing.
     Silent,
-    /// Those that were silent stay so; new ones pass.
-    Anew,
+    /// Those before this number stay and carry nothing; new ones pass.
+    Anew(u64),
     /// What passes stops on its way, new connections too, and goes on later.
     Frozen,
 }
 
 impl Way {
-    fn passes(self) -> bool {
-        !matches!(self, Way::Closed | Way::Silent)
+    fn passes(self, connection: u64) -> bool {
+        match self {
+            Way::Closed | Way::Silent => false,
+            Way::Anew(first) => connection >= first,
+            Way::Open | Way::Slow(_) | Way::Frozen => true,
+        }
     }
 
     /// What is silent does not come to an end.
     fn leaves_silent(self) -> bool {
-        matches!(self, Way::Silent | Way::Anew)
+        matches!(self, Way::Silent | Way::Anew(_))
     }
 }
 
@@ -42,6 +46,8 @@ pub struct Relay {
     pub addr: SocketAddr,
     way: watch::Sender<Way>,
     port: Arc<AtomicU16>,
+    /// Connections so far.
+    made: Arc<AtomicU64>,
     tasks: Tasks,
 }
 
@@ -53,15 +59,16 @@ impl Relay {
             addr: listener.local_addr().expect("an address"),
             way: watch::Sender::new(Way::Closed),
             port: Arc::new(AtomicU16::new(port)),
+            made: Arc::default(),
             tasks: Tasks::default(),
         };
-        let accepting = accept(
+        relay.tasks.spawn(accept(
             listener,
             relay.port.clone(),
+            relay.made.clone(),
             relay.way.subscribe(),
             relay.tasks.clone(),
-        );
-        relay.tasks.spawn(accepting);
+        ));
         relay
     }
 
@@ -84,10 +91,11 @@ impl Relay {
         self.way.send_replace(Way::Silent);
     }
 
-    /// After [`Relay::silence`]: connections that were made before stay silent, as where a firewall has
-    /// forgotten them.
-    pub fn open_anew(&self) {
-        self.way.send_replace(Way::Anew);
+    /// Every connection that there is stays and carries nothing, as where a firewall has forgotten it; new
+    /// ones pass.
+    pub fn forget(&self) {
+        let first = self.made.load(Ordering::Acquire);
+        self.way.send_replace(Way::Anew(first));
     }
 
     /// Every connection stays and carries nothing until the way is open again, as if the server stood still.
@@ -107,7 +115,13 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, port: Arc<AtomicU16>, way: watch::Receiver<Way>, tasks: Tasks) {
+async fn accept(
+    listener: TcpListener,
+    port: Arc<AtomicU16>,
+    made: Arc<AtomicU64>,
+    way: watch::Receiver<Way>,
+    tasks: Tasks,
+) {
     loop {
         let (from, _) = tokio::select! {
             accepted = listener.accept() => accepted.expect("a connection"),
@@ -115,19 +129,20 @@ async fn accept(listener: TcpListener, port: Arc<AtomicU16>, way: watch::Receive
         };
         let (way, ends) = (way.clone(), tasks.clone());
         let port = port.load(Ordering::Relaxed);
+        let number = made.fetch_add(1, Ordering::AcqRel);
         tasks.spawn(async move {
             tokio::select! {
-                () = pass(from, port, way) => {}
+                () = pass(from, number, port, way) => {}
                 () = ends.stopping() => {}
             }
         });
     }
 }
 
-async fn pass(from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
+async fn pass(from: TcpStream, number: u64, port: u16, mut way: watch::Receiver<Way>) {
     let thawed = way.wait_for(|way| *way != Way::Frozen).await;
     let now = thawed.map_or(Way::Closed, |way| *way);
-    if now.passes() {
+    if now.passes(number) {
         let Ok(to) = TcpStream::connect(("127.0.0.1", port)).await else {
             return;
         };
@@ -136,13 +151,13 @@ async fn pass(from: TcpStream, port: u16, mut way: watch::Receiver<Way>) {
         let ended = tokio::select! {
             () = pump(&mut from_reads, &mut to_writes, way.clone()) => true,
             () = pump(&mut to_reads, &mut from_writes, way.clone()) => true,
-            _ = way.wait_for(|way| !way.passes()) => false,
+            _ = way.wait_for(|way| !way.passes(number)) => false,
         };
         if !ended {
             // The sockets stay open until the way is something else again.
             let _ = way.wait_for(|way| !way.leaves_silent()).await;
         }
-    } else if now == Way::Silent {
+    } else if now.leaves_silent() {
         let _ = way.wait_for(|way| !way.leaves_silent()).await;
     }
 }
