@@ -245,14 +245,16 @@ impl Provider {
     }
 
     /// Not found at the user's own path: evidence with the tenant's own key, a hint with another
-    /// server key, nothing from a client.
+    /// server key, nothing from a client. In answer to a change it is a hint: what is not there can be
+    /// anything that this names, such as an address.
     fn absence(&self, exchange: &Exchange<'_>, credential: Credential) -> Option<Sighting> {
-        let own = exchange.matched.route.own_path.as_ref()?;
+        let route = exchange.matched.route;
+        let own = route.own_path.as_ref()?;
         let id = exchange.ids(std::slice::from_ref(own)).into_iter().next()?;
         match credential {
-            Credential::OwnServer => Some(settled(id, Seen::Missing)),
-            Credential::Server => Some(settled(id, Seen::Touched)),
             Credential::Client => None,
+            Credential::OwnServer if !route.changes() => Some(settled(id, Seen::Missing)),
+            Credential::OwnServer | Credential::Server => Some(settled(id, Seen::Touched)),
         }
     }
 }

@@ -111,6 +111,11 @@ impl Route {
         same && self.tells.iter().any(|tell| matches!(tell.kind, Kind::Whole(_)))
     }
 
+    /// Whether it writes, and deletes nothing.
+    pub(super) fn changes(&self) -> bool {
+        self.writes && self.pattern.method != Method::DELETE
+    }
+
     pub(super) fn list(&self) -> Option<&Tell> {
         self.tells
             .iter()

@@ -103,14 +103,19 @@ impl Reader<'_> {
 
     fn check_source(&mut self, text: &Text, pattern: &Pattern, has_token: bool) {
         let at = text.span().start;
-        match Source::parse(text.get_ref()) {
-            Some(Source::Path(name)) if !pattern.params().any(|param| param == &*name) => {
-                self.mistake(
-                    at,
-                    format!("the route's path has no {{{name}}}: name one that it has"),
-                );
-            }
-            Some(Source::Caller | Source::AnswerToken(_)) if !has_token => {
+        let Some(source) = Source::parse(text.get_ref()) else {
+            return;
+        };
+        let is_missing = |source: &&Source| match source {
+            Source::Path(name) => !pattern.params().any(|param| param == &**name),
+            _ => false,
+        };
+        if let Some(Source::Path(name)) = source.parts().chain([&source]).find(is_missing) {
+            let what = format!("the route's path has no {{{name}}}: name one that it has");
+            self.mistake(at, what);
+        }
+        match source {
+            Source::Caller | Source::AnswerToken(_) if !has_token => {
                 self.mistake(at, "a token names the user here: add [token] with headers and id");
             }
             _ => {}
