@@ -331,6 +331,8 @@ pub(super) struct TellForm {
     pub mentioned: Option<Vec<Text>>,
     /// Of a list: where in each item the user stands.
     pub item: Option<Text>,
+    /// Of a partial view: what alone of it is compared.
+    pub fields: Option<Vec<String>>,
     /// Of a list: how old it may be.
     pub consistency: Option<Text>,
     #[serde(rename = "for")]

@@ -137,6 +137,9 @@ impl Reader<'_> {
         if !matches!(kind, Kind::List { .. }) && (form.item.is_some() || form.consistency.is_some()) {
             self.mistake(at, "`item` and `consistency` belong to a `list`");
         }
+        if !matches!(kind, Kind::Partial { .. }) && form.fields.is_some() {
+            self.mistake(at, "`fields` belong to a `partial`");
+        }
         match &kind {
             Kind::Deleted(from, _) => self.check_deletion(at, rank, user, from),
             _ if form.done.is_some() => self.mistake(at, "`done` belongs to a `deleted`"),
@@ -188,11 +191,10 @@ impl Reader<'_> {
     fn kinds(&mut self, at: usize, form: &TellForm) -> Vec<Kind> {
         let mut kinds = Vec::new();
         kinds.extend(form.whole.as_ref().map(|at| Kind::Whole(self.single_pointer(at))));
-        kinds.extend(
-            form.partial
-                .as_ref()
-                .map(|at| Kind::Partial(self.single_pointer(at))),
-        );
+        kinds.extend(form.partial.as_ref().map(|at| Kind::Partial {
+            at: self.single_pointer(at),
+            fields: form.fields.clone(),
+        }));
         if let Some(from) = &form.deleted {
             kinds.push(Kind::Deleted(
                 self.sources(from),
@@ -267,7 +269,7 @@ fn carries(tells: &[Tell]) -> Carries {
     let has = |wanted: fn(&Kind) -> bool| tells.iter().any(|tell| wanted(&tell.kind));
     if has(|kind| matches!(kind, Kind::List { .. })) {
         Carries::Users
-    } else if has(|kind| matches!(kind, Kind::Whole(_) | Kind::Partial(_))) {
+    } else if has(|kind| matches!(kind, Kind::Whole(_) | Kind::Partial { .. })) {
         Carries::User
     } else if tells.is_empty() {
         Carries::Nothing

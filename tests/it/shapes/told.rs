@@ -4,6 +4,7 @@
 use ::http::Method;
 use serde_json::{Value, json};
 
+use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::shapes::{Shaped, Shapes, set};
 
@@ -35,6 +36,15 @@ async fn committed(world: &Shaped, on: &str) -> Reply {
         "{on}: {status} {recorded}"
     );
     reply
+}
+
+/// The row of hers, soon: a read follows the answer.
+async fn becomes(world: &Shaped, user: &Value, after: &str) {
+    eventually(after, async || {
+        let row = world.served.row(ADA).await?;
+        (row.raw == *user).then_some(())
+    })
+    .await;
 }
 
 async fn name(world: &Shaped, id: &str) -> Option<String> {
@@ -383,5 +393,213 @@ async fn at_kratos_a_session_tells_of_its_identity() {
     world.shapes.on(exchange, 200, answer);
     committed(&world, exchange).await;
     assert_eq!(name(&world, EVE).await.as_deref(), Some("Eve"));
+    world.end().await;
+}
+
+/// GoTrue answers a write with what it has in memory: more exact times, and without what the database computes.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_supabase_the_answer_to_a_write_is_not_yet_the_user() {
+    let settings = [
+        ("SUPABASE_SERVICE_ROLE_KEY", "service"),
+        ("USERTAP_CACHE_TTL", "0"),
+    ];
+    let key = [("authorization", "Bearer service"), ("apikey", "service")];
+    let user = "/auth/v1/admin/users/8b2d5a3e-1111-4c1a-9a37-000000000001";
+    let mut stored = json!({"id": ADA, "aud": "authenticated", "email": "ada@example.com", "user_metadata": {},
+                            "email_confirmed_at": MADE, "created_at": MADE, "updated_at": "2024-01-02T03:04:05.678901Z"});
+    let answer = set(stored.clone(), "/updated_at", "2024-01-02T03:04:05.678901234Z");
+    stored["confirmed_at"] = json!(MADE);
+    let world = Shaped::start("supabase", &settings, |shapes| {
+        shapes.on("GET /auth/v1/admin/users/", 404, r#"{"code":"user_not_found"}"#);
+        shapes.on(&format!("GET {user}"), 200, &stored);
+        shapes.on("POST /auth/v1/admin/users", 200, &answer);
+        shapes.on(&format!("PUT {user}"), 200, &answer);
+    })
+    .await;
+    for write in ["POST /auth/v1/admin/users".to_owned(), format!("PUT {user}")] {
+        let reply = ask_as(&world, &write, &key).await;
+        assert!(
+            reply.recorded().starts_with("committed"),
+            "{write}: {}",
+            reply.recorded()
+        );
+        becomes(&world, &stored, &write).await;
+    }
+    world.end().await;
+}
+
+/// Kratos as well: its own clock is more exact than its database.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_kratos_the_answer_to_a_write_is_not_yet_the_identity() {
+    let user = "/admin/identities/8b2d5a3e-1111-4c1a-9a37-000000000001";
+    let mut stored = at_kratos(ADA, "Ada", MADE);
+    stored["state_changed_at"] = json!("2024-01-02T03:04:05.678901Z");
+    let answer = set(
+        stored.clone(),
+        "/state_changed_at",
+        "2024-01-02T03:04:05.678901234Z",
+    );
+    let world = Shaped::start("kratos", &[("USERTAP_CACHE_TTL", "0")], |shapes| {
+        shapes.on(
+            "GET /admin/identities/",
+            404,
+            r#"{"error":{"code":404,"status":"Not Found"}}"#,
+        );
+        shapes.on(&format!("GET {user}"), 200, &stored);
+        shapes.on("POST /admin/identities", 201, &answer);
+        shapes.on(&format!("PATCH {user}"), 200, &answer);
+    })
+    .await;
+    for write in ["POST /admin/identities".to_owned(), format!("PATCH {user}")] {
+        committed(&world, &write).await;
+        becomes(&world, &stored, &write).await;
+    }
+    world.end().await;
+}
+
+async fn better_auth() -> Shaped {
+    let settings = [
+        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+        ("USERTAP_CACHE_TTL", "0"),
+    ];
+    Shaped::start("better-auth", &settings, |shapes| {
+        shapes.on("POST /api/auth/sign-in/email", 200, r#"{"token":"own-token"}"#);
+        shapes.on(
+            "GET /api/auth/admin/get-user",
+            404,
+            r#"{"code":"USER_NOT_FOUND"}"#,
+        );
+        shapes.on("GET /api/auth/admin/get-user?id=kQ1", 200, at_better_auth("kQ1"));
+    })
+    .await
+}
+
+/// What the app has changed within its own process is in the table before a session shows it. What an app adds to
+/// its sessions is no difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_better_auth_a_session_tells_that_its_user_has_changed() {
+    const SESSION: &str = "GET /api/auth/get-session";
+    let world = better_auth().await;
+    let reads = || {
+        world
+            .shapes
+            .asked()
+            .iter()
+            .filter(|asked| asked.target.ends_with("id=kQ1"))
+            .count()
+    };
+    let mut shown = at_better_auth("kQ1");
+    shown["plan"] = json!("of a plugin's");
+    let session = |user: &Value| json!({"session": {"id": "s1", "userId": "kQ1"}, "user": user});
+    world.shapes.on(SESSION, 200, session(&shown));
+    for _ in 0..3 {
+        committed(&world, SESSION).await;
+        assert_eq!(reads(), 1, "nothing new is no read");
+    }
+    let renamed = |user: Value| set(set(user, "/name", "Ada King"), "/updatedAt", LATER);
+    world.shapes.on(
+        "GET /api/auth/admin/get-user?id=kQ1",
+        200,
+        renamed(at_better_auth("kQ1")),
+    );
+    world.shapes.on(SESSION, 200, session(&renamed(shown)));
+    committed(&world, SESSION).await;
+    assert_eq!(name(&world, "kQ1").await.as_deref(), Some("Ada King"));
+    // Nobody is signed in.
+    world.shapes.on(SESSION, 200, "null");
+    assert_eq!(ask(&world, SESSION).await.recorded(), "none; no-user");
+    assert_eq!(world.served.status().await["traffic"]["malformed"], 0);
+    world.end().await;
+}
+
+/// The members of an organisation have rows before the app can refer to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_better_auth_members_are_named() {
+    let members =
+        json!({"members": [{"id": "m1", "userId": "kQ1", "user": {"id": "kQ1", "name": "Ada"}}], "total": 1});
+    for on in [
+        "GET /api/auth/organization/list-members",
+        "GET /api/auth/organization/get-full-organization?organizationId=o1",
+        "POST /api/auth/organization/set-active",
+    ] {
+        let world = better_auth().await;
+        world.shapes.on(on, 200, &members);
+        committed(&world, on).await;
+        assert_eq!(name(&world, "kQ1").await.as_deref(), Some("Ada"), "{on}");
+        world.end().await;
+    }
+}
+
+/// Whoever signs in by Okta's own API is named deep in the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_okta_who_signs_in_has_a_row() {
+    let id = "00u1abcdefghijklmn0x";
+    let ada = json!({"id": id, "status": "ACTIVE", "created": MADE, "lastUpdated": MADE,
+                     "profile": {"firstName": "Ada", "email": "ada@example.com", "login": "ada@example.com"}});
+    let world = Shaped::start("okta", &[("OKTA_CLIENT_TOKEN", "00token")], |shapes| {
+        shapes.on("GET /api/v1/users/", 404, r#"{"errorCode":"E0000007"}"#);
+        shapes.on(&format!("GET /api/v1/users/{id}"), 200, &ada);
+        let answer = json!({"status": "SUCCESS", "sessionToken": "t", "_embedded": {"user": {"id": id, "profile": {}}}});
+        shapes.on("POST /api/v1/authn", 200, answer);
+    })
+    .await;
+    committed(&world, "POST /api/v1/authn").await;
+    assert_eq!(name(&world, id).await.as_deref(), Some("Ada"));
+    world.end().await;
+}
+
+/// Of an address that is taken GoTrue says nothing: it makes up a user.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_supabase_a_user_who_is_made_up_leaves_nothing() {
+    let world = Shaped::start("supabase", &[("SUPABASE_SERVICE_ROLE_KEY", "service")], |shapes| {
+        shapes.on("GET /auth/v1/admin/users/", 404, r#"{"code":"user_not_found"}"#);
+        let made_up = json!({"id": EVE, "aud": "authenticated", "email": "ada@example.com", "user_metadata": {},
+                             "identities": [], "created_at": MADE, "updated_at": MADE});
+        shapes.on("POST /auth/v1/signup", 200, made_up);
+    })
+    .await;
+    let browser = [("apikey", "anon"), ("authorization", "Bearer anon")];
+    for _ in 0..2 {
+        let reply = ask_as(&world, "POST /auth/v1/signup", &browser).await;
+        assert!(!reply.recorded().contains("reread-late"), "{}", reply.recorded());
+        assert_eq!(world.served.count("true").await, 0, "{}", reply.recorded());
+    }
+    world.end().await;
+}
+
+/// What users see of themselves tells that they have changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_logto_an_account_tells_that_its_user_has_changed() {
+    let ada = |name: &str| {
+        json!({"id": "4hyx6r0ck2lu", "name": name, "primaryEmail": "ada@example.com", "customData": {}, "identities": {},
+               "createdAt": 1, "updatedAt": name.len(), "isSuspended": false})
+    };
+    let settings = [
+        ("LOGTO_APP_ID", "client"),
+        ("LOGTO_APP_SECRET", "secret"),
+        ("LOGTO_API_RESOURCE", "https://shop.logto.app/api"),
+    ];
+    let user = "GET /api/users/4hyx6r0ck2lu";
+    let world = Shaped::start("logto", &settings, |shapes| {
+        shapes.on(
+            "POST /oidc/token",
+            200,
+            r#"{"access_token":"own-token","expires_in":3600}"#,
+        );
+        shapes.on("GET /api/users/", 404, r#"{"code":"entity.not_exists_with_id"}"#);
+    })
+    .await;
+    let account = |name: &str| json!({"id": "4hyx6r0ck2lu", "name": name, "updatedAt": name.len()});
+    for (on, shown) in [
+        ("GET /api/my-account", "Ada"),
+        ("GET /api/my-account", "Ada King"),
+        ("PATCH /api/my-account", "Ada K."),
+    ] {
+        world.shapes.on(user, 200, ada(shown));
+        world.shapes.on(on, 200, account(shown));
+        committed(&world, on).await;
+        assert_eq!(name(&world, "4hyx6r0ck2lu").await.as_deref(), Some(shown), "{on}");
+    }
     world.end().await;
 }
