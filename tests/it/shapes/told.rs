@@ -603,3 +603,41 @@ async fn at_logto_an_account_tells_that_its_user_has_changed() {
     }
     world.end().await;
 }
+
+/// What a mail is about names whose it is: apps send such mails themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_workos_whoever_a_mail_is_for_has_a_row() {
+    let settings = [("WORKOS_API_KEY", "sk_test_1"), ("USERTAP_CACHE_TTL", "0")];
+    let key = [("authorization", "Bearer sk_test_1")];
+    let world = Shaped::start("workos", &settings, |shapes| {
+        let nobody = r#"{"message":"User not found","code":"entity_not_found"}"#;
+        shapes.on("GET /user_management/users/", 404, nobody);
+    })
+    .await;
+    for (at, on) in [
+        "GET /user_management/email_verification/email_verification_1",
+        "GET /user_management/password_reset/password_reset_1",
+        "GET /user_management/invitations/by_token/t",
+        "POST /user_management/invitations/invitation_1/resend",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("user_{at}");
+        let user = json!({"object": "user", "id": id, "email": "ada@example.com", "first_name": "Ada", "last_name": null,
+                          "created_at": MADE, "updated_at": MADE});
+        world
+            .shapes
+            .on(&format!("GET /user_management/users/{id}"), 200, user);
+        let answer = json!({"id": "x", "user_id": id, "accepted_user_id": id, "email": "ada@example.com"});
+        world.shapes.on(on, 200, answer);
+        let reply = ask_as(&world, on, &key).await;
+        assert!(
+            reply.recorded().starts_with("committed"),
+            "{on}: {}",
+            reply.recorded()
+        );
+        assert_eq!(name(&world, &id).await.as_deref(), Some("Ada"), "{on}");
+    }
+    world.end().await;
+}
