@@ -116,6 +116,12 @@ impl Route {
         self.writes && self.pattern.method != Method::DELETE
     }
 
+    /// A session shows a part of whoever it is, and is asked for with anything.
+    pub(super) fn shows_whole(&self) -> bool {
+        let whole = |tell: &Tell| matches!(tell.kind, Kind::Whole(_) | Kind::List { .. });
+        self.tells.iter().any(whole)
+    }
+
     pub(super) fn list(&self) -> Option<&Tell> {
         self.tells
             .iter()

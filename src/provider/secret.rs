@@ -4,7 +4,6 @@ use http::HeaderMap;
 
 use super::caller::without_scheme;
 use super::form::Rank;
-use super::route::Carries;
 use super::shown::Shown;
 use super::source::Source;
 use super::{Credential, Matched, Provider};
@@ -32,9 +31,7 @@ impl Provider {
         let route = matched.route;
         match credential {
             Credential::Client => route.user.contains(&Source::Caller),
-            Credential::OwnServer | Credential::Server => {
-                route.own_path.is_some() || matches!(route.carries, Carries::User | Carries::Users)
-            }
+            Credential::OwnServer | Credential::Server => route.own_path.is_some() || route.shows_whole(),
         }
     }
 
