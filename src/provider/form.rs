@@ -312,6 +312,8 @@ pub(super) struct RouteForm {
     pub writes: Option<bool>,
     /// Whether it changes users whom neither request nor answer names.
     pub silent: Option<bool>,
+    /// Whether a success says that the provider takes the caller.
+    pub judges: Option<bool>,
     pub cache: Option<Text>,
     /// The provider counts these requests for each user by itself.
     pub user_limit: Option<Text>,

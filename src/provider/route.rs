@@ -57,6 +57,8 @@ pub struct Route {
     /// Whether it changes anything at the provider.
     pub writes: bool,
     pub unnamed: Unnamed,
+    /// A success says that the provider takes the caller.
+    pub judges: bool,
     /// Its answers may be kept and given again.
     pub cache: Option<Kept>,
     /// The provider counts its requests for each user by itself.

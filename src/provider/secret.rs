@@ -31,7 +31,9 @@ impl Provider {
         let route = matched.route;
         match credential {
             Credential::Client => route.user.contains(&Source::Caller),
-            Credential::OwnServer | Credential::Server => route.own_path.is_some() || route.shows_whole(),
+            Credential::OwnServer | Credential::Server => {
+                route.judges && (route.own_path.is_some() || route.shows_whole())
+            }
         }
     }
 

@@ -79,6 +79,7 @@ impl Reader<'_> {
             needs_request_body: form.tenant.is_some() || needs_request_body(&user, &tells),
             writes,
             unnamed: form.silent.into(),
+            judges: form.judges.unwrap_or(!tells.is_empty()),
             cache,
             user_limit,
             own_path,

@@ -641,3 +641,42 @@ async fn at_workos_whoever_a_mail_is_for_has_a_row() {
     }
     world.end().await;
 }
+
+/// A session that has ended is answered `null`, with a 200: that takes no refusal back.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_better_auth_nobodys_session_is_given_nothing_stale() {
+    let user = "GET /api/auth/admin/get-user?id=kQ1";
+    let cookie = [("cookie", "better-auth.session_token=ended")];
+    let settings = [
+        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+        ("USERTAP_CACHE_TTL", "1ms"),
+    ];
+    let world = Shaped::start("better-auth", &settings, |shapes| {
+        shapes.on("POST /api/auth/sign-in/email", 200, r#"{"token":"own-token"}"#);
+        shapes.on(
+            "GET /api/auth/admin/get-user",
+            404,
+            r#"{"code":"USER_NOT_FOUND"}"#,
+        );
+        shapes.on(user, 200, at_better_auth("kQ1"));
+        shapes.on("GET /api/auth/admin/list-users", 401, "");
+        shapes.on("GET /api/auth/get-session", 200, "null");
+    })
+    .await;
+    assert_eq!(ask_as(&world, user, &cookie).await.status, 200);
+    world.shapes.on(user, 503, "");
+    assert_eq!(
+        ask_as(&world, user, &cookie).await.status,
+        200,
+        "known, and stale"
+    );
+    for (on, status) in [
+        ("GET /api/auth/admin/list-users", 401),
+        ("GET /api/auth/get-session", 200),
+    ] {
+        assert_eq!(ask_as(&world, on, &cookie).await.status, status, "{on}");
+        assert_eq!(ask_as(&world, user, &cookie).await.status, 503, "after {on}");
+    }
+    world.end().await;
+}
