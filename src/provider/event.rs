@@ -154,7 +154,7 @@ impl Provider {
                 told.into_iter().collect()
             }
             EventTold::Partial(at) => {
-                let told = at.raw(text).and_then(|user| self.partial(tenant, user));
+                let told = at.raw(text).and_then(|user| self.partial(tenant, user, None));
                 told.map(|(id, seen)| hint(id, seen)).into_iter().collect()
             }
             EventTold::Touched(at) => self.named_by(at, Seen::Touched, tenant, event),

@@ -162,7 +162,7 @@ impl Provider {
     fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {
         match &tell.kind {
             Kind::Whole(at) => self.told_whole(tell, at, exchange.tenant, body, out),
-            Kind::Partial(at) => self.told_partial(at, exchange, out),
+            Kind::Partial { at, fields } => self.told_partial(at, fields.as_deref(), exchange, out),
             Kind::List { at, item, proof } => {
                 let list = Listed {
                     tenant: exchange.tenant,
@@ -188,10 +188,19 @@ impl Provider {
         }
     }
 
-    fn told_partial(&self, at: &Pointer, exchange: &Exchange<'_>, out: &mut Extraction) {
+    fn told_partial(
+        &self,
+        at: &Pointer,
+        fields: Option<&[String]>,
+        exchange: &Exchange<'_>,
+        out: &mut Extraction,
+    ) {
         let body = exchange.answer.map(|(_, body)| body).unwrap_or_default();
+        if body.trim_ascii() == b"null" {
+            return; // of nobody, as where nobody is signed in
+        }
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
-        let read = text.and_then(|text| self.partial(exchange.tenant, text));
+        let read = text.and_then(|text| self.partial(exchange.tenant, text, fields));
         match read {
             Some((id, seen)) => out.sightings.push(settled(id, seen)),
             None => out.malformed += 1,
@@ -245,14 +254,16 @@ impl Provider {
     }
 
     /// Not found at the user's own path: evidence with the tenant's own key, a hint with another
-    /// server key, nothing from a client.
+    /// server key, nothing from a client. In answer to a change it is a hint: what is not there can be
+    /// anything that this names, such as an address.
     fn absence(&self, exchange: &Exchange<'_>, credential: Credential) -> Option<Sighting> {
-        let own = exchange.matched.route.own_path.as_ref()?;
+        let route = exchange.matched.route;
+        let own = route.own_path.as_ref()?;
         let id = exchange.ids(std::slice::from_ref(own)).into_iter().next()?;
         match credential {
-            Credential::OwnServer => Some(settled(id, Seen::Missing)),
-            Credential::Server => Some(settled(id, Seen::Touched)),
             Credential::Client => None,
+            Credential::OwnServer if !route.changes() => Some(settled(id, Seen::Missing)),
+            Credential::OwnServer | Credential::Server => Some(settled(id, Seen::Touched)),
         }
     }
 }

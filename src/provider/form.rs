@@ -312,6 +312,8 @@ pub(super) struct RouteForm {
     pub writes: Option<bool>,
     /// Whether it changes users whom neither request nor answer names.
     pub silent: Option<bool>,
+    /// Whether a success says that the provider takes the caller.
+    pub judges: Option<bool>,
     pub cache: Option<Text>,
     /// The provider counts these requests for each user by itself.
     pub user_limit: Option<Text>,
@@ -331,6 +333,8 @@ pub(super) struct TellForm {
     pub mentioned: Option<Vec<Text>>,
     /// Of a list: where in each item the user stands.
     pub item: Option<Text>,
+    /// Of a partial view: what alone of it is compared.
+    pub fields: Option<Vec<String>>,
     /// Of a list: how old it may be.
     pub consistency: Option<Text>,
     #[serde(rename = "for")]

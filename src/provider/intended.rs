@@ -75,6 +75,6 @@ fn is_told_by_the_answer(kind: &Kind) -> bool {
                 Source::Answer(_) | Source::AnswerToken(_) | Source::Location
             )
         }),
-        Kind::Partial(_) | Kind::List { .. } | Kind::Deleted(..) | Kind::Mentioned(_) => false,
+        Kind::Partial { .. } | Kind::List { .. } | Kind::Deleted(..) | Kind::Mentioned(_) => false,
     }
 }

@@ -57,6 +57,8 @@ pub struct Route {
     /// Whether it changes anything at the provider.
     pub writes: bool,
     pub unnamed: Unnamed,
+    /// A success says that the provider takes the caller.
+    pub judges: bool,
     /// Its answers may be kept and given again.
     pub cache: Option<Kept>,
     /// The provider counts its requests for each user by itself.
@@ -109,6 +111,17 @@ impl Route {
         let path = path.split('?').next().unwrap_or(path);
         let same = Pattern::parse(&format!("GET {path}")).is_some_and(|read| read.clashes(&self.pattern));
         same && self.tells.iter().any(|tell| matches!(tell.kind, Kind::Whole(_)))
+    }
+
+    /// Whether it writes, and deletes nothing.
+    pub(super) fn changes(&self) -> bool {
+        self.writes && self.pattern.method != Method::DELETE
+    }
+
+    /// A session shows a part of whoever it is, and is asked for with anything.
+    pub(super) fn shows_whole(&self) -> bool {
+        let whole = |tell: &Tell| matches!(tell.kind, Kind::Whole(_) | Kind::List { .. });
+        self.tells.iter().any(whole)
     }
 
     pub(super) fn list(&self) -> Option<&Tell> {

@@ -4,7 +4,6 @@ use http::{HeaderMap, StatusCode};
 
 use super::caller::without_scheme;
 use super::form::Rank;
-use super::route::Carries;
 use super::shown::Shown;
 use super::source::Source;
 use super::{Credential, Matched, Provider};
@@ -33,7 +32,7 @@ impl Provider {
         match credential {
             Credential::Client => route.user.contains(&Source::Caller),
             Credential::OwnServer | Credential::Server => {
-                route.own_path.is_some() || matches!(route.carries, Carries::User | Carries::Users)
+                route.judges && (route.own_path.is_some() || route.shows_whole())
             }
         }
     }

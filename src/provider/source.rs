@@ -1,5 +1,6 @@
 //! Where an exchange names a user, and how an id is read there.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use base64::Engine;
@@ -31,6 +32,14 @@ pub(super) enum Source {
     Location,
     /// Whatever the route says names its user.
     Named,
+    /// Texts, and other places of the request that hold one each.
+    Joined(Vec<Piece>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Text(Box<str>),
+    At(Source),
 }
 
 impl Source {
@@ -48,8 +57,14 @@ impl Source {
             Some(("request", pointer)) => Pointer::parse(pointer).map(Source::Request),
             Some(("answer", pointer)) => Pointer::parse(pointer).map(Source::Answer),
             Some(("answer-token", pointer)) => Pointer::parse(pointer).map(Source::AnswerToken),
+            Some(("joined", pieces)) => Piece::parse(pieces).map(Source::Joined),
             Some(_) => None,
         }
+    }
+
+    fn holds_a_text(&self) -> bool {
+        use Source::{Form, Path, Query, Request};
+        matches!(self, Path(_) | Query(_) | Form(_) | Request(_))
     }
 
     pub(super) fn is_in_request(&self) -> bool {
@@ -60,7 +75,39 @@ impl Source {
     }
 
     pub(super) fn needs_request_body(&self) -> bool {
-        matches!(self, Source::Form(_) | Source::Request(_))
+        matches!(self, Source::Form(_) | Source::Request(_)) || self.parts().any(Source::needs_request_body)
+    }
+
+    /// The places of which it is made, if it is made of several.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Source> {
+        let pieces = match self {
+            Source::Joined(pieces) => pieces.as_slice(),
+            _ => &[],
+        };
+        pieces.iter().filter_map(|piece| match piece {
+            Piece::At(source) => Some(source),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+impl Piece {
+    /// `{path:provider}|{path:id}`; at least one place, and only such as a request has.
+    fn parse(text: &str) -> Option<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (place, behind) = after.split_once('}')?;
+            let source = Source::parse(place).filter(Source::holds_a_text)?;
+            pieces.extend((!before.is_empty()).then(|| Piece::Text(before.into())));
+            pieces.push(Piece::At(source));
+            rest = behind;
+        }
+        if pieces.is_empty() {
+            return None;
+        }
+        pieces.extend((!rest.is_empty()).then(|| Piece::Text(rest.into())));
+        Some(pieces)
     }
 }
 
@@ -116,13 +163,34 @@ impl<'a> Exchange<'a> {
     fn id_at(&self, source: &Source) -> Option<UserId> {
         match source {
             Source::Path(name) => self.provider.id_in_path(self.tenant, self.matched.param(name)?),
-            Source::Query(name) => self.id(&field(self.head.query?.as_bytes(), name)?),
-            Source::Form(name) => self.id(&self.form(name)?),
+            Source::Query(_) | Source::Form(_) | Source::Joined(_) => self.id(&self.text(source)?),
             Source::Caller => self.caller(),
             Source::AnswerToken(pointer) => self.subject(pointer.find(self.answer_json()?)?.as_str()?),
             Source::Location => self.location(),
             Source::Named | Source::Answer(_) | Source::Request(_) => None,
         }
+    }
+
+    fn text(&self, source: &Source) -> Option<Cow<'_, str>> {
+        match source {
+            Source::Path(name) => self.matched.param(name).map(Cow::Borrowed),
+            Source::Query(name) => field(self.head.query?.as_bytes(), name).map(Cow::Owned),
+            Source::Form(name) => self.form(name).map(Cow::Owned),
+            Source::Request(pointer) => pointer.find(self.request_json()?)?.as_str().map(Cow::Borrowed),
+            Source::Joined(pieces) => self.joined(pieces).map(Cow::Owned),
+            _ => None,
+        }
+    }
+
+    fn joined(&self, pieces: &[Piece]) -> Option<String> {
+        let mut joined = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => joined.push_str(text),
+                Piece::At(source) => joined.push_str(&self.text(source).filter(|text| !text.is_empty())?),
+            }
+        }
+        Some(joined)
     }
 
     pub(super) fn form(&self, name: &str) -> Option<String> {
@@ -233,6 +301,23 @@ mod tests {
     fn a_field_given_twice_has_no_value() {
         assert_eq!(field(b"a=1&b=x%23y", "b").as_deref(), Some("x#y"));
         assert_eq!(field(b"a=1&a=1", "a"), None);
+    }
+
+    #[test]
+    fn an_id_of_several_places_is_a_template_of_them() {
+        let joined = Source::parse("joined:{path:provider}|{request:/user_id}").unwrap();
+        assert_eq!(joined.parts().count(), 2);
+        assert!(joined.needs_request_body() && joined.is_in_request());
+        for bad in [
+            "joined:",
+            "joined:text",
+            "joined:{path:a",
+            "joined:{answer:/id}",
+            "joined:{caller}",
+            "joined:{}",
+        ] {
+            assert_eq!(Source::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

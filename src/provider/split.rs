@@ -91,7 +91,9 @@ impl Provider {
     pub fn id_splitter(&self, matched: &Matched<'_>, credential: Credential) -> Option<ItemSplitter> {
         let mut tells = matched.route.tells.iter().filter(|tell| tell.is_for(credential));
         let path = tells.find_map(|tell| match (&tell.kind, &self.user.id) {
-            (Kind::Whole(at) | Kind::Partial(at), Place::Plain(id)) => Some([&at.0[..], &id.0[..]].concat()),
+            (Kind::Whole(at) | Kind::Partial { at, .. }, Place::Plain(id)) => {
+                Some([&at.0[..], &id.0[..]].concat())
+            }
             (Kind::Touched(from) | Kind::Mentioned(from), _) => from.iter().find_map(|source| match source {
                 Source::Answer(at) if at.is_single() => Some(at.0.clone()),
                 _ => None,

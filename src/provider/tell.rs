@@ -25,7 +25,11 @@ pub(super) struct Tell {
 #[derive(Debug)]
 pub(super) enum Kind {
     Whole(Pointer),
-    Partial(Pointer),
+    Partial {
+        at: Pointer,
+        /// What alone of it is compared, if that is not all.
+        fields: Option<Vec<String>>,
+    },
     List {
         at: Pointer,
         item: Pointer,
@@ -103,7 +107,7 @@ impl Tell {
     pub(super) fn sources(&self) -> &[Source] {
         match &self.kind {
             Kind::Deleted(sources, _) | Kind::Touched(sources) | Kind::Mentioned(sources) => sources,
-            Kind::Whole(_) | Kind::Partial(_) | Kind::List { .. } => &[],
+            Kind::Whole(_) | Kind::Partial { .. } | Kind::List { .. } => &[],
         }
     }
 

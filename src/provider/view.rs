@@ -226,9 +226,18 @@ impl Provider {
         Some((id, seen))
     }
 
-    pub(super) fn partial(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {
+    /// A partial view; of it these fields alone, if any are said.
+    pub(super) fn partial(
+        &self,
+        tenant: &Tenant,
+        text: &str,
+        fields: Option<&[String]>,
+    ) -> Option<(UserId, Seen)> {
         let mut user = json::exact(text)?;
         let id = self.id(tenant, self.user.id.text(&user)?)?;
+        if let (Some(fields), Some(shown)) = (fields, user.as_object_mut()) {
+            shown.retain(|name, _| fields.contains(name));
+        }
         for pointer in &self.user.drop {
             pointer.take(&mut user, &mut drop);
         }

@@ -115,7 +115,7 @@ impl Exchange<'_> {
     pub(super) fn note_standing(&self, status: StatusCode, at: Instant) {
         let Some(caller) = self.caller else { return };
         let cache = &self.shared.cache;
-        if status.is_success() && self.matched.route.carries != Carries::Nothing {
+        if status.is_success() && self.matched.route.judges {
             cache.accepted(caller, at);
         }
         // Who shows nothing and is taken all the same is refused where users are read, and not for want of

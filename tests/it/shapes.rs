@@ -7,6 +7,7 @@ mod pages;
 mod parts;
 mod polling;
 mod sign_ups;
+mod told;
 mod unnamed;
 mod walks;
 mod walls;

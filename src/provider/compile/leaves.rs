@@ -116,7 +116,7 @@ impl Reader<'_> {
         if source.is_none() {
             let text_ = format!(
                 "`{}` names no id: write path:NAME, query:NAME, form:NAME, request:/POINTER, answer:/POINTER, \
-                 answer-token:/POINTER, location, caller or named",
+                 answer-token:/POINTER, location, caller, named, or joined: with several of the first four in braces",
                 text.get_ref()
             );
             self.mistake(text.span().start, text_);

@@ -79,6 +79,7 @@ impl Reader<'_> {
             needs_request_body: form.tenant.is_some() || needs_request_body(&user, &tells),
             writes,
             unnamed: form.silent.into(),
+            judges: form.judges.unwrap_or(!tells.is_empty()),
             cache,
             user_limit,
             own_path,
@@ -103,14 +104,19 @@ impl Reader<'_> {
 
     fn check_source(&mut self, text: &Text, pattern: &Pattern, has_token: bool) {
         let at = text.span().start;
-        match Source::parse(text.get_ref()) {
-            Some(Source::Path(name)) if !pattern.params().any(|param| param == &*name) => {
-                self.mistake(
-                    at,
-                    format!("the route's path has no {{{name}}}: name one that it has"),
-                );
-            }
-            Some(Source::Caller | Source::AnswerToken(_)) if !has_token => {
+        let Some(source) = Source::parse(text.get_ref()) else {
+            return;
+        };
+        let is_missing = |source: &&Source| match source {
+            Source::Path(name) => !pattern.params().any(|param| param == &**name),
+            _ => false,
+        };
+        if let Some(Source::Path(name)) = source.parts().chain([&source]).find(is_missing) {
+            let what = format!("the route's path has no {{{name}}}: name one that it has");
+            self.mistake(at, what);
+        }
+        match source {
+            Source::Caller | Source::AnswerToken(_) if !has_token => {
                 self.mistake(at, "a token names the user here: add [token] with headers and id");
             }
             _ => {}
@@ -131,6 +137,9 @@ impl Reader<'_> {
         let kind = kinds.pop()?;
         if !matches!(kind, Kind::List { .. }) && (form.item.is_some() || form.consistency.is_some()) {
             self.mistake(at, "`item` and `consistency` belong to a `list`");
+        }
+        if !matches!(kind, Kind::Partial { .. }) && form.fields.is_some() {
+            self.mistake(at, "`fields` belong to a `partial`");
         }
         match &kind {
             Kind::Deleted(from, _) => self.check_deletion(at, rank, user, from),
@@ -183,11 +192,10 @@ impl Reader<'_> {
     fn kinds(&mut self, at: usize, form: &TellForm) -> Vec<Kind> {
         let mut kinds = Vec::new();
         kinds.extend(form.whole.as_ref().map(|at| Kind::Whole(self.single_pointer(at))));
-        kinds.extend(
-            form.partial
-                .as_ref()
-                .map(|at| Kind::Partial(self.single_pointer(at))),
-        );
+        kinds.extend(form.partial.as_ref().map(|at| Kind::Partial {
+            at: self.single_pointer(at),
+            fields: form.fields.clone(),
+        }));
         if let Some(from) = &form.deleted {
             kinds.push(Kind::Deleted(
                 self.sources(from),
@@ -262,7 +270,7 @@ fn carries(tells: &[Tell]) -> Carries {
     let has = |wanted: fn(&Kind) -> bool| tells.iter().any(|tell| wanted(&tell.kind));
     if has(|kind| matches!(kind, Kind::List { .. })) {
         Carries::Users
-    } else if has(|kind| matches!(kind, Kind::Whole(_) | Kind::Partial(_))) {
+    } else if has(|kind| matches!(kind, Kind::Whole(_) | Kind::Partial { .. })) {
         Carries::User
     } else if tells.is_empty() {
         Carries::Nothing

@@ -32,6 +32,23 @@ fn listing(shown: &[(&str, &str)]) -> Caller {
     judged(&OURS, "GET /api/v1/users", shown, "")
 }
 
+/// A session is asked for with any cookie, and where nobody is signed in the answer is `null`.
+#[test]
+fn who_is_shown_nobody_whole_is_not_taken_for_somebody_whom_the_provider_knows() {
+    for (name, on, judges) in [
+        ("better-auth", "GET /api/auth/get-session", false),
+        ("better-auth", "GET /api/auth/admin/list-users", true),
+        ("kratos", "GET /sessions/whoami", false),
+        ("kratos", "GET /admin/identities", true),
+        ("stack-auth", "GET /api/v1/users/me", true),
+    ] {
+        let provider = Provider::builtin(name).expect("a file without a mistake");
+        let (method, path) = on.split_once(' ').unwrap();
+        let matched = provider.route(&method.parse().unwrap(), path).unwrap();
+        assert_eq!(provider.judges(&matched, Credential::Server), judges, "{on}");
+    }
+}
+
 #[test]
 fn credentials_count_for_what_they_are() {
     for generation in ["x-stack-", "x-hexclave-"] {

@@ -15,7 +15,7 @@ fn cached(reply: &Reply) -> (u16, &str) {
     (reply.status.as_u16(), cached)
 }
 
-/// Of a user's fields some: no row comes of it, and it changes with the user.
+/// Of a user's fields some: they change with the user.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_a_user_ends_with_the_users_change() {
     const USER: &str = "/api/v2/users/auth0%7C1";
@@ -36,6 +36,8 @@ async fn a_part_of_a_user_ends_with_the_users_change() {
     })
     .await;
     let read = || world.served.ask(Method::GET, NAME, &TOKEN, &Value::Null);
+    let whole = world.served.ask(Method::GET, USER, &TOKEN, &Value::Null).await;
+    assert!(whole.recorded().starts_with("committed"), "{}", whole.recorded());
     for told in ["miss; absent", "hit; fresh"] {
         assert_eq!(cached(&read().await), (200, told));
     }
