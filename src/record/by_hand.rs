@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::batch::{Columns, Loaded, State, Write, state_of};
 use super::change::{Change, Kind, nonce};
 use super::merge::Standing;
+use crate::user::time::told;
 use crate::user::{ContentHash, Origin, Source, UserId};
 
 /// What was noted of one user.
@@ -94,7 +95,8 @@ fn changed(noted: &Noted, row: Option<&Columns>) -> Vec<&'static str> {
     let text = |name: &str, now: &Option<String>| before[name].as_str() != now.as_deref();
     let time = |name: &str, now: Option<chrono::DateTime<chrono::Utc>>| {
         let then = before[name].as_str().and_then(|at| at.parse().ok());
-        then != now
+        // One that nobody is told of differs from none in nothing.
+        then.and_then(told) != now.and_then(told)
     };
     let differing = [
         ("name", text("name", &now.profile.name)),

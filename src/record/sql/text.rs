@@ -26,11 +26,14 @@ pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
     SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock})";
 
+/// The columns are cast to what they are: a statement whose result is of another type than it was (somebody has
+/// changed that of a column) fails for as long as its connection lives.
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
            s.refused, a.next_try > now() AS waits,
            s.ctid IS DISTINCT FROM (SELECT o.ctid FROM {state}.user_state o WHERE o.id = s.id) AS moved,
-           u.id IS NOT NULL AS has_row, u.name, u.email, u.created_at, u.updated_at, u.deleted_at,
+           u.id IS NOT NULL AS has_row, u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz,
+           u.deleted_at::timestamptz,
            CASE WHEN $2 THEN u.raw_json::text END AS raw
     FROM {state}.user_state s
     LEFT JOIN {users} u ON u.id = s.id::{id}

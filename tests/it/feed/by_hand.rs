@@ -152,6 +152,31 @@ async fn a_deletion_by_hand_takes_what_the_feed_held_of_the_user() {
     stack.end().await;
 }
 
+/// One row that says so must not hold up all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_beyond_all_years_is_told_and_mended_like_any_other() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let other = stack.known_user(json!({})).await;
+    let since = head(&stack).await;
+    stack
+        .sql(&format!(
+            "UPDATE neon_identity.users_sync SET created_at = 'infinity', deleted_at = '-infinity' WHERE id = '{id}';
+             UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{other}'"
+        ))
+        .await;
+    let changes = told(&stack, &since, 2).await;
+    assert_eq!(kinds(&changes), ["user.deleted", "user.updated"]);
+    assert_eq!(changes[0]["changed"], json!(["created_at"]));
+    for id in [id, other] {
+        eventually("the provider's word is back", || async {
+            stack.agrees(id).await.ok()
+        })
+        .await;
+    }
+    stack.end().await;
+}
+
 /// Every row, from the provider.
 async fn walk(stack: &Stack) {
     let begun = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
