@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::batch::{Columns, Loaded, State, Write, state_of};
+use super::batch::{Columns, DoubtWrite, Loaded, State, Write, state_of};
 use super::change::{Change, Kind, nonce};
 use super::merge::Standing;
 use crate::user::time::told;
@@ -21,6 +21,8 @@ pub struct Noted {
     /// The columns before the first of the changes, as JSON.
     pub before: Option<String>,
     pub raw_differs: bool,
+    /// By a trigger of the users' own, in a transaction of the recorder's.
+    pub is_nested: bool,
 }
 
 /// No user has this content: SHA-256 gives it to nothing that anybody has found.
@@ -47,9 +49,23 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         }),
         nonce: nonce(),
     });
+    let write = Write::doubted(loaded, state_after(loaded));
+    match noted.is_nested {
+        true => as_wanted(Write { change, ..write }, loaded),
+        false => Write { change, ..write },
+    }
+}
+
+/// What a trigger wants is not put back: two rows that it keeps apart would take turns for ever.
+fn as_wanted(write: Write, loaded: &Loaded) -> Write {
+    let is_update = write
+        .change
+        .as_ref()
+        .is_none_or(|change| change.kind == Kind::Updated);
     Write {
-        change,
-        ..Write::doubted(loaded, state_after(loaded))
+        state: if is_update { state_of(loaded) } else { write.state },
+        doubt: DoubtWrite::Keep(loaded.known.doubt),
+        ..write
     }
 }
 
@@ -114,7 +130,7 @@ fn changed(noted: &Noted, row: Option<&Columns>) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{Aside, DoubtWrite};
+    use super::super::batch::Aside;
     use super::super::memory::stranger;
     use super::*;
     use crate::user::{IdType, Profile};
@@ -145,6 +161,7 @@ mod tests {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: Some(r#"{"name":"Ada"}"#.into()),
             raw_differs,
+            is_nested: false,
         };
         let write = write(&noted, &loaded(told, name));
         assert_eq!(write.doubt, DoubtWrite::Raise);

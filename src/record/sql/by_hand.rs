@@ -19,6 +19,8 @@ struct NotedRow {
     before: Option<String>,
     #[diesel(sql_type = Bool)]
     raw_differs: bool,
+    #[diesel(sql_type = Bool)]
+    nested: bool,
 }
 
 #[derive(QueryableByName)]
@@ -122,6 +124,7 @@ impl Sql {
                 id: UserId::parse(&row.id, kind)?,
                 before: row.before,
                 raw_differs: row.raw_differs,
+                is_nested: row.nested,
             })
         });
         Ok(noted.collect())

@@ -190,13 +190,24 @@ pub const NEXT_NOTES: &str = "
     SELECT mine.yes AS is_ours, n.seq, n.id FROM mine LEFT JOIN LATERAL (
         SELECT seq, id FROM {state}.sql_changes WHERE mine.yes AND seq > $1 ORDER BY seq LIMIT $2) n ON true";
 
+/// One for each user. What a trigger of the users' own wrote in a transaction of the recorder's is left out where the
+/// feed has told the row as it stands: the change rows are written last.
 pub const TAKE_NOTES: &str = "
     WITH taken AS (
         DELETE FROM {state}.sql_changes WHERE seq <= $1 AND id = ANY($2)
-        RETURNING seq, id, before, raw_differs
+        RETURNING seq, id, before, raw_differs, nested
+    ), n AS (
+        SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs,
+            bool_and(nested) AS nested
+        FROM taken GROUP BY id
     )
-    SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs
-    FROM taken GROUP BY id";
+    SELECT n.* FROM n WHERE NOT (n.nested AND EXISTS (
+        SELECT FROM {users} u CROSS JOIN LATERAL (
+            SELECT * FROM {state}.changes c WHERE c.id = n.id ORDER BY c.position DESC LIMIT 1) c
+        WHERE u.id = n.id::{id}
+          AND (u.name, u.email, u.created_at, u.updated_at, u.deleted_at)
+              IS NOT DISTINCT FROM (c.name, c.email, c.created_at, c.updated_at, c.deleted_at)
+          AND (NOT n.raw_differs OR u.raw_json::jsonb IS NOT DISTINCT FROM c.raw)))";
 
 /// What nobody ever saw is known from now on, so that it can be locked.
 pub const MEET: &str = "
