@@ -2,7 +2,8 @@
 //!
 //! Pure: given what the feed last told of the user and what stands in the table now, the change
 //! that must follow. The provider's truth comes back by the read that every such change owes:
-//! whatever was written by hand equals nothing that the provider can show.
+//! whatever was written by hand equals nothing that the provider can show. What a trigger of the users'
+//! own made of another row is their word: told, and left so.
 
 use std::sync::Arc;
 
@@ -32,8 +33,9 @@ const NOBODYS: ContentHash = ContentHash([0; 16]);
 pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
     let kind = kind(loaded);
     let differing = changed(noted, loaded.row.as_ref());
-    // An update that was taken back, or what was never told and is gone again.
-    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || !differing.is_empty());
+    // An update that was taken back, or what was never told and is gone again. Of a nested one it is known that the
+    // feed's last word is another.
+    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || noted.is_nested || !differing.is_empty());
     let change = kind.filter(|_| is_told).map(|kind| Change {
         kind,
         changed: if kind == Kind::Created {
@@ -190,6 +192,34 @@ mod tests {
         ] {
             assert_eq!(told(before, now, true).map(|(kind, _)| kind), Some(kind));
         }
+    }
+
+    #[test]
+    fn what_a_trigger_wrote_is_told_and_owes_no_read() {
+        let ada = Noted {
+            id: UserId::parse("u", IdType::Text).unwrap(),
+            before: Some(r#"{"name":"Ada"}"#.into()),
+            raw_differs: false,
+            is_nested: true,
+        };
+        let present = Standing::Present(ContentHash([1; 16]));
+        // Also where it is as it was: another name was told in between.
+        for name in ["Eve", "Ada"] {
+            let mut before = loaded(present, Some(name));
+            before.known.standing = present;
+            let write = write(&ada, &before);
+            assert_eq!(write.change.map(|change| change.kind), Some(Kind::Updated));
+            assert_eq!(
+                (write.doubt, write.state.standing),
+                (DoubtWrite::Keep(None), present)
+            );
+        }
+        let gone = write(&ada, &loaded(present, None));
+        assert_eq!(gone.change.map(|change| change.kind), Some(Kind::Purged));
+        assert_eq!(
+            (gone.doubt, gone.state.standing),
+            (DoubtWrite::Keep(None), Standing::None)
+        );
     }
 
     #[test]
