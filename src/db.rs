@@ -21,6 +21,7 @@ pub mod rows;
 pub mod runs;
 pub mod statement;
 pub mod tenant;
+pub mod time;
 pub mod users_table;
 pub mod walked;
 

@@ -15,6 +15,7 @@ use diesel_async::SimpleAsyncConnection;
 use tokio::sync::Semaphore;
 
 use super::statement::{Bind, load, optional, statement};
+use super::time::Time;
 use super::{Database, DbError};
 use crate::clock;
 use crate::user::{IdType, UserId, time};
@@ -42,13 +43,13 @@ pub struct Brief {
     pub name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     #[serde(serialize_with = "time::serialize")]
     pub created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     #[serde(serialize_with = "time::serialize")]
     pub updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     #[serde(serialize_with = "time::serialize")]
     pub deleted_at: Option<DateTime<Utc>>,
     /// Nothing but the id is known yet.
@@ -78,7 +79,10 @@ pub enum SearchFault {
     Database(#[from] DbError),
 }
 
-const COLUMNS: &str = "id::text AS id, name, email, created_at, updated_at, deleted_at,
+/// Cast, so that a statement that is prepared outlives another type of a column.
+const COLUMNS: &str =
+    "id::text AS id, name::text, email::text, created_at::timestamptz, updated_at::timestamptz,
+    deleted_at::timestamptz,
     deleted_at IS NULL AND name IS NULL AND email IS NULL AND created_at IS NULL AS is_skeleton";
 
 /// Rows whose id follows `after`.

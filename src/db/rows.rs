@@ -5,6 +5,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 
 use super::statement::{Bind, load, optional, statement};
+use super::time::Time;
 use super::{Database, DbError};
 use crate::user::{Position, UserId, time};
 
@@ -17,11 +18,11 @@ pub struct Row {
     pub name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     pub created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     pub updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     pub deleted_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Text)]
     pub raw_json: String,
@@ -67,7 +68,8 @@ pub async fn settled(database: &Database, id: &UserId) -> Result<Option<Row>, Db
 async fn read(database: &Database, id: &UserId, only: &str) -> Result<Option<Row>, DbError> {
     let mut conn = database.get().await?;
     let sql = format!(
-        "SELECT id::text, name, email, created_at, updated_at, deleted_at, raw_json::text
+        "SELECT id::text, name::text, email::text, created_at::timestamptz, updated_at::timestamptz,
+                deleted_at::timestamptz, raw_json::text
          FROM {{users}} WHERE id = $1::{{id}} {only}"
     );
     let sql = database.names.sql(&sql);

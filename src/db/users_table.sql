@@ -5,7 +5,7 @@ DECLARE
     users text := format('%I.users_sync', current_setting('usertap.users_schema'));
     hook text := $t$
         CREATE TRIGGER usertap_%2$s %3$s ON %1$s %4$s FOR EACH STATEMENT
-        WHEN (current_setting('usertap.recorder', true) IS DISTINCT FROM 'on')
+        WHEN (current_setting('usertap.recorder', true) IS DISTINCT FROM 'on' OR pg_trigger_depth() > 0)
         EXECUTE FUNCTION note_%2$s()
         $t$;
     made record;

@@ -11,6 +11,7 @@ use diesel_async::AsyncPgConnection;
 use super::event::{After, Event, Shape, Told};
 use super::filter::Filter;
 use crate::db::statement::{Bind, load, optional, statement};
+use crate::db::time::Time;
 use crate::db::{DbError, Names};
 use crate::user::{Pos, Position};
 
@@ -143,11 +144,11 @@ pub(super) struct ChangeRow {
     name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     deleted_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Text>)]
     raw: Option<String>,

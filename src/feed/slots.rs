@@ -302,7 +302,7 @@ impl Feed {
                  SELECT f.*, {valid} AS valid FROM (
                      SELECT s.name, s.leased_until, greatest(s.position, $4) AS position,
                             CASE WHEN $4 > s.position THEN $5 ELSE s.nonce END AS nonce
-                     FROM {{state}}.slots s WHERE s.name = $1) f CROSS JOIN bounds
+                     FROM {{state}}.slots s WHERE s.name = $1 FOR UPDATE) f CROSS JOIN bounds
              ), taken AS (
                  UPDATE {{state}}.slots t SET lease = $2, leased_until = now() + make_interval(secs => $3)
                  FROM start WHERE t.name = start.name AND start.valid
@@ -339,7 +339,7 @@ impl Feed {
             "WITH {BOUNDS}, judged AS (
                  SELECT s.name, s.position, s.nonce, {IS_VALID} AS valid,
                         coalesce(s.lease = $4, false) AS is_yours
-                 FROM {{state}}.slots s CROSS JOIN bounds WHERE s.name = $3
+                 FROM {{state}}.slots s CROSS JOIN bounds WHERE s.name = $3 FOR UPDATE OF s
              ), moved AS (
                  UPDATE {{state}}.slots t SET position = $1, nonce = $2, advanced_at = now(),
                         leased_until = now() + make_interval(secs => $5)

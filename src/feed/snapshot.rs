@@ -15,6 +15,7 @@ use super::read::{BOUNDS, BoundsRow, RAW_BYTES};
 use super::{Feed, FeedError};
 use crate::db::DbError;
 use crate::db::statement::{Bind, load, statement};
+use crate::db::time::Time;
 use crate::user::{Pos, UserId};
 
 /// A page of the table.
@@ -36,11 +37,11 @@ struct SnapshotRow {
     name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     deleted_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Text>)]
     raw: Option<String>,
@@ -99,7 +100,8 @@ fn text(after: bool, raw: bool) -> String {
     let from = |from: &str, limit: &str| {
         let raw = if raw { "u.raw_json::text" } else { "NULL::text" };
         format!(
-            "SELECT u.id, u.name, u.email, u.created_at, u.updated_at, u.deleted_at, {raw} AS raw
+            "SELECT u.id, u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz,
+                    u.deleted_at::timestamptz, {raw} AS raw
              FROM {{users}} u WHERE {from} ORDER BY u.id LIMIT {limit}"
         )
     };

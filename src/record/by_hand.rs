@@ -2,15 +2,18 @@
 //!
 //! Pure: given what the feed last told of the user and what stands in the table now, the change
 //! that must follow. The provider's truth comes back by the read that every such change owes:
-//! whatever was written by hand equals nothing that the provider can show.
+//! whatever was written by hand equals nothing that the provider can show. What a trigger of the users'
+//! own made of another row is their word: told, and left so.
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::batch::{Columns, Loaded, State, Write, state_of};
+use super::batch::{Columns, DoubtWrite, Loaded, State, Write, state_of};
 use super::change::{Change, Kind, nonce, spelled};
 use super::merge::Standing;
+use crate::user::time::told;
 use crate::user::{ContentHash, Origin, Profile, Source, UserId};
 
 /// What was noted of one user.
@@ -20,6 +23,8 @@ pub struct Noted {
     /// The columns before the first of the changes, as JSON.
     pub before: Option<String>,
     pub raw_differs: bool,
+    /// By a trigger of the users' own, in a transaction of the recorder's.
+    pub is_nested: bool,
 }
 
 /// No user has this content: SHA-256 gives it to nothing that anybody has found.
@@ -35,8 +40,9 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         &now,
         noted.raw_differs,
     );
-    // An update that was taken back, or what was never told and is gone again.
-    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || !differing.is_empty());
+    // An update that was taken back, or what was never told and is gone again. Of a nested one it is known that the
+    // feed's last word is another.
+    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || noted.is_nested || !differing.is_empty());
     let change = kind.filter(|_| is_told).map(|kind| Change {
         kind,
         changed: if kind == Kind::Created {
@@ -52,9 +58,23 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         }),
         nonce: nonce(),
     });
+    let write = Write::doubted(loaded, state_after(loaded));
+    match noted.is_nested {
+        true => as_wanted(Write { change, ..write }, loaded),
+        false => Write { change, ..write },
+    }
+}
+
+/// What a trigger wants is not put back: two rows that it keeps apart would take turns for ever.
+fn as_wanted(write: Write, loaded: &Loaded) -> Write {
+    let is_update = write
+        .change
+        .as_ref()
+        .is_none_or(|change| change.kind == Kind::Updated);
     Write {
-        change,
-        ..Write::doubted(loaded, state_after(loaded))
+        state: if is_update { state_of(loaded) } else { write.state },
+        doubt: DoubtWrite::Keep(loaded.known.doubt),
+        ..write
     }
 }
 
@@ -108,12 +128,16 @@ fn columns(noted: &str) -> Option<Columns> {
 /// Names of the columns that differ from what stood there before.
 fn changed(before: &Columns, now: &Columns, raw_differs: bool) -> Vec<&'static str> {
     let (b, n) = (&before.profile, &now.profile);
+    // One that nobody is told of differs from none in nothing.
+    let differs = |before: Option<DateTime<Utc>>, now: Option<DateTime<Utc>>| {
+        before.and_then(told) != now.and_then(told)
+    };
     let differing = [
         ("name", b.name != n.name),
         ("email", b.email != n.email),
-        ("created_at", b.created_at != n.created_at),
-        ("updated_at", b.updated_at != n.updated_at),
-        ("deleted_at", before.deleted_at != now.deleted_at),
+        ("created_at", differs(b.created_at, n.created_at)),
+        ("updated_at", differs(b.updated_at, n.updated_at)),
+        ("deleted_at", differs(before.deleted_at, now.deleted_at)),
         ("raw_json", raw_differs),
     ];
     differing
@@ -124,7 +148,7 @@ fn changed(before: &Columns, now: &Columns, raw_differs: bool) -> Vec<&'static s
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{Aside, DoubtWrite};
+    use super::super::batch::Aside;
     use super::super::memory::stranger;
     use super::*;
     use crate::user::IdType;
@@ -155,6 +179,7 @@ mod tests {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: Some(r#"{"name":"Ada"}"#.into()),
             raw_differs,
+            is_nested: false,
         };
         let write = write(&noted, &loaded(told, name));
         assert_eq!(write.doubt, DoubtWrite::Raise);
@@ -183,6 +208,34 @@ mod tests {
         ] {
             assert_eq!(told(before, now, true).map(|(kind, _)| kind), Some(kind));
         }
+    }
+
+    #[test]
+    fn what_a_trigger_wrote_is_told_and_owes_no_read() {
+        let ada = Noted {
+            id: UserId::parse("u", IdType::Text).unwrap(),
+            before: Some(r#"{"name":"Ada"}"#.into()),
+            raw_differs: false,
+            is_nested: true,
+        };
+        let present = Standing::Present(ContentHash([1; 16]));
+        // Also where it is as it was: another name was told in between.
+        for name in ["Eve", "Ada"] {
+            let mut before = loaded(present, Some(name));
+            before.known.standing = present;
+            let write = write(&ada, &before);
+            assert_eq!(write.change.map(|change| change.kind), Some(Kind::Updated));
+            assert_eq!(
+                (write.doubt, write.state.standing),
+                (DoubtWrite::Keep(None), present)
+            );
+        }
+        let gone = write(&ada, &loaded(present, None));
+        assert_eq!(gone.change.map(|change| change.kind), Some(Kind::Purged));
+        assert_eq!(
+            (gone.doubt, gone.state.standing),
+            (DoubtWrite::Keep(None), Standing::None)
+        );
     }
 
     #[test]

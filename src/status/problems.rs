@@ -61,6 +61,7 @@ pub const WORDS: &[&str] = &[
     "set-aside",
     "rows-held",
     "by-hand-waits",
+    "by-hand-unseen",
     "walk-failed",
     "walk-unbalanced",
     "walk-short",
@@ -266,7 +267,13 @@ fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item = Problem> 
         let what = format!("changes by SQL are not in the feed yet: {trouble}");
         problem(WORD, what, "mend the database; nothing is lost meanwhile")
     });
-    held.into_iter().chain(trouble)
+    let unseen = by_hand.is_deaf.then(|| {
+        let what = "changes by SQL are not seen: a trigger of usertap's on users_sync is disabled or gone";
+        let remedy = "run ALTER TABLE with ENABLE ALWAYS TRIGGER for usertap_insert, usertap_update, usertap_delete and \
+                      usertap_truncate, then `usertap reconcile`";
+        problem("by-hand-unseen", what, remedy)
+    });
+    held.into_iter().chain(trouble).chain(unseen)
 }
 
 fn of_lost(epoch: i64) -> Problem {

@@ -24,6 +24,8 @@ struct Waiting {
     held: BTreeMap<UserId, Instant>,
     /// Since when no pass came to its end, and why.
     failing: Option<(Instant, String)>,
+    /// Since when changes are not noted at all.
+    deaf: Option<Instant>,
 }
 
 /// Changes made by hand that have waited for their positions for long.
@@ -33,6 +35,8 @@ pub struct ByHandFigures {
     pub held: Vec<String>,
     /// Why none of them gets its position.
     pub trouble: Option<String>,
+    /// They are not even noted: a trigger that does is disabled or gone.
+    pub is_deaf: bool,
 }
 
 impl ByHand {
@@ -49,6 +53,15 @@ impl ByHand {
                 (user, since)
             })
             .collect();
+    }
+
+    /// Whether changes are noted.
+    pub fn hears(&self, hears: bool) {
+        let mut waiting = self.waiting();
+        waiting.deaf = match hears {
+            true => None,
+            false => waiting.deaf.or(Some(clock::now())),
+        };
     }
 
     /// A database that is away is told of elsewhere.
@@ -71,6 +84,7 @@ impl ByHand {
         ByHandFigures {
             held: held.map(|(user, _)| user.to_string()).collect(),
             trouble: failing.map(|(_, why)| why.clone()),
+            is_deaf: waiting.deaf.is_some_and(is_long),
         }
     }
 

@@ -19,6 +19,8 @@ struct NotedRow {
     before: Option<String>,
     #[diesel(sql_type = Bool)]
     raw_differs: bool,
+    #[diesel(sql_type = Bool)]
+    nested: bool,
 }
 
 #[derive(QueryableByName)]
@@ -55,12 +57,22 @@ struct Found {
     has_moved: Option<bool>,
     #[diesel(sql_type = Nullable<Bool>)]
     is_replaced: Option<bool>,
+    #[diesel(sql_type = Bool)]
+    is_deaf: bool,
+}
+
+/// What a look finds without taking anything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Heard {
+    pub has_notes: bool,
+    /// A trigger that notes changes is disabled or gone.
+    pub is_deaf: bool,
 }
 
 impl Sql {
     /// Whether anything is noted: asked often, and nearly always in vain. Whoever does nothing else
     /// learns here that it is connected to another server than it was, or that users_sync is another table.
-    pub async fn has_notes(&self, conn: &mut Conn) -> Result<bool, DbError> {
+    pub async fn heard(&self, conn: &mut Conn) -> Result<Heard, DbError> {
         let found: Option<Found> = optional(statement(&self.has_notes), conn).await?;
         if found.as_ref().is_some_and(|found| found.has_moved == Some(true)) {
             return Err(DbError::Away("it is another server than it was".into()));
@@ -71,7 +83,11 @@ impl Sql {
         {
             return Err(DbError::Away("users_sync is another table than it was".into()));
         }
-        Ok(found.is_some_and(|found| found.yes))
+        let heard = found.map(|found| Heard {
+            has_notes: found.yes,
+            is_deaf: found.is_deaf,
+        });
+        Ok(heard.unwrap_or_default())
     }
 
     /// Whose notes come next, the oldest first; nothing while another process numbers them. Within a
@@ -122,6 +138,7 @@ impl Sql {
                 id: UserId::parse(&row.id, kind)?,
                 before: row.before,
                 raw_differs: row.raw_differs,
+                is_nested: row.nested,
             })
         });
         Ok(noted.collect())

@@ -12,6 +12,7 @@ use super::super::merge::{Known, Standing};
 use super::{Conn, Id, Sql};
 use crate::db::DbError;
 use crate::db::statement::{Bind, load, statement};
+use crate::db::time::Time;
 use crate::user::{ContentHash, Position, Profile, Tick, UserId, json};
 
 /// Whether the states are locked until the transaction ends.
@@ -53,11 +54,11 @@ struct LoadedRow {
     name: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
     deleted_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Text>)]
     raw: Option<String>,

@@ -26,13 +26,15 @@ pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
     SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock})";
 
-/// The JSON is loaded where it is asked for, and where nothing else says what it is: of who is deleted or was
-/// changed by hand.
+/// The columns are cast to what they are: a statement whose result is of another type than it was (somebody has
+/// changed that of a column) fails for as long as its connection lives. The JSON is loaded where it is asked for,
+/// and where nothing else says what it is: of who is deleted or was changed by hand.
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
            s.refused, a.next_try > now() AS waits,
            s.ctid IS DISTINCT FROM (SELECT o.ctid FROM {state}.user_state o WHERE o.id = s.id) AS moved,
-           u.id IS NOT NULL AS has_row, u.name, u.email, u.created_at, u.updated_at, u.deleted_at,
+           u.id IS NOT NULL AS has_row, u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz,
+           u.deleted_at::timestamptz,
            CASE WHEN $2 OR s.content IS NULL OR s.content = $3 THEN u.raw_json::text END AS raw
     FROM {state}.user_state s
     LEFT JOIN {users} u ON u.id = s.id::{id}
@@ -189,13 +191,24 @@ pub const NEXT_NOTES: &str = "
     SELECT mine.yes AS is_ours, n.seq, n.id FROM mine LEFT JOIN LATERAL (
         SELECT seq, id FROM {state}.sql_changes WHERE mine.yes AND seq > $1 ORDER BY seq LIMIT $2) n ON true";
 
+/// One for each user. What a trigger of the users' own wrote in a transaction of the recorder's is left out where the
+/// feed has told the row as it stands: the change rows are written last.
 pub const TAKE_NOTES: &str = "
     WITH taken AS (
         DELETE FROM {state}.sql_changes WHERE seq <= $1 AND id = ANY($2)
-        RETURNING seq, id, before, raw_differs
+        RETURNING seq, id, before, raw_differs, nested
+    ), n AS (
+        SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs,
+            bool_and(nested) AS nested
+        FROM taken GROUP BY id
     )
-    SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs
-    FROM taken GROUP BY id";
+    SELECT n.* FROM n WHERE NOT (n.nested AND EXISTS (
+        SELECT FROM {users} u CROSS JOIN LATERAL (
+            SELECT * FROM {state}.changes c WHERE c.id = n.id ORDER BY c.position DESC LIMIT 1) c
+        WHERE u.id = n.id::{id}
+          AND (u.name, u.email, u.created_at, u.updated_at, u.deleted_at)
+              IS NOT DISTINCT FROM (c.name, c.email, c.created_at, c.updated_at, c.deleted_at)
+          AND (NOT n.raw_differs OR u.raw_json::jsonb IS NOT DISTINCT FROM c.raw)))";
 
 /// What nobody ever saw is known from now on, so that it can be locked.
 pub const MEET: &str = "
@@ -244,7 +257,9 @@ pub const HAS_MOVED: &str = "right(timeline, 8) <> substr(pg_walfile_name(pg_cur
 
 pub const HAS_NOTES: &str = "
     SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved,
-           (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced";
+           (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced,
+           (SELECT count(*) < 4 FROM pg_trigger WHERE tgrelid = to_regclass({users_name}) AND tgenabled = 'A'
+              AND tgname IN ('usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate')) AS is_deaf";
 
 /// Says that the tables of one row have one: the planner takes them for hundreds, and compiles the
 /// statement for a third of a second.

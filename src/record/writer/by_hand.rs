@@ -63,7 +63,9 @@ impl Writer {
 
     async fn number_noted(&mut self, pass: &mut Pass) -> Result<Passed, DbError> {
         let conn = self.link.conn_or_away()?;
-        if !self.sql.has_notes(conn).await? {
+        let heard = self.sql.heard(conn).await?;
+        self.shared.health.by_hand.hears(!heard.is_deaf);
+        if !heard.has_notes {
             return Ok(Passed::All);
         }
         match self.begin(Patience::Long).await {

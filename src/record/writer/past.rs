@@ -26,14 +26,20 @@ use touched::Touched;
 /// of whoever begins it (at ten thousand commits a second, those of five days).
 const APART: i64 = 1 << 32;
 /// Positions of one millisecond since 1970. An epoch begins no earlier than at its own: it may follow one
-/// that was begun, used and lost without anybody here having heard of it. Room until the year 2109.
+/// that was begun, used and lost without anybody here having heard of it. Room until the year 2109:
 const OF_A_MILLISECOND: i64 = 1 << 21;
+/// so a clock that says more than 2100 is not heard. What it made of a position would be the last one for good.
+const CLOCKS_UNTIL: i64 = 4_102_444_800_000;
 
 /// The last position that is left out where an epoch begins now.
 pub fn apart(found: Position, known: Position, now_millis: i64) -> Position {
-    let by_clock = now_millis.saturating_mul(OF_A_MILLISECOND);
+    let by_clock = match now_millis {
+        ..CLOCKS_UNTIL => now_millis.saturating_mul(OF_A_MILLISECOND),
+        _ => 0,
+    };
     Position(found.max(known).0.saturating_add(APART).max(by_clock))
 }
+
 /// What all lanes know of the history, and of each other.
 #[derive(Debug, Default)]
 pub struct Past {

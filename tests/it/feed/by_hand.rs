@@ -183,6 +183,122 @@ async fn a_deletion_by_hand_takes_what_the_feed_held_of_the_user() {
     stack.end().await;
 }
 
+/// One row that says so must not hold up all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_beyond_all_years_is_told_and_mended_like_any_other() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let other = stack.known_user(json!({})).await;
+    let since = head(&stack).await;
+    stack
+        .sql(&format!(
+            "UPDATE neon_identity.users_sync SET created_at = 'infinity', deleted_at = '-infinity' WHERE id = '{id}';
+             UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{other}'"
+        ))
+        .await;
+    let changes = told(&stack, &since, 2).await;
+    // In which order two users come who were changed at once is nobody's promise.
+    let of = |id: Uuid| changes.iter().find(|change| change["key"]["id"] == json!(id));
+    let (ada, eve) = (of(id).expect("a change"), of(other).expect("a change"));
+    assert_eq!(
+        (&ada["type"], &ada["changed"]),
+        (&json!("user.deleted"), &json!(["created_at"]))
+    );
+    assert_eq!(
+        (&eve["type"], &eve["after"]["name"]),
+        (&json!("user.updated"), &json!("Eve"))
+    );
+    for id in [id, other] {
+        eventually("the provider's word is back", || async {
+            stack.agrees(id).await.ok()
+        })
+        .await;
+    }
+    stack.end().await;
+}
+
+/// A trigger of the users' own that does something about other rows, or its own, in usertap's transaction.
+async fn with_trigger(does: &str) -> Stack {
+    let stack = Stack::new().await;
+    let trigger = format!(
+        "CREATE FUNCTION meddles() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {does}; RETURN NULL; END';
+         CREATE TRIGGER meddles AFTER INSERT OR UPDATE ON neon_identity.users_sync
+             FOR EACH ROW EXECUTE FUNCTION meddles()"
+    );
+    stack.client.batch_execute(&trigger).await.expect("a trigger");
+    stack
+}
+
+/// What came after a position, once nothing more can: type, user and name.
+async fn all_since(stack: &Stack, since: &str) -> Vec<(String, String, serde_json::Value)> {
+    stack.settled().await;
+    let changes = list(&page(stack, &format!("/v1/changes?since={since}")).await);
+    let told = changes.iter().map(|change| {
+        let (kind, id) = (text(&change["type"]), text(&change["key"]["id"]));
+        (kind, id, change["after"]["name"].clone())
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_writes_into_other_rows_is_told_and_left_as_it_is() {
+    let apart = "UPDATE neon_identity.users_sync SET name = NULL WHERE name = NEW.name AND id <> NEW.id";
+    let stack = with_trigger(apart).await;
+    let (ada, other) = (
+        stack.known_user(json!({ "display_name": "Twin" })).await,
+        stack.user(json!({ "display_name": "Twin" })),
+    );
+    let since = head(&stack).await;
+    let read = stack.get(&stack.server(0), &format!("/users/{other}")).await;
+    stack.is_recorded(&read, other).await;
+    let (ada_told, other_told) = (ada.to_string(), other.to_string());
+    let expected = [
+        ("user.created".to_owned(), other_told, json!("Twin")),
+        ("user.updated".to_owned(), ada_told, serde_json::Value::Null),
+    ];
+    told(&stack, &since, 1).await;
+    // Put back, it would take the name from the other one, and so for ever.
+    assert_eq!(all_since(&stack, &since).await, expected);
+    stack.refused(ada);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_writes_into_other_rows_may_be_that_they_go() {
+    let gone = "DELETE FROM neon_identity.users_sync WHERE name = NEW.name AND id <> NEW.id";
+    let stack = with_trigger(gone).await;
+    let ada = stack.known_user(json!({ "display_name": "Twin" })).await;
+    let since = head(&stack).await;
+    let other = stack.known_user(json!({ "display_name": "Twin" })).await;
+    told(&stack, &since, 1).await;
+    let changes = all_since(&stack, &since).await;
+    let expected = [("user.created", other), ("user.purged", ada)];
+    let expected = expected.map(|(kind, id)| (kind.to_owned(), id.to_string()));
+    let changes: Vec<_> = changes.into_iter().map(|(kind, id, _)| (kind, id)).collect();
+    assert_eq!(changes, expected);
+    stack.unseen(ada);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_makes_of_the_row_that_is_written_is_one_change_with_it() {
+    let upper =
+        "UPDATE neon_identity.users_sync SET name = upper(name) WHERE id = NEW.id AND name <> upper(name)";
+    let stack = with_trigger(upper).await;
+    let since = head(&stack).await;
+    let id = stack.user(json!({ "display_name": "Ada" }));
+    let (server, path) = (stack.server(0), format!("/users/{id}"));
+    stack.get(&server, &path).await;
+    stack
+        .patch(&server, &path, json!({ "display_name": "Bea" }))
+        .await;
+    let expected = [("user.created", "ADA"), ("user.updated", "BEA")];
+    let expected = expected.map(|(kind, name)| (kind.to_owned(), id.to_string(), json!(name)));
+    assert_eq!(all_since(&stack, &since).await, expected);
+    stack.refused(id);
+    stack.end().await;
+}
+
 /// Every row, from the provider.
 async fn walk(stack: &Stack) {
     let begun = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;

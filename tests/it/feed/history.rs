@@ -126,7 +126,7 @@ async fn a_database_of_before_the_feed_is_brought_up() {
     migrate::check(&database)
         .await
         .expect("a database that is current");
-    let before_the_last = "DROP INDEX usertap.user_state_strangers";
+    let before_the_last = "DROP INDEX usertap.sql_changes_nested";
     client.batch_execute(before_the_last).await.expect("no index");
     let refused = migrate::check(&database).await.expect_err("an older version");
     assert!(refused.to_string().contains("usertap migrate"), "{refused}");

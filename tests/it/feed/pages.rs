@@ -245,20 +245,28 @@ async fn the_snapshot_is_the_table() {
     stack.end().await;
 }
 
-/// Postgres keeps years that RFC 3339 does not know.
+/// Postgres keeps years that RFC 3339 does not know, and times that are in no year.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_that_no_parser_takes_is_told_as_none() {
+    for far in ["10000-01-01Z", "294276-12-31Z", "infinity", "-infinity"] {
+        told_as_none(far).await;
+    }
+}
+
+async fn told_as_none(far: &str) {
     let stack = Stack::new().await;
-    let far = "CREATE FUNCTION far() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN NEW.created_at := ''10000-01-01Z''; RETURN NEW; END';
+    let always = format!(
+        "CREATE FUNCTION far() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN NEW.created_at := ''{far}''; RETURN NEW; END';
         CREATE TRIGGER far BEFORE INSERT OR UPDATE ON neon_identity.users_sync
-            FOR EACH ROW EXECUTE FUNCTION far()";
-    stack.client.batch_execute(far).await.expect("a trigger");
+            FOR EACH ROW EXECUTE FUNCTION far()"
+    );
+    stack.client.batch_execute(&always).await.expect("a trigger");
     let id = stack.user(json!({ "display_name": "Ada" }));
     let server = stack.server(0);
     stack.get(&server, &format!("/users/{id}")).await;
-    let far = "SELECT FROM neon_identity.users_sync WHERE created_at = '10000-01-01Z'";
-    assert_eq!(stack.client.query(far, &[]).await.expect("rows").len(), 1);
+    let far = format!("SELECT FROM neon_identity.users_sync WHERE created_at = '{far}'");
+    assert_eq!(stack.client.query(&far, &[]).await.expect("rows").len(), 1);
     let path = format!("/users/{id}");
     stack
         .patch(&server, &path, json!({ "display_name": "Ada L" }))
@@ -281,6 +289,42 @@ async fn a_time_that_no_parser_takes_is_told_as_none() {
     stack
         .patch(&server, &path, json!({ "display_name": "Ada" }))
         .await;
+    stack.end().await;
+}
+
+/// Statements that are prepared live on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_another_type_is_read_and_written_as_before() {
+    const PATHS: [&str; 4] = [
+        "/v1/users",
+        "/v1/users?q=Ada",
+        "/v1/snapshot",
+        "/v1/changes?since=oldest",
+    ];
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{id}"));
+    let one = format!("/v1/users/{id}");
+    let paths = || PATHS.into_iter().chain([one.as_str()]);
+    // So many that they are not made anew for tables that have doubled.
+    for n in 0..8 {
+        let written = stack.patch(&server, &path, json!({ "display_name": format!("Ada {n}") }));
+        stack.is_recorded(&written.await, id).await;
+    }
+    for path in paths() {
+        get(&stack, path).await;
+    }
+    let changed = "ALTER TABLE neon_identity.users_sync ALTER COLUMN name TYPE varchar(200),
+        ALTER COLUMN email TYPE varchar(200), ALTER COLUMN created_at TYPE timestamptz(3)";
+    stack.client.batch_execute(changed).await.expect("other types");
+    for path in paths() {
+        let reply = get(&stack, path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
+    for name in ["Ada", "Bea", "Cleo"] {
+        let written = stack.patch(&server, &path, json!({ "display_name": name })).await;
+        stack.is_recorded(&written, id).await;
+    }
     stack.end().await;
 }
 

@@ -306,3 +306,51 @@ async fn an_idle_process_still_knows_its_history_after_its_last_change_was_dropp
     stack.feed_is_cut();
     stack.end().await;
 }
+
+/// Whoever is overtaken in the very moment is told so, and not that all is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advance_that_another_reader_overtakes_is_refused() {
+    let stack = Stack::new().await;
+    stack.known_user(json!({})).await;
+    send(
+        &stack,
+        Method::PUT,
+        "/v1/slots/mailer",
+        json!({ "since": "oldest" }),
+    )
+    .await;
+    let peeked = page(&stack, "/v1/slots/mailer/changes").await;
+    let take = "BEGIN; UPDATE usertap.slots SET lease = gen_random_uuid(), leased_until = now() + interval '1 minute'";
+    stack.client.batch_execute(take).await.expect("a lease");
+    let advance = json!({ "pos": peeked["next"], "lease": peeked["lease"] });
+    let advance = send(&stack, Method::POST, "/v1/slots/mailer/advance", advance);
+    let (refused, ()) = tokio::join!(advance, commit_once_waited_for(&stack));
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+    stack.end().await;
+}
+
+/// And until when the other one has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_another_overtakes_is_told_until_when() {
+    let stack = Stack::new().await;
+    send(&stack, Method::PUT, "/v1/slots/mailer", json!({})).await;
+    let take = "BEGIN; UPDATE usertap.slots SET lease = gen_random_uuid(), leased_until = now() + interval '1 minute'";
+    stack.client.batch_execute(take).await.expect("a lease");
+    let (refused, ()) = tokio::join!(
+        get(&stack, "/v1/slots/mailer/changes"),
+        commit_once_waited_for(&stack)
+    );
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+    assert!(!refused.text().contains("1970"), "{}", refused.text());
+    stack.end().await;
+}
+
+async fn commit_once_waited_for(stack: &Stack) {
+    eventually("somebody waits", || async {
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid";
+        (stack.count(waits).await == 1).then_some(())
+    })
+    .await;
+    stack.client.batch_execute("COMMIT").await.expect("an end");
+}

@@ -72,3 +72,28 @@ async fn of_a_lock(lock: &str) {
     assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
     server.stop().await;
 }
+
+/// As whoever restores the data of the table alone leaves them.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_that_are_not_as_they_were_made_are_named() {
+    let world = World::with_users(0).await.and("FAILPOINTS", "held-long=100ms");
+    let server = world.serve().await;
+    for change in [
+        "DISABLE TRIGGER ALL",
+        "ENABLE TRIGGER ALL",
+        "DISABLE TRIGGER usertap_update",
+    ] {
+        let changed = format!("ALTER TABLE neon_identity.users_sync {change}");
+        world.sql(&changed).await;
+        server.names(&["by-hand-unseen", "ENABLE ALWAYS TRIGGER"]).await;
+        let mended = ["insert", "update", "delete", "truncate"];
+        let mended = mended
+            .map(|name| format!("ENABLE ALWAYS TRIGGER usertap_{name}"))
+            .join(", ");
+        world
+            .sql(&format!("ALTER TABLE neon_identity.users_sync {mended}"))
+            .await;
+        server.has_no_problem().await;
+    }
+    server.stop().await;
+}

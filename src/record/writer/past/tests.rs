@@ -130,3 +130,13 @@ fn a_process_that_was_killed_leaves_more_than_it_noted() {
         assert_eq!(past.is_unknown(), is_unknown, "{is_last} {certain}");
     }
 }
+
+#[test]
+fn a_clock_that_is_far_off_leaves_room_for_all_that_comes() {
+    let year = |year: i64| (year - 1970) * 31_556_952_000;
+    let at = |now| apart(Position(5), Position(9), now).0;
+    assert!(at(year(2026)) < at(year(2027)) && at(year(2027)) < at(year(2099)));
+    for wrong in [year(1600), year(2101), year(2116), i64::MAX, i64::MIN] {
+        assert_eq!(at(wrong), 9 + APART, "{wrong}");
+    }
+}

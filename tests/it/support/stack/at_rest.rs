@@ -34,8 +34,8 @@ impl Row {
     }
 }
 
-const COLUMNS: &str = "id::text, name, email, (extract(epoch FROM created_at) * 1000)::bigint,
-    updated_at::text, deleted_at IS NOT NULL";
+const COLUMNS: &str = "id::text, name, email,
+    CASE WHEN isfinite(created_at) THEN (extract(epoch FROM created_at) * 1000)::bigint END, updated_at::text, deleted_at IS NOT NULL";
 
 pub async fn rows(client: &Client, only: Option<Uuid>) -> Vec<Row> {
     let only = only.map_or(String::new(), |id| format!("WHERE id = '{id}'"));
