@@ -274,7 +274,10 @@ async fn forwarded(
     };
     let name = &matched.route.name;
     let (body, read) = shared.read(&asked, &matched, body).await;
-    (asked.ready, asked.is_write) = (clock::now(), matched.route.writes);
+    if !matches!(read, Read::NotNeeded) {
+        asked.ready = clock::now();
+    }
+    asked.is_write = matched.route.writes;
     let request_body = match read {
         Read::Whole(bytes) => Some(bytes),
         Read::NotNeeded => None,
@@ -371,14 +374,8 @@ impl Shared {
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
         let failure = self.wire.told(asked, failure);
         let answer = self.failed(failure);
-        let outcome = Outcome::Nothing(Why::Own);
-        self.answered(
-            asked,
-            route,
-            answer.status(),
-            &outcome,
-            Cached::Bypass(Bypass::Own),
-        );
+        let (outcome, cached) = (Outcome::Nothing(Why::Own), Cached::Bypass(Bypass::Own));
+        self.answered(asked, route, answer.status(), &outcome, cached);
         answer
     }
 

@@ -166,8 +166,7 @@ impl Lines {
     }
 
     /// Since when somebody waits so that there is a question to be asked.
-    fn to_be_asked(&self, least: Duration, now: Instant) -> Option<Instant> {
-        let patience = self.patience(least);
+    fn to_be_asked(&self, patience: Duration, now: Instant) -> Option<Instant> {
         let since = self.silent_since()?;
         let in_vain = |line: &Line| line.has_waited_in_vain(patience, now);
         (since + patience <= now || self.lines.iter().any(in_vain)).then_some(since)
@@ -175,8 +174,7 @@ impl Lines {
 
     /// A question beside them, asked at `asked`, was answered. Who had waited in vain before never hears anything,
     /// and nor would those who are idle as long.
-    fn is_there(&mut self, least: Duration, asked: Instant, now: Instant) {
-        let patience = self.patience(least);
+    fn is_there(&mut self, patience: Duration, asked: Instant, now: Instant) {
         self.heard = now;
         if self
             .lines
@@ -248,11 +246,12 @@ impl Shared {
             let (patience, since) = {
                 let lines = self.silence.lock();
                 lines.cut_overdue(asked);
-                (lines.patience(least), lines.to_be_asked(least, asked))
+                let patience = lines.patience(least);
+                (patience, lines.to_be_asked(patience, asked))
             };
             let Some(since) = since else { continue };
             match timeout(patience, database.answers()).await {
-                Ok(true) => self.silence.lock().is_there(least, asked, clock::now()),
+                Ok(true) => self.silence.lock().is_there(patience, asked, clock::now()),
                 Ok(false) | Err(_) => self.fall_silent(since),
             }
         }

@@ -91,8 +91,7 @@ impl Writer {
         let next = match self.sql.next_notes(conn, pass.after, BATCH).await? {
             Some(next) if !next.is_empty() => next,
             none => {
-                self.shared.silence.commits(self.number);
-                self.sql.commit(conn).await?;
+                self.commit().await?;
                 return Ok(none.map_or(Passed::Elsewhere, |_| Passed::All));
             }
         };
@@ -101,9 +100,7 @@ impl Writer {
         let free = self.sql.hold(conn, &users).await?;
         let noted = self.sql.take_notes(conn, &next, &free).await?;
         let numbered = self.number_free(&noted).await?;
-        let conn = self.link.conn_or_away()?;
-        self.shared.silence.commits(self.number);
-        self.sql.commit(conn).await?;
+        self.commit().await?;
         if let Some((plan, numbered)) = numbered {
             self.shared.follow_unasked(&plan, &numbered);
         }

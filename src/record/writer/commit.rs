@@ -48,10 +48,8 @@ impl Writer {
         if let Some(numbered) = &numbered {
             self.in_our_epoch(numbered.epoch).map_err(Failure::of)?;
         }
-        let conn = self.link.conn()?;
         failpoint::reached("writer.numbered");
-        self.shared.silence.commits(self.number);
-        self.sql.commit(conn).await.map_err(Failure::of)?;
+        self.commit().await.map_err(Failure::of)?;
         failpoint::reached("writer.committed");
         self.shared.health.written();
         self.after_commit(flight, todo, plan, loaded, numbered).await;

@@ -70,6 +70,12 @@ impl Writer {
         begun.map_err(|_| Failure::Away)
     }
 
+    /// It may take as long as another server does.
+    pub(super) async fn commit(&mut self) -> Result<(), DbError> {
+        self.shared.silence.commits(self.number);
+        self.sql.commit(self.link.conn_or_away()?).await
+    }
+
     /// A connection on which not even this works is dropped.
     pub(super) async fn rollback(&mut self) {
         if let Ok(conn) = self.link.conn()

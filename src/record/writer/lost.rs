@@ -42,9 +42,7 @@ impl Writer {
         let plan = plan(&loaded);
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(numbered.epoch)?;
-        let conn = self.link.conn_or_away()?;
-        self.shared.silence.commits(self.number);
-        self.sql.commit(conn).await?;
+        self.commit().await?;
         self.shared.follow_unasked(&plan, &numbered);
         Ok(())
     }

@@ -138,17 +138,14 @@ impl Writer {
             .get(user)
             .filter(|loaded| loaded.known.standing == Standing::Deleted);
         let Some(plan) = plan.map(|loaded| purge_plan(user, loaded)) else {
-            self.shared.silence.commits(self.number);
-            return self.sql.commit(conn).await;
+            return self.commit().await;
         };
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(numbered.epoch)?;
-        let conn = self.link.conn_or_away()?;
         failpoint::reached("purge.numbered");
-        self.shared.silence.commits(self.number);
-        self.sql.commit(conn).await?;
+        self.commit().await?;
         self.shared
             .head
             .committed(numbered.epoch, numbered.last, clock::now());
