@@ -335,6 +335,7 @@ async fn one_that_is_frozen_while_another_takes_over_counts_no_page_twice() {
     gate.reached().await;
     world.fetched(400).await;
     frozen.signal(Signal::SIGSTOP);
+    frozen.stands_still().await;
     let account = world.backfill().await;
     assert_account(&account, &[("fetched", 800), ("inserted", 800), ("resumed", 1)]);
     gate.release();

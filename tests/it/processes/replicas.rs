@@ -72,12 +72,7 @@ async fn one_that_stands_still_in_a_transaction_does_not_hold_up_the_others_for_
     let still = world.replica_with("still", &armed).await;
     let other = world.replica("other").await;
     let meanwhile = async {
-        let in_its_midst = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' \
-                            AND datname = current_database()";
-        eventually("it has stopped", async || {
-            (world.count(in_its_midst).await > 0).then_some(())
-        })
-        .await;
+        still.process.stands_still().await;
         eventually("the other commits", async || {
             let reply = other.create(&world, "Bob").await;
             recorded(&reply).starts_with("committed").then_some(())

@@ -130,7 +130,7 @@ impl Process {
     /// Fails the test if the process ends without having said so.
     async fn gone(&self, text: &str) {
         let pid = self.pid();
-        eventually(text, || async { is_zombie(pid).then_some(()) }).await;
+        eventually(text, || async { is_in_state(pid, 'Z').then_some(()) }).await;
         let output = self.output();
         let said = output
             .stdout
@@ -152,6 +152,15 @@ impl Process {
 
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("it runs");
+    }
+
+    /// Waits until it stands still, as after `kill -STOP`.
+    pub async fn stands_still(&self) {
+        let pid = self.pid();
+        eventually("it stands still", || async {
+            is_in_state(pid, 'T').then_some(())
+        })
+        .await;
     }
 
     /// Waits for its end.
@@ -189,9 +198,12 @@ impl Drop for Process {
     }
 }
 
-fn is_zombie(pid: Pid) -> bool {
+/// As `ps` names it.
+fn is_in_state(pid: Pid, state: char) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with(state))
 }
 
 fn read(
