@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ::http::Method;
 use serde_json::json;
 use usertap::sandbox::Options;
 use uuid::Uuid;
@@ -50,6 +51,43 @@ async fn an_update_is_told_and_the_truth_comes_back() {
         stack.agrees(id).await.ok()
     })
     .await;
+    stack.end().await;
+}
+
+/// How often the provider was asked for one user.
+fn single_reads(stack: &Stack) -> u64 {
+    stack.control().count(&Method::GET, "/users/{id}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_the_app_has_added_is_nobody_elses_news() {
+    let stack = Stack::new().await;
+    let planned = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let renamed = stack.known_user(json!({ "display_name": "Bob" })).await;
+    let (since, reads) = (head(&stack).await, single_reads(&stack));
+    stack
+        .sql(&format!(
+            "ALTER TABLE neon_identity.users_sync ADD COLUMN plan text;
+             UPDATE neon_identity.users_sync SET plan = 'free';
+             UPDATE neon_identity.users_sync SET plan = 'paid', name = 'Eve' WHERE id = '{renamed}'"
+        ))
+        .await;
+    let mended = format!("/v1/changes?since={since}&origin=refetch&wait=25s");
+    assert_eq!(list(&page(&stack, &mended).await).len(), 1);
+    let all = all_since(&stack, &since).await;
+    assert!(all.iter().all(|(_, id, _)| *id == renamed.to_string()), "{all:?}");
+    assert_eq!(
+        single_reads(&stack) - reads,
+        1,
+        "the provider was asked for nothing"
+    );
+    assert_eq!(
+        stack
+            .count("SELECT count(*) FROM neon_identity.users_sync WHERE plan = 'free'")
+            .await,
+        1
+    );
+    stack.agrees(planned).await.expect("untouched");
     stack.end().await;
 }
 
