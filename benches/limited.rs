@@ -153,7 +153,7 @@ async fn read(upstream: &Upstream, config: &Config) {
         request
     };
     let answer = upstream
-        .forward(request, empty(), Priority::App, clock::now())
+        .forward(request, empty(), Priority::App, clock::now(), || {})
         .await;
     answer.expect("an answer");
 }

@@ -206,6 +206,11 @@ impl Cache {
         self.flights.turn(key)
     }
 
+    /// Whether anybody waits for what another asks.
+    pub fn is_waited_for(&self, key: CacheKey) -> bool {
+        self.flights.are_followed(key)
+    }
+
     /// What is known at this moment: to be taken before a request is sent.
     pub fn as_of(&self) -> AsOf {
         self.generations.as_of()

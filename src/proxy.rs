@@ -234,8 +234,9 @@ async fn asked_for(
     let (app, answered) = answering::answering();
     let tasks = shared.wire.tasks.clone();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
+    let goes_on = || answered.goes_on(|| key.is_some_and(|key| shared.cache.is_waited_for(key)));
     let forwarding = forwarded(shared.clone(), request, (key, cached), (app, began));
-    let mut forwarding = tasks.see_through(Box::pin(forwarding));
+    let mut forwarding = tasks.see_through_if(Box::pin(forwarding), goes_on);
     let answer = poll_fn(|context| {
         let is_over = Pin::new(&mut forwarding).poll(context).is_ready();
         match answered.take() {
@@ -256,7 +257,7 @@ async fn forwarded(
 ) {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(parts, &shared.wire.base, began);
+    let mut asked = Asked::new(parts, &shared.wire.base, app.clone(), began);
     asked.upgrade = upgrade;
     let shown = shared.config.provider.shown(&asked.headers);
     let caller = shared.cache.caller(&shown);

@@ -45,12 +45,22 @@ impl Tasks {
 
     /// A task that runs where it is awaited; where whoever awaits it leaves, it goes on in a task of its
     /// own. Either way a stop waits for it, and a panic ends it alone.
-    pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<F>
+    pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<F, impl Fn() -> bool>
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.see_through_if(task, || true)
+    }
+
+    /// The same where it `goes_on`; else it is dropped where it stands.
+    pub fn see_through_if<F, G>(&self, task: Pin<Box<F>>, goes_on: G) -> SeenThrough<F, G>
+    where
+        F: Future<Output = ()> + Send + 'static,
+        G: Fn() -> bool,
+    {
         SeenThrough {
             task: Some(task),
+            goes_on,
             tasks: self.clone(),
             _counted: self.tracker.token(),
         }
@@ -88,19 +98,22 @@ where
 
 /// See [`Tasks::see_through`].
 #[must_use = "it begins when it is awaited"]
-pub struct SeenThrough<F>
+pub struct SeenThrough<F, G>
 where
     F: Future<Output = ()> + Send + 'static,
+    G: Fn() -> bool,
 {
     /// Boxed, as it moves when it is left.
     task: Option<Pin<Box<F>>>,
+    goes_on: G,
     tasks: Tasks,
     _counted: TaskTrackerToken,
 }
 
-impl<F> Future for SeenThrough<F>
+impl<F, G> Future for SeenThrough<F, G>
 where
     F: Future<Output = ()> + Send + 'static,
+    G: Fn() -> bool + Unpin,
 {
     type Output = ();
 
@@ -118,14 +131,16 @@ where
     }
 }
 
-impl<F> Drop for SeenThrough<F>
+impl<F, G> Drop for SeenThrough<F, G>
 where
     F: Future<Output = ()> + Send + 'static,
+    G: Fn() -> bool,
 {
     fn drop(&mut self) {
         // Without a runtime the process has ended.
         if let Some(task) = self.task.take()
             && Handle::try_current().is_ok()
+            && (self.goes_on)()
         {
             self.tasks.spawn(task);
         }
@@ -153,6 +168,21 @@ mod tests {
         assert!(!tasks.ended(Duration::from_millis(1)).await && is_done.try_recv().is_err());
         go.send(()).unwrap();
         assert!(tasks.ended(Duration::from_secs(10)).await && is_done.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_left_with_nothing_to_go_on_for_is_dropped() {
+        let tasks = Tasks::default();
+        let (held, mut is_dropped) = oneshot::channel::<()>();
+        let stuck = Box::pin(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        let mut task = tasks.see_through_if(stuck, || false);
+        assert!(futures_util::poll!(&mut task).is_pending() && is_dropped.try_recv().is_err());
+        drop(task);
+        tasks.stop();
+        assert!(tasks.ended(Duration::from_secs(10)).await && is_dropped.await.is_err());
     }
 
     #[tokio::test]

@@ -186,17 +186,21 @@ impl Upstream {
     /// as `make` makes it of its body. A read without a body whose pooled connection turned out to
     /// be closed is sent once more.
     ///
-    /// It has been waited for since `began`.
+    /// It has been waited for since `began`. `sent` is told that it has its place and goes now.
     pub async fn forward(
         &self,
         make: impl Fn(RequestBody) -> Request<RequestBody>,
         body: RequestBody,
         priority: Priority,
         began: Instant,
+        sent: impl Fn(),
     ) -> Result<Forwarded, UpstreamError> {
         let request = Box::new(make(body));
         let is_repeatable = retry::is_harmless(request.method()) && request.body().is_end_stream();
-        let send = |request| self.client.request(request);
+        let send = |request| {
+            sent();
+            self.client.request(request)
+        };
         match self
             .attempt(send, request, (priority, is_repeatable), began)
             .await

@@ -71,6 +71,14 @@ impl Flights {
             key,
         })
     }
+
+    /// Whether anybody waits for those who ask.
+    pub fn are_followed(&self, key: CacheKey) -> bool {
+        let flights = lock(&self.0);
+        flights
+            .get(&key)
+            .is_some_and(|flight| flight.ended.receiver_count() > 0)
+    }
 }
 
 impl Follow {
@@ -139,6 +147,9 @@ mod tests {
         let first = leads(&flights);
         let (mut early, second) = (follows(&flights), follows(&flights).lead_too());
         let mut late = follows(&flights);
+        assert!(
+            flights.are_followed(CacheKey::of_nobody(1)) && !flights.are_followed(CacheKey::of_nobody(2))
+        );
         assert!(second.is_some() && early.lead_too().is_none());
         assert_eq!(early.ended().now_or_never(), None);
         drop(first);

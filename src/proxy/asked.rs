@@ -7,6 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use uuid::Uuid;
 
+use super::answering::Answering;
 use super::headers;
 use super::links::Reached;
 use super::outcome::Outcome;
@@ -38,11 +39,16 @@ pub(super) struct Asked {
     pub is_write: bool,
     /// By which name the app came.
     pub reached: Reached,
+    /// It may hang up.
+    pub app: Answering,
 }
 
 impl Asked {
-    pub fn new(parts: Parts, base: &str, began: Instant) -> Asked {
+    pub fn new(parts: Parts, base: &str, app: Answering, began: Instant) -> Asked {
         let target = headers::target_below(base, &parts.uri);
+        if !parts.method.is_safe() {
+            app.under_way();
+        }
         Asked {
             path: target.as_str().find('?').unwrap_or(target.as_str().len()),
             target,
@@ -53,6 +59,7 @@ impl Asked {
             upgrade: None,
             is_write: false,
             reached: Reached::by(&parts),
+            app,
             method: parts.method,
             headers: headers::to_provider(parts.headers),
         }

@@ -40,6 +40,9 @@ impl Exchange<'_> {
                 Err(lead) => (lead, Some(follow)),
             },
         };
+        if lead.is_some() {
+            self.asked.app.leads();
+        }
         if let Some(keeping) = &mut self.keeping {
             keeping.as_of = self.shared.cache.as_of();
             keeping.lead = lead;

@@ -83,6 +83,9 @@ impl Wire {
         let request = |body| asked.request(&address, body);
         self.traffic.count(Counted::Forwarded);
         let began = clock::now();
+        if asked.is_write || asked.upgrade.is_some() {
+            asked.app.under_way();
+        }
         let forwarded = match &asked.upgrade {
             None if asked.is_write => {
                 let request = request(body);
@@ -92,7 +95,9 @@ impl Wire {
             }
             None => {
                 self.upstream
-                    .forward(request, body, asked.priority, asked.ready)
+                    .forward(request, body, asked.priority, asked.ready, || {
+                        asked.app.under_way()
+                    })
                     .await
             }
             Some(_) => {

@@ -130,7 +130,7 @@ async fn an_unanswered_write_leaves_a_doubt_and_is_never_repeated() {
         let script = Script::of(&[says]).await;
         let upstream = Upstream::plain(&script.url, &[], SECOND);
         let failed = upstream
-            .forward(write(&upstream), written(), Priority::App, clock::now())
+            .forward(write(&upstream), written(), Priority::App, clock::now(), || {})
             .await
             .unwrap_err();
         assert!(failed == failure && failed.leaves_doubt());
@@ -156,7 +156,7 @@ async fn an_upload_that_breaks_off_or_stands_still_is_no_failure_of_the_provider
     for _ in 0..4 {
         let broken = stream::iter([Err(std::io::Error::other("the app has gone"))]);
         for body in [begun(broken), begun(stream::pending())] {
-            let failed = upstream.forward(write(&upstream), body, Priority::App, clock::now());
+            let failed = upstream.forward(write(&upstream), body, Priority::App, clock::now(), || {});
             let failed = failed.await.unwrap_err();
             assert_eq!(failed, UpstreamError::Unfinished);
             assert!(!failed.leaves_doubt());
@@ -165,7 +165,7 @@ async fn an_upload_that_breaks_off_or_stands_still_is_no_failure_of_the_provider
     assert_eq!(upstream.health(), Health::Closed);
     // The provider's own silence is one.
     for _ in 0..5 {
-        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now(), || {});
         assert_eq!(asked.await.unwrap_err(), UpstreamError::Timeout);
     }
     assert_eq!(upstream.health(), Health::Open);
@@ -177,7 +177,7 @@ async fn who_waits_for_a_place_is_not_the_one_that_tries_a_provider_that_failed(
     let script = Script::of(&[&dropped[..], &[FINE]].concat()).await;
     let upstream = Upstream::plain(&script.url, &[], SECOND * 5);
     for _ in dropped {
-        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now(), || {});
         assert_eq!(asked.await.unwrap_err(), UpstreamError::Broken);
     }
     let soon = HeaderMap::from_iter([(http::header::RETRY_AFTER, "10".parse().unwrap())]);
@@ -187,7 +187,7 @@ async fn who_waits_for_a_place_is_not_the_one_that_tries_a_provider_that_failed(
     }
     let mut own = pin!(upstream.own(read(), Priority::Backfill));
     assert!(futures_util::poll!(&mut own).is_pending());
-    let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+    let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now(), || {});
     assert!(asked.await.is_ok());
     assert_eq!(upstream.health(), Health::Closed);
 }
@@ -197,7 +197,7 @@ async fn what_was_waited_for_already_is_not_waited_for_again() {
     let script = Script::of(&[Says::Nothing]).await;
     let upstream = Upstream::plain(&script.url, &[], SECOND * 60);
     let (now, earlier) = (clock::now(), SECOND * 59);
-    let asked = upstream.forward(write(&upstream), written(), Priority::App, now - earlier);
+    let asked = upstream.forward(write(&upstream), written(), Priority::App, now - earlier, || {});
     assert_eq!(asked.await.unwrap_err(), UpstreamError::Timeout);
     assert!(clock::now() - now < SECOND * 30);
 }
@@ -211,7 +211,7 @@ async fn what_cannot_be_reached_leaves_no_doubt() {
         .unwrap();
     let upstream = Upstream::plain(&format!("http://{free}"), &[], SECOND);
     let failed = upstream
-        .forward(write(&upstream), written(), Priority::App, clock::now())
+        .forward(write(&upstream), written(), Priority::App, clock::now(), || {})
         .await
         .unwrap_err();
     assert!(failed == UpstreamError::Unreachable(Obstacle::Refused) && !failed.leaves_doubt());
@@ -237,7 +237,7 @@ async fn who_waits_for_a_token_holds_up_no_app() {
             tokio::task::yield_now().await;
         }
         upstream
-            .forward(write(&upstream), written(), Priority::App, clock::now())
+            .forward(write(&upstream), written(), Priority::App, clock::now(), || {})
             .await
     };
     let (read, asked) = tokio::join!(read, asked);
@@ -253,11 +253,11 @@ async fn a_published_limit_holds_for_apps_too() {
     };
     let upstream = Upstream::plain(&script.url, &[rate.into()], SECOND);
     upstream
-        .forward(write(&upstream), written(), Priority::App, clock::now())
+        .forward(write(&upstream), written(), Priority::App, clock::now(), || {})
         .await
         .unwrap();
     let refused = upstream
-        .forward(write(&upstream), written(), Priority::App, clock::now())
+        .forward(write(&upstream), written(), Priority::App, clock::now(), || {})
         .await
         .unwrap_err();
     assert!(matches!(refused, UpstreamError::Limited { retry_after, .. } if retry_after > SECOND * 50));

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cache::{Bypass, Cached};
+use crate::proxy::answering::Answering;
 use crate::proxy::body::Fed;
 use crate::proxy::listen::Listening;
 use crate::proxy::outcome::{Outcome, Why};
@@ -88,7 +89,7 @@ impl Rig {
 async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Body> {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(parts, &wire.base, clock::now());
+    let mut asked = Asked::new(parts, &wire.base, Answering::over(), clock::now());
     asked.upgrade = upgrade;
     match wire.pass(&asked, body::flowing(body, wire.idle)).await {
         Ok((head, body, _)) => reply::through(

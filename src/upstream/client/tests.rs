@@ -153,7 +153,7 @@ async fn what_the_provider_has_closed_costs_a_request_nothing() {
     for _ in 0..20 {
         let ask = |body| asked(&script, Method::GET).map(|_| body);
         let answer = upstream
-            .forward(ask, empty(), Priority::App, crate::clock::now())
+            .forward(ask, empty(), Priority::App, crate::clock::now(), || {})
             .await
             .unwrap();
         assert_eq!(

@@ -31,7 +31,7 @@ async fn what_could_not_leave_takes_nothing_of_the_limit() {
     };
     let upstream = Upstream::plain(&format!("http://{}", free.unwrap()), &[limit.into()], SECOND);
     for _ in 0..3 {
-        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now());
+        let asked = upstream.forward(write(&upstream), written(), Priority::App, clock::now(), || {});
         assert_eq!(
             asked.await.unwrap_err(),
             UpstreamError::Unreachable(Obstacle::Refused)
@@ -70,7 +70,7 @@ async fn a_refusal_is_waited_out_by_everyone() {
     assert!(clock::now() - began >= SECOND);
     upstream.heed(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), Yields::Everyone);
     let forwarded = upstream
-        .forward(write(&upstream), written(), Priority::App, clock::now())
+        .forward(write(&upstream), written(), Priority::App, clock::now(), || {})
         .await;
     assert!(forwarded.is_ok() && clock::now() - began >= SECOND * 2);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::http::Method;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::time::timeout;
 use usertap::config::Rate;
 use usertap::sandbox::{Action, Canned, Fault, Options};
 
@@ -76,6 +77,34 @@ async fn junk_cannot_spend_an_apps_limit() {
     };
     assert!(given.0 >= Some(50) && given.1 < Some(400), "{given:?}");
     assert_eq!(stack.control().limited(), 0);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_while_waiting_for_a_place_takes_none() {
+    let stack = limited(1_000, "20/20s", 20).await;
+    let (server, ids) = (stack.server(0), stack.control().ids(0));
+    // What there is at once; from here on a place comes each second.
+    for id in &ids {
+        let path = format!("/users/{id}");
+        assert_eq!(stack.get(&server, &path).await.status, 200);
+    }
+    let lists = || stack.control().count(&Method::GET, "/users");
+    let before = lists();
+    let impatient = (1..=8).map(|limit| {
+        let path = format!("/users?limit={limit}");
+        let (stack, server) = (&stack, &server);
+        async move { timeout(Duration::from_millis(200), stack.get(server, &path)).await }
+    });
+    let answered = join_all(impatient).await.into_iter().flatten().count();
+    let last = stack.get(&server, &format!("/users/{}?n=1", ids[0])).await;
+    assert_eq!(last.status, 200);
+    // One may have had its turn before it left.
+    let sent = lists() - before;
+    assert!(
+        sent <= answered as u64 + 1,
+        "{sent} were sent, {answered} answered"
+    );
     stack.end().await;
 }
 

@@ -30,7 +30,7 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
         request.header(HOST, "app.example").body(body).unwrap()
     };
     let answer = trusting
-        .forward(ask, empty(), Priority::App, crate::clock::now())
+        .forward(ask, empty(), Priority::App, crate::clock::now(), || {})
         .await
         .unwrap()
         .response;
@@ -47,7 +47,7 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
 
 async fn why_not(upstream: &Upstream) -> Obstacle {
     let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
-    let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now());
+    let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now(), || {});
     match answer.await.unwrap_err() {
         UpstreamError::Unreachable(obstacle) => obstacle,
         error => panic!("{error}"),
@@ -143,7 +143,7 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
     let read = || async {
         let answer = upstream
-            .forward(ask, empty(), Priority::App, crate::clock::now())
+            .forward(ask, empty(), Priority::App, crate::clock::now(), || {})
             .await
             .unwrap();
         answer.response.into_body().collect().await.unwrap().to_bytes()
@@ -177,7 +177,7 @@ async fn a_connection_over_which_nothing_comes_is_given_up_with_the_first_that_w
     let upstream = Upstream::trusting(&url, &tls_file("ca.pem"), SECOND * 2, &Tasks::default());
     let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
     let asked = || async {
-        let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now());
+        let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now(), || {});
         answer.await.map(drop)
     };
     assert_eq!(asked().await, Ok(()));
