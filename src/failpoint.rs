@@ -2,8 +2,8 @@
 //!
 //! `FAILPOINTS=writer.numbered=3,carried-out=500ms` ends it when it comes to the step
 //! `writer.numbered` for the third time, and makes the wait `carried-out` half a second;
-//! `writer.numbered=stop` makes it stand still there as `kill -STOP` would. In debug builds alone: in a
-//! release build nothing of it is there.
+//! `writer.numbered=stop` makes it stand still there as `kill -STOP` would, and `writer.numbered=panic` has that task
+//! panic. In debug builds alone: in a release build nothing of it is there.
 
 use std::time::Duration;
 
@@ -45,7 +45,13 @@ mod armed {
     /// What is raised when it is come to for the last time of so many.
     struct Step {
         left: AtomicU32,
-        raises: Signal,
+        raises: Raises,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Raises {
+        Signal(Signal),
+        Panic,
     }
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
@@ -70,15 +76,19 @@ mod armed {
         debug_assert!(super::STEPS.contains(&step), "{step}");
         let armed = ARMED.get().and_then(|armed| armed.steps.get(step));
         if let Some(step) = armed.filter(|step| step.left.fetch_sub(1, Ordering::Relaxed) == 1) {
-            let _raised = raise(step.raises);
+            match step.raises {
+                Raises::Signal(signal) => drop(raise(signal)),
+                Raises::Panic => panic!("at a step where a test wants it"),
+            }
         }
     }
 
     impl Step {
         fn of(value: &str) -> Step {
             let (times, raises) = match value {
-                "stop" => (1, Signal::SIGSTOP),
-                times => (times.parse().unwrap_or(1), Signal::SIGKILL),
+                "stop" => (1, Raises::Signal(Signal::SIGSTOP)),
+                "panic" => (1, Raises::Panic),
+                times => (times.parse().unwrap_or(1), Raises::Signal(Signal::SIGKILL)),
             };
             let left = AtomicU32::new(times);
             Step { left, raises }

@@ -17,6 +17,7 @@ use crate::poll;
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::Station;
+use crate::telemetry;
 use crate::upstream::{Given, Health};
 use crate::webhook;
 
@@ -161,6 +162,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
     let mut problems = problems::all(&known, &recorder, &given_up, traffic);
+    problems.extend(problems::of_defects(telemetry::defects()));
     problems.extend(problems::of_left_behind(&station.config));
     problems.extend(problems::of_provider(&station.upstream));
     problems.extend(webhooks.iter().flat_map(problems::of_webhooks));

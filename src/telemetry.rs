@@ -3,6 +3,8 @@
 //! What must never be logged: a body, an e-mail address, a token, a key. Other crates stay at
 //! `warn` for that reason unless `LOG` names them.
 
+mod defects;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::Layer;
@@ -12,8 +14,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Log;
 
-/// Starts logging for the whole process; a second call changes nothing.
+pub use defects::defects;
+
+/// Starts logging for the whole process, panics included; a second call changes nothing.
 pub fn init(log: &Log) {
+    defects::watch();
     let layer = fmt::layer().with_writer(std::io::stderr);
     let layer = match (log.json, std::io::stderr().is_terminal()) {
         (true, _) => layer.json().flatten_event(true).boxed(),

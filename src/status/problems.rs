@@ -1,6 +1,7 @@
 //! What is wrong, each thing under a word of its own and with its remedy. The words are those of
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
+mod held;
 mod provider;
 mod webhooks;
 
@@ -18,6 +19,8 @@ use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::station::left_behind;
+
+use held::{of_by_hand, of_held};
 
 pub(super) use provider::of_provider;
 pub(super) use webhooks::{of_unkept, of_webhooks};
@@ -81,6 +84,7 @@ pub const WORDS: &[&str] = &[
     "webhooks-unkept",
     "poll-fails",
     "poll-missed",
+    "defect",
 ];
 
 fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
@@ -181,6 +185,18 @@ fn of_recorder(recorder: &record::Figures, known: Option<&Known>) -> impl Iterat
     trouble.into_iter().chain(lost)
 }
 
+/// What has ended does not begin again by itself.
+pub(super) fn of_defects(seen: u64) -> Option<Problem> {
+    let what = match seen {
+        0 => return None,
+        1 => "a task of usertap's was ended by a defect".to_owned(),
+        seen => format!("{seen} tasks of usertap's were ended by a defect"),
+    };
+    let remedy =
+        "restart usertap, which loses nothing, and report the line of its log that says where it was";
+    Some(problem("defect", what, remedy))
+}
+
 /// Said before it matters: a new partition is due only now and then.
 fn of_partitions(missing: &Missing) -> Problem {
     problem("partitions-refused", &*missing.what, &*missing.remedy)
@@ -237,43 +253,6 @@ fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {
     let trouble = writes.trouble.as_ref()?;
     let what = format!("writes are forwarded without a note: {trouble}");
     Some(problem("writes-unnoted", what, remedy))
-}
-
-fn of_held(held: &[String]) -> Option<Problem> {
-    locked("rows-held", "what was seen of", "is not in the table yet", held)
-}
-
-/// Users are named, the first few.
-fn locked(word: &'static str, what: &str, lacks: &str, held: &[String]) -> Option<Problem> {
-    let named: Vec<&str> = held.iter().map(String::as_str).take(NAMED as usize).collect();
-    let remedy = "end that transaction (pg_locks shows whose it is); nobody else waits meanwhile";
-    let what = format!(
-        "{what} {} users {lacks}, as another transaction has their rows or states locked: {}",
-        held.len(),
-        named.join(", ")
-    );
-    (!held.is_empty()).then(|| problem(word, what, remedy))
-}
-
-fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item = Problem> {
-    const WORD: &str = "by-hand-waits";
-    let held = locked(
-        WORD,
-        "changes by SQL to",
-        "are not in the feed yet",
-        &by_hand.held,
-    );
-    let trouble = by_hand.trouble.as_ref().map(|trouble| {
-        let what = format!("changes by SQL are not in the feed yet: {trouble}");
-        problem(WORD, what, "mend the database; nothing is lost meanwhile")
-    });
-    let unseen = by_hand.is_deaf.then(|| {
-        let what = "changes by SQL are not seen: a trigger of usertap's on users_sync is disabled or gone";
-        let remedy = "run ALTER TABLE with ENABLE ALWAYS TRIGGER for usertap_insert, usertap_update, usertap_delete and \
-                      usertap_truncate, then `usertap reconcile`";
-        problem("by-hand-unseen", what, remedy)
-    });
-    held.into_iter().chain(trouble).chain(unseen)
 }
 
 fn of_lost(epoch: i64) -> Problem {

@@ -106,8 +106,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "status",
         &[
-            "cache", "clock", "config", "db", "feed", "poll", "probe", "proxy", "record", "refetch",
-            "station", "upstream", "user", "webhook",
+            "cache",
+            "clock",
+            "config",
+            "db",
+            "feed",
+            "poll",
+            "probe",
+            "proxy",
+            "record",
+            "refetch",
+            "station",
+            "telemetry",
+            "upstream",
+            "user",
+            "webhook",
         ],
     ),
     (

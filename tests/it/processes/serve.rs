@@ -35,6 +35,30 @@ async fn an_embedded_postgres_that_was_killed_is_started_again() {
 }
 
 #[tokio::test]
+async fn a_part_that_panics_is_named_by_its_place_alone_and_a_restart_loses_nothing() {
+    let world = World::with_users(0).await;
+    let panics = [setting("FAILPOINTS", "writer.numbered=panic")];
+    let server = Server::of(world.start_with(&["serve"], &panics)).await;
+    let ada = server.create(&world, "Ada").await;
+    assert_eq!((ada.status.as_u16(), recorded(&ada).as_str()), (201, "journaled"));
+    server.names(&["defect", "restart"]).await;
+    let log = server.process.output().stderr.join("\n");
+    assert!(
+        log.contains("src/failpoint.rs:") && !log.contains("at a step where"),
+        "{log}"
+    );
+    assert_eq!(recorded(&server.create(&world, "Bob").await), "committed");
+    server.stop().await;
+    let server = world.serve().await;
+    eventually("the row comes", || async {
+        (world.name(id_of(&ada)).await.as_deref() == Some("Ada")).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_has_served_starts_without_the_database() {
     let world = World::with_users(0).await;
     let (relay, url) = through_a_relay(&world).await;
