@@ -123,6 +123,9 @@ impl From<diesel::result::Error> for DbError {
             Kind::Unknown if about.message().starts_with("prepared statement ") => {
                 return DbError::Unfit(fitness::LOSES_STATEMENTS.into());
             }
+            Kind::Unknown if is_of_an_end(about.message()) => {
+                return DbError::Away("it ended the connection in the midst of a statement".into());
+            }
             Kind::Unknown if is_of_privilege(about.message()) => Refusal::Privilege,
             Kind::Unknown => Refusal::Other,
             _ => Refusal::Constraint,
@@ -130,6 +133,19 @@ impl From<diesel::result::Error> for DbError {
         let place = about.constraint_name().or(about.table_name()).map(str::to_owned);
         DbError::Refused { kind: refusal, place }
     }
+}
+
+/// The last word on a connection, by a server that is stopped, ends a session or is a standby that must go on, and by
+/// PgBouncer whose server is gone.
+fn is_of_an_end(message: &str) -> bool {
+    [
+        "terminating connection ",
+        "server conn crashed",
+        "query_wait_timeout",
+        "pgbouncer cannot connect to server",
+    ]
+    .iter()
+    .any(|beginning| message.starts_with(beginning))
 }
 
 /// The client's error does not carry the SQLSTATE, and its message is looked at, never shown. A server

@@ -167,6 +167,31 @@ impl World {
         .await;
     }
 
+    /// Nobody else can even look at this table until the transaction of the world's client ends.
+    pub async fn locks_away(&self, table: &str) {
+        let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        self.client.batch_execute(&lock).await.unwrap();
+    }
+
+    pub async fn somebody_waits_for(&self, table: &str) {
+        let waiting =
+            format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass");
+        eventually("somebody waits for the table", || async {
+            (self.count(&waiting).await > 0).then_some(())
+        })
+        .await;
+    }
+
+    /// As Postgres does when it is stopped.
+    pub async fn ends_who_waits_for(&self, table: &str) {
+        self.somebody_waits_for(table).await;
+        let end = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+             WHERE NOT granted AND relation = '{table}'::regclass"
+        );
+        assert!(self.count(&end).await > 0);
+    }
+
     /// Users of whom a read is owed.
     async fn owed(&self) -> i64 {
         self.count("SELECT count(*) FROM usertap.user_state WHERE doubt IS NOT NULL")

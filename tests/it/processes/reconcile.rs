@@ -397,3 +397,22 @@ async fn a_change_of_whoever_the_list_leaves_out_is_drift_too() {
     );
     assert_eq!(world.name(ids[1]).await.as_deref(), Some("Changed"));
 }
+
+/// Who is in the midst of a statement when Postgres is stopped hears an error, and its connection breaks after it.
+#[tokio::test]
+async fn a_session_that_is_ended_fails_no_walk() {
+    let world = World::with_users(4 * PAGE).await;
+    let gate = world.hold_page_at(2 * PAGE);
+    let process = world.start(&["reconcile", "--json"]);
+    gate.reached().await;
+    world.fetched(400).await;
+    world.locks_away("usertap.met").await;
+    gate.release();
+    world.ends_who_waits_for("usertap.met").await;
+    world.client.batch_execute("ROLLBACK").await.unwrap();
+    let account = process.ended().await.with_code(0).json();
+    assert_eq!(
+        (&account["fetched"], &account["resumed"]),
+        (&json!(800), &json!(0))
+    );
+}

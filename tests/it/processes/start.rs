@@ -341,21 +341,6 @@ async fn several_that_start_at_once_migrate_once() {
     assert_eq!(world.backfill().await["inserted"], 2);
 }
 
-/// Nobody else can even look at this table until the transaction of the world's client ends.
-async fn locks_away(world: &World, table: &str) {
-    let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-    world.client.batch_execute(&lock).await.unwrap();
-}
-
-async fn somebody_waits_for(world: &World, table: &str) {
-    let waiting =
-        format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass");
-    eventually("somebody waits for the table", || async {
-        (world.count(&waiting).await > 0).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_signal_ends_a_start_that_waits_for_the_database() {
     let world = World::with_users(0).await;
@@ -365,9 +350,9 @@ async fn a_signal_ends_a_start_that_waits_for_the_database() {
         ("auto", Signal::SIGHUP),
         ("off", Signal::SIGTERM),
     ] {
-        locks_away(&world, "usertap.meta").await;
+        world.locks_away("usertap.meta").await;
         let process = world.start_with(&["serve"], &[setting("USERTAP_MIGRATE", mode)]);
-        somebody_waits_for(&world, "usertap.meta").await;
+        world.somebody_waits_for("usertap.meta").await;
         process.signal(signal);
         let output = process.ended().await.with_code(0);
         assert!(output.log().contains("stopping"), "{}", output.log());
@@ -382,10 +367,10 @@ async fn a_signal_ends_a_start_that_migrates() {
     let older = "DROP INDEX usertap.sql_changes_nested";
     world.client.batch_execute(older).await.unwrap();
     let table = "usertap.__diesel_schema_migrations";
-    locks_away(&world, table).await;
+    world.locks_away(table).await;
     let process = world.start(&["serve"]);
     process.line("migrating").await;
-    somebody_waits_for(&world, table).await;
+    world.somebody_waits_for(table).await;
     process.terminated().await.with_code(0);
 }
 
@@ -395,7 +380,7 @@ async fn a_start_goes_on_without_tables_that_somebody_has_locked() {
     let world = World::with_users(0).await;
     world.serve().await.stop().await;
     for mode in ["auto", "off"] {
-        locks_away(&world, "usertap.meta").await;
+        world.locks_away("usertap.meta").await;
         let process = world.start_with(&["serve"], &[setting("USERTAP_MIGRATE", mode)]);
         let line = process.line("starting without the database").await;
         assert!(line.contains("locked"), "{line}");
@@ -409,4 +394,21 @@ async fn a_start_goes_on_without_tables_that_somebody_has_locked() {
         eventually("the row comes", || async { world.name(id_of(&reply)).await }).await;
         server.stop().await;
     }
+}
+
+/// As where Postgres is restarted: whoever is in the midst of a statement is told so, and no connection broke.
+#[tokio::test]
+async fn a_start_goes_on_where_its_session_is_ended() {
+    let world = World::with_users(0).await;
+    world.serve().await.stop().await;
+    world.locks_away("usertap.meta").await;
+    let process = world.start(&["serve"]);
+    world.ends_who_waits_for("usertap.meta").await;
+    world.client.batch_execute("ROLLBACK").await.unwrap();
+    let server = Server::of(process).await;
+    eventually("it records", || async {
+        (recorded(&server.create(&world, "Ada").await) == "committed").then_some(())
+    })
+    .await;
+    server.stop().await;
 }

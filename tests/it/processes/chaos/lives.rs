@@ -114,7 +114,14 @@ fn judge(chaos: &Chaos, end: End, step: &str) {
     };
     chaos.ledger.count(&what);
     let log = ended.output.log();
-    for wrong in ["panicked", "damaged", "new epoch", "is lost", "keeps failing"] {
+    for wrong in [
+        "panicked",
+        "a defect of usertap",
+        "are damaged",
+        "new epoch",
+        "is lost",
+        "keeps failing",
+    ] {
         assert!(!log.contains(wrong), "{wrong}: {log}");
     }
 }
