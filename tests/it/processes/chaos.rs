@@ -1,6 +1,7 @@
 //! Two replicas against everything that can happen to them, at once and by a seed: `kill -9` at every
 //! named step and at any moment, a way to Postgres that breaks, stalls and slows down, Postgres
-//! cutting sessions and locking the table, a provider that fails, drops, delays and cuts. Apps go on
+//! cutting sessions and locking the table, a provider that fails, drops, delays and cuts, webhooks that come twice and
+//! in another order, rows that somebody changes with SQL. Apps go on
 //! all the while and hold each answer to its word: `committed` is there, and what was committed more
 //! than a second ago is what a read shows. Then everything heals, and the table, the changes replayed
 //! and the provider are the same, exactly.
@@ -9,6 +10,7 @@
 
 mod app;
 mod dice;
+mod elsewhere;
 mod ledger;
 mod lives;
 mod truth;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use usertap::config::settings::process_env;
+use uuid::Uuid;
 
 use super::{World, through_a_relay};
 use crate::support::now;
@@ -36,7 +39,8 @@ struct Chaos {
     world: World,
     seats: [Seat; 2],
     ledger: Ledger,
-
+    /// Users whom no app has made.
+    elsewhere: Mutex<Vec<Uuid>>,
     ends: Instant,
 }
 
@@ -60,11 +64,14 @@ impl Chaos {
             .and("USERTAP_LOG", "warn,usertap=info")
             .and("USERTAP_CACHE_TTL", "20s")
             .and("USERTAP_SYNC_TIMEOUT", "500ms");
+        let secret = world.control().webhooks(0).expect("a project").secret();
+        let world = world.and("USERTAP_WEBHOOK_SECRET", &secret);
         let seats = [Seat::new(&world, "one").await, Seat::new(&world, "other").await];
         Chaos {
             world,
             seats,
             ledger: Ledger::default(),
+            elsewhere: Mutex::default(),
             ends: now() + lasting,
         }
     }
@@ -115,6 +122,9 @@ async fn run(seed: u64, lasting: Duration) {
         weather::on_the_way(chaos, 1, dice(122)),
         weather::in_the_database(chaos, dice(123)),
         weather::walks(chaos, dice(124)),
+        elsewhere::at_the_provider(chaos, dice(130)),
+        elsewhere::in_the_mail(chaos, dice(131)),
+        elsewhere::by_hand(chaos, dice(132)),
     );
     truth::holds(chaos).await;
 }

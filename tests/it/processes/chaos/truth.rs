@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
+use usertap::sandbox::Deliveries;
 use uuid::Uuid;
 
 use super::{CARRIED_OUT, Chaos};
@@ -21,6 +22,8 @@ pub async fn holds(chaos: &Chaos) {
     for seat in &chaos.seats {
         servers.push(Server::of(chaos.start(seat, CARRIED_OUT)).await);
     }
+    chaos.webhooks().deliver(Deliveries::default());
+    chaos.mail_goes_to(&servers[0].listen);
     comes_to_rest(chaos, &servers).await;
     let table = at_rest::rows(&chaos.world.client, None).await;
     against_the_provider(chaos, &table);
@@ -43,7 +46,10 @@ pub async fn holds(chaos: &Chaos) {
     );
     for server in servers {
         let log = server.stop().await.log();
-        assert!(!log.contains("panicked") && !log.contains("damaged"), "{log}");
+        assert!(
+            !log.contains("a defect of usertap") && !log.contains("are damaged"),
+            "{log}"
+        );
     }
 }
 
@@ -62,6 +68,10 @@ async fn comes_to_rest(chaos: &Chaos, servers: &[Server]) {
 /// What is still to be done.
 async fn left(chaos: &Chaos, servers: &[Server]) -> Vec<String> {
     let mut left = Vec::new();
+    let pending = chaos.webhooks().pending();
+    if pending > 0 {
+        left.push(format!("{pending} webhooks"));
+    }
     for server in servers {
         let recorder = server.status().await["recorder"].clone();
         let figures = [
