@@ -230,7 +230,7 @@ impl Sql {
             take_place: names.sql(TAKE_PLACE),
             note_unknown: names.sql(NOTE_UNKNOWN),
             unasked: names
-                .sql("INSERT INTO {state}.unasked_deletions SELECT now() FROM generate_series(1, $1)"),
+                .sql("INSERT INTO {state}.unasked_deletions (at) SELECT now() FROM generate_series(1, $1)"),
             names: names.clone(),
         }
     }

@@ -20,6 +20,8 @@ struct NotedRow {
     #[diesel(sql_type = Bool)]
     raw_differs: bool,
     #[diesel(sql_type = Bool)]
+    repeated: bool,
+    #[diesel(sql_type = Bool)]
     nested: bool,
 }
 
@@ -38,6 +40,8 @@ struct NextRow {
 pub struct NextNotes {
     after: i64,
     pub last: i64,
+    /// There may be more behind it.
+    pub is_full: bool,
     pub users: BTreeSet<UserId>,
     /// Ids that no user can have: their notes only go.
     of_nobody: Vec<String>,
@@ -104,10 +108,12 @@ impl Sql {
         let next: Vec<NextRow> = load(next, conn).await?;
         let is_ours = next.iter().all(|row| row.is_ours);
         let last = next.iter().filter_map(|row| row.seq).max();
+        let is_full = i64::try_from(next.len()).is_ok_and(|given| given >= at_most);
         let ids: BTreeSet<String> = next.into_iter().filter_map(|row| row.id).collect();
         let mut found = NextNotes {
             after,
             last: last.unwrap_or(after),
+            is_full,
             ..NextNotes::default()
         };
         for id in ids {
@@ -138,6 +144,7 @@ impl Sql {
                 id: UserId::parse(&row.id, kind)?,
                 before: row.before,
                 raw_differs: row.raw_differs,
+                is_repeated: row.repeated,
                 is_nested: row.nested,
             })
         });

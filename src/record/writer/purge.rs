@@ -136,7 +136,7 @@ impl Writer {
         let loaded = self.sql.load(conn, &[user], Locking::ForUpdate, false).await?;
         let plan = loaded
             .get(user)
-            .filter(|loaded| loaded.known.standing == Standing::Deleted);
+            .filter(|loaded| loaded.known.standing == Standing::Deleted && loaded.known.doubt.is_none());
         let Some(plan) = plan.map(|loaded| purge_plan(user, loaded)) else {
             return self.commit().await;
         };
