@@ -24,6 +24,7 @@ use crate::db::names::Names;
 use crate::db::statement::{Bind, execute, load, optional, statement};
 use crate::user::{Position, UserId};
 
+pub use by_hand::HAS_GONE_BACK;
 pub use history::{Following, History};
 pub use load::Locking;
 pub use number::Numbered;

@@ -258,6 +258,7 @@ pub const HAS_MOVED: &str = "right(timeline, 8) <> substr(pg_walfile_name(pg_cur
 
 pub const HAS_NOTES: &str = "
     SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved,
+           (SELECT epoch < $1 OR (epoch = $1 AND position < $2) FROM {state}.meta) AS has_gone_back,
            (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced,
            (SELECT count(*) < 4 FROM pg_trigger WHERE tgrelid = to_regclass({users_name}) AND tgenabled = 'A'
               AND tgname IN ('usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate')) AS is_deaf";

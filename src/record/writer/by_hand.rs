@@ -64,8 +64,9 @@ impl Writer {
     }
 
     async fn number_noted(&mut self, pass: &mut Pass) -> Result<Passed, DbError> {
+        let known = self.shared.head.sent();
         let conn = self.link.conn_or_away()?;
-        let heard = self.sql.heard(conn).await?;
+        let heard = self.sql.heard(conn, known).await?;
         self.shared.health.by_hand.hears(!heard.is_deaf);
         if !heard.has_notes {
             return Ok(Passed::All);
@@ -135,7 +136,7 @@ impl Writer {
             }
         }
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
-        self.in_our_epoch(numbered.epoch)?;
+        self.in_our_epoch(&numbered)?;
         Ok(Some((plan, numbered)))
     }
 }

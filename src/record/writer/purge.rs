@@ -143,7 +143,7 @@ impl Writer {
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
-        self.in_our_epoch(numbered.epoch)?;
+        self.in_our_epoch(&numbered)?;
         failpoint::reached("purge.numbered");
         self.commit().await?;
         self.shared
