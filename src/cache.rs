@@ -248,6 +248,14 @@ impl Cache {
         self.store.invalidate(&key);
     }
 
+    /// A user has changed, or may have, as the exchange `by` tells; where none is named, anybody.
+    pub fn heard(&self, user: Option<&UserId>, by: &str) {
+        match user {
+            Some(user) => self.changed(user, by),
+            None => self.forget_everywhere(),
+        }
+    }
+
     /// A user has changed, or may have, as the exchange `by` tells.
     pub fn changed(&self, user: &UserId, by: &str) {
         self.generations.changed(user, by);

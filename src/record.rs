@@ -71,8 +71,8 @@ pub struct Recorder {
 }
 
 /// Called with each user that has changed, is in doubt or stands in the journal, and the exchange that
-/// told of it (empty where none did), before anybody who waits for it is let go.
-type OnChange = Box<dyn Fn(&UserId, &str) + Send + Sync>;
+/// told of it (empty where none did), before anybody who waits for it is let go. With none where it may be anybody.
+type OnChange = Box<dyn Fn(Option<&UserId>, &str) + Send + Sync>;
 
 pub(crate) struct Shared {
     memory: Memory,
@@ -288,7 +288,7 @@ impl Recorder {
 
     /// Sets who learns of each change before anybody else does: see `OnChange`. The first who asks
     /// for it has it.
-    pub fn on_change(&self, told: impl Fn(&UserId, &str) + Send + Sync + 'static) {
+    pub fn on_change(&self, told: impl Fn(Option<&UserId>, &str) + Send + Sync + 'static) {
         let _already = self.shared.told.set(Box::new(told));
     }
 
@@ -357,7 +357,7 @@ impl Shared {
     /// See [`OnChange`].
     fn tell(&self, user: &UserId, by: &str) {
         if let Some(told) = self.told.get() {
-            told(user, by);
+            told(Some(user), by);
         }
     }
 

@@ -242,7 +242,7 @@ impl Station {
     ) -> Station {
         let cache = Arc::new(Cache::new(&config));
         let told = cache.clone();
-        recorder.on_change(move |user, by| told.changed(user, by));
+        recorder.on_change(move |user, by| told.heard(user, by));
         let reader = Reader {
             provider: config.provider.clone(),
             tenant: config.tenant.clone(),

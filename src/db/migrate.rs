@@ -19,7 +19,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The last of them, and what it made: a role that only serves need not be allowed to read the list of
 /// those that were run.
-const LAST: (&str, &str) = ("20261129000000", "sql_changes_nested");
+const LAST: (&str, &str) = ("20261129100000", "unasked_deletions_pkey");
 
 /// How long another process may take.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(60);

@@ -174,7 +174,7 @@ pub async fn bound(database: &Database) -> Result<i64, DbError> {
 pub async fn may_delete(database: &Database, bound: i64) -> Result<bool, DbError> {
     let mut conn = database.get().await?;
     let take = database.names.sql(
-        "INSERT INTO {state}.unasked_deletions SELECT now() WHERE $1 > (
+        "INSERT INTO {state}.unasked_deletions (at) SELECT now() WHERE $1 > (
              SELECT count(*) FROM {state}.unasked_deletions WHERE at > now() - make_interval(secs => $2))",
     );
     let take = statement(&take)

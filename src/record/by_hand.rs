@@ -23,6 +23,8 @@ pub struct Noted {
     /// The columns before the first of the changes, as JSON.
     pub before: Option<String>,
     pub raw_differs: bool,
+    /// By more than one transaction: in between the row was seen otherwise than it was and is.
+    pub is_repeated: bool,
     /// By a trigger of the users' own, in a transaction of the recorder's.
     pub is_nested: bool,
 }
@@ -32,7 +34,7 @@ pub const NOBODYS: ContentHash = ContentHash([0; 16]);
 
 /// The write that tells of it and owes a read.
 pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
-    let kind = kind(loaded);
+    let kind = kind(noted, loaded);
     let before = noted.before.as_deref().and_then(columns);
     let now = loaded.row.clone().unwrap_or_default();
     let differing = changed(
@@ -40,9 +42,9 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         &now,
         noted.raw_differs,
     );
-    // An update that was taken back, or what was never told and is gone again. Of a nested one it is known that the
-    // feed's last word is another.
-    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || noted.is_nested || !differing.is_empty());
+    // What was taken back before anybody saw it is none. Of a nested one it is known that the feed's last word is another.
+    let is_seen = noted.is_repeated || noted.is_nested || !differing.is_empty();
+    let is_told = kind.is_some_and(|kind| kind != Kind::Updated || is_seen);
     let change = kind.filter(|_| is_told).map(|kind| Change {
         kind,
         changed: if kind == Kind::Created {
@@ -78,11 +80,11 @@ fn as_wanted(write: Write, loaded: &Loaded) -> Write {
     }
 }
 
-/// What happened, as a consumer must hear it who knows what the feed told so far.
-fn kind(loaded: &Loaded) -> Option<Kind> {
+/// What happened, as a consumer must hear it who knows what the feed told so far, and may have taken a snapshot since.
+fn kind(noted: &Noted, loaded: &Loaded) -> Option<Kind> {
     let is_deleted = loaded.row.as_ref().map(|row| row.deleted_at.is_some());
     match (loaded.told, is_deleted) {
-        (Standing::None | Standing::Purged, None) => None,
+        (Standing::None | Standing::Purged, None) => noted.is_repeated.then_some(Kind::Purged),
         (Standing::Purged, Some(_)) => Some(Kind::Restored),
         (Standing::None, Some(_)) => Some(Kind::Created),
         (_, None) => Some(Kind::Purged),
@@ -179,6 +181,7 @@ mod tests {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: Some(r#"{"name":"Ada"}"#.into()),
             raw_differs,
+            is_repeated: false,
             is_nested: false,
         };
         let write = write(&noted, &loaded(told, name));
@@ -216,6 +219,7 @@ mod tests {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: Some(r#"{"name":"Ada"}"#.into()),
             raw_differs: false,
+            is_repeated: false,
             is_nested: true,
         };
         let present = Standing::Present(ContentHash([1; 16]));
@@ -236,6 +240,24 @@ mod tests {
             (gone.doubt, gone.state.standing),
             (DoubtWrite::Keep(None), Standing::None)
         );
+    }
+
+    #[test]
+    fn what_a_snapshot_may_have_shown_in_between_is_told() {
+        let noted = |before: Option<&str>| Noted {
+            id: UserId::parse("u", IdType::Text).unwrap(),
+            before: before.map(str::to_owned),
+            raw_differs: false,
+            is_repeated: true,
+            is_nested: false,
+        };
+        let told = |noted: &Noted, loaded: &Loaded| write(noted, loaded).change.map(|change| change.kind);
+        let taken_back = loaded(Standing::Present(NOBODYS), Some("Ada"));
+        let noted_ada = noted(Some(r#"{"name":"Ada"}"#));
+        assert_eq!(told(&noted_ada, &taken_back), Some(Kind::Updated));
+        for standing in [Standing::None, Standing::Purged] {
+            assert_eq!(told(&noted(None), &loaded(standing, None)), Some(Kind::Purged));
+        }
     }
 
     #[test]

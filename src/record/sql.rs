@@ -24,6 +24,7 @@ use crate::db::names::Names;
 use crate::db::statement::{Bind, execute, load, optional, statement};
 use crate::user::{Position, UserId};
 
+pub use by_hand::HAS_GONE_BACK;
 pub use history::{Following, History};
 pub use load::Locking;
 pub use number::Numbered;
@@ -230,7 +231,7 @@ impl Sql {
             take_place: names.sql(TAKE_PLACE),
             note_unknown: names.sql(NOTE_UNKNOWN),
             unasked: names
-                .sql("INSERT INTO {state}.unasked_deletions SELECT now() FROM generate_series(1, $1)"),
+                .sql("INSERT INTO {state}.unasked_deletions (at) SELECT now() FROM generate_series(1, $1)"),
             names: names.clone(),
         }
     }

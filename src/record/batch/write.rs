@@ -120,6 +120,12 @@ impl Write {
         }
     }
 
+    /// Deleted, or the read is done that such a row waited for.
+    pub fn may_be_purged(&self) -> bool {
+        let is_settled = self.doubt == DoubtWrite::Clear && self.state.standing == Standing::Deleted;
+        self.row == RowWrite::Deletion || is_settled
+    }
+
     /// Where the database refuses it, a row with nothing but the id is to stand in: there is none yet.
     pub fn needs_skeleton(&self) -> bool {
         self.before.standing == Standing::None && self.change.is_some()

@@ -9,7 +9,7 @@ use super::super::by_hand::Noted;
 use super::{Conn, Id, Sql};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, load, optional, statement};
-use crate::user::UserId;
+use crate::user::{Sent, UserId};
 
 #[derive(QueryableByName)]
 struct NotedRow {
@@ -19,6 +19,8 @@ struct NotedRow {
     before: Option<String>,
     #[diesel(sql_type = Bool)]
     raw_differs: bool,
+    #[diesel(sql_type = Bool)]
+    repeated: bool,
     #[diesel(sql_type = Bool)]
     nested: bool,
 }
@@ -38,6 +40,8 @@ struct NextRow {
 pub struct NextNotes {
     after: i64,
     pub last: i64,
+    /// There may be more behind it.
+    pub is_full: bool,
     pub users: BTreeSet<UserId>,
     /// Ids that no user can have: their notes only go.
     of_nobody: Vec<String>,
@@ -56,10 +60,32 @@ struct Found {
     #[diesel(sql_type = Nullable<Bool>)]
     has_moved: Option<bool>,
     #[diesel(sql_type = Nullable<Bool>)]
+    has_gone_back: Option<bool>,
+    #[diesel(sql_type = Nullable<Bool>)]
     is_replaced: Option<bool>,
     #[diesel(sql_type = Bool)]
     is_deaf: bool,
 }
+
+impl Found {
+    fn heard(self) -> Result<Heard, DbError> {
+        let ends = [
+            (self.has_moved, "it is another server than it was"),
+            (self.has_gone_back, HAS_GONE_BACK),
+            (self.is_replaced, "users_sync is another table than it was"),
+        ];
+        match ends.into_iter().find(|(is_so, _)| *is_so == Some(true)) {
+            Some((_, why)) => Err(DbError::Away(why.into())),
+            None => Ok(Heard {
+                has_notes: self.yes,
+                is_deaf: self.is_deaf,
+            }),
+        }
+    }
+}
+
+/// Why a connection that never broke tells another history.
+pub const HAS_GONE_BACK: &str = "older data was put back into its tables";
 
 /// What a look finds without taking anything.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,23 +97,17 @@ pub struct Heard {
 
 impl Sql {
     /// Whether anything is noted: asked often, and nearly always in vain. Whoever does nothing else
-    /// learns here that it is connected to another server than it was, or that users_sync is another table.
-    pub async fn heard(&self, conn: &mut Conn) -> Result<Heard, DbError> {
-        let found: Option<Found> = optional(statement(&self.has_notes), conn).await?;
-        if found.as_ref().is_some_and(|found| found.has_moved == Some(true)) {
-            return Err(DbError::Away("it is another server than it was".into()));
+    /// learns here that it is connected to another server than it was, that older data was put back than what is
+    /// `known` to be committed, or that users_sync is another table.
+    pub async fn heard(&self, conn: &mut Conn, known: Sent) -> Result<Heard, DbError> {
+        let look = statement(&self.has_notes)
+            .bind::<BigInt, _>(known.epoch)
+            .bind::<BigInt, _>(known.position.0);
+        let found: Option<Found> = optional(look, conn).await?;
+        match found {
+            Some(found) => found.heard(),
+            None => Ok(Heard::default()),
         }
-        if found
-            .as_ref()
-            .is_some_and(|found| found.is_replaced == Some(true))
-        {
-            return Err(DbError::Away("users_sync is another table than it was".into()));
-        }
-        let heard = found.map(|found| Heard {
-            has_notes: found.yes,
-            is_deaf: found.is_deaf,
-        });
-        Ok(heard.unwrap_or_default())
     }
 
     /// Whose notes come next, the oldest first; nothing while another process numbers them. Within a
@@ -104,10 +124,12 @@ impl Sql {
         let next: Vec<NextRow> = load(next, conn).await?;
         let is_ours = next.iter().all(|row| row.is_ours);
         let last = next.iter().filter_map(|row| row.seq).max();
+        let is_full = i64::try_from(next.len()).is_ok_and(|given| given >= at_most);
         let ids: BTreeSet<String> = next.into_iter().filter_map(|row| row.id).collect();
         let mut found = NextNotes {
             after,
             last: last.unwrap_or(after),
+            is_full,
             ..NextNotes::default()
         };
         for id in ids {
@@ -138,6 +160,7 @@ impl Sql {
                 id: UserId::parse(&row.id, kind)?,
                 before: row.before,
                 raw_differs: row.raw_differs,
+                is_repeated: row.repeated,
                 is_nested: row.nested,
             })
         });

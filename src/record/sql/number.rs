@@ -19,6 +19,8 @@ use crate::user::{ContentHash, Origin, Position, UserId};
 #[derive(Debug, Clone)]
 pub struct Numbered {
     pub epoch: i64,
+    /// The last one that was given out before.
+    pub behind: Position,
     pub last: Position,
     /// Position and nonce of each change, by user.
     pub changes: BTreeMap<UserId, (Position, i32)>,
@@ -178,6 +180,7 @@ impl Numbering {
         });
         Numbered {
             epoch,
+            behind: at(0),
             last: at(self.taken),
             changes: changes.collect(),
             doubts: self

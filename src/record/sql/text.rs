@@ -196,10 +196,10 @@ pub const NEXT_NOTES: &str = "
 pub const TAKE_NOTES: &str = "
     WITH taken AS (
         DELETE FROM {state}.sql_changes WHERE seq <= $1 AND id = ANY($2)
-        RETURNING seq, id, before, raw_differs, nested
+        RETURNING seq, xmin AS noted_by, id, before, raw_differs, nested
     ), n AS (
         SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs,
-            bool_and(nested) AS nested
+            count(DISTINCT noted_by::text) > 1 AS repeated, bool_and(nested) AS nested
         FROM taken GROUP BY id
     )
     SELECT n.* FROM n WHERE NOT (n.nested AND EXISTS (
@@ -233,12 +233,13 @@ pub const HOLD: &str = "
     SELECT free.id FROM free WHERE free.id::{id} IN (SELECT held.id FROM held)
         OR NOT EXISTS (SELECT FROM {users} u WHERE u.id = free.id::{id})";
 
-/// Those first whose time it is, then those who were refused, by when they are to be tried again.
+/// Those first whose time it is, then those who were refused, by when they are to be tried again. Of whoever a read is
+/// owed the provider may say that they are there: somebody has written `deleted_at` by hand.
 pub const DUE_PURGES: &str = "
     SELECT s.id, extract(epoch FROM greatest(a.next_try, now()) - now())::float8 AS seconds
     FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
-    WHERE s.standing = 'deleted' AND u.deleted_at <= now() - make_interval(secs => $1)
+    WHERE s.standing = 'deleted' AND s.doubt IS NULL AND u.deleted_at <= now() - make_interval(secs => $1)
     ORDER BY greatest(a.next_try, now()), u.deleted_at LIMIT 100";
 
 /// Rows of deleted users that could not be removed, where they may stay.
@@ -257,6 +258,7 @@ pub const HAS_MOVED: &str = "right(timeline, 8) <> substr(pg_walfile_name(pg_cur
 
 pub const HAS_NOTES: &str = "
     SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved,
+           (SELECT epoch < $1 OR (epoch = $1 AND position < $2) FROM {state}.meta) AS has_gone_back,
            (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced,
            (SELECT count(*) < 4 FROM pg_trigger WHERE tgrelid = to_regclass({users_name}) AND tgenabled = 'A'
               AND tgname IN ('usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate')) AS is_deaf";

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::super::Shared;
 use super::super::batch::{Loaded, Plan};
 use super::super::by_hand::{self, Noted};
 use super::super::change::Kind;
@@ -44,7 +45,8 @@ impl Writer {
     /// Until no note is left but those of users who are held. What fails stays noted and is tried again.
     pub(super) async fn number_by_hand(&mut self) {
         let mut pass = Pass::default();
-        loop {
+        // What is left at a stop stays noted.
+        while !self.shared.close.is_cancelled() {
             match self.number_noted(&mut pass).await {
                 Ok(Passed::Some) => {}
                 Ok(Passed::All) => {
@@ -62,8 +64,9 @@ impl Writer {
     }
 
     async fn number_noted(&mut self, pass: &mut Pass) -> Result<Passed, DbError> {
+        let known = self.shared.head.sent();
         let conn = self.link.conn_or_away()?;
-        let heard = self.sql.heard(conn).await?;
+        let heard = self.sql.heard(conn, known).await?;
         self.shared.health.by_hand.hears(!heard.is_deaf);
         if !heard.has_notes {
             return Ok(Passed::All);
@@ -95,6 +98,10 @@ impl Writer {
                 return Ok(none.map_or(Passed::Elsewhere, |_| Passed::All));
             }
         };
+        if next.is_full && pass.after == 0 {
+            // It may take a while until all of them are told: what is remembered of their rows is not so any more.
+            self.shared.anybody_changed();
+        }
         let users: Vec<&UserId> = next.users.difference(&pass.held).collect();
         self.sql.meet(conn, &users).await?;
         let free = self.sql.hold(conn, &users).await?;
@@ -129,8 +136,18 @@ impl Writer {
             }
         }
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
-        self.in_our_epoch(numbered.epoch)?;
+        self.in_our_epoch(&numbered)?;
         Ok(Some((plan, numbered)))
+    }
+}
+
+impl Shared {
+    /// By hand, and so many at once that it is not yet known who.
+    fn anybody_changed(&self) {
+        self.memory.forget_all();
+        if let Some(told) = self.told.get() {
+            told(None, "");
+        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Writer {
             false => Some(self.sql.number(conn, plan, users).await.map_err(Failure::of)?),
         };
         if let Some(numbered) = &numbered {
-            self.in_our_epoch(numbered.epoch).map_err(Failure::of)?;
+            self.in_our_epoch(numbered).map_err(Failure::of)?;
         }
         failpoint::reached("writer.numbered");
         self.commit().await.map_err(Failure::of)?;

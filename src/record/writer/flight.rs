@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::super::backlog::{Left, Rest};
-use super::super::batch::{Loaded, Plan, RowWrite};
+use super::super::batch::{Loaded, Plan};
 use super::super::change;
 use super::super::memory::Keep;
 use super::super::receipt::Settled;
@@ -194,10 +194,7 @@ impl Flight {
 
     /// Notes whose deletion is committed with this plan.
     pub fn deleted(&mut self, plan: &Plan) {
-        let gone = plan
-            .writes
-            .iter()
-            .filter(|(_, write)| write.row == RowWrite::Deletion);
+        let gone = plan.writes.iter().filter(|(_, write)| write.may_be_purged());
         self.deleted.extend(gone.map(|(id, _)| id.clone()));
     }
 

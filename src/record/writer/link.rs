@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::batch::{Loaded, Plan};
 use super::super::refusal;
-use super::super::sql::{Following, History, Numbered, Patience};
+use super::super::sql::{Following, HAS_GONE_BACK, History, Numbered, Patience};
 use super::super::{Changed, Shared};
 use super::past::{Believed, Compared, apart, compare};
 use super::print::{agreed, print};
@@ -85,13 +85,23 @@ impl Writer {
         }
     }
 
-    /// Another process may have begun a new epoch: nothing that was judged before holds then.
-    pub(super) fn in_our_epoch(&mut self, epoch: i64) -> Result<(), DbError> {
-        if epoch == self.shared.epoch.load(Ordering::Acquire) {
+    /// Another process may have begun a new epoch, or somebody has put back older data beneath this very
+    /// connection: nothing that was judged before holds then.
+    pub(super) fn in_our_epoch(&mut self, numbered: &Numbered) -> Result<(), DbError> {
+        let known = self.shared.head.sent();
+        let is_ours = numbered.epoch == self.shared.epoch.load(Ordering::Acquire);
+        // Where none was given out nobody else was kept from it.
+        let gives = numbered.behind < numbered.last;
+        let has_gone_back = gives && known.epoch == numbered.epoch && numbered.behind < known.position;
+        if is_ours && !has_gone_back {
             return Ok(());
         }
         self.link.drop_connection();
-        Err(DbError::Away("another process began a new epoch".into()))
+        let why = match is_ours {
+            true => HAS_GONE_BACK,
+            false => "another process began a new epoch",
+        };
+        Err(DbError::Away(why.into()))
     }
 
     /// Tries until there is a connection whose history is known. One that broke while it was made is

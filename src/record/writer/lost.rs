@@ -41,7 +41,7 @@ impl Writer {
         let loaded = self.sql.load(conn, &ids, Locking::ForUpdate, false).await?;
         let plan = plan(&loaded);
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
-        self.in_our_epoch(numbered.epoch)?;
+        self.in_our_epoch(&numbered)?;
         self.commit().await?;
         self.shared.follow_unasked(&plan, &numbered);
         Ok(())

@@ -136,14 +136,14 @@ impl Writer {
         let loaded = self.sql.load(conn, &[user], Locking::ForUpdate, false).await?;
         let plan = loaded
             .get(user)
-            .filter(|loaded| loaded.known.standing == Standing::Deleted);
+            .filter(|loaded| loaded.known.standing == Standing::Deleted && loaded.known.doubt.is_none());
         let Some(plan) = plan.map(|loaded| purge_plan(user, loaded)) else {
             return self.commit().await;
         };
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
-        self.in_our_epoch(numbered.epoch)?;
+        self.in_our_epoch(&numbered)?;
         failpoint::reached("purge.numbered");
         self.commit().await?;
         self.shared

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{head, kinds, list, page, text};
 use crate::support::lines::Lines;
 use crate::support::stack::{Setup, Stack};
-use crate::support::{eventually, http};
+use crate::support::{eventually, http, postgres};
 
 /// What the feed tells by the word of SQL after a position.
 async fn told(stack: &Stack, since: &str, number: usize) -> Vec<serde_json::Value> {
@@ -334,6 +334,64 @@ async fn what_a_trigger_makes_of_the_row_that_is_written_is_one_change_with_it()
     let expected = expected.map(|(kind, name)| (kind.to_owned(), id.to_string(), json!(name)));
     assert_eq!(all_since(&stack, &since).await, expected);
     stack.refused(id);
+    stack.end().await;
+}
+
+/// Their types may know no equality: an `UPDATE` of theirs is nobody else's business.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_the_users_own_may_be_of_any_type_and_are_no_change() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync ADD COLUMN prefs json, ADD COLUMN place point")
+        .await;
+    let since = head(&stack).await;
+    let set = "UPDATE neon_identity.users_sync SET prefs = '{\"theme\": \"dark\"}', place = '(1,2)'";
+    stack.client.batch_execute(set).await.expect("an update");
+    assert_eq!(all_since(&stack, &since).await, []);
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync ALTER COLUMN raw_json TYPE json")
+        .await;
+    let renamed = "UPDATE neon_identity.users_sync SET name = 'Eve', place = NULL";
+    stack.client.batch_execute(renamed).await.expect("an update");
+    let changes = told(&stack, &since, 1).await;
+    assert_eq!(changes[0]["changed"], json!(["name"]));
+    eventually("the provider's name is back", || async {
+        stack.agrees(id).await.ok()
+    })
+    .await;
+    stack.end().await;
+}
+
+/// A snapshot may have shown it in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_comes_and_goes_before_it_is_told_is_told_to_be_gone() {
+    let stack = Stack::new().await;
+    let stranger = Uuid::new_v4();
+    stack.told_of(stranger);
+    // Nothing is told while somebody makes the state of that very user.
+    let mut holder = postgres::client(&stack.setting(0, "DATABASE_URL").into()).await;
+    let held = holder.transaction().await.expect("a transaction");
+    let state =
+        format!("INSERT INTO usertap.user_state (id, position, standing) VALUES ('{stranger}', 0, 'none')");
+    held.batch_execute(&state).await.expect("a state");
+    stack
+        .sql(&format!(
+            "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{stranger}', 'Nobody', '{{}}')"
+        ))
+        .await;
+    let snapshot = page(&stack, "/v1/snapshot").await;
+    assert_eq!(snapshot["next"], json!(stranger));
+    stack
+        .sql(&format!(
+            "DELETE FROM neon_identity.users_sync WHERE id = '{stranger}'"
+        ))
+        .await;
+    held.rollback().await.expect("an end");
+    let changes = told(&stack, &text(&snapshot["as_of"]), 1).await;
+    assert_eq!(kinds(&changes), ["user.purged"]);
+    assert_eq!(changes[0]["key"]["id"], json!(stranger));
+    stack.unseen(stranger);
     stack.end().await;
 }
 

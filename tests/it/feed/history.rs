@@ -6,10 +6,10 @@ use usertap::db::migrate;
 use usertap::user::IdType;
 
 use super::{get, head, list, page, text};
-use crate::support::http;
 use crate::support::lines::Lines;
 use crate::support::postgres;
 use crate::support::stack::Stack;
+use crate::support::{eventually, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_is_found_out() {
@@ -96,6 +96,60 @@ async fn a_stream_of_a_lost_history_ends() {
     stack.end().await;
 }
 
+/// The data alone, into tables that stay: no connection breaks, and the server is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_is_restored_beneath_living_connections_is_found_out() {
+    const TABLES: [&str; 4] = [
+        "usertap.meta",
+        "usertap.user_state",
+        "usertap.changes",
+        "neon_identity.users_sync",
+    ];
+    let stack = Stack::new().await;
+    let (ada, bea) = (
+        stack.known_user(json!({})).await,
+        stack.known_user(json!({})).await,
+    );
+    stack.settled().await;
+    let each = |what: &dyn Fn(&str, &str) -> String| {
+        let name = |table: &str| table.split('.').next_back().expect("a name").to_owned();
+        TABLES.map(|table| what(table, &name(table))).concat()
+    };
+    let saved = each(&|table, name| format!("CREATE TABLE saved.{name} AS TABLE {table};"));
+    stack.sql(&format!("CREATE SCHEMA saved; {saved}")).await;
+    let server = stack.server(0);
+    let (to_ada, to_bea) = (format!("/users/{ada}"), format!("/users/{bea}"));
+    for name in ["1", "2", "3"] {
+        let lost = stack.patch(&server, &to_ada, json!({ "display_name": name }));
+        stack.is_recorded(&lost.await, ada).await;
+    }
+    let lost = head(&stack).await;
+    let put_back = each(&|table, name| format!("INSERT INTO {table} TABLE saved.{name};"));
+    let tables = TABLES.join(", ");
+    stack
+        .sql(&format!(
+            "BEGIN; SET LOCAL usertap.recorder = 'on'; TRUNCATE {tables}; {put_back} COMMIT"
+        ))
+        .await;
+    let next = stack.patch(&server, &to_bea, json!({ "display_name": "next" }));
+    stack.is_recorded(&next.await, bea).await;
+    assert!(head(&stack).await[..16] > lost[..16], "a position was used twice");
+    assert_eq!(stack.count("SELECT count(*) FROM usertap.epochs").await, 1);
+    eventually("whoever was written since is read again", || async {
+        stack.agrees(ada).await.ok()
+    })
+    .await;
+    // Nor is it only found by whoever has something to write.
+    stack.settled().await;
+    stack.sql("UPDATE usertap.meta SET position = position - 1").await;
+    eventually("it is found out again", || async {
+        let epochs = stack.count("SELECT count(*) FROM usertap.epochs").await;
+        (epochs == 2).then_some(())
+    })
+    .await;
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_before_the_feed_is_brought_up() {
     let url = postgres::empty().await;
@@ -126,8 +180,8 @@ async fn a_database_of_before_the_feed_is_brought_up() {
     migrate::check(&database)
         .await
         .expect("a database that is current");
-    let before_the_last = "DROP INDEX usertap.sql_changes_nested";
-    client.batch_execute(before_the_last).await.expect("no index");
+    let before_the_last = "ALTER TABLE usertap.unasked_deletions DROP COLUMN seq";
+    client.batch_execute(before_the_last).await.expect("no key");
     let refused = migrate::check(&database).await.expect_err("an older version");
     assert!(refused.to_string().contains("usertap migrate"), "{refused}");
     let sql = "UPDATE neon_identity.users_sync SET name = 'x'";

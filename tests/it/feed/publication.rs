@@ -155,3 +155,20 @@ async fn a_server_that_cannot_publish_is_told_apart() {
     ended.failed_saying(&["wal_level", "logical"]);
     stack.end().await;
 }
+
+/// As Debezium makes it where it is left to itself. What has no key cannot be deleted then.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_publishes_every_table_stops_nothing() {
+    let stack = Stack::new().await;
+    stack.sql("CREATE PUBLICATION everything FOR ALL TABLES").await;
+    let id = stack.known_user(json!({})).await;
+    stack.control().delete(0, id);
+    stack.get(&stack.server(0), &format!("/users/{id}")).await;
+    let counted = "SELECT count(*) FROM usertap.unasked_deletions";
+    assert_eq!(stack.count(counted).await, 1);
+    stack.sql("DELETE FROM usertap.unasked_deletions").await;
+    let without = "SELECT count(*) FROM pg_class c WHERE relnamespace = 'usertap'::regnamespace AND relkind IN ('r', 'p')
+        AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
+    assert_eq!(stack.count(without).await, 0, "tables have no key");
+    stack.end().await;
+}

@@ -5,9 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Server, World};
-use crate::support::eventually;
-use crate::support::http;
-use crate::support::postgres;
+use crate::support::{eventually, http, postgres};
 
 impl Server {
     /// What the feed tells of a user by the word of SQL.
@@ -96,4 +94,54 @@ async fn triggers_that_are_not_as_they_were_made_are_named() {
         server.has_no_problem().await;
     }
     server.stop().await;
+}
+
+/// So many changes that they take a while to be told, of users whom nobody has.
+fn many(changes: i64) -> String {
+    format!(
+        "INSERT INTO usertap.sql_changes (id, raw_differs)
+         SELECT gen_random_uuid()::text, true FROM generate_series(1, {changes})"
+    )
+}
+
+impl World {
+    async fn first_are_told(&self, of: i64) {
+        eventually("the first are told", || async {
+            let left = self.count("SELECT count(*) FROM usertap.sql_changes").await;
+            (left < of).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What is remembered of users and of answers is no word of their rows then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_gone_by_hand_is_there_before_the_answer_however_many_others_went() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let ada = server.known(&world, "Ada").await;
+    let path = format!("/users/{ada}");
+    assert_eq!(server.get(&world, &path).await.recorded(), "committed; unchanged");
+    world
+        .sql(&format!(
+            "BEGIN; {}; DELETE FROM neon_identity.users_sync WHERE id = '{ada}'; COMMIT",
+            many(30_000)
+        ))
+        .await;
+    world.first_are_told(30_001).await;
+    let read = server.get(&world, &path).await;
+    assert!(read.recorded().starts_with("committed"), "{}", read.recorded());
+    assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
+    server.stop().await;
+}
+
+/// What is left of them stays noted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_until_all_is_told() {
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "4s");
+    let server = world.serve().await;
+    world.sql(&many(200_000)).await;
+    world.first_are_told(200_000).await;
+    let output = server.process.terminated().await.with_code(0);
+    assert!(!output.log().contains("DRAIN"), "{}", output.log());
 }

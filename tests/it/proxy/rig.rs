@@ -148,7 +148,7 @@ impl Rig {
         );
         let cache = Arc::new(Cache::new(&config));
         let told = cache.clone();
-        recorder.on_change(move |user, by| told.changed(user, by));
+        recorder.on_change(move |user, by| told.heard(user, by));
         let parts = Parts {
             cache,
             config,

@@ -1,5 +1,7 @@
 //! Deletions that the table refuses, or takes late.
 
+use usertap::sandbox::Gate;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,5 +99,45 @@ async fn a_deletion_bears_the_databases_time() {
     let same = "SELECT count(*) FROM public.seen JOIN neon_identity.users_sync u USING (id)
                 WHERE seen.at = u.deleted_at AND seen.at = u.updated_at";
     assert_eq!(world.count(same).await, 2);
+    server.stop().await;
+}
+
+/// Somebody has written `deleted_at` with SQL: whether the user is gone only the provider can say, and until it does no
+/// row goes, and nothing of the users' own with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_by_hand_removes_no_row_before_the_provider_has_said_so() {
+    let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
+    let server = world.serve().await;
+    let [ada, bea] = [
+        server.known(&world, "Ada").await,
+        server.known(&world, "Bea").await,
+    ];
+    world.control().delete(0, bea);
+    let silent = Gate::new();
+    world.control().fault(Fault::on(
+        &format!("/users/{ada}"),
+        Action::HoldBefore(silent.clone()),
+    ));
+    for id in [ada, bea] {
+        let deleted = format!("UPDATE neon_identity.users_sync SET deleted_at = now() WHERE id = '{id}'");
+        world.sql(&deleted).await;
+    }
+    silent.reached().await;
+    // Whoever has been deleted for longer goes first.
+    eventually("the one who is gone at the provider is removed", || async {
+        (!world.row(bea).await).then_some(())
+    })
+    .await;
+    assert!(world.row(ada).await, "the provider has not said that she is gone");
+    silent.release();
+    eventually("the provider says that she is not", || async {
+        (!world.is_deleted(ada).await).then_some(())
+    })
+    .await;
+    assert_eq!(
+        server.told_of(ada).await,
+        ["user.created", "user.deleted", "user.restored"]
+    );
+    server.has_no_problem().await;
     server.stop().await;
 }

@@ -138,16 +138,20 @@ fn against_provider(stack: &Stack, table: &[Row]) -> Vec<String> {
 struct Change {
     kind: String,
     is_blank: bool,
+    is_by_hand: bool,
     after: Row,
 }
 
 async fn changes(client: &Client) -> Vec<Change> {
-    let sql = format!("SELECT type, blank, {COLUMNS}, raw::text FROM usertap.changes ORDER BY position");
+    let sql = format!(
+        "SELECT type, blank, origin = 'sql', {COLUMNS}, raw::text FROM usertap.changes ORDER BY position"
+    );
     let rows = client.query(&sql, &[]).await.expect("a query");
     let change = |row: &tokio_postgres::Row| Change {
         kind: row.get(0),
         is_blank: row.get(1),
-        after: read(row, 2),
+        is_by_hand: row.get(2),
+        after: read(row, 3),
     };
     rows.iter().map(change).collect()
 }
@@ -183,7 +187,8 @@ fn kind_fits(change: &Change, before: Option<&Row>) -> Option<String> {
         ("user.updated", Some(before)) => change.is_blank || !before.is_deleted,
         ("user.deleted", Some(before)) => change.is_blank || (!before.is_deleted && change.after.is_deleted),
         ("user.restored", before) => before.is_none_or(|before| change.is_blank || before.is_deleted),
-        ("user.purged", Some(_)) => true,
+        // A snapshot may have shown what came and went.
+        ("user.purged", before) => before.is_some() || change.is_by_hand,
         _ => false,
     };
     (!fits).then(|| format!("{} is {} after {before:?}", change.after.id, change.kind))
