@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::http;
 use crate::support::shapes::Shaped;
 
 const ONE: &str = "8b2d5a3e-1111-4c1a-9a37-000000000001";
@@ -217,6 +218,59 @@ async fn a_token_that_was_refused_is_got_anew() {
         (row.raw["role"] == "admin").then_some(())
     })
     .await;
+    world.end().await;
+}
+
+/// Better Auth takes three sign-ins in ten seconds from one address, an app's users' among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_tokens_is_waited_for_and_is_no_refused_key() {
+    let mut world = better_auth().await;
+    let too_many = r#"{"message":"Too many requests. Please try again later."}"#;
+    world.shapes.with(
+        "POST /api/auth/sign-in/email",
+        429,
+        &[("x-retry-after", "3000")],
+        too_many,
+    );
+    let before = logins(&world);
+    world.served.restart().await;
+    let url = world.served.admin_url("/v1/backfill");
+    assert!(http::post(&url, &[], &json!({})).await.status.is_success());
+    crate::support::eventually("the walk is held up by the limit", async || {
+        let status = world.served.status().await;
+        let run = &status["backfill"];
+        assert_ne!(run["state"], "failed", "{run}");
+        assert!(
+            !status["problems"].to_string().contains("key-refused"),
+            "{status}"
+        );
+        let is_limit = run["error"].as_str()?.contains("limit is used up");
+        (run["state"] == "running" && is_limit).then_some(())
+    })
+    .await;
+    assert_eq!(logins(&world), before + 1, "asked again before it is time");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_lasts_for_ever_is_taken() {
+    let settings = [
+        ("KEYCLOAK_REALM", "shop"),
+        ("KEYCLOAK_CLIENT_ID", "usertap"),
+        ("KEYCLOAK_CLIENT_SECRET", "secret"),
+    ];
+    let token = json!({"access_token": "own-token", "expires_in": u64::MAX, "token_type": "Bearer"});
+    let world = Shaped::start("keycloak", &settings, |shapes| {
+        shapes.on("POST /realms/shop/protocol/openid-connect/token", 200, &token);
+        shapes.on(
+            "GET /admin/realms/shop/users/",
+            404,
+            r#"{"error":"User not found"}"#,
+        );
+        shapes.on("GET /admin/realms/shop/users?", 200, "[]");
+    })
+    .await;
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
     world.end().await;
 }
 
