@@ -385,7 +385,7 @@ async fn at_kratos_a_session_tells_of_its_identity() {
         shapes.on(
             "GET /admin/identities/",
             404,
-            r#"{"error":{"code":404,"status":"Not Found"}}"#,
+            r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#,
         );
         shapes.on(&user(ADA), 200, whole(ADA, "Ada", MADE));
         shapes.on(&user(EVE), 200, whole(EVE, "Eve", MADE));
@@ -471,7 +471,7 @@ async fn at_kratos_the_answer_to_a_write_is_not_yet_the_identity() {
         shapes.on(
             "GET /admin/identities/",
             404,
-            r#"{"error":{"code":404,"status":"Not Found"}}"#,
+            r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#,
         );
         shapes.on(&format!("GET {user}"), 200, &stored);
         shapes.on("POST /admin/identities", 201, &answer);
