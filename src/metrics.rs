@@ -86,7 +86,7 @@ impl Told {
         self.gauge(
             "upstream_available",
             "1 while the provider is asked, 0 while it fails and is left alone, 0.5 while one request tries or only \
-             callers whom it does not know are kept out",
+             callers whom it does not know, or usertap's own requests, are kept out",
             &[(&[], available)],
         );
         self.gauge(

@@ -28,6 +28,7 @@ mod paging;
 mod pointer;
 mod poll;
 mod procedure;
+mod requests;
 mod route;
 mod secret;
 mod shown;

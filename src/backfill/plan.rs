@@ -208,10 +208,16 @@ impl Walk {
             Next::More(next) if shown.footing == Footing::Firm && self.past.as_ref() == Some(next) => {
                 Some("its pages lead back to one before".into())
             }
-            Next::More(_) if totals().max().is_some_and(|total| met > 2 * total + BEYOND) => Some(format!(
-                "it goes on after {met} users, and says that there are {}",
-                totals().max().unwrap_or_default()
-            )),
+            Next::More(_)
+                if totals()
+                    .max()
+                    .is_some_and(|total| met > total.saturating_mul(2).saturating_add(BEYOND)) =>
+            {
+                Some(format!(
+                    "it goes on after {met} users, and says that there are {}",
+                    totals().max().unwrap_or_default()
+                ))
+            }
             Next::End => {
                 let total = shown.total.and_then(|_| totals().min())?;
                 is_short(met, total)

@@ -114,11 +114,8 @@ impl Reader<'_> {
             prefixes: head.prefixes.iter().map(|prefix| self.prefix(prefix)).collect(),
             not_ids: head.not_ids,
             id_form: head.id_form,
-            userless: head
-                .userless
-                .iter()
-                .filter_map(|text| self.userless(text))
-                .collect(),
+            userless: self.requests(&head.userless),
+            apart: self.requests(&head.apart),
             links: self.headers(&head.links),
             identity,
             settings,

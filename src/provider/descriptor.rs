@@ -16,8 +16,8 @@ use super::paging::List;
 use super::pointer::Pointer;
 use super::poll::Poll;
 use super::procedure::Procedure;
+use super::requests::Requests;
 use super::route::Route;
-use super::userless::Userless;
 use super::view::UserMap;
 use super::webhook::Webhooks;
 use super::{HeaderNames, Limit, Tenant};
@@ -85,7 +85,9 @@ pub struct Provider {
     pub(super) poll: Option<Poll>,
     /// The more literal ones first.
     pub(super) routes: Vec<Route>,
-    pub(super) userless: Vec<Userless>,
+    pub(super) userless: Vec<Requests>,
+    /// A refusal of one of these says nothing of any other.
+    pub(super) apart: Vec<Requests>,
     /// Headers of answers with addresses of the provider's own that apps follow.
     pub links: Vec<http::HeaderName>,
 }

@@ -65,6 +65,9 @@ pub(super) struct ProviderForm {
     /// Each endpoint has limits of its own.
     #[serde(default)]
     pub endpoint_limits: bool,
+    /// Requests that it counts by themselves.
+    #[serde(default)]
+    pub apart: Vec<Text>,
     #[serde(default)]
     pub not_ids: Vec<String>,
     #[serde(default)]

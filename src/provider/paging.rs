@@ -170,7 +170,7 @@ impl Provider {
         let total = list.total(headers, body);
         let window = list.window(cursor);
         // Of a window: who was met last may be gone, and nobody behind.
-        let total_of_all = total.filter(|_| window.is_none());
+        let total_of_all = total.filter(|total| window.is_none() && list.counts_beyond(*total));
         if fetched == 0 && total_of_all == Some(0) && cursor.is_some() {
             return Err(PageFault::Shape {
                 what: "it says that there is nobody, after pages of users",
@@ -252,8 +252,8 @@ impl List {
         body: &[u8],
     ) -> Result<Next, PageFault> {
         let at = match &self.paging {
-            // A page may be shorter than was asked for, so only an empty one is the end.
-            _ if fetched == 0 => return Ok(self.empty_page(cursor)),
+            // A page may be shorter than was asked for, so only an empty one is the end, which names no other.
+            _ if fetched == 0 && !self.names_the_next() => return Ok(self.empty_page(cursor)),
             Paging::Offset { .. } => Some(number_at(cursor, 0)?.saturating_add(fetched as u64).to_string()),
             Paging::Page { first, .. } => Some(number_at(cursor, *first)?.saturating_add(1).to_string()),
             Paging::Cursor { next, .. } => self.next_token(next, body)?,
@@ -264,6 +264,7 @@ impl List {
         };
         let next = at.map(|at| Cursor { at });
         match next {
+            Some(next) if cursor == Some(&next) && fetched == 0 => Ok(Next::End),
             Some(next) if cursor == Some(&next) => Err(PageFault::Shape {
                 what: "the next page is this one",
             }),
@@ -301,6 +302,15 @@ impl List {
         at.map(|at| (param.clone(), at)).into_iter().collect()
     }
 
+    /// Each page says itself whether another follows.
+    fn names_the_next(&self) -> bool {
+        match &self.paging {
+            Paging::Link { .. } => true,
+            Paging::Cursor { next, inclusive, .. } => matches!(next, NextAt::Body(_)) && !inclusive,
+            Paging::Offset { .. } | Paging::Page { .. } | Paging::Window(_) => false,
+        }
+    }
+
     /// An inclusive cursor's page holds at least that user, or the user is gone.
     fn empty_page(&self, cursor: Option<&Cursor>) -> Next {
         let inclusive = matches!(self.paging, Paging::Cursor { inclusive: true, .. });
@@ -330,6 +340,14 @@ impl List {
         match &self.paging {
             Paging::Window(window) => window.within(cursor?),
             _ => None,
+        }
+    }
+
+    /// Where a list shows no more than so many, neither does it count more.
+    fn counts_beyond(&self, total: u64) -> bool {
+        match &self.paging {
+            Paging::Window(window) => total < window.most,
+            _ => true,
         }
     }
 

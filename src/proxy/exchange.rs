@@ -200,6 +200,9 @@ impl Exchange<'_> {
     /// A refusal makes usertap yield. Not where the provider is not known to take the caller: anybody could
     /// stop a walk for an hour, by asking until it was refused.
     fn yields(&self, AnswerHead { head, meant, .. }: &AnswerHead) {
+        if *meant != StatusCode::SERVICE_UNAVAILABLE && self.shared.is_counted_apart(self.asked) {
+            return;
+        }
         let whom = match self.credential {
             Credential::OwnServer => Yields::Everyone,
             Credential::Server | Credential::Client => Yields::Own,

@@ -69,7 +69,7 @@ impl Shared {
             return;
         };
         let meant = self.config.provider.effective_status(head.status, &head.headers);
-        if meant == StatusCode::TOO_MANY_REQUESTS {
+        if meant == StatusCode::TOO_MANY_REQUESTS && !self.is_counted_apart(asked) {
             self.wire.upstream.heed(meant, &head.headers, Yields::Own);
         }
         // Of a write it may be a password that is wrong, of usertap's own key what it may not do.
@@ -80,6 +80,11 @@ impl Shared {
                 .into_iter()
                 .for_each(|caller| self.cache.refused(caller, sent_at));
         }
+    }
+
+    /// Whether what the provider says of its limit concerns such requests alone.
+    pub(super) fn is_counted_apart(&self, asked: &Asked) -> bool {
+        self.config.provider.is_counted_apart(&asked.method, asked.path())
     }
 
     /// Whether the request comes from usertap's own key, or from somebody whom the provider has lately taken.

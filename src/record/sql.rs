@@ -304,7 +304,8 @@ impl Sql {
             .bind::<BigInt, _>(at.fetched as i64)
             .bind::<BigInt, _>(count(Outcome::Inserted))
             .bind::<BigInt, _>(count(Outcome::Updated))
-            .bind::<BigInt, _>(count(Outcome::Unchanged))
+            // Whoever has no row and is shown as deleted has none after it, either.
+            .bind::<BigInt, _>(count(Outcome::Unchanged) + count(Outcome::Absent))
             .bind::<BigInt, _>(count(Outcome::Older))
             .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
             .bind::<Bool, _>(at.done)

@@ -4,8 +4,9 @@
 //! The first that succeeds ends it, each that fails makes the next rest longer. A request with a body may
 //! take as long as its sender likes: after a moment another may try beside it, one without a body at once,
 //! and only the latest try says more than that all is well. Anybody can ask what makes a provider fail: what
-//! fails for strangers keeps out strangers alone. What must never be: a provider that is well and not asked for
-//! longer than the longest rest; somebody whom it knows kept out by what failed for a stranger.
+//! fails for strangers keeps out strangers alone. So it is with usertap's own requests: a list may fail where
+//! all that apps ask for is well. What must never be: a provider that is well and not asked for longer than the
+//! longest rest; an app whom it knows kept out by what failed for somebody else.
 
 mod state;
 
@@ -30,12 +31,14 @@ pub(super) struct Breaker {
     tries: AtomicU64,
 }
 
-/// What failed for anybody rests strangers too: while the first rests, so does the second.
+/// What failed for those who are known rests all: while the first rests, so do the others.
 #[derive(Debug, Clone, Copy, Default)]
 struct States {
-    /// For callers whom the provider knows, and usertap itself.
+    /// For callers whom the provider knows.
     known: State,
     strangers: State,
+    /// For what usertap asks that nobody waits for.
+    own: State,
     /// The last failure.
     fault: Option<Fault>,
 }
@@ -72,14 +75,16 @@ impl Health {
 impl States {
     fn of(&mut self, whose: Priority) -> &mut State {
         match whose {
+            Priority::App => &mut self.known,
             Priority::Stranger => &mut self.strangers,
-            Priority::App | Priority::Refetch | Priority::Backfill => &mut self.known,
+            Priority::Refetch | Priority::Backfill => &mut self.own,
         }
     }
 
-    /// Where only strangers are kept out, some are asked for, as while one tries.
+    /// Where those who are known are not kept out, some are asked for, as while one tries.
     fn health(&self) -> Health {
-        match (self.known.health(), self.strangers.is_closed()) {
+        let are_others_closed = self.strangers.is_closed() && self.own.is_closed();
+        match (self.known.health(), are_others_closed) {
             (Health::Closed, false) => Health::HalfOpen,
             (known, _) => known,
         }
@@ -89,8 +94,8 @@ impl States {
         self.fault.filter(|_| self.health() != Health::Closed)
     }
 
-    /// Lets a request through, or says how long to wait. A stranger goes only where those might who are
-    /// known, and is never the one that tries for them.
+    /// Lets a request through, or says how long to wait. Others go only where those might who are known, and
+    /// are never the ones that try for them.
     fn admit(&mut self, whose: Priority, by: Try, number: u64) -> Result<State, Duration> {
         self.known.admitted(by, number, clock::now)?;
         let state = self.of(whose);
@@ -102,12 +107,15 @@ impl States {
         if let Came::Failed(fault) = came {
             self.fault = Some(fault);
         }
-        let own = self.of(whose);
-        *own = own.after(came, tried, clock::now);
-        match (whose, came) {
-            (Priority::Stranger, Came::Well) => self.known = State::default(),
-            (Priority::Stranger, Came::Failed(_) | Came::Unknown) => {}
-            _ => self.strangers = self.strangers.after(came, None, clock::now),
+        if came == Came::Well {
+            (self.known, self.strangers, self.own) = Default::default();
+            return;
+        }
+        let state = self.of(whose);
+        *state = state.after(came, tried, clock::now);
+        if whose == Priority::App {
+            self.strangers = self.strangers.after(came, None, clock::now);
+            self.own = self.own.after(came, None, clock::now);
         }
     }
 }

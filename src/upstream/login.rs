@@ -1,7 +1,7 @@
 //! The token of usertap's own requests, where the provider gives one for the key.
 //!
 //! One is asked for at a time, and kept in memory until shortly before its end, or until it is
-//! refused. It is never shown.
+//! refused. It is never shown. Where the provider gives no more for a while, nobody asks meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,26 @@ use http_body_util::{BodyExt, Full};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
-use super::{RequestBody, Upstream, UpstreamError, own};
+use super::{RequestBody, UNSAID, Upstream, UpstreamError, own, pause};
 use crate::clock::{self, Instant};
 use crate::provider::{Provider, Tenant};
 
 /// So long before its end a token is not begun with any more.
 const MARGIN: Duration = Duration::from_secs(10);
+/// Nor is it kept longer, whatever its answer says.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) struct Login {
     provider: Arc<Provider>,
     tenant: Arc<Tenant>,
-    kept: tokio::sync::Mutex<Option<Kept>>,
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    /// Until then no other is given.
+    closed: Option<Instant>,
 }
 
 struct Kept {
@@ -46,18 +55,27 @@ impl Login {
         Some(Login {
             provider,
             tenant,
-            kept: Default::default(),
+            state: Default::default(),
         })
     }
 
     pub async fn token(&self, upstream: &Upstream) -> Result<SecretString, NoToken> {
-        let mut kept = self.kept.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.until > clock::now()) {
+        let mut state = self.state.lock().await;
+        if let Some(kept) = state.kept.as_ref().filter(|kept| kept.until > clock::now()) {
             return Ok(kept.token.clone());
         }
-        let (token, lasts) = self.ask(upstream).await?;
+        if let Some(wait) = state
+            .closed
+            .and_then(|until| until.checked_duration_since(clock::now()))
+        {
+            return Err(limited(wait));
+        }
+        let (token, lasts) = self.ask(upstream).await.inspect_err(|none| {
+            state.closed = none.wait().map(|wait| clock::now() + wait);
+        })?;
+        let lasts = lasts.min(LONGEST);
         let until = clock::now() + lasts.saturating_sub(MARGIN.min(lasts / 2));
-        *kept = Some(Kept {
+        state.kept = Some(Kept {
             token: token.clone(),
             until,
         });
@@ -66,9 +84,9 @@ impl Login {
 
     /// It was refused: the next one is a new one.
     pub async fn forget(&self, refused: &SecretString) {
-        let mut kept = self.kept.lock().await;
+        let mut state = self.state.lock().await;
         let same = |kept: &mut Kept| kept.token.expose_secret() == refused.expose_secret();
-        kept.take_if(same);
+        state.kept.take_if(same);
     }
 
     async fn ask(&self, upstream: &Upstream) -> Result<(SecretString, Duration), NoToken> {
@@ -90,10 +108,31 @@ impl Login {
             .map_err(NoToken::Upstream)?;
         match self.provider.token_given(head.status, &answered) {
             Some(given) => Ok(given),
+            None if head.status == StatusCode::TOO_MANY_REQUESTS => {
+                let said = pause::refusal(&head.headers, clock::wall());
+                Err(limited(said.unwrap_or(UNSAID)))
+            }
             None if head.status.is_client_error() => Err(NoToken::Refused(StatusCode::UNAUTHORIZED)),
             None => Err(NoToken::Refused(head.status)),
         }
     }
+}
+
+impl NoToken {
+    /// How long the provider asked to be left alone.
+    fn wait(&self) -> Option<Duration> {
+        match self {
+            NoToken::Upstream(UpstreamError::Limited { retry_after, .. }) => Some(*retry_after),
+            NoToken::Upstream(_) | NoToken::Refused(_) => None,
+        }
+    }
+}
+
+fn limited(retry_after: Duration) -> NoToken {
+    NoToken::Upstream(UpstreamError::Limited {
+        retry_after,
+        in_line: false,
+    })
 }
 
 /// JSON or a form, whole.

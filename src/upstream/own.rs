@@ -47,6 +47,7 @@ impl Upstream {
         patience: Duration,
     ) -> Result<Fetched, UpstreamError> {
         let deadline = clock::now() + patience;
+        let mut may_be_stale = request.token.is_some() && self.login.is_some();
         for attempt in 0.. {
             let answer = self.attempt_own(&request, priority, deadline).await;
             if matches!(answer, Err(UpstreamError::Limited { .. })) {
@@ -54,9 +55,8 @@ impl Upstream {
             }
             let came = Came::of(&answer, |fetched| (self.meant)(fetched.status, &fetched.headers));
             // A token that was refused has been forgotten: once more with a new one.
-            let stale =
-                request.token.is_some() && attempt == 0 && came == Came::Answered(StatusCode::UNAUTHORIZED);
-            let wait = match stale && self.login.is_some() {
+            let is_refused = came == Came::Answered(StatusCode::UNAUTHORIZED);
+            let wait = match is_refused && std::mem::take(&mut may_be_stale) {
                 true => Some(Duration::ZERO),
                 false => retry::after(&request.method, attempt, came, jitter()),
             };

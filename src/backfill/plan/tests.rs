@@ -163,6 +163,16 @@ fn an_end_is_not_believed_where_clearly_more_users_are_said_to_be() {
 }
 
 #[test]
+fn no_total_is_too_large_to_be_read() {
+    let users = people(100..200);
+    let more = Shown {
+        total: Some(u64::MAX),
+        ..firm(&users, Next::More(at("200")))
+    };
+    assert_eq!(begun().doubt(&more), None);
+}
+
+#[test]
 fn pages_that_come_again_are_no_pages() {
     let users = people(0..100);
     let first = Shown {

@@ -6,10 +6,10 @@ use http::HeaderName;
 
 use super::super::form::{Reader, Text};
 use super::super::pointer::Pointer;
+use super::super::requests::Requests;
 use super::super::route::Pattern;
 use super::super::source::Source;
 use super::super::template::Template;
-use super::super::userless::Userless;
 use super::super::view::Place;
 
 impl Reader<'_> {
@@ -84,17 +84,21 @@ impl Reader<'_> {
         pattern
     }
 
-    pub(super) fn userless(&mut self, text: &Text) -> Option<Userless> {
-        let userless = Userless::parse(text.get_ref());
-        if userless.is_none() {
+    pub(super) fn requests(&mut self, texts: &[Text]) -> Vec<Requests> {
+        texts.iter().filter_map(|text| self.request(text)).collect()
+    }
+
+    fn request(&mut self, text: &Text) -> Option<Requests> {
+        let request = Requests::parse(text.get_ref());
+        if request.is_none() {
             let text_ = format!(
                 "`{}` is no request: write it as GET /health, as `* /payments/*` for whatever reads there and everything below, or \
-                 as `POST|DELETE /payments/*` where writes change no user",
+                 as `POST|DELETE /payments/*` for what writes there",
                 text.get_ref()
             );
             self.mistake(text.span().start, text_);
         }
-        userless
+        request
     }
 
     /// Every name in it is one of these.

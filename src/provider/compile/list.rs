@@ -79,6 +79,7 @@ impl Reader<'_> {
                     within: Template::parse(&within),
                     page,
                     first,
+                    most,
                     pages,
                     created_at: created_at?,
                     steps,

@@ -16,6 +16,8 @@ pub(in crate::provider) struct Window {
     pub within: Template,
     pub page: String,
     pub first: u64,
+    /// Users whom a window gives.
+    pub most: u64,
     /// Pages of a window that can be asked for.
     pub pages: u64,
     pub created_at: Pointer,

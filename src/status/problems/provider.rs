@@ -4,21 +4,26 @@ use http::StatusCode;
 
 use super::{Problem, problem};
 use crate::probe;
-use crate::upstream::{Fault, Upstream};
+use crate::upstream::{Fault, Priority, Upstream};
 
 pub(in crate::status) fn of_provider(upstream: &Upstream) -> impl Iterator<Item = Problem> {
-    let fails = upstream.trouble().map(of_failure);
+    let keeps_out_apps = upstream.falters(Priority::App);
+    let fails = upstream.trouble().map(|last| of_failure(last, keeps_out_apps));
     let key = upstream.refused_key().map(of_key);
     let unlike = upstream.unlike().map(of_another);
     fails.into_iter().chain(key).chain(unlike)
 }
 
-fn of_failure(last: Fault) -> Problem {
+fn of_failure(last: Fault, keeps_out_apps: bool) -> Problem {
+    let who = match keeps_out_apps {
+        true => "the provider fails: reads are answered stale where they can be, writes fail",
+        false => {
+            "the provider fails what usertap asks itself, or callers whom it does not know: what apps ask is answered"
+        }
+    };
     problem(
         "provider-fails",
-        format!(
-            "the provider fails: reads are answered stale where they can be, writes fail; its last failure: {last}"
-        ),
+        format!("{who}; its last failure: {last}"),
         last.remedy().unwrap_or(
             "nothing to do here but wait; if it lasts, check UPSTREAM and the provider's own status",
         ),
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_by_itself_is_waited_for() {
-        let remedy = |last: Fault| of_failure(last).remedy;
+        let remedy = |last: Fault| of_failure(last, true).remedy;
         let obstacle = |obstacle| Fault::Unanswered(UpstreamError::Unreachable(obstacle));
         for last in [
             Fault::Answered(StatusCode::BAD_GATEWAY),

@@ -3,7 +3,7 @@
 use super::state::{FAILURES, FIRST_REST, FLOWING_ALONE, LONGEST_REST};
 use super::*;
 use crate::upstream::Obstacle;
-use Priority::{App, Stranger};
+use Priority::{App, Backfill, Refetch, Stranger};
 
 fn send(breaker: &Breaker, came: Result<u16, UpstreamError>) -> Result<(), Duration> {
     let mut pass = breaker.admit(App, Try::Prompt)?;
@@ -177,8 +177,8 @@ async fn what_fails_for_strangers_rests_strangers_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_stranger_that_tries_keeps_nobody_who_is_known_from_trying() {
     let breaker = Breaker::default();
-    for whose in [Priority::Refetch, Priority::Backfill, App, App, App] {
-        assert_eq!(send_as(&breaker, whose, 503), Ok(()));
+    for _ in 0..FAILURES {
+        assert_eq!(send_as(&breaker, App, 503), Ok(()));
     }
     assert_eq!(breaker.health(), Health::Open);
     assert_eq!(breaker.admits(Stranger, Try::Prompt), Err(FIRST_REST));
@@ -194,4 +194,30 @@ async fn a_stranger_that_tries_keeps_nobody_who_is_known_from_trying() {
     tokio::time::advance(FIRST_REST * 2).await;
     assert_eq!(send_as(&breaker, Stranger, 200), Ok(()));
     assert_eq!(breaker.health(), Health::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_usertap_itself_keeps_no_app_out() {
+    let breaker = Breaker::default();
+    for whose in [Backfill, Refetch, Backfill, Refetch, Backfill] {
+        assert_eq!(send_as(&breaker, whose, 504), Ok(()));
+    }
+    assert_eq!(breaker.admits(Backfill, Try::Prompt), Err(FIRST_REST));
+    assert_eq!(breaker.admits(Stranger, Try::Prompt), Ok(()));
+    assert_eq!(breaker.health(), Health::HalfOpen);
+    tokio::time::advance(FIRST_REST).await;
+    let _slow = breaker.admit(Backfill, Try::Prompt).unwrap();
+    assert_eq!(send_as(&breaker, App, 503), Ok(()), "it waits for no other's try");
+    assert_eq!(send_as(&breaker, App, 200), Ok(()));
+    assert_eq!(
+        (breaker.admits(Refetch, Try::Prompt), breaker.health()),
+        (Ok(()), Health::Closed)
+    );
+    // What fails for apps keeps out everybody.
+    for _ in 0..FAILURES {
+        send_as(&breaker, App, 503).unwrap();
+    }
+    for whose in [App, Stranger, Refetch] {
+        assert_eq!(breaker.admits(whose, Try::Prompt), Err(FIRST_REST));
+    }
 }

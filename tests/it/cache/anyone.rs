@@ -18,7 +18,8 @@ fn identity() -> Value {
 async fn kratos(settings: &[(&str, &str)], ttl: &str) -> Shaped {
     let settings = [settings, &[("USERTAP_CACHE_TTL", ttl)]].concat();
     Shaped::start("kratos", &settings, |shapes| {
-        let nobody = r#"{"error":{"code":404,"status":"Not Found"}}"#;
+        let nobody =
+            r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#;
         shapes.on("GET /admin/identities/", 404, nobody);
         shapes.on(&format!("GET {ADA}"), 200, identity());
     })

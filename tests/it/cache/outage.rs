@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::Method;
+use ::http::Method;
 use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault, Gate};
 use uuid::Uuid;
 
 use super::{Told, with};
 use crate::support::eventually;
-use crate::support::http::Reply;
+use crate::support::http::{self, Reply};
 use crate::support::stack::{Caller, Stack};
 
 /// Nothing is fresh for long, and everything is good enough in an outage.
@@ -514,4 +514,39 @@ async fn whatever_goes_wrong_nothing_wrong_is_kept_or_recorded() {
     tokio::time::timeout(Duration::from_secs(60), stack.end())
         .await
         .expect("an end");
+}
+
+/// As where a gateway gives up on a list that takes too long, and on nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_whose_list_fails_keeps_no_app_out() {
+    let stack = with(&[("USERTAP_TIMEOUT", "60s")]).await;
+    let ada = stack.user(json!({ "display_name": "Ada" }));
+    const FAILURES: usize = 100;
+    for _ in 0..FAILURES {
+        stack
+            .control()
+            .fault(Fault::on("/users?", Action::Reject(Canned::new(504, "too slow"))));
+    }
+    let started = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
+    assert_eq!(started.status, 202);
+    eventually("the list fails again and again", async || {
+        (stack.control().faults_left() + 6 <= FAILURES).then_some(())
+    })
+    .await;
+    let reply = stack.get(&stack.server(0), &format!("/users/{ada}")).await;
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            reply.header("x-usertap-error"),
+            reply.cached()
+        ),
+        (200, None, "miss; absent")
+    );
+    assert_eq!(reply.json()["display_name"], "Ada");
+    stack.control().forget_faults();
+    eventually("the walk is done", async || {
+        (stack.status().await["backfill"]["state"] == "done").then_some(())
+    })
+    .await;
+    stack.end().await;
 }

@@ -1,7 +1,10 @@
 //! Lists that lie, and users who are deleted and still shown.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
+use crate::support::http;
 use crate::support::shapes::Shaped;
 
 const ONE: &str = "8b2d5a3e-1111-4c1a-9a37-000000000001";
@@ -98,6 +101,39 @@ async fn whom_the_provider_says_nothing_of_holds_up_nobody_behind() {
     world.end().await;
 }
 
+/// Ory's own gateway has the form of Kratos' errors, where it knows no rule for a path.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_speaks_as_the_provider_does_deletes_nobody() {
+    const READ: &str = "GET /admin/identities/";
+    let gone = r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#;
+    let shown = |id: &str| {
+        json!({"id": id, "schema_id": "default", "state": "active", "traits": {"email": "ada@example.com"},
+               "created_at": "2024-01-02T03:04:05Z", "updated_at": "2024-01-02T03:04:05Z"})
+    };
+    let world = Shaped::start("kratos", &[], |shapes| {
+        shapes.on(READ, 404, gone);
+        shapes.on("GET /admin/identities?", 200, json!([shown(ONE), shown(TWO)]));
+    })
+    .await;
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    world
+        .shapes
+        .on("GET /admin/identities?", 200, json!([shown(ONE)]));
+    let no_rule = r#"{"error":{"code":404,"status":"Not Found","request":"474ecda5-d911-458c-9cd5-a607bd413a1a","message":"Requested url does not match any rules"}}"#;
+    world.shapes.on(READ, 404, no_rule);
+    let run = world.served.walk("reconcile").await;
+    assert_eq!(run["state"], "failed", "{run}");
+    assert_eq!(world.served.count("deleted_at IS NULL").await, 2);
+    world.shapes.on(READ, 404, gone);
+    let run = world.served.walk("reconcile").await;
+    assert_eq!(
+        (&run["state"], &run["drift"]["deleted"]),
+        (&json!("done"), &json!(1)),
+        "{run}"
+    );
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
     let world = better_auth().await;
@@ -165,7 +201,10 @@ async fn whoever_is_deleted_and_still_shown_is_deleted_in_the_row() {
         200,
         shown(TWO, gone.clone()),
     );
-    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    let run = world.served.walk("backfill").await;
+    let account = ["fetched", "inserted", "unchanged"].map(|what| run[what].as_i64());
+    assert_eq!(account, [2, 1, 1].map(Some), "{run}");
+    assert_eq!(world.served.status().await["problems"], json!([]));
     assert!(!world.served.row(ONE).await.unwrap().is_deleted);
     assert!(
         world.served.row(TWO).await.is_none_or(|row| row.is_deleted),
@@ -217,6 +256,79 @@ async fn a_token_that_was_refused_is_got_anew() {
         (row.raw["role"] == "admin").then_some(())
     })
     .await;
+    world.end().await;
+}
+
+/// As while an app is deployed anew: it fails, and after that knows none of the sessions it gave before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_after_a_failure_is_got_anew_too() {
+    let world = better_auth().await;
+    let (before, asked) = (logins(&world), AtomicUsize::new(0));
+    world.shapes.by(LIST, move |target| {
+        let behind = usize::from(target.ends_with("offset=1"));
+        let users = vec![user("kQ1"), user("kQ2")].split_off(behind);
+        match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => (503, Vec::new(), json!({})),
+            1 => (401, Vec::new(), json!({"code": "UNAUTHORIZED"})),
+            _ => (200, Vec::new(), json!({"users": users, "total": 2})),
+        }
+    });
+    let run = world.served.walk("backfill").await;
+    assert_eq!(run["state"], "done", "{run}");
+    assert_eq!(logins(&world), before + 1);
+    world.end().await;
+}
+
+/// Better Auth takes three sign-ins in ten seconds from one address, an app's users' among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_tokens_is_waited_for_and_is_no_refused_key() {
+    let mut world = better_auth().await;
+    let too_many = r#"{"message":"Too many requests. Please try again later."}"#;
+    world.shapes.with(
+        "POST /api/auth/sign-in/email",
+        429,
+        &[("x-retry-after", "3000")],
+        too_many,
+    );
+    let before = logins(&world);
+    world.served.restart().await;
+    let url = world.served.admin_url("/v1/backfill");
+    assert!(http::post(&url, &[], &json!({})).await.status.is_success());
+    crate::support::eventually("the walk is held up by the limit", async || {
+        let status = world.served.status().await;
+        let run = &status["backfill"];
+        assert_ne!(run["state"], "failed", "{run}");
+        assert!(
+            !status["problems"].to_string().contains("key-refused"),
+            "{status}"
+        );
+        let is_limit = run["error"].as_str()?.contains("limit is used up");
+        (run["state"] == "running" && is_limit).then_some(())
+    })
+    .await;
+    assert_eq!(logins(&world), before + 1, "asked again before it is time");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_lasts_for_ever_is_taken() {
+    let settings = [
+        ("KEYCLOAK_REALM", "shop"),
+        ("KEYCLOAK_CLIENT_ID", "usertap"),
+        ("KEYCLOAK_CLIENT_SECRET", "secret"),
+    ];
+    let token = json!({"access_token": "own-token", "expires_in": u64::MAX, "token_type": "Bearer"});
+    let world = Shaped::start("keycloak", &settings, |shapes| {
+        shapes.on("POST /realms/shop/protocol/openid-connect/token", 200, &token);
+        shapes.on(
+            "GET /admin/realms/shop/users/",
+            404,
+            r#"{"error":"User not found"}"#,
+        );
+        shapes.on("GET /admin/realms/shop/users?", 200, "[]");
+    })
+    .await;
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
     world.end().await;
 }
 

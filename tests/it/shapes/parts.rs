@@ -4,7 +4,8 @@
 use ::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::http::Reply;
+use crate::support::eventually;
+use crate::support::http::{self, Reply};
 use crate::support::shapes::{Shaped, set};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer of-the-app")];
@@ -97,5 +98,105 @@ async fn a_limit_of_one_endpoint_holds_back_no_app_elsewhere() {
         let error = next.header("x-usertap-error");
         assert_eq!((next.status.as_u16(), error), (404, None), "{spent}");
     }
+    world.end().await;
+}
+
+/// WorkOS counts codes by the address of a mail, Clerk invitations by the hour: who asks for too many of them
+/// stops neither an app nor a walk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_a_request_has_to_itself_holds_back_nobody_else() {
+    let world = Shaped::start("workos", &[("WORKOS_API_KEY", "sk_test_1")], |shapes| {
+        let nobody =
+            r#"{"message":"User not found: 'user_1'.","code":"entity_not_found","entity_id":"user_1"}"#;
+        let none = r#"{"object":"list","data":[],"list_metadata":{"before":null,"after":null}}"#;
+        shapes.on("GET /user_management/users/", 404, nobody);
+        shapes.on("GET /user_management/users?", 200, none);
+    })
+    .await;
+    let code = json!({"email": "eve@example.com"});
+    all_go_on(
+        world,
+        ("/user_management/magic_auth", &code),
+        "/user_management/users/user_1",
+    )
+    .await;
+    let world = Shaped::start("clerk", &[("CLERK_SECRET_KEY", "sk_test_1")], |shapes| {
+        let nobody = r#"{"errors":[{"message":"not found","long_message":"No user was found","code":"resource_not_found"}]}"#;
+        shapes.on("GET /v1/users/", 404, nobody);
+        shapes.on("GET /v1/users?", 200, "[]");
+        shapes.on(
+            "GET /v1/users/count",
+            200,
+            r#"{"object":"total_count","total_count":0}"#,
+        );
+    })
+    .await;
+    let invitations = json!([{"email_address": "eve@example.com", "role": "org:member"}]);
+    let bulk = "/v1/organizations/org_1/invitations/bulk";
+    all_go_on(world, (bulk, &invitations), "/v1/users/user_1").await;
+}
+
+async fn all_go_on(world: Shaped, (refused, body): (&str, &Value), read: &str) {
+    const KEY: [(&str, &str); 1] = [("authorization", "Bearer sk_test_1")];
+    let too_many = [("retry-after", "3000")];
+    world.shapes.with(
+        &format!("POST {refused}"),
+        429,
+        &too_many,
+        r#"{"message":"Too many requests"}"#,
+    );
+    let reply = world.served.ask(Method::POST, refused, &KEY, body).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("x-usertap-error")),
+        (429, None)
+    );
+    let next = world.served.ask(Method::GET, read, &KEY, &Value::Null).await;
+    assert_eq!(
+        (next.status.as_u16(), next.header("x-usertap-error")),
+        (404, None)
+    );
+    let status = world.served.status().await;
+    assert_eq!(status["provider"]["paused_for"], 0, "{status}");
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    world.end().await;
+}
+
+/// Better Auth counts each of its paths by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_is_refused_at_better_auth_holds_back_no_app() {
+    let settings = [
+        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+    ];
+    let world = Shaped::start("better-auth", &settings, |shapes| {
+        shapes.on(
+            "POST /api/auth/sign-in/email",
+            200,
+            r#"{"token":"t","user":{"id":"a"}}"#,
+        );
+        shapes.on(
+            "GET /api/auth/admin/get-user?id=",
+            404,
+            r#"{"message":"User not found","code":"USER_NOT_FOUND"}"#,
+        );
+        let too_many = r#"{"message":"Too many requests. Please try again later."}"#;
+        let wait = [("x-retry-after", "3000")];
+        shapes.with("GET /api/auth/admin/list-users", 429, &wait, too_many);
+    })
+    .await;
+    let url = world.served.admin_url("/v1/backfill");
+    assert!(http::post(&url, &[], &json!({})).await.status.is_success());
+    eventually("the walk waits", async || {
+        let paused = world.served.status().await["provider"]["paused_for"].as_u64()?;
+        (paused > 0).then_some(())
+    })
+    .await;
+    let headers = [("authorization", "Bearer of-the-app")];
+    let read = "/api/auth/admin/get-user?id=kQ1";
+    let reply = world.served.ask(Method::GET, read, &headers, &Value::Null).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("x-usertap-error")),
+        (404, None)
+    );
     world.end().await;
 }

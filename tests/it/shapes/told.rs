@@ -164,6 +164,34 @@ async fn at_keycloak_a_sign_out_by_an_admin_changes_the_user() {
     world.end().await;
 }
 
+/// Whoever belongs to an organisation alone goes with the membership, and whoever was locked out for guesses
+/// is let in again.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_keycloak_who_leaves_an_organisation_or_a_lockout_is_read_again() {
+    const UNLOCK: &str =
+        "DELETE /admin/realms/shop/attack-detection/brute-force/users/8b2d5a3e-1111-4c1a-9a37-000000000001";
+    const LEAVE: &str = "DELETE /admin/realms/shop/organizations/5f0e8c1a-2222-4c1a-9a37-000000000001/members/\
+                         8b2d5a3e-1111-4c1a-9a37-000000000001";
+    let locked = set(at_keycloak("Ada"), "/enabled", false);
+    let world = keycloak(|shapes| {
+        shapes.on(KEYCLOAK_USER, 200, &locked);
+        shapes.on(UNLOCK, 204, "");
+        shapes.on(LEAVE, 204, "");
+    })
+    .await;
+    committed(&world, KEYCLOAK_USER).await;
+    world.shapes.on(KEYCLOAK_USER, 200, at_keycloak("Ada"));
+    committed(&world, UNLOCK).await;
+    let row = world.served.row(ADA).await.expect("a row");
+    assert_eq!(row.raw["enabled"], true);
+    world
+        .shapes
+        .on(KEYCLOAK_USER, 404, r#"{"error":"User not found"}"#);
+    committed(&world, LEAVE).await;
+    assert!(world.served.row(ADA).await.expect("a row").is_deleted);
+    world.end().await;
+}
+
 fn at_auth0(id: &str, name: &str, updated: &str) -> Value {
     json!({"user_id": id, "name": name, "email": "ada@example.com", "identities": [],
            "created_at": MADE, "updated_at": updated})
@@ -357,7 +385,7 @@ async fn at_kratos_a_session_tells_of_its_identity() {
         shapes.on(
             "GET /admin/identities/",
             404,
-            r#"{"error":{"code":404,"status":"Not Found"}}"#,
+            r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#,
         );
         shapes.on(&user(ADA), 200, whole(ADA, "Ada", MADE));
         shapes.on(&user(EVE), 200, whole(EVE, "Eve", MADE));
@@ -443,7 +471,7 @@ async fn at_kratos_the_answer_to_a_write_is_not_yet_the_identity() {
         shapes.on(
             "GET /admin/identities/",
             404,
-            r#"{"error":{"code":404,"status":"Not Found"}}"#,
+            r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#,
         );
         shapes.on(&format!("GET {user}"), 200, &stored);
         shapes.on("POST /admin/identities", 201, &answer);

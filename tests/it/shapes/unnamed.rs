@@ -252,7 +252,8 @@ fn identity(name: &str) -> Value {
            "created_at": MADE, "updated_at": format!("2024-02-02T03:04:{:02}.000Z", name.len())})
 }
 
-const NO_IDENTITY: &str = r#"{"error":{"code":404,"status":"Not Found"}}"#;
+const NO_IDENTITY: &str =
+    r#"{"error":{"code":404,"status":"Not Found","message":"Unable to locate the resource"}}"#;
 const IDENTITY: &str = "/admin/identities/8b2d5a3e-1111-4c1a-9a37-000000000001";
 
 #[tokio::test(flavor = "multi_thread")]

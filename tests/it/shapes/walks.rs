@@ -165,7 +165,8 @@ async fn auth0(roll: &Roll) -> Shaped {
             (
                 200,
                 Vec::new(),
-                json!({"users": listed(&users, page * size, size, user), "total": users.len()}),
+                // It counts no further than it shows.
+                json!({"users": listed(&users, page * size, size, user), "total": users.len().min(1_000)}),
             )
         });
     })
@@ -209,9 +210,17 @@ async fn workos(roll: &Roll) -> Shaped {
     .await
 }
 
+/// From this one on they were deactivated: a list leaves them out that is not filtered.
+const DEACTIVATED: usize = 10_000;
+
 async fn okta(roll: &Roll) -> Shaped {
     let user = |user| {
-        json!({"id": format!("00u{user:05}"), "status": "ACTIVE", "created": made(user), "lastUpdated": made(user),
+        let status = if user < DEACTIVATED {
+            "ACTIVE"
+        } else {
+            "DEPROVISIONED"
+        };
+        json!({"id": format!("00u{user:05}"), "status": status, "created": made(user), "lastUpdated": made(user),
                "profile": {"firstName": "Ada", "email": "ada@example.com", "login": "ada@example.com"}})
     };
     let roll = roll.clone();
@@ -224,6 +233,11 @@ async fn okta(roll: &Roll) -> Shaped {
         let roll = roll.clone();
         shapes.by("GET /api/v1/users?", move |target| {
             let (users, query) = roll.asked(target);
+            let is_filtered = query.contains_key("filter");
+            let shown = users
+                .into_iter()
+                .filter(|user| is_filtered || *user < DEACTIVATED);
+            let users: Vec<usize> = shown.collect();
             let after = query.get("after").map(|after| number_of(after));
             let Some(from) = behind(&users, after) else {
                 return (
@@ -235,11 +249,12 @@ async fn okta(roll: &Roll) -> Shaped {
             let page = listed(&users, from, number(&query, "limit"), user);
             let last = page.last().filter(|_| from + page.len() < users.len());
             let link = last.map(|last| {
-                let next = format!(
-                    "</api/v1/users?after={}&limit=200>; rel=\"next\"",
-                    last["id"].as_str().unwrap()
-                );
-                ("link".to_owned(), next)
+                let mut next = query.clone();
+                next.insert("after".to_owned(), last["id"].as_str().unwrap().to_owned());
+                let next = url::form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(next)
+                    .finish();
+                ("link".to_owned(), format!("</api/v1/users?{next}>; rel=\"next\""))
             });
             (200, link.into_iter().collect(), page.into())
         });
@@ -364,6 +379,38 @@ async fn a_link_that_is_not_known_any_more_begins_anew() {
         "{run}"
     );
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_deactivated_is_copied_too() {
+    let roll = Roll::of(205);
+    roll.0.lock().unwrap().users.extend(DEACTIVATED..DEACTIVATED + 3);
+    gets(okta(&roll).await, 208).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_counts_no_further_than_its_wall_is_walked_to_its_end() {
+    gets(auth0(&Roll::of(3_100)).await, 3_100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_page_that_names_the_next_is_no_end() {
+    let world = okta(&Roll::of(0)).await;
+    let next = |after: &str| format!("</api/v1/users?after={after}&limit=200>; rel=\"next\"");
+    let user = |id: &str| {
+        json!([{"id": id, "status": "ACTIVE", "created": made(1), "lastUpdated": made(1),
+                "profile": {"firstName": "Ada", "email": "ada@example.com", "login": "ada@example.com"}}])
+    };
+    let page = |after: &str, then: &str, users: &Value| {
+        let on = format!("GET /api/v1/users?{after}");
+        world.shapes.with(&on, 200, &[("link", &next(then))], users);
+    };
+    page("", "a", &user("00u00001"));
+    page("after=a", "b", &json!([]));
+    page("after=b", "c", &user("00u00002"));
+    // There is nothing more.
+    page("after=c", "c", &json!([]));
+    gets(world, 2).await;
 }
 
 const SECOND: &str = "GET /api/auth/admin/list-users?sortBy=createdAt&sortDirection=asc&limit=100&offset=90";
