@@ -5,8 +5,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use usertap::sandbox::{Action, Canned, Fault, Options};
 
-use super::{Server, World, id_of, recorded};
+use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::setting;
+use crate::support::standby::{durable, give};
 use crate::support::{eventually, http, postgres};
 
 #[tokio::test]
@@ -82,6 +83,54 @@ async fn a_wrong_password_or_database_is_named() {
     let output = world.start_with(&["serve"], &refused).ended().await;
     let output = output.failed_saying(&["user or password are refused"]);
     assert!(!output.log().contains("hush"));
+}
+
+/// Many hosts of databases have an authority of their own.
+#[tokio::test]
+async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let database = durable(&folder.0).await;
+    let superuser = postgres::client(&database.url("postgres")).await;
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    for name in ["cert.pem", "key.pem"] {
+        let copy = database.folder().join("data").join(name);
+        std::fs::copy(format!("{files}/{name}"), &copy).unwrap();
+        give(&copy, 0o600);
+        let kind = name.trim_end_matches(".pem");
+        let named = format!("ALTER SYSTEM SET ssl_{kind}_file = '{name}'");
+        superuser.batch_execute(&named).await.unwrap();
+    }
+    superuser
+        .batch_execute("ALTER SYSTEM SET ssl = on")
+        .await
+        .unwrap();
+    superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let mut url: url::Url = database.url("postgres").expose_secret().parse().unwrap();
+    url.set_query(Some("sslmode=require"));
+    let encrypted = setting("DATABASE_URL", &url);
+    let known = setting("USERTAP_DATABASE_CA", format!("{files}/ca.pem"));
+    let unknown = world
+        .start_with(&["serve"], std::slice::from_ref(&encrypted))
+        .ended()
+        .await;
+    unknown.failed_saying(&["an authority that is not known here", "set DATABASE_CA"]);
+    Server::of(world.start_with(&["serve"], &[encrypted, known.clone()]))
+        .await
+        .stop()
+        .await;
+    url.set_host(Some("ip6-localhost")).unwrap();
+    url.set_query(Some("sslmode=require&hostaddr=127.0.0.1"));
+    let elsewhere = [setting("DATABASE_URL", &url), known];
+    let elsewhere = world
+        .start_with(&["doctor"], &elsewhere)
+        .ended()
+        .await
+        .with_code(1);
+    let said = elsewhere.stdout.join("\n");
+    assert!(
+        said.contains("for another host than DATABASE_URL names"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
