@@ -167,7 +167,7 @@ fn refused(error: tokio_postgres::Error) -> ConnectionError {
         (Some("28P01" | "28000"), _) => "user or password are refused: correct DATABASE_URL".into(),
         (Some("3D000"), _) => "the database does not exist: create it or correct DATABASE_URL".into(),
         (Some(BY_POOLER), _) => refused_by_pooler(&error),
-        (Some("53300"), _) => "it has no free connection: raise max_connections or use fewer clients".into(),
+        (Some("53300"), _) => "it has no free connection: raise max_connections (or the CONNECTION LIMIT of the role or the database), or use fewer clients".into(),
         (Some(code), _) => format!("the server refused the connection (SQLSTATE {code})"),
         (None, Some(cause)) => cause,
         (None, None) => error.to_string(),
