@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use usertap::sandbox::{Action, Canned, Fault, Options};
+use usertap::sandbox::{Action, Canned, Fault, Options, Plays};
 
 use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::setting;
@@ -157,9 +157,34 @@ async fn another_tenant_is_refused_by_name() {
     ];
     for command in ["serve", "backfill", "migrate"] {
         let ended = world.start_with(&[command], &other).ended().await;
-        ended.failed_saying(&[&ours, &theirs, "another database"]);
+        let output = ended.failed_saying(&[&ours, &theirs, "another database"]);
+        assert!(!output.log().contains("NULL"), "{}", output.log());
     }
     assert_eq!(world.rows().await, 2);
+}
+
+/// Keys are renewed. What is known by its very key is refused then, and says how the database goes on.
+#[tokio::test]
+async fn a_renewed_key_is_refused_with_the_statement_that_lets_it_in() {
+    let world = World::new(Options {
+        users: 2,
+        plays: Plays::Clerk,
+        ..Options::default()
+    })
+    .await;
+    world.backfill().await;
+    let by_an_older_key =
+        r#"UPDATE usertap.meta SET tenant = '[["key", "0123456789abcdef0123456789abcdef"]]'"#;
+    world.client.batch_execute(by_an_older_key).await.unwrap();
+    let refused = world.start(&["serve"]).ended().await;
+    let output = refused.failed_saying(&["0123456789abcdef0123456789abcdef", "new key", "carry out UPDATE"]);
+    let log = output.log();
+    let statement = log
+        .split("carry out ")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next());
+    world.client.batch_execute(statement.unwrap()).await.unwrap();
+    assert_eq!(world.backfill().await["unchanged"], 2);
 }
 
 #[tokio::test]
