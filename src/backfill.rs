@@ -11,9 +11,10 @@ mod newest;
 mod page;
 pub mod plan;
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 use uuid::Uuid;
 
 use crate::db::instances::in_parting;
@@ -35,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Between attempts at a database that is away.
 const AWAY: Duration = Duration::from_secs(1);
+
+/// A page that is not committed by then: why, is said again and again, for what is said may not get through.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 /// What a walk needs.
 #[derive(Debug, Clone)]
@@ -170,24 +174,48 @@ impl Backfill {
             let submitted = self.reader.recorder.submit(submission);
             match step {
                 Step::Done(_) => {
-                    recorded(before).await?;
-                    return recorded(Some(submitted)).await;
+                    self.recorded(before).await?;
+                    return self.recorded(Some(submitted)).await;
                 }
                 Step::Next(next) => {
                     walk = next;
                     let following = self.unless_stopping(self.page(&mut walk));
-                    let (written, following) = tokio::join!(recorded(before), following);
+                    let (written, following) = tokio::join!(self.recorded(before), following);
                     written?;
                     page = match following {
                         Ok(page) => page,
                         Err(fault) => {
-                            recorded(Some(submitted)).await?;
+                            self.recorded(Some(submitted)).await?;
                             return Err(fault);
                         }
                     };
                     before = Some(submitted);
                 }
             }
+        }
+    }
+
+    /// Waits until a page is committed.
+    async fn recorded(&self, page: Option<Receipt>) -> Result<(), WalkFault> {
+        let Some(page) = page else { return Ok(()) };
+        let mut faring = pin!(page.fared());
+        let fared = loop {
+            match timeout(TOLD_EVERY, faring.as_mut()).await {
+                Ok(fared) => break fared,
+                Err(_late) => self.tell_trouble().await,
+            }
+        };
+        failpoint::reached("walk.recorded");
+        match fared {
+            Some(fared) if fared.checkpoint_kept => Ok(()),
+            _ => Err(WalkFault::HandedOver),
+        }
+    }
+
+    /// Why no page is committed, as far as the database takes a note of it.
+    async fn tell_trouble(&self) {
+        if let Some(trouble) = self.reader.recorder.figures().trouble {
+            self.held_up(&format!("nothing is recorded: {trouble}")).await;
         }
     }
 
@@ -259,17 +287,6 @@ impl Backfill {
             checkpoint: Some(checkpoint),
         };
         Ok((submission, step))
-    }
-}
-
-/// Waits until a page is committed.
-async fn recorded(page: Option<Receipt>) -> Result<(), WalkFault> {
-    let Some(page) = page else { return Ok(()) };
-    let fared = page.fared().await;
-    failpoint::reached("walk.recorded");
-    match fared {
-        Some(fared) if fared.checkpoint_kept => Ok(()),
-        _ => Err(WalkFault::HandedOver),
     }
 }
 

@@ -76,6 +76,8 @@ pub struct Tenant {
     /// What tells this tenant from others, in the descriptor's order: `project`, `branch`, or the
     /// fingerprint of the key. It is written to the database at the first start.
     pub identity: Vec<(String, String)>,
+    /// Parts of it that can become others though the tenant stays the same: keys are renewed, addresses move.
+    pub may_change: Vec<String>,
     /// The type of `users_sync.id`, which a setting may have made another than the provider's.
     pub id_type: IdType,
     /// The provider's base URL: a listing's links must stay there.

@@ -65,7 +65,7 @@ pub struct Station {
     /// The database answered the last heartbeat.
     pub database_answers: Arc<AtomicBool>,
     standing: replicas::Standing,
-    _embedded: Option<Arc<Embedded>>,
+    embedded: Option<Arc<Embedded>>,
 }
 
 /// Why a start failed: a sentence with the remedy.
@@ -269,7 +269,7 @@ impl Station {
             instance: Uuid::new_v4(),
             database_answers: Arc::new(AtomicBool::new(true)),
             standing: replicas::Standing::default(),
-            _embedded: embedded,
+            embedded,
         }
     }
 
@@ -366,6 +366,10 @@ impl Station {
         let left = deadline.saturating_duration_since(clock::now());
         if !self.tasks.ended(left.max(LAST_MOMENT)).await {
             tracing::warn!("not everything ended within DRAIN");
+        }
+        if let Some(embedded) = self.embedded.clone() {
+            let left = tokio::task::spawn_blocking(move || embedded.leave()).await;
+            left.unwrap_or_else(|error| tracing::warn!(%error, "embedded Postgres was not left in order"));
         }
     }
 }

@@ -173,7 +173,7 @@ impl Backfill {
     }
 
     /// For whoever follows the walk elsewhere.
-    async fn held_up(&self, by: &str) {
+    pub(super) async fn held_up(&self, by: &str) {
         if let Err(error) = runs::held_up(&self.database, self.instance, by).await {
             tracing::debug!(%error, "what holds the walk up could not be noted");
         }

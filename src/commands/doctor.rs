@@ -236,7 +236,7 @@ async fn table(database: &Database) -> Check {
         Ok((Some(trouble), _)) => failed(WHAT, trouble.what, &trouble.remedy),
         Ok((None, Some(counts))) if counts.set_aside > 0 => failed(
             WHAT,
-            format!("{} users are set aside", counts.set_aside),
+            format!("users that are set aside: {}", counts.set_aside),
             "`usertap status` names them and the constraints that refuse them",
         ),
         Ok(_) => passed(

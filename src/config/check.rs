@@ -202,7 +202,7 @@ impl<'a> Check<'a> {
     }
 
     fn parsed<T>(&mut self, name: &str, text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
-        match parse(text) {
+        match unquoted(text).and_then(parse) {
             Ok(value) => Some(value),
             Err(problem) => {
                 let secret = self.settings.known(name).is_none_or(|known| known.secret);
@@ -264,6 +264,17 @@ impl<'a> Check<'a> {
                 .map(|written| written.text.expose_secret())
         };
         text(a).is_some() && text(a) == text(b)
+    }
+}
+
+/// Quotes are the shell's and are gone when it has read them; of what else reads a file of settings (`docker
+/// --env-file`), some leave them there.
+fn unquoted(text: &str) -> Parsed<&str> {
+    let bare = text.trim();
+    let is_between = |quote| bare.len() > 1 && bare.starts_with(quote) && bare.ends_with(quote);
+    match is_between('"') || is_between('\'') {
+        true => Err("stands in quotes: take them out".to_owned()),
+        false => Ok(text),
     }
 }
 

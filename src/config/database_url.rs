@@ -175,6 +175,9 @@ fn with_query(base: &str, options: &[String]) -> String {
 fn config(url: &str) -> Parsed<tokio_postgres::Config> {
     let form = "write `postgres://user:password@host:5432/database`, special characters percent-encoded";
     let config: tokio_postgres::Config = url.parse().map_err(|_| format!("cannot be read: {form}"))?;
+    if config.get_hosts().iter().any(is_rest_of_a_password) {
+        return Err(format!("has an `@` or `/` too many before its host: {form}"));
+    }
     match config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         true => Err(format!("names no host: {form}")),
         false => Ok(config),
@@ -236,6 +239,11 @@ fn unsaid(config: &tokio_postgres::Config) -> TlsMode {
         true => TlsMode::Off,
         false => TlsMode::Preferred,
     }
+}
+
+/// The parser takes for the host what follows the first `@`.
+fn is_rest_of_a_password(host: &tokio_postgres::config::Host) -> bool {
+    matches!(host, tokio_postgres::config::Host::Tcp(name) if name.contains(['@', '/', '?', '#', ' ']))
 }
 
 fn is_local(host: &tokio_postgres::config::Host) -> bool {
@@ -347,6 +355,8 @@ mod tests {
             "postgres://u:hush@h/db?connect_timeout=hush",
             "postgres://u:hush@h/db?sslcert=hush",
             "postgres://u:hu%ffsh@h:99999/db",
+            "postgres://u:p@hush@h/db",
+            "postgres://u:p@hush@h:5432/db",
         ] {
             let text = parse(wrong).map(|_| ()).unwrap_err();
             assert!(!text.contains("hush"), "{wrong}: {text}");

@@ -11,9 +11,9 @@ use diesel_async::pooled_connection::ManagerConfig;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{CertificateError, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::{Client, Connection, Socket};
@@ -158,18 +158,50 @@ async fn reached(
 }
 
 fn refused(error: tokio_postgres::Error) -> ConnectionError {
+    if let Some(wrong) = distrusted(&error) {
+        return ConnectionError::BadConnection(untrusted(wrong).into());
+    }
     let code = error.code().map(|code| code.code().to_owned());
     let cause = std::error::Error::source(&error).map(ToString::to_string);
     let text = match (code.as_deref(), cause) {
         (Some("28P01" | "28000"), _) => "user or password are refused: correct DATABASE_URL".into(),
         (Some("3D000"), _) => "the database does not exist: create it or correct DATABASE_URL".into(),
         (Some(BY_POOLER), _) => refused_by_pooler(&error),
-        (Some("53300"), _) => "it has no free connection: raise max_connections or use fewer clients".into(),
+        (Some("53300"), _) => "it has no free connection: raise max_connections (or the CONNECTION LIMIT of the role or the database), or use fewer clients".into(),
         (Some(code), _) => format!("the server refused the connection (SQLSTATE {code})"),
         (None, Some(cause)) => cause,
         (None, None) => error.to_string(),
     };
     ConnectionError::BadConnection(text)
+}
+
+/// What is wrong with the server's certificate. What an error of input or output wraps is not its source.
+fn distrusted(error: &tokio_postgres::Error) -> Option<&CertificateError> {
+    let broken: &std::io::Error = std::error::Error::source(error)?.downcast_ref()?;
+    match broken.get_ref()?.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(wrong)) => Some(wrong),
+        _ => None,
+    }
+}
+
+/// Hosts often have an authority of their own.
+fn untrusted(wrong: &CertificateError) -> &'static str {
+    match wrong {
+        CertificateError::UnknownIssuer => {
+            "its certificate is signed by an authority that is not known here: set DATABASE_CA to the PEM file of that one, \
+             which whoever runs the database has"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another host than DATABASE_URL names: write the name that stands in it"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has run out: have it renewed"
+        }
+        _ => {
+            "its certificate cannot be a server's: have it be one of version 3 with the host's name, signed by an authority \
+             instead of being one itself"
+        }
+    }
 }
 
 /// What PgBouncer answers in a server's place. The message is looked at, never shown.

@@ -31,6 +31,7 @@ mod watchdog;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -53,7 +54,7 @@ pub struct Embedded {
     major: u32,
     relocated: bool,
     /// The kernel's count of users: closing it is what ends the use.
-    _user: File,
+    user: Mutex<Option<File>>,
 }
 
 impl Embedded {
@@ -100,7 +101,7 @@ impl Embedded {
             folder: folder.dir().to_path_buf(),
             major,
             relocated: false,
-            _user: running.user,
+            user: Mutex::new(Some(running.user)),
         }
     }
 
@@ -140,6 +141,16 @@ impl Embedded {
     /// uses too.
     pub fn has_ended(&self) -> bool {
         !watchdog::watches(&Folder::at(self.folder.clone()))
+    }
+
+    /// Ends the use now, and where it was the last one, waits for the server's end. What is the first process of a
+    /// container takes everybody with it: a server that is still at its last checkpoint too.
+    pub fn leave(&self) {
+        let user = self.user.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if user.is_some() {
+            drop(user);
+            watchdog::ended(&Folder::at(self.folder.clone()));
+        }
     }
 
     /// Whether it lives in `/var/lib/usertap` because root runs it and Postgres' own account cannot

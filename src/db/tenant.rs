@@ -15,6 +15,10 @@ struct Bound {
     tenant: Option<String>,
 }
 
+/// Nobody but the operator can tell a renewed key from another tenant's.
+const RENEWED: &str = ". Where it is the same tenant with a new key or at a new address, have no usertap run on it, carry \
+    out UPDATE {state}.meta SET provider = NULL, tenant = NULL; and start again";
+
 /// Whether the database has a tenant already.
 ///
 /// # Errors
@@ -31,11 +35,16 @@ pub async fn is_bound(database: &Database, tenant: &Tenant) -> Result<bool, DbEr
         return Ok(false);
     };
     let ours = spelled(tenant);
+    let renewed = provider == tenant.provider && may_be_renewed(&identity, tenant);
+    let way_out = match renewed {
+        true => database.names.sql(RENEWED),
+        false => String::new(),
+    };
     match provider == tenant.provider && same(&identity, &ours) {
         true => Ok(true),
         false => Err(DbError::Unfit(format!(
             "this database holds the users of {provider} {}, the settings name {} {}: correct the settings, \
-             or use another database (or SCHEMA and STATE_SCHEMA)",
+             or use another database (or SCHEMA and STATE_SCHEMA){way_out}",
             readable(&identity),
             tenant.provider,
             readable(&ours),
@@ -73,6 +82,15 @@ fn spelled(tenant: &Tenant) -> String {
 
 fn pairs(identity: &str) -> Vec<(String, String)> {
     serde_json::from_str(identity).unwrap_or_default()
+}
+
+/// Whether nothing else is another than what can become another.
+fn may_be_renewed(identity: &str, tenant: &Tenant) -> bool {
+    let there = pairs(identity);
+    let is_same = |(there, ours): (&(String, String), &(String, String))| {
+        there.0 == ours.0 && (there.1 == ours.1 || tenant.may_change.contains(&ours.0))
+    };
+    there.len() == tenant.identity.len() && there.iter().zip(&tenant.identity).all(is_same)
 }
 
 fn same(one: &str, other: &str) -> bool {

@@ -186,6 +186,10 @@ impl Provider {
                 .or_else(|| part.default.clone());
             (part.part.clone(), value.unwrap_or_default())
         };
+        let may_change = self
+            .identity
+            .iter()
+            .filter(|part| part.fingerprint || part.upstream);
         let others = self
             .settings
             .iter()
@@ -194,6 +198,7 @@ impl Provider {
         Ok(Tenant {
             provider: self.name.clone(),
             identity: self.identity.iter().map(part).collect(),
+            may_change: may_change.map(|part| part.part.clone()).collect(),
             id_type,
             upstream,
             settings: others.collect(),

@@ -89,7 +89,11 @@ pub fn reason(refusal: &RowRefusal) -> String {
         UNREAD => {
             return "the row's name or e-mail holds half a surrogate pair, or is no text: Postgres cannot store it".into();
         }
-        UNTOLD => return "the database refused the change".into(),
+        UNTOLD => {
+            return "the database refused the change, and its log says why (where its encoding is not UTF8, a character that it \
+                    cannot hold)"
+                .into();
+        }
         SUPPRESSED => {
             return "a trigger or a policy of users_sync suppressed the row: the table did not take it, and gave no error".into();
         }

@@ -64,6 +64,27 @@ fn all_mistakes_at_once_and_no_secret() {
     assert!(!shown.contains("hush"), "{shown}");
 }
 
+/// As `docker --env-file` leaves them in a value. A key in quotes is refused by the provider, and nobody sees why.
+#[test]
+fn quotes_around_a_value_are_named() {
+    let env = [
+        ("DATABASE_URL", "\"postgres://app:hush@db.example/app\""),
+        ("STACK_PROJECT_ID", "'0c6e8a3d'"),
+        ("STACK_SECRET_SERVER_KEY", "\"ssk_hush\""),
+        ("USERTAP_SCHEMA", "\"people\""),
+        ("USERTAP_LISTEN", "'127.0.0.1:0'"),
+    ];
+    let output = usertap(&["serve"], &env);
+    let shown = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert_eq!(
+        shown.matches("stands in quotes: take them out").count(),
+        env.len(),
+        "{shown}"
+    );
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
 #[test]
 fn mistakes_in_the_file_have_their_line() {
     let folder = folder("wrong-file");

@@ -147,6 +147,7 @@ pub fn variable(setting: &Setting) -> &str {
 /// A tenant of whom nothing is known.
 pub fn nobody(provider: &Provider) -> Tenant {
     Tenant {
+        may_change: Vec::new(),
         provider: provider.name.clone(),
         identity: Vec::new(),
         id_type: provider.id_type,

@@ -41,6 +41,10 @@ use super::server::Life;
 const SCRIPT: &str = include_str!("watchdog.sh");
 /// For a server on its way out; the script turns to an immediate stop after about 30 s.
 const CLOSED: Duration = Duration::from_secs(60);
+/// For a watchdog to notice that nobody is left; with other users it never does.
+const NOTICED: Duration = Duration::from_millis(500);
+/// For a server that ends as it should. One that takes longer recovers at its next start.
+const ENDED: Duration = Duration::from_secs(5);
 
 /// What a new watchdog is to watch.
 pub(super) enum Server {
@@ -88,6 +92,15 @@ pub(super) fn watches(folder: &Folder) -> bool {
 /// Whether there is a watchdog or a user.
 pub(super) fn in_use(folder: &Folder) -> bool {
     watches(folder) || has_users(folder)
+}
+
+/// Waits for the end of a server whose last user has just left it. Where others use it, not for long.
+pub(super) fn ended(folder: &Folder) {
+    let has_ended = || (!watches(folder)).then_some(());
+    let is_closing = || closing(folder).exists().then_some(());
+    if run::until(NOTICED, || is_closing().or_else(has_ended)).is_some() {
+        run::until(ENDED, has_ended);
+    }
 }
 
 fn has_users(folder: &Folder) -> bool {

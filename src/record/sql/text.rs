@@ -22,9 +22,11 @@ pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
     SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL usertap.recorder = 'on'";
 
 /// Deferred constraints and triggers are the users' own: they run before the lock. Whoever waits for it
-/// waits for others' commits, which take as long as the way to the database does.
+/// waits for others' commits, which take as long as the way to the database does. Where the server is set not
+/// to wait for its disk, this commit does: an answer calls it committed.
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
-    SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock})";
+    SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock}), set_config('synchronous_commit', \
+    coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)";
 
 /// The columns are cast to what they are: a statement whose result is of another type than it was (somebody has
 /// changed that of a column) fails for as long as its connection lives. The JSON is loaded where it is asked for,

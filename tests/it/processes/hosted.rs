@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use ::http::Method;
 use futures_util::future::join_all;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Server, World, recorded};
-use crate::support::eventually;
-use crate::support::http;
+use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::{Process, Settings, setting};
+use crate::support::standby::durable;
+use crate::support::{eventually, http, postgres};
 
 /// The pooler, where it is installed.
 fn pgbouncer() -> Option<PathBuf> {
@@ -204,6 +206,48 @@ async fn a_database_that_makes_transactions_serializable_makes_none_of_ours_so()
     assert_eq!(world.count(left).await, 0);
     world.client.batch_execute("ROLLBACK").await.expect("an end");
     server.stop().await;
+}
+
+/// Killed as a machine is that loses its power: what was not yet written to its log is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_commits_without_waiting_for_its_disk_keeps_what_an_answer_called_committed() {
+    let folder = Reachable::new();
+    let database = durable(&folder.0).await;
+    let mut world = World::with_users(0).await;
+    world.url = database.url("postgres");
+    world.client = postgres::client(&world.url).await;
+    for hurried in [
+        "ALTER SYSTEM SET synchronous_commit = off",
+        "ALTER SYSTEM SET wal_writer_delay = '10s'",
+        "SELECT pg_reload_conf()",
+    ] {
+        world
+            .client
+            .batch_execute(hurried)
+            .await
+            .expect("a superuser's statement");
+    }
+    let server = world.serve().await;
+    server.known(&world, "Ada").await;
+    world
+        .client
+        .batch_execute("CHECKPOINT")
+        .await
+        .expect("a superuser's statement");
+    let reply = server.create(&world, "Grace").await;
+    let pid = std::fs::read_to_string(database.folder().join("data/postmaster.pid")).expect("it runs");
+    let pid = pid
+        .lines()
+        .next()
+        .and_then(|pid| pid.parse().ok())
+        .expect("a number");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
+    server.process.killed().await;
+    assert_eq!(recorded(&reply), "committed");
+    drop(database);
+    let database = durable(&folder.0).await;
+    world.client = postgres::client(&database.url("postgres")).await;
+    assert_eq!(world.name(id_of(&reply)).await.as_deref(), Some("Grace"));
 }
 
 impl World {

@@ -34,6 +34,27 @@ async fn an_embedded_postgres_that_was_killed_is_started_again() {
     server.stop().await;
 }
 
+/// In a container whose first process this is, whatever still runs then is killed.
+#[tokio::test]
+async fn an_embedded_postgres_has_ended_before_the_process_has() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let embedded = [
+        setting("DATABASE_URL", "embedded"),
+        setting("USERTAP_DATA_DIR", folder.0.display()),
+    ];
+    let server = Server::of(world.start_with(&["serve"], &embedded)).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    let running = || {
+        let versions = std::fs::read_dir(&folder.0).expect("a folder").flatten();
+        versions
+            .filter(|entry| entry.path().join("data/postmaster.pid").exists())
+            .count()
+    };
+    assert_eq!(running(), 1);
+    server.stop().await;
+    assert_eq!(running(), 0);
+}
+
 #[tokio::test]
 async fn a_part_that_panics_is_named_by_its_place_alone_and_a_restart_loses_nothing() {
     let world = World::with_users(0).await;

@@ -3,10 +3,11 @@
 use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use usertap::sandbox::{Action, Canned, Fault, Options};
+use usertap::sandbox::{Action, Canned, Fault, Options, Plays};
 
-use super::{Server, World, id_of, recorded};
+use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::setting;
+use crate::support::standby::{durable, give};
 use crate::support::{eventually, http, postgres};
 
 #[tokio::test]
@@ -84,6 +85,54 @@ async fn a_wrong_password_or_database_is_named() {
     assert!(!output.log().contains("hush"));
 }
 
+/// Many hosts of databases have an authority of their own.
+#[tokio::test]
+async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let database = durable(&folder.0).await;
+    let superuser = postgres::client(&database.url("postgres")).await;
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    for name in ["cert.pem", "key.pem"] {
+        let copy = database.folder().join("data").join(name);
+        std::fs::copy(format!("{files}/{name}"), &copy).unwrap();
+        give(&copy, 0o600);
+        let kind = name.trim_end_matches(".pem");
+        let named = format!("ALTER SYSTEM SET ssl_{kind}_file = '{name}'");
+        superuser.batch_execute(&named).await.unwrap();
+    }
+    superuser
+        .batch_execute("ALTER SYSTEM SET ssl = on")
+        .await
+        .unwrap();
+    superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let mut url: url::Url = database.url("postgres").expose_secret().parse().unwrap();
+    url.set_query(Some("sslmode=require"));
+    let encrypted = setting("DATABASE_URL", &url);
+    let known = setting("USERTAP_DATABASE_CA", format!("{files}/ca.pem"));
+    let unknown = world
+        .start_with(&["serve"], std::slice::from_ref(&encrypted))
+        .ended()
+        .await;
+    unknown.failed_saying(&["an authority that is not known here", "set DATABASE_CA"]);
+    Server::of(world.start_with(&["serve"], &[encrypted, known.clone()]))
+        .await
+        .stop()
+        .await;
+    url.set_host(Some("ip6-localhost")).unwrap();
+    url.set_query(Some("sslmode=require&hostaddr=127.0.0.1"));
+    let elsewhere = [setting("DATABASE_URL", &url), known];
+    let elsewhere = world
+        .start_with(&["doctor"], &elsewhere)
+        .ended()
+        .await
+        .with_code(1);
+    let said = elsewhere.stdout.join("\n");
+    assert!(
+        said.contains("for another host than DATABASE_URL names"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn another_tenant_is_refused_by_name() {
     let world = World::new(Options {
@@ -108,9 +157,34 @@ async fn another_tenant_is_refused_by_name() {
     ];
     for command in ["serve", "backfill", "migrate"] {
         let ended = world.start_with(&[command], &other).ended().await;
-        ended.failed_saying(&[&ours, &theirs, "another database"]);
+        let output = ended.failed_saying(&[&ours, &theirs, "another database"]);
+        assert!(!output.log().contains("NULL"), "{}", output.log());
     }
     assert_eq!(world.rows().await, 2);
+}
+
+/// Keys are renewed. What is known by its very key is refused then, and says how the database goes on.
+#[tokio::test]
+async fn a_renewed_key_is_refused_with_the_statement_that_lets_it_in() {
+    let world = World::new(Options {
+        users: 2,
+        plays: Plays::Clerk,
+        ..Options::default()
+    })
+    .await;
+    world.backfill().await;
+    let by_an_older_key =
+        r#"UPDATE usertap.meta SET tenant = '[["key", "0123456789abcdef0123456789abcdef"]]'"#;
+    world.client.batch_execute(by_an_older_key).await.unwrap();
+    let refused = world.start(&["serve"]).ended().await;
+    let output = refused.failed_saying(&["0123456789abcdef0123456789abcdef", "new key", "carry out UPDATE"]);
+    let log = output.log();
+    let statement = log
+        .split("carry out ")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next());
+    world.client.batch_execute(statement.unwrap()).await.unwrap();
+    assert_eq!(world.backfill().await["unchanged"], 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Somebody drops the users' table or renames it: the start, the status, the doctor and `usertap migrate`
 //! say so, with a way back, which is gone here to its end.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::commands::checks;
 use super::{Server, World, id_of, recorded};
@@ -153,6 +153,26 @@ async fn a_table_in_another_schema_is_given_its_own_back() {
         "is called public.people now",
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_a_walk_is_told_what_it_waits_for() {
+    let world = World::with_users(3).await;
+    let server = world.serve().await;
+    world
+        .sql("ALTER TABLE neon_identity.users_sync RENAME TO people")
+        .await;
+    let following = world.start(&["backfill"]);
+    following
+        .line("nothing is recorded: the table neon_identity.users_sync is gone: it is called neon_identity.people now")
+        .await;
+    world
+        .sql("ALTER TABLE neon_identity.people RENAME TO users_sync")
+        .await;
+    following.ended().await.with_code(0);
+    world.assert_all_there().await;
+    assert_eq!(server.status().await["backfill"]["error"], Value::Null);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

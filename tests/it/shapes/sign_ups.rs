@@ -9,6 +9,7 @@ use crate::support::shapes::Shaped;
 
 const ONE: &str = "8b2d5a3e-1111-4c1a-9a37-000000000001";
 const TWO: &str = "8b2d5a3e-1111-4c1a-9a37-000000000002";
+const THREE: &str = "8b2d5a3e-1111-4c1a-9a37-000000000003";
 
 async fn post(world: &Shaped, target: &str, headers: &[(&str, &str)]) -> Reply {
     let body = json!({"email": "ada@example.com", "password": "correct horse battery"});
@@ -60,6 +61,16 @@ async fn at_supabase_with_a_session_or_before_the_address_is_confirmed() {
         .on("POST /auth/v1/token?grant_type=password", 200, &session);
     let reply = post(&world, "/auth/v1/token?grant_type=password", &browser).await;
     is_there(&world, &reply, ONE).await;
+    // By a passkey, as somebody whom usertap has not seen.
+    let user = supabase_user(THREE);
+    let read = format!("GET /auth/v1/admin/users/{THREE}");
+    world.shapes.on(&read, 200, &user);
+    let session = json!({"access_token": "eyJ.a.token", "refresh_token": "refresh-token", "user": user});
+    world
+        .shapes
+        .on("POST /auth/v1/passkeys/authentication/verify", 200, &session);
+    let reply = post(&world, "/auth/v1/passkeys/authentication/verify", &browser).await;
+    is_there(&world, &reply, THREE).await;
     world.end().await;
 }
 
@@ -87,5 +98,14 @@ async fn at_kratos_by_its_registration_flow() {
     world.shapes.on("POST /self-service/login", 200, signed_in);
     let reply = post(&world, "/self-service/login?flow=f", &[]).await;
     is_there(&world, &reply, ONE).await;
+    // By another provider that the browser itself has asked.
+    let identity = json!({"id": THREE, "schema_id": "default", "state": "active", "traits": {"email": "ada@example.com"},
+                          "created_at": "2024-01-02T03:04:05.678Z", "updated_at": "2024-01-02T03:04:05.678Z"});
+    let read = format!("GET /admin/identities/{THREE}");
+    world.shapes.on(&read, 200, &identity);
+    let signed_up = json!({"session_token": "ory_st_token", "session": {"id": TWO, "active": true, "identity": identity}});
+    world.shapes.on("POST /self-service/fed-cm/token", 200, signed_up);
+    let reply = post(&world, "/self-service/fed-cm/token", &[]).await;
+    is_there(&world, &reply, THREE).await;
     world.end().await;
 }

@@ -116,8 +116,21 @@ async fn at_auth0_a_connection_takes_its_users_with_it() {
     world
         .ends("DELETE /api/v2/guardian/enrollments/e1", 204, "")
         .await;
+    for one_of_hers in [
+        "DELETE /api/v2/users/auth0%7C1/authentication-methods/m1",
+        "DELETE /api/v2/users/auth0%7C1/authenticators",
+    ] {
+        world.ends(one_of_hers, 204, "").await;
+    }
     for (harmless, status) in [
         ("POST /oauth/token", 200),
+        ("GET /api/v2/organizations", 200),
+        ("POST /api/v2/organizations/org_1/invitations", 200),
+        ("POST /api/v2/organizations/org_1/members/auth0%7C1/roles", 204),
+        ("DELETE /api/v2/organizations/org_1", 204),
+        ("GET /api/v2/users/auth0%7C1/authentication-methods", 200),
+        ("DELETE /api/v2/users/auth0%7C1/sessions", 202),
+        ("DELETE /api/v2/user-blocks/auth0%7C1", 204),
         ("PATCH /api/v2/connections/con_1", 200),
         ("POST /api/v2/users/auth0%7C1/roles", 204),
         ("POST /api/v2/tickets/password-change", 201),
@@ -190,6 +203,72 @@ async fn at_keycloak_users_change_themselves() {
     world.end_with_nothing_unmatched().await;
 }
 
+/// As @keycloak/keycloak-admin-client asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_keycloak_whom_an_organization_manages_goes_with_it() {
+    let user = json!({"id": ADA, "username": "ada", "firstName": "Ada", "createdTimestamp": 1, "requiredActions": []});
+    let settings = [
+        ("KEYCLOAK_REALM", "shop"),
+        ("KEYCLOAK_CLIENT_ID", "usertap"),
+        ("KEYCLOAK_CLIENT_SECRET", "secret"),
+    ];
+    let nobody = r#"{"error":"User not found"}"#;
+    let read = "/admin/realms/shop/users/8b2d5a3e-1111-4c1a-9a37-000000000001";
+    let world = World::start("keycloak", &settings, &BEARER, (read, user, nobody)).await;
+    for (harmless, status) in [
+        (format!("GET {read}/role-mappings"), 200),
+        (format!("POST {read}/role-mappings/realm"), 204),
+        (format!("DELETE {read}/role-mappings/clients/c1"), 204),
+        (format!("DELETE {read}/consents/c1"), 204),
+        ("GET /admin/realms/shop/organizations?first=0&max=10".into(), 200),
+        ("POST /admin/realms/shop/organizations".into(), 201),
+        ("POST /admin/realms/shop/organizations/o1/members".into(), 201),
+        (
+            "POST /admin/realms/shop/organizations/o1/members/invite-user".into(),
+            204,
+        ),
+        ("PUT /admin/realms/shop".into(), 204),
+    ] {
+        world.leaves(&harmless, status, "").await;
+    }
+    world
+        .ends("DELETE /admin/realms/shop/organizations/o2", 204, "")
+        .await;
+    world.shaped.shapes.on(&format!("GET {read}"), 404, nobody);
+    let leaves = format!("DELETE /admin/realms/shop/organizations/o1/members/{ADA}");
+    let reply = world.answered(&leaves, 204, "").await;
+    assert!(
+        reply.recorded().starts_with("committed; pos="),
+        "{}",
+        reply.recorded()
+    );
+    assert!(world.shaped.served.row(ADA).await.expect("a row").is_deleted);
+    world.end_with_nothing_unmatched().await;
+}
+
+/// As @okta/okta-sdk-nodejs asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_okta_groups_and_factors_change_nobody() {
+    let user = json!({"id": "00u1", "status": "ACTIVE", "created": MADE, "lastUpdated": MADE,
+                      "profile": {"firstName": "Ada", "email": "ada@example.com", "login": "ada@example.com"}});
+    let server = [("authorization", "SSWS 00token")];
+    let nobody = r#"{"errorCode":"E0000007"}"#;
+    let settings = [("OKTA_CLIENT_TOKEN", "00token")];
+    let world = World::start("okta", &settings, &server, ("/api/v1/users/00u1", user, nobody)).await;
+    for (harmless, status) in [
+        ("GET /api/v1/groups?limit=10", 200),
+        ("POST /api/v1/groups", 200),
+        ("DELETE /api/v1/groups/g1", 204),
+        ("GET /api/v1/users/00u1/factors/catalog", 200),
+        ("POST /api/v1/users/00u1/factors/f1/verify", 200),
+        ("GET /api/v1/users/00u1/idps", 200),
+        ("DELETE /api/v1/users/00u1/grants", 204),
+    ] {
+        world.leaves(harmless, status, "[]").await;
+    }
+    world.end_with_nothing_unmatched().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_supabase_a_mail_to_sign_in_makes_a_user_and_changes_nobody() {
     let user = json!({"id": ADA, "aud": "authenticated", "email": "ada@example.com", "user_metadata": {},
@@ -208,7 +287,16 @@ async fn at_supabase_a_mail_to_sign_in_makes_a_user_and_changes_nobody() {
         world.leaves(&format!("POST /auth/v1/{mails}"), 200, "{}").await;
         assert_eq!(listed().await.as_deref(), Some("miss; changed"), "{mails}");
     }
-    world.leaves("POST /auth/v1/logout", 204, "").await;
+    for (harmless, status) in [
+        ("POST /auth/v1/logout", 204),
+        ("POST /auth/v1/factors/f1/challenge", 200),
+        ("POST /auth/v1/passkeys/registration/verify", 200),
+        ("DELETE /auth/v1/passkeys/p1", 200),
+        ("GET /auth/v1/admin/oauth/clients", 200),
+        ("DELETE /auth/v1/user/oauth/grants?client_id=c", 204),
+    ] {
+        world.leaves(harmless, status, "{}").await;
+    }
     world.ends("POST /auth/v1/sso/saml/acs", 303, "").await;
     world.end_with_nothing_unmatched().await;
 }
@@ -272,6 +360,10 @@ async fn at_kratos_a_flow_in_a_browser_names_nobody() {
         ("DELETE /self-service/logout/api", 204),
         ("DELETE /sessions/s1", 204),
         ("PATCH /admin/sessions/s1/extend", 204),
+        ("GET /admin/courier/messages/m1", 200),
+        ("GET /self-service/fed-cm/parameters", 200),
+        ("GET /admin/relation-tuples?namespace=files", 200),
+        ("POST /oauth2/token", 200),
     ] {
         world.leaves(harmless, status, "").await;
     }

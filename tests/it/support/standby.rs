@@ -152,7 +152,8 @@ impl Drop for Folder {
     }
 }
 
-async fn durable(at: &Path) -> Embedded {
+/// A server as users have it: what it commits is on its disk.
+pub async fn durable(at: &Path) -> Embedded {
     let at = at.to_path_buf();
     let started = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&at).expect("a folder");
@@ -193,7 +194,7 @@ fn account() -> Option<User> {
         .then(|| known("postgres").or_else(|| known("nobody")).expect("an account"))
 }
 
-fn give(path: &Path, mode: u32) {
+pub fn give(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
     if let Some(user) = account() {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("an owner");
