@@ -76,7 +76,9 @@ use wire::{Failure, Wire};
 pub use door::{Door, DoorFault, Through};
 pub use listen::TlsError;
 pub use meters::Meters;
-pub use own::{Local, LocalAnswer, LocalFault, Named, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread};
+pub use own::{
+    Judged, Local, LocalAnswer, LocalFault, Named, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
+};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
