@@ -8,15 +8,19 @@
 mod feed;
 mod users;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use subtle::ConstantTimeEq;
@@ -26,7 +30,7 @@ use crate::console::Console;
 use crate::db::DbError;
 use crate::db::runs::{self, Kind};
 use crate::metrics;
-use crate::proxy::{Door, Readiness, Traffic};
+use crate::proxy::{Door, Listening, Readiness, Traffic};
 use crate::station::Station;
 use crate::status;
 use crate::tasks::Tasks;
@@ -35,6 +39,7 @@ use crate::tasks::Tasks;
 pub struct Admin {
     shared: Shared,
     console: Console,
+    listening: Listening,
 }
 
 #[derive(Clone)]
@@ -54,6 +59,7 @@ impl Admin {
     ) -> Admin {
         let (_, listen) = listens;
         Admin {
+            listening: door.listening(),
             console: Console::new(station.clone(), traffic.clone(), door, listens),
             shared: Shared {
                 station,
@@ -84,13 +90,16 @@ impl Admin {
             .merge(self.console.routes())
             .layer(middleware::from_fn_with_state(self.shared.clone(), own_origin));
         let feed = self.shared.station.feed.clone();
-        let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        let ending = async {
             servers.stopping().await;
             feed.end_streams();
+        };
+        let routes = TowerToHyperService::new(routes);
+        let serving = self.listening.serve(listener, move |request| {
+            let answer = routes.call(Listening::received(request).map(Body::new));
+            async { answer.await.unwrap_or_else(|never: Infallible| match never {}) }
         });
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the admin side ended");
-        }
+        tokio::join!(serving, ending);
     }
 }
 

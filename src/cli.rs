@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::config::settings::{self, Env, ReadFile, Settings};
-use crate::config::{Config, File, Log, Mistake, Needs, Sources};
+use crate::config::{Config, File, Log, Mistake, Needs, Sources, shown};
 
 pub use options::{DemoOptions, FeedOptions, PLAYED, SandboxOptions, StatusOptions};
 pub use usage::Usage;
@@ -139,14 +140,14 @@ pub fn parse(args: &[OsString], env: &Env, read: ReadFile<'_>) -> Result<Command
     let matches = match args::command(&known).try_get_matches_from(args) {
         Ok(matches) => matches,
         // The flags of a provider that could not be loaded look unknown.
-        Err(error) if error.kind() == clap::error::ErrorKind::UnknownArgument && !wrong.is_empty() => {
+        Err(error) if error.kind() == ErrorKind::UnknownArgument && !wrong.is_empty() => {
             return Err(Usage::Settings(wrong));
         }
-        Err(error) => return Err(Usage::Line(error)),
+        Err(error) => return Err(Usage::Line(without_values(error))),
     };
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Usage::Line(args::command(&known).error(
-            clap::error::ErrorKind::MissingSubcommand,
+            ErrorKind::MissingSubcommand,
             "a command is missing: see `usertap -h`",
         )));
     };
@@ -200,6 +201,20 @@ fn command(
 
 fn config(settings: &Settings, read: ReadFile<'_>, needs: Needs) -> Result<Box<Config>, Vec<Mistake>> {
     Config::read(settings, read, needs).map(Box::new)
+}
+
+/// What stands where nothing like it is expected is often a value that lost its flag: a URL with its password.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+        let Some(ContextValue::String(text)) = error.get(kind) else {
+            continue;
+        };
+        let hidden = shown(text, text.contains('='));
+        if !hidden.contains(text) {
+            error.insert(kind, ContextValue::String(hidden));
+        }
+    }
+    error
 }
 
 /// What must be known before the flags can be: they depend on the provider, and where that is

@@ -32,7 +32,7 @@ pub use check::{Check, Needs};
 pub use database_url::{DatabaseUrl, TlsMode};
 pub use file::File;
 pub use known::Known;
-pub use mistake::{Mistake, Place};
+pub use mistake::{Mistake, Place, shown};
 pub use sources::{Sources, Written};
 pub use table::{Setting, table};
 pub use tenant::{Kind, ProviderSetting};

@@ -24,7 +24,8 @@ pub async fn user(station: &Station, id: UserId, ensure: bool) -> Result<Option<
 
 /// The synced row of a user of whom it says all that is known.
 pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<Told>, LocalFault> {
-    if station.recorder.awaits(&id) {
+    // Without the provider nobody can say that it takes the key again.
+    if station.recorder.awaits(&id) || station.upstream.refused_key().is_some() {
         return Ok(None);
     }
     let row = rows::settled(&station.database, &id).await.map_err(away)?;

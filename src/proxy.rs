@@ -67,16 +67,17 @@ use body::{Body, Delivery};
 use exchange::Exchange;
 use hold::{Ended, Memory};
 use links::Links;
-use listen::Listening;
 use outcome::{Outcome, Why};
 use traffic::Counted;
 use upgrade::Wish;
 use wire::{Failure, Wire};
 
 pub use door::{Door, DoorFault, Through};
-pub use listen::TlsError;
+pub use listen::{Listening, TlsError};
 pub use meters::Meters;
-pub use own::{Local, LocalAnswer, LocalFault, Named, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread};
+pub use own::{
+    Judged, Local, LocalAnswer, LocalFault, Named, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
+};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
@@ -169,7 +170,7 @@ impl Proxy {
 
     /// The way in for this process itself.
     pub fn door(&self) -> Door {
-        Door::new(self.shared.clone(), self.listening.clone())
+        Door::new(self.shared.clone(), self.listening.plainly())
     }
 
     /// Serves until the process is to stop, then drains.

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::db::instances::Kind;
 use crate::ensure;
 use crate::proxy::{
-    Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
+    Judged, Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
 };
 use crate::station::{StartError, Station, left_behind, note_served};
 use crate::status;
@@ -257,6 +257,10 @@ struct LocalRows {
 impl Local for LocalRows {
     fn readiness(&self) -> Readiness {
         status::readiness(&self.station)
+    }
+
+    fn takes_key(&self) -> Judged<'_> {
+        Box::pin(self.station.is_key_taken())
     }
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {

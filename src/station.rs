@@ -321,12 +321,24 @@ impl Station {
         let _late = timeout(ASKED_AT_ONCE, first).await;
     }
 
+    /// Whether the provider takes the key of usertap's own requests, for all that is known: where it refused it,
+    /// it is asked anew.
+    pub async fn is_key_taken(&self) -> bool {
+        if self.upstream.refused_key().is_some() {
+            drop(ask(&self.config, &self.upstream).await);
+        }
+        self.upstream.refused_key().is_none()
+    }
+
     async fn ask_now_and_then(self: Arc<Self>, told: oneshot::Sender<()>) {
         let again = failpoint::wait("asked-again", NOW_AND_THEN);
         let mut told = Some(told);
         loop {
             let is_settled = self.upstream.answerer() == Answerer::Settled;
-            if !is_settled || self.upstream.health() != Health::Closed {
+            if !is_settled
+                || self.upstream.refused_key().is_some()
+                || self.upstream.health() != Health::Closed
+            {
                 drop(ask(&self.config, &self.upstream).await);
             }
             told.take();

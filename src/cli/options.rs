@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use secrecy::SecretString;
 
 use crate::config::settings::{ReadFile, Settings};
-use crate::config::{Check, Config, Log, Mistake, Parsed, Place, Rate, value};
+use crate::config::{Check, Config, Log, Mistake, Parsed, Place, Rate, shown, value};
 
 /// For `usertap status`.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl Flags<'_> {
     fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let text = self.matches.get_one::<String>(name)?;
         let wrong = |problem| {
-            let text = format!("`{text}` {problem}");
+            let text = format!("{} {problem}", shown(text, false));
             Mistake::new(name, Some(Place::Flag(name.to_owned())), text)
         };
         parse(text)

@@ -182,3 +182,19 @@ fn a_mistake_of_one_among_several_names_what_counts_for_it() {
     let told = wrong_in(Some(file), "usertap status --tenant c", &[]);
     assert_eq!(told, "--tenant: there is no such [[tenant]]: write one of a-b\n");
 }
+
+#[test]
+fn what_may_hold_a_password_is_not_shown_wherever_it_stands() {
+    for line in [
+        "usertap serve postgres://u:hush@h/d",
+        "usertap postgres://u:hush@h/d",
+        "usertap serve DATABASE_URL=hush",
+        "usertap serve --databse-url=postgres://u:hush@h/d",
+        "usertap serve --databse-url postgres://u:hush@h/d",
+        "usertap sandbox --webhooks http://u:hush@h/",
+    ] {
+        let told = wrong(line, &[]);
+        assert!(!told.contains("hush"), "{told}");
+    }
+    assert!(wrong("usertap serve hello", &[]).contains("hello"));
+}

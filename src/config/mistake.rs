@@ -71,7 +71,7 @@ impl fmt::Display for Mistake {
 }
 
 /// `value` as a message may show it: not where it could hold a password or is no line of text.
-pub(super) fn shown(value: &str, secret: bool) -> String {
+pub fn shown(value: &str, secret: bool) -> String {
     let opaque = secret
         || value.contains("://")
         || value.contains('@')

@@ -82,9 +82,7 @@ async fn follow(shared: &Shared) -> Result<(), DbError> {
         let caught_up = timeout(SILENT, catch_up(shared, &mut conn)).await;
         caught_up.map_err(|_| DbError::Away("it is silent".into()))??;
         shared.is_following.store(true, Ordering::Relaxed);
-        // Another history may have begun, with lower positions.
-        let read = told.min(shared.told.load(Ordering::Acquire));
-        wait(shared, &mut conn, read).await?;
+        wait(shared, &mut conn, shared.read_of(told)).await?;
     }
 }
 
@@ -108,6 +106,18 @@ async fn wait(shared: &Shared, conn: &mut AsyncPgConnection, read: i64) -> Resul
         }
     }
     Ok(())
+}
+
+impl Shared {
+    /// Up to where what was told by then has been read. Another history may have begun, with lower positions; and
+    /// whoever may connect may say a position that nobody has committed: it counts for what there is.
+    fn read_of(&self, told: i64) -> i64 {
+        let head = self.head().map_or(0, |head| head.position.0);
+        let _told_more =
+            self.told
+                .compare_exchange(told, told.min(head), Ordering::AcqRel, Ordering::Acquire);
+        told.min(head).min(self.told.load(Ordering::Acquire))
+    }
 }
 
 fn hear(shared: &Shared, payload: &str) {

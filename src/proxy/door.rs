@@ -43,9 +43,13 @@ pub struct Through {
 pub struct DoorFault;
 
 impl Door {
-    pub(super) fn new(shared: Arc<Shared>, mut listening: Listening) -> Door {
-        listening.tls = None;
+    pub(super) fn new(shared: Arc<Shared>, listening: Listening) -> Door {
         Door { shared, listening }
+    }
+
+    /// How connections are kept, for the process's other listener.
+    pub fn listening(&self) -> Listening {
+        self.listening.plainly()
     }
 
     /// Sends a request of the tenant's own through the proxy.

@@ -224,6 +224,10 @@ impl Exchange<'_> {
     fn judged(&self, meant: StatusCode) {
         let (provider, accepted) = (&self.shared.config.provider, &self.shared.accepted);
         if self.credential == Credential::OwnServer {
+            // It may be of something else that came along: usertap asks by itself.
+            if meant == StatusCode::UNAUTHORIZED && self.shared.config.tenant.key.is_some() {
+                self.shared.wire.upstream.doubt_key();
+            }
             return;
         }
         let Some(secret) = provider.secret(&self.asked.headers) else {

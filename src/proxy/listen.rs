@@ -1,17 +1,22 @@
-//! The listener: TLS where it is configured, HTTP/1.1 and HTTP/2, and an orderly end.
+//! The listeners: TLS where it is configured, HTTP/1.1 and HTTP/2, and an orderly end.
+//!
+//! What must never be: a connection that keeps its place for long and asks nothing.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use nix::sys::resource::{Resource, getrlimit};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,13 +28,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::body::Body;
+use super::body::{Body, BodyError, flowing};
 use crate::config::Tls;
+use crate::failpoint;
 use crate::tasks::Tasks;
 
 /// More connections wait in the kernel: each one here holds a descriptor and some buffers.
 const CONNECTIONS: usize = 10_000;
-/// A caller that dawdles over its handshake or its headers holds one of them.
+/// A caller that dawdles over its handshake, its first request or its headers holds one of them.
 const DAWDLING: Duration = Duration::from_secs(10);
 /// Tokens and cookies make headers large; the provider has limits of its own.
 const HEADERS: u32 = 128 << 10;
@@ -53,12 +59,12 @@ pub enum TlsError {
 
 /// What connections have in common.
 #[derive(Clone)]
-pub(super) struct Listening {
-    pub tasks: Tasks,
-    pub tls: Option<TlsAcceptor>,
-    pub drain: Duration,
+pub struct Listening {
+    pub(super) tasks: Tasks,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) drain: Duration,
     /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
-    pub over: CancellationToken,
+    pub(super) over: CancellationToken,
 }
 
 /// Certificates and key as the settings name them.
@@ -85,15 +91,31 @@ fn unusable(setting: &'static str, path: &Path, error: &rustls_pki_types::pem::E
 }
 
 impl Listening {
+    /// Another listener of the same process, without TLS.
+    #[must_use]
+    pub fn plainly(&self) -> Listening {
+        Listening {
+            tls: None,
+            over: CancellationToken::new(),
+            ..self.clone()
+        }
+    }
+
+    /// A request whose body breaks off where it stands still.
+    pub fn received(request: Request<Incoming>) -> Request<Body> {
+        request.map(|body| flowing(body, dawdling()))
+    }
+
     /// Serves until the process is to stop, then lets go of the port, asks every connection to
     /// finish, and waits for them at most as long as the drain lasts.
-    pub async fn serve<H, A>(self, listener: TcpListener, handler: H)
+    pub async fn serve<H, A, B>(self, listener: TcpListener, handler: H)
     where
         H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Response<Body>> + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let open = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let room = Arc::new(Semaphore::new(room()));
         loop {
             let (stream, room) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
@@ -120,29 +142,34 @@ impl Listening {
         }
     }
 
-    async fn connection<H, A>(self, stream: TcpStream, handler: H)
+    async fn connection<H, A, B>(self, stream: TcpStream, handler: H)
     where
         H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Response<Body>> + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         // An answer's last small segment must not wait for an acknowledgement.
         let _unsupported = stream.set_nodelay(true);
         match self.tls.clone() {
             None => self.http(stream, handler).await,
-            Some(tls) => match timeout(DAWDLING, tls.accept(stream)).await {
+            Some(tls) => match timeout(dawdling(), tls.accept(stream)).await {
                 Ok(Ok(stream)) => self.http(stream, handler).await,
                 Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
             },
         }
     }
 
-    pub async fn http<S, H, A>(self, stream: S, handler: H)
+    pub(super) async fn http<S, H, A, B>(self, stream: S, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Response<Body>> + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
+        let asks = Arc::new(AtomicBool::new(false));
+        let asked = asks.clone();
         let service = service_fn(move |request| {
+            asked.store(true, Ordering::Relaxed);
             let answer = handler(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
@@ -150,7 +177,7 @@ impl Listening {
         let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.tasks.stopping() => {
+            () = self.is_to_leave(&asks) => {
                 connection.as_mut().graceful_shutdown();
                 timeout(self.drain, connection.as_mut()).await.unwrap_or(Ok(()))
             }
@@ -159,6 +186,33 @@ impl Listening {
             tracing::debug!("a connection ended early");
         }
     }
+
+    /// The process is to stop, or nothing has been asked for too long: before a first byte, no other bound
+    /// counts.
+    async fn is_to_leave(&self, asks: &AtomicBool) {
+        let silence = async {
+            tokio::time::sleep(dawdling()).await;
+            if asks.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.tasks.stopping() => {}
+            () = silence => {}
+        }
+    }
+}
+
+/// A part of the descriptors that there are: those to the provider and the database, and files, need some too.
+fn room() -> usize {
+    let few = |(descriptors, _)| usize::try_from(descriptors / 3).unwrap_or(CONNECTIONS);
+    getrlimit(Resource::RLIMIT_NOFILE)
+        .map_or(CONNECTIONS, few)
+        .clamp(1, CONNECTIONS)
+}
+
+fn dawdling() -> Duration {
+    failpoint::wait("dawdling", DAWDLING)
 }
 
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
@@ -176,11 +230,52 @@ fn protocols() -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(DAWDLING);
+        .header_read_timeout(dawdling());
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(DAWDLING * 2)
         .max_header_list_size(HEADERS)
         .adaptive_window(true);
     http
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::proxy::body::full;
+
+    /// How long a connection is held on which this is said and no more.
+    async fn held(said: &[u8]) -> Duration {
+        let listening = Listening {
+            tasks: Tasks::default(),
+            tls: None,
+            drain: DAWDLING,
+            over: CancellationToken::new(),
+        };
+        let (mut app, ours) = duplex(4096);
+        let serving = listening.http(ours, |_| async { Response::new(full("")) });
+        app.write_all(said).await.unwrap();
+        let reading = async { app.read_to_end(&mut Vec::new()).await };
+        let began = tokio::time::Instant::now();
+        let both = futures_util::future::join(serving, reading);
+        timeout(DAWDLING * 100, both)
+            .await
+            .map_or(Duration::MAX, |_| began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_that_could_be_answered_is_not_held_for_long() {
+        for said in [
+            "",
+            "PRI * HT",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET / HT",
+            "GET / HTTP/1.1\r\nhost: a\r\n",
+        ] {
+            let held = held(said.as_bytes()).await;
+            assert!(held <= DAWDLING * 3, "{said:?}: {held:?}");
+        }
+    }
 }

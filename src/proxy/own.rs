@@ -26,6 +26,9 @@ const ANY_ID: &str = "00000000-0000-0000-0000-000000000000";
 pub trait Local: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
 
+    /// Whether the provider takes usertap's own key, as far as is known: where it did not, it is asked anew.
+    fn takes_key(&self) -> Judged<'_>;
+
     /// The synced row: the feed's `after` plus `raw_json`, and what was recorded for it. With `ensure` it is
     /// fetched and committed first if it is missing; nothing if the provider has no such user.
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
@@ -46,6 +49,8 @@ pub trait Local: Send + Sync + 'static {
     /// One could not be read: it is only counted.
     fn webhook_unread(&self, why: WebhookUnread);
 }
+
+pub type Judged<'l> = Pin<Box<dyn Future<Output = bool> + Send + 'l>>;
 
 pub type LocalAnswer<'l> =
     Pin<Box<dyn Future<Output = Result<Option<(Value, Recorded)>, LocalFault>> + Send + 'l>>;
@@ -151,6 +156,10 @@ fn ready(readiness: Readiness) -> Response<Body> {
 async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
     if !shows_server_key(shared, headers) {
         let text = "this needs the tenant's server key, sent as the provider's SDK sends it";
+        return refusal(shared, StatusCode::UNAUTHORIZED, "server-key", text);
+    }
+    if !shared.local.takes_key().await {
+        let text = "the provider refuses this key";
         return refusal(shared, StatusCode::UNAUTHORIZED, "server-key", text);
     }
     let unknown = || {

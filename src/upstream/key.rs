@@ -71,6 +71,14 @@ impl Upstream {
         *self.key.answerer()
     }
 
+    /// Somebody who showed the key was refused: it is to be asked about.
+    pub fn doubt_key(&self) {
+        let mut answerer = self.key.answerer();
+        if *answerer == Answerer::Settled {
+            *answerer = Answerer::Unknown;
+        }
+    }
+
     /// Gives who it was taken for before.
     pub fn note_answerer(&self, now: Answerer) -> Answerer {
         std::mem::replace(&mut *self.key.answerer(), now)

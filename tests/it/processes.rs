@@ -19,6 +19,7 @@ mod rights;
 mod secrets;
 mod serve;
 mod set_aside;
+mod silent;
 mod start;
 mod tenants;
 mod trial;

@@ -8,6 +8,7 @@ mod endpoints;
 mod foreign_keys;
 mod key;
 mod local;
+mod purged;
 mod races;
 mod tenants;
 mod traps;

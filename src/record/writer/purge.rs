@@ -208,7 +208,7 @@ fn refused(kind: Refusal, place: Option<String>) -> RowRefusal {
     }
 }
 
-/// The row goes, the tombstone stays.
+/// The row goes, the tombstone stays, and nothing in it tells of the user.
 pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
     let source = Source {
         origin: Origin::Refetch,
@@ -225,8 +225,12 @@ pub fn purge_plan(user: &UserId, loaded: &Loaded) -> Plan {
         row: RowWrite::Nothing,
         change: Some(change),
         state: State {
+            position: state.position,
             standing: Standing::Purged,
-            ..state.clone()
+            version: None,
+            volatile: None,
+            volatile_at: None,
+            refused: None,
         },
         before: state,
         is_new: false,

@@ -1,7 +1,10 @@
 //! Streams: lines and server-sent events, resumed anywhere, ended with the process.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::time::Instant;
 use usertap::sandbox::Options;
 
 use super::{head, text};
@@ -170,4 +173,32 @@ async fn streams_end_at_once_with_the_process() {
     let (poll, (), ()) = tokio::join!(http::get(&poll, &[]), ends, stack.end());
     // Before DRAIN is over, when it would have been cut.
     assert_eq!(poll.status, 200);
+}
+
+/// Anybody who may connect may say anything there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_says_on_the_channel_makes_nobody_wait() {
+    let stack = Stack::new().await;
+    let mut new = Lines::ndjson(&stack.admin_url("/v1/changes?since=now")).await;
+    new.object().await.expect("a bookmark");
+    eventually("somebody listens there", || async {
+        stack.serving().station.feed.is_following().then_some(())
+    })
+    .await;
+    let channel = stack.serving().station.database.names.channel();
+    let never = i64::MAX;
+    stack
+        .sql(&format!(
+            "NOTIFY {channel}, '{never}'; NOTIFY {channel}, '-1'; NOTIFY {channel}, 'anybody'; NOTIFY {channel}, '💥'"
+        ))
+        .await;
+    let began = Instant::now();
+    for n in 0..6 {
+        let id = create(&stack, &format!("{n}")).await;
+        assert_eq!(new.event().await["key"]["id"], id.as_str());
+    }
+    // Without being told it asks every five seconds.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    stack.end().await;
 }

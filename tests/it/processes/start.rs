@@ -350,6 +350,28 @@ async fn who_looks_at_the_console_finds_for_all_that_not_the_provider_answers() 
     server.stop().await;
 }
 
+/// The next request of its own may be hours away.
+#[tokio::test]
+async fn a_key_that_apps_find_refused_is_asked_about_and_again_until_it_is_taken() {
+    let world = World::with_users(1).await.and("FAILPOINTS", "asked-again=100ms");
+    let server = world.serve().await;
+    server.has_no_problem().await;
+    for _ in 0..2 {
+        let refusal = Action::Reject(Canned::new(
+            401,
+            r#"{"code":"INVALID_SECRET_SERVER_KEY","error":"no"}"#,
+        ));
+        world.control().fault(Fault::on("/users/", refusal));
+    }
+    let user = world.control().ids(0)[0];
+    let refused = server.get(&world, &format!("/users/{user}")).await;
+    assert_eq!(refused.status, 401);
+    server.process.line("refuses usertap's own requests").await;
+    server.process.line("takes usertap's own requests again").await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
 /// Nobody should wait for what only the settings can mend.
 #[tokio::test]
 async fn a_provider_that_fails_for_the_settings_sake_has_the_remedy_for_that() {

@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 use usertap::cache::Cache;
 use usertap::config::Config;
 use usertap::proxy::{
-    Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken, WebhookUnread,
+    Judged, Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken,
+    WebhookUnread,
 };
 use usertap::record::{Owed, Recorded, Recorder};
 use usertap::tasks::Tasks;
@@ -88,6 +89,10 @@ struct Rows;
 impl Local for Rows {
     fn readiness(&self) -> Readiness {
         Readiness::Degraded
+    }
+
+    fn takes_key(&self) -> Judged<'_> {
+        Box::pin(async { true })
     }
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {

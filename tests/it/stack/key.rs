@@ -63,3 +63,40 @@ async fn a_refusal_goes_with_the_next_request_that_is_answered() {
     }
     stack.end().await;
 }
+
+/// Whoever it was stolen by has it still.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_provider_refuses_opens_no_row() {
+    let mut stack = Stack::with(Setup {
+        settings: vec![("USERTAP_STALE_IF_ERROR", "1h"), ("USERTAP_TIMEOUT", "2s")],
+        ..Setup::default()
+    })
+    .await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    stack.restart_with("STACK_SECRET_SERVER_KEY", "ssk_revoked").await;
+    eventually("the start has asked", || async {
+        (problems(&stack).await == ["key-refused"]).then_some(())
+    })
+    .await;
+    let revoked = stack.server(0).with("secret-server-key", "ssk_revoked");
+    let own = format!("/_usertap/users/{ada}");
+    let opens_nothing = async |when: &str| {
+        for path in [own.clone(), format!("{own}?ensure=1")] {
+            let got = stack.own(&revoked, &path).await;
+            let said = (got.status.as_u16(), got.header("x-usertap-error"));
+            assert_eq!(said, (401, Some("server-key")), "{when}: {}", got.text());
+        }
+    };
+    opens_nothing("while the provider refuses it").await;
+    stack.kill_provider();
+    let read = stack.get(&revoked, &format!("/users/{ada}")).await;
+    assert!(
+        matches!(read.status.as_u16(), 502 | 503),
+        "{}: {}",
+        read.header("x-usertap-cache").unwrap_or_default(),
+        read.text()
+    );
+    opens_nothing("while nobody answers").await;
+    stack.provider_is_gone();
+    stack.end().await;
+}

@@ -1,0 +1,75 @@
+//! Connections on which nothing is asked, or not to the end: they keep out nobody who asks something.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Server, World, recorded};
+use crate::support::process::Process;
+
+/// Longer than anybody is held here.
+const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn who_asks_nothing_holds_no_place_on_either_side() {
+    let world = World::with_users(0).await.and("FAILPOINTS", "dawdling=200ms");
+    let server = world.serve().await;
+    let form = "POST /login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\nproof=";
+    for side in [&server.listen, &server.admin] {
+        for said in [
+            "",
+            "PRI * HT",
+            "GET / HT",
+            "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n",
+            form,
+        ] {
+            if said == form && side == &server.listen {
+                continue;
+            }
+            let mut stream = TcpStream::connect(side).await.expect("a connection");
+            stream.write_all(said.as_bytes()).await.expect("whole");
+            let mut answer = Vec::new();
+            let ended = timeout(LONG, stream.read_to_end(&mut answer)).await;
+            assert!(ended.is_ok(), "{side} holds whoever says {said:?} and no more");
+        }
+    }
+    server.stop().await;
+}
+
+/// What is served by a process that has so few descriptors, and has 180 connections that say nothing.
+async fn crowded(world: &World, few: &str) -> (Server, Vec<TcpStream>) {
+    let line = format!("ulimit {few} 200 && exec {} serve", env!("CARGO_BIN_EXE_usertap"));
+    let process = Process::run("sh", world.folder.path(), &["-c", &line], &world.settings());
+    let server = Server::of(process).await;
+    let mut silent = Vec::new();
+    for _ in 0..180 {
+        let stream = TcpStream::connect(&server.listen).await;
+        silent.push(stream.expect("a connection"));
+    }
+    (server, silent)
+}
+
+/// Many systems give a thousand to a process that asks for no more.
+#[tokio::test]
+async fn it_takes_the_descriptors_that_it_may_have() {
+    let world = World::with_users(0).await.and("FAILPOINTS", "dawdling=600000ms");
+    let (server, silent) = crowded(&world, "-Sn").await;
+    let created = timeout(LONG, server.create(&world, "Ada")).await;
+    assert_eq!(recorded(&created.expect("an answer")), "committed");
+    drop(silent);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_leave_descriptors_for_what_else_needs_some() {
+    let world = World::with_users(0).await.and("FAILPOINTS", "dawdling=600000ms");
+    let (server, silent) = crowded(&world, "-n").await;
+    let status = timeout(LONG, server.status()).await.expect("an answer");
+    assert_eq!(status["healthy"], true, "{status}");
+    drop(silent);
+    let created = server.create(&world, "Ada").await;
+    assert_eq!(recorded(&created), "committed");
+    server.stop().await;
+}
