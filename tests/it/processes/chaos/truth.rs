@@ -28,7 +28,7 @@ pub async fn holds(chaos: &Chaos) {
     let table = at_rest::rows(&chaos.world.client, None).await;
     against_the_provider(chaos, &table);
     for server in &servers {
-        replayed(server, &table).await;
+        replayed(chaos, server, &table).await;
     }
     let account = chaos
         .world
@@ -119,7 +119,7 @@ fn against_the_provider(chaos: &Chaos, table: &[Row]) {
     );
 }
 
-async fn replayed(server: &Server, table: &[Row]) {
+async fn replayed(chaos: &Chaos, server: &Server, table: &[Row]) {
     let mut copy = Copy::default();
     let page = async |path: &str| -> Value {
         http::get(&format!("http://{}{path}", server.admin), &[])
@@ -128,11 +128,21 @@ async fn replayed(server: &Server, table: &[Row]) {
     };
     copy.follow("oldest", 500, page).await;
     let wrong = copy.differences(table.to_vec());
-    assert!(
-        wrong.is_empty(),
-        "the changes rebuild another table:\n{}",
-        wrong.join("\n")
-    );
+    let wrong = wrong.join("\n");
+    if !wrong.is_empty() {
+        let told = told_of(chaos, &wrong).await;
+        panic!("the changes rebuild another table:\n{wrong}\n{told}");
+    }
+}
+
+/// The changes of everybody whose id stands in a text.
+async fn told_of(chaos: &Chaos, text: &str) -> String {
+    let told = "SELECT string_agg(concat_ws(' ', id, position, type, origin, name, deleted_at, committed_at, request_id), E'\n' ORDER BY id, position)
+                FROM usertap.changes WHERE strpos($1, id) > 0";
+    let told = chaos.world.client.query_one(told, &[&text]).await;
+    told.expect("a query")
+        .get::<_, Option<String>>(0)
+        .unwrap_or_default()
 }
 
 fn report(chaos: &Chaos, table: &[Row], account: &Value) {
