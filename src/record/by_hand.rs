@@ -86,7 +86,7 @@ fn as_wanted(write: Write, loaded: &Loaded) -> Write {
 fn kind(noted: &Noted, loaded: &Loaded) -> Option<Kind> {
     let is_deleted = loaded.row.as_ref().map(|row| row.deleted_at.is_some());
     match (loaded.told, is_deleted) {
-        (Standing::None | Standing::Purged, None) => has_come_and_gone(noted).then_some(Kind::Purged),
+        (Standing::None | Standing::Purged, None) => was_there(noted).then_some(Kind::Purged),
         (Standing::Purged, Some(_)) => Some(Kind::Restored),
         (Standing::None, Some(_)) => Some(Kind::Created),
         (_, None) => Some(Kind::Purged),
@@ -96,11 +96,12 @@ fn kind(noted: &Noted, loaded: &Loaded) -> Option<Kind> {
     }
 }
 
-/// A row that is noted to be new and is not there was there for a while. That it went may be noted already, or be
-/// the next that is looked at.
-fn has_come_and_gone(noted: &Noted) -> bool {
+/// A row that is noted was there, and somebody may know it: it was told and then judged to be gone by what the provider
+/// said before its going was numbered, or it came and went between two looks and a snapshot had it. Told twice, it does no
+/// harm.
+fn was_there(noted: &Noted) -> bool {
     let is_at_once = noted.changes > 1 && noted.transactions == 1;
-    noted.before.is_none() && !is_at_once
+    noted.before.is_some() || !is_at_once
 }
 
 /// A tombstone stays one; a row that is gone by hand is nothing to the provider's truth.
@@ -211,7 +212,6 @@ mod tests {
             Some((Kind::Updated, vec!["raw_json"]))
         );
         assert_eq!(told(present, Some("Ada"), false), None);
-        assert_eq!(told(Standing::None, None, true), None);
         for (before, now, kind) in [
             (present, None, Kind::Purged),
             (Standing::Deleted, None, Kind::Purged),
@@ -270,10 +270,10 @@ mod tests {
         assert_eq!(told(&noted(ada, 2, 1), &taken_back), None);
         for standing in [Standing::None, Standing::Purged] {
             let gone = loaded(standing, None);
-            // The second may be noted already or not yet; what follows the first has been told with it.
+            // The second may be noted already or not yet.
             assert_eq!(told(&noted(None, 2, 2), &gone), Some(Kind::Purged));
             assert_eq!(told(&noted(None, 1, 1), &gone), Some(Kind::Purged));
-            assert_eq!(told(&noted(ada, 1, 1), &gone), None);
+            assert_eq!(told(&noted(ada, 1, 1), &gone), Some(Kind::Purged));
             assert_eq!(told(&noted(None, 2, 1), &gone), None);
         }
     }
