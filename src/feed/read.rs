@@ -65,6 +65,12 @@ pub(super) const SCANNED: i64 = 10_000;
 /// Bytes of `raw` in one stretch, as they are sent: stored, they may be a hundredth of that. Whatever is
 /// read after them comes in the next; so at least one event is given.
 pub(super) const RAW_BYTES: i64 = 4 << 20;
+/// The same of everything else, by what Postgres knows of it unread: a name or an address may be as long as whoever
+/// bears it likes.
+pub(super) const BYTES: i64 = 8 << 20;
+/// A text's length is known; JSON that is packed may come to a hundred times as much.
+const WEIGHT: &str = "coalesce(octet_length(c.name), 0) + coalesce(octet_length(c.email), 0)
+    + coalesce(pg_column_size(c.before)::bigint * CASE WHEN pg_column_size(c.before) < 2000 THEN 1 ELSE 100 END, 0)";
 
 /// Common to everything that reads the feed: `floor` is the position before the first change kept,
 /// `newest` the last change.
@@ -119,7 +125,7 @@ struct FeedRow {
     edge: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]
     edge_nonce: Option<i32>,
-    /// With it there is as much `raw` as one stretch has.
+    /// With it there is as much as one stretch has.
     #[diesel(sql_type = Nullable<Bool>)]
     is_full: Option<bool>,
     #[diesel(embed)]
@@ -302,9 +308,11 @@ pub fn text(query: Query<'_>) -> String {
     let found = match query.shape.raw {
         false => format!(
             "found AS (
-                 SELECT c.*, false AS is_full FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (
-                     SELECT {columns}, NULL::text AS raw, {rest} {matching}) c
-                 WHERE start.valid)"
+                 SELECT {columns}, NULL::text AS raw, {rest}, c.ahead + c.weight >= {BYTES} AS is_full FROM (
+                     SELECT c.*, sum(c.weight) OVER (ORDER BY c.position) - c.weight AS ahead
+                     FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.*, {WEIGHT} AS weight {matching}) c
+                     WHERE start.valid) c
+                 WHERE c.ahead < {BYTES})"
         ),
         true => format!(
             "picked AS MATERIALIZED (

@@ -11,7 +11,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
 use super::event::{After, Event};
-use super::read::{BOUNDS, BoundsRow, RAW_BYTES};
+use super::read::{BOUNDS, BYTES, BoundsRow, RAW_BYTES};
 use super::{Feed, FeedError};
 use crate::db::DbError;
 use crate::db::statement::{Bind, load, statement};
@@ -106,7 +106,14 @@ fn text(after: bool, raw: bool) -> String {
         )
     };
     let found = match raw {
-        false => from(first, "$1"),
+        false => format!(
+            "SELECT u.* FROM (
+                 SELECT u.*, sum(u.weight) OVER (ORDER BY u.id) - u.weight AS ahead FROM (
+                     SELECT u.*, coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0) AS weight
+                     FROM ({}) u) u) u
+             WHERE u.ahead < {BYTES}",
+            from(first, "$1")
+        ),
         true => format!(
             "SELECT u.*, 1::bigint AS nth, octet_length(u.raw)::bigint AS bytes FROM ({}) u
              UNION ALL

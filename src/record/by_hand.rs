@@ -23,8 +23,10 @@ pub struct Noted {
     /// The columns before the first of the changes, as JSON.
     pub before: Option<String>,
     pub raw_differs: bool,
-    /// By more than one transaction: in between the row was seen otherwise than it was and is.
-    pub is_repeated: bool,
+    /// How many changes were noted, and by how many transactions: between two of these the row was seen otherwise
+    /// than it was and is.
+    pub changes: i64,
+    pub transactions: i64,
     /// By a trigger of the users' own, in a transaction of the recorder's.
     pub is_nested: bool,
 }
@@ -43,7 +45,7 @@ pub fn write(noted: &Noted, loaded: &Loaded) -> Write {
         noted.raw_differs,
     );
     // What was taken back before anybody saw it is none. Of a nested one it is known that the feed's last word is another.
-    let is_seen = noted.is_repeated || noted.is_nested || !differing.is_empty();
+    let is_seen = noted.transactions > 1 || noted.is_nested || !differing.is_empty();
     let is_told = kind.is_some_and(|kind| kind != Kind::Updated || is_seen);
     let change = kind.filter(|_| is_told).map(|kind| Change {
         kind,
@@ -84,7 +86,7 @@ fn as_wanted(write: Write, loaded: &Loaded) -> Write {
 fn kind(noted: &Noted, loaded: &Loaded) -> Option<Kind> {
     let is_deleted = loaded.row.as_ref().map(|row| row.deleted_at.is_some());
     match (loaded.told, is_deleted) {
-        (Standing::None | Standing::Purged, None) => noted.is_repeated.then_some(Kind::Purged),
+        (Standing::None | Standing::Purged, None) => was_there(noted).then_some(Kind::Purged),
         (Standing::Purged, Some(_)) => Some(Kind::Restored),
         (Standing::None, Some(_)) => Some(Kind::Created),
         (_, None) => Some(Kind::Purged),
@@ -92,6 +94,14 @@ fn kind(noted: &Noted, loaded: &Loaded) -> Option<Kind> {
         (Standing::Skeleton | Standing::Present(_), Some(true)) => Some(Kind::Deleted),
         (_, Some(_)) => Some(Kind::Updated),
     }
+}
+
+/// A row that is noted was there, and somebody may know it: it was told and then judged to be gone by what the provider
+/// said before its going was numbered, or it came and went between two looks and a snapshot had it. Told twice, it does no
+/// harm.
+fn was_there(noted: &Noted) -> bool {
+    let is_at_once = noted.changes > 1 && noted.transactions == 1;
+    noted.before.is_some() || !is_at_once
 }
 
 /// A tombstone stays one; a row that is gone by hand is nothing to the provider's truth.
@@ -181,7 +191,8 @@ mod tests {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: Some(r#"{"name":"Ada"}"#.into()),
             raw_differs,
-            is_repeated: false,
+            changes: 1,
+            transactions: 1,
             is_nested: false,
         };
         let write = write(&noted, &loaded(told, name));
@@ -201,7 +212,6 @@ mod tests {
             Some((Kind::Updated, vec!["raw_json"]))
         );
         assert_eq!(told(present, Some("Ada"), false), None);
-        assert_eq!(told(Standing::None, None, true), None);
         for (before, now, kind) in [
             (present, None, Kind::Purged),
             (Standing::Deleted, None, Kind::Purged),
@@ -219,7 +229,8 @@ mod tests {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: Some(r#"{"name":"Ada"}"#.into()),
             raw_differs: false,
-            is_repeated: false,
+            changes: 1,
+            transactions: 1,
             is_nested: true,
         };
         let present = Standing::Present(ContentHash([1; 16]));
@@ -244,19 +255,26 @@ mod tests {
 
     #[test]
     fn what_a_snapshot_may_have_shown_in_between_is_told() {
-        let noted = |before: Option<&str>| Noted {
+        let noted = |before: Option<&str>, changes, transactions| Noted {
             id: UserId::parse("u", IdType::Text).unwrap(),
             before: before.map(str::to_owned),
             raw_differs: false,
-            is_repeated: true,
+            changes,
+            transactions,
             is_nested: false,
         };
         let told = |noted: &Noted, loaded: &Loaded| write(noted, loaded).change.map(|change| change.kind);
         let taken_back = loaded(Standing::Present(NOBODYS), Some("Ada"));
-        let noted_ada = noted(Some(r#"{"name":"Ada"}"#));
-        assert_eq!(told(&noted_ada, &taken_back), Some(Kind::Updated));
+        let ada = Some(r#"{"name":"Ada"}"#);
+        assert_eq!(told(&noted(ada, 2, 2), &taken_back), Some(Kind::Updated));
+        assert_eq!(told(&noted(ada, 2, 1), &taken_back), None);
         for standing in [Standing::None, Standing::Purged] {
-            assert_eq!(told(&noted(None), &loaded(standing, None)), Some(Kind::Purged));
+            let gone = loaded(standing, None);
+            // The second may be noted already or not yet.
+            assert_eq!(told(&noted(None, 2, 2), &gone), Some(Kind::Purged));
+            assert_eq!(told(&noted(None, 1, 1), &gone), Some(Kind::Purged));
+            assert_eq!(told(&noted(ada, 1, 1), &gone), Some(Kind::Purged));
+            assert_eq!(told(&noted(None, 2, 1), &gone), None);
         }
     }
 

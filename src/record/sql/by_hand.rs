@@ -19,8 +19,10 @@ struct NotedRow {
     before: Option<String>,
     #[diesel(sql_type = Bool)]
     raw_differs: bool,
-    #[diesel(sql_type = Bool)]
-    repeated: bool,
+    #[diesel(sql_type = BigInt)]
+    changes: i64,
+    #[diesel(sql_type = BigInt)]
+    transactions: i64,
     #[diesel(sql_type = Bool)]
     nested: bool,
 }
@@ -160,7 +162,8 @@ impl Sql {
                 id: UserId::parse(&row.id, kind)?,
                 before: row.before,
                 raw_differs: row.raw_differs,
-                is_repeated: row.repeated,
+                changes: row.changes,
+                transactions: row.transactions,
                 is_nested: row.nested,
             })
         });

@@ -201,7 +201,7 @@ pub const TAKE_NOTES: &str = "
         RETURNING seq, xmin AS noted_by, id, before, raw_differs, nested
     ), n AS (
         SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs,
-            count(DISTINCT noted_by::text) > 1 AS repeated, bool_and(nested) AS nested
+            count(*) AS changes, count(DISTINCT noted_by::text) AS transactions, bool_and(nested) AS nested
         FROM taken GROUP BY id
     )
     SELECT n.* FROM n WHERE NOT (n.nested AND EXISTS (

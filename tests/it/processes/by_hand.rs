@@ -117,7 +117,7 @@ impl World {
 /// What is remembered of users and of answers is no word of their rows then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_gone_by_hand_is_there_before_the_answer_however_many_others_went() {
-    let world = World::with_users(0).await;
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "50s");
     let server = world.serve().await;
     let ada = server.known(&world, "Ada").await;
     let path = format!("/users/{ada}");
@@ -138,7 +138,7 @@ async fn a_row_that_is_gone_by_hand_is_there_before_the_answer_however_many_othe
 /// What is left of them stays noted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_until_all_is_told() {
-    let world = World::with_users(0).await.and("USERTAP_DRAIN", "4s");
+    let world = World::with_users(0).await.and("USERTAP_DRAIN", "8s");
     let server = world.serve().await;
     world.sql(&many(200_000)).await;
     world.first_are_told(200_000).await;
