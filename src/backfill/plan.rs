@@ -53,6 +53,9 @@ pub struct Walk {
     /// An earlier place, to which no later one may lead.
     #[serde(default)]
     pub past: Option<Cursor>,
+    /// Pages without anybody, the last ones in a row.
+    #[serde(default)]
+    pub empty: u32,
 }
 
 /// What follows a page.
@@ -95,6 +98,8 @@ pub struct Astray;
 /// Times that the beginning may be lost before the walk gives up.
 const LOST_AT_MOST: u32 = TRAIL as u32 + 3;
 const ANEW_AT_MOST: u32 = 3;
+/// A list may look through many users for each whom it shows.
+const EMPTY_AT_MOST: u32 = 1_000;
 
 /// So many more than twice of those there are cannot have come meanwhile.
 const BEYOND: u64 = 1_000;
@@ -208,6 +213,9 @@ impl Walk {
             Next::More(next) if shown.footing == Footing::Firm && self.past.as_ref() == Some(next) => {
                 Some("its pages lead back to one before".into())
             }
+            Next::More(_) if shown.users.is_empty() && self.empty >= EMPTY_AT_MOST => {
+                Some("it goes on after a thousand pages without anybody".into())
+            }
             Next::More(_)
                 if totals()
                     .max()
@@ -263,6 +271,10 @@ impl Walk {
             total: self.total.or(shown.total),
             page: self.page.max(Some(shown.users.len() as u64)),
             sum: shown.sum,
+            empty: match shown.users.is_empty() {
+                true => self.empty + 1,
+                false => 0,
+            },
             ..self
         })
     }

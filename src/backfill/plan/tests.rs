@@ -173,6 +173,17 @@ fn no_total_is_too_large_to_be_read() {
 }
 
 #[test]
+fn empty_pages_that_name_another_do_not_go_on_for_ever() {
+    let mut walk = begun();
+    for page in 0..1_000 {
+        walk = stepped(walk, &firm(&[], Next::More(at(&page.to_string())))).1;
+    }
+    assert!(walk.doubt(&firm(&[], Next::More(at("on")))).is_some());
+    let somebody = people(0..1);
+    assert_eq!(walk.doubt(&firm(&somebody, Next::End)), None);
+}
+
+#[test]
 fn pages_that_come_again_are_no_pages() {
     let users = people(0..100);
     let first = Shown {

@@ -164,6 +164,35 @@ async fn at_keycloak_a_sign_out_by_an_admin_changes_the_user() {
     world.end().await;
 }
 
+/// Of a directory whose users are not imported nobody knows when they were made.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_keycloak_a_user_of_a_directory_has_a_row() {
+    const BOB: &str = "f:5f0e8c1a-2222-4c1a-9a37-000000000001:bob";
+    let mut bob = set(at_keycloak("Bob"), "/id", BOB);
+    bob.as_object_mut().expect("a user").remove("createdTimestamp");
+    let world = keycloak(|shapes| {
+        shapes.on("GET /admin/realms/shop/users/f%3A", 200, &bob);
+        shapes.on(
+            "GET /admin/realms/shop/users?",
+            200,
+            json!([at_keycloak("Ada"), bob]),
+        );
+        let behind = "GET /admin/realms/shop/users?briefRepresentation=false&max=100&first=1";
+        shapes.on(behind, 200, json!([bob]));
+        shapes.on("GET /admin/realms/shop/users/count", 200, "2");
+    })
+    .await;
+    let run = world.served.walk("backfill").await;
+    assert_eq!(
+        (&run["state"], &run["inserted"]),
+        (&json!("done"), &json!(2)),
+        "{run}"
+    );
+    let row = world.served.row(BOB).await.expect("a row");
+    assert_eq!((row.name.as_deref(), row.created_at), (Some("Bob"), None));
+    world.end().await;
+}
+
 /// Whoever belongs to an organisation alone goes with the membership, and whoever was locked out for guesses
 /// is let in again.
 #[tokio::test(flavor = "multi_thread")]
