@@ -41,6 +41,9 @@ pub use opening::Opening;
 const POOL: usize = 4;
 /// A pool that gives nothing for so long means a database that is away.
 const POOL_WAIT: Duration = Duration::from_secs(5);
+/// A connection that is no sooner at rest is in the midst of what somebody has given up, perhaps for ever (a commit
+/// that a standby must confirm): another one is taken.
+const AT_REST: Duration = Duration::from_secs(1);
 
 const UNCONNECTED: &str = "no connection within 5 s: it hangs, or a pooler before it has none left (a `serve` has up to eight \
      through it, a walk of its own four more)";
@@ -164,6 +167,7 @@ impl Database {
             .max_size(POOL)
             .wait_timeout(Some(POOL_WAIT))
             .create_timeout(Some(POOL_WAIT))
+            .recycle_timeout(Some(AT_REST))
             .runtime(deadpool::Runtime::Tokio1)
             .build();
         Database {

@@ -43,6 +43,9 @@ impl RowRefusal {
     }
 }
 
+/// As Postgres calls what a commit waits for that a standby must confirm.
+const UNCONFIRMED: &str = "SyncRep";
+
 /// Whose fault an SQLSTATE is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -116,6 +119,11 @@ pub const UNKNOWN_TROUBLE: &str = "nothing can be written, and none of the usual
 
 /// What stops all writing, and the remedy.
 pub fn trouble(code: &str) -> String {
+    if code == UNCONFIRMED {
+        return "commits wait for a synchronous standby that does not confirm them: bring it back, or take it out of \
+                synchronous_standby_names"
+            .into();
+    }
     let remedy = match code {
         "42P01" => "users_sync or one of usertap's own tables is gone or renamed: `usertap doctor` says more",
         "42501" => {
@@ -124,6 +132,7 @@ pub fn trouble(code: &str) -> String {
         }
         "42883" => "usertap's function try_row is gone: restore it",
         "42703" => "a column of users_sync is missing: restore it",
+        "42804" => "users_sync.id is of another type than it was made with: give it back that one",
         "25006" => fitness::READ_ONLY,
         "55P03" => {
             "users_sync is locked (by ALTER TABLE, CREATE INDEX without CONCURRENTLY, VACUUM FULL, LOCK TABLE), or is to be \

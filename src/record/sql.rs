@@ -352,7 +352,8 @@ impl Sql {
             "{state}.meta",
         ];
         let [users, states, changes, try_row, meta] = &named.map(|name| self.names.sql(name));
-        let asked = statement(DIAGNOSE)
+        let diagnose = self.names.sql(DIAGNOSE);
+        let asked = statement(&diagnose)
             .bind::<Text, _>(users)
             .bind::<Text, _>(states)
             .bind::<Text, _>(changes)

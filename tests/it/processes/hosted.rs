@@ -250,6 +250,39 @@ async fn a_database_that_commits_without_waiting_for_its_disk_keeps_what_an_answ
     assert_eq!(world.name(id_of(&reply)).await.as_deref(), Some("Grace"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
+    let folder = Reachable::new();
+    let database = durable(&folder.0).await;
+    let mut world = World::with_users(0).await;
+    world.url = database.url("postgres");
+    world.client = postgres::client(&world.url).await;
+    let server = world.serve().await;
+    server.known(&world, "Ada").await;
+    let waits_for = async |standby: &str| {
+        for statement in [
+            format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"),
+            "SELECT pg_reload_conf()".into(),
+        ] {
+            world.client.batch_execute(&statement).await.expect("a setting");
+        }
+    };
+    waits_for("nobody").await;
+    // The status answers, though what waits is in the midst of a statement on connections like its own.
+    eventually("it is named", || async {
+        server.create(&world, "Grace").await;
+        server.is_named(&["synchronous standby"]).await.then_some(())
+    })
+    .await;
+    waits_for("").await;
+    server.has_no_problem().await;
+    eventually("all is written", || async {
+        (world.rows().await == i64::try_from(world.control().users(0).len()).unwrap()).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
 impl World {
     async fn read_only(&self, on: bool) {
         let url: url::Url = self.url.expose_secret().parse().expect("a URL");

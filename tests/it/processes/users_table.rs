@@ -156,6 +156,24 @@ async fn a_table_in_another_schema_is_given_its_own_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ids_of_another_type_are_named_and_recovered_from() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    server.known(&world, "Ada").await;
+    world
+        .sql("ALTER TABLE neon_identity.users_sync ALTER COLUMN id TYPE text")
+        .await;
+    let grace = server.create(&world, "Grace").await;
+    server.names(&["users_sync.id is of another type"]).await;
+    world
+        .sql("ALTER TABLE neon_identity.users_sync ALTER COLUMN id TYPE uuid USING id::uuid")
+        .await;
+    world.eventually_named(id_of(&grace), "Grace").await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_follows_a_walk_is_told_what_it_waits_for() {
     let world = World::with_users(3).await;
     let server = world.serve().await;
