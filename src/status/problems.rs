@@ -18,6 +18,7 @@ use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::station::left_behind;
+use crate::user::on_one_line;
 
 pub(super) use provider::of_provider;
 pub(super) use webhooks::{of_unkept, of_webhooks};
@@ -87,7 +88,8 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
     debug_assert!(WORDS.contains(&word), "{word}");
     Problem {
         word,
-        what: what.into(),
+        // Ids in it are whatever apps have asked for.
+        what: on_one_line(&what.into()).into_owned(),
         remedy: remedy.into(),
     }
 }
