@@ -203,7 +203,8 @@ impl Foreign {
                  this server does not say its name. Set ADMIN_TOKEN, and have it put its name into X-Forwarded-Host"
             }
             Foreign::Site => {
-                "the Sec-Fetch-Site header says that another site's page loads this: open it by itself"
+                "the Sec-Fetch-Site header says that another page loads this, or leads to what is for programs: open it by \
+                 itself"
             }
         }
     }
@@ -223,9 +224,7 @@ fn foreign((listen, has_token): (SocketAddr, bool), headers: &HeaderMap, uri: &U
     if listen.ip().is_loopback() && !is_loopback_name(host, listen.port()) {
         return Some(Foreign::Host);
     }
-    // A page elsewhere may lead here, and load nothing from here.
-    let says = |name: &str| headers.get(name).map(|value| value.as_bytes());
-    if says("sec-fetch-site") == Some(b"cross-site") && says("sec-fetch-mode") != Some(b"navigate") {
+    if is_loaded_elsewhere(headers, uri) {
         return Some(Foreign::Site);
     }
     let origin = headers.get(header::ORIGIN)?;
@@ -237,6 +236,17 @@ fn foreign((listen, has_token): (SocketAddr, bool), headers: &HeaderMap, uri: &U
         .and_then(|origin| origin.split_once("://"))
         .is_some_and(|(_, at)| at == host || Some(at) == before);
     (!same).then_some(Foreign::Origin)
+}
+
+/// A page elsewhere may lead people to a page here, and load nothing from here, in a frame neither: what is for
+/// programs takes a slot's lease or costs the provider a read.
+fn is_loaded_elsewhere(headers: &HeaderMap, uri: &Uri) -> bool {
+    let says = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    let is_elsewhere = matches!(says("sec-fetch-site"), Some(b"cross-site" | b"same-site"));
+    let leads = says("sec-fetch-mode") == Some(b"navigate")
+        && says("sec-fetch-dest").is_none_or(|to| to == b"document")
+        && !uri.path().starts_with("/v1/");
+    is_elsewhere && !leads
 }
 
 fn is_loopback_name(host: &str, port: u16) -> bool {
@@ -278,7 +288,7 @@ mod tests {
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
             .collect();
         let at = (listen.parse().unwrap(), has_token);
-        foreign(at, &headers, &Uri::from_static("/v1/status"))
+        foreign(at, &headers, &Uri::from_static("/users"))
     }
 
     #[test]
@@ -320,6 +330,11 @@ mod tests {
             };
             assert_eq!(fetched("cross-site", "navigate"), None, "a link");
             assert_eq!(fetched("cross-site", "no-cors"), Some(Foreign::Site), "an image");
+            assert_eq!(
+                fetched("same-site", "no-cors"),
+                Some(Foreign::Site),
+                "another port's"
+            );
             assert_eq!(fetched("same-origin", "cors"), None);
         }
     }

@@ -291,9 +291,9 @@ impl Refetch {
             Err(error) => {
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
                 match self.failing().failed(&owed.user, &error, clock::now()) {
-                    true => tracing::error!(user = %owed.user, %error, "a read that is owed keeps failing"),
+                    true => tracing::error!(user = ?owed.user, %error, "a read that is owed keeps failing"),
                     false => {
-                        tracing::warn!(user = %owed.user, %error, "a read that is owed failed; it stays owed")
+                        tracing::warn!(user = ?owed.user, %error, "a read that is owed failed; it stays owed")
                     }
                 }
                 None

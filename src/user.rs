@@ -16,7 +16,7 @@ pub mod time;
 mod view;
 
 pub use head::{Head, Position, Sent, Tick};
-pub use id::{IdType, UserId};
+pub use id::{IdType, UserId, on_one_line};
 pub use observation::{Observation, Origin, Seen, Source};
 pub use pos::Pos;
 pub use view::{ContentHash, Profile, View};

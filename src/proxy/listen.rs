@@ -244,6 +244,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::clock;
     use crate::proxy::body::full;
 
     /// How long a connection is held on which this is said and no more.
@@ -258,7 +259,7 @@ mod tests {
         let serving = listening.http(ours, |_| async { Response::new(full("")) });
         app.write_all(said).await.unwrap();
         let reading = async { app.read_to_end(&mut Vec::new()).await };
-        let began = tokio::time::Instant::now();
+        let began = clock::now();
         let both = futures_util::future::join(serving, reading);
         timeout(DAWDLING * 100, both)
             .await

@@ -19,6 +19,7 @@ use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
 use crate::station::left_behind;
+use crate::user::on_one_line;
 
 use held::{of_by_hand, of_held};
 
@@ -91,7 +92,8 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
     debug_assert!(WORDS.contains(&word), "{word}");
     Problem {
         word,
-        what: what.into(),
+        // Ids in it are whatever apps have asked for.
+        what: on_one_line(&what.into()).into_owned(),
         remedy: remedy.into(),
     }
 }

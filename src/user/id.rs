@@ -1,5 +1,6 @@
 //! A user's id in its one canonical spelling.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,9 +50,10 @@ impl UserId {
     }
 }
 
+/// As a line of the log may show it: apps ask for whatever ids they are given.
 impl fmt::Debug for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&on_one_line(&self.0))
     }
 }
 
@@ -61,9 +63,28 @@ impl fmt::Display for UserId {
     }
 }
 
+/// The text with what would end a line or colour it spelled out.
+pub fn on_one_line(text: &str) -> Cow<'_, str> {
+    let spelled = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    match text.contains(char::is_control) {
+        true => text.chars().map(spelled).collect::<String>().into(),
+        false => text.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_id_makes_a_line_of_its_own() {
+        let shown = |id: &str| format!("{:?}", UserId::parse(id, IdType::Text).unwrap());
+        assert_eq!(shown("auth0|Á'1\""), "auth0|Á'1\"");
+        assert_eq!(shown("a\nb\r\u{1b}[31m\u{9b}"), "a\\nb\\r\\u{1b}[31m\\u{9b}");
+    }
 
     #[test]
     fn uuids_have_one_spelling() {

@@ -166,7 +166,7 @@ impl Writer {
             false => refusal::reason(refused),
         };
         self.sql.set_aside(conn, id, &refused.code, &reason).await?;
-        tracing::warn!(user = %id, reason, "set aside");
+        tracing::warn!(user = ?id, reason, "set aside");
         self.shared.health.set_aside.fetch_add(1, Ordering::Relaxed);
         plan.set_aside(id, stands);
         Ok(())

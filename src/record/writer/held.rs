@@ -122,7 +122,10 @@ fn leave(flight: &mut Flight, todo: Vec<usize>, held: &BTreeSet<UserId>) -> Vec<
 }
 
 fn tell(user: &UserId) {
-    tracing::warn!(%user, "another transaction holds this user's state or row: what was seen waits for its end");
+    tracing::warn!(
+        ?user,
+        "another transaction holds this user's state or row: what was seen waits for its end"
+    );
 }
 
 /// Those who are held go alone, after all others; the rest.

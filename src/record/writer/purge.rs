@@ -171,7 +171,7 @@ impl Writer {
             "the deleted user's row could not be removed: {}",
             refusal::reason(&refused)
         );
-        tracing::warn!(%user, reason, "set aside");
+        tracing::warn!(?user, reason, "set aside");
         let Ok(conn) = self.link.conn() else {
             return false;
         };

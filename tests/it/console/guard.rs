@@ -1,5 +1,6 @@
 //! Who gets in, and what browsers are told to keep to.
 
+use ::http::Method;
 use serde_json::json;
 
 use super::browser::{Browser, leads_to};
@@ -286,5 +287,52 @@ async fn the_files_of_the_pages_may_be_kept_for_ever_under_names_that_change_wit
         assert_eq!(file.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(file.header("set-cookie"), None, "it is everybody's");
     }
+    stack.end().await;
+}
+
+/// Without a token nothing else tells a page in the operator's browser from the operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_has_nothing_done_by_loading_it() {
+    let stack = Stack::new().await;
+    let slot = stack.admin_url("/v1/slots/mailer");
+    assert_eq!(
+        http::request(Method::PUT, &slot, &[], "{}").await.unwrap().status,
+        201
+    );
+    let load = async |url: &str, site: &str, mode: &str, dest: &str| {
+        let by = [
+            ("sec-fetch-site", site),
+            ("sec-fetch-mode", mode),
+            ("sec-fetch-dest", dest),
+        ];
+        http::get(url, &by).await.status.as_u16()
+    };
+    let changes = format!("{slot}/changes");
+    for (site, mode, dest) in [
+        ("cross-site", "navigate", "iframe"),
+        ("cross-site", "navigate", "document"),
+        ("same-site", "navigate", "document"),
+        ("same-site", "no-cors", "image"),
+        ("cross-site", "no-cors", "script"),
+    ] {
+        assert_eq!(
+            load(&changes, site, mode, dest).await,
+            403,
+            "{site} {mode} {dest}"
+        );
+    }
+    assert_eq!(
+        http::get(&changes, &[]).await.status,
+        200,
+        "nobody has taken the lease"
+    );
+    let page = stack.admin_url("/");
+    assert_eq!(
+        load(&page, "cross-site", "navigate", "document").await,
+        200,
+        "a link"
+    );
+    assert_eq!(load(&page, "cross-site", "navigate", "iframe").await, 403);
+    assert_eq!(load(&page, "none", "navigate", "document").await, 200, "typed");
     stack.end().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::Instant;
+use usertap::clock;
 use usertap::sandbox::Options;
 
 use super::{head, text};
@@ -192,7 +192,7 @@ async fn what_somebody_else_says_on_the_channel_makes_nobody_wait() {
             "NOTIFY {channel}, '{never}'; NOTIFY {channel}, '-1'; NOTIFY {channel}, 'anybody'; NOTIFY {channel}, '💥'"
         ))
         .await;
-    let began = Instant::now();
+    let began = clock::now();
     for n in 0..6 {
         let id = create(&stack, &format!("{n}")).await;
         assert_eq!(new.event().await["key"]["id"], id.as_str());

@@ -2,7 +2,7 @@
 
 use ::http::Method;
 use serde_json::json;
-use usertap::sandbox::{Action, Fault};
+use usertap::sandbox::{Action, Canned, Fault};
 
 use super::{Server, World, id_of};
 use crate::console::browser::Browser;
@@ -162,4 +162,24 @@ async fn no_secret_and_no_person_stands_in_the_log() {
             assert!(!all.contains(secret), "{secret} at {level} in\n{}", output.log());
         }
     }
+}
+
+/// Apps ask for whatever ids they are given.
+#[tokio::test]
+async fn no_id_makes_a_line_of_its_own_in_the_log() {
+    let world = World::with_users(0).await.and("USERTAP_ID_TYPE", "text");
+    let server = world.serve().await;
+    for (method, status) in [(Method::PATCH, 500), (Method::GET, 403)] {
+        let fails = Action::Reject(Canned::new(status, "no"));
+        world
+            .control()
+            .fault(Fault::on("/users/forged", fails).method(method));
+    }
+    let forged = "/users/forged%0Aall%20is%20lost%1B%5B31m";
+    server.ask(&world, Method::PATCH, forged, &json!({})).await;
+    let line = server.process.line("a read that is owed failed").await;
+    assert!(line.contains("forged\\nall is lost"), "{line}");
+    let log = server.stop().await.log();
+    let is_forged = |line: &str| line.starts_with("all is lost") || line.contains('\u{1b}');
+    assert!(!log.lines().any(is_forged), "{log}");
 }
