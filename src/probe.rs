@@ -54,7 +54,8 @@ pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
     let (Some(nobody), Some(request)) = (nobody, request) else {
         return Found::NoKey;
     };
-    match upstream.own(request, Priority::App).await {
+    // No app waits for it, and none is kept out by what it finds.
+    match upstream.own(request, Priority::Refetch).await {
         Err(error) => Found::Away(error),
         Ok(answer) => judged(config, &nobody, answer),
     }

@@ -131,6 +131,7 @@ impl Proxy {
             tasks: tasks.clone(),
             tls,
             drain: config.drain,
+            idle: listen::DAWDLING,
             over: CancellationToken::new(),
         };
         let base = config.base_path().to_owned();

@@ -21,7 +21,7 @@ use crate::backfill::Backfill;
 use crate::cache::Cache;
 use crate::clock::{self, Instant};
 use crate::config::{self, Config};
-use crate::db::embedded::{Embedded, Search};
+use crate::db::embedded::{self, Embedded, Search};
 use crate::db::{Database, DbError, Names, Opening, Reach};
 use crate::failpoint;
 use crate::feed::Feed;
@@ -40,6 +40,8 @@ pub use folder::{left_behind, note_served, try_folder};
 
 /// Between questions to a provider that fails, or whether it is the provider.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);
+/// Whoever shows a key that is refused spends no more of the provider's limit than this.
+const KEY_ASKED_EVERY: Duration = Duration::from_secs(1);
 /// A start waits so long to be told by its first question: whoever looks at its status then sees the answer.
 const ASKED_AT_ONCE: Duration = Duration::from_secs(2);
 /// Between looks at an embedded server.
@@ -65,6 +67,8 @@ pub struct Station {
     /// The database answered the last heartbeat.
     pub database_answers: Arc<AtomicBool>,
     standing: replicas::Standing,
+    /// When somebody with a refused key last made usertap ask whether it is so.
+    key_asked: tokio::sync::Mutex<Option<Instant>>,
     embedded: Option<Arc<Embedded>>,
 }
 
@@ -269,6 +273,7 @@ impl Station {
             instance: Uuid::new_v4(),
             database_answers: Arc::new(AtomicBool::new(true)),
             standing: replicas::Standing::default(),
+            key_asked: tokio::sync::Mutex::default(),
             embedded,
         }
     }
@@ -322,12 +327,17 @@ impl Station {
     }
 
     /// Whether the provider takes the key of usertap's own requests, for all that is known: where it refused it,
-    /// it is asked anew.
+    /// it is asked anew now and then. A 403 is its word on a right of the key and not on the key.
     pub async fn is_key_taken(&self) -> bool {
-        if self.upstream.refused_key().is_some() {
-            drop(ask(&self.config, &self.upstream).await);
+        let is_refused = || self.upstream.refused_key() == Some(401);
+        if is_refused() {
+            let mut asked = self.key_asked.lock().await;
+            if asked.is_none_or(|at| at.elapsed() >= KEY_ASKED_EVERY) {
+                drop(ask(&self.config, &self.upstream).await);
+                *asked = Some(clock::now());
+            }
         }
-        self.upstream.refused_key().is_none()
+        !is_refused()
     }
 
     async fn ask_now_and_then(self: Arc<Self>, told: oneshot::Sender<()>) {
@@ -379,9 +389,6 @@ impl Station {
         if !self.tasks.ended(left.max(LAST_MOMENT)).await {
             tracing::warn!("not everything ended within DRAIN");
         }
-        if let Some(embedded) = self.embedded.clone() {
-            let left = tokio::task::spawn_blocking(move || embedded.leave()).await;
-            left.unwrap_or_else(|error| tracing::warn!(%error, "embedded Postgres was not left in order"));
-        }
+        embedded::leave(self.embedded.clone()).await;
     }
 }

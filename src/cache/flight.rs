@@ -72,12 +72,11 @@ impl Flights {
         })
     }
 
-    /// Whether anybody waits for those who ask.
+    /// Whether anybody waits for those who ask. Who asks beside the first follows it too, and is none of them.
     pub fn are_followed(&self, key: CacheKey) -> bool {
         let flights = lock(&self.0);
-        flights
-            .get(&key)
-            .is_some_and(|flight| flight.ended.receiver_count() > 0)
+        let waits = |flight: &Flight| flight.ended.receiver_count() >= usize::from(flight.leads.max(1));
+        flights.get(&key).is_some_and(waits)
     }
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::account::{self, Progress};
 use crate::clock;
 use crate::config::Config;
+use crate::db::embedded;
 use crate::db::instances::{self, BEAT};
 use crate::db::runs::{self, Kind, Run};
 use crate::db::{Database, DbError};
@@ -101,13 +102,26 @@ enum Stand {
 
 async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<Run, StartError> {
     let upstream = station::upstream(&config, stop)?;
-    let (database, _embedded) = station::opened(&config, &upstream).await?;
-    let run = request(&database, asked).await.map_err(start_error)?;
+    let (database, embedded) = station::opened(&config, &upstream).await?;
+    let walked = walked(&config, &upstream, &database, asked, stop).await;
+    embedded::leave(embedded).await;
+    walked
+}
+
+/// Until it is over, wherever it is walked.
+async fn walked(
+    config: &Arc<Config>,
+    upstream: &Arc<Upstream>,
+    database: &Database,
+    asked: Asked,
+    stop: &Tasks,
+) -> Result<Run, StartError> {
+    let run = request(database, asked).await.map_err(start_error)?;
     let mut progress = Progress::new();
     let mut goes_on = "started again, it goes on where it stopped";
     let mut give_up = clock::now() + OUTAGE;
     while !stop.is_stopping() {
-        let stand = match stand(&database, run).await {
+        let stand = match stand(database, run).await {
             Err(DbError::Away(reason)) if clock::now() < give_up => {
                 tracing::debug!(reason, "where the walk stands cannot be looked up");
                 wait(stop).await;
@@ -122,11 +136,11 @@ async fn to_its_end(config: Arc<Config>, asked: Asked, stop: &Tasks) -> Result<R
             }
             Stand::Another => {
                 goes_on = "the walk goes on in the usertap that serves this database";
-                follow(&database, run, stop, &mut progress).await?;
+                follow(database, run, stop, &mut progress).await?;
             }
             Stand::Nobody => {
                 goes_on = "started again, it goes on where it stopped";
-                match walk(&config, &upstream, &database, run, stop, &mut progress).await {
+                match walk(config, upstream, database, run, stop, &mut progress).await {
                     // How long that may last is seen at the beginning of a round.
                     Err(DbError::Away(reason)) => {
                         tracing::debug!(reason, "the walk cannot be taken");

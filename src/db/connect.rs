@@ -187,7 +187,8 @@ fn distrusted(error: &tokio_postgres::Error) -> Option<&CertificateError> {
 /// Hosts often have an authority of their own.
 fn untrusted(wrong: &CertificateError) -> &'static str {
     match wrong {
-        CertificateError::UnknownIssuer => {
+        // The second is what an authority of the same name gives whose key is another.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is signed by an authority that is not known here: set DATABASE_CA to the PEM file of that one, \
              which whoever runs the database has"
         }
@@ -196,6 +197,9 @@ fn untrusted(wrong: &CertificateError) -> &'static str {
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "its certificate has run out: have it renewed"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet: look at this machine's clock"
         }
         _ => {
             "its certificate cannot be a server's: have it be one of version 3 with the host's name, signed by an authority \

@@ -31,7 +31,7 @@ mod watchdog;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -55,6 +55,14 @@ pub struct Embedded {
     relocated: bool,
     /// The kernel's count of users: closing it is what ends the use.
     user: Mutex<Option<File>>,
+}
+
+/// Lets go of an embedded Postgres, and where nobody else uses it, waits for its end.
+pub async fn leave(embedded: Option<Arc<Embedded>>) {
+    if let Some(embedded) = embedded {
+        let left = tokio::task::spawn_blocking(move || embedded.leave()).await;
+        left.unwrap_or_else(|error| tracing::warn!(%error, "embedded Postgres was not left in order"));
+    }
 }
 
 impl Embedded {
@@ -145,7 +153,7 @@ impl Embedded {
 
     /// Ends the use now, and where it was the last one, waits for the server's end. What is the first process of a
     /// container takes everybody with it: a server that is still at its last checkpoint too.
-    pub fn leave(&self) {
+    fn leave(&self) {
         let user = self.user.lock().unwrap_or_else(PoisonError::into_inner).take();
         if user.is_some() {
             drop(user);

@@ -305,6 +305,9 @@ pub fn text(query: Query<'_>) -> String {
              WHERE c.position = picked.positions[{nth}] OFFSET 0"
         )
     };
+    let whole = ["raw", "name", "email", "before"]
+        .map(|part| format!("octet_length(coalesce(c.{part}, ''))::bigint"));
+    let whole = whole.join(" + ");
     let found = match query.shape.raw {
         false => format!(
             "found AS (
@@ -320,13 +323,15 @@ pub fn text(query: Query<'_>) -> String {
                  FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.position {matching}) c
                  WHERE start.valid
              ), found AS (
-                 SELECT c.*, 1 AS nth, octet_length(coalesce(c.raw, ''))::bigint AS bytes
+                 SELECT c.*, 1 AS nth, {} AS bytes
                  FROM picked CROSS JOIN LATERAL ({}) c
                  UNION ALL
-                 SELECT c.*, found.nth + 1, found.bytes + octet_length(coalesce(c.raw, ''))
+                 SELECT c.*, found.nth + 1, found.bytes + {}
                  FROM found CROSS JOIN picked CROSS JOIN LATERAL ({}) c
                  WHERE found.bytes < {RAW_BYTES})",
+            whole,
             at("1"),
+            whole,
             at("found.nth + 1")
         ),
     };

@@ -94,6 +94,9 @@ impl Feed {
     }
 }
 
+/// Of a row without `raw`, in bytes.
+const WEIGHT: &str = "coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0)";
+
 /// With `raw`, rows are unpacked one by one, no more of them than are sent.
 fn text(after: bool, raw: bool) -> String {
     let first = if after { "u.id > $2::{id}" } else { "$2 IS NULL" };
@@ -109,15 +112,15 @@ fn text(after: bool, raw: bool) -> String {
         false => format!(
             "SELECT u.* FROM (
                  SELECT u.*, sum(u.weight) OVER (ORDER BY u.id) - u.weight AS ahead FROM (
-                     SELECT u.*, coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0) AS weight
+                     SELECT u.*, {WEIGHT} AS weight
                      FROM ({}) u) u) u
              WHERE u.ahead < {BYTES}",
             from(first, "$1")
         ),
         true => format!(
-            "SELECT u.*, 1::bigint AS nth, octet_length(u.raw)::bigint AS bytes FROM ({}) u
+            "SELECT u.*, 1::bigint AS nth, octet_length(u.raw)::bigint + {WEIGHT} AS bytes FROM ({}) u
              UNION ALL
-             SELECT u.*, found.nth + 1, found.bytes + octet_length(u.raw)
+             SELECT u.*, found.nth + 1, found.bytes + octet_length(u.raw) + {WEIGHT}
              FROM found CROSS JOIN LATERAL ({}) u WHERE found.nth < $1 AND found.bytes < {RAW_BYTES}",
             from(first, "1"),
             from("u.id > found.id", "1")

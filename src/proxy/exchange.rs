@@ -66,6 +66,9 @@ impl Exchange<'_> {
     /// From the moment it is known to be our tenant's. `key` is what its answer would be kept under.
     pub async fn begin(&mut self, key: Option<CacheKey>, body: Body, app: Answering) {
         self.keeps_under(key);
+        if self.asked.is_write {
+            app.under_way();
+        }
         if self.shared.wire.upstream.falters(self.asked.priority)
             && let Some(answer) = Box::pin(self.spared()).await
         {

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,7 +36,9 @@ use crate::tasks::Tasks;
 /// More connections wait in the kernel: each one here holds a descriptor and some buffers.
 const CONNECTIONS: usize = 10_000;
 /// A caller that dawdles over its handshake, its first request or its headers holds one of them.
-const DAWDLING: Duration = Duration::from_secs(10);
+pub(super) const DAWDLING: Duration = Duration::from_secs(10);
+/// Between two requests of a program that does not repeat what met a connection's end: longer than most pools keep one.
+const IDLE: Duration = Duration::from_secs(75);
 /// Tokens and cookies make headers large; the provider has limits of its own.
 const HEADERS: u32 = 128 << 10;
 /// At the end of the drain, to say that there will be no answer.
@@ -63,6 +65,8 @@ pub struct Listening {
     pub(super) tasks: Tasks,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) drain: Duration,
+    /// From one request to the whole head of the next, by HTTP/1.
+    pub(super) idle: Duration,
     /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
     pub(super) over: CancellationToken,
 }
@@ -96,6 +100,7 @@ impl Listening {
     pub fn plainly(&self) -> Listening {
         Listening {
             tls: None,
+            idle: IDLE,
             over: CancellationToken::new(),
             ..self.clone()
         }
@@ -173,13 +178,17 @@ impl Listening {
             let answer = handler(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let http = protocols();
+        let http = protocols(self.idle);
         let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.is_to_leave(&asks) => {
+            () = self.tasks.stopping() => {
                 connection.as_mut().graceful_shutdown();
                 timeout(self.drain, connection.as_mut()).await.unwrap_or(Ok(()))
+            }
+            () = silence(&asks) => {
+                connection.as_mut().graceful_shutdown();
+                self.last(connection, &asks).await
             }
         };
         if ended.is_err() {
@@ -187,19 +196,30 @@ impl Listening {
         }
     }
 
-    /// The process is to stop, or nothing has been asked for too long: before a first byte, no other bound
-    /// counts.
-    async fn is_to_leave(&self, asks: &AtomicBool) {
-        let silence = async {
-            tokio::time::sleep(dawdling()).await;
-            if asks.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = self.tasks.stopping() => {}
-            () = silence => {}
+    /// What was asked in the very moment is answered, however long that takes; where nothing was, it ends.
+    async fn last<E>(
+        &self,
+        mut connection: Pin<&mut impl Future<Output = Result<(), E>>>,
+        asks: &AtomicBool,
+    ) -> Result<(), E> {
+        if let Ok(ended) = timeout(dawdling(), connection.as_mut()).await {
+            return ended;
         }
+        if !asks.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.tasks.stopping() => timeout(self.drain, connection).await.unwrap_or(Ok(())),
+        }
+    }
+}
+
+/// Nothing has been asked for too long: before a first byte, no other bound counts.
+async fn silence(asks: &AtomicBool) {
+    tokio::time::sleep(dawdling()).await;
+    if asks.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -226,11 +246,11 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Op
     }
 }
 
-fn protocols() -> Builder<TokioExecutor> {
+fn protocols(idle: Duration) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(dawdling());
+        .header_read_timeout(failpoint::wait("dawdling", idle));
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(DAWDLING * 2)
@@ -253,6 +273,7 @@ mod tests {
             tasks: Tasks::default(),
             tls: None,
             drain: DAWDLING,
+            idle: DAWDLING,
             over: CancellationToken::new(),
         };
         let (mut app, ours) = duplex(4096);

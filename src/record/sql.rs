@@ -352,14 +352,23 @@ impl Sql {
             "{state}.meta",
         ];
         let [users, states, changes, try_row, meta] = &named.map(|name| self.names.sql(name));
-        let diagnose = self.names.sql(DIAGNOSE);
-        let asked = statement(&diagnose)
+        let asked = statement(DIAGNOSE)
             .bind::<Text, _>(users)
             .bind::<Text, _>(states)
             .bind::<Text, _>(changes)
             .bind::<Text, _>(try_row)
             .bind::<Text, _>(meta);
         let tried: Option<Tried> = optional(asked, conn).await?;
+        Ok(tried.and_then(|tried| tried.code))
+    }
+
+    /// The same where it is not one row that cannot be.
+    pub async fn diagnose_all(&self, conn: &mut Conn) -> Result<Option<String>, DbError> {
+        if let Some(code) = self.diagnose(conn).await? {
+            return Ok(Some(code));
+        }
+        let asked = self.names.sql(DIAGNOSE_ALL);
+        let tried: Option<Tried> = optional(statement(&asked), conn).await?;
         Ok(tried.and_then(|tried| tried.code))
     }
 }

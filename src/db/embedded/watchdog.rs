@@ -42,9 +42,9 @@ const SCRIPT: &str = include_str!("watchdog.sh");
 /// For a server on its way out; the script turns to an immediate stop after about 30 s.
 const CLOSED: Duration = Duration::from_secs(60);
 /// For a watchdog to notice that nobody is left; with other users it never does.
-const NOTICED: Duration = Duration::from_millis(500);
+const NOTICED: Duration = Duration::from_secs(2);
 /// For a server that ends as it should. One that takes longer recovers at its next start.
-const ENDED: Duration = Duration::from_secs(5);
+const ENDED: Duration = Duration::from_secs(20);
 
 /// What a new watchdog is to watch.
 pub(super) enum Server {

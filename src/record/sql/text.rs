@@ -279,8 +279,7 @@ pub const HISTORY: &str = "
     LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
-/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see, or as what the
-/// server calls a wait that has none. Who waits for the whole table already has everybody else behind it.
+/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see. Who waits for the whole table already has everybody else behind it.
 pub const DIAGNOSE: &str = "
     SELECT CASE
         WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL
@@ -300,15 +299,23 @@ pub const DIAGNOSE: &str = "
         WHEN to_regproc($4) IS NULL THEN '42883'
         WHEN (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass($1) AND NOT attisdropped AND attname IN
                   ('id', 'name', 'email', 'created_at', 'updated_at', 'deleted_at', 'raw_json')) < 7 THEN '42703'
-        WHEN (SELECT atttypid FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'id') <> '{id}'::regtype
-            THEN '42804'
-        WHEN EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep') THEN 'SyncRep'
         WHEN row_security_active($1) AND NOT coalesce((
             SELECT bool_or(polcmd IN ('*', 'a')) AND bool_or(polcmd IN ('*', 'w'))
             FROM pg_policy WHERE polrelid = to_regclass($1) AND polpermissive
               AND EXISTS (SELECT FROM unnest(polroles) AS r WHERE CASE r WHEN 0 THEN true ELSE pg_has_role(r, 'USAGE') END)
             ), false)
             THEN '42501'
+        END AS code, NULL AS place";
+
+/// What does not speak for a row that is refused alone, but explains why all are: the SQLSTATE, or what the server
+/// calls a wait that has none.
+pub const DIAGNOSE_ALL: &str = "
+    SELECT CASE
+        WHEN (SELECT atttypid FROM pg_attribute WHERE attrelid = to_regclass({users_name}) AND attname = 'id')
+            <> '{id}'::regtype THEN '42804'
+        WHEN EXISTS (
+            SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'
+              AND query_start < clock_timestamp() - interval '1 s') THEN 'SyncRep'
         END AS code, NULL AS place";
 
 /// Only behind the history that was found: another process may have been quicker. Who stands before the

@@ -98,7 +98,7 @@ impl Writer {
                 return Ok(none.map_or(Passed::Elsewhere, |_| Passed::All));
             }
         };
-        if next.is_full && pass.after == 0 {
+        if next.is_full {
             // It may take a while until all of them are told: what is remembered of their rows is not so any more.
             self.shared.anybody_changed();
         }

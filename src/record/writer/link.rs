@@ -254,7 +254,7 @@ impl Writer {
     /// Why even one user alone cannot be written.
     pub(super) async fn diagnose(&mut self) -> String {
         let found = match self.link.conn_or_away() {
-            Ok(conn) => self.sql.diagnose(conn).await,
+            Ok(conn) => self.sql.diagnose_all(conn).await,
             Err(error) => Err(error),
         };
         match found {

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 use tokio::time::sleep;
+use tokio_postgres::error::SqlState;
 use usertap::sandbox::{Deliveries, Webhooks};
 use uuid::Uuid;
 
@@ -83,11 +84,18 @@ pub async fn by_hand(chaos: &Chaos, mut dice: Dice) {
             continue;
         };
         let (what, sql) = by(&mut dice, id);
-        let done = client.batch_execute(&sql).await.is_ok();
-        chaos.ledger.count(&format!(
-            "by hand: {}",
-            if done { what } else { "not done, for a lock" }
-        ));
+        let what = match client.batch_execute(&sql).await {
+            Ok(()) => what,
+            Err(error) => {
+                assert_eq!(
+                    error.code(),
+                    Some(&SqlState::LOCK_NOT_AVAILABLE),
+                    "{what}: {error}"
+                );
+                "not done, for a lock"
+            }
+        };
+        chaos.ledger.count(&format!("by hand: {what}"));
     }
 }
 
