@@ -66,6 +66,7 @@ impl Rig {
             tasks: tasks.clone(),
             tls,
             drain: SECOND * 5,
+            idle: SECOND * 10,
             over: CancellationToken::new(),
         };
         tasks.spawn(listening.serve(listener, handler));

@@ -353,7 +353,7 @@ pub fn following<'a>(
 ) -> Following<'a> {
     Following {
         found,
-        behind_epoch: believed.at.map_or(0, |(_, epoch)| epoch),
+        behind_epoch: believed.at.map_or(believed.stamped_in, |(_, epoch)| epoch),
         from: apart(Position(found.position), believed.known, now_millis),
         certain,
         timeline,

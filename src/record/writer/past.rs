@@ -86,6 +86,8 @@ pub struct Believed {
     pub known: Position,
     /// The last change.
     pub last: Option<(Position, i32)>,
+    /// The epoch in which requests are stamped.
+    pub stamped_in: i64,
 }
 
 /// How the history that is found stands to what is believed.
@@ -109,6 +111,13 @@ pub enum Compared {
 pub fn compare(found: &History, timeline: Option<&str>, believed: &Believed) -> Compared {
     if believed.made_at.is_some_and(|made_at| made_at != found.made_at) {
         return Compared::Foreign;
+    }
+    // Another installation's that has fewer epochs behind it: what was stamped before would prove something there.
+    if believed.at.is_none() && found.epoch < believed.stamped_in {
+        return Compared::Lost {
+            found: Position(found.position),
+            ours: Position(0),
+        };
     }
     let is_moved = matches!((timeline, found.timeline.as_deref()), (Some(now), Some(then)) if now != then);
     let is_same = believed.at.is_none_or(|(id, _)| id == found.id);
@@ -190,6 +199,7 @@ impl Past {
             made_at,
             known,
             last,
+            ..
         } = self.believed(sent);
         let (history, epoch) = at?;
         Some(Note {
@@ -233,6 +243,7 @@ impl Past {
             made_at: known.made_at,
             known: stamped.max(changed).max(known.stood),
             last: known.last,
+            stamped_in: sent.epoch,
         }
     }
 

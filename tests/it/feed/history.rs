@@ -147,6 +147,27 @@ async fn data_that_is_restored_beneath_living_connections_is_found_out() {
         (epochs == 2).then_some(())
     })
     .await;
+    // Another installation's, which had fewer failovers.
+    stack.settled().await;
+    stack
+        .sql(
+            "UPDATE usertap.meta SET epoch = 1, history = gen_random_uuid(), made_at = made_at + interval '1 day';
+             DELETE FROM usertap.epochs",
+        )
+        .await;
+    eventually("it goes on beyond all that it knew", || async {
+        let later = stack
+            .count("SELECT count(*) FROM usertap.meta WHERE epoch > 3")
+            .await;
+        (later == 1).then_some(())
+    })
+    .await;
+    stack
+        .sql(&format!(
+            "UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{ada}'"
+        ))
+        .await;
+    eventually("the truth comes back", || async { stack.agrees(ada).await.ok() }).await;
     stack.end().await;
 }
 

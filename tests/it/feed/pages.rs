@@ -397,10 +397,19 @@ async fn a_page_is_no_larger_for_names_that_are_long() {
         (told.await == USERS as i64).then_some(())
     })
     .await;
+    for raw in ["", "&raw=1"] {
+        pages_are_bounded(&stack, raw, USERS, LARGEST).await;
+    }
+    stack.end().await;
+}
+
+/// Of changes and of the snapshot, whatever else they show.
+async fn pages_are_bounded(stack: &Stack, raw: &str, users: usize, largest: usize) {
     let (mut since, mut told) = ("oldest".to_owned(), 0);
     loop {
-        let reply = get(&stack, &format!("/v1/changes?since={since}&before=1&limit=1000")).await;
-        assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
+        let path = format!("/v1/changes?since={since}&before=1&limit=1000{raw}");
+        let reply = get(stack, &path).await;
+        assert!(reply.text().len() < largest, "{}", reply.text().len());
         let page = reply.json();
         told += list(&page).len();
         since = text(&page["next"]);
@@ -409,19 +418,18 @@ async fn a_page_is_no_larger_for_names_that_are_long() {
         }
         assert!(!list(&page).is_empty());
     }
-    assert_eq!(told, 2 * USERS);
+    assert_eq!(told, 2 * users);
     let (mut after, mut rows) = (String::new(), 0);
     loop {
-        let reply = get(&stack, &format!("/v1/snapshot?limit=1000&after={after}")).await;
-        assert!(reply.text().len() < LARGEST, "{}", reply.text().len());
+        let reply = get(stack, &format!("/v1/snapshot?limit=1000&after={after}{raw}")).await;
+        assert!(reply.text().len() < largest, "{}", reply.text().len());
         rows += list(&reply.json()).len();
         after = text(&reply.json()["next"]);
         if after.is_empty() {
             break;
         }
     }
-    assert_eq!(rows, USERS);
-    stack.end().await;
+    assert_eq!(rows, users);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! What is held against what, as cases.
 
+use super::super::link::following;
 use super::touched::TOUCHED;
 use super::*;
 use crate::user::IdType;
@@ -27,6 +28,7 @@ fn believed(known: i64) -> Believed {
         made_at: Some(5),
         known: Position(known),
         last: None,
+        stamped_in: 3,
     }
 }
 
@@ -39,6 +41,22 @@ fn lost(found: i64, ours: i64) -> Compared {
 
 const HERE: Option<&str> = Some("7-00000001");
 const THERE: Option<&str> = Some("7-00000002");
+
+#[test]
+fn what_has_fewer_epochs_than_were_stamped_in_is_gone_beyond() {
+    let nothing = Believed {
+        at: None,
+        made_at: None,
+        ..believed(0)
+    };
+    let fewer = History {
+        epoch: 2,
+        ..found(10)
+    };
+    assert_eq!(compare(&fewer, HERE, &nothing), lost(10, 0));
+    assert_eq!(following(&fewer, &nothing, Position(10), HERE, 0).behind_epoch, 3);
+    assert_eq!(compare(&found(10), HERE, &nothing), Compared::Same);
+}
 
 #[test]
 fn the_same_history_goes_on() {
@@ -125,7 +143,15 @@ fn a_process_that_was_killed_leaves_more_than_it_noted() {
     for (is_last, certain, is_unknown) in [(true, 10, false), (true, 9, true), (false, 10, true)] {
         let past = Past::default();
         past.recall(note(is_last));
-        assert_eq!(past.believed(Sent::NEVER), believed(10));
+        // It has stamped nothing yet.
+        let stamped_in = 0;
+        assert_eq!(
+            past.believed(Sent::NEVER),
+            Believed {
+                stamped_in,
+                ..believed(10)
+            }
+        );
         past.lose(Position(certain));
         assert_eq!(past.is_unknown(), is_unknown, "{is_last} {certain}");
     }
