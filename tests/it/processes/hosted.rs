@@ -227,12 +227,7 @@ async fn a_database_that_commits_without_waiting_for_its_disk_keeps_what_an_answ
             .await
             .expect("a superuser's statement");
     }
-    eventually("it is in a hurry", || async {
-        let fresh = postgres::client(&world.url).await;
-        let shown = fresh.query_one("SHOW synchronous_commit", &[]).await.ok()?;
-        (shown.get::<_, &str>(0) == "off").then_some(())
-    })
-    .await;
+    postgres::shows(&world.url, "synchronous_commit", "off").await;
     let server = world.serve().await;
     server.known(&world, "Ada").await;
     world

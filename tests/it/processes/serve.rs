@@ -11,15 +11,21 @@ use super::{Reachable, Server, World, id_of, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::process::{Process, setting};
 
-#[tokio::test]
-async fn an_embedded_postgres_that_was_killed_is_started_again() {
-    let (world, folder) = (World::with_users(0).await, Reachable::new());
+/// In this folder, and it takes a user.
+async fn with_an_embedded_postgres(world: &World, folder: &Reachable) -> Server {
     let embedded = [
         setting("DATABASE_URL", "embedded"),
         setting("USERTAP_DATA_DIR", folder.0.display()),
     ];
     let server = Server::of(world.start_with(&["serve"], &embedded)).await;
-    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    assert_eq!(recorded(&server.create(world, "Ada").await), "committed");
+    server
+}
+
+#[tokio::test]
+async fn an_embedded_postgres_that_was_killed_is_started_again() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let server = with_an_embedded_postgres(&world, &folder).await;
     let versions = std::fs::read_dir(&folder.0).expect("a folder").flatten();
     let pids =
         versions.filter_map(|entry| std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok());
@@ -38,12 +44,7 @@ async fn an_embedded_postgres_that_was_killed_is_started_again() {
 #[tokio::test]
 async fn an_embedded_postgres_has_ended_before_the_process_has() {
     let (world, folder) = (World::with_users(0).await, Reachable::new());
-    let embedded = [
-        setting("DATABASE_URL", "embedded"),
-        setting("USERTAP_DATA_DIR", folder.0.display()),
-    ];
-    let server = Server::of(world.start_with(&["serve"], &embedded)).await;
-    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    let server = with_an_embedded_postgres(&world, &folder).await;
     let running = || {
         let versions = std::fs::read_dir(&folder.0).expect("a folder").flatten();
         versions

@@ -105,12 +105,7 @@ async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() 
         .await
         .unwrap();
     superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    eventually("the server speaks TLS", || async {
-        let fresh = postgres::client(&database.url("postgres")).await;
-        let shown = fresh.query_one("SHOW ssl", &[]).await.ok()?;
-        (shown.get::<_, &str>(0) == "on").then_some(())
-    })
-    .await;
+    postgres::shows(&database.url("postgres"), "ssl", "on").await;
     let mut url: url::Url = database.url("postgres").expose_secret().parse().unwrap();
     url.set_query(Some("sslmode=require"));
     let encrypted = setting("DATABASE_URL", &url);

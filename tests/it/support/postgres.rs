@@ -8,6 +8,8 @@ use usertap::db::embedded::{Embedded, Search};
 use usertap::db::{Database, Names, Reach, migrate};
 use usertap::user::IdType;
 
+use super::eventually;
+
 /// A migrated database with schemas of the usual names, and a plain client to look into it.
 pub struct TestDatabase {
     pub database: Database,
@@ -44,6 +46,16 @@ pub async fn client(url: &SecretString) -> tokio_postgres::Client {
         .expect("a connection");
     tasks().spawn(connection);
     client
+}
+
+/// Waits until whoever connects finds a setting so: a reload is only asked for, and comes when it comes.
+pub async fn shows(url: &SecretString, name: &str, value: &str) {
+    eventually(&format!("{name} is {value}"), || async {
+        let fresh = client(url).await;
+        let shown = fresh.query_one(&format!("SHOW {name}"), &[]).await.ok()?;
+        (shown.get::<_, &str>(0) == value).then_some(())
+    })
+    .await;
 }
 
 pub fn names(id_type: IdType) -> Names {
