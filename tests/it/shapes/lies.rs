@@ -21,23 +21,7 @@ fn user(id: &str) -> Value {
 }
 
 async fn better_auth() -> Shaped {
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-    ];
-    let world = Shaped::start("better-auth", &settings, |shapes| {
-        shapes.on(
-            "POST /api/auth/sign-in/email",
-            200,
-            r#"{"token":"t","user":{"id":"a"}}"#,
-        );
-        shapes.on(
-            READ,
-            404,
-            r#"{"message":"User not found","code":"USER_NOT_FOUND"}"#,
-        );
-    });
-    let world = world.await;
+    let world = Shaped::better_auth(&[], |_| {}).await;
     world.shapes.on(
         LIST,
         200,

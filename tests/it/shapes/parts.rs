@@ -164,21 +164,7 @@ async fn all_go_on(world: Shaped, (refused, body): (&str, &Value), read: &str) {
 /// Better Auth counts each of its paths by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_that_is_refused_at_better_auth_holds_back_no_app() {
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-    ];
-    let world = Shaped::start("better-auth", &settings, |shapes| {
-        shapes.on(
-            "POST /api/auth/sign-in/email",
-            200,
-            r#"{"token":"t","user":{"id":"a"}}"#,
-        );
-        shapes.on(
-            "GET /api/auth/admin/get-user?id=",
-            404,
-            r#"{"message":"User not found","code":"USER_NOT_FOUND"}"#,
-        );
+    let world = Shaped::better_auth(&[], |shapes| {
         let too_many = r#"{"message":"Too many requests. Please try again later."}"#;
         let wait = [("x-retry-after", "3000")];
         shapes.with("GET /api/auth/admin/list-users", 429, &wait, too_many);

@@ -352,19 +352,7 @@ fn at_better_auth(id: &str) -> Value {
 /// By whichever of its plugins somebody signs in.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_better_auth_who_signs_in_by_a_plugin_has_a_row() {
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-    ];
-    let world = Shaped::start("better-auth", &settings, |shapes| {
-        shapes.on("POST /api/auth/sign-in/email", 200, r#"{"token":"own-token"}"#);
-        shapes.on(
-            "GET /api/auth/admin/get-user",
-            404,
-            r#"{"code":"USER_NOT_FOUND"}"#,
-        );
-    })
-    .await;
+    let world = Shaped::better_auth(&[], |_| {}).await;
     let ways = [
         "GET /api/auth/magic-link/verify?token=t",
         "POST /api/auth/sign-in/anonymous",
@@ -515,18 +503,7 @@ async fn at_kratos_the_answer_to_a_write_is_not_yet_the_identity() {
 }
 
 async fn better_auth() -> Shaped {
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-        ("USERTAP_CACHE_TTL", "0"),
-    ];
-    Shaped::start("better-auth", &settings, |shapes| {
-        shapes.on("POST /api/auth/sign-in/email", 200, r#"{"token":"own-token"}"#);
-        shapes.on(
-            "GET /api/auth/admin/get-user",
-            404,
-            r#"{"code":"USER_NOT_FOUND"}"#,
-        );
+    Shaped::better_auth(&[("USERTAP_CACHE_TTL", "0")], |shapes| {
         shapes.on("GET /api/auth/admin/get-user?id=kQ1", 200, at_better_auth("kQ1"));
     })
     .await
@@ -704,18 +681,7 @@ async fn at_workos_whoever_a_mail_is_for_has_a_row() {
 async fn at_better_auth_nobodys_session_is_given_nothing_stale() {
     let user = "GET /api/auth/admin/get-user?id=kQ1";
     let cookie = [("cookie", "better-auth.session_token=ended")];
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-        ("USERTAP_CACHE_TTL", "1ms"),
-    ];
-    let world = Shaped::start("better-auth", &settings, |shapes| {
-        shapes.on("POST /api/auth/sign-in/email", 200, r#"{"token":"own-token"}"#);
-        shapes.on(
-            "GET /api/auth/admin/get-user",
-            404,
-            r#"{"code":"USER_NOT_FOUND"}"#,
-        );
+    let world = Shaped::better_auth(&[("USERTAP_CACHE_TTL", "1ms")], |shapes| {
         shapes.on(user, 200, at_better_auth("kQ1"));
         shapes.on("GET /api/auth/admin/list-users", 401, "");
         shapes.on("GET /api/auth/get-session", 200, "null");

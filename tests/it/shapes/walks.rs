@@ -83,22 +83,8 @@ fn person(user: usize) -> Value {
 }
 
 async fn better_auth(roll: &Roll) -> Shaped {
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-    ];
     let roll = roll.clone();
-    Shaped::start("better-auth", &settings, move |shapes| {
-        shapes.on(
-            "POST /api/auth/sign-in/email",
-            200,
-            r#"{"token":"t","user":{"id":"a"}}"#,
-        );
-        shapes.on(
-            "GET /api/auth/admin/get-user?id=",
-            404,
-            r#"{"message":"User not found","code":"USER_NOT_FOUND"}"#,
-        );
+    Shaped::better_auth(&[], move |shapes| {
         let roll = roll.clone();
         shapes.by("GET /api/auth/admin/list-users", move |target| {
             let (users, query) = roll.asked(target);

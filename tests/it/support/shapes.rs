@@ -155,6 +155,28 @@ pub struct Shaped {
 }
 
 impl Shaped {
+    /// Better Auth, which takes usertap's sign-in and knows nobody, with these settings beside its own.
+    pub async fn better_auth(settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
+        let own = [
+            ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+            ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+        ];
+        Shaped::start("better-auth", &[&own[..], settings].concat(), |shapes| {
+            shapes.on(
+                "POST /api/auth/sign-in/email",
+                200,
+                r#"{"token":"own-token","user":{"id":"a"}}"#,
+            );
+            shapes.on(
+                "GET /api/auth/admin/get-user?id=",
+                404,
+                r#"{"message":"User not found","code":"USER_NOT_FOUND"}"#,
+            );
+            ready(shapes);
+        })
+        .await
+    }
+
     /// `ready` says what is answered from the start on.
     pub async fn start(provider: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
         let (tasks, shapes) = (Tasks::default(), Shapes::default());
