@@ -46,7 +46,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{Bypass, Cache, CacheKey, Cached};
 use crate::clock::{self, Instant};
 use crate::config::Config;
-use crate::provider::{Caller, Matched, RequestHead};
+use crate::provider::{self, Caller, Matched};
 use crate::record::Recorder;
 use crate::tasks::Tasks;
 use crate::upstream::decode;
@@ -226,7 +226,7 @@ async fn asked_for(
     if webhook::is_for(&shared, &request) {
         return Box::pin(webhook::answer(&shared, *request)).await;
     }
-    if let Some(answer) = shared.own_answer(&request).await {
+    if let Some(answer) = own::answer(&shared, &request).await {
         shared.wire.traffic.meters.own_answer(began);
         return answer;
     }
@@ -261,12 +261,19 @@ async fn forwarded(
     let (parts, body) = request.into_parts();
     let mut asked = Asked::new(parts, &shared.wire.base, app.clone(), began);
     asked.upgrade = upgrade;
+    let segments = provider::segments(asked.path());
+    // No route is without any.
+    let segments = segments.as_deref().unwrap_or_default();
+    if let Some(answer) = own::by_file(&shared, &asked, segments) {
+        return app.send(answer);
+    }
     let shown = shared.config.provider.shown(&asked.headers);
     let caller = shared.cache.caller(&shown);
     let standing = shared.standing(caller);
-    asked.priority = Shared::priority(standing, None);
     let body = body::flowing(body, shared.wire.idle);
-    let Some(matched) = shared.config.provider.route(&asked.method, asked.path()) else {
+    let matched = shared.config.provider.route_at(&asked.method, segments);
+    asked.priority = Shared::priority(standing, None);
+    let Some(matched) = matched else {
         let why = shared.on_no_route(&asked);
         if let Some(own) = shared.config.provider.preflight(&asked.head()) {
             asked.priority = Priority::Stranger;
@@ -323,39 +330,6 @@ enum Read {
 }
 
 impl Shared {
-    /// What needs no provider: usertap's own paths, and what the provider's file answers.
-    async fn own_answer(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
-        let target = headers::below(&self.wire.base, headers::target(request.uri()));
-        let (path, query) = target
-            .split_once('?')
-            .map_or((target, None), |(path, query)| (path, Some(query)));
-        if let Some(path) = own::path(path) {
-            self.wire.traffic.count(Counted::Own);
-            return Some(own::answer(self, request.method(), path, query, request.headers()).await);
-        }
-        if request.method() == Method::CONNECT {
-            return Some(self.failed(Failure::Unaddressable));
-        }
-        if headers::is_coded(request.headers()) {
-            return Some(self.failed(Failure::Coded));
-        }
-        let head = RequestHead {
-            method: request.method(),
-            path,
-            query,
-            headers: request.headers(),
-        };
-        let public = self
-            .config
-            .public_url
-            .as_ref()
-            .map(|url| url.as_str().trim_end_matches('/'));
-        let upstream = self.config.upstream.as_str().trim_end_matches('/');
-        let answer = self.config.provider.own_answer(&head, public, upstream)?;
-        self.wire.traffic.count(Counted::Own);
-        Some(reply::own(answer))
-    }
-
     /// Reads the request's body where the route needs it. What is sent on is the same either way.
     async fn read(&self, asked: &Asked, matched: &Matched<'_>, body: Body) -> (Body, Read) {
         if !matched.route.needs_request_body {

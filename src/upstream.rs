@@ -108,6 +108,8 @@ pub enum Priority {
 #[derive(Debug)]
 pub struct Forwarded {
     pub response: Response<AnswerBody>,
+    /// The status that the provider means, whatever the status line says.
+    pub meant: StatusCode,
     pub sent: Sent,
     pub sent_at: Instant,
 }
@@ -324,15 +326,11 @@ impl Upstream {
         let answer = progress.answer(pin!(send(request)), self.timeout).await;
         let answer = answer.unwrap_or(Err(UpstreamError::Timeout));
         let answer = answer.map_err(|error| progress.blamed(error));
-        let forwarded = answer.map(|response| Forwarded {
-            response,
-            sent,
-            sent_at,
-        });
+        let forwarded = answer.map(|response| self.forwarded(response, (sent, sent_at)));
         match &forwarded {
             Err(UpstreamError::Broken) if again => {}
             Err(UpstreamError::Timeout) => pass.timed_out(clock::now() - sent_at, self.timeout / ANSWERING),
-            _ => pass.note(self.meant_by(&forwarded)),
+            _ => pass.note(meant_by(&forwarded)),
         }
         leave.end(forwarded.as_ref().err());
         forwarded
@@ -361,9 +359,13 @@ impl Upstream {
         }
     }
 
-    fn meant_by(&self, answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
-        let answer = answer.as_ref().map_err(|error| *error)?;
-        Ok((self.meant)(answer.response.status(), answer.response.headers()))
+    fn forwarded(&self, response: Response<AnswerBody>, (sent, sent_at): (Sent, Instant)) -> Forwarded {
+        Forwarded {
+            meant: (self.meant)(response.status(), response.headers()),
+            response,
+            sent,
+            sent_at,
+        }
     }
 
     /// The latest time for a request to leave that has been waited for since `began`: what left with no
@@ -379,6 +381,10 @@ impl std::fmt::Debug for Upstream {
             .field("base", &self.base)
             .finish_non_exhaustive()
     }
+}
+
+fn meant_by(answer: &Result<Forwarded, UpstreamError>) -> Result<StatusCode, UpstreamError> {
+    answer.as_ref().map(|answer| answer.meant).map_err(|error| *error)
 }
 
 fn resting(retry_after: Duration) -> UpstreamError {

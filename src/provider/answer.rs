@@ -1,8 +1,10 @@
 //! Requests that usertap answers itself, errors in the provider's own shape, and links for people.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::route::{Pattern, segments};
+use super::route::Pattern;
 use super::source::field;
 use super::template::{Template, json_escaped, percent_encoded};
 use super::{Provider, RequestHead, Tenant};
@@ -53,16 +55,15 @@ pub(super) struct Dashboard {
 }
 
 impl Provider {
-    /// Where the descriptor says that usertap answers or redirects. `public` is the base URL by
-    /// which apps reach the proxy, where it is set; `upstream` the provider's.
+    /// Where the descriptor says that usertap answers or redirects. `segments` are those of the path,
+    /// `public` is the base URL by which apps reach the proxy, where it is set; `upstream` the provider's.
     pub fn own_answer(
         &self,
-        head: &RequestHead<'_>,
+        (head, segments): (&RequestHead<'_>, &[Cow<'_, str>]),
         public: Option<&str>,
         upstream: &str,
     ) -> Option<OwnAnswer> {
-        let path = segments(head.path)?;
-        let path = self.below_prefix(&path)?;
+        let path = self.below_prefix(segments)?;
         let rule = self
             .answers
             .iter()

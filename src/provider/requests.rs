@@ -74,6 +74,9 @@ impl Provider {
 
     /// Below a served prefix or not.
     pub(super) fn is_among(&self, named: &[Requests], method: &Method, path: &str) -> bool {
+        if named.is_empty() {
+            return false;
+        }
         let Some(path) = segments(path) else { return false };
         let below = self.below_prefix(&path);
         let fits = |path: &[Cow<'_, str>]| named.iter().any(|one| one.matches(method, path));

@@ -222,8 +222,8 @@ impl Segment {
 /// Segments of a path, most often no more.
 const MOST_OFTEN: usize = 8;
 
-/// The decoded segments; nothing for a path that could mean another one to somebody else.
-pub(super) fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
+/// The segments of a path, percent-decoded; nothing for one that could mean another to somebody else.
+pub fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     let is_plain = !path.as_bytes().contains(&b'%') && !path.as_bytes().contains(&0);
@@ -252,10 +252,14 @@ fn segment(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 }
 
 impl Provider {
-    /// The route of a request, any served prefix taken off, each segment percent-decoded.
+    /// The route of a request, any served prefix taken off.
     pub fn route(&self, method: &Method, path: &str) -> Option<Matched<'_>> {
-        let segments = segments(path)?;
-        let rest = self.below_prefix(&segments)?;
+        self.route_at(method, &segments(path)?)
+    }
+
+    /// The same where the path is cut already.
+    pub fn route_at(&self, method: &Method, segments: &[Cow<'_, str>]) -> Option<Matched<'_>> {
+        let rest = self.below_prefix(segments)?;
         let shorter = |route: &Route| route.pattern.segments.len() < rest.len();
         let others = self.routes.get(self.routes.partition_point(shorter)..)?;
         let mut as_long = others

@@ -146,15 +146,14 @@ impl Exchange<'_> {
     async fn answered(&mut self, forwarded: Forwarded, app: Answering) {
         let Forwarded {
             response,
+            meant,
             sent,
             sent_at,
         } = forwarded;
         failpoint::reached("exchange.answered");
         let (head, body) = response.into_parts();
         let body = body::flowing(body, self.shared.wire.idle);
-        let (provider, status) = (&self.shared.config.provider, head.status);
-        let meant = provider.effective_status(status, &head.headers);
-        let at = clock::now();
+        let (status, at) = (head.status, clock::now());
         let answered = AnswerHead { head, meant, at };
         self.heed(&answered, sent_at);
         if self.may_have_written(&answered.head) {

@@ -4,42 +4,35 @@
 //! nothing else is touched. A request is judged by the headers that leave, so that nobody can
 //! show the judge one thing and the provider another.
 
-use std::sync::LazyLock;
-
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-
-use crate::provider::HeaderNames;
 
 /// Headers of usertap's own begin so.
 const OWN: &str = "x-usertap-";
 
 /// Of one connection, whatever its `Connection` says (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
-/// `Host` stays, and is said anew with the connection to the provider.
-const OF_REQUESTS: [&str; 1] = ["http2-settings"];
-
-static OFF_REQUESTS: LazyLock<HeaderNames> = LazyLock::new(|| names(HOP_BY_HOP.iter().chain(&OF_REQUESTS)));
-static OFF_ANSWERS: LazyLock<HeaderNames> = LazyLock::new(|| names(HOP_BY_HOP.iter()));
-
-fn names<'n>(names: impl Iterator<Item = &'n &'static str>) -> HeaderNames {
-    names.map(|name| HeaderName::from_static(name)).collect()
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// A request's headers as the provider gets them.
 pub(super) fn to_provider(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
-    take_off(&mut headers, &OFF_REQUESTS);
+    // `Host` stays, and is said anew with the connection to the provider.
+    take_off(&mut headers, |name| {
+        is_hop_by_hop(name) || name == "http2-settings"
+    });
     one_cookie_line(&mut headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -53,7 +46,7 @@ pub(super) fn to_app(headers: &mut HeaderMap) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
-    take_off(headers, &OFF_ANSWERS);
+    take_off(headers, is_hop_by_hop);
 }
 
 /// Whether a request's bytes are coded in a way that ends here: of transfer codings only `chunked` is
@@ -100,14 +93,11 @@ pub(super) fn target(uri: &Uri) -> &str {
 }
 
 /// Takes off these, what `Connection` names, and what is usertap's own.
-fn take_off(headers: &mut HeaderMap, these: &HeaderNames) {
+fn take_off(headers: &mut HeaderMap, these: impl Fn(&str) -> bool) {
     let named: Vec<&str> = named_by_connection(headers).collect();
     let leaves = |name: &&HeaderName| {
-        these.has(name)
-            || name.as_str().starts_with(OWN)
-            || named
-                .iter()
-                .any(|named| named.eq_ignore_ascii_case(name.as_str()))
+        let name = name.as_str();
+        these(name) || name.starts_with(OWN) || named.iter().any(|named| named.eq_ignore_ascii_case(name))
     };
     let leaving: Vec<HeaderName> = headers.keys().filter(leaves).cloned().collect();
     for name in leaving {

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, FutureExt as _};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -180,20 +182,28 @@ impl Listening {
         });
         let http = protocols(self.idle);
         let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut end = self.end(&asks);
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
-            () = self.tasks.stopping() => {
+            Some(end) = end.next() => {
                 connection.as_mut().graceful_shutdown();
-                timeout(self.drain, connection.as_mut()).await.unwrap_or(Ok(()))
-            }
-            () = silence(&asks) => {
-                connection.as_mut().graceful_shutdown();
-                self.last(connection, &asks).await
+                match end {
+                    End::Stop => timeout(self.drain, connection).await.unwrap_or(Ok(())),
+                    End::Silence => self.last(connection, &asks).await,
+                }
             }
         };
         if ended.is_err() {
             tracing::debug!("a connection ended early");
         }
+    }
+
+    /// What ends a connection that goes on by itself: looked at only where it has come, not beside each request.
+    fn end<'a>(&'a self, asks: &'a AtomicBool) -> FuturesUnordered<impl Future<Output = End> + 'a> {
+        let stop = self.tasks.stopping().map(|()| End::Stop);
+        let silence = silence(asks).map(|()| End::Silence);
+        [Either::Left(stop), Either::Right(silence)].into_iter().collect()
     }
 
     /// What was asked in the very moment is answered, however long that takes; where nothing was, it ends.
@@ -213,6 +223,11 @@ impl Listening {
             () = self.tasks.stopping() => timeout(self.drain, connection).await.unwrap_or(Ok(())),
         }
     }
+}
+
+enum End {
+    Stop,
+    Silence,
 }
 
 /// Nothing has been asked for too long: before a first byte, no other bound counts.

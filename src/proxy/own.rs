@@ -1,17 +1,20 @@
-//! What usertap answers itself under `/_usertap/`.
+//! What usertap answers itself: under `/_usertap/`, and what the provider's file says is not to be sent on.
 
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::asked::Asked;
 use super::body::Body;
-use super::reply;
+use super::traffic::Counted;
+use super::wire::Failure;
+use super::{Shared, headers, reply};
 use crate::provider::{Caller, Credential};
 use crate::record::Recorded;
 use crate::user::UserId;
@@ -107,8 +110,39 @@ pub(super) fn path(path: &str) -> Option<&str> {
         .filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Answers what is below `/_usertap`, and what cannot be sent on.
+pub(super) async fn answer(shared: &Shared, request: &Request<Incoming>) -> Option<Response<Body>> {
+    let target = headers::below(&shared.wire.base, headers::target(request.uri()));
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, None), |(path, query)| (path, Some(query)));
+    if let Some(path) = self::path(path) {
+        shared.wire.traffic.count(Counted::Own);
+        return Some(at(shared, request.method(), path, query, request.headers()).await);
+    }
+    if request.method() == Method::CONNECT {
+        return Some(shared.failed(Failure::Unaddressable));
+    }
+    let is_coded = headers::is_coded(request.headers());
+    is_coded.then(|| shared.failed(Failure::Coded))
+}
+
+/// Answers a request that the provider's file says is not to be sent on.
+pub(super) fn by_file(shared: &Shared, asked: &Asked, segments: &[Cow<'_, str>]) -> Option<Response<Body>> {
+    let config = &shared.config;
+    let public = config.public_url.as_ref();
+    let public = public.map(|url| url.as_str().trim_end_matches('/'));
+    let upstream = config.upstream.as_str().trim_end_matches('/');
+    let answer = config
+        .provider
+        .own_answer((&asked.head(), segments), public, upstream)?;
+    shared.wire.traffic.count(Counted::Own);
+    shared.wire.traffic.meters.own_answer(asked.began);
+    Some(reply::own(answer))
+}
+
 /// Answers a request below `/_usertap`. `query` is what follows the question mark.
-pub(super) async fn answer(
+async fn at(
     shared: &Shared,
     method: &Method,
     path: &str,

@@ -16,6 +16,7 @@ use super::pause;
 use super::retry::{self, Came};
 use super::{
     ANSWERING, AnswerBody, Fetched, Forwarded, Priority, Upstream, UpstreamError, Yields, decode, empty,
+    meant_by,
 };
 use crate::clock::{self, Instant};
 use crate::provider::{OwnRequest, Use};
@@ -117,16 +118,16 @@ impl Upstream {
             };
             let Forwarded {
                 response,
+                meant,
                 sent,
                 sent_at,
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
                 leave.end(answer.as_ref().err());
-                pass.note(self.meant_by(&answer));
+                pass.note(meant_by(&answer));
                 answer?
             };
             let (head, body) = response.into_parts();
-            let meant = (self.meant)(head.status, &head.headers);
             self.heed(meant, &head.headers, Yields::Everyone);
             if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, meant) {
                 login.forget(token).await;
@@ -185,11 +186,7 @@ impl Upstream {
         let (sent, sent_at) = (self.head.sent(), clock::now());
         let answer = timeout(self.timeout, self.client.request(Box::new(request))).await;
         let response = answer.map_err(|_| UpstreamError::Timeout)??;
-        Ok(Forwarded {
-            response,
-            sent,
-            sent_at,
-        })
+        Ok(self.forwarded(response, (sent, sent_at)))
     }
 }
 

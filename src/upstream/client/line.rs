@@ -4,13 +4,14 @@
 //! body. That saves each request the way to another task and back (`benches/side_by_side`). Only a
 //! request's own body is seen off by a task once its answer has begun: it may still be on its way, and
 //! must not wait for the answer's reader. What must never be: a line that is given back while anything
-//! of an exchange is still under way.
+//! of an exchange is still under way; a task that is woken by a line that it does not move on.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -24,6 +25,22 @@ pub(super) struct Line {
     sender: http1::SendRequest<RequestBody>,
     connection: http1::Connection<Outgoing, RequestBody>,
     has_left: HasLeft,
+    mover: Arc<Mover>,
+    wakes_mover: Waker,
+}
+
+/// The task that moved a line on last and waits for it; none while it does.
+#[derive(Default)]
+struct Mover(AtomicWaker);
+
+impl Wake for Mover {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.wake();
+    }
 }
 
 impl Line {
@@ -32,10 +49,13 @@ impl Line {
         connection: http1::Connection<Outgoing, RequestBody>,
         has_left: HasLeft,
     ) -> Line {
+        let mover = Arc::<Mover>::default();
         Line {
             sender,
             connection,
             has_left,
+            wakes_mover: mover.clone().into(),
+            mover,
         }
     }
 
@@ -50,7 +70,7 @@ impl Line {
         let mut line = Some(self);
         let answered = std::future::poll_fn(|context| {
             move_on(&mut line, context);
-            answer.as_mut().poll(context)
+            answer.as_mut().poll(&mut only_moved_on())
         });
         match answered.await {
             Ok(answer) if is_bare => Ok(answer.map(|body| AnswerBody::of(body, line, pool))),
@@ -79,6 +99,11 @@ impl Line {
         self.has_settled() || self.settle(&mut nobody) == Poll::Ready(true)
     }
 
+    /// Wakes nobody until it is moved on again.
+    pub fn rest(&self) {
+        self.mover.0.take();
+    }
+
     fn has_settled(&self) -> bool {
         self.sender.is_ready() && self.has_left.all()
     }
@@ -99,9 +124,17 @@ impl Line {
 
     /// Ready once it has ended.
     fn move_on(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.mover.0.register(context.waker());
+        let mut context = Context::from_waker(&self.wakes_mover);
         // What fails is told to whoever waits for the answer or reads its body.
-        Pin::new(&mut self.connection).poll(context).map(|_told| ())
+        Pin::new(&mut self.connection).poll(&mut context).map(|_told| ())
     }
+}
+
+/// For what comes by a line alone: who has just moved it on, and is woken for more of it, need not be woken
+/// for this as well.
+fn only_moved_on() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 fn move_on(line: &mut Option<Box<Line>>, context: &mut Context<'_>) {
@@ -114,6 +147,23 @@ fn move_on(line: &mut Option<Box<Line>>, context: &mut Context<'_>) {
 struct Lent {
     line: Option<Box<Line>>,
     pool: Arc<Pool>,
+}
+
+impl Lent {
+    /// The next of the body that comes by it.
+    fn frame(
+        &mut self,
+        body: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.line.iter().for_each(|line| line.rest());
+        let frame = Pin::new(&mut *body).poll_frame(&mut only_moved_on());
+        if frame.is_ready() {
+            return frame;
+        }
+        move_on(&mut self.line, context);
+        Pin::new(body).poll_frame(&mut only_moved_on())
+    }
 }
 
 impl Drop for Lent {
@@ -159,13 +209,10 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let mut polled = Pin::new(&mut this.body).poll_frame(context);
-        if polled.is_pending()
-            && let Some(lent) = &mut this.lent
-        {
-            move_on(&mut lent.line, context);
-            polled = Pin::new(&mut this.body).poll_frame(context);
-        }
+        let polled = match &mut this.lent {
+            None => Pin::new(&mut this.body).poll_frame(context),
+            Some(lent) => lent.frame(&mut this.body, context),
+        };
         if matches!(polled, Poll::Ready(None)) || polled.is_ready() && this.body.is_end_stream() {
             this.lent = None;
         }

@@ -77,6 +77,7 @@ impl Pool {
 
     /// A line that is free again.
     pub fn give_back(self: &Arc<Self>, line: Box<Line>) {
+        line.rest();
         let mut kept = self.lock();
         let Some(line) = kept.unclaimed(line) else { return };
         if !kept.is_closed {

@@ -2,7 +2,7 @@
 
 use super::*;
 use std::time::Duration;
-use usertap::provider::{Foreign, Proof};
+use usertap::provider::{Foreign, Proof, segments};
 use usertap::user::IdType;
 
 pub fn fixture(text: &str) -> Provider {
@@ -243,7 +243,8 @@ fn answered(path: &str, query: Option<&str>, public: Option<&str>) -> Option<(u1
         query,
         headers: &none,
     };
-    let answer = provider.own_answer(&head, public, "https://api.stack-auth.com/")?;
+    let segments = segments(path)?;
+    let answer = provider.own_answer((&head, &segments), public, "https://api.stack-auth.com/")?;
     let location = answer
         .headers
         .get("location")
