@@ -32,8 +32,6 @@ pub(super) struct Asked {
     pub headers: HeaderMap,
     /// Path and query below the base path, byte for byte.
     target: PathAndQuery,
-    /// Where the path of the target ends.
-    path: usize,
     pub upgrade: Option<Wish>,
     /// It changes something, whatever its method says: it is not sent twice.
     pub is_write: bool,
@@ -45,13 +43,11 @@ pub(super) struct Asked {
 
 impl Asked {
     pub fn new(parts: Parts, base: &str, app: Answering, began: Instant) -> Asked {
-        let target = headers::target_below(base, &parts.uri);
         if !parts.method.is_safe() {
             app.under_way();
         }
         Asked {
-            path: target.as_str().find('?').unwrap_or(target.as_str().len()),
-            target,
+            target: headers::target_below(base, &parts.uri),
             id: random::name(),
             began,
             ready: began,
@@ -74,12 +70,11 @@ impl Asked {
     }
 
     pub fn path(&self) -> &str {
-        let target = self.target.as_str();
-        target.get(..self.path).unwrap_or(target)
+        self.target.path()
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.target.as_str().get(self.path + 1..)
+        self.target.query()
     }
 
     pub fn head(&self) -> RequestHead<'_> {

@@ -112,13 +112,10 @@ pub(super) fn path(path: &str) -> Option<&str> {
 
 /// Answers what is below `/_usertap`, and what cannot be sent on.
 pub(super) async fn answer(shared: &Shared, request: &Request<Incoming>) -> Option<Response<Body>> {
-    let target = headers::below(&shared.wire.base, headers::target(request.uri()));
-    let (path, query) = target
-        .split_once('?')
-        .map_or((target, None), |(path, query)| (path, Some(query)));
-    if let Some(path) = self::path(path) {
+    let uri = request.uri();
+    if let Some(path) = path(headers::below(&shared.wire.base, uri.path())) {
         shared.wire.traffic.count(Counted::Own);
-        return Some(at(shared, request.method(), path, query, request.headers()).await);
+        return Some(at(shared, request.method(), path, uri.query(), request.headers()).await);
     }
     if request.method() == Method::CONNECT {
         return Some(shared.failed(Failure::Unaddressable));

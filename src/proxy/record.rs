@@ -1,6 +1,7 @@
 //! What an exchange told goes to the recorder.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::timeout;
@@ -83,9 +84,11 @@ impl Exchange<'_> {
         match self.shared.config.sync {
             Sync::Async => Outcome::NotAwaited,
             Sync::BeforeResponse => {
-                let began = clock::now();
+                let began = receipt.waits().then(clock::now);
                 let recorded = receipt.recorded(self.shared.config.sync_timeout).await;
-                let waited = clock::now().saturating_duration_since(began);
+                let waited = began.map_or(Duration::ZERO, |began| {
+                    clock::now().saturating_duration_since(began)
+                });
                 self.shared.wire.traffic.meters.commit_waited(waited);
                 Outcome::Recorded(recorded)
             }

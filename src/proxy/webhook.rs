@@ -19,9 +19,7 @@ const PATH: &str = "/webhooks";
 const LARGEST: usize = 1 << 20;
 
 pub(super) fn is_for(shared: &Shared, request: &Request<Incoming>) -> bool {
-    let target = headers::below(&shared.wire.base, headers::target(request.uri()));
-    let path = target.split('?').next().unwrap_or_default();
-    own::path(path) == Some(PATH)
+    own::path(headers::below(&shared.wire.base, request.uri().path())) == Some(PATH)
 }
 
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {

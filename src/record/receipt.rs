@@ -138,6 +138,11 @@ impl Receipt {
         }
     }
 
+    /// Whether there is anything to wait for.
+    pub fn waits(&self) -> bool {
+        !matches!(self.stage, Stage::Settled(_))
+    }
+
     /// Waits until all of it is committed and the doubts it raised are settled, at most so long;
     /// while the database is known to be away, only until it is in the journal. Users whose re-read
     /// is late have a skeleton row then.

@@ -22,7 +22,7 @@ impl Upstream {
             StatusCode::SERVICE_UNAVAILABLE => self
                 .budget
                 .served(pause::rest(headers, clock::wall()), Yields::Own),
-            _ => self.budget.served(pause::spent(headers, clock::wall()), whom),
+            _ => self.budget.served(pause::spent(headers, clock::wall), whom),
         }
     }
 

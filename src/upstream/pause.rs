@@ -147,11 +147,11 @@ fn asked_for(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
 }
 
 /// For how long nothing is left of a limit, where an answer says that it was the last.
-pub(super) fn spent(headers: &HeaderMap, wall: DateTime<Utc>) -> Option<Duration> {
+pub(super) fn spent(headers: &HeaderMap, wall: impl FnOnce() -> DateTime<Utc>) -> Option<Duration> {
     let mut lines = headers.iter().filter(|(name, _)| REMAINING.has(name));
     let none_left = lines.any(|(_, left)| left == "0");
     none_left
-        .then(|| reset(headers, now(headers, wall)))
+        .then(|| reset(headers, now(headers, wall())))
         .flatten()
         .map(|wait| wait.min(LONGEST_SPENT))
 }
@@ -246,11 +246,11 @@ mod tests {
         let left = |left| {
             spent(
                 &headers(&[("x-ratelimit-remaining", left), ("x-ratelimit-reset", "30")]),
-                wall(),
+                wall,
             )
         };
         assert_eq!((left("0"), left("1")), (seconds(30), None));
-        assert_eq!(spent(&headers(&[("x-ratelimit-remaining", "0")]), wall()), None);
+        assert_eq!(spent(&headers(&[("x-ratelimit-remaining", "0")]), wall), None);
     }
 
     /// Whoever says a time says it by the clock that its `Date` shows, which may be another than ours.

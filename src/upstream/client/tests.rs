@@ -2,10 +2,12 @@
 
 mod over_tls;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::stream::{self, FuturesUnordered};
 use http::Method;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -62,6 +64,34 @@ async fn one_connection_serves_one_request_after_another() {
             "{head}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_connection_wakes_nobody_who_has_all_that_came_by_it() {
+    let (script, client) = before(&[CHUNKED]).await;
+    let (polls, has_all) = (Cell::new(0), Cell::new(false));
+    let mut first = pin!(async {
+        read(&script, &client).await;
+        has_all.set(true);
+        std::future::pending::<()>().await
+    });
+    let first = poll_fn(|context| {
+        polls.set(polls.get() + 1);
+        first.as_mut().poll(context)
+    });
+    // Polled where it has been woken, and nowhere else.
+    let mut first = FuturesUnordered::from_iter([first]);
+    let next = async {
+        while !has_all.get() {
+            tokio::task::yield_now().await;
+        }
+        let before = polls.get();
+        assert_eq!(read(&script, &client).await, "{}");
+        tokio::task::yield_now().await;
+        assert_eq!(polls.get(), before);
+    };
+    select(stream::StreamExt::next(&mut first), pin!(next)).await;
+    assert_eq!(script.connections(), 1);
 }
 
 #[tokio::test]
