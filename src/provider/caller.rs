@@ -6,9 +6,9 @@ use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 
 use super::form::Rank;
-use super::shown::Shown;
+use super::shown::{Places, Shown};
 use super::source::field;
-use super::{HeaderNames, Matched, Provider, RequestHead, Tenant, canon};
+use super::{Matched, Provider, RequestHead, Tenant, canon};
 
 /// Who asks, as far as the request says; the provider's answer says whether it is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum Foreign {
 pub(super) struct Part {
     pub part: String,
     /// One header for each generation of SDKs, in the same order for every part.
-    pub headers: HeaderNames,
+    pub headers: Places,
     pub query: Option<String>,
     /// A parameter of the route's path.
     pub path: Option<String>,
@@ -85,7 +85,7 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct CredentialRule {
     pub is: Rank,
-    pub headers: HeaderNames,
+    pub headers: Places,
     /// Whoever reaches the provider at all.
     pub anyone: bool,
     /// Only with the very key that usertap has.
@@ -93,7 +93,7 @@ pub(super) struct CredentialRule {
     pub scheme: Option<String>,
     /// It is the kind of key that usertap itself has.
     pub key: bool,
-    pub when: Option<(HeaderNames, Vec<String>)>,
+    pub when: Option<(Places, Vec<String>)>,
 }
 
 /// Whose a source of identity says that the request is.

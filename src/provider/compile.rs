@@ -81,7 +81,7 @@ impl Reader<'_> {
             .filter_map(|answer| self.answer(answer))
             .collect();
         let errors = self.errors(form.errors);
-        let cache = self.cache(form.cache, &identity, &credentials, token.as_ref());
+        let cache = self.cache(form.cache);
         let prefixes = head.iter().flat_map(|head| &head.prefixes);
         let prefixes: Vec<&str> = prefixes.map(|prefix| prefix.get_ref().as_str()).collect();
         let routes = self.routes(form.route, &prefixes, token.is_some());

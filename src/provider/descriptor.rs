@@ -18,9 +18,10 @@ use super::poll::Poll;
 use super::procedure::Procedure;
 use super::requests::Requests;
 use super::route::Route;
+use super::shown::Places;
 use super::view::UserMap;
 use super::webhook::Webhooks;
-use super::{HeaderNames, Limit, Tenant};
+use super::{Limit, Tenant};
 use crate::user::IdType;
 
 /// The providers that are compiled in.
@@ -95,7 +96,7 @@ pub struct Provider {
 /// Where a user's token stands in a request, and where in its claims the id.
 #[derive(Debug)]
 pub(super) struct TokenRule {
-    pub headers: HeaderNames,
+    pub headers: Places,
     pub scheme: Option<String>,
     pub id: Pointer,
 }

@@ -47,14 +47,6 @@ impl HeaderNames {
         again.any(|name| self.has(name))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    pub fn get(&self, place: usize) -> Option<&HeaderName> {
-        self.all.get(place)
-    }
-
     pub fn iter(&self) -> std::slice::Iter<'_, HeaderName> {
         self.all.iter()
     }
@@ -63,15 +55,6 @@ impl HeaderNames {
 #[inline]
 fn length(name: &HeaderName) -> usize {
     name.as_str().len().min(LENGTHS - 1)
-}
-
-impl<'n> IntoIterator for &'n HeaderNames {
-    type Item = &'n HeaderName;
-    type IntoIter = std::slice::Iter<'n, HeaderName>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
 }
 
 impl Default for HeaderNames {

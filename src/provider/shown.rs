@@ -1,6 +1,6 @@
 //! In what a request shows who asks: its headers that could, in one walk, for whoever judges by them.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::{Foreign, Part};
 use super::{HeaderNames, Provider};
@@ -12,8 +12,29 @@ pub struct Shown<'h>(Vec<Line<'h>>);
 struct Line<'h> {
     /// Of its name among those that count.
     place: usize,
-    name: &'h HeaderName,
     value: &'h [u8],
+}
+
+/// Some of the headers that count, by their places among them.
+#[derive(Debug)]
+pub(super) struct Places(Vec<usize>);
+
+impl Places {
+    /// Those of these names, which count from now on.
+    pub fn among(shown: &mut Vec<HeaderName>, names: Vec<HeaderName>) -> Places {
+        let place = |name| {
+            let known = shown.iter().position(|shown| *shown == name);
+            known.unwrap_or_else(|| {
+                shown.push(name);
+                shown.len() - 1
+            })
+        };
+        Places(names.into_iter().map(place).collect())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Provider {
@@ -26,10 +47,10 @@ impl Provider {
 impl<'h> Shown<'h> {
     /// The lines of these names.
     pub(crate) fn of(names: &HeaderNames, headers: &'h HeaderMap) -> Shown<'h> {
-        let line = |(name, value): (&'h HeaderName, &'h http::HeaderValue)| {
+        let line = |(name, value): (&'h HeaderName, &'h HeaderValue)| {
             let place = names.place(name)?;
             let value = value.as_bytes();
-            Some(Line { place, name, value })
+            Some(Line { place, value })
         };
         let mut lines: Vec<Line<'h>> = headers.iter().filter_map(line).collect();
         // In whatever order they come; those of one name keep theirs.
@@ -47,9 +68,9 @@ impl<'h> Shown<'h> {
     }
 
     /// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
-    pub(super) fn single(&self, names: &HeaderNames) -> Result<Option<&'h [u8]>, Foreign> {
+    pub(super) fn single(&self, places: &Places) -> Result<Option<&'h [u8]>, Foreign> {
         let mut found: Option<&Line<'h>> = None;
-        for line in self.0.iter().filter(|line| names.has(line.name)) {
+        for line in self.0.iter().filter(|line| places.0.contains(&line.place)) {
             // Those of one name stand together.
             let differs =
                 found.is_some_and(|before| before.place == line.place || before.value != line.value);
@@ -63,15 +84,16 @@ impl<'h> Shown<'h> {
 
     /// Those of which a header stands there.
     pub(super) fn generations(&self, part: &Part) -> impl Iterator<Item = usize> {
-        self.0.iter().filter_map(|line| part.headers.place(line.name))
+        let generation = |line: &Line<'h>| part.headers.0.iter().position(|place| *place == line.place);
+        self.0.iter().filter_map(generation)
     }
 
     pub(super) fn of_generation<'v>(&self, part: &'v Part, generation: usize) -> Option<&'v [u8]>
     where
         'h: 'v,
     {
-        let name = part.headers.get(generation)?;
-        let line = self.0.iter().find(|line| line.name == name);
+        let place = part.headers.0.get(generation)?;
+        let line = self.0.iter().find(|line| line.place == *place);
         let value = line.map(|line| line.value);
         value.or(part.default.as_deref().map(str::as_bytes))
     }

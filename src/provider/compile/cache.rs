@@ -1,27 +1,18 @@
 //! What may be kept of a provider's answers.
 
 use http::Method;
-use http::header::{AUTHORIZATION, COOKIE};
 
-use super::super::HeaderNames;
 use super::super::cache::{CacheRules, Habit, Kept};
-use super::super::caller::{CredentialRule, Part};
-use super::super::descriptor::TokenRule;
 use super::super::form::{CacheForm, Reader, Text};
 use super::super::route::Pattern;
 use super::duration;
 
 impl Reader<'_> {
-    pub(super) fn cache(
-        &mut self,
-        form: CacheForm,
-        identity: &[Part],
-        credentials: &[CredentialRule],
-        token: Option<&TokenRule>,
-    ) -> CacheRules {
-        let shown = shown(identity, credentials, token);
+    /// Once all is read in which a caller can show who it is.
+    pub(super) fn cache(&mut self, form: CacheForm) -> CacheRules {
         for text in &form.ignore {
-            if shown
+            if self
+                .shown
                 .iter()
                 .any(|name| text.get_ref().eq_ignore_ascii_case(name.as_str()))
             {
@@ -37,7 +28,7 @@ impl Reader<'_> {
                 headers: self.headers(&habit.headers),
                 values: habit.values,
             }),
-            shown,
+            shown: self.shown.iter().cloned().collect(),
         }
     }
 
@@ -61,21 +52,4 @@ impl Reader<'_> {
         };
         Some(Kept { at_most })
     }
-}
-
-/// Every header in which a caller can show who it is.
-fn shown(identity: &[Part], credentials: &[CredentialRule], token: Option<&TokenRule>) -> HeaderNames {
-    let of_parts = identity.iter().flat_map(|part| &part.headers);
-    let of_rules = credentials.iter().flat_map(|rule| {
-        let when = rule.when.iter().flat_map(|(headers, _)| headers);
-        rule.headers.iter().chain(when)
-    });
-    let of_token = token.into_iter().flat_map(|token| &token.headers);
-    let mut shown = vec![AUTHORIZATION, COOKIE];
-    for name in of_parts.chain(of_rules).chain(of_token) {
-        if !shown.contains(name) {
-            shown.push(name.clone());
-        }
-    }
-    shown.into_iter().collect()
 }

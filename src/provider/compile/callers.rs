@@ -2,12 +2,12 @@
 
 use toml::Spanned;
 
-use super::super::HeaderNames;
 use super::super::caller::{CredentialRule, Part};
 use super::super::descriptor::{Setting, TokenRule};
-use super::super::form::{CredentialForm, IdentityForm, KeyForm, OwnForm, Reader, TokenForm};
+use super::super::form::{CredentialForm, IdentityForm, KeyForm, OwnForm, Reader, Text, TokenForm};
 use super::super::login::LoginRule;
 use super::super::own::OwnHeader;
+use super::super::shown::Places;
 use super::super::template::Template;
 
 impl Reader<'_> {
@@ -19,7 +19,7 @@ impl Reader<'_> {
         }
         Part {
             part: form.part.into_inner(),
-            headers: self.headers(&form.headers),
+            headers: self.places(&form.headers),
             query: form.query,
             path: form.path.map(|path| path.into_inner()),
             upstream: form.upstream,
@@ -32,8 +32,8 @@ impl Reader<'_> {
     pub(super) fn credential(&mut self, form: Spanned<CredentialForm>) -> CredentialRule {
         let at = form.span().start;
         let form = form.into_inner();
-        let when = form.when.map(|when| (self.headers(&when.headers), when.values));
-        let headers: HeaderNames = self.headers(&form.headers);
+        let when = form.when.map(|when| (self.places(&when.headers), when.values));
+        let headers = self.places(&form.headers);
         if headers.is_empty() && !form.anyone {
             self.mistake(
                 at,
@@ -86,10 +86,15 @@ impl Reader<'_> {
 
     pub(super) fn token(&mut self, form: TokenForm) -> TokenRule {
         TokenRule {
-            headers: self.headers(&form.headers),
+            headers: self.places(&form.headers),
             scheme: form.scheme,
             id: self.pointer(&form.id),
         }
+    }
+
+    fn places(&mut self, names: &[Text]) -> Places {
+        let names = self.headers(names);
+        Places::among(&mut self.shown, names)
     }
 
     /// A key that nobody shows tells nobody's requests, and usertap's own are sent without it.

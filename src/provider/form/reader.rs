@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
@@ -19,6 +21,8 @@ const MOST: usize = 20;
 pub(in crate::provider) struct Reader<'t> {
     text: &'t str,
     pub mistakes: Vec<Mistake>,
+    /// Every header in which a caller can show who it is, as far as it is read.
+    pub shown: Vec<HeaderName>,
 }
 
 impl<'t> Reader<'t> {
@@ -26,6 +30,7 @@ impl<'t> Reader<'t> {
         Reader {
             text,
             mistakes: Vec::new(),
+            shown: vec![AUTHORIZATION, COOKIE],
         }
     }
 
