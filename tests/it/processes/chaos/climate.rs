@@ -1,0 +1,54 @@
+//! What kind of storm it is, by its seed.
+
+use super::dice::Dice;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Climate {
+    pub ground: Ground,
+    /// Whether rows of deleted users are removed.
+    pub purges: bool,
+    /// A pooler of sessions stands before the database, and is restarted.
+    pub is_pooled: bool,
+    /// A process starts before the one that it takes the place of is told to stop.
+    pub rolls: bool,
+    /// Requests a second that the provider takes, where it has a limit.
+    pub limit: Option<u32>,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// Beside those of other tests: it stays up.
+    Shared,
+    /// On a server of its own, which is stopped in haste, and killed.
+    Own,
+    /// The same, with a standby that has all that is committed and takes over.
+    Pair,
+}
+
+impl Climate {
+    /// A short one has no servers to start.
+    pub fn of(seed: u64, is_short: bool) -> Climate {
+        let mut dice = Dice::new(seed.wrapping_mul(7_919));
+        let mut one_in = |many: u64| dice.below(many) == 0;
+        let climate = Climate {
+            purges: one_in(2),
+            rolls: one_in(2),
+            limit: one_in(3).then_some(150),
+            is_pooled: one_in(2),
+            ground: match (one_in(2), one_in(2)) {
+                (true, _) => Ground::Pair,
+                (_, true) => Ground::Own,
+                _ => Ground::Shared,
+            },
+        };
+        match is_short {
+            true => Climate {
+                is_pooled: false,
+                ground: Ground::Shared,
+                ..climate
+            },
+            false => climate,
+        }
+    }
+}
