@@ -19,6 +19,7 @@ mod eyes;
 mod ground;
 mod ledger;
 mod lives;
+mod neighbour;
 mod todos;
 mod truth;
 mod weather;
@@ -42,10 +43,12 @@ use dice::Dice;
 use eyes::Eyes;
 use ground::Place;
 use ledger::Ledger;
+use neighbour::{Door, Told};
 use todos::Todos;
 
 /// Apps that ask at once.
 const APPS: u64 = 12;
+const SCHEMA: &str = "neon_identity";
 /// Where everything is well again, the provider can no longer be at a write after so long.
 const CARRIED_OUT: &str = "carried-out=2500ms";
 
@@ -62,6 +65,7 @@ struct Chaos {
     /// Users whose rows somebody removed with SQL.
     removed: Mutex<BTreeSet<Uuid>>,
     todos: Todos,
+    neighbour: Told,
     ends: Instant,
 }
 
@@ -78,12 +82,14 @@ struct Seat {
 struct Address {
     listen: String,
     admin: String,
+    neighbour: Option<Door>,
 }
 
 impl Chaos {
     async fn new(climate: Climate, lasting: Duration) -> Chaos {
         let options = Options {
             rate: climate.limit.map(|limit| super::rate(limit, 1)),
+            projects: 1 + usize::from(climate.has_neighbour),
             ..Options::default()
         };
         let mut world = World::new(options).await;
@@ -110,6 +116,7 @@ impl Chaos {
             seats,
             removed: Mutex::default(),
             todos: Todos::default(),
+            neighbour: Told::default(),
             ledger: Ledger::default(),
             elsewhere: Mutex::default(),
             ends: now() + lasting,
@@ -176,6 +183,7 @@ async fn run(seed: u64, climate: Climate, lasting: Duration) {
         weather::fronts(chaos, dice(125)),
         ground::server_falls(chaos, dice(126)),
         ground::pooler_restarts(chaos, dice(127)),
+        neighbour::asks(chaos, dice(128)),
         elsewhere::at_the_provider(chaos, dice(130)),
         elsewhere::in_the_mail(chaos, dice(131)),
         elsewhere::by_hand(chaos, dice(132)),

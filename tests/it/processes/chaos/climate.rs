@@ -11,6 +11,8 @@ pub struct Climate {
     pub is_pooled: bool,
     /// A process starts before the one that it takes the place of is told to stop.
     pub rolls: bool,
+    /// Every process has another tenant.
+    pub has_neighbour: bool,
     /// Requests a second that the provider takes, where it has a limit.
     pub limit: Option<u32>,
 }
@@ -27,7 +29,7 @@ pub enum Ground {
 }
 
 impl Climate {
-    /// A short one has no servers to start.
+    /// A short one has no servers to start, and no processes that take longer to.
     pub fn of(seed: u64, is_short: bool) -> Climate {
         let mut dice = Dice::new(seed.wrapping_mul(7_919));
         let mut one_in = |many: u64| dice.below(many) == 0;
@@ -41,10 +43,12 @@ impl Climate {
                 (_, true) => Ground::Own,
                 _ => Ground::Shared,
             },
+            has_neighbour: one_in(3),
         };
         match is_short {
             true => Climate {
                 is_pooled: false,
+                has_neighbour: false,
                 ground: Ground::Shared,
                 ..climate
             },

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::dice::Dice;
-use super::{Address, Chaos};
+use super::{Address, Chaos, SCHEMA};
 use crate::support::http::{self, Reply};
 use crate::support::lines::Lines;
 use crate::support::now;
@@ -199,7 +199,7 @@ impl Consumer {
         if self.by == By::Sql {
             return None;
         }
-        let wrong = self.copy.differences(chaos.rows().await).join("\n");
+        let wrong = self.copy.differences(chaos.rows_of(SCHEMA).await).join("\n");
         (!wrong.is_empty()).then(|| format!("{:?} has another table:\n{wrong}", self.by))
     }
 }

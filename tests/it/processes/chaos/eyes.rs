@@ -90,9 +90,9 @@ impl Chaos {
         self.eyes.row(sql).await.expect("a row").get(0)
     }
 
-    pub async fn rows(&self) -> Vec<at_rest::Row> {
+    pub async fn rows_of(&self, schema: &str) -> Vec<at_rest::Row> {
         let client = postgres::client(&self.world.url).await;
-        at_rest::rows(&client, None).await
+        at_rest::rows_of(&client, schema, "").await
     }
 }
 

@@ -7,20 +7,25 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use usertap::failpoint::STEPS;
 
+use super::climate::Ground;
 use super::dice::Dice;
-use super::{Address, CARRIED_OUT, Chaos, Seat, todos};
-use crate::support::now;
+use super::neighbour::Door;
+use super::{Address, CARRIED_OUT, Chaos, Seat, neighbour, todos};
 use crate::support::process::{Ended, Process, setting};
+use crate::support::{eventually, now};
 
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Chaos {
     /// Each folder has served once: from now on it may start without the database.
     pub async fn begins(&self) {
+        if self.climate.has_neighbour {
+            neighbour::moves_in(&self.world);
+        }
         for seat in &self.seats {
             for folder in &seat.folders {
                 let first = self.start(seat, folder, CARRIED_OUT);
-                first.line(" serving").await;
+                self.serves(&first).await;
                 first.terminated().await.with_code(0);
             }
         }
@@ -33,7 +38,25 @@ impl Chaos {
             setting("USERTAP_DATA_DIR", folder.display()),
         ];
         let settings: Vec<_> = seat.settings.iter().chain(&armed).cloned().collect();
-        self.world.start_with(&["serve"], &settings)
+        self.starts(&["serve"], &settings)
+    }
+
+    pub fn starts(&self, args: &[&str], also: &[(String, String)]) -> Process {
+        let mut settings = self.world.settings();
+        settings.extend_from_slice(also);
+        let mut args = args.to_vec();
+        if self.climate.has_neighbour {
+            settings.retain(|(name, _)| !neighbour::is_of_one(name));
+        }
+        if self.climate.has_neighbour && args != ["serve"] {
+            args.extend(["--tenant", neighbour::FIRST]);
+        }
+        Process::start(self.world.folder.path(), &args, &settings)
+    }
+
+    /// Once it serves.
+    pub async fn serves(&self, process: &Process) -> Address {
+        eventually("it serves", async || address(self, process)).await
     }
 }
 
@@ -134,7 +157,7 @@ async fn live(
             return End::Itself(process.ended().await);
         }
         if until.is_none()
-            && let Some(address) = address(&process)
+            && let Some(address) = address(chaos, &process)
         {
             serving(Some(address));
             chaos
@@ -165,11 +188,22 @@ async fn live(
     }
 }
 
-fn address(process: &Process) -> Option<Address> {
-    let output = process.output();
-    let line = output.stderr.iter().find(|line| line.contains(" serving"))?;
+fn address(chaos: &Chaos, process: &Process) -> Option<Address> {
+    let log = process.output().stderr;
+    let lines = log.iter().filter(|line| line.contains(" serving"));
+    let (next, own): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains(neighbour::NEXT));
+    let own = door(own.first()?)?;
+    let neighbour = next.first().and_then(|line| door(line));
+    (neighbour.is_some() == chaos.climate.has_neighbour).then_some(Address {
+        listen: own.listen,
+        admin: own.admin,
+        neighbour,
+    })
+}
+
+fn door(line: &str) -> Option<Door> {
     let word = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name));
-    Some(Address {
+    Some(Door {
         listen: word("listen=")?.to_owned(),
         admin: word("admin=")?.to_owned(),
     })
@@ -195,11 +229,13 @@ fn judge(chaos: &Chaos, end: End, step: &str) {
     };
     chaos.ledger.count(&what);
     let log = ended.output.log();
+    // Nothing is lost with a server that was killed; of a standby nobody can know that.
+    let may_lack = chaos.climate.ground == Ground::Pair;
     for wrong in [
         "panicked",
         "a defect of usertap",
         "are damaged",
-        "new epoch",
+        if may_lack { "panicked" } else { "new epoch" },
         "is lost",
         "keeps failing",
     ] {

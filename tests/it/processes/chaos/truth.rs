@@ -8,7 +8,7 @@ use usertap::sandbox::Deliveries;
 use uuid::Uuid;
 
 use super::consumers::Consumer;
-use super::{Address, CARRIED_OUT, Chaos};
+use super::{CARRIED_OUT, Chaos, SCHEMA, neighbour};
 use crate::processes::Server;
 use crate::support::http;
 use crate::support::now;
@@ -19,32 +19,37 @@ use crate::support::stack::replay::Copy;
 const REST: Duration = Duration::from_secs(120);
 
 pub async fn holds(chaos: &Chaos, consumers: Vec<Consumer>) {
-    let mut servers = Vec::new();
+    let (mut servers, mut doors) = (Vec::new(), Vec::new());
     for seat in &chaos.seats {
         for folder in &seat.folders {
-            servers.push(Server::of(chaos.start(seat, folder, CARRIED_OUT)).await);
+            let process = chaos.start(seat, folder, CARRIED_OUT);
+            let to = chaos.serves(&process).await;
+            doors.push(to.clone());
+            servers.push(Server {
+                process,
+                listen: to.listen,
+                admin: to.admin,
+            });
         }
     }
     chaos.webhooks().deliver(Deliveries::default());
     chaos.mail_goes_to(&servers[0].listen);
     comes_to_rest(chaos, &servers).await;
-    let table = chaos.rows().await;
+    let table = chaos.rows_of(SCHEMA).await;
     against_the_provider(chaos, &table);
     let mut wrong = chaos.todos_lost().await;
-    let to = Address {
-        listen: servers[0].listen.clone(),
-        admin: servers[0].admin.clone(),
-    };
     for consumer in consumers {
-        wrong.extend(consumer.ends(chaos, &to).await);
+        wrong.extend(consumer.ends(chaos, &doors[0]).await);
+    }
+    if let Some(door) = &doors[0].neighbour {
+        wrong.extend(neighbour::wrong(chaos, door).await);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for server in &servers {
         replayed(chaos, server, &table).await;
     }
     let account = chaos
-        .world
-        .start(&["reconcile", "--json"])
+        .starts(&["reconcile", "--json"], &chaos.seats[0].settings)
         .ended()
         .await
         .with_code(0)
@@ -110,6 +115,9 @@ async fn left(chaos: &Chaos, servers: &[Server]) -> Vec<String> {
         if count > 0 {
             left.push(format!("{count} in {table}"));
         }
+    }
+    if chaos.climate.has_neighbour {
+        left.extend(neighbour::left(chaos).await);
     }
     left
 }
