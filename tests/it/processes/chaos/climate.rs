@@ -38,12 +38,8 @@ impl Climate {
             rolls: one_in(2),
             limit: one_in(3).then_some(150),
             is_pooled: one_in(2),
-            ground: match (one_in(2), one_in(2)) {
-                (true, _) => Ground::Pair,
-                (_, true) => Ground::Own,
-                _ => Ground::Shared,
-            },
             has_neighbour: one_in(3),
+            ground: [Ground::Shared, Ground::Own, Ground::Pair][dice.below(3) as usize],
         };
         match is_short {
             true => Climate {

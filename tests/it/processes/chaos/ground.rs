@@ -166,7 +166,13 @@ pub async fn server_falls(chaos: &Chaos, mut dice: Dice) {
                 Server::Own { folder, runs }
             }
             Server::Pair(pair) if now() > takes_over => Server::After(fails_over(chaos, pair).await),
-            Server::Pair(pair) => Server::Pair(pair),
+            Server::Pair(mut pair) => {
+                ends(chaos, &pair.primary, &mut dice).await;
+                let folder = pair.primary.folder().parent().expect("its folder").to_owned();
+                pair.primary = durable(&folder).await;
+                chaos.place.leads_to(pair.primary.port());
+                Server::Pair(pair)
+            }
             after @ Server::After(_) => after,
         };
     }
@@ -188,6 +194,9 @@ async fn ends(chaos: &Chaos, server: &Embedded, dice: &mut Dice) {
 }
 
 async fn fails_over(chaos: &Chaos, pair: Pair) -> Pair {
+    // What was committed when it was last killed is seen there, whether or not the standby has got it.
+    pair.has_got_all(&postgres::client(&pair.standby.url()).await)
+        .await;
     kill(postmaster(&pair.primary), Signal::SIGKILL).expect("it runs");
     chaos.place.leads_to(pair.standby.port);
     pair.standby.takes_over().await;
