@@ -22,6 +22,7 @@ mod lives;
 mod neighbour;
 mod todos;
 mod truth;
+mod visitors;
 mod weather;
 
 use std::collections::BTreeSet;
@@ -184,6 +185,7 @@ async fn run(seed: u64, climate: Climate, lasting: Duration) {
         ground::server_falls(chaos, dice(126)),
         ground::pooler_restarts(chaos, dice(127)),
         neighbour::asks(chaos, dice(128)),
+        visitors::come(chaos, dice(129)),
         elsewhere::at_the_provider(chaos, dice(130)),
         elsewhere::in_the_mail(chaos, dice(131)),
         elsewhere::by_hand(chaos, dice(132)),

@@ -36,7 +36,7 @@ impl Climate {
         let climate = Climate {
             purges: one_in(2),
             rolls: one_in(2),
-            limit: one_in(3).then_some(150),
+            limit: one_in(3).then_some(600),
             is_pooled: one_in(2),
             has_neighbour: one_in(3),
             ground: [Ground::Shared, Ground::Own, Ground::Pair][dice.below(3) as usize],

@@ -26,7 +26,7 @@ impl Chaos {
     }
 
     /// One that no app has made.
-    fn one_elsewhere(&self, dice: &mut Dice) -> Option<Uuid> {
+    pub fn one_elsewhere(&self, dice: &mut Dice) -> Option<Uuid> {
         let made = self.elsewhere.lock().expect("no panic");
         let many = made.len() as u64;
         (many > 0).then(|| made[dice.below(many) as usize])

@@ -86,6 +86,11 @@ impl Chaos {
         self.eyes.row(&sql).await.and_then(|row| row.get(0))
     }
 
+    pub async fn has_row(&self, id: Uuid) -> bool {
+        let sql = format!("SELECT FROM neon_identity.users_sync WHERE id = '{id}'");
+        self.eyes.row(&sql).await.is_some()
+    }
+
     pub async fn count(&self, sql: &str) -> i64 {
         self.eyes.row(sql).await.expect("a row").get(0)
     }
