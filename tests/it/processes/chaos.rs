@@ -50,8 +50,8 @@ use todos::Todos;
 /// Apps that ask at once.
 const APPS: u64 = 12;
 const SCHEMA: &str = "neon_identity";
-/// Where everything is well again, the provider can no longer be at a write after so long.
-const CARRIED_OUT: &str = "carried-out=2500ms";
+/// Waits: until the provider can no longer be at a write, and until rows are looked for whose time to go has come.
+const SHORTENED: &str = "carried-out=2500ms,purge-every=1000ms";
 
 struct Chaos {
     climate: Climate,
@@ -97,7 +97,19 @@ impl Chaos {
         let place = Place::under(&mut world, climate).await;
         let world = world
             .and("USERTAP_RATE", format!("{}/1s", climate.limit.unwrap_or(1_000)))
-            .and("USERTAP_DELETED", if climate.purges { "purge" } else { "keep" })
+            .and("USERTAP_DELETED", climate.deleted.setting())
+            .and(
+                "USERTAP_SYNC",
+                if climate.is_async {
+                    "async"
+                } else {
+                    "before-response"
+                },
+            )
+            .and(
+                "USERTAP_RECORD_BUFFER",
+                if climate.streams { "8KiB" } else { "4MiB" },
+            )
             .and("USERTAP_LOG", "warn,usertap=info")
             .and("USERTAP_CACHE_TTL", "20s")
             .and("USERTAP_TIMEOUT", "3s")

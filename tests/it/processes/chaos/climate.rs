@@ -5,8 +5,12 @@ use super::dice::Dice;
 #[derive(Debug, Clone, Copy)]
 pub struct Climate {
     pub ground: Ground,
-    /// Whether rows of deleted users are removed.
-    pub purges: bool,
+    /// What becomes of deleted users' rows.
+    pub deleted: Deleted,
+    /// Nobody waits for a commit.
+    pub is_async: bool,
+    /// Lists are too large to be collected.
+    pub streams: bool,
     /// A pooler of sessions stands before the database, and is restarted.
     pub is_pooled: bool,
     /// A process starts before the one that it takes the place of is told to stop.
@@ -15,6 +19,23 @@ pub struct Climate {
     pub has_neighbour: bool,
     /// Requests a second that the provider takes, where it has a limit.
     pub limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    Stay,
+    Go,
+    GoLater,
+}
+
+impl Deleted {
+    pub fn setting(self) -> &'static str {
+        match self {
+            Deleted::Stay => "keep",
+            Deleted::Go => "purge",
+            Deleted::GoLater => "purge-after=2s",
+        }
+    }
 }
 
 /// Where the database is.
@@ -34,11 +55,13 @@ impl Climate {
         let mut dice = Dice::new(seed.wrapping_mul(7_919));
         let mut one_in = |many: u64| dice.below(many) == 0;
         let climate = Climate {
-            purges: one_in(2),
             rolls: one_in(2),
             limit: one_in(3).then_some(600),
             is_pooled: one_in(2),
             has_neighbour: one_in(3),
+            is_async: dice.below(6) == 0,
+            streams: dice.below(4) == 0,
+            deleted: [Deleted::Go, Deleted::Stay, Deleted::GoLater][dice.below(3) as usize],
             ground: [Ground::Shared, Ground::Own, Ground::Pair][dice.below(3) as usize],
         };
         match is_short {

@@ -10,7 +10,7 @@ use usertap::failpoint::STEPS;
 use super::climate::Ground;
 use super::dice::Dice;
 use super::neighbour::Door;
-use super::{Address, CARRIED_OUT, Chaos, Seat, neighbour, todos};
+use super::{Address, Chaos, SHORTENED, Seat, neighbour, todos};
 use crate::support::process::{Ended, Process, setting};
 use crate::support::{eventually, now};
 
@@ -24,7 +24,7 @@ impl Chaos {
         }
         for seat in &self.seats {
             for folder in &seat.folders {
-                let first = self.start(seat, folder, CARRIED_OUT);
+                let first = self.start(seat, folder, SHORTENED);
                 self.serves(&first).await;
                 first.terminated().await.with_code(0);
             }
@@ -72,12 +72,13 @@ pub async fn of(chaos: &Chaos, place: usize, mut dice: Dice) {
         let how = How::by(&mut dice, chaos.climate.rolls);
         // One that another takes the place of would rarely come so far.
         let times = dice.between(1, if how == How::Left { 400 } else { 4 });
-        let armed = format!("{CARRIED_OUT},{step}={times}");
+        let armed = format!("{SHORTENED},{step}={times}");
         let folder = leaving.as_ref().map_or(0, |leaving| 1 - leaving.folder);
         let process = chaos.start(seat, &seat.folders[folder], &armed);
         let lasts = dice.millis(1_000, 4_000);
+        let pause = (dice.below(4) == 0).then(|| dice.millis(100, 3_000));
         chaos.ledger.count("lives");
-        match live(chaos, seat, process, lasts, how, &mut leaving).await {
+        match live(chaos, seat, process, lasts, how, pause, &mut leaving).await {
             End::Left(process) => {
                 leaving = Some(Leaving {
                     process,
@@ -143,11 +144,13 @@ async fn live(
     mut process: Process,
     lasts: Duration,
     how: How,
+    pause: Option<Duration>,
     before: &mut Option<Leaving>,
 ) -> End {
     let serving = |address| *seat.serving.lock().expect("no panic") = address;
     let mut looks = tokio::time::interval(LOOK);
     let (began, mut until) = (now(), None);
+    let mut pause = pause;
     loop {
         looks.tick().await;
         if process.has_ended() {
@@ -168,6 +171,11 @@ async fn live(
             }
             until = Some(now() + lasts);
         }
+        if until.is_some_and(|until| now() + lasts / 2 >= until)
+            && let Some(pause) = pause.take()
+        {
+            stands_still(chaos, &process, pause).await;
+        }
         if chaos.is_over() || until.is_some_and(|until| now() >= until) {
             break;
         }
@@ -186,6 +194,14 @@ async fn live(
         How::Killed => End::Killed(ended),
         How::Stopped | How::Left => End::Stopped(ended),
     }
+}
+
+/// As where its machine is paused.
+async fn stands_still(chaos: &Chaos, process: &Process, pause: Duration) {
+    process.signal(Signal::SIGSTOP);
+    tokio::time::sleep(pause).await;
+    process.signal(Signal::SIGCONT);
+    chaos.ledger.count("lives: paused");
 }
 
 fn address(chaos: &Chaos, process: &Process) -> Option<Address> {

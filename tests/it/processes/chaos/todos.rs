@@ -7,6 +7,7 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::Chaos;
+use super::climate::Deleted;
 
 pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS public.todos (
     id uuid PRIMARY KEY,
@@ -47,7 +48,8 @@ impl Chaos {
         let made = self.todos.0.lock().expect("no panic").clone();
         let stays = |user: &Uuid| {
             !removed.contains(user)
-                && (!self.climate.purges || self.world.control().server_view(0, *user).is_some())
+                && (self.climate.deleted == Deleted::Stay
+                    || self.world.control().server_view(0, *user).is_some())
         };
         let lost = made
             .iter()

@@ -7,8 +7,9 @@ use serde_json::Value;
 use usertap::sandbox::Deliveries;
 use uuid::Uuid;
 
+use super::climate::Deleted;
 use super::consumers::Consumer;
-use super::{CARRIED_OUT, Chaos, SCHEMA, neighbour};
+use super::{Chaos, SCHEMA, SHORTENED, neighbour};
 use crate::processes::Server;
 use crate::support::http;
 use crate::support::now;
@@ -22,7 +23,7 @@ pub async fn holds(chaos: &Chaos, consumers: Vec<Consumer>) {
     let (mut servers, mut doors) = (Vec::new(), Vec::new());
     for seat in &chaos.seats {
         for folder in &seat.folders {
-            let process = chaos.start(seat, folder, CARRIED_OUT);
+            let process = chaos.start(seat, folder, SHORTENED);
             let to = chaos.serves(&process).await;
             doors.push(to.clone());
             servers.push(Server {
@@ -100,7 +101,7 @@ async fn left(chaos: &Chaos, servers: &[Server]) -> Vec<String> {
             left.push(recorder.to_string());
         }
     }
-    let to_be_removed = match chaos.climate.purges {
+    let to_be_removed = match chaos.climate.deleted != Deleted::Stay {
         true => "neon_identity.users_sync WHERE deleted_at IS NOT NULL",
         false => "neon_identity.users_sync WHERE false",
     };

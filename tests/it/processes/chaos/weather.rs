@@ -84,10 +84,18 @@ pub async fn on_the_way(chaos: &Chaos, place: usize, mut dice: Dice) {
     while !chaos.is_over() {
         seat.relay.open();
         sleep(dice.millis(800, 3_500)).await;
-        let what = match dice.below(3) {
+        let what = match dice.below(5) {
             0 => {
                 seat.relay.close();
                 "cut"
+            }
+            2 => {
+                seat.relay.freeze();
+                "frozen"
+            }
+            3 => {
+                seat.relay.forget();
+                "forgotten"
             }
             1 => {
                 seat.relay.silence();
