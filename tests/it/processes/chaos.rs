@@ -49,6 +49,8 @@ use todos::Todos;
 
 /// Apps that ask at once.
 const APPS: u64 = 12;
+const BLOWS: Duration = Duration::from_secs(18);
+const LULL: Duration = Duration::from_secs(9);
 const SCHEMA: &str = "neon_identity";
 /// Waits: until the provider can no longer be at a write, and until rows are looked for whose time to go has come.
 const SHORTENED: &str = "carried-out=2500ms,purge-every=1000ms";
@@ -67,6 +69,7 @@ struct Chaos {
     removed: Mutex<BTreeSet<Uuid>>,
     todos: Todos,
     neighbour: Told,
+    begun: Instant,
     ends: Instant,
 }
 
@@ -132,7 +135,20 @@ impl Chaos {
             neighbour: Told::default(),
             ledger: Ledger::default(),
             elsewhere: Mutex::default(),
+            begun: now(),
             ends: now() + lasting,
+        }
+    }
+
+    /// In a long one all is well now and then, and what waits is written.
+    fn is_lull(&self) -> bool {
+        let since = now().saturating_duration_since(self.begun).as_millis();
+        !self.is_over() && since % (BLOWS + LULL).as_millis() >= BLOWS.as_millis()
+    }
+
+    async fn lull_passes(&self) {
+        while self.is_lull() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -176,7 +192,8 @@ async fn run(seed: u64, climate: Climate, lasting: Duration) {
     );
     let mut chaos = Chaos::new(climate, lasting).await;
     chaos.begins().await;
-    chaos.ends = now() + lasting;
+    chaos.begun = now();
+    chaos.ends = chaos.begun + lasting;
     let dice = |of: u64| Dice::new(seed.wrapping_mul(1_000).wrapping_add(of));
     let apps = futures_util::future::join_all((0..APPS).map(|app| app::asks(&chaos, app, dice(app))));
     let consumers = consumers::ALL.into_iter().zip(140..);

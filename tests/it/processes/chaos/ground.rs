@@ -142,6 +142,7 @@ impl Pooler {
 pub async fn pooler_restarts(chaos: &Chaos, mut dice: Dice) {
     while !chaos.is_over() {
         sleep(dice.millis(3_000, 12_000)).await;
+        chaos.lull_passes().await;
         let mut pooler = chaos.place.pooler.lock().await;
         let Some(before) = pooler.take() else { return };
         *pooler = Some(before.again(&chaos.world).await);
@@ -154,6 +155,7 @@ pub async fn server_falls(chaos: &Chaos, mut dice: Dice) {
     let takes_over = now() + half;
     while !chaos.is_over() {
         sleep(dice.millis(4_000, 15_000)).await;
+        chaos.lull_passes().await;
         let mut server = chaos.place.server.lock().await;
         let stands = std::mem::replace(&mut *server, Server::Shared);
         *server = match stands {

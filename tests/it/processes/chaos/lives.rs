@@ -71,7 +71,8 @@ pub async fn of(chaos: &Chaos, place: usize, mut dice: Dice) {
         let step = STEPS[(life + place * STEPS.len() / 2) % STEPS.len()];
         let how = How::by(&mut dice, chaos.climate.rolls);
         // One that another takes the place of would rarely come so far.
-        let times = dice.between(1, if how == How::Left { 400 } else { 4 });
+        let is_quiet = how == How::Left || chaos.is_lull();
+        let times = dice.between(1, if is_quiet { 400 } else { 4 });
         let armed = format!("{SHORTENED},{step}={times}");
         let folder = leaving.as_ref().map_or(0, |leaving| 1 - leaving.folder);
         let process = chaos.start(seat, &seat.folders[folder], &armed);
@@ -176,7 +177,8 @@ async fn live(
         {
             stands_still(chaos, &process, pause).await;
         }
-        if chaos.is_over() || until.is_some_and(|until| now() >= until) {
+        let is_time = until.is_some_and(|until| now() >= until);
+        if chaos.is_over() || (is_time && !chaos.is_lull()) {
             break;
         }
     }

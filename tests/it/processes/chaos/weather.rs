@@ -18,6 +18,7 @@ pub async fn at_the_provider(chaos: &Chaos, mut dice: Dice) {
     let control = chaos.world.control();
     while !chaos.is_over() {
         sleep(dice.millis(20, 200)).await;
+        chaos.lull_passes().await;
         if control.faults_left() > 0 {
             continue;
         }
@@ -49,6 +50,7 @@ pub async fn fronts(chaos: &Chaos, mut dice: Dice) {
     let control = chaos.world.control();
     while !chaos.is_over() {
         sleep(dice.millis(2_000, 8_000)).await;
+        chaos.lull_passes().await;
         let until = now() + dice.millis(200, 1_500);
         let (what, fault) = front(&mut dice);
         let at_once = if what == "silence" { 1 } else { AT_ONCE };
@@ -84,6 +86,7 @@ pub async fn on_the_way(chaos: &Chaos, place: usize, mut dice: Dice) {
     while !chaos.is_over() {
         seat.relay.open();
         sleep(dice.millis(800, 3_500)).await;
+        chaos.lull_passes().await;
         let what = match dice.below(5) {
             0 => {
                 seat.relay.close();
@@ -117,6 +120,7 @@ pub async fn in_the_database(chaos: &Chaos, mut dice: Dice) {
     let admin = Eyes::new(&chaos.world.url, "");
     while !chaos.is_over() {
         sleep(dice.millis(300, 1_500)).await;
+        chaos.lull_passes().await;
         // A commit that waits for a standby is not undone with its session.
         if dice.below(2) == 0 && chaos.climate.ground != Ground::Pair {
             let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
