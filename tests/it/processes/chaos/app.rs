@@ -88,7 +88,7 @@ impl App<'_> {
             false => assert!(name.is_some(), "{id} has no row: {}", reply.recorded()),
         }
         ledger.count("answers held against the row");
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             assert!(self.chaos.refers_to(id).await, "{id}: {}", reply.recorded());
         }
     }
