@@ -36,6 +36,7 @@ use usertap::sandbox::Options;
 use uuid::Uuid;
 
 use super::World;
+use super::failover::both_hosts;
 use crate::support::now;
 use crate::support::process::{Settings, setting};
 use crate::support::relay::Relay;
@@ -119,10 +120,9 @@ impl Chaos {
             .and("USERTAP_SYNC_TIMEOUT", "500ms");
         let secret = world.control().webhooks(0).expect("a project").secret();
         let world = world.and("USERTAP_WEBHOOK_SECRET", &secret);
-        let pooler = place.pooler_port().await;
         let seats = [
-            Seat::new(&world, climate, "one", pooler).await,
-            Seat::new(&world, climate, "other", pooler).await,
+            Seat::new(&world, climate, "one", &place).await,
+            Seat::new(&world, climate, "other", &place).await,
         ];
         Chaos {
             climate,
@@ -164,7 +164,13 @@ impl Chaos {
 }
 
 impl Seat {
-    async fn new(world: &World, climate: Climate, name: &str, pooler: Option<u16>) -> Seat {
+    async fn new(world: &World, climate: Climate, name: &str, place: &Place) -> Seat {
+        let standby = place.standby_port(climate).await;
+        let both = |url: &str| match standby {
+            Some(port) => both_hosts(&url.into(), port).expose_secret().to_owned(),
+            None => url.to_owned(),
+        };
+        let pooler = place.pooler_port().await;
         let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
         let relay = Relay::to(pooler.or(url.port()).expect("a port")).await;
         relay.open();
@@ -172,9 +178,9 @@ impl Seat {
         let folders = if climate.rolls { 2 } else { 1 };
         let folders = (0..folders).map(|n| world.folder.path().join(format!("{name}-{n}")));
         let settings = vec![
-            setting("DATABASE_URL", url),
+            setting("DATABASE_URL", both(url.as_str())),
             // No bad weather there: what is tested is that nothing depends on it.
-            setting("DATABASE_DIRECT_URL", world.url.expose_secret()),
+            setting("DATABASE_DIRECT_URL", both(world.url.expose_secret())),
         ];
         Seat {
             relay,
@@ -228,7 +234,7 @@ fn asked(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_in_a_short_storm() {
-    let seed = asked("CHAOS_SEED").unwrap_or(1);
+    let seed = asked("CHAOS_SEED").unwrap_or(30);
     run(seed, Climate::of(seed, true), Duration::from_secs(18)).await;
 }
 

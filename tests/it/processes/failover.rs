@@ -226,7 +226,7 @@ async fn a_primary_that_says_nothing_any_more_keeps_nobody_from_the_other_host()
 }
 
 /// As libpq takes it: whichever of them is the primary.
-fn both_hosts(url: &secrecy::SecretString, port: u16) -> secrecy::SecretString {
+pub fn both_hosts(url: &secrecy::SecretString, port: u16) -> secrecy::SecretString {
     let mut url: url::Url = url.expose_secret().parse().expect("a URL");
     url.set_query(Some("target_session_attrs=read-write"));
     let first = format!("127.0.0.1:{}", url.port().expect("a port"));

@@ -11,6 +11,8 @@ pub struct Climate {
     pub is_async: bool,
     /// Lists are too large to be collected.
     pub streams: bool,
+    /// Where there is a standby, it is named beside the primary.
+    pub names_both: bool,
     /// A pooler of sessions stands before the database, and is restarted.
     pub is_pooled: bool,
     /// A process starts before the one that it takes the place of is told to stop.
@@ -54,7 +56,8 @@ impl Climate {
     pub fn of(seed: u64, is_short: bool) -> Climate {
         let mut dice = Dice::new(seed.wrapping_mul(7_919));
         let mut one_in = |many: u64| dice.below(many) == 0;
-        let climate = Climate {
+        let mut climate = Climate {
+            names_both: false,
             rolls: one_in(2),
             limit: one_in(3).then_some(600),
             is_pooled: one_in(2),
@@ -64,9 +67,11 @@ impl Climate {
             deleted: [Deleted::Go, Deleted::Stay, Deleted::GoLater][dice.below(3) as usize],
             ground: [Ground::Shared, Ground::Own, Ground::Pair][dice.below(3) as usize],
         };
+        climate.names_both = climate.ground == Ground::Pair && !climate.is_pooled && dice.below(2) == 0;
         match is_short {
             true => Climate {
                 is_pooled: false,
+                names_both: false,
                 has_neighbour: false,
                 ground: Ground::Shared,
                 ..climate

@@ -79,6 +79,14 @@ impl Place {
         way.leads_to(port);
     }
 
+    /// Where the standby listens, if apps of the database are told.
+    pub async fn standby_port(&self, climate: Climate) -> Option<u16> {
+        match &*self.server.lock().await {
+            Server::Pair(pair) if climate.names_both => Some(pair.standby.port),
+            _ => None,
+        }
+    }
+
     pub async fn pooler_port(&self) -> Option<u16> {
         self.pooler.lock().await.as_ref().map(|pooler| pooler.port)
     }
