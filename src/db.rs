@@ -7,6 +7,7 @@ pub mod connect;
 pub mod embedded;
 pub mod epochs;
 pub mod fitness;
+mod hosts;
 pub mod instances;
 pub mod listing;
 pub mod migrate;

@@ -15,9 +15,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
+use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::hosts::{self, Stream};
 
 /// A server that acknowledges nothing for so long is gone (a failover that told nobody): without
 /// this a statement would wait for the kernel's quarter of an hour.
@@ -138,8 +140,6 @@ fn is_the_servers(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|said| said.code().code() != BY_POOLER || said.message().contains(POOLER_IS_FULL))
 }
 
-type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
-
 async fn open(reach: &Reach, url: &str) -> ConnectionResult<(Client, Connection<Socket, Stream>)> {
     reached(reach, url).await.map_err(refused)
 }
@@ -154,7 +154,7 @@ async fn reached(
         config.tcp_user_timeout(SILENT);
     }
     config.keepalives_idle(SILENT).keepalives_interval(SILENT / 6);
-    config.connect(tls).await
+    hosts::connect(&config, &tls).await
 }
 
 fn refused(error: tokio_postgres::Error) -> ConnectionError {

@@ -196,3 +196,41 @@ async fn a_replica_that_dies_with_the_database_says_that_a_reconcile_is_owed() {
     assert_eq!(world.name(lost).await.as_deref(), Some("lost"));
     one.stop().await;
 }
+
+/// Its machine hangs: whoever connects is taken, and hears nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_says_nothing_any_more_keeps_nobody_from_the_other_host() {
+    let pair = Pair::start().await;
+    let (mut world, relay) = world_on(&pair).await;
+    world.url = both_hosts(&world.url, pair.standby.port);
+    let one = replica(&world, "one").await;
+    let before = created(&world, &one, "before").await;
+    at_rest(&world, &[&one], 1).await;
+    pair.has_got_all(&postgres::client(&pair.standby.url()).await)
+        .await;
+    relay.silence();
+    pair.standby.takes_over().await;
+    world.client = postgres::client(&pair.standby.url()).await;
+    eventually("the other host is written to", || async {
+        let reply = one.create(&world, "after").await;
+        (recorded(&reply) == "committed").then_some(())
+    })
+    .await;
+    assert_eq!(world.name(before).await.as_deref(), Some("before"));
+    eventually("all is well", || async {
+        let problems = one.listed_problems().await;
+        problems.is_empty().then_some(())
+    })
+    .await;
+    one.stop().await;
+}
+
+/// As libpq takes it: whichever of them is the primary.
+pub fn both_hosts(url: &secrecy::SecretString, port: u16) -> secrecy::SecretString {
+    let mut url: url::Url = url.expose_secret().parse().expect("a URL");
+    url.set_query(Some("target_session_attrs=read-write"));
+    let first = format!("127.0.0.1:{}", url.port().expect("a port"));
+    url.to_string()
+        .replace(&first, &format!("{first},127.0.0.1:{port}"))
+        .into()
+}

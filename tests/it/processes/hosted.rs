@@ -17,7 +17,7 @@ use crate::support::standby::durable;
 use crate::support::{eventually, http, postgres};
 
 /// The pooler, where it is installed.
-fn pgbouncer() -> Option<PathBuf> {
+pub fn pgbouncer() -> Option<PathBuf> {
     let folders = ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join("pgbouncer"));
     let found = found.into_iter().find(|path| path.exists());
@@ -27,7 +27,7 @@ fn pgbouncer() -> Option<PathBuf> {
     found
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let bound = TcpListener::bind("127.0.0.1:0").expect("a port");
     bound.local_addr().expect("an address").port()
 }
@@ -37,7 +37,13 @@ async fn pooled(world: &World, program: &Path, mode: &str) -> (Process, String) 
     pooled_at(world, program, mode, 8, free_port()).await
 }
 
-async fn pooled_at(world: &World, program: &Path, mode: &str, size: usize, port: u16) -> (Process, String) {
+pub async fn pooled_at(
+    world: &World,
+    program: &Path,
+    mode: &str,
+    size: usize,
+    port: u16,
+) -> (Process, String) {
     let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
     let (user, password) = (url.username(), url.password().unwrap_or_default());
     let settings = format!(

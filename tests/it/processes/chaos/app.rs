@@ -81,13 +81,16 @@ impl App<'_> {
             return ledger.unordered(id);
         }
         ledger.committed(id, number, now(), is_new);
-        let name = self.chaos.world.name(id).await;
+        let name = self.chaos.name(id).await;
         let said = format!("{} {number}", self.number);
         match ledger.is_ordered(id) {
             true => assert_eq!(name, Some(said), "{id}: {}", reply.recorded()),
             false => assert!(name.is_some(), "{id} has no row: {}", reply.recorded()),
         }
         ledger.count("answers held against the row");
+        if number.is_multiple_of(4) {
+            assert!(self.chaos.refers_to(id).await, "{id}: {}", reply.recorded());
+        }
     }
 
     async fn deletes(&mut self, to: &Address, dice: &mut Dice) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Chaos;
 use super::dice::Dice;
-use crate::support::postgres;
+use super::eyes::Eyes;
 
 /// No lock is waited for longer: whoever has the table has it.
 const PATIENCE: &str = "SET lock_timeout = '100ms'";
@@ -26,7 +26,7 @@ impl Chaos {
     }
 
     /// One that no app has made.
-    fn one_elsewhere(&self, dice: &mut Dice) -> Option<Uuid> {
+    pub fn one_elsewhere(&self, dice: &mut Dice) -> Option<Uuid> {
         let made = self.elsewhere.lock().expect("no panic");
         let many = made.len() as u64;
         (many > 0).then(|| made[dice.below(many) as usize])
@@ -76,15 +76,20 @@ pub async fn in_the_mail(chaos: &Chaos, mut dice: Dice) {
 }
 
 pub async fn by_hand(chaos: &Chaos, mut dice: Dice) {
-    let client = postgres::client(&chaos.world.url).await;
-    client.batch_execute(PATIENCE).await.expect("a setting");
+    let hand = Eyes::new(&chaos.world.url, PATIENCE);
     while !chaos.is_over() {
         sleep(dice.millis(50, 400)).await;
         let Some(id) = chaos.one_elsewhere(&mut dice) else {
             continue;
         };
+        if dice.below(4) == 0 {
+            chaos.refers_to(id).await;
+        }
         let (what, sql) = by(&mut dice, id);
-        let what = match client.batch_execute(&sql).await {
+        if what == "removed" {
+            chaos.removed.lock().expect("no panic").insert(id);
+        }
+        let what = match hand.execute(&sql).await {
             Ok(()) => what,
             Err(error) => {
                 assert_eq!(

@@ -1,50 +1,132 @@
 //! One replica's processes, one after another: each is armed with a step at which it ends itself, or is
 //! killed at any moment, or stopped in good order.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use usertap::failpoint::STEPS;
 
+use super::climate::Ground;
 use super::dice::Dice;
-use super::{Address, CARRIED_OUT, Chaos, Seat};
-use crate::support::now;
+use super::neighbour::Door;
+use super::{Address, Chaos, SHORTENED, Seat, neighbour, todos};
 use crate::support::process::{Ended, Process, setting};
+use crate::support::{eventually, now};
 
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Chaos {
     /// Each folder has served once: from now on it may start without the database.
     pub async fn begins(&self) {
-        for seat in &self.seats {
-            let first = self.start(seat, CARRIED_OUT);
-            first.line(" serving").await;
-            first.terminated().await.with_code(0);
+        if self.climate.has_neighbour {
+            neighbour::moves_in(&self.world);
         }
+        for seat in &self.seats {
+            for folder in &seat.folders {
+                let first = self.start(seat, folder, SHORTENED);
+                self.serves(&first).await;
+                first.terminated().await.with_code(0);
+            }
+        }
+        self.eyes.execute(todos::TABLE).await.expect("a table");
     }
 
-    pub fn start(&self, seat: &Seat, failpoints: &str) -> Process {
-        let armed = [setting("FAILPOINTS", failpoints)];
+    pub fn start(&self, seat: &Seat, folder: &Path, failpoints: &str) -> Process {
+        let armed = [
+            setting("FAILPOINTS", failpoints),
+            setting("USERTAP_DATA_DIR", folder.display()),
+        ];
         let settings: Vec<_> = seat.settings.iter().chain(&armed).cloned().collect();
-        self.world.start_with(&["serve"], &settings)
+        self.starts(&["serve"], &settings)
+    }
+
+    pub fn starts(&self, args: &[&str], also: &[(String, String)]) -> Process {
+        let mut settings = self.world.settings();
+        settings.extend_from_slice(also);
+        let mut args = args.to_vec();
+        if self.climate.has_neighbour {
+            settings.retain(|(name, _)| !neighbour::is_of_one(name));
+        }
+        if self.climate.has_neighbour && args != ["serve"] {
+            args.extend(["--tenant", neighbour::FIRST]);
+        }
+        Process::start(self.world.folder.path(), &args, &settings)
+    }
+
+    /// Once it serves.
+    pub async fn serves(&self, process: &Process) -> Address {
+        eventually("it serves", async || address(self, process)).await
     }
 }
 
 pub async fn of(chaos: &Chaos, place: usize, mut dice: Dice) {
     let seat = &chaos.seats[place];
+    let mut leaving: Option<Leaving> = None;
     for life in 0.. {
         if chaos.is_over() {
-            return;
+            break;
         }
         // All of them in turn, the other replica half a turn ahead.
         let step = STEPS[(life + place * STEPS.len() / 2) % STEPS.len()];
-        let armed = format!("{CARRIED_OUT},{step}={}", dice.between(1, 4));
-        let process = chaos.start(seat, &armed);
+        let how = How::by(&mut dice, chaos.climate.rolls);
+        // One that another takes the place of would rarely come so far.
+        let is_quiet = how == How::Left || chaos.is_lull();
+        let times = dice.between(1, if is_quiet { 400 } else { 4 });
+        let armed = format!("{SHORTENED},{step}={times}");
+        let folder = leaving.as_ref().map_or(0, |leaving| 1 - leaving.folder);
+        let process = chaos.start(seat, &seat.folders[folder], &armed);
         let lasts = dice.millis(1_000, 4_000);
+        let pause = (dice.below(4) == 0).then(|| dice.millis(100, 3_000));
         chaos.ledger.count("lives");
-        let ended = live(chaos, seat, process, lasts, dice.below(4) == 0).await;
-        *seat.serving.lock().expect("no panic") = None;
-        judge(chaos, ended, step);
+        match live(chaos, seat, process, lasts, how, pause, &mut leaving).await {
+            End::Left(process) => {
+                leaving = Some(Leaving {
+                    process,
+                    folder,
+                    step,
+                });
+            }
+            ended => judge(chaos, ended, step),
+        }
+    }
+    if let Some(leaving) = leaving {
+        leaving.stops(chaos).await;
+    }
+}
+
+/// One that serves until the next one does.
+struct Leaving {
+    process: Process,
+    folder: usize,
+    step: &'static str,
+}
+
+impl Leaving {
+    async fn stops(mut self, chaos: &Chaos) {
+        // Its step may come sooner.
+        if !self.process.has_ended() {
+            self.process.signal(Signal::SIGTERM);
+        }
+        chaos.ledger.count("lives: one after the other");
+        judge(chaos, End::Stopped(self.process.ended().await), self.step);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Killed,
+    Stopped,
+    Left,
+}
+
+impl How {
+    fn by(dice: &mut Dice, rolls: bool) -> How {
+        match dice.below(4) {
+            0 => How::Stopped,
+            1 | 2 if rolls => How::Left,
+            _ => How::Killed,
+        }
     }
 }
 
@@ -53,43 +135,93 @@ enum End {
     Itself(Ended),
     Killed(Ended),
     Stopped(Ended),
+    /// Not yet.
+    Left(Process),
 }
 
-async fn live(chaos: &Chaos, seat: &Seat, mut process: Process, lasts: Duration, gently: bool) -> End {
+async fn live(
+    chaos: &Chaos,
+    seat: &Seat,
+    mut process: Process,
+    lasts: Duration,
+    how: How,
+    pause: Option<Duration>,
+    before: &mut Option<Leaving>,
+) -> End {
+    let serving = |address| *seat.serving.lock().expect("no panic") = address;
     let mut looks = tokio::time::interval(LOOK);
     let (began, mut until) = (now(), None);
+    let mut pause = pause;
     loop {
         looks.tick().await;
         if process.has_ended() {
+            if before.is_none() {
+                serving(None);
+            }
             return End::Itself(process.ended().await);
         }
         if until.is_none()
-            && let Some(address) = address(&process)
+            && let Some(address) = address(chaos, &process)
         {
-            *seat.serving.lock().expect("no panic") = Some(address);
-            until = Some(now() + lasts);
+            serving(Some(address));
             chaos
                 .ledger
                 .count_millis("lives: milliseconds until they serve", now() - began);
+            if let Some(before) = before.take() {
+                before.stops(chaos).await;
+            }
+            until = Some(now() + lasts);
         }
-        if chaos.is_over() || until.is_some_and(|until| now() >= until) {
+        if until.is_some_and(|until| now() + lasts / 2 >= until)
+            && let Some(pause) = pause.take()
+        {
+            stands_still(chaos, &process, pause).await;
+        }
+        let is_time = until.is_some_and(|until| now() >= until);
+        if chaos.is_over() || (is_time && !chaos.is_lull()) {
             break;
         }
     }
-    *seat.serving.lock().expect("no panic") = None;
-    process.signal(if gently { Signal::SIGTERM } else { Signal::SIGKILL });
+    if how == How::Left && until.is_some() && !chaos.is_over() {
+        return End::Left(process);
+    }
+    serving(None);
+    process.signal(if how == How::Killed {
+        Signal::SIGKILL
+    } else {
+        Signal::SIGTERM
+    });
     let ended = process.ended().await;
-    match gently {
-        true => End::Stopped(ended),
-        false => End::Killed(ended),
+    match how {
+        How::Killed => End::Killed(ended),
+        How::Stopped | How::Left => End::Stopped(ended),
     }
 }
 
-fn address(process: &Process) -> Option<Address> {
-    let output = process.output();
-    let line = output.stderr.iter().find(|line| line.contains(" serving"))?;
+/// As where its machine is paused.
+async fn stands_still(chaos: &Chaos, process: &Process, pause: Duration) {
+    process.signal(Signal::SIGSTOP);
+    tokio::time::sleep(pause).await;
+    process.signal(Signal::SIGCONT);
+    chaos.ledger.count("lives: paused");
+}
+
+fn address(chaos: &Chaos, process: &Process) -> Option<Address> {
+    let log = process.output().stderr;
+    let lines = log.iter().filter(|line| line.contains(" serving"));
+    let (next, own): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains(neighbour::NEXT));
+    let own = door(own.first()?)?;
+    let neighbour = next.first().and_then(|line| door(line));
+    (neighbour.is_some() == chaos.climate.has_neighbour).then_some(Address {
+        listen: own.listen,
+        admin: own.admin,
+        neighbour,
+    })
+}
+
+fn door(line: &str) -> Option<Door> {
     let word = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name));
-    Some(Address {
+    Some(Door {
         listen: word("listen=")?.to_owned(),
         admin: word("admin=")?.to_owned(),
     })
@@ -102,6 +234,7 @@ fn judge(chaos: &Chaos, end: End, step: &str) {
             (ended, format!("kills at {step}"))
         }
         End::Killed(ended) => (ended, "kills at any moment".to_owned()),
+        End::Left(_) => return,
         // Its step may lie in the stop.
         End::Stopped(ended) => {
             let what = match ended.code {
@@ -114,11 +247,13 @@ fn judge(chaos: &Chaos, end: End, step: &str) {
     };
     chaos.ledger.count(&what);
     let log = ended.output.log();
+    // Nothing is lost with a server that was killed; of a standby nobody can know that.
+    let may_lack = chaos.climate.ground == Ground::Pair;
     for wrong in [
         "panicked",
         "a defect of usertap",
         "are damaged",
-        "new epoch",
+        if may_lack { "panicked" } else { "new epoch" },
         "is lost",
         "keeps failing",
     ] {

@@ -7,7 +7,9 @@ use serde_json::Value;
 use usertap::sandbox::Deliveries;
 use uuid::Uuid;
 
-use super::{CARRIED_OUT, Chaos};
+use super::climate::Deleted;
+use super::consumers::Consumer;
+use super::{Chaos, SCHEMA, SHORTENED, neighbour};
 use crate::processes::Server;
 use crate::support::http;
 use crate::support::now;
@@ -17,22 +19,38 @@ use crate::support::stack::replay::Copy;
 /// What was under way is carried out, read again and written.
 const REST: Duration = Duration::from_secs(120);
 
-pub async fn holds(chaos: &Chaos) {
-    let mut servers = Vec::new();
+pub async fn holds(chaos: &Chaos, consumers: Vec<Consumer>) {
+    let (mut servers, mut doors) = (Vec::new(), Vec::new());
     for seat in &chaos.seats {
-        servers.push(Server::of(chaos.start(seat, CARRIED_OUT)).await);
+        for folder in &seat.folders {
+            let process = chaos.start(seat, folder, SHORTENED);
+            let to = chaos.serves(&process).await;
+            doors.push(to.clone());
+            servers.push(Server {
+                process,
+                listen: to.listen,
+                admin: to.admin,
+            });
+        }
     }
     chaos.webhooks().deliver(Deliveries::default());
     chaos.mail_goes_to(&servers[0].listen);
     comes_to_rest(chaos, &servers).await;
-    let table = at_rest::rows(&chaos.world.client, None).await;
+    let table = chaos.rows_of(SCHEMA).await;
     against_the_provider(chaos, &table);
+    let mut wrong = chaos.todos_lost().await;
+    for consumer in consumers {
+        wrong.extend(consumer.ends(chaos, &doors[0]).await);
+    }
+    if let Some(door) = &doors[0].neighbour {
+        wrong.extend(neighbour::wrong(chaos, door).await);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for server in &servers {
         replayed(chaos, server, &table).await;
     }
     let account = chaos
-        .world
-        .start(&["reconcile", "--json"])
+        .starts(&["reconcile", "--json"], &chaos.seats[0].settings)
         .ended()
         .await
         .with_code(0)
@@ -83,16 +101,24 @@ async fn left(chaos: &Chaos, servers: &[Server]) -> Vec<String> {
             left.push(recorder.to_string());
         }
     }
+    let to_be_removed = match chaos.climate.deleted != Deleted::Stay {
+        true => "neon_identity.users_sync WHERE deleted_at IS NOT NULL",
+        false => "neon_identity.users_sync WHERE false",
+    };
     for table in [
+        to_be_removed,
         "usertap.user_state WHERE doubt IS NOT NULL",
         "usertap.set_aside",
         "usertap.sql_changes",
         "usertap.backfill WHERE state IN ('requested', 'running')",
     ] {
-        let count = chaos.world.count(&format!("SELECT count(*) FROM {table}")).await;
+        let count = chaos.count(&format!("SELECT count(*) FROM {table}")).await;
         if count > 0 {
             left.push(format!("{count} in {table}"));
         }
+    }
+    if chaos.climate.has_neighbour {
+        left.extend(neighbour::left(chaos).await);
     }
     left
 }
@@ -137,12 +163,12 @@ async fn replayed(chaos: &Chaos, server: &Server, table: &[Row]) {
 
 /// The changes of everybody whose id stands in a text.
 async fn told_of(chaos: &Chaos, text: &str) -> String {
-    let told = "SELECT string_agg(concat_ws(' ', id, position, type, origin, name, deleted_at, committed_at, request_id), E'\n' ORDER BY id, position)
-                FROM usertap.changes WHERE strpos($1, id) > 0";
-    let told = chaos.world.client.query_one(told, &[&text]).await;
-    told.expect("a query")
-        .get::<_, Option<String>>(0)
-        .unwrap_or_default()
+    let told = format!(
+        "SELECT string_agg(concat_ws(' ', id, position, type, origin, name, deleted_at, committed_at, request_id), E'\\n' ORDER BY id, position)
+         FROM usertap.changes WHERE strpos($told${text}$told$, id) > 0"
+    );
+    let told = chaos.eyes.row(&told).await.expect("a row");
+    told.get::<_, Option<String>>(0).unwrap_or_default()
 }
 
 fn report(chaos: &Chaos, table: &[Row], account: &Value) {

@@ -39,7 +39,11 @@ const COLUMNS: &str = "id::text, name, email,
 
 pub async fn rows(client: &Client, only: Option<Uuid>) -> Vec<Row> {
     let only = only.map_or(String::new(), |id| format!("WHERE id = '{id}'"));
-    let sql = format!("SELECT {COLUMNS}, raw_json::text FROM neon_identity.users_sync {only}");
+    rows_of(client, "neon_identity", &only).await
+}
+
+pub async fn rows_of(client: &Client, schema: &str, only: &str) -> Vec<Row> {
+    let sql = format!("SELECT {COLUMNS}, raw_json::text FROM {schema}.users_sync {only}");
     let rows = client.query(&sql, &[]).await.expect("a query");
     rows.iter().map(|row| read(row, 0)).collect()
 }
