@@ -151,8 +151,34 @@ async fn a_slot_is_made_once_and_keeps_its_position() {
             StatusCode::NOT_FOUND
         );
     }
-    let wrong = send(&stack, Method::PUT, "/v1/slots/no%20spaces", json!({})).await;
-    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_slot_can_have_is_told_whatever_is_asked_of_it() {
+    let stack = Stack::new().await;
+    let advance = json!({ "pos": "0000000000000001-00000001", "lease": uuid::Uuid::new_v4() });
+    for name in ["no%20spaces", "%00", "a%00b", "%C3%A4", "a%2Fb", &"x".repeat(64)] {
+        for (method, path, body) in [
+            (Method::PUT, "", &json!({})),
+            (Method::GET, "", &Value::Null),
+            (Method::DELETE, "", &Value::Null),
+            (Method::GET, "/changes", &Value::Null),
+            (Method::POST, "/advance", &advance),
+        ] {
+            let wrong = send(&stack, method, &format!("/v1/slots/{name}{path}"), body.clone()).await;
+            let told = (
+                wrong.status,
+                wrong.text().contains("a slot's name has 1 to 63 letters"),
+            );
+            assert_eq!(
+                told,
+                (StatusCode::BAD_REQUEST, true),
+                "{name}{path}: {}",
+                wrong.text()
+            );
+        }
+    }
     stack.end().await;
 }
 
