@@ -122,6 +122,8 @@ impl From<Vec<Observation>> for Submission {
 pub enum Outcome {
     Inserted,
     Updated,
+    /// Its row was there, and says now that the user is gone.
+    Deleted,
     Unchanged,
     /// Older than what is there, or not to be told apart from it: left out, read again if need be.
     Older,

@@ -180,10 +180,9 @@ impl Backfill {
         }
         found.last = Some(seen.id.clone());
         let fared = self.reader.tell(seen).fared().await;
-        let is_applied = fared
-            .ok_or(WalkFault::HandedOver)?
-            .outcomes
-            .contains(&Outcome::Updated);
+        let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
+        let applied = [Outcome::Updated, Outcome::Deleted];
+        let is_applied = outcomes.iter().any(|outcome| applied.contains(outcome));
         // Whoever is gone and has changed meanwhile is neither.
         found.counts.deleted += i64::from(is_gone && is_applied);
         found.counts.spared += i64::from(!is_gone);

@@ -303,14 +303,15 @@ impl Sql {
             .bind::<Text, _>(&at.state)
             .bind::<BigInt, _>(at.fetched as i64)
             .bind::<BigInt, _>(count(Outcome::Inserted))
-            .bind::<BigInt, _>(count(Outcome::Updated))
+            .bind::<BigInt, _>(count(Outcome::Updated) + count(Outcome::Deleted))
             // Whoever has no row and is shown as deleted has none after it, either.
             .bind::<BigInt, _>(count(Outcome::Unchanged) + count(Outcome::Absent))
             .bind::<BigInt, _>(count(Outcome::Older))
             .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
             .bind::<Bool, _>(at.done)
             .bind::<SqlUuid, _>(at.owner)
-            .bind::<Nullable<Text>, _>(&at.follows);
+            .bind::<Nullable<Text>, _>(&at.follows)
+            .bind::<BigInt, _>(count(Outcome::Deleted));
         Ok(execute(moved, conn).await? == 1)
     }
 

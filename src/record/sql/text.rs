@@ -123,7 +123,7 @@ pub const FORGET_OLD: &str = "
 pub const CHECKPOINT: &str = "
     UPDATE {state}.backfill SET checkpoint = $2::jsonb, error = NULL, fetched = fetched + $3, inserted = inserted + $4,
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
-        moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
+        deleted_listed = deleted_listed + $12, moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
         ended_at = CASE WHEN $9 THEN now() END
     WHERE run = $1 AND owner = $10 AND state = 'running' AND checkpoint IS NOT DISTINCT FROM $11::jsonb";
 
