@@ -363,13 +363,14 @@ impl Sql {
         Ok(tried.and_then(|tried| tried.code))
     }
 
-    /// The same where it is not one row that cannot be.
-    pub async fn diagnose_all(&self, conn: &mut Conn) -> Result<Option<String>, DbError> {
+    /// The same where it is not one row that cannot be, and who it is, where that is known.
+    pub async fn diagnose_all(&self, conn: &mut Conn) -> Result<Option<(String, Option<String>)>, DbError> {
         if let Some(code) = self.diagnose(conn).await? {
-            return Ok(Some(code));
+            return Ok(Some((code, None)));
         }
-        let asked = self.names.sql(DIAGNOSE_ALL);
+        let lock = self.names.position_lock().to_string();
+        let asked = self.names.sql(&DIAGNOSE_ALL.replace("{lock}", &lock));
         let tried: Option<Tried> = optional(statement(&asked), conn).await?;
-        Ok(tried.and_then(|tried| tried.code))
+        Ok(tried.and_then(|tried| Some((tried.code?, tried.place))))
     }
 }
