@@ -20,6 +20,7 @@ pub mod rights;
 pub mod rows;
 pub mod runs;
 pub mod statement;
+pub mod surroundings;
 pub mod tenant;
 pub mod time;
 pub mod users_table;

@@ -49,6 +49,7 @@ pub use journal::{JournalFault, is_left};
 pub use owed::{Next, Owed, UnderWay};
 pub use pages::Checkpoint;
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
+pub use refusal::NOT_CONFIRMED;
 
 use backlog::{Backlog, Job, Rest};
 use health::Health;
