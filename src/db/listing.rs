@@ -6,12 +6,14 @@
 //! theirs makes it quick, see [`INDEX`]). What must never be: a search that keeps the database busy
 //! for longer than [`PATIENCE`], or more than one of them at a time; a page that no memory holds.
 
+mod matched;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use tokio::sync::Semaphore;
 
 use super::statement::{Bind, load, optional, statement};
@@ -19,6 +21,10 @@ use super::time::Time;
 use super::{Database, DbError};
 use crate::clock;
 use crate::user::{IdType, UserId, time};
+
+use matched::matched_by;
+
+pub use matched::MatchedBy;
 
 /// What makes every search quick, for those who want it: their table, their index.
 pub const INDEX: &str = "CREATE EXTENSION IF NOT EXISTS pg_trgm;
@@ -228,26 +234,6 @@ async fn looked_through(
         .bind::<Text, _>(format!("%{}%", literally(text)))
         .bind::<Text, _>(format!("{}%", literally(text)));
     Ok(load(rows, &mut conn).await?)
-}
-
-/// By which collation names and addresses match a pattern. By that of their columns, as an index over them does, unless
-/// it holds different texts for the same: Postgres matches by none such.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MatchedBy {
-    TheColumns,
-    TheDatabases,
-}
-
-async fn matched_by(database: &Database, conn: &mut AsyncPgConnection) -> Result<MatchedBy, DbError> {
-    let vague = database.names.sql(
-        "SELECT count(*) AS count, 0::bigint AS estimate FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
-         WHERE a.attrelid = to_regclass({users_name}) AND a.attname IN ('name', 'email') AND NOT c.collisdeterministic",
-    );
-    let vague: Option<Count> = optional(statement(&vague), conn).await?;
-    Ok(match vague {
-        Some(Count { count: 1.., .. }) => MatchedBy::TheDatabases,
-        _ => MatchedBy::TheColumns,
-    })
 }
 
 /// Ordered by the text of the id, so that the planner does not walk the primary key, row by row all
