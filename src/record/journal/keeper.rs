@@ -205,14 +205,14 @@ pub async fn keep(shared: Arc<Shared>) {
 
 async fn keep_to_the_end(shared: &Arc<Shared>) {
     let mut trouble = shared.health.trouble.subscribe();
-    let mut again = clock::now();
+    let (mut again, mut looked) = (clock::now(), clock::now());
     loop {
         let away = trouble.borrow_and_update().why().is_some();
         let until = match shared.backlog.due(clock::now(), patience(shared), away) {
             Due::Over => return,
-            Due::Nothing => look_again(shared, &mut again).await,
+            Due::Nothing => look_again(shared, &mut again, &mut looked).await,
             Due::At(at) => Some(
-                look_again(shared, &mut again)
+                look_again(shared, &mut again, &mut looked)
                     .await
                     .map_or(at, |look| look.min(at)),
             ),
@@ -232,12 +232,14 @@ async fn keep_to_the_end(shared: &Arc<Shared>) {
 
 /// While nothing is to be written nobody else notices that a fault has gone, or what a folder holds that
 /// could not be read. When to look next, where there is a fault, or a file that waits.
-async fn look_again(shared: &Arc<Shared>, again: &mut Instant) -> Option<Instant> {
+async fn look_again(shared: &Arc<Shared>, again: &mut Instant, looked: &mut Instant) -> Option<Instant> {
     let keeper = shared.keeper.clone()?;
     let takes = keeper.fault().is_none();
     if takes && keeper.unread().is_none() {
         return None;
     }
+    // What waits for a file keeps nothing else from being written.
+    let again = if takes { looked } else { again };
     if *again > clock::now() {
         return Some(*again);
     }
