@@ -23,6 +23,7 @@ pub mod statement;
 pub mod surroundings;
 pub mod tenant;
 pub mod time;
+pub mod unseen;
 pub mod users_table;
 pub mod walked;
 
