@@ -21,8 +21,10 @@ pub mod rights;
 pub mod rows;
 pub mod runs;
 pub mod statement;
+pub mod surroundings;
 pub mod tenant;
 pub mod time;
+pub mod unseen;
 pub mod users_table;
 pub mod walked;
 

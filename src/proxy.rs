@@ -131,6 +131,7 @@ impl Proxy {
             tasks: tasks.clone(),
             tls,
             drain: config.drain,
+            tenants: config.beside.len() + 1,
             idle: listen::DAWDLING,
             over: CancellationToken::new(),
         };

@@ -49,6 +49,7 @@ pub use journal::{JournalFault, is_left};
 pub use owed::{Next, Owed, UnderWay};
 pub use pages::Checkpoint;
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
+pub use refusal::NOT_CONFIRMED;
 
 use backlog::{Backlog, Job, Rest};
 use health::Health;
@@ -122,6 +123,8 @@ impl From<Vec<Observation>> for Submission {
 pub enum Outcome {
     Inserted,
     Updated,
+    /// Its row was there, and says now that the user is gone.
+    Deleted,
     Unchanged,
     /// Older than what is there, or not to be told apart from it: left out, read again if need be.
     Older,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cache;
 use crate::db::rights::Missing;
 use crate::db::runs::{Drift, Kind, Run};
+use crate::db::surroundings::{self, Surroundings};
 use crate::db::{DbError, epochs, polls, rights, rows, runs, users_table};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
@@ -269,6 +270,7 @@ struct Known {
     unowned: Option<Missing>,
     /// The users' table is not there.
     table: Option<users_table::Trouble>,
+    surroundings: Surroundings,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
     reconcile: Option<Run>,
@@ -293,6 +295,7 @@ impl Known {
             table: users_table::find(&database.names, &mut *database.get().await?)
                 .await?
                 .trouble,
+            surroundings: surroundings::look(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,
             reconcile: runs::latest(database, Kind::Reconcile).await?,

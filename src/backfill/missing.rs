@@ -2,7 +2,8 @@
 //!
 //! A complete walk notes whom it meets. Whoever has a row, was not met and has not changed since the
 //! beginning is read once, and only the provider's own not-found is evidence. One whom the provider
-//! says nothing of holds up nobody behind, and fails the run at its end. What must never be: a user deleted
+//! says nothing of holds up nobody behind, and fails the run at its end. And rows that were changed past the triggers
+//! are noted, to be read again. What must never be: a user deleted
 //! for missing in a list; more deletions an hour than the bound, unless somebody has said yes, also across
 //! restarts.
 
@@ -14,6 +15,7 @@ use super::page::{PAUSES, limited};
 use super::{Backfill, WalkFault, begin};
 use crate::db::missing::{self, Counts};
 use crate::db::runs::{self, Kind, Run};
+use crate::db::unseen;
 use crate::reader::ReadFault;
 use crate::record::{Outcome, Submission};
 use crate::upstream::Priority;
@@ -66,6 +68,7 @@ impl Backfill {
         let walk = begin(run);
         if walk == Default::default() {
             self.when_back(|| missing::forget_met(&self.database)).await?;
+            self.when_back(|| unseen::note_of_nobody(&self.database)).await?;
         }
         if !walk.swept {
             self.walk(run).await?;
@@ -80,6 +83,8 @@ impl Backfill {
         if run.kind() == Kind::Reconcile {
             let users: Vec<&str> = page.observations.iter().map(|seen| seen.id.as_str()).collect();
             self.when_back(|| missing::met(&self.database, &users)).await?;
+            let seen = &page.observations;
+            self.when_back(|| unseen::note(&self.database, seen)).await?;
         }
         Ok(())
     }
@@ -180,10 +185,9 @@ impl Backfill {
         }
         found.last = Some(seen.id.clone());
         let fared = self.reader.tell(seen).fared().await;
-        let is_applied = fared
-            .ok_or(WalkFault::HandedOver)?
-            .outcomes
-            .contains(&Outcome::Updated);
+        let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
+        let applied = [Outcome::Updated, Outcome::Deleted];
+        let is_applied = outcomes.iter().any(|outcome| applied.contains(outcome));
         // Whoever is gone and has changed meanwhile is neither.
         found.counts.deleted += i64::from(is_gone && is_applied);
         found.counts.spared += i64::from(!is_gone);

@@ -176,6 +176,7 @@ mod tests {
             lifted: false,
             since: 0,
             deleted: 0,
+            deleted_listed: 0,
             spared: 0,
             held_back: 0,
             changed_unlisted: 0,

@@ -4,7 +4,9 @@
 //! A page by key walks the primary key and costs the same wherever it starts. The table is the users'
 //! own, so there is no index for a search: it looks through the table, a bounded time (an index of
 //! theirs makes it quick, see [`INDEX`]). What must never be: a search that keeps the database busy
-//! for longer than [`PATIENCE`], or more than one of them at a time.
+//! for longer than [`PATIENCE`], or more than one of them at a time; a page that no memory holds.
+
+mod matched;
 
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ use super::{Database, DbError};
 use crate::clock;
 use crate::user::{IdType, UserId, time};
 
+use matched::matched_by;
+
+pub use matched::MatchedBy;
+
 /// What makes every search quick, for those who want it: their table, their index.
 pub const INDEX: &str = "CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE INDEX CONCURRENTLY users_sync_search ON {users}
@@ -29,6 +35,9 @@ CREATE INDEX CONCURRENTLY users_sync_search ON {users}
 pub const PATIENCE: Duration = Duration::from_secs(4);
 /// Rows that are counted one by one; beyond that the planner's estimate is near enough.
 const COUNTED: i64 = 20_000;
+/// Bytes of names and addresses on one page, which may be as long as whoever bears them likes; whatever comes after them
+/// is on the next, so at least one row is given.
+const BYTES: i64 = 8 << 20;
 /// Changes among which the last of each user are looked for.
 const LOOKED_THROUGH: i64 = 2_000;
 /// Each search reads the whole table.
@@ -58,6 +67,15 @@ pub struct Brief {
     pub is_skeleton: bool,
 }
 
+#[derive(QueryableByName)]
+struct Listed {
+    #[diesel(embed)]
+    brief: Brief,
+    /// With it there is as much as one page has.
+    #[diesel(sql_type = Bool)]
+    is_full: bool,
+}
+
 /// A page, and the key after which the next one starts; nothing at the end.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -85,6 +103,17 @@ const COLUMNS: &str =
     deleted_at::timestamptz,
     deleted_at IS NULL AND name IS NULL AND email IS NULL AND created_at IS NULL AS is_skeleton";
 
+/// Of the rows that `found` selects, in the order of their `key`, as many as one page holds.
+fn bounded(found: &str) -> String {
+    format!(
+        "SELECT u.*, u.ahead + u.weight >= {BYTES} AS is_full FROM (
+             SELECT u.*, sum(u.weight) OVER (ORDER BY u.key) - u.weight AS ahead FROM (
+                 SELECT u.*, coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0) AS weight
+                 FROM ({found}) u) u) u
+         WHERE u.ahead < {BYTES} ORDER BY u.key"
+    )
+}
+
 /// Rows whose id follows `after`.
 ///
 /// # Errors
@@ -104,7 +133,9 @@ fn page_text(after: bool) -> String {
     } else {
         "$2::text IS NULL"
     };
-    format!("SELECT {COLUMNS} FROM {{users}} WHERE {from} ORDER BY {{users}}.id LIMIT $1")
+    bounded(&format!(
+        "SELECT {COLUMNS}, {{users}}.id AS key FROM {{users}} WHERE {from} ORDER BY {{users}}.id LIMIT $1"
+    ))
 }
 
 /// Rows whose name or address holds `text` or whose id begins with it, in the order of their ids. Where
@@ -169,11 +200,11 @@ async fn begun(
     limit: i64,
 ) -> Result<Page, DbError> {
     let mut conn = database.get().await?;
-    let sql = database.names.sql(&format!(
-        "SELECT {COLUMNS} FROM {{users}}
+    let sql = database.names.sql(&bounded(&format!(
+        "SELECT {COLUMNS}, {{users}}.id AS key FROM {{users}}
          WHERE {{users}}.id >= $2::{{id}} AND {{users}}.id <= $3::{{id}} AND ($4 IS NULL OR {{users}}.id > $4::{{id}})
          ORDER BY {{users}}.id LIMIT $1"
-    ));
+    )));
     let rows = statement(&sql)
         .bind::<BigInt, _>(limit + 1)
         .bind::<Text, _>(first)
@@ -188,14 +219,15 @@ async fn looked_through(
     text: &str,
     after: Option<&UserId>,
     limit: i64,
-) -> Result<Vec<Brief>, DbError> {
+) -> Result<Vec<Listed>, DbError> {
     let mut conn = database.connect().await?;
-    let bounded = format!(
+    let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = {}",
         PATIENCE.as_millis()
     );
-    conn.batch_execute(&bounded).await?;
-    let sql = database.names.sql(&search_text(after.is_some()));
+    conn.batch_execute(&begin).await?;
+    let matched = matched_by(database, &mut conn).await?;
+    let sql = database.names.sql(&search_text(after.is_some(), matched));
     let rows = statement(&sql)
         .bind::<BigInt, _>(limit + 1)
         .bind::<Nullable<Text>, _>(after.map(UserId::as_str))
@@ -206,15 +238,20 @@ async fn looked_through(
 
 /// Ordered by the text of the id, so that the planner does not walk the primary key, row by row all
 /// over the disk, in the hope of an early match.
-pub fn search_text(after: bool) -> String {
+pub fn search_text(after: bool, matched: MatchedBy) -> String {
     let from = match after {
         true => "id::text COLLATE \"C\" > $2",
         false => "$2::text IS NULL",
     };
-    format!(
-        "SELECT {COLUMNS} FROM {{users}} WHERE (name ILIKE $3 OR email ILIKE $3 OR id::text ILIKE $4) AND {from}
+    let by = match matched {
+        MatchedBy::TheColumns => "",
+        MatchedBy::TheDatabases => " COLLATE \"default\"",
+    };
+    bounded(&format!(
+        "SELECT {COLUMNS}, id::text COLLATE \"C\" AS key
+         FROM {{users}} WHERE (name{by} ILIKE $3 OR email{by} ILIKE $3 OR id::text ILIKE $4) AND {from}
          ORDER BY {{users}}.id::text COLLATE \"C\" LIMIT $1"
-    )
+    ))
 }
 
 /// For LIKE.
@@ -235,15 +272,23 @@ fn literally(text: &str) -> String {
 /// As the database gives them.
 pub async fn latest(database: &Database, limit: i64) -> Result<Vec<Brief>, DbError> {
     let mut conn = database.get().await?;
+    let found = format!(
+        "SELECT {}, -n.position AS key FROM newest n JOIN {{users}} u ON u.id = n.id::{{id}}",
+        COLUMNS.replace("id::text AS id", "u.id::text AS id")
+    );
     let sql = database.names.sql(&format!(
         "WITH newest AS (
              SELECT c.id, max(c.position) AS position
              FROM (SELECT id, position FROM {{state}}.changes ORDER BY position DESC LIMIT {LOOKED_THROUGH}) c
              GROUP BY c.id ORDER BY 2 DESC LIMIT $1)
-         SELECT {} FROM newest n JOIN {{users}} u ON u.id = n.id::{{id}} ORDER BY n.position DESC",
-        COLUMNS.replace("id::text AS id", "u.id::text AS id")
+         {}",
+        bounded(&found)
     ));
-    Ok(load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?)
+    Ok(cut(
+        load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?,
+        limit,
+    )
+    .rows)
 }
 
 /// The rows of these users; ids that no user of this table can have are left out.
@@ -296,11 +341,12 @@ pub async fn how_many(database: &Database) -> Result<HowMany, DbError> {
     })
 }
 
-/// One row more than asked for says that there is a next page.
-fn cut(mut rows: Vec<Brief>, limit: i64) -> Page {
+/// One row more than asked for says that there is a next page, and so may one that fills it.
+fn cut(mut listed: Vec<Listed>, limit: i64) -> Page {
     let limit = usize::try_from(limit).unwrap_or(0);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
+    let more = listed.len() > limit || listed.last().is_some_and(|last| last.is_full);
+    listed.truncate(limit);
+    let rows: Vec<Brief> = listed.into_iter().map(|listed| listed.brief).collect();
     let next = rows.last().filter(|_| more).map(|last| last.id.clone());
     Page { rows, next }
 }

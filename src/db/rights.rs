@@ -21,7 +21,7 @@ const OF_STATE: &[(&str, &[&str])] = &[
     ("poll", &["SELECT", "UPDATE"]),
     ("set_aside", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("slots", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("sql_changes", &["SELECT", "DELETE"]),
+    ("sql_changes", &["SELECT", "INSERT", "DELETE"]),
     ("unasked_deletions", &["SELECT", "INSERT", "DELETE"]),
     ("user_state", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];

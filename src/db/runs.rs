@@ -85,6 +85,10 @@ pub struct Run {
     #[diesel(sql_type = BigInt)]
     #[serde(skip)]
     pub deleted: i64,
+    /// The same who were met: the list shows them as deleted.
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    pub deleted_listed: i64,
     /// Not met, and there all the same.
     #[diesel(sql_type = BigInt)]
     #[serde(skip)]
@@ -119,8 +123,8 @@ impl Run {
     pub fn drift(&self) -> Drift {
         Drift {
             created: self.inserted,
-            changed: self.updated + self.changed_unlisted,
-            deleted: self.deleted,
+            changed: self.updated - self.deleted_listed + self.changed_unlisted,
+            deleted: self.deleted + self.deleted_listed,
         }
     }
 
@@ -157,8 +161,8 @@ impl Run {
 }
 
 const COLUMNS: &str = "b.run, b.state, b.checkpoint::text AS checkpoint, b.fetched, b.inserted, b.updated,
-    b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted, b.spared,
-    b.held_back, coalesce((b.checkpoint ->> 'changed')::bigint, 0) AS changed_unlisted,
+    b.unchanged, b.older, b.set_aside, b.resumed, b.total, b.error, b.kind, b.lifted, b.since, b.deleted,
+    b.deleted_listed, b.spared, b.held_back, coalesce((b.checkpoint ->> 'changed')::bigint, 0) AS changed_unlisted,
     coalesce((b.checkpoint ->> 'met')::bigint, b.fetched) AS met, EXISTS (
         SELECT FROM {state}.instances i WHERE i.id = b.owner AND {silence} < $1
     ) AS is_owned, b.started_at, b.ended_at";

@@ -67,6 +67,8 @@ pub struct Listening {
     pub(super) tasks: Tasks,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) drain: Duration,
+    /// Of this process: each has as many listeners as the others.
+    pub(super) tenants: usize,
     /// From one request to the whole head of the next, by HTTP/1.
     pub(super) idle: Duration,
     /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
@@ -122,7 +124,7 @@ impl Listening {
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let open = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(room()));
+        let room = Arc::new(Semaphore::new(room(self.tenants)));
         loop {
             let (stream, room) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
@@ -238,12 +240,12 @@ async fn silence(asks: &AtomicBool) {
     }
 }
 
-/// A part of the descriptors that there are: those to the provider and the database, and files, need some too.
-fn room() -> usize {
+/// A part of the descriptors that there are, the same for both sides of each tenant: those to the provider and the
+/// database, and files, need some too.
+fn room(tenants: usize) -> usize {
     let few = |(descriptors, _)| usize::try_from(descriptors / 3).unwrap_or(CONNECTIONS);
-    getrlimit(Resource::RLIMIT_NOFILE)
-        .map_or(CONNECTIONS, few)
-        .clamp(1, CONNECTIONS)
+    let few = getrlimit(Resource::RLIMIT_NOFILE).map_or(CONNECTIONS, few);
+    few.checked_div(tenants).unwrap_or(few).clamp(1, CONNECTIONS)
 }
 
 fn dawdling() -> Duration {
@@ -288,6 +290,7 @@ mod tests {
             tasks: Tasks::default(),
             tls: None,
             drain: DAWDLING,
+            tenants: 1,
             idle: DAWDLING,
             over: CancellationToken::new(),
         };

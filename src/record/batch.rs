@@ -106,7 +106,7 @@ impl Plan {
                 outcome: Outcome::SetAside,
             });
         }
-        let outcome = outcome(verdict, loaded.known.standing);
+        let outcome = outcome(verdict, loaded.known.standing, &observation.seen);
         self.note(observation, loaded, verdict, at, tick);
         Some(Judged { verdict, outcome })
     }
@@ -368,9 +368,10 @@ fn raw_differs(row: &RowWrite, before: Option<&Value>) -> bool {
     }
 }
 
-fn outcome(verdict: Verdict, standing: Standing) -> Outcome {
+fn outcome(verdict: Verdict, standing: Standing, seen: &Seen) -> Outcome {
     match verdict {
         Verdict::Apply | Verdict::Stand if !standing.has_row() => Outcome::Inserted,
+        Verdict::Apply if seen.is_deletion() => Outcome::Deleted,
         Verdict::Apply | Verdict::Stand => Outcome::Updated,
         Verdict::Equal | Verdict::Idle => Outcome::Unchanged,
         Verdict::Absent => Outcome::Absent,

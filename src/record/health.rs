@@ -136,6 +136,8 @@ pub struct JournalFigures {
     pub bytes: u64,
     /// When the oldest of them was received.
     pub oldest: Option<DateTime<Utc>>,
+    /// Why some of what an earlier process left is not taken in yet.
+    pub unread: Option<String>,
     /// Records that could not be read any more.
     pub damaged: u64,
 }
@@ -168,6 +170,7 @@ impl Recorder {
                 trouble: keeper
                     .and_then(|keeper| keeper.fault())
                     .map(|fault| fault.to_string()),
+                unread: keeper.and_then(|keeper| keeper.unread()),
                 waiting: depth.journaled,
                 bytes: keeper.map_or(0, |keeper| keeper.weight()),
                 oldest: depth.oldest_journaled,

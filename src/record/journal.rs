@@ -14,6 +14,7 @@ pub mod frame;
 mod held;
 pub(super) mod keeper;
 pub mod segment;
+mod take_over;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
@@ -24,7 +25,8 @@ use uuid::Uuid;
 
 use crate::clock;
 use held::weight_of;
-use segment::{Content, Label, Tail};
+use segment::{Label, Tail};
+use take_over::Unread;
 
 pub use fault::JournalFault;
 pub use held::{Place, Segments};
@@ -57,6 +59,8 @@ pub struct Journal {
     group: u64,
     /// The segment read last.
     reader: Option<(u64, File)>,
+    /// Files that wait until they can be read.
+    unread: Vec<Unread>,
 }
 
 /// What was found at the start.
@@ -102,6 +106,7 @@ impl Journal {
             next: 1,
             group: 0,
             reader: None,
+            unread: Vec::new(),
         };
         let left = journal.take_over()?;
         Ok((journal, left))
@@ -208,65 +213,6 @@ impl Journal {
     fn is_robbed(&self) -> bool {
         let mut numbers = self.segments.numbers();
         numbers.any(|number| !segment::path(&self.folder, number).exists())
-    }
-
-    fn take_over(&mut self) -> Result<Left, JournalFault> {
-        let mut left = Left::default();
-        let numbers = segment::numbers(&self.folder)?;
-        for (n, &number) in numbers.iter().enumerate() {
-            self.next = number + 1;
-            let is_last = n + 1 == numbers.len();
-            match segment::find(&self.folder, number)? {
-                Content::Segment(found) => self.take_over_one(number, found, is_last, &mut left)?,
-                Content::Nothing if is_last => self.leave_out(number)?,
-                // A later one was begun only once this one's head was durable.
-                Content::Nothing | Content::Unreadable => {
-                    segment::set_apart(&self.folder, number);
-                    left.damaged += 1;
-                }
-            }
-        }
-        self.consumed(&[]);
-        Ok(left)
-    }
-
-    fn take_over_one(
-        &mut self,
-        number: u64,
-        found: segment::Found,
-        is_last: bool,
-        left: &mut Left,
-    ) -> Result<(), JournalFault> {
-        if found.label.tenant != self.label.tenant {
-            return Err(JournalFault::Foreign);
-        }
-        left.damaged += found.scan.damaged.len();
-        if found.scan.is_torn {
-            // A later segment was begun only once this one was durable to its end.
-            left.damaged += usize::from(!is_last);
-            tracing::warn!("{END_UNREAD}");
-            segment::cut(&self.folder, number, found.scan.end)?;
-        }
-        self.segments.begin(number, found.label.process);
-        if !left.processes.contains(&found.label.process) {
-            left.processes.push(found.label.process);
-        }
-        for record in found.scan.records {
-            let place = Place {
-                segment: number,
-                at: u32::try_from(record.at).unwrap_or(u32::MAX),
-                payload: u32::try_from(record.payload.len()).unwrap_or(u32::MAX),
-            };
-            self.segments.hold(place);
-            left.places.push(place);
-        }
-        Ok(())
-    }
-
-    fn leave_out(&self, number: u64) -> Result<(), JournalFault> {
-        tracing::warn!("{END_UNREAD}");
-        let path = segment::path(&self.folder, number);
-        std::fs::remove_file(&path).map_err(|error| JournalFault::unwritten(&path, &error))
     }
 
     /// How many of these go in before the bound is reached.

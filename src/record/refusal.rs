@@ -2,6 +2,7 @@
 
 use super::sql::RowRefusal;
 use crate::db::fitness;
+use crate::user::on_one_line;
 
 /// Stands for the SQLSTATE of a change that the database refused without telling it.
 const UNTOLD: &str = "untold";
@@ -117,12 +118,20 @@ pub fn reason_without_a_row(refusal: &RowRefusal) -> String {
 pub const UNKNOWN_TROUBLE: &str = "nothing can be written, and none of the usual reasons is it: the log of the database says \
      what it refuses";
 
+/// Commits that are not done, and are not given up yet.
+pub const NOT_CONFIRMED: &str = "commits wait for a synchronous standby that does not confirm them: bring it back, or take it out of \
+     synchronous_standby_names";
+
+/// Whoever may connect to the database can take the lock.
+pub fn kept_from_positions(by: &str) -> String {
+    let by = on_one_line(by);
+    format!("nothing can be written: the advisory lock under which positions are given out is held by {by}")
+}
+
 /// What stops all writing, and the remedy.
 pub fn trouble(code: &str) -> String {
     if code == UNCONFIRMED {
-        return "commits wait for a synchronous standby that does not confirm them: bring it back, or take it out of \
-                synchronous_standby_names"
-            .into();
+        return NOT_CONFIRMED.into();
     }
     let remedy = match code {
         "42P01" => "users_sync or one of usertap's own tables is gone or renamed: `usertap doctor` says more",

@@ -303,14 +303,15 @@ impl Sql {
             .bind::<Text, _>(&at.state)
             .bind::<BigInt, _>(at.fetched as i64)
             .bind::<BigInt, _>(count(Outcome::Inserted))
-            .bind::<BigInt, _>(count(Outcome::Updated))
+            .bind::<BigInt, _>(count(Outcome::Updated) + count(Outcome::Deleted))
             // Whoever has no row and is shown as deleted has none after it, either.
             .bind::<BigInt, _>(count(Outcome::Unchanged) + count(Outcome::Absent))
             .bind::<BigInt, _>(count(Outcome::Older))
             .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
             .bind::<Bool, _>(at.done)
             .bind::<SqlUuid, _>(at.owner)
-            .bind::<Nullable<Text>, _>(&at.follows);
+            .bind::<Nullable<Text>, _>(&at.follows)
+            .bind::<BigInt, _>(count(Outcome::Deleted));
         Ok(execute(moved, conn).await? == 1)
     }
 
@@ -362,13 +363,14 @@ impl Sql {
         Ok(tried.and_then(|tried| tried.code))
     }
 
-    /// The same where it is not one row that cannot be.
-    pub async fn diagnose_all(&self, conn: &mut Conn) -> Result<Option<String>, DbError> {
+    /// The same where it is not one row that cannot be, and who it is, where that is known.
+    pub async fn diagnose_all(&self, conn: &mut Conn) -> Result<Option<(String, Option<String>)>, DbError> {
         if let Some(code) = self.diagnose(conn).await? {
-            return Ok(Some(code));
+            return Ok(Some((code, None)));
         }
-        let asked = self.names.sql(DIAGNOSE_ALL);
+        let lock = self.names.position_lock().to_string();
+        let asked = self.names.sql(&DIAGNOSE_ALL.replace("{lock}", &lock));
         let tried: Option<Tried> = optional(statement(&asked), conn).await?;
-        Ok(tried.and_then(|tried| tried.code))
+        Ok(tried.and_then(|tried| Some((tried.code?, tried.place))))
     }
 }

@@ -21,7 +21,7 @@ use crate::refetch::GivenUp;
 use crate::station::left_behind;
 use crate::user::on_one_line;
 
-use held::{of_by_hand, of_held};
+use held::{of_by_hand, of_held, of_subscribed};
 
 pub(super) use provider::of_provider;
 pub(super) use webhooks::{of_unkept, of_webhooks};
@@ -54,6 +54,7 @@ impl Problem {
 pub const WORDS: &[&str] = &[
     "not-recording",
     "journal",
+    "journal-unread",
     "journal-damaged",
     "journal-left",
     "writes-unnoted",
@@ -114,6 +115,7 @@ pub(super) fn all(
         Err(error) => problems.push(of_database(error, kept_as(&recorder.journal))),
         Ok(known) => {
             problems.extend(known.unowned.as_ref().map(of_partitions));
+            problems.extend(known.surroundings.subscriptions.as_deref().map(of_subscribed));
             problems.extend(of_rows(known));
             problems.extend(known.unknown_epoch.map(of_lost));
             problems.extend(known.backfill.as_ref().and_then(of_walk));
@@ -161,7 +163,9 @@ fn of_database(error: &DbError, kept: &str) -> Problem {
 fn of_recorder(recorder: &record::Figures, known: Option<&Known>) -> impl Iterator<Item = Problem> {
     let kept = kept_as(&recorder.journal);
     let table = known.and_then(|known| known.table.as_ref());
-    let trouble = match (table, &recorder.trouble) {
+    let waits = known.is_some_and(|known| known.surroundings.is_unconfirmed);
+    let waits = waits.then(|| record::NOT_CONFIRMED.to_owned());
+    let trouble = match (table, recorder.trouble.as_ref().or(waits.as_ref())) {
         (Some(table), _) => Some(problem(
             "not-recording",
             &*table.what,
@@ -236,7 +240,14 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
             "run `usertap reconcile`, then restart usertap",
         )
     });
-    trouble.into_iter().chain(damaged)
+    let unread = journal.unread.as_ref().map(|unread| {
+        problem(
+            "journal-unread",
+            format!("what an earlier process saw is not all taken in: {unread}"),
+            "nothing in it is lost, and it is taken in a moment after it can be read; if it never can, run `usertap reconcile`",
+        )
+    });
+    trouble.into_iter().chain(damaged).chain(unread)
 }
 
 /// It is the process's, whichever of its tenants is asked.

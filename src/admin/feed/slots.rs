@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -39,20 +40,31 @@ pub async fn list(State(shared): State<Shared>) -> Response {
     }
 }
 
-pub async fn show(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+/// The slot's name in the path.
+pub struct Name(String);
+
+impl FromRequestParts<Shared> for Name {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Name, Response> {
+        match Path::<String>::from_request_parts(parts, shared).await {
+            Ok(Path(name)) if slots::is_name(&name) => Ok(Name(name)),
+            _ => Err(problem(StatusCode::BAD_REQUEST, slots::NAMES)),
+        }
+    }
+}
+
+pub async fn show(State(shared): State<Shared>, Name(name): Name) -> Response {
     match shared.station.feed.slot(&name, slots::COUNTED).await {
         Ok(slot) => Json(slot).into_response(),
         Err(error) => failed(&error),
     }
 }
 
-pub async fn make(State(shared): State<Shared>, Path(name): Path<String>, body: Body) -> Response {
-    let since = match (slots::is_name(&name), since(body).await) {
-        (true, Ok(since)) => since,
-        (false, _) => {
-            return problem(StatusCode::BAD_REQUEST, slots::NAMES);
-        }
-        (_, Err(wrong)) => return problem(StatusCode::BAD_REQUEST, &wrong),
+pub async fn make(State(shared): State<Shared>, Name(name): Name, body: Body) -> Response {
+    let since = match since(body).await {
+        Ok(since) => since,
+        Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
     match shared.station.feed.make_slot(&name, since).await {
         Ok((slot, true)) => (StatusCode::CREATED, Json(slot)).into_response(),
@@ -61,7 +73,7 @@ pub async fn make(State(shared): State<Shared>, Path(name): Path<String>, body: 
     }
 }
 
-pub async fn delete(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+pub async fn delete(State(shared): State<Shared>, Name(name): Name) -> Response {
     match shared.station.feed.delete_slot(&name).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => failed(&error),
@@ -69,7 +81,7 @@ pub async fn delete(State(shared): State<Shared>, Path(name): Path<String>) -> R
 }
 
 /// Peeks: the slot stays where it is until it is advanced.
-pub async fn changes(State(shared): State<Shared>, Path(name): Path<String>, request: Request) -> Response {
+pub async fn changes(State(shared): State<Shared>, Name(name): Name, request: Request) -> Response {
     let asked = match Asked::of(&request, &shared.station.config) {
         Ok(asked) => asked,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
@@ -100,7 +112,7 @@ pub async fn changes(State(shared): State<Shared>, Path(name): Path<String>, req
     }
 }
 
-pub async fn advance(State(shared): State<Shared>, Path(name): Path<String>, body: Body) -> Response {
+pub async fn advance(State(shared): State<Shared>, Name(name): Name, body: Body) -> Response {
     let (pos, lease) = match advance_to(body).await {
         Ok(advance) => advance,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),

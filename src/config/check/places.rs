@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::super::database_url::{self, DatabaseUrl, Doubt};
 use super::super::{Database, Tls};
 use super::Check;
 use super::value;
+
+/// A token that is shorter is guessed in no long time.
+const WEAK: usize = 16;
 
 impl Check<'_> {
     pub fn database(&mut self) -> Option<Database> {
@@ -89,6 +92,13 @@ impl Check<'_> {
                         or let ADMIN_LISTEN be a loopback address such as `127.0.0.1:8401`";
             self.wrong("ADMIN_TOKEN", text);
             return None;
+        }
+        let is_weak = |token: &SecretString| token.expose_secret().chars().count() < WEAK;
+        if token.as_ref().is_some_and(is_weak) {
+            self.warnings.push(format!(
+                "ADMIN_TOKEN has fewer than {WEAK} characters, and whoever guesses it may read and write every user: set a \
+                 long random one, such as `openssl rand -hex 32` prints"
+            ));
         }
         Some(token)
     }

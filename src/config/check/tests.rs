@@ -261,9 +261,22 @@ fn addresses_must_not_meet_or_lie_open() {
     assert!(wrong(&[("PORT", "8401")]).contains("ADMIN_LISTEN: has port 8401 like the proxy"));
     let open = ("USERTAP_ADMIN_LISTEN", "0.0.0.0:9000");
     assert!(wrong(&[open]).contains("ADMIN_TOKEN: is missing, but ADMIN_LISTEN is reachable"));
-    World::enough()
-        .env(&[open, ("USERTAP_ADMIN_TOKEN", "t")])
-        .config();
+    for (token, is_weak) in [
+        ("tok", true),
+        ("fifteen letters", true),
+        ("0123456789abcdef", false),
+    ] {
+        let config = World::enough()
+            .env(&[open, ("USERTAP_ADMIN_TOKEN", token)])
+            .config();
+        let warned = config.warnings.concat();
+        assert_eq!(
+            warned.contains("ADMIN_TOKEN has fewer than 16"),
+            is_weak,
+            "{token}: {warned}"
+        );
+        assert!(!warned.contains(token), "{warned}");
+    }
     let both = [
         ("USERTAP_LISTEN", "127.0.0.1:0"),
         ("USERTAP_ADMIN_LISTEN", "127.0.0.1:0"),

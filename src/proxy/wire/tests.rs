@@ -65,6 +65,7 @@ impl Rig {
         let listening = Listening {
             tasks: tasks.clone(),
             tls,
+            tenants: 1,
             drain: SECOND * 5,
             idle: SECOND * 10,
             over: CancellationToken::new(),

@@ -60,11 +60,11 @@ impl Keeper {
         }
     }
 
-    /// Nothing is left where it is open already.
+    /// Where it is open already, what could not be read until now.
     fn try_open(&self) -> Result<Left, JournalFault> {
         let mut journal = self.lock();
-        if journal.is_some() {
-            return Ok(Left::default());
+        if let Some(journal) = journal.as_mut() {
+            return Ok(journal.take_over_late());
         }
         let (opened, left) = Journal::open(&self.place.data_dir, self.place.tenant)?;
         *journal = Some(opened);
@@ -73,6 +73,11 @@ impl Keeper {
 
     pub fn fault(&self) -> Option<Arc<str>> {
         self.fault.borrow().clone()
+    }
+
+    /// Why some of what an earlier process left is not taken in yet.
+    pub fn unread(&self) -> Option<String> {
+        self.lock().as_ref()?.unread().map(ToString::to_string)
     }
 
     /// See [`JournalPlace::patience`].
@@ -200,14 +205,14 @@ pub async fn keep(shared: Arc<Shared>) {
 
 async fn keep_to_the_end(shared: &Arc<Shared>) {
     let mut trouble = shared.health.trouble.subscribe();
-    let mut again = clock::now();
+    let (mut again, mut looked) = (clock::now(), clock::now());
     loop {
         let away = trouble.borrow_and_update().why().is_some();
         let until = match shared.backlog.due(clock::now(), patience(shared), away) {
             Due::Over => return,
-            Due::Nothing => look_again(shared, &mut again).await,
+            Due::Nothing => look_again(shared, &mut again, &mut looked).await,
             Due::At(at) => Some(
-                look_again(shared, &mut again)
+                look_again(shared, &mut again, &mut looked)
                     .await
                     .map_or(at, |look| look.min(at)),
             ),
@@ -226,17 +231,22 @@ async fn keep_to_the_end(shared: &Arc<Shared>) {
 }
 
 /// While nothing is to be written nobody else notices that a fault has gone, or what a folder holds that
-/// could not be read. When to look next, where there is a fault.
-async fn look_again(shared: &Arc<Shared>, again: &mut Instant) -> Option<Instant> {
+/// could not be read. When to look next, where there is a fault, or a file that waits.
+async fn look_again(shared: &Arc<Shared>, again: &mut Instant, looked: &mut Instant) -> Option<Instant> {
     let keeper = shared.keeper.clone()?;
-    keeper.fault()?;
+    let takes = keeper.fault().is_none();
+    if takes && keeper.unread().is_none() {
+        return None;
+    }
+    // What waits for a file keeps nothing else from being written.
+    let again = if takes { looked } else { again };
     if *again > clock::now() {
         return Some(*again);
     }
     let (here, there) = (shared.clone(), keeper.clone());
     let looking = tokio::task::spawn_blocking(move || {
         open_late(&here, &there)?;
-        there.look()
+        if takes { Ok(()) } else { there.look() }
     });
     match looking
         .await
@@ -244,7 +254,7 @@ async fn look_again(shared: &Arc<Shared>, again: &mut Instant) -> Option<Instant
     {
         Ok(()) => {
             keeper.note(None);
-            return None;
+            keeper.unread()?;
         }
         Err(JournalFault::Robbed) => robbed(shared),
         Err(fault) => keeper.note(Some(&fault)),

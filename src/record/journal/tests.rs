@@ -209,34 +209,54 @@ fn as_nobody(does: impl FnOnce() + Send) {
     });
 }
 
-/// That can be mended, and then it is as good as ever.
+/// That can be mended, and then it is as good as ever; the others do not wait for it.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_segment_that_may_not_be_read_is_left_as_it_is_and_taken_once_it_may() {
     let folder = Folder::new();
     as_nobody(|| {
-        let (mut journal, _) = folder.open();
-        journal.append(&payloads(0..2)).unwrap();
-        drop(journal);
-        let path = folder.segments().remove(0);
-        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(0o000);
-        for _ in 0..2 {
-            let fault = Journal::open(&folder.0, OURS).unwrap_err();
-            let told = fault.to_string();
-            assert!(fault.may_pass(), "{told}");
-            assert!(
-                told.contains("journal/0000000000000001.segment: permission denied"),
-                "{told}"
-            );
-            assert!(told.contains("usertap's account"), "{told}");
+        for n in 0..3 {
+            let (mut journal, left) = folder.open();
+            assert_eq!(left.places.len(), n as usize);
+            journal.append(&payloads(n..n + 1)).unwrap();
         }
-        mode(0o600);
+        let paths = folder.segments();
+        let mode = |at: usize, mode| {
+            std::fs::set_permissions(&paths[at], std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(0, 0o000);
+        mode(2, 0o000);
         let (mut journal, left) = folder.open();
         assert_eq!(
             (read(&mut journal, &left.places), left.damaged),
-            (payloads(0..2), 0)
+            (payloads(1..2), 0)
         );
+        let fault = journal.unread().unwrap();
+        let told = fault.to_string();
+        assert!(
+            told.contains("journal/0000000000000001.segment: permission denied"),
+            "{told}"
+        );
+        assert!(told.contains("usertap's account"), "{told}");
+        let places = journal.append(&payloads(3..4)).unwrap();
+        journal.consumed(&left.places);
+        assert_eq!(read(&mut journal, &places), payloads(3..4));
+        assert_eq!(journal.take_over_late().places, []);
+        mode(2, 0o600);
+        let left = journal.take_over_late();
+        assert_eq!(
+            (read(&mut journal, &left.places), left.damaged),
+            (payloads(2..3), 0)
+        );
+        assert!(journal.unread().is_some());
+        mode(0, 0o600);
+        let left = journal.take_over_late();
+        assert_eq!(read(&mut journal, &left.places), payloads(0..1));
+        assert!(journal.unread().is_none());
+        drop(journal);
+        let (mut journal, left) = folder.open();
+        let all = [payloads(0..1), payloads(2..4)].concat();
+        assert_eq!(read(&mut journal, &left.places), all, "none of them is lost");
     });
 }
 

@@ -123,7 +123,7 @@ pub const FORGET_OLD: &str = "
 pub const CHECKPOINT: &str = "
     UPDATE {state}.backfill SET checkpoint = $2::jsonb, error = NULL, fetched = fetched + $3, inserted = inserted + $4,
         updated = updated + $5, unchanged = unchanged + $6, older = older + $7, set_aside = set_aside + $8,
-        moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
+        deleted_listed = deleted_listed + $12, moved_at = now(), state = CASE WHEN $9 THEN 'done' ELSE state END,
         ended_at = CASE WHEN $9 THEN now() END
     WHERE run = $1 AND owner = $10 AND state = 'running' AND checkpoint IS NOT DISTINCT FROM $11::jsonb";
 
@@ -308,15 +308,29 @@ pub const DIAGNOSE: &str = "
         END AS code, NULL AS place";
 
 /// What does not speak for a row that is refused alone, but explains why all are: the SQLSTATE, or what the server
-/// calls a wait that has none.
+/// calls a wait that has none; or who holds the lock of positions, none of usertap's own in the midst of a commit.
 pub const DIAGNOSE_ALL: &str = "
-    SELECT CASE
+    WITH holder AS (
+        SELECT l.pid, a.usename, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.objsubid = 1
+          AND (l.classid::bigint << 32 | l.objid::bigint) = {lock}
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND NOT coalesce(a.usename = current_user AND a.state_change > clock_timestamp() - interval '2 s', false)
+        LIMIT 1)
+    SELECT d.code, CASE d.code WHEN 'positions' THEN (
+            SELECT CASE
+                WHEN h.pid IS NULL THEN 'a prepared transaction: pg_prepared_xacts names it, and ROLLBACK PREPARED ends it'
+                ELSE format('process %s (role %s, application %s): SELECT pg_terminate_backend(%1$s) ends it',
+                            h.pid, h.usename, h.application_name) END
+            FROM holder h) END AS place
+    FROM (SELECT CASE
         WHEN (SELECT atttypid FROM pg_attribute WHERE attrelid = to_regclass({users_name}) AND attname = 'id')
             <> '{id}'::regtype THEN '42804'
         WHEN EXISTS (
             SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'
               AND query_start < clock_timestamp() - interval '1 s') THEN 'SyncRep'
-        END AS code, NULL AS place";
+        WHEN EXISTS (SELECT FROM holder) THEN 'positions'
+        END AS code) d";
 
 /// Only behind the history that was found: another process may have been quicker. Who stands before the
 /// first change has nothing that could be lost, and goes on.

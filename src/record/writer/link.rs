@@ -258,7 +258,8 @@ impl Writer {
             Err(error) => Err(error),
         };
         match found {
-            Ok(Some(code)) => refusal::trouble(&code),
+            Ok(Some((_, Some(who)))) => refusal::kept_from_positions(&who),
+            Ok(Some((code, None))) => refusal::trouble(&code),
             Err(DbError::Unfit(why)) => why,
             Ok(None) | Err(_) => refusal::UNKNOWN_TROUBLE.to_owned(),
         }

@@ -4,6 +4,8 @@ use super::super::NAMED;
 use super::{Problem, problem};
 use crate::record;
 
+const UNSEEN: &str = "by-hand-unseen";
+
 pub(super) fn of_held(held: &[String]) -> Option<Problem> {
     locked("rows-held", "what was seen of", "is not in the table yet", held)
 }
@@ -36,7 +38,15 @@ pub(super) fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item 
         let what = "changes by SQL are not seen: a trigger of usertap's on users_sync is disabled or gone";
         let remedy = "run ALTER TABLE with ENABLE ALWAYS TRIGGER for usertap_insert, usertap_update, usertap_delete and \
                       usertap_truncate, then `usertap reconcile`";
-        problem("by-hand-unseen", what, remedy)
+        problem(UNSEEN, what, remedy)
     });
     held.into_iter().chain(trouble).chain(unseen)
+}
+
+/// Postgres runs triggers of rows alone for what a subscription brings.
+pub(super) fn of_subscribed(subscriptions: &str) -> Problem {
+    let what = format!("what logical replication writes into users_sync is not seen: by {subscriptions}");
+    let remedy = "take users_sync out of the publication that it follows, refresh the subscription, then run \
+                  `usertap reconcile`: usertap writes this table itself";
+    problem(UNSEEN, what, remedy)
 }

@@ -1,14 +1,14 @@
 //! `GET /v1/users`, its search, and what Postgres thinks of it.
 
 use serde_json::{Value, json};
-use usertap::db::listing;
+use usertap::db::listing::{self, MatchedBy};
 use usertap::sandbox::Options;
 use usertap::user::IdType;
 use uuid::Uuid;
 
-use crate::support::http;
 use crate::support::postgres::{TestDatabase, names};
 use crate::support::stack::{Setup, Stack};
+use crate::support::{eventually, http};
 
 async fn page(stack: &Stack, query: &str) -> Value {
     let reply = http::get(&stack.admin_url(&format!("/v1/users{query}")), &[]).await;
@@ -122,6 +122,82 @@ async fn found_rows_are_paged_too() {
     stack.end().await;
 }
 
+/// Not every provider bounds a name: a few long ones make no page that no memory holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_no_larger_for_names_that_are_long() {
+    const USERS: usize = 16;
+    const LARGEST: usize = 12 << 20;
+    let stack = Stack::new().await;
+    let there: Vec<Uuid> = (0..USERS).map(|_| Uuid::new_v4()).collect();
+    for id in &there {
+        stack.told_of(*id);
+    }
+    let rows: Vec<String> = there
+        .iter()
+        .map(|id| format!("('{id}', repeat('x', 1 << 20), '{{}}')"))
+        .collect();
+    // Nobody whom the provider knows: each is told to be deleted then, and the name stays.
+    let insert = format!(
+        "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES {}",
+        rows.join(", ")
+    );
+    stack.sql(&insert).await;
+    eventually("all are told", || async {
+        let told = stack.count("SELECT count(*) FROM usertap.changes WHERE type = 'user.deleted'");
+        (told.await == USERS as i64).then_some(())
+    })
+    .await;
+    let mut sorted: Vec<String> = there.iter().map(Uuid::to_string).collect();
+    sorted.sort();
+    for asked in ["?limit=1000", "?limit=1000&q=xxx"] {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let url = stack.admin_url(&format!("/v1/users{asked}&after={after}"));
+            let reply = http::get(&url, &[]).await;
+            assert!(reply.text().len() < LARGEST, "{asked}: {}", reply.text().len());
+            all.extend(ids(&reply.json()));
+            after = reply.json()["next"].as_str().expect("a key").to_owned();
+            if after.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(all, sorted, "{asked}");
+    }
+    for page in ["/users", "/users?view=all", "/users?q=xxx"] {
+        let shown = http::get(&stack.admin_url(page), &[]).await.text();
+        assert!(
+            shown.len() < LARGEST && shown.contains("xxx"),
+            "{page}: {}",
+            shown.len()
+        );
+    }
+    stack.end().await;
+}
+
+/// Postgres matches no pattern by a collation that holds different texts for the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_whatever_collation_the_columns_have() {
+    let stack = Stack::new().await;
+    let ada = stack
+        .known_user(json!({ "display_name": "Ada Lovelace", "primary_email": "ada@example.com" }))
+        .await;
+    stack
+        .sql(
+            "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             ALTER TABLE neon_identity.users_sync ALTER COLUMN name TYPE text COLLATE any_case,
+                 ALTER COLUMN email TYPE text COLLATE any_case",
+        )
+        .await;
+    for text in ["lovelace", "ADA@", "Lovelace"] {
+        assert_eq!(
+            ids(&page(&stack, &format!("?q={text}")).await),
+            [ada.to_string()],
+            "{text}"
+        );
+    }
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_row_is_given_and_fetched_where_that_is_asked_for() {
     let stack = Stack::new().await;
@@ -167,7 +243,7 @@ async fn a_search_reads_the_table_in_its_own_order_or_an_index_made_for_it() {
             .await
             .expect("statistics");
         let plan = || async {
-            let sql = names(kind).sql(&listing::search_text(false));
+            let sql = names(kind).sql(&listing::search_text(false, MatchedBy::TheColumns));
             let explain = format!(
                 "PREPARE searching AS {sql}; EXPLAIN EXECUTE searching(51, NULL, '%abcdef%', 'abcdef%'); DEALLOCATE searching"
             );

@@ -144,6 +144,55 @@ async fn a_second_postgres_has_the_same_rows() {
     stack.end().await;
 }
 
+/// Another installation's table, subscribed to from usertap's own: no trigger sees what comes by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_writes_the_table_is_named() {
+    let folder = Folder::new();
+    let server = publisher(folder.path()).await;
+    let other = postgres::client(&server.url("postgres")).await;
+    let stack = Stack::new().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let table = format!(
+        "CREATE SCHEMA neon_identity;
+         CREATE TABLE neon_identity.users_sync (id uuid PRIMARY KEY, name text, raw_json jsonb NOT NULL);
+         INSERT INTO neon_identity.users_sync VALUES ('{ada}', 'Ada', '{{}}');
+         CREATE PUBLICATION others FOR TABLE neon_identity.users_sync"
+    );
+    other.batch_execute(&table).await.expect("a table");
+    let subscribe = format!(
+        "CREATE SUBSCRIPTION theirs CONNECTION '{}' PUBLICATION others WITH (copy_data = false)",
+        connection(&server.url("postgres"))
+    );
+    stack
+        .client
+        .batch_execute(&subscribe)
+        .await
+        .expect("a subscription");
+    let changed = format!("UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{ada}'");
+    other.batch_execute(&changed).await.expect("a change");
+    let name = format!("SELECT count(*) FROM neon_identity.users_sync WHERE id = '{ada}' AND name = 'Eve'");
+    eventually("it has come", || async {
+        (stack.count(&name).await == 1).then_some(())
+    })
+    .await;
+    let problems = stack.status().await["problems"].to_string();
+    for word in ["by-hand-unseen", "by theirs", "usertap reconcile"] {
+        assert!(problems.contains(word), "{problems}");
+    }
+    stack
+        .client
+        .batch_execute("DROP SUBSCRIPTION theirs")
+        .await
+        .expect("an end");
+    assert_eq!(stack.status().await["problems"], json!([]));
+    stack.sql(&changed.replace("Eve", "Eva")).await;
+    eventually("it is seen", || async {
+        stack.agrees(ada).await.is_ok().then_some(())
+    })
+    .await;
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_publish_is_told_apart() {
     let stack = Stack::new().await;

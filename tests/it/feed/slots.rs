@@ -151,8 +151,34 @@ async fn a_slot_is_made_once_and_keeps_its_position() {
             StatusCode::NOT_FOUND
         );
     }
-    let wrong = send(&stack, Method::PUT, "/v1/slots/no%20spaces", json!({})).await;
-    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_slot_can_have_is_told_whatever_is_asked_of_it() {
+    let stack = Stack::new().await;
+    let advance = json!({ "pos": "0000000000000001-00000001", "lease": uuid::Uuid::new_v4() });
+    for name in ["no%20spaces", "%00", "a%00b", "%C3%A4", "a%2Fb", &"x".repeat(64)] {
+        for (method, path, body) in [
+            (Method::PUT, "", &json!({})),
+            (Method::GET, "", &Value::Null),
+            (Method::DELETE, "", &Value::Null),
+            (Method::GET, "/changes", &Value::Null),
+            (Method::POST, "/advance", &advance),
+        ] {
+            let wrong = send(&stack, method, &format!("/v1/slots/{name}{path}"), body.clone()).await;
+            let told = (
+                wrong.status,
+                wrong.text().contains("a slot's name has 1 to 63 letters"),
+            );
+            assert_eq!(
+                told,
+                (StatusCode::BAD_REQUEST, true),
+                "{name}{path}: {}",
+                wrong.text()
+            );
+        }
+    }
     stack.end().await;
 }
 
@@ -353,4 +379,94 @@ async fn commit_once_waited_for(stack: &Stack) {
     })
     .await;
     stack.client.batch_execute("COMMIT").await.expect("an end");
+}
+
+/// Somebody who needs room takes a part of the changes away: nobody misses them without being told.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_are_taken_away_by_hand_are_never_passed_over_in_silence() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "0" })).await;
+    let renamed = async |name: u32| {
+        let name = json!({ "display_name": name.to_string() });
+        stack.patch(&stack.server(0), &format!("/users/{id}"), name).await;
+        stack.settled().await;
+        text(&page(&stack, "/v1/changes?since=now").await["next"])
+    };
+    let is_gone = async |since: &str, what: &str| {
+        for path in ["limit=1000", "limit=1000&raw=1", "type=user.deleted"] {
+            let reply = get(&stack, &format!("/v1/changes?{path}&since={since}")).await;
+            assert_eq!(reply.status, StatusCode::GONE, "{what}, {path}: {}", reply.text());
+        }
+    };
+    let kept = async |since: &str| {
+        let page = page(&stack, &format!("/v1/changes?limit=1000&since={since}")).await;
+        let names = list(&page);
+        let names = names.iter().map(|change| text(&change["after"]["name"]));
+        names.collect::<Vec<String>>()
+    };
+    let start = text(&page(&stack, "/v1/changes?since=now").await["oldest"]);
+    let first = renamed(1).await;
+    renamed(2).await;
+    let third = renamed(3).await;
+    renamed(4).await;
+    stack
+        .sql("DELETE FROM usertap.changes WHERE name IN ('2', '0')")
+        .await;
+    for since in [&start, &first] {
+        is_gone(since, "one in the midst").await;
+    }
+    assert_eq!(
+        (kept(&third).await, kept("oldest").await),
+        (vec!["4".into()], vec!["3".into(), "4".into()])
+    );
+
+    for (way, takes) in [
+        "DROP TABLE usertap.changes_{n}",
+        "TRUNCATE usertap.changes_{n}",
+        "ALTER TABLE usertap.changes DETACH PARTITION usertap.changes_{n}",
+        "DELETE FROM usertap.changes_{n}",
+        "DROP TABLE usertap.changes_{n}",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = 10 * (way as u32 + 1);
+        let before = renamed(name).await;
+        close(&stack).await;
+        let n = stack.position().await / 500_000;
+        renamed(name + 1).await;
+        close(&stack).await;
+        renamed(name + 2).await;
+        assert_eq!(
+            kept(&before).await,
+            [(name + 1).to_string(), (name + 2).to_string()]
+        );
+        stack.sql(&takes.replace("{n}", &n.to_string())).await;
+        is_gone(&before, takes).await;
+        assert_eq!(kept("oldest").await, [(name + 2).to_string()], "{takes}");
+        let oldest = text(&page(&stack, "/v1/changes?since=oldest&limit=1").await["oldest"]);
+        assert_eq!(kept(&oldest).await, [(name + 2).to_string()], "{takes}");
+    }
+    let last = text(&page(&stack, "/v1/changes?since=now").await["next"]);
+    stack.sql("TRUNCATE usertap.changes").await;
+    is_gone(&start, "all").await;
+    assert_eq!(kept(&last).await, Vec::<String>::new());
+    renamed(100).await;
+    assert_eq!(
+        (kept(&last).await, kept("oldest").await),
+        (vec!["100".into()], vec!["100".into()])
+    );
+    stack.feed_is_cut();
+    stack.end().await;
+}
+
+/// The partition in use, as its age does.
+async fn close(stack: &Stack) {
+    let keep = std::time::Duration::from_secs(100_000_000);
+    pass(stack, 13_000_000).await;
+    let retention = usertap::feed::retention::Retention { keep };
+    let database = &stack.serving().station.database;
+    usertap::feed::retention::look(database, retention)
+        .await
+        .expect("a look");
 }

@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::http::Method;
 use futures_util::future::join_all;
@@ -10,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::{Process, Settings, setting};
@@ -275,6 +277,13 @@ async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
         }
     };
     waits_for("nobody").await;
+    // Also where nobody else comes.
+    let one = timeout(Duration::from_secs(20), async {
+        let one = server.create(&world, "One").await;
+        assert_eq!(recorded(&one), "journaled");
+        server.names(&["synchronous standby"]).await;
+    });
+    one.await.expect("long before its commit is given up");
     // The status answers, though what waits is in the midst of a statement on connections like its own.
     eventually("it is named", || async {
         server.create(&world, "Grace").await;

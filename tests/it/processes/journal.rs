@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Server, World, id_of, recorded, through_a_relay};
 use crate::support::eventually;
-use crate::support::process::setting;
+use crate::support::process::{Process, setting};
 use crate::support::relay::Relay;
 
 impl World {
@@ -349,4 +349,72 @@ async fn another_process_and_another_tenant_are_refused() {
         .await
         .failed_saying(&["another usertap uses this DATA_DIR"]);
     server.stop().await;
+}
+
+/// Another account wrote it, say: what the others hold is written, and so is that once it may be read.
+#[tokio::test]
+async fn a_file_that_may_not_be_read_holds_up_no_other() {
+    let world = World::with_users(0).await;
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let ada = server.known(&world, "Ada").await;
+    relay.close();
+    assert_eq!(server.rename(&world, ada, "Ada L").await, "journaled");
+    let emmy = server.known(&world, "Emmy").await;
+    server.process.killed().await;
+    let first = world.segments();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let grace = server.known(&world, "Grace").await;
+    server.process.killed().await;
+    assert!(world.segments().len() > first.len());
+    let may = |mode| {
+        for path in &first {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    may(0o000);
+    relay.open();
+    let server = Server::of(world.without_roots_rights(&["serve"], &through)).await;
+    eventually("what the other holds is written", || async {
+        (world.name(grace).await.as_deref() == Some("Grace")).then_some(())
+    })
+    .await;
+    server
+        .names(&[
+            "journal-unread",
+            ".segment: permission denied",
+            "usertap's account",
+        ])
+        .await;
+    assert!(first.iter().all(|path| path.exists()));
+    assert_eq!(server.rename(&world, ada, "Ada M").await, "committed");
+    relay.close();
+    assert_eq!(recorded(&server.create(&world, "Mary").await), "journaled");
+    relay.open();
+    may(0o600);
+    eventually("what it holds is written", || async {
+        (world.name(emmy).await.as_deref() == Some("Emmy")).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    world.comes_to_rest(&server).await;
+    assert_eq!(world.name(ada).await.as_deref(), Some("Ada M"));
+    server.stop().await;
+}
+
+impl World {
+    /// To whom what a file's mode says holds as well.
+    fn without_roots_rights(&self, args: &[&str], also: &[(String, String)]) -> Process {
+        if !nix::unistd::Uid::effective().is_root() {
+            return self.start_with(args, also);
+        }
+        let settings: Vec<_> = self.settings().into_iter().chain(also.iter().cloned()).collect();
+        let bound = [
+            "--bounding-set=-dac_override,-dac_read_search",
+            env!("CARGO_BIN_EXE_usertap"),
+        ];
+        Process::run("setpriv", self.folder.path(), &[&bound, args].concat(), &settings)
+    }
 }

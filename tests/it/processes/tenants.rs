@@ -125,7 +125,10 @@ async fn serve(world: &World) -> (Process, [Tenant; 2]) {
 }
 
 async fn serve_with(world: &World, file: &str) -> (Process, [Tenant; 2]) {
-    let process = start(world, &["serve"], file, &[]);
+    serving(start(world, &["serve"], file, &[])).await
+}
+
+async fn serving(process: Process) -> (Process, [Tenant; 2]) {
     let lines = eventually("both serve", || async {
         let output = process.output();
         let said = output
@@ -555,5 +558,30 @@ async fn the_table_of_one_is_never_taken_for_that_of_another() {
     })
     .await;
     assert_eq!(shop.status().await["problems"], json!([]));
+    process.terminated().await.with_code(0);
+}
+
+/// As many that say nothing as come, on both sides of one of them: the other has descriptors left.
+#[tokio::test]
+async fn connections_of_one_leave_descriptors_for_the_others() {
+    let world = two().await;
+    std::fs::write(world.folder.path().join("usertap.toml"), file(&world)).expect("a file");
+    let settings = [
+        setting("USERTAP_LOG_FORMAT", "json"),
+        setting("FAILPOINTS", "dawdling=600000ms"),
+    ];
+    let line = format!("ulimit -n 180 && exec {} serve", env!("CARGO_BIN_EXE_usertap"));
+    let process = Process::run("sh", world.folder.path(), &["-c", &line], &settings);
+    let (process, [shop, other]) = serving(process).await;
+    let mut silent = Vec::new();
+    for at in [&shop.listen, &shop.admin, &other.admin] {
+        for _ in 0..60 {
+            let stream = tokio::net::TcpStream::connect(at).await;
+            silent.push(stream.expect("a connection"));
+        }
+    }
+    let (made, _) = other.create(&world, "Bea").await;
+    assert!(made.recorded().starts_with("committed"), "{}", made.recorded());
+    drop(silent);
     process.terminated().await.with_code(0);
 }

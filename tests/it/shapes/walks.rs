@@ -520,3 +520,32 @@ async fn a_limit_is_waited_for_as_long_as_the_provider_says() {
     // Whoever stops it does not wait.
     world.end().await;
 }
+
+/// Whom a list shows as deleted is gone, and not merely another.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_list_shows_as_deleted_counts_as_deleted() {
+    let world = supabase(&Roll::of(3)).await;
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    let user = |user: usize, deleted: Option<String>| {
+        json!({"id": format!("8b2d5a3e-1111-4c1a-9a37-{user:012}"), "aud": "authenticated", "email": "ada@example.com",
+               "user_metadata": {}, "identities": null, "created_at": made(user), "updated_at": made(user + 60),
+               "deleted_at": deleted})
+    };
+    let users = [user(0, Some(made(9))), user(1, None), user(2, Some(made(9)))];
+    world.shapes.by("GET /auth/v1/admin/users?", move |target| {
+        let users: &[Value] = if target.contains("&page=1") { &users } else { &[] };
+        (
+            200,
+            vec![("x-total-count".to_owned(), "3".to_owned())],
+            json!({"users": users, "aud": "authenticated"}),
+        )
+    });
+    let run = world.served.walk("reconcile").await;
+    assert_eq!(
+        (&run["state"], &run["drift"]),
+        (&json!("done"), &json!({"created": 0, "changed": 1, "deleted": 2})),
+        "{run}"
+    );
+    assert_eq!(world.served.count("deleted_at IS NULL").await, 1);
+    world.end().await;
+}
