@@ -126,7 +126,7 @@ async fn there(console: &Console, id: &UserId) -> There {
         .look(id, Origin::Ensure, Priority::App)
         .await;
     match looked.map(|seen| seen.seen) {
-        Ok(Seen::Whole(view)) => There::User(json::read(&view.raw).unwrap_or_default()),
+        Ok(Seen::Whole(view)) => There::User(json::exact(&view.raw).unwrap_or_default()),
         Ok(_) => There::Nobody,
         Err(fault) => There::Unknown(fault.to_string()),
     }
@@ -268,11 +268,7 @@ fn exact(at: Option<chrono::DateTime<chrono::Utc>>) -> Markup {
 }
 
 fn pretty(raw: &str) -> String {
-    let value: Result<Value, _> = serde_json::from_str(raw);
-    value
-        .ok()
-        .and_then(|value| serde_json::to_string_pretty(&value).ok())
-        .unwrap_or_else(|| raw.to_owned())
+    json::exact(raw).map_or_else(|| raw.to_owned(), |user| json::pretty(&user))
 }
 
 fn happened(history: &Result<Vec<Told>, DbError>) -> Markup {
