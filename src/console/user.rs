@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::guard::Visitor;
 use super::page::{self, Frame, Live, proof, segment};
-use super::pieces::{Mood, ago, ago_or_dash, away, notice, pill, text_or_dash};
+use super::pieces::{Mood, ago, ago_or_dash, away, in_the_dashboard, notice, pill, text_or_dash};
 use super::{Console, asked, feed};
 use crate::db::{DbError, rows};
 use crate::feed::Filter;
@@ -206,7 +206,7 @@ fn title(console: &Console, visitor: &Visitor, id: &UserId, here: &Here, there: 
             }
             div.actions {
                 @if let Some(url) = config.provider.dashboard_user(&config.tenant, id) {
-                    a.button.quiet href=(url) rel="noreferrer" target="_blank" { "In the dashboard" span.unseen { " (opens in a new tab)" } }
+                    (in_the_dashboard(&url))
                 }
                 @if at_provider && config.provider.can(Deed::Edit) { a.button href={ (path) "/edit" } { "Edit" } }
                 @if at_provider && config.provider.can(Deed::Delete) { a.button.danger href={ (path) "/delete" } { "Delete" } }

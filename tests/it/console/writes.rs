@@ -61,6 +61,16 @@ async fn a_user_is_made_changed_and_deleted_after_a_second_look() {
     );
 
     let (edit, delete) = (format!("/users/{user}/edit"), format!("/users/{user}/delete"));
+    for (page, place) in [
+        ("/users".to_owned(), "/users\""),
+        (format!("/users/{user}"), &*format!("/users/{user}\"")),
+    ] {
+        let link = format!(
+            "https://app.stack-auth.com/projects/{}{place}",
+            stack.setting(0, "STACK_PROJECT_ID")
+        );
+        assert!(browser.page(&page).await.contains(&link), "{link}");
+    }
     let page = browser.page(&edit).await;
     assert!(page.contains("value=\"Ada\"") && page.contains("&quot;plan&quot;: &quot;pro&quot;"));
     let form = [
