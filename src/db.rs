@@ -113,7 +113,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Serialization => "a concurrent transaction won",
             Refusal::Privilege => "usertap's user lacks a right or an ownership (SQLSTATE 42501)",
             Refusal::Suppressed => "a trigger or a policy of users_sync suppressed a row",
-            Refusal::Other => "it could not carry out a statement",
+            Refusal::Other => "it could not carry out a statement, and its log says which",
         })
     }
 }
