@@ -85,6 +85,17 @@ pub enum DbError {
     Unfit(String),
 }
 
+impl DbError {
+    /// `meta` and `feed_floor` have one row each, from the first migration on.
+    pub fn without_meta() -> DbError {
+        DbError::Unfit(
+            "usertap's table meta, or feed_floor, is empty: restore it from a backup, or drop the schemas of usertap's tables and of \
+             users_sync (foreign keys to it go with them) and start again"
+                .into(),
+        )
+    }
+}
+
 /// What sort of refusal, without the message: that may quote a user's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -105,7 +116,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Serialization => "a concurrent transaction won",
             Refusal::Privilege => "usertap's user lacks a right or an ownership (SQLSTATE 42501)",
             Refusal::Suppressed => "a trigger or a policy of users_sync suppressed a row",
-            Refusal::Other => "it could not carry out a statement",
+            Refusal::Other => "it could not carry out a statement, and its log says which",
         })
     }
 }

@@ -1,20 +1,15 @@
 //! The synced row of one user, fetched and committed first where somebody asks for that.
 
-use serde_json::Value;
-
 use crate::db::{DbError, rows};
-use crate::proxy::LocalFault;
+use crate::proxy::{LocalFault, SyncedRow};
 use crate::reader::ReadFault;
 use crate::record::{Recorded, Unrecorded};
 use crate::station::Station;
 use crate::upstream::UpstreamError;
 use crate::user::UserId;
 
-/// A row, and what was recorded for this answer.
-type Told = (Value, Recorded);
-
 /// The synced row; with `ensure` a missing one (or a skeleton) is fetched and committed first.
-pub async fn user(station: &Station, id: UserId, ensure: bool) -> Result<Option<Told>, LocalFault> {
+pub async fn user(station: &Station, id: UserId, ensure: bool) -> Result<Option<SyncedRow>, LocalFault> {
     let row = row(station, &id).await?;
     match is_whole(row.as_ref()) || !ensure {
         true => Ok(row.map(there)),
@@ -23,7 +18,7 @@ pub async fn user(station: &Station, id: UserId, ensure: bool) -> Result<Option<
 }
 
 /// The synced row of a user of whom it says all that is known.
-pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<Told>, LocalFault> {
+pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<SyncedRow>, LocalFault> {
     // Without the provider nobody can say that it takes the key again.
     if station.recorder.awaits(&id) || station.upstream.refused_key().is_some() {
         return Ok(None);
@@ -32,7 +27,7 @@ pub async fn settled_user(station: &Station, id: UserId) -> Result<Option<Told>,
     Ok(row.map(there))
 }
 
-async fn ensured(station: &Station, id: &UserId) -> Result<Option<Told>, LocalFault> {
+async fn ensured(station: &Station, id: &UserId) -> Result<Option<SyncedRow>, LocalFault> {
     let _turn = station.refetch.turn(id).await;
     let found = row(station, id).await?;
     if is_whole(found.as_ref()) {
@@ -43,14 +38,22 @@ async fn ensured(station: &Station, id: &UserId) -> Result<Option<Told>, LocalFa
         Recorded::Queued | Recorded::Journaled => Err(LocalFault::DatabaseAway),
         recorded => match row(station, id).await? {
             None if recorded == Recorded::None(Unrecorded::SetAside) => Err(LocalFault::SetAside),
-            row => Ok(row.map(|row| (row.json(), recorded))),
+            row => Ok(row.map(|row| told(row, recorded))),
         },
     }
 }
 
 /// A row that was there without anybody's doing.
-fn there(row: rows::Row) -> Told {
-    (row.json(), Recorded::Committed { position: None })
+fn there(row: rows::Row) -> SyncedRow {
+    told(row, Recorded::Committed { position: None })
+}
+
+fn told(row: rows::Row, recorded: Recorded) -> SyncedRow {
+    SyncedRow {
+        json: row.json(),
+        user: row.deleted_at.is_none().then_some(row.raw_json),
+        recorded,
+    }
 }
 
 fn is_whole(row: Option<&rows::Row>) -> bool {

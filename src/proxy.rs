@@ -76,7 +76,8 @@ pub use door::{Door, DoorFault, Through};
 pub use listen::{Listening, TlsError};
 pub use meters::Meters;
 pub use own::{
-    Judged, Local, LocalAnswer, LocalFault, Named, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
+    Judged, Local, LocalAnswer, LocalFault, Named, Readiness, SyncedRow, WebhookAnswer, WebhookTaken,
+    WebhookUnread,
 };
 pub use traffic::{Traffic, TrafficSnapshot};
 

@@ -198,15 +198,16 @@ impl Station {
     /// Starts everything of a serving process but the listeners.
     ///
     /// # Errors
-    /// [`StartError`]; with a database that is away only where `DATA_DIR` has never served.
+    /// [`StartError`]; with a database that is away, or refuses what nobody here can name, only where `DATA_DIR` has
+    /// never served.
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let upstream = upstream(&config, tasks)?;
         let (database, embedded) = database(&config).await?;
         let database = database.opened_by(opening(&config, &upstream));
         match database.open().await {
-            Err(DbError::Away(reason)) if has_served(&config.journal_dir) => {
+            Err(error @ (DbError::Away(_) | DbError::Refused { .. })) if has_served(&config.journal_dir) => {
                 tracing::warn!(
-                    reason,
+                    %error,
                     "starting without the database: requests are forwarded, nothing is recorded yet"
                 );
             }

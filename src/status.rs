@@ -11,7 +11,7 @@ use crate::cache;
 use crate::db::rights::Missing;
 use crate::db::runs::{Drift, Kind, Run};
 use crate::db::surroundings::{self, Surroundings};
-use crate::db::{DbError, epochs, polls, rights, rows, runs, users_table};
+use crate::db::{DbError, epochs, migrate, polls, rights, rows, runs, users_table};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -158,7 +158,10 @@ const NAMED: i64 = 20;
 
 /// Looks at everything; what slots have not taken is counted up to so many events each.
 pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Status {
-    let known = Known::ask(station, counted).await;
+    let known = match Known::ask(station, counted).await {
+        Err(error) => Err(migrate::explained(&station.database, error).await),
+        known => known,
+    };
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();

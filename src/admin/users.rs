@@ -81,7 +81,7 @@ pub async fn one(State(shared): State<Shared>, Path(id): Path<String>, uri: Uri)
         return problem(StatusCode::NOT_FOUND, "no user can have that id");
     };
     match ensure::user(&shared.station, id, ensure).await {
-        Ok(Some((row, _))) => Json(row).into_response(),
+        Ok(Some(row)) => Json(row.json).into_response(),
         Ok(None) if ensure => problem(StatusCode::NOT_FOUND, "the provider has no such user"),
         Ok(None) => problem(
             StatusCode::NOT_FOUND,

@@ -219,7 +219,7 @@ async fn inspected(database: &Database, config: &Config) -> Result<Option<Bound>
 fn refused(error: &DbError) -> Check {
     let remedy = match error {
         DbError::Away(_) => "check DATABASE_URL and that the server runs",
-        DbError::Refused { .. } => "give usertap's user its rights on its schemas",
+        DbError::Refused { .. } => "mend what the database's log says",
         // Its sentence names the remedy.
         DbError::Unfit(_) => "",
     };

@@ -3,7 +3,7 @@
 mod amount;
 mod levels;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,11 +41,11 @@ pub fn address(text: &str) -> Parsed<SocketAddr> {
     })
 }
 
-/// A port alone: all interfaces.
+/// A port alone: all interfaces, by IPv6 and by IPv4.
 pub fn port(text: &str) -> Parsed<SocketAddr> {
     text.trim()
         .parse()
-        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        .map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
         .map_err(|_| "is no port: write a number up to 65535, such as `8400`".to_owned())
 }
 
@@ -154,7 +154,7 @@ mod tests {
     fn addresses() {
         assert_eq!(address("localhost:1").unwrap().to_string(), "127.0.0.1:1");
         assert_eq!(address("[::1]:80").unwrap().to_string(), "[::1]:80");
-        assert_eq!(port("8080").unwrap().to_string(), "0.0.0.0:8080");
+        assert_eq!(port("8080").unwrap().to_string(), "[::]:8080");
         for wrong in ["", "8400", ":8400", "example.com:1", "1.2.3.4", "1.2.3.4:99999"] {
             assert!(address(wrong).is_err(), "{wrong}");
         }

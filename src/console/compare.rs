@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::user::json;
+
 /// One field of a user in both places.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
@@ -41,7 +43,7 @@ fn walk(path: &str, ours: Option<&Value>, theirs: Option<&Value>, lines: &mut Ve
         (ours, theirs) => Some(&ours.unwrap_or_default() | &theirs.unwrap_or_default()),
     };
     let Some(names) = names else {
-        let (ours, theirs) = (ours.map(shown), theirs.map(shown));
+        let (ours, theirs) = (ours.map(json::shown), theirs.map(json::shown));
         let field = path.to_owned();
         lines.push(Line { field, ours, theirs });
         return;
@@ -53,14 +55,6 @@ fn walk(path: &str, ours: Option<&Value>, theirs: Option<&Value>, lines: &mut Ve
         };
         let of = |value: Option<&Value>| value.and_then(|value| value.get(&name)).cloned();
         walk(&path, of(ours).as_ref(), of(theirs).as_ref(), lines);
-    }
-}
-
-/// A text as it is, anything else as JSON.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
     }
 }
 

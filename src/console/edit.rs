@@ -90,7 +90,7 @@ async fn known(console: &Console, visitor: &Visitor, id: &str) -> Result<(UserId
         .look(&id, Origin::Ensure, Priority::App)
         .await;
     match looked.map(|seen| seen.seen) {
-        Ok(Seen::Whole(view)) => Ok((id, json::read(&view.raw).unwrap_or_default())),
+        Ok(Seen::Whole(view)) => Ok((id, json::exact(&view.raw).unwrap_or_default())),
         Ok(_) => Err(Redirect::to(&format!("/users/{}", segment(id.as_str()))).into_response()),
         Err(fault) => {
             let frame = Frame {
@@ -110,5 +110,5 @@ async fn known(console: &Console, visitor: &Visitor, id: &str) -> Result<(UserId
 }
 
 fn whole(row: &Row) -> Value {
-    json::read(&row.raw_json).unwrap_or_default()
+    json::exact(&row.raw_json).unwrap_or_default()
 }

@@ -35,6 +35,13 @@ pub fn notice(mood: Mood, text: Markup) -> Markup {
     html! { div class={ "notice " (mood.class()) } role=[(mood == Mood::Bad).then_some("alert")] { (text) } }
 }
 
+/// A way to where the provider shows it to people.
+pub fn in_the_dashboard(url: &str) -> Markup {
+    html! {
+        a.button.quiet href=(url) rel="noreferrer" target="_blank" { "In the dashboard" span.unseen { " (opens in a new tab)" } }
+    }
+}
+
 /// The database did not answer: what a page says in the place of its content.
 pub fn away(error: &DbError) -> Markup {
     let body = html! {

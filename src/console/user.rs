@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::guard::Visitor;
 use super::page::{self, Frame, Live, proof, segment};
-use super::pieces::{Mood, ago, ago_or_dash, away, notice, pill, text_or_dash};
+use super::pieces::{Mood, ago, ago_or_dash, away, in_the_dashboard, notice, pill, text_or_dash};
 use super::{Console, asked, feed};
 use crate::db::{DbError, rows};
 use crate::feed::Filter;
@@ -126,7 +126,7 @@ async fn there(console: &Console, id: &UserId) -> There {
         .look(id, Origin::Ensure, Priority::App)
         .await;
     match looked.map(|seen| seen.seen) {
-        Ok(Seen::Whole(view)) => There::User(json::read(&view.raw).unwrap_or_default()),
+        Ok(Seen::Whole(view)) => There::User(json::exact(&view.raw).unwrap_or_default()),
         Ok(_) => There::Nobody,
         Err(fault) => There::Unknown(fault.to_string()),
     }
@@ -206,7 +206,7 @@ fn title(console: &Console, visitor: &Visitor, id: &UserId, here: &Here, there: 
             }
             div.actions {
                 @if let Some(url) = config.provider.dashboard_user(&config.tenant, id) {
-                    a.button.quiet href=(url) rel="noreferrer" target="_blank" { "In the dashboard" span.unseen { " (opens in a new tab)" } }
+                    (in_the_dashboard(&url))
                 }
                 @if at_provider && config.provider.can(Deed::Edit) { a.button href={ (path) "/edit" } { "Edit" } }
                 @if at_provider && config.provider.can(Deed::Delete) { a.button.danger href={ (path) "/delete" } { "Delete" } }
@@ -268,11 +268,7 @@ fn exact(at: Option<chrono::DateTime<chrono::Utc>>) -> Markup {
 }
 
 fn pretty(raw: &str) -> String {
-    let value: Result<Value, _> = serde_json::from_str(raw);
-    value
-        .ok()
-        .and_then(|value| serde_json::to_string_pretty(&value).ok())
-        .unwrap_or_else(|| raw.to_owned())
+    json::exact(raw).map_or_else(|| raw.to_owned(), |user| json::pretty(&user))
 }
 
 fn happened(history: &Result<Vec<Told>, DbError>) -> Markup {

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::guard::Visitor;
 use super::page::{Frame, Live, page, query, segment};
-use super::pieces::{Mood, ago_or_dash, away, notice, number, pill, text_or_dash};
+use super::pieces::{Mood, ago_or_dash, away, in_the_dashboard, notice, number, pill, text_or_dash};
 use super::{Console, asked};
 use crate::db::listing::{self, Brief, HowMany, Page, SearchFault};
 
@@ -68,11 +68,15 @@ pub async fn show(
         (text, _) => found(&console, text, &after).await,
     };
     let rows = listing::how_many(&console.station.database).await.ok();
+    let config = &console.station.config;
     let body = html! {
         div.title {
             h1 { "Users" }
             p.count #count data-live { (count(rows)) }
-            @if console.can_create() { a.button.primary href="/users/new" { "New user" } }
+            div.actions {
+                @if let Some(url) = config.provider.dashboard_users(&config.tenant) { (in_the_dashboard(&url)) }
+                @if console.can_create() { a.button.primary href="/users/new" { "New user" } }
+            }
         }
         (search(text))
         @if text.is_empty() {

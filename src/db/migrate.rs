@@ -78,6 +78,18 @@ async fn is_ready(database: &Database) -> Result<(), DbError> {
     }
 }
 
+/// The error itself, or what has become of the tables where that is its cause: a database may be made anew while it
+/// is in use.
+pub async fn explained(database: &Database, error: DbError) -> DbError {
+    if !matches!(error, DbError::Refused { .. }) {
+        return error;
+    }
+    match looked(LOOK_WAIT, is_ready(database)).await {
+        Err(unfit @ DbError::Unfit(_)) => unfit,
+        _ => error,
+    }
+}
+
 /// What a database is ready for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -301,8 +313,7 @@ async fn fits(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), D
     let names = &database.names;
     let sql = names.sql("SELECT id_type, users_schema FROM {state}.meta");
     let made: Option<Made> = optional(statement(&sql), conn).await?;
-    let made =
-        made.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+    let made = made.ok_or_else(DbError::without_meta)?;
     if made.id_type != names.id_type.sql() {
         let (there, asked) = (made.id_type, names.id_type.sql());
         return Err(DbError::Unfit(format!(

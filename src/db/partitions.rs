@@ -33,7 +33,7 @@ struct Head {
 /// Makes the partition that holds the current position and the one after it.
 ///
 /// # Errors
-/// As the database gives them; [`DbError::Unfit`], with the remedy, where its user may not.
+/// [`DbError::Away`], or [`DbError::Unfit`] with what forbids it.
 pub async fn ahead(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let head = head(database, conn).await?;
     at(database, conn, head).await
@@ -96,7 +96,14 @@ async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) ->
              UPDATE {state}.feed_floor SET partitions = array_append(array_remove(partitions, {number}), {number});"
         ))
         .await;
-    or_missing(database, conn, made).await
+    match or_missing(database, conn, made).await {
+        Err(refused @ DbError::Refused { .. }) => Err(DbError::Unfit(format!(
+            "no new partition of the changes can be made ({refused}): the log of the database says what refuses it, an event \
+             trigger that forbids CREATE TABLE or a lock that somebody holds on {state}.changes; until the last one is \
+             full all goes on"
+        ))),
+        made => made,
+    }
 }
 
 /// A refusal says which right is missing, where it is one.

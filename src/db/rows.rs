@@ -3,14 +3,16 @@
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::statement::{Bind, load, optional, statement};
 use super::time::Time;
 use super::{Database, DbError};
 use crate::user::{Position, UserId, time};
 
-/// One row of `users_sync`.
-#[derive(Debug, Clone, QueryableByName)]
+/// One row of `users_sync`. As JSON it is the feed's `after` and `raw_json`, its numbers as they stand there.
+#[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Row {
     #[diesel(sql_type = Text)]
     pub id: String,
@@ -19,12 +21,16 @@ pub struct Row {
     #[diesel(sql_type = Nullable<Text>)]
     pub email: Option<String>,
     #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
+    #[serde(serialize_with = "time::serialize")]
     pub created_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
+    #[serde(serialize_with = "time::serialize")]
     pub updated_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
+    #[serde(serialize_with = "time::serialize")]
     pub deleted_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Text)]
+    #[serde(serialize_with = "unparsed")]
     pub raw_json: String,
 }
 
@@ -35,16 +41,14 @@ impl Row {
         raw.is_ok_and(|raw| raw.len() <= 1) && self.deleted_at.is_none()
     }
 
-    /// The feed's `after` and `raw_json`.
-    pub fn json(&self) -> serde_json::Value {
-        let raw: serde_json::Value = serde_json::from_str(&self.raw_json).unwrap_or_default();
-        let told = |at: Option<DateTime<Utc>>| at.and_then(time::told);
-        serde_json::json!({
-            "id": self.id, "name": self.name, "email": self.email,
-            "created_at": told(self.created_at), "updated_at": told(self.updated_at),
-            "deleted_at": told(self.deleted_at), "raw_json": raw,
-        })
+    pub fn json(&self) -> Box<RawValue> {
+        to_raw_value(self).unwrap_or_default()
     }
+}
+
+fn unparsed<S: Serializer>(json: &str, to: S) -> Result<S::Ok, S::Error> {
+    let raw: Option<&RawValue> = serde_json::from_str(json).ok();
+    raw.serialize(to)
 }
 
 /// The row of one user.
@@ -191,4 +195,31 @@ pub async fn set_aside(database: &Database, limit: i64) -> Result<Vec<SetAside>,
         .names
         .sql("SELECT id, reason, attempts, next_try FROM {state}.set_aside ORDER BY since LIMIT $1");
     Ok(load(statement(&sql).bind::<BigInt, _>(limit), &mut conn).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_parser_reads_is_told_as_it_stands() {
+        let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+        for odd in ["1e400", "\"\\ud800\"", &deep] {
+            let row = Row {
+                id: "u".into(),
+                name: Some("Ada".into()),
+                email: None,
+                created_at: None,
+                updated_at: "+10000-01-01T00:00:00Z".parse().ok(),
+                deleted_at: "2026-01-01T00:00:00Z".parse().ok(),
+                raw_json: format!("{{\"id\": \"u\", \"odd\": {odd}}}"),
+            };
+            let told = format!(
+                "{{\"id\":\"u\",\"name\":\"Ada\",\"email\":null,\"created_at\":null,\"updated_at\":null,\
+                 \"deleted_at\":\"2026-01-01T00:00:00Z\",\"raw_json\":{}}}",
+                row.raw_json
+            );
+            assert_eq!(row.json().get(), told);
+        }
+    }
 }

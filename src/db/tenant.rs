@@ -29,8 +29,7 @@ pub async fn is_bound(database: &Database, tenant: &Tenant) -> Result<bool, DbEr
         .names
         .sql("SELECT provider, tenant::text AS tenant FROM {state}.meta");
     let there: Option<Bound> = optional(statement(&there), &mut conn).await?;
-    let there =
-        there.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+    let there = there.ok_or_else(DbError::without_meta)?;
     let Some((provider, identity)) = there.provider.zip(there.tenant) else {
         return Ok(false);
     };

@@ -75,8 +75,7 @@ pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTa
          ) ON made.oid = m.users_table AND {is_made}",
     );
     let found: Option<Found> = optional(statement(&sql), conn).await?;
-    let found =
-        found.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+    let found = found.ok_or_else(DbError::without_meta)?;
     Ok(UsersTable {
         oid: found.oid,
         trouble: trouble(names, &found),

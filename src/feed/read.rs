@@ -218,11 +218,7 @@ pub(super) fn pos(position: i64, nonce: i32) -> Pos {
 pub(super) async fn bounds(names: &Names, conn: &mut AsyncPgConnection) -> Result<Bounds, DbError> {
     let sql = names.sql(&format!("WITH {BOUNDS} SELECT * FROM bounds"));
     let row: Option<BoundsRow> = optional(statement(&sql), conn).await?;
-    row.map(|row| row.bounds()).ok_or_else(emptied)
-}
-
-fn emptied() -> DbError {
-    DbError::Unfit("the table meta or feed_floor is empty: restore it from a backup".into())
+    row.map(|row| row.bounds()).ok_or_else(DbError::without_meta)
 }
 
 /// The changes after a position.
@@ -258,7 +254,7 @@ pub(super) async fn read(
 }
 
 fn understood(rows: Vec<FeedRow>, provider: &str, query: Query<'_>) -> Result<Read, DbError> {
-    let first = rows.first().ok_or_else(emptied)?;
+    let first = rows.first().ok_or_else(DbError::without_meta)?;
     let bounds = first.bounds.bounds();
     if !first.valid {
         return Ok(Read::Gone(bounds));

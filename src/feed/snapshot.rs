@@ -79,9 +79,7 @@ impl Feed {
             .bind::<Nullable<Text>, _>(after.map(UserId::as_str));
         let rows: Vec<SnapshotRow> = load(rows, &mut conn).await.map_err(DbError::from)?;
         let bounds = rows.first().map(|row| row.bounds.bounds());
-        let as_of = bounds
-            .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?
-            .head;
+        let as_of = bounds.ok_or_else(DbError::without_meta)?.head;
         let rows = rows.into_iter().filter_map(SnapshotRow::row);
         let events: Vec<Arc<Event>> = rows
             .map(|(row, raw)| Arc::new(Event::snapshot(&self.shared.provider, as_of, &row, raw)))

@@ -9,7 +9,7 @@ use super::pointer::Pointer;
 use super::source::Source;
 use super::tell::Kind;
 use super::{Answer, Caller, Credential, HeaderNames, Matched, OwnAnswer, Provider, RequestHead, Tenant};
-use crate::user::UserId;
+use crate::user::{UserId, json};
 
 /// What a provider file says of keeping answers.
 #[derive(Debug, Default)]
@@ -87,8 +87,9 @@ impl Provider {
     }
 
     /// An answer made of a user's JSON as it was recorded; nothing where that is not the whole user.
-    pub fn stand_in(&self, raw: &serde_json::Value) -> Option<OwnAnswer> {
-        let whole = raw.as_object().is_some_and(|fields| fields.len() > 1) && self.user.is_whole(raw);
-        whole.then(|| self.own(http::StatusCode::OK, raw.to_string()))
+    pub fn stand_in(&self, raw: String) -> Option<OwnAnswer> {
+        let user = json::read(&raw)?;
+        let whole = user.as_object().is_some_and(|fields| fields.len() > 1) && self.user.is_whole(&user);
+        whole.then(|| self.own(http::StatusCode::OK, raw))
     }
 }

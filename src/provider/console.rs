@@ -12,6 +12,7 @@ use super::form::Only;
 use super::pointer::{Pointer, Step as PointerStep};
 use super::template::{Template, percent_encoded};
 use super::{OwnRequest, Provider, Tenant};
+use crate::user::json::written;
 use crate::user::{IdType, UserId};
 
 pub use super::form::FieldKind;
@@ -142,7 +143,7 @@ impl Provider {
                 put(&mut body, &to.0, value.clone());
             }
         }
-        Some((request, body.to_string()))
+        Some((request, written(&body)))
     }
 
     /// What the provider's error says to people, if it says anything that short.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::asked::Asked;
 use super::body::Body;
@@ -32,8 +33,7 @@ pub trait Local: Send + Sync + 'static {
     /// Whether the provider takes usertap's own key, as far as is known: where it did not, it is asked anew.
     fn takes_key(&self) -> Judged<'_>;
 
-    /// The synced row: the feed's `after` plus `raw_json`, and what was recorded for it. With `ensure` it is
-    /// fetched and committed first if it is missing; nothing if the provider has no such user.
+    /// With `ensure` it is fetched and committed first if it is missing; nothing if the provider has no such user.
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_>;
 
     /// The same of a user of whom the row says all that is known: nothing of it is in doubt, was refused by
@@ -55,8 +55,7 @@ pub trait Local: Send + Sync + 'static {
 
 pub type Judged<'l> = Pin<Box<dyn Future<Output = bool> + Send + 'l>>;
 
-pub type LocalAnswer<'l> =
-    Pin<Box<dyn Future<Output = Result<Option<(Value, Recorded)>, LocalFault>> + Send + 'l>>;
+pub type LocalAnswer<'l> = Pin<Box<dyn Future<Output = Result<Option<SyncedRow>, LocalFault>> + Send + 'l>>;
 
 pub type Named<'l> = Pin<Box<dyn Future<Output = Option<UserId>> + Send + 'l>>;
 
@@ -69,6 +68,17 @@ pub enum Readiness {
     Degraded,
     /// The database can be reached and is not migrated yet.
     NotReady,
+}
+
+/// The synced row of one user.
+#[derive(Debug)]
+pub struct SyncedRow {
+    /// The feed's `after` plus `raw_json`.
+    pub json: Box<RawValue>,
+    /// The provider's user, as recorded; nothing of one who is deleted.
+    pub user: Option<String>,
+    /// What was recorded for this answer.
+    pub recorded: Recorded,
 }
 
 /// Why a row cannot be shown.
@@ -206,7 +216,7 @@ async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMa
         return unknown();
     };
     match shared.local.user(id, ensures(query)).await {
-        Ok(Some((row, recorded))) => reply::row(&row, recorded),
+        Ok(Some(row)) => reply::row(row),
         Ok(None) => unknown(),
         Err(fault) => faulty(shared, fault),
     }

@@ -6,16 +6,15 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::Value;
 
 use super::body::{self, Body};
 use super::headers;
 use super::outcome::{Outcome, Why};
+use super::own::SyncedRow;
 use super::upgrade;
 use super::wire::Failure;
 use crate::cache::{Bypass, Cached, Hit};
 use crate::provider::{OwnAnswer, Provider};
-use crate::record::Recorded;
 use crate::upstream::UpstreamError;
 
 const CACHE: HeaderName = HeaderName::from_static("x-usertap-cache");
@@ -117,7 +116,7 @@ pub(super) fn own(answer: OwnAnswer) -> Response<Body> {
 }
 
 /// An answer under `/_usertap/`.
-pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+pub(super) fn json(status: StatusCode, value: &impl ToString) -> Response<Body> {
     let mut response = Response::new(body::full(value.to_string()));
     *response.status_mut() = status;
     response
@@ -127,9 +126,9 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
 }
 
 /// The row of one user. Only where it says `committed` does that row stand in the table for good.
-pub(super) fn row(row: &Value, recorded: Recorded) -> Response<Body> {
-    let mut response = json(StatusCode::OK, row);
-    let (recorded, cached) = (Outcome::Recorded(recorded), Cached::Bypass(Bypass::Own));
+pub(super) fn row(row: SyncedRow) -> Response<Body> {
+    let mut response = json(StatusCode::OK, &row.json);
+    let (recorded, cached) = (Outcome::Recorded(row.recorded), Cached::Bypass(Bypass::Own));
     mark(response.headers_mut(), &recorded, cached);
     response
 }

@@ -97,13 +97,13 @@ impl Exchange<'_> {
             .stands_for(tenant, &self.matched, Caller::Ours(self.credential))
             .filter(|_| !refused)?;
         let asked = self.shared.local.settled_user(user);
-        let (row, recorded) = timeout(self.shared.config.sync_timeout, asked)
+        let row = timeout(self.shared.config.sync_timeout, asked)
             .await
             .ok()?
             .ok()??;
-        let answer = provider.stand_in(row.get("raw_json").filter(|_| row["deleted_at"].is_null())?)?;
+        let answer = provider.stand_in(row.user?)?;
         self.shared.cache.count(cached);
-        let outcome = Outcome::Recorded(recorded);
+        let outcome = Outcome::Recorded(row.recorded);
         let (route, status) = (&self.matched.route.name, answer.status);
         self.shared.answered(self.asked, route, status, &outcome, cached);
         Some(reply::stand_in(answer, &outcome, cached))

@@ -89,6 +89,10 @@ pub fn reason(refusal: &RowRefusal) -> String {
         "42501" => "a row-level policy refused the row, or a trigger lacks a right",
         "55P03" => "a lock on the row was held too long",
         "57014" => "writing the row took too long",
+        "42804" | "42P10" | "428C9" => {
+            "users_sync is not as it was made (the type of a column, one that is generated, or its primary key), or a trigger \
+             on it is broken"
+        }
         code if code.starts_with("42") => "a trigger on users_sync, or what it calls, is broken",
         UNREAD => {
             return "the row's name or e-mail holds half a surrogate pair, or is no text: Postgres cannot store it".into();

@@ -152,7 +152,7 @@ fn of_database(error: &DbError, kept: &str) -> Problem {
         ),
         DbError::Refused { .. } => (
             "database-refuses",
-            "give users_sync back its name, and usertap's user its rights on its schemas",
+            "mend what the database's log says, nothing else is needed",
         ),
         DbError::Unfit(_) => ("database-unfit", "do as it says, then restart usertap"),
     };

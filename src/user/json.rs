@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -16,6 +17,9 @@ use serde_json::value::RawValue;
 const NUMBER: &str = "\\u0000number:";
 const NUMBER_READ: &str = "\0number:";
 const UNPARSED: &str = "\0unparsed:";
+
+/// So many zeros at most are written out.
+const ZEROS: usize = 40;
 
 /// The value; an object of which a member cannot be parsed has that member's text in its place.
 pub fn read(text: &str) -> Option<Value> {
@@ -30,6 +34,72 @@ pub fn exact(text: &str) -> Option<Value> {
 /// Whether it holds what was no text, or could not be read as one.
 pub fn is_marked(text: &str) -> bool {
     text.contains(UNPARSED) || text.contains(NUMBER_READ)
+}
+
+/// A value with marks as JSON again.
+pub fn written(value: &Value) -> String {
+    serde_json::to_string(&Written(value)).unwrap_or_default()
+}
+
+/// The same, a line for each member.
+pub fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(&Written(value)).unwrap_or_default()
+}
+
+/// A text as it is, anything else as JSON.
+pub fn shown(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) if unmarked(text).is_none() => text.to_owned(),
+        _ => written(value),
+    }
+}
+
+struct Written<'v>(&'v Value);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) => match unmarked(text) {
+                Some(json) => json.serialize(to),
+                None => to.serialize_str(text),
+            },
+            Value::Array(items) => to.collect_seq(items.iter().map(Written)),
+            Value::Object(members) => {
+                to.collect_map(members.iter().map(|(name, member)| (name, Written(member))))
+            }
+            plain => plain.serialize(to),
+        }
+    }
+}
+
+/// What stood in the place of this marked string.
+fn unmarked(text: &str) -> Option<Box<RawValue>> {
+    let json = match text.strip_prefix(NUMBER_READ) {
+        Some(number) => spelled(number),
+        None => text.strip_prefix(UNPARSED)?.to_owned(),
+    };
+    RawValue::from_string(json).ok()
+}
+
+/// A number as people write it.
+fn spelled(number: &str) -> String {
+    let (sign, decimal) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
+    let parts = decimal.split_once('e');
+    let Some((digits, power)) = parts.and_then(|(digits, power)| Some((digits, power.parse::<i64>().ok()?)))
+    else {
+        return number.to_owned();
+    };
+    let behind_point = usize::try_from(power.unsigned_abs()).unwrap_or(usize::MAX);
+    let before_point = digits.len().saturating_sub(behind_point);
+    match power {
+        _ if behind_point > ZEROS + digits.len() => number.to_owned(),
+        0.. => format!("{sign}{digits}{}", "0".repeat(behind_point)),
+        _ if before_point == 0 => format!("{sign}0.{digits:0>behind_point$}"),
+        _ => {
+            let (whole, fraction) = digits.split_at(before_point);
+            format!("{sign}{whole}.{fraction}")
+        }
+    }
 }
 
 fn piecewise(text: &str) -> Option<Value> {
@@ -145,6 +215,34 @@ mod tests {
         let plain = format!(r#"{{"n":1{}}}"#, "0".repeat(400));
         assert!(same(r#"{"n":1e400}"#, &plain) && same("[1e2]", "[100]") && same("[0.10]", "[0.1]"));
         assert!(!same("[1e400]", "[1e401]") && !same("[1e2]", "[101]"));
+    }
+
+    #[test]
+    fn what_is_written_is_what_was_read() {
+        for number in [
+            "1.5",
+            "-0.5",
+            "-0.00012",
+            "12345678901234567890.123",
+            "1e400",
+            "-1e-400",
+            "12345678901234567890123",
+            "7",
+        ] {
+            assert_eq!(
+                written(&exact(&format!("[{number}]")).unwrap()),
+                format!("[{number}]")
+            );
+        }
+        assert_eq!(
+            written(&exact("[1.10, 1E+2, -0, 12e30]").unwrap()),
+            format!("[1.1,100,0,12{}]", "0".repeat(30))
+        );
+        let odd = r#"{"a":{"b":"\ud800"},"n":1e400,"s":"\u0000"}"#;
+        assert_eq!(written(&exact(odd).unwrap()), odd);
+        assert_eq!(pretty(&exact(r#"{"n":0.1}"#).unwrap()), "{\n  \"n\": 0.1\n}");
+        let told = exact(r#"["Ada", 1.5, null]"#).unwrap();
+        assert_eq!([0, 1, 2].map(|at| shown(&told[at])), ["Ada", "1.5", "null"]);
     }
 
     #[test]

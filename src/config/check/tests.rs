@@ -137,7 +137,7 @@ fn the_file_alone_is_enough() {
                 stack_branch_id = \"dev\"\nport = 8080\nrate = [\"10/1s\", \"100/1m\"]\n";
     let config = World::default().file(file).on_disk("k", "ssk\n").config();
     assert!(matches!(config.database, Database::Embedded));
-    assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.listen.to_string(), "[::]:8080");
     let per = |requests, secs| {
         let per = Duration::from_secs(secs);
         Limit::from(Rate { requests, per })

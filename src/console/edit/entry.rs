@@ -2,8 +2,10 @@
 
 use maud::{Markup, html};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::provider::console::{Deed, Field, FieldKind};
+use crate::user::json;
 
 /// A field as it was written.
 pub struct Entry<'a> {
@@ -57,8 +59,7 @@ pub fn value(value: &Value) -> Markup {
             Value::Null => { span.none { "nothing" } }
             Value::Bool(true) => { "yes" }
             Value::Bool(false) => { "no" }
-            Value::String(text) => { span.value { (text) } }
-            other => { span.value { (other) } }
+            other => { span.value { (json::shown(other)) } }
         }
     }
 }
@@ -66,9 +67,8 @@ pub fn value(value: &Value) -> Markup {
 pub fn spelled(kind: FieldKind, value: &Value) -> String {
     match (kind, value) {
         (_, Value::Null) => String::new(),
-        (FieldKind::Json, value) => serde_json::to_string_pretty(value).unwrap_or_default(),
-        (_, Value::String(text)) => text.clone(),
-        (_, value) => value.to_string(),
+        (FieldKind::Json, value) => json::pretty(value),
+        (_, value) => json::shown(value),
     }
 }
 
@@ -82,7 +82,9 @@ pub fn read(field: &Field, text: &str, deed: Deed) -> Result<Value, &'static str
         _ if text.is_empty() && field.required && deed == Deed::Create => Err("It is needed."),
         _ if text.is_empty() => Ok(Value::Null),
         FieldKind::Json => {
-            serde_json::from_str(text).map_err(|_| "It is not JSON: write it as {\"plan\": \"pro\"}.")
+            let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
+            let value = json::exact(text).filter(|_| is_json);
+            value.ok_or("It is not JSON: write it as {\"plan\": \"pro\"}.")
         }
         FieldKind::Email if !text.contains('@') => Err("It is not an email address."),
         _ => Ok(Value::from(text)),

@@ -23,7 +23,7 @@ pub fn card(console: &Console, visitor: &Visitor, id: &UserId, (here, there): (&
             p { "The provider has this user. Whether the row says the same is not known while the database does not answer." }
         },
         (There::User(theirs), Here::Row(row)) => {
-            let lines = compare::lines(&json::read(&row.raw_json).unwrap_or_default(), theirs);
+            let lines = compare::lines(&json::exact(&row.raw_json).unwrap_or_default(), theirs);
             let differing = lines.iter().filter(|line| is_drift(console, line)).count();
             compared(console, (visitor, id), &lines, &verdict(differing), differing > 0)
         }

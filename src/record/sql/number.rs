@@ -83,8 +83,7 @@ impl Sql {
             .bind::<Array<Nullable<BigInt>>, _>(states.doubt_places)
             .bind::<Array<Nullable<Binary>>, _>(states.refused);
         let numbered: Option<NumberedRow> = optional(number, conn).await?;
-        let numbered =
-            numbered.ok_or_else(|| DbError::Unfit("the table meta is empty: restore it".into()))?;
+        let numbered = numbered.ok_or_else(DbError::without_meta)?;
         if numbered.is_replaced == Some(true) {
             // A new connection looks closer and says what is to be done.
             return Err(DbError::Away("users_sync is another table than it was".into()));

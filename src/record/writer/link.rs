@@ -199,8 +199,7 @@ impl Writer {
         loop {
             let believed = past.believed(self.shared.head.sent());
             let found = self.sql.history(conn, &believed).await?;
-            let found = found
-                .ok_or_else(|| DbError::Unfit("the table meta is empty: restore it from a backup".into()))?;
+            let found = found.ok_or_else(DbError::without_meta)?;
             match compare(&found, timeline, &believed) {
                 Compared::Same => return Ok((found, false)),
                 Compared::Foreign => past.forget_note(),

@@ -127,6 +127,28 @@ async fn a_restart_in_an_outage_is_bearable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_has_every_number_as_the_row_has_it() {
+    let mut stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    stack.settled().await;
+    let account = "\"server_metadata\":{\"account\":12345678901234567890123}";
+    let told = stack.control().server_view(0, ada).expect("a user").to_string();
+    let told = Action::Body(told.replace("\"server_metadata\":null", account).into());
+    stack.control().fault(Fault::on(&path, told).method(Method::GET));
+    let fresh = server.clone().raw("cache-control", "max-age=0");
+    stack.get(&fresh, &path).await;
+    stack.settled().await;
+    stack.kill_provider();
+    stack.restart().await;
+    let got = stack.get(&server, &path).await;
+    is_stale(&got, AWAY, "Ada");
+    assert!(got.text().contains("12345678901234567890123"), "{}", got.text());
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_older_than_allowed_is_not_given() {
     let stack = with(&[("USERTAP_CACHE_TTL", "1ms"), ("USERTAP_STALE_IF_ERROR", "50ms")]).await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;

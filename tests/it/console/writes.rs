@@ -1,6 +1,8 @@
 //! Users are written through the proxy: recorded like any app's write, by whatever way apps reach it.
 
+use ::http::Method;
 use serde_json::json;
+use usertap::sandbox::{Action, Fault};
 use uuid::Uuid;
 
 use super::browser::{Browser, leads_to};
@@ -59,6 +61,16 @@ async fn a_user_is_made_changed_and_deleted_after_a_second_look() {
     );
 
     let (edit, delete) = (format!("/users/{user}/edit"), format!("/users/{user}/delete"));
+    for (page, place) in [
+        ("/users".to_owned(), "/users\""),
+        (format!("/users/{user}"), &*format!("/users/{user}\"")),
+    ] {
+        let link = format!(
+            "https://app.stack-auth.com/projects/{}{place}",
+            stack.setting(0, "STACK_PROJECT_ID")
+        );
+        assert!(browser.page(&page).await.contains(&link), "{link}");
+    }
     let page = browser.page(&edit).await;
     assert!(page.contains("value=\"Ada\"") && page.contains("&quot;plan&quot;: &quot;pro&quot;"));
     let form = [
@@ -88,6 +100,51 @@ async fn a_user_is_made_changed_and_deleted_after_a_second_look() {
     let gone = leads_to(&browser.post(&delete, &[]).await);
     assert!(gone.contains("said=deleted&recorded=committed"), "{gone}");
     assert_eq!(origin(&stack, user).await, "proxy.write DELETE /users/{id}");
+    stack.end().await;
+}
+
+/// Whoever edits one member of an object sends the others too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_leaves_numbers_as_the_provider_has_them() {
+    let stack = Stack::new().await;
+    let (user, server) = (stack.user(json!({ "display_name": "Ada" })), stack.server(0));
+    let metadata = "{\"account\":12345678901234567890123,\"share\":0.12345678901234567891}";
+    let told = stack.control().server_view(0, user).expect("a user").to_string();
+    let told = told.replace(
+        "\"server_metadata\":null",
+        &format!("\"server_metadata\":{metadata}"),
+    );
+    let told = Action::Body(told.into());
+    stack
+        .control()
+        .fault(Fault::on("/users/", told).method(Method::GET));
+    let read = stack.get(&server, &format!("/users/{user}")).await;
+    assert!(
+        read.recorded().starts_with("committed; pos="),
+        "{}",
+        read.recorded()
+    );
+
+    let mut browser = Browser::at(&stack);
+    let edit = format!("/users/{user}/edit");
+    let page = browser.page(&edit).await;
+    for number in ["12345678901234567890123", "0.12345678901234567891"] {
+        assert!(page.contains(number), "{number} in {page}");
+    }
+    let form = |metadata: &'static str| [("display_name", "Ada"), ("server_metadata", metadata)];
+    let same = browser.post(&edit, &form(metadata)).await.text();
+    assert!(same.contains("Nothing was changed."), "{same}");
+    let other = browser
+        .post(&edit, &form("{\"account\":12345678901234567890124}"))
+        .await
+        .text();
+    assert!(other.contains("12345678901234567890124"), "{other}");
+    stack
+        .get(
+            &server.raw("cache-control", "max-age=0"),
+            &format!("/users/{user}"),
+        )
+        .await;
     stack.end().await;
 }
 

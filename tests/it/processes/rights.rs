@@ -130,6 +130,40 @@ async fn who_may_not_make_partitions_is_told_before_they_run_out() {
 }
 
 #[tokio::test]
+async fn what_forbids_partitions_keeps_no_start_and_is_named_when_they_run_out() {
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "200ms");
+    world.serve().await.stop().await;
+    world
+        .run(
+            "UPDATE usertap.meta SET position = 999990;
+             CREATE FUNCTION public.guard() RETURNS event_trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'tables are made by others'; END $$;
+             CREATE EVENT TRIGGER guard ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.guard()",
+        )
+        .await;
+    let server = world.serve().await;
+    eventually("a user is recorded", || async {
+        let reply = server.create(&world, "Ada").await;
+        (recorded(&reply) == "committed").then_some(())
+    })
+    .await;
+    let full = ["not-recording", "no new partition", "event trigger"];
+    eventually("the last partition is full", || async {
+        server.create(&world, "Grace").await;
+        server.is_named(&full).await.then_some(())
+    })
+    .await;
+    world.run("DROP EVENT TRIGGER guard").await;
+    server.has_no_problem().await;
+    eventually("what waited is recorded", || async {
+        let users = i64::try_from(world.control().ids(0).len()).expect("few");
+        (world.rows().await == users).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn old_changes_that_may_not_be_dropped_are_told_of() {
     let world = World::with_users(0).await;
     let other = world.with_rights_on_rows().await;

@@ -81,6 +81,36 @@ async fn a_part_that_panics_is_named_by_its_place_alone_and_a_restart_loses_noth
 }
 
 #[tokio::test]
+async fn a_folder_that_has_served_starts_with_a_database_that_refuses() {
+    let world = World::with_users(0).await;
+    let renames = |from: &str, to: &str| format!("ALTER TABLE usertap.meta RENAME COLUMN {from} TO {to}");
+    world.serve().await.stop().await;
+    world
+        .client
+        .batch_execute(&renames("id_type", "kind"))
+        .await
+        .unwrap();
+    let server = world.serve().await;
+    let reply = server.create(&world, "Ada").await;
+    assert_eq!(
+        (reply.status.as_u16(), recorded(&reply).as_str()),
+        (201, "journaled")
+    );
+    server.names(&["not-recording", "its log says"]).await;
+    world
+        .client
+        .batch_execute(&renames("kind", "id_type"))
+        .await
+        .unwrap();
+    eventually("the row comes", || async {
+        (world.name(id_of(&reply)).await.as_deref() == Some("Ada")).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_has_served_starts_without_the_database() {
     let world = World::with_users(0).await;
     let (relay, url) = through_a_relay(&world).await;

@@ -210,3 +210,25 @@ async fn a_start_without_the_table_says_so_and_serves() {
     world.eventually_named(id_of(&created), "Ada").await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_made_anew_is_named_and_recorded_into_after_a_restart() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    recorded(&server.create(&world, "Ada").await);
+    world.sql("DROP SCHEMA neon_identity, usertap CASCADE").await;
+    let created = server.create(&world, "Bob").await;
+    assert_eq!(recorded(&created), "journaled");
+    server
+        .names(&["database-unfit", "is not migrated", "restart usertap"])
+        .await;
+    server.stop().await;
+    let server = world.serve().await;
+    world.eventually_named(id_of(&created), "Bob").await;
+    server.has_no_problem().await;
+    world.sql("TRUNCATE usertap.meta").await;
+    server
+        .names(&["database-unfit", "meta", "is empty", "drop the schemas"])
+        .await;
+    server.stop().await;
+}

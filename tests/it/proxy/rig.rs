@@ -16,13 +16,14 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::ExposeSecret;
+use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use usertap::cache::Cache;
 use usertap::config::Config;
 use usertap::proxy::{
-    Judged, Local, LocalAnswer, Named, Parts, Proxy, Readiness, Traffic, WebhookAnswer, WebhookTaken,
-    WebhookUnread,
+    Judged, Local, LocalAnswer, Named, Parts, Proxy, Readiness, SyncedRow, Traffic, WebhookAnswer,
+    WebhookTaken, WebhookUnread,
 };
 use usertap::record::{Owed, Recorded, Recorder};
 use usertap::tasks::Tasks;
@@ -96,10 +97,12 @@ impl Local for Rows {
     }
 
     fn user(&self, id: UserId, ensure: bool) -> LocalAnswer<'_> {
-        let row = (
-            serde_json::json!({ "id": id.as_str() }),
-            Recorded::Committed { position: None },
-        );
+        let json = serde_json::json!({ "id": id.as_str() }).to_string();
+        let row = SyncedRow {
+            json: RawValue::from_string(json).expect("JSON"),
+            user: None,
+            recorded: Recorded::Committed { position: None },
+        };
         Box::pin(async move { Ok(ensure.then_some(row)) })
     }
 

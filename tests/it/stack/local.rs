@@ -107,6 +107,41 @@ async fn a_user_who_came_another_way_is_fetched_when_the_app_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_told_as_it_stands_whatever_its_numbers() {
+    let stack = Stack::new().await;
+    let (user, server) = (stack.user(json!({ "display_name": "Ada" })), stack.server(0));
+    let whole = stack.control().server_view(0, user).expect("a user").to_string();
+    for odd in ["12345678901234567890123", "[1.10, 0.12345678901234567891]"] {
+        let told = whole.replace(
+            "\"server_metadata\":null",
+            &format!("\"server_metadata\":{{\"odd\":{odd}}}"),
+        );
+        let told = Action::Body(told.into());
+        stack
+            .control()
+            .fault(Fault::on("/users/", told).method(Method::GET));
+        let fresh = server.clone().raw("cache-control", "max-age=0");
+        let read = stack.get(&fresh, &format!("/users/{user}")).await;
+        assert!(
+            read.recorded().starts_with("committed; pos="),
+            "{}",
+            read.recorded()
+        );
+        let row = "SELECT raw_json::text FROM neon_identity.users_sync";
+        let row: String = stack.client.query_one(row, &[]).await.expect("a row").get(0);
+        let own = stack.own(&server, &format!("/_usertap/users/{user}")).await;
+        let listed = http::get(&stack.admin_url(&format!("/v1/users/{user}")), &[]).await;
+        for told in [own, listed] {
+            assert_eq!(told.status, 200);
+            assert!(told.text().contains(&row), "{odd}: {}", told.text());
+        }
+    }
+    let fresh = server.clone().raw("cache-control", "max-age=0");
+    stack.get(&fresh, &format!("/users/{user}")).await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_nowhere_is_not_found_and_leaves_nothing() {
     let stack = Stack::new().await;
     let before = stack.position().await;
