@@ -233,6 +233,7 @@ impl Reader<'_> {
             body: self.template(&form.body, &["status", "word", "text"]),
             json,
             headers,
+            again_at: form.again_at.and_then(|name| self.header(&name)),
         }
     }
 

@@ -222,6 +222,7 @@ pub(super) struct CodesForm {
 pub(super) struct OwnErrorsForm {
     pub body: Text,
     pub headers: BTreeMap<String, Text>,
+    pub again_at: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
