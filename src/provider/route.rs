@@ -254,7 +254,8 @@ fn segment(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 impl Provider {
     /// The route of a request, any served prefix taken off, each segment percent-decoded.
     pub fn route(&self, method: &Method, path: &str) -> Option<Matched<'_>> {
-        let segments = segments(path)?;
+        let path = self.id_form.cut(path);
+        let segments = segments(&path)?;
         let rest = self.below_prefix(&segments)?;
         let shorter = |route: &Route| route.pattern.segments.len() < rest.len();
         let others = self.routes.get(self.routes.partition_point(shorter)..)?;

@@ -103,6 +103,12 @@ test("deleted softly, then for good; whoever is gone, and an address that is tak
   provider.users.delete(other);
   assert.deepEqual(await refused(admin.getUserById(other)), [404, "user_not_found"]);
   assert.ok((await served.row(other)).deleted_at, "its own not-found");
+  const third = await made("third@example.com");
+  provider.users.delete(third);
+  const headers = { authorization: `Bearer ${provider.secret}`, apikey: provider.secret };
+  const plain = await fetch(`${served.proxy}/auth/v1/admin/users/${third}`, { headers });
+  assert.deepEqual([plain.status, (await plain.json()).error_code], [404, "user_not_found"]);
+  assert.ok((await served.row(third)).deleted_at, "the same, told to whoever names no version");
   assert.deepEqual(await refused(admin.createUser({ email: "seed1@example.com" })), [422, "email_exists"]);
 });
 

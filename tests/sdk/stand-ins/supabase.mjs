@@ -17,7 +17,8 @@ export async function supabase() {
   const token = (id) => `${base64({ alg: "HS256", typ: "JWT" })}.${base64({ sub: id, exp: Math.floor(Date.now() / 1000) + 3600, role: "authenticated", session_id: randomUUID() })}.c2lnbmF0dXJl`;
   const caller = (asked) => users.get(JSON.parse(Buffer.from(asked.headers.authorization.split(".")[1] ?? "e30", "base64url")).sub);
   const session = (user) => ({ access_token: token(user.id), token_type: "bearer", expires_in: 3600, expires_at: Math.floor(Date.now() / 1000) + 3600, refresh_token: `refresh-${user.id}`, user: whole(user) });
-  const whole = (user) => ({ ...user, identities: [{ identity_id: user.id, id: user.id, user_id: user.id, provider: "email" }] });
+  const identity = ({ id, email, created_at, updated_at }) => ({ identity_id: id, id, user_id: id, identity_data: { email, sub: id }, provider: "email", created_at, updated_at, email });
+  const whole = (user) => ({ ...user, identities: [identity(user)] });
   const listed = (user) => user;
 
   function list({ query }) {
@@ -56,7 +57,7 @@ export async function supabase() {
     return ok({});
   }
 
-  const standIn = await StandIn.start({
+  const routes = {
     "GET /auth/v1/admin/users": admin(list),
     "POST /auth/v1/admin/users": admin(create),
     "GET /auth/v1/admin/users/:id": one((user) => ok(whole(user))),
@@ -74,8 +75,16 @@ export async function supabase() {
     "GET /auth/v1/user": (asked) => (caller(asked) ? ok(whole(caller(asked))) : error(403, "bad_jwt", "invalid JWT")),
     "PUT /auth/v1/user": (asked) => (caller(asked) ? update(caller(asked), asked) : error(403, "bad_jwt", "invalid JWT")),
     "POST /auth/v1/logout": () => ({ status: 204, headers: VERSION }),
-  });
+  };
+  const standIn = await StandIn.start(Object.fromEntries(Object.entries(routes).map(([on, answer]) => [on, (asked) => versioned(asked, answer(asked))])));
   return Object.assign(standIn, { users, make, error, anon: ANON, secret: SECRET });
+}
+
+/** Whoever names no version of the API is told errors as they were before there was one. */
+function versioned({ headers }, answer) {
+  if (headers["x-supabase-api-version"] || !answer.body?.code) return answer;
+  const { status, body } = answer;
+  return { status, body: { code: status, error_code: body.code, msg: body.message } };
 }
 
 const VERSION = { "x-supabase-api-version": "2024-01-01" };
