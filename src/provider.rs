@@ -61,7 +61,7 @@ pub use names::HeaderNames;
 pub use paging::{Cursor, Footing, Look, Next, Page, PageFault, PageRequest};
 pub use poll::{PollPlace, Polled, Then};
 pub use procedure::{Ask, Known, Outcome, Procedure, Purpose, Stopped};
-pub use route::{Carries, Matched, Route, Unnamed, segments};
+pub use route::{Carries, Matched, Route, Unnamed};
 pub use secret::Secret;
 pub use shown::Shown;
 pub use split::{ItemSplitter, SplitFault};

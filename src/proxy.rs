@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{Bypass, Cache, CacheKey, Cached};
 use crate::clock::{self, Instant};
 use crate::config::Config;
-use crate::provider::{self, Caller, Matched};
+use crate::provider::{Caller, Matched};
 use crate::record::Recorder;
 use crate::tasks::Tasks;
 use crate::upstream::decode;
@@ -263,7 +263,7 @@ async fn forwarded(
     let (parts, body) = request.into_parts();
     let mut asked = Asked::new(parts, &shared.wire.base, app.clone(), began);
     asked.upgrade = upgrade;
-    let segments = provider::segments(asked.path());
+    let segments = shared.config.provider.segments(asked.path());
     // No route is without any.
     let segments = segments.as_deref().unwrap_or_default();
     if let Some(answer) = own::by_file(&shared, &asked, segments) {

@@ -16,16 +16,19 @@ impl IdForm {
         text.starts_with(&self.begins) && !text.contains(|letter| self.without.contains(letter))
     }
 
-    fn cut<'t>(&self, text: &'t str) -> &'t str {
-        let end = text.find(|letter| self.ends_before.contains(letter));
-        text.get(..end.unwrap_or(text.len())).unwrap_or(text)
+    /// A segment as it came, without what it goes on with behind an id. What is percent-encoded is of the id.
+    pub(super) fn cut<'t>(&self, segment: &'t str) -> &'t str {
+        if self.ends_before.is_empty() {
+            return segment;
+        }
+        let end = segment.find(|letter| self.ends_before.contains(letter));
+        segment.get(..end.unwrap_or(segment.len())).unwrap_or(segment)
     }
 }
 
 impl Provider {
     /// An id that a caller has written into a path; nothing where it is another name of the user's.
     pub fn id_in_path(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
-        let text = self.id_form.cut(text);
         self.id(tenant, text).filter(|_| self.id_form.fits(text))
     }
 
@@ -35,7 +38,7 @@ impl Provider {
             Source::Path(name) => matched.param(name),
             _ => None,
         })?;
-        (!self.is_word(text) && !self.id_form.fits(self.id_form.cut(text))).then_some(text)
+        (!self.is_word(text) && !self.id_form.fits(text)).then_some(text)
     }
 
     /// Whom the answer to [`Provider::read_named`] shows, whole.
@@ -78,13 +81,23 @@ mod tests {
     #[test]
     fn what_follows_an_id_in_a_path_is_no_part_of_it() {
         let (keycloak, tenant) = of("keycloak", IdType::Text);
-        let path = format!("/admin/realms/x/users/{UUID};x=1");
-        let matched = keycloak.route(&Method::PUT, &path).expect("a route");
-        assert_eq!(keycloak.alias(&matched), None);
-        let id = matched
-            .param("id")
-            .and_then(|id| keycloak.id_in_path(&tenant, id));
-        assert_eq!(id.expect("an id").as_str(), UUID);
+        let named = |path: &str| {
+            let matched = keycloak.route(&Method::PUT, path).expect("a route");
+            assert_eq!(keycloak.alias(&matched), None);
+            let id = matched
+                .param("id")
+                .and_then(|id| keycloak.id_in_path(&tenant, id));
+            id.map(|id| id.as_str().to_owned())
+        };
+        for path in [
+            format!("/admin/realms/x/users/{UUID};x=1"),
+            format!("/admin/realms/x;y/users;/{UUID}/reset-password;x=1"),
+        ] {
+            assert_eq!(named(&path).as_deref(), Some(UUID), "{path}");
+        }
+        // The name of a directory's user.
+        let of_a_directory = named("/admin/realms/x/users/f%3A1%3Aada%3Bking");
+        assert_eq!(of_a_directory.as_deref(), Some("f:1:ada;king"));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct OwnErrors {
     pub body: Template,
     pub json: bool,
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where the SDKs look for when to come back, in seconds of the epoch.
+    pub again_at: Option<HeaderName>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +95,11 @@ impl Provider {
             word: Some(word),
             ..self.own(status, body.unwrap_or_default())
         }
+    }
+
+    /// The header beside `Retry-After` that tells the provider's SDKs when to come back, in seconds of the epoch.
+    pub fn again_at(&self) -> Option<&HeaderName> {
+        self.own_errors.again_at.as_ref()
     }
 
     /// What a browser is told for want of the provider that asks whether a page of another origin may send a

@@ -201,7 +201,12 @@ impl Reader<'_> {
         Errors {
             status_headers: self.headers(&form.status_headers),
             code_headers: self.headers(&form.code_headers),
-            code: form.code.map(|pointer| self.pointer(&pointer)),
+            codes_at: form
+                .code
+                .iter()
+                .chain(&form.or_code)
+                .map(|pointer| self.pointer(pointer))
+                .collect(),
             not_found: form.not_found.and_then(|codes| self.codes(codes)),
         }
     }
@@ -233,6 +238,7 @@ impl Reader<'_> {
             body: self.template(&form.body, &["status", "word", "text"]),
             json,
             headers,
+            again_at: form.again_at.and_then(|name| self.header(&name)),
         }
     }
 

@@ -36,7 +36,8 @@ pub struct Extraction {
 pub(super) struct Errors {
     pub status_headers: Vec<HeaderName>,
     pub code_headers: Vec<HeaderName>,
-    pub code: Option<Pointer>,
+    /// Where the body has it: the first that leads to a text counts.
+    pub codes_at: Vec<Pointer>,
     pub not_found: Option<Codes>,
 }
 
@@ -282,8 +283,9 @@ impl Errors {
     /// The provider's own code. A header and a body that contradict each other say nothing.
     pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
         let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        let in_body = || self.code.as_ref()?.find(body.as_ref()?)?.as_str();
-        match (self.code_in_head(headers), in_body()) {
+        let body = body.as_ref();
+        let in_body = self.codes_at.iter().find_map(|at| at.find(body?)?.as_str());
+        match (self.code_in_head(headers), in_body) {
             (Some(head), Some(body)) if head != body => None,
             (head, body) => head.or(body).map(str::to_owned),
         }

@@ -207,6 +207,8 @@ pub(super) struct ErrorsForm {
     #[serde(default)]
     pub code_headers: Vec<Text>,
     pub code: Option<Text>,
+    /// As other callers are answered.
+    pub or_code: Option<Text>,
     pub not_found: Option<CodesForm>,
 }
 
@@ -222,6 +224,7 @@ pub(super) struct CodesForm {
 pub(super) struct OwnErrorsForm {
     pub body: Text,
     pub headers: BTreeMap<String, Text>,
+    pub again_at: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

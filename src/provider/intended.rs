@@ -69,12 +69,7 @@ impl Provider {
 fn is_told_by_the_answer(kind: &Kind) -> bool {
     match kind {
         Kind::Whole(_) => true,
-        Kind::Touched(sources) => sources.iter().any(|source| {
-            matches!(
-                source,
-                Source::Answer(_) | Source::AnswerToken(_) | Source::Location
-            )
-        }),
+        Kind::Touched(sources) => sources.iter().any(Source::is_in_answer),
         Kind::Partial { .. } | Kind::List { .. } | Kind::Deleted(..) | Kind::Mentioned(_) => false,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::cache::Kept;
+use super::form::IdForm;
 use super::source::{Exchange, Source};
 use super::tell::{Kind, Tell};
 use super::{Credential, Provider, Rate};
@@ -222,8 +223,7 @@ impl Segment {
 /// Segments of a path, most often no more.
 const MOST_OFTEN: usize = 8;
 
-/// The segments of a path, percent-decoded; nothing for one that could mean another to somebody else.
-pub fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
+fn segments<'t>(path: &'t str, ids: &IdForm) -> Option<Vec<Cow<'t, str>>> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     let is_plain = !path.as_bytes().contains(&b'%') && !path.as_bytes().contains(&0);
@@ -231,7 +231,7 @@ pub fn segments(path: &str) -> Option<Vec<Cow<'_, str>>> {
     let mut rest = Some(path);
     while let Some(path) = rest {
         let end = path.bytes().position(|byte| byte == b'/');
-        let raw = path.get(..end.unwrap_or(path.len()))?;
+        let raw = ids.cut(path.get(..end.unwrap_or(path.len()))?);
         segments.push(if is_plain {
             segment(raw.into())?
         } else {
@@ -252,9 +252,15 @@ fn segment(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 }
 
 impl Provider {
+    /// The segments of a path, percent-decoded and without what they go on with behind an id; nothing for a
+    /// path that could mean another to somebody else.
+    pub fn segments<'t>(&self, path: &'t str) -> Option<Vec<Cow<'t, str>>> {
+        segments(path, &self.id_form)
+    }
+
     /// The route of a request, any served prefix taken off.
     pub fn route(&self, method: &Method, path: &str) -> Option<Matched<'_>> {
-        self.route_at(method, &segments(path)?)
+        self.route_at(method, &self.segments(path)?)
     }
 
     /// The same where the path is cut already.
@@ -317,9 +323,10 @@ mod tests {
             "/a/%ff",
             "//",
         ] {
-            assert_eq!(segments(path), None, "{path}");
+            assert_eq!(segments(path, &IdForm::default()), None, "{path}");
         }
-        assert_eq!(segments("/a/auth0%7C1/").unwrap(), ["a", "auth0|1"]);
+        let cut = segments("/a/auth0%7C1/", &IdForm::default());
+        assert_eq!(cut.unwrap(), ["a", "auth0|1"]);
     }
 
     #[test]

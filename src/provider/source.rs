@@ -32,7 +32,7 @@ pub(super) enum Source {
     Location,
     /// Whatever the route says names its user.
     Named,
-    /// Texts, and other places of the request that hold one each.
+    /// Texts, and other places that hold one each.
     Joined(Vec<Piece>),
 }
 
@@ -63,15 +63,18 @@ impl Source {
     }
 
     fn holds_a_text(&self) -> bool {
-        use Source::{Form, Path, Query, Request};
-        matches!(self, Path(_) | Query(_) | Form(_) | Request(_))
+        use Source::{Answer, Form, Path, Query, Request};
+        matches!(self, Path(_) | Query(_) | Form(_) | Request(_) | Answer(_))
     }
 
     pub(super) fn is_in_request(&self) -> bool {
-        !matches!(
-            self,
-            Source::Answer(_) | Source::AnswerToken(_) | Source::Location | Source::Named
-        )
+        !matches!(self, Source::Named) && !self.is_in_answer()
+    }
+
+    /// Whether it takes the answer to tell.
+    pub(super) fn is_in_answer(&self) -> bool {
+        use Source::{Answer, AnswerToken, Location};
+        matches!(self, Answer(_) | AnswerToken(_) | Location) || self.parts().any(Source::is_in_answer)
     }
 
     pub(super) fn needs_request_body(&self) -> bool {
@@ -92,7 +95,7 @@ impl Source {
 }
 
 impl Piece {
-    /// `{path:provider}|{path:id}`; at least one place, and only such as a request has.
+    /// `{path:provider}|{path:id}`; at least one place, and only such as hold a text.
     fn parse(text: &str) -> Option<Vec<Piece>> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -177,6 +180,7 @@ impl<'a> Exchange<'a> {
             Source::Query(name) => field(self.head.query?.as_bytes(), name).map(Cow::Owned),
             Source::Form(name) => self.form(name).map(Cow::Owned),
             Source::Request(pointer) => pointer.find(self.request_json()?)?.as_str().map(Cow::Borrowed),
+            Source::Answer(pointer) => pointer.find(self.answer_json()?)?.as_str().map(Cow::Borrowed),
             Source::Joined(pieces) => self.joined(pieces).map(Cow::Owned),
             _ => None,
         }
@@ -308,11 +312,13 @@ mod tests {
         let joined = Source::parse("joined:{path:provider}|{request:/user_id}").unwrap();
         assert_eq!(joined.parts().count(), 2);
         assert!(joined.needs_request_body() && joined.is_in_request());
+        let told = Source::parse("joined:auth0|{answer:/_id}").unwrap();
+        assert!(told.is_in_answer() && !told.is_in_request() && !told.needs_request_body());
         for bad in [
             "joined:",
             "joined:text",
             "joined:{path:a",
-            "joined:{answer:/id}",
+            "joined:{location}",
             "joined:{caller}",
             "joined:{}",
         ] {

@@ -14,6 +14,7 @@ use super::own::SyncedRow;
 use super::upgrade;
 use super::wire::Failure;
 use crate::cache::{Bypass, Cached, Hit};
+use crate::clock;
 use crate::provider::{OwnAnswer, Provider};
 use crate::upstream::UpstreamError;
 
@@ -85,11 +86,17 @@ pub(super) fn error(
 ) -> Response<Body> {
     let mut answer = own(provider.error(status, word, text));
     if let Some(wait) = wait {
-        answer
-            .headers_mut()
-            .insert(RETRY_AFTER, whole_seconds(wait).into());
+        let headers = answer.headers_mut();
+        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+        if let Some(name) = provider.again_at() {
+            headers.insert(name, whole_seconds(since_the_epoch() + wait).into());
+        }
     }
     answer
+}
+
+fn since_the_epoch() -> Duration {
+    Duration::from_millis(clock::wall().timestamp_millis().try_into().unwrap_or_default())
 }
 
 /// Rounded up: nobody is told to come back too early.
@@ -151,6 +158,26 @@ mod tests {
             assert_eq!(answer.headers()[RETRY_AFTER], told);
             assert_eq!(answer.headers()[ERROR], "rate-limited");
         }
+    }
+
+    /// Okta's SDK comes back by this header alone.
+    #[test]
+    fn when_to_come_back_is_told_as_the_providers_sdks_look_for_it() {
+        let okta = Provider::builtin("okta").expect("it has no mistake");
+        let told = |wait: Option<Duration>| {
+            let answer = error(&okta, StatusCode::TOO_MANY_REQUESTS, "rate-limited", "", wait);
+            let at = answer.headers().get("x-rate-limit-reset").cloned();
+            at.map(|at| at.to_str().ok().and_then(|at| at.parse::<i64>().ok()))
+        };
+        let before = clock::wall().timestamp();
+        let at = told(Some(Duration::from_secs(30)))
+            .flatten()
+            .expect("seconds of the epoch");
+        assert!(
+            (before + 30..=clock::wall().timestamp() + 31).contains(&at),
+            "{at}"
+        );
+        assert_eq!(told(None), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use std::time::Duration;
-use usertap::provider::{Foreign, Proof, segments};
+use usertap::provider::{Foreign, Proof};
 use usertap::user::IdType;
 
 pub fn fixture(text: &str) -> Provider {
@@ -243,7 +243,7 @@ fn answered(path: &str, query: Option<&str>, public: Option<&str>) -> Option<(u1
         query,
         headers: &none,
     };
-    let segments = segments(path)?;
+    let segments = provider.segments(path)?;
     let answer = provider.own_answer((&head, &segments), public, "https://api.stack-auth.com/")?;
     let location = answer
         .headers

@@ -20,6 +20,12 @@ const CLERK: &str = "tests/it/clerk.rs";
 const CLERK_TOLD: &str = "tests/it/clerk/told.rs";
 const BETTER: &str = "tests/sdk/better-auth.test.mjs";
 const WORKOS: &str = "tests/sdk/workos.test.mjs";
+const SUPABASE: &str = "tests/sdk/supabase.test.mjs";
+const AUTH0: &str = "tests/sdk/auth0.test.mjs";
+const KEYCLOAK: &str = "tests/sdk/keycloak.test.mjs";
+const KRATOS: &str = "tests/sdk/kratos.test.mjs";
+const OKTA: &str = "tests/sdk/okta.test.mjs";
+const LOGTO: &str = "tests/sdk/logto.test.mjs";
 const SHAPES: &str = "tests/it/shapes.rs";
 const WEBHOOKS: &str = "tests/it/shapes/webhooks.rs";
 const SIGN_UPS: &str = "tests/it/shapes/sign_ups.rs";
@@ -59,19 +65,40 @@ const TESTS: &[(&str, &str, &str, &str)] = &[
     ("workos", "webhooks", WEBHOOKS, "workos_signs_whole_users"),
     ("workos", "polling", WORKOS, "polling its events brings what was done elsewhere"),
     ("workos", "polling", POLLING, "events_are_read_in_order_and_on_behind_the_last_one_after_a_restart"),
+    ("supabase", "reads", SUPABASE, "a list, page by page"),
+    ("supabase", "writes", SUPABASE, "a server: create, read, update with metadata, ban, link, invitation"),
+    ("supabase", "sign-ups", SUPABASE, "users themselves: sign up, read, update, refresh, sign out, sign in"),
+    ("supabase", "deletes", SUPABASE, "deleted softly, then for good; whoever is gone, and an address that is taken"),
     ("supabase", "sign-ups", SIGN_UPS, "at_supabase_with_a_session_or_before_the_address_is_confirmed"),
     ("supabase", "webhooks", WEBHOOKS, "supabase_tells_of_rows_and_their_users_are_read"),
+    ("auth0", "reads", AUTH0, "a list, the pages after it, and a search"),
+    ("auth0", "writes", AUTH0, "create, read, update with metadata, block"),
+    ("auth0", "sign-ups", AUTH0, "a sign-up, and who has a token"),
+    ("auth0", "sign-ups", SIGN_UPS, "at_auth0_by_its_authentication_api"),
+    ("auth0", "deletes", AUTH0, "delete, whoever is gone, and an address that is taken"),
     ("auth0", "backfill", "tests/it/shapes/walls.rs", "everyone_behind_the_wall_is_met_and_nothing_beyond_it_asked_for"),
     ("auth0", "webhooks", WEBHOOKS, "auth0_streams_whole_users_in_any_order"),
     ("auth0", "polling", POLLING, "whoever_changed_at_auth0_is_searched_for"),
+    ("keycloak", "reads", KEYCLOAK, "a list, page by page, a count, and a search that shows less"),
+    ("keycloak", "writes", KEYCLOAK, "create, whose answer is a Location, read, update with attributes, block, password, sign-out"),
+    ("keycloak", "deletes", KEYCLOAK, "delete, whoever is gone, and a name that is taken"),
+    ("kratos", "reads", KRATOS, "a list, the pages after it, and a search"),
+    ("kratos", "writes", KRATOS, "create, read, update with metadata, patch, many at once"),
+    ("kratos", "deletes", KRATOS, "delete, whoever is gone, and an address that is taken"),
     ("kratos", "reads", SHAPES, "kratos_without_a_key"),
     ("kratos", "writes", SHAPES, "kratos_without_a_key"),
     ("kratos", "deletes", SHAPES, "kratos_without_a_key"),
     ("kratos", "backfill", SHAPES, "kratos_without_a_key"),
     ("kratos", "sign-ups", SIGN_UPS, "at_kratos_by_its_registration_flow"),
     ("kratos", "webhooks", WEBHOOKS, "kratos_names_an_identity_by_a_body_of_ones_own"),
+    ("okta", "reads", OKTA, "a list, the pages after it, which stay at usertap, and a search"),
+    ("okta", "writes", OKTA, "create, read by id and by login, update, suspend"),
+    ("okta", "deletes", OKTA, "deactivated, then deleted; whoever is gone, and a login that is taken"),
     ("okta", "webhooks", WEBHOOKS, "okta_makes_sure_of_the_hook_and_sends_batches_that_name_users"),
     ("okta", "polling", POLLING, "whoever_changed_at_okta_is_read_page_by_page_and_no_link_is_followed_elsewhere"),
+    ("logto", "reads", LOGTO, "a list, page by page, and a search"),
+    ("logto", "writes", LOGTO, "create, read, update, custom data, profile, password, suspend"),
+    ("logto", "deletes", LOGTO, "delete, whoever is gone, and a name that is taken"),
     ("logto", "webhooks", WEBHOOKS, "logto_signs_the_body_alone_and_its_users_are_read"),
 ];
 

@@ -109,3 +109,36 @@ async fn at_kratos_by_its_registration_flow() {
     is_there(&world, &reply, THREE).await;
     world.end().await;
 }
+
+/// It shows a part of the id; who has a token asks who that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_auth0_by_its_authentication_api() {
+    let settings = [("AUTH0_CLIENT_ID", "client"), ("AUTH0_CLIENT_SECRET", "secret")];
+    let world = Shaped::start("auth0", &settings, |shapes| {
+        let token = r#"{"access_token":"own-token","expires_in":86400}"#;
+        shapes.on("POST /oauth/token", 200, token);
+        let nobody = r#"{"statusCode":404,"error":"Not Found","message":"","errorCode":"inexistent_user"}"#;
+        shapes.on("GET /api/v2/users/", 404, nobody);
+    })
+    .await;
+    for id in ["auth0|65f0c0ffee", "google-oauth2|117"] {
+        let user = json!({"user_id": id, "email": "ada@example.com", "name": "Ada", "identities": [],
+                          "created_at": "2024-01-02T03:04:05.678Z", "updated_at": "2024-01-02T03:04:05.678Z"});
+        let read = format!("GET /api/v2/users/{}", id.replace('|', "%7C"));
+        world.shapes.on(&read, 200, user);
+    }
+    let made = json!({"_id": "65f0c0ffee", "email": "ada@example.com", "email_verified": false});
+    world.shapes.on("POST /dbconnections/signup", 200, made);
+    let reply = post(&world, "/dbconnections/signup", &[]).await;
+    is_there(&world, &reply, "auth0|65f0c0ffee").await;
+    let token = [("authorization", "Bearer of-a-user")];
+    world
+        .shapes
+        .on("GET /userinfo", 200, json!({"sub": "google-oauth2|117"}));
+    let reply = world
+        .served
+        .ask(Method::GET, "/userinfo", &token, &Value::Null)
+        .await;
+    is_there(&world, &reply, "google-oauth2|117").await;
+    world.end().await;
+}

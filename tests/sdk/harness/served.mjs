@@ -73,6 +73,14 @@ export class Served {
     return row;
   }
 
+  /** The row says what the provider does, at this very moment; `user` is what is stored of it. */
+  async assertLevel(id, user, { name, email }) {
+    const row = await this.row(id);
+    assert.ok(row, `there is no row of ${id}`);
+    assert.deepEqual(row.raw_json, user);
+    assert.deepEqual([row.name, row.email, row.deleted_at], [name, email, null]);
+  }
+
   /** What usertap says of itself. */
   async status() {
     return (await fetch(`${this.#admin}/v1/status`)).json();
