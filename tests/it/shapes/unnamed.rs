@@ -124,6 +124,9 @@ async fn at_auth0_a_connection_takes_its_users_with_it() {
     }
     for (harmless, status) in [
         ("POST /oauth/token", 200),
+        ("POST /oauth/revoke", 200),
+        ("POST /passwordless/start", 200),
+        ("POST /dbconnections/change_password", 200),
         ("GET /api/v2/organizations", 200),
         ("POST /api/v2/organizations/org_1/invitations", 200),
         ("POST /api/v2/organizations/org_1/members/auth0%7C1/roles", 204),
@@ -332,8 +335,38 @@ async fn at_logto_its_own_pages_sign_users_up() {
         ("POST /api/experience/verification/password", 200),
         ("PUT /api/interaction", 204),
         ("POST /api/roles/r1/users", 201),
+        ("POST /api/subject-tokens", 201),
+        ("POST /api/one-time-tokens/verify", 200),
+        ("DELETE /api/users/4hyx6r0ck2lu/sessions/s1", 204),
     ] {
         world.leaves(harmless, status, token()).await;
+    }
+    world.end_with_nothing_unmatched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_workos_what_comes_with_every_request_changes_nobody() {
+    let user = json!({"object": "user", "id": "user_01", "email": "ada@example.com", "created_at": MADE, "updated_at": MADE});
+    let nobody = r#"{"code":"entity_not_found"}"#;
+    let read = ("/user_management/users/user_01", user, nobody);
+    let key = [("authorization", "Bearer sk_test_1")];
+    let world = World::start("workos", &[("WORKOS_API_KEY", "sk_test_1")], &key, read).await;
+    for (harmless, status) in [
+        ("POST /api_keys/validations", 200),
+        ("POST /agents/credentials/validate", 200),
+        ("POST /radar/attempts", 201),
+        ("PUT /radar/attempts/radar_att_1", 204),
+        ("POST /user_management/radar_challenges", 201),
+        ("POST /auth/factors/auth_factor_1/challenge", 201),
+        ("POST /auth/challenges/auth_challenge_1/verify", 201),
+        ("POST /passwordless/sessions", 201),
+        ("POST /passwordless/sessions/passwordless_session_1/send", 200),
+        ("POST /data-integrations/github/token", 200),
+        ("GET /sdk/feature-flags", 200),
+    ] {
+        world
+            .leaves(harmless, status, json!({"object": "something"}))
+            .await;
     }
     world.end_with_nothing_unmatched().await;
 }
