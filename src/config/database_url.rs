@@ -26,6 +26,8 @@ pub enum TlsMode {
     Required,
     /// TLS where the server offers it.
     Preferred,
+    /// None, for the server is on this machine and nobody asks for any.
+    Local,
     Off,
 }
 
@@ -34,7 +36,7 @@ impl TlsMode {
         match self {
             TlsMode::Required => "require",
             TlsMode::Preferred => "prefer",
-            TlsMode::Off => "disable",
+            TlsMode::Local | TlsMode::Off => "disable",
         }
     }
 }
@@ -112,7 +114,13 @@ pub fn parse(text: &str) -> Parsed<(DatabaseUrl, Vec<Doubt>)> {
         options.take(pair)?;
     }
     let plain = config(&with_query(base, &options.passed))?;
-    let tls = options.tls.unwrap_or_else(|| unsaid(&plain));
+    let tls = match options.tls.unwrap_or_else(|| unsaid(&plain)) {
+        // As where DATABASE_CA names one.
+        TlsMode::Local | TlsMode::Preferred if options.tls.is_none() && options.ca.is_some() => {
+            TlsMode::Required
+        }
+        tls => tls,
+    };
     options.passed.push(format!("sslmode={}", tls.sslmode()));
     let url = with_query(base, &options.passed);
     config(&url)?;
@@ -137,16 +145,14 @@ impl DatabaseUrl {
     /// With the authority that a setting names: TLS is required then.
     pub fn with_ca(self, ca: PathBuf) -> Parsed<DatabaseUrl> {
         if self.tls == TlsMode::Off {
-            return Err("is of no use with `sslmode=disable`: take one of them out".to_owned());
+            let text = "is of no use without TLS (`sslmode=disable`, or a socket): take one of them out";
+            return Err(text.to_owned());
         }
         // `parse` put it last.
         let url = self.url.expose_secret();
-        let url = match url.strip_suffix("sslmode=prefer") {
-            Some(rest) => format!("{rest}sslmode=require"),
-            None => url.to_owned(),
-        };
+        let rest = url.strip_suffix(self.tls.sslmode()).unwrap_or(url);
         Ok(DatabaseUrl {
-            url: url.into(),
+            url: format!("{rest}{}", TlsMode::Required.sslmode()).into(),
             tls: TlsMode::Required,
             ca: Some(ca),
         })
@@ -235,8 +241,10 @@ fn decoded(value: &str) -> Parsed<String> {
 /// Where the URL does not say: a server on this machine is spoken to without TLS, as its
 /// self-made certificate would not stand the check; others as libpq does.
 fn unsaid(config: &tokio_postgres::Config) -> TlsMode {
-    match config.get_hosts().iter().all(is_local) {
-        true => TlsMode::Off,
+    let hosts = config.get_hosts();
+    match hosts.iter().all(is_local) {
+        true if hosts.iter().any(is_socket) => TlsMode::Off,
+        true => TlsMode::Local,
         false => TlsMode::Preferred,
     }
 }
@@ -254,6 +262,11 @@ fn is_local(host: &tokio_postgres::config::Host) -> bool {
         #[cfg(unix)]
         tokio_postgres::config::Host::Unix(_) => true,
     }
+}
+
+/// There is no TLS over one.
+fn is_socket(host: &tokio_postgres::config::Host) -> bool {
+    !matches!(host, tokio_postgres::config::Host::Tcp(_))
 }
 
 /// By the names that Neon (`…-pooler.…`) and Supabase (`….pooler.…`) give theirs.
@@ -310,8 +323,8 @@ mod tests {
 
     #[test]
     fn a_local_server_is_spoken_to_plainly_unless_it_says_otherwise() {
-        assert_eq!(read("postgres://u@localhost/db").0.tls, TlsMode::Off);
-        assert_eq!(read("postgres://u@127.0.0.1:5433/db").0.tls, TlsMode::Off);
+        assert_eq!(read("postgres://u@localhost/db").0.tls, TlsMode::Local);
+        assert_eq!(read("postgres://u@127.0.0.1:5433/db").0.tls, TlsMode::Local);
         assert_eq!(
             read("postgres://u@localhost/db?sslmode=require").0.tls,
             TlsMode::Required
@@ -336,12 +349,20 @@ mod tests {
 
     #[test]
     fn an_own_authority_requires_tls() {
-        let (database, _) = read("postgres://h.example/db");
-        let database = database.with_ca("/ca.pem".into()).unwrap();
-        assert_eq!(database.tls, TlsMode::Required);
-        assert!(database.url.expose_secret().ends_with("sslmode=require"));
-        let (plain, _) = read("postgres://h.example/db?sslmode=disable");
-        assert!(plain.with_ca("/ca.pem".into()).is_err());
+        for host in ["h.example", "localhost"] {
+            let (database, _) = read(&format!("postgres://{host}/db"));
+            let database = database.with_ca("/ca.pem".into()).unwrap();
+            assert_eq!(database.tls, TlsMode::Required);
+            assert!(database.url.expose_secret().ends_with("/db?sslmode=require"));
+        }
+        let named = read("postgres://localhost/db?sslrootcert=/ca.pem").0;
+        assert_eq!(named.tls, TlsMode::Required);
+        for plain in [
+            "postgres://localhost/db?sslmode=disable",
+            "postgres:///db?host=/tmp",
+        ] {
+            assert!(read(plain).0.with_ca("/ca.pem".into()).is_err(), "{plain}");
+        }
     }
 
     #[test]

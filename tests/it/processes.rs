@@ -230,39 +230,25 @@ impl World {
     }
 
     fn server_headers(&self) -> Vec<(&'static str, String)> {
-        let settings = self.sandbox.settings(0);
-        let of = |name: &str| {
-            settings
-                .iter()
-                .find(|(key, _)| key == name)
-                .expect("a setting")
-                .1
-                .clone()
-        };
-        vec![
-            ("x-stack-access-type", "server".to_owned()),
-            ("x-stack-project-id", of("STACK_PROJECT_ID")),
-            ("x-stack-secret-server-key", of("STACK_SECRET_SERVER_KEY")),
-        ]
+        self.headers("server", ("x-stack-secret-server-key", "STACK_SECRET_SERVER_KEY"))
     }
 
     fn client_headers(&self) -> Vec<(&'static str, String)> {
+        let key = ("x-stack-publishable-client-key", "STACK_PUBLISHABLE_CLIENT_KEY");
+        self.headers("client", key)
+    }
+
+    /// With the key of this setting in this header.
+    fn headers(&self, access: &str, key: (&'static str, &str)) -> Vec<(&'static str, String)> {
         let settings = self.sandbox.settings(0);
         let of = |name: &str| {
-            settings
-                .iter()
-                .find(|(key, _)| key == name)
-                .expect("a setting")
-                .1
-                .clone()
+            let setting = settings.iter().find(|(known, _)| known == name);
+            setting.expect("a setting").1.clone()
         };
         vec![
-            ("x-stack-access-type", "client".to_owned()),
+            ("x-stack-access-type", access.to_owned()),
             ("x-stack-project-id", of("STACK_PROJECT_ID")),
-            (
-                "x-stack-publishable-client-key",
-                of("STACK_PUBLISHABLE_CLIENT_KEY"),
-            ),
+            (key.0, of(key.1)),
         ]
     }
 }
