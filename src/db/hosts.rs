@@ -125,8 +125,8 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(both, [one("a:1"), one("b:2")]);
-        let both = hosts("postgres://a,b/db?port=7");
-        assert_eq!(both[1], "postgres://b/db?port=7".parse().unwrap());
+        let both = hosts("host=a,b port=7");
+        assert_eq!(both[1], "host=b port=7".parse().unwrap());
     }
 
     #[test]

@@ -79,9 +79,7 @@ struct Exists {
 async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) -> Result<(), DbError> {
     let state = quoted(&database.names.state_schema);
     let table = format!("{state}.\"changes_{number}\"");
-    let found = statement("SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1)) AS yes");
-    let found: Option<Exists> = optional(found.bind::<Text, _>(&table), conn).await?;
-    if found.is_some_and(|found| found.yes) {
+    if is_there(conn, &table).await? {
         return Ok(());
     }
     let (from, to) = (number * SIZE, (number + 1) * SIZE);
@@ -96,6 +94,10 @@ async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) ->
              UPDATE {state}.feed_floor SET partitions = array_append(array_remove(partitions, {number}), {number});"
         ))
         .await;
+    // Whoever makes it at the same moment, after a failover say, is refused: it waits for the first, and is too late.
+    if made.is_err() && is_there(conn, &table).await.unwrap_or(false) {
+        return Ok(());
+    }
     match or_missing(database, conn, made).await {
         Err(refused @ DbError::Refused { .. }) => Err(DbError::Unfit(format!(
             "no new partition of the changes can be made ({refused}): the log of the database says what refuses it, an event \
@@ -104,6 +106,12 @@ async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) ->
         ))),
         made => made,
     }
+}
+
+async fn is_there(conn: &mut AsyncPgConnection, table: &str) -> Result<bool, DbError> {
+    let found = statement("SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1)) AS yes");
+    let found: Option<Exists> = optional(found.bind::<Text, _>(table), conn).await?;
+    Ok(found.is_some_and(|found| found.yes))
 }
 
 /// A refusal says which right is missing, where it is one.

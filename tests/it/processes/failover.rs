@@ -234,3 +234,87 @@ pub fn both_hosts(url: &secrecy::SecretString, port: u16) -> secrecy::SecretStri
         .replace(&first, &format!("{first},127.0.0.1:{port}"))
         .into()
 }
+
+/// As a container that is always restarted does: for a while everybody is led to the old one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_comes_back_beside_the_one_that_took_over_loses_nobody() {
+    let pair = Pair::start().await;
+    let (mut world, relay) = world_on(&pair).await;
+    world.backfill().await;
+    let old = postgres::client(&pair.primary.url("postgres")).await;
+    let (one, other) = (replica(&world, "one").await, replica(&world, "other").await);
+    let renamed = created(&world, &one, "to be renamed").await;
+    let deleted = created(&world, &other, "to be deleted").await;
+    at_rest(&world, &[&one, &other], 1).await;
+    pair.has_got_all(&postgres::client(&pair.standby.url()).await)
+        .await;
+    pair.standby.takes_over().await;
+    world.client = postgres::client(&pair.standby.url()).await;
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let leads_to = async |port: u16| {
+        relay.close();
+        for left in [&old, &world.client] {
+            eventually("nobody is there", || async {
+                let row = left.query_one(others, &[]).await.expect("a count");
+                (row.get::<_, i64>(0) == 0).then_some(())
+            })
+            .await;
+        }
+        relay.leads_to(port);
+        relay.open();
+    };
+    let name = |round: &str, server: &str| format!("{round} {server}");
+    let mut seen: Vec<i64> = Vec::new();
+    for (round, port) in [
+        ("new", pair.standby.port),
+        ("old", pair.primary.port()),
+        ("new again", pair.standby.port),
+        ("old again", pair.primary.port()),
+        ("for good", pair.standby.port),
+    ] {
+        leads_to(port).await;
+        for (at, server) in [&one, &other].into_iter().enumerate() {
+            let name = name(round, &at.to_string());
+            eventually("it is written", || async {
+                let reply = server.create(&world, &name).await;
+                (recorded(&reply) == "committed").then_some(())
+            })
+            .await;
+        }
+        let body = json!({ "display_name": round });
+        one.ask(&world, Method::PATCH, &format!("/users/{renamed}"), &body)
+            .await;
+        let (database, at) = match round.starts_with("old") {
+            true => (&old, "old"),
+            false => (&world.client, "new"),
+        };
+        let last = position(database).await;
+        assert!(!seen.contains(&last), "{at}: {last} is used twice");
+        seen.push(last);
+        if round == "old" {
+            other
+                .ask(&world, Method::DELETE, &format!("/users/{deleted}"), &json!({}))
+                .await;
+        }
+    }
+    eventually("nothing waits", || async {
+        for server in [&one, &other] {
+            let recorder = server.status().await["recorder"].clone();
+            if recorder["waiting"] != 0 || recorder["journal"]["waiting"] != 0 {
+                return None;
+            }
+        }
+        (world.owed().await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(world.name(renamed).await.as_deref(), Some("for good"));
+    let gone = format!(
+        "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{deleted}' AND deleted_at IS NOT NULL"
+    );
+    assert_eq!(world.count(&gone).await, 1);
+    world.assert_all_there().await;
+    for server in [one, other] {
+        let log = server.stop().await.log();
+        assert!(!log.contains("the database refused"), "{log}");
+    }
+}

@@ -1,6 +1,6 @@
 //! A database that may have lost commits: who is read again, and that no position is used twice.
 
-use usertap::db::epochs;
+use usertap::db::{epochs, partitions};
 
 use super::*;
 
@@ -164,4 +164,29 @@ async fn a_doubt_that_finds_nobody_is_no_commit() {
     assert_eq!(outcome, Outcome::Absent);
     assert_eq!(recorded, Recorded::None(Unrecorded::NoUser));
     rig.end().await;
+}
+
+/// After one every process needs the same partition at the same moment.
+#[tokio::test]
+async fn a_partition_that_another_process_has_made_meanwhile_is_as_good() {
+    let db = TestDatabase::new(IdType::Text).await;
+    let other = db.again().await;
+    let makes = "BEGIN; CREATE TABLE usertap.changes_90 (LIKE usertap.changes INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+        ALTER TABLE usertap.changes ATTACH PARTITION usertap.changes_90 FOR VALUES FROM (45000000) TO (45500000)";
+    other.client.batch_execute(makes).await.expect("a partition");
+    let making = async {
+        let mut conn = db.database.connect().await.expect("a connection");
+        partitions::at(&db.database, &mut conn, Position(45_000_000)).await
+    };
+    let meanwhile = async {
+        eventually("it waits", || async {
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (
+                SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+            (db.count(waiting).await > 0).then_some(())
+        })
+        .await;
+        other.client.batch_execute("COMMIT").await.expect("a commit");
+    };
+    let (made, ()) = tokio::join!(making, meanwhile);
+    made.expect("it is there");
 }

@@ -22,17 +22,25 @@ impl Chaos {
         if self.climate.has_neighbour {
             neighbour::moves_in(&self.world);
         }
-        for seat in &self.seats {
-            for folder in &seat.folders {
-                let first = self.start(seat, folder, SHORTENED);
-                self.serves(&first).await;
-                first.terminated().await.with_code(0);
-            }
+        let firsts = self.one_a_folder();
+        for first in &firsts {
+            self.serves(first).await;
+        }
+        for first in firsts {
+            first.terminated().await.with_code(0);
         }
         self.eyes.execute(todos::TABLE).await.expect("a table");
     }
 
-    pub fn start(&self, seat: &Seat, folder: &Path, failpoints: &str) -> Process {
+    /// All at once.
+    pub fn one_a_folder(&self) -> Vec<Process> {
+        let seats = self.seats.iter();
+        let folders = seats.flat_map(|seat| seat.folders.iter().map(move |folder| (seat, folder)));
+        let started = folders.map(|(seat, folder)| self.start(seat, folder, SHORTENED));
+        started.collect()
+    }
+
+    fn start(&self, seat: &Seat, folder: &Path, failpoints: &str) -> Process {
         let armed = [
             setting("FAILPOINTS", failpoints),
             setting("USERTAP_DATA_DIR", folder.display()),

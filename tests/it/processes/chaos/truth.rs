@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::climate::Deleted;
 use super::consumers::Consumer;
-use super::{Chaos, SCHEMA, SHORTENED, neighbour};
+use super::{Chaos, SCHEMA, neighbour};
 use crate::processes::Server;
 use crate::support::http;
 use crate::support::now;
@@ -21,17 +21,14 @@ const REST: Duration = Duration::from_secs(120);
 
 pub async fn holds(chaos: &Chaos, consumers: Vec<Consumer>) {
     let (mut servers, mut doors) = (Vec::new(), Vec::new());
-    for seat in &chaos.seats {
-        for folder in &seat.folders {
-            let process = chaos.start(seat, folder, SHORTENED);
-            let to = chaos.serves(&process).await;
-            doors.push(to.clone());
-            servers.push(Server {
-                process,
-                listen: to.listen,
-                admin: to.admin,
-            });
-        }
+    for process in chaos.one_a_folder() {
+        let to = chaos.serves(&process).await;
+        doors.push(to.clone());
+        servers.push(Server {
+            process,
+            listen: to.listen,
+            admin: to.admin,
+        });
     }
     chaos.webhooks().deliver(Deliveries::default());
     chaos.mail_goes_to(&servers[0].listen);
