@@ -527,3 +527,32 @@ async fn what_no_trigger_saw_is_put_right_by_a_reconcile() {
     .await;
     stack.end().await;
 }
+
+/// Whatever is behind a savepoint is of the same transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_transaction_takes_back_behind_a_savepoint_is_no_change() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let start = head(&stack).await;
+    let rename =
+        |name: &str| format!("UPDATE neon_identity.users_sync SET name = '{name}' WHERE id = '{id}'");
+    let made = Uuid::new_v4();
+    let taken_back = format!(
+        "BEGIN; {}; SAVEPOINT one; {}; SAVEPOINT two; {}; ROLLBACK TO one; {}; RELEASE one;
+         INSERT INTO neon_identity.users_sync (id, raw_json) VALUES ('{made}', '{{}}');
+         SAVEPOINT three; DELETE FROM neon_identity.users_sync WHERE id = '{made}'; RELEASE three; COMMIT",
+        rename("Eve"),
+        rename("Eva"),
+        rename("Evi"),
+        rename("Ada")
+    );
+    stack.sql(&taken_back).await;
+    eventually("it is numbered", || async {
+        (stack.count("SELECT count(*) FROM usertap.sql_changes").await == 0).then_some(())
+    })
+    .await;
+    stack.settled().await;
+    let told = list(&page(&stack, &format!("/v1/changes?since={start}&origin=sql")).await);
+    assert_eq!(told, Vec::<serde_json::Value>::new());
+    stack.end().await;
+}
