@@ -98,7 +98,7 @@ fn kind(noted: &Noted, loaded: &Loaded) -> Option<Kind> {
 
 /// A row that is noted was there, and somebody may know it: it was told and then judged to be gone by what the provider
 /// said before its going was numbered, or it came and went between two looks and a snapshot had it. Told twice, it does no
-/// harm; what comes and goes behind a savepoint counts as two.
+/// harm.
 fn was_there(noted: &Noted) -> bool {
     let is_at_once = noted.changes > 1 && noted.transactions == 1;
     noted.before.is_some() || !is_at_once

@@ -263,7 +263,7 @@ fn addresses_must_not_meet_or_lie_open() {
     assert!(wrong(&[open]).contains("ADMIN_TOKEN: is missing, but ADMIN_LISTEN is reachable"));
     for (token, is_weak) in [
         ("tok", true),
-        ("fifteen letters", true),
+        ("fifteen-letters", true),
         ("0123456789abcdef", false),
     ] {
         let config = World::enough()

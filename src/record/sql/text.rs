@@ -198,7 +198,7 @@ pub const NEXT_NOTES: &str = "
 pub const TAKE_NOTES: &str = "
     WITH taken AS (
         DELETE FROM {state}.sql_changes WHERE seq <= $1 AND id = ANY($2)
-        RETURNING seq, xmin AS noted_by, id, before, raw_differs, nested
+        RETURNING seq, noted_by, id, before, raw_differs, nested
     ), n AS (
         SELECT id, (array_agg(before::text ORDER BY seq))[1] AS before, bool_or(raw_differs) AS raw_differs,
             count(*) AS changes, count(DISTINCT noted_by::text) AS transactions, bool_and(nested) AS nested

@@ -7,8 +7,10 @@ use serde_json::json;
 use usertap::sandbox::Options;
 use uuid::Uuid;
 
+use super::publication::server_with;
 use super::{head, kinds, list, page, text};
 use crate::support::lines::Lines;
+use crate::support::process::Folder;
 use crate::support::stack::{Setup, Stack};
 use crate::support::{eventually, http, postgres};
 
@@ -523,6 +525,61 @@ async fn what_no_trigger_saw_is_put_right_by_a_reconcile() {
     );
     eventually("nobody else is left", || async {
         (stack.count(&deleted).await == 1).then_some(())
+    })
+    .await;
+    stack.end().await;
+}
+
+/// Whatever is behind a savepoint is of the same transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_transaction_takes_back_behind_a_savepoint_is_no_change() {
+    let stack = Stack::new().await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let start = head(&stack).await;
+    let rename =
+        |name: &str| format!("UPDATE neon_identity.users_sync SET name = '{name}' WHERE id = '{id}'");
+    let made = Uuid::new_v4();
+    let taken_back = format!(
+        "BEGIN; {}; SAVEPOINT one; {}; SAVEPOINT two; {}; ROLLBACK TO one; {}; RELEASE one;
+         INSERT INTO neon_identity.users_sync (id, raw_json) VALUES ('{made}', '{{}}');
+         SAVEPOINT three; DELETE FROM neon_identity.users_sync WHERE id = '{made}'; RELEASE three; COMMIT",
+        rename("Eve"),
+        rename("Eva"),
+        rename("Evi"),
+        rename("Ada")
+    );
+    stack.sql(&taken_back).await;
+    eventually("it is numbered", || async {
+        (stack.count("SELECT count(*) FROM usertap.sql_changes").await == 0).then_some(())
+    })
+    .await;
+    stack.settled().await;
+    let told = list(&page(&stack, &format!("/v1/changes?since={start}&origin=sql")).await);
+    assert_eq!(told, Vec::<serde_json::Value>::new());
+    stack.end().await;
+}
+
+/// Postgres prepares no transaction that has notified anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_changes_rows_can_be_prepared() {
+    let folder = Folder::new();
+    let server = server_with(folder.path(), "max_prepared_transactions", "5").await;
+    let setup = Setup {
+        database: Some(server.url("postgres")),
+        ..Setup::default()
+    };
+    let stack = Stack::with(setup).await;
+    let id = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let start = head(&stack).await;
+    let renamed = format!("BEGIN; UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{id}'");
+    stack
+        .sql(&format!("{renamed}; PREPARE TRANSACTION 'theirs'"))
+        .await;
+    stack.sql("COMMIT PREPARED 'theirs'").await;
+    let changes = told(&stack, &start, 1).await;
+    assert_eq!(changes[0]["after"]["name"], "Eve");
+    eventually("the truth is back", || async {
+        stack.agrees(id).await.is_ok().then_some(())
     })
     .await;
     stack.end().await;

@@ -12,8 +12,12 @@ use crate::support::postgres;
 use crate::support::process::{Folder, Process};
 use crate::support::stack::{Setup, Stack};
 
-/// A server that publishes: `wal_level` takes a restart.
 async fn publisher(folder: &Path) -> Embedded {
+    server_with(folder, "wal_level", "logical").await
+}
+
+/// Some settings take a restart.
+pub(super) async fn server_with(folder: &Path, setting: &str, value: &str) -> Embedded {
     let start = || {
         let folder = folder.to_owned();
         async move {
@@ -23,14 +27,14 @@ async fn publisher(folder: &Path) -> Embedded {
     };
     let first = start().await;
     let client = postgres::client(&first.url("postgres")).await;
-    let set = "ALTER SYSTEM SET wal_level = 'logical'";
-    client.batch_execute(set).await.expect("a setting");
+    let set = format!("ALTER SYSTEM SET {setting} = '{value}'");
+    client.batch_execute(&set).await.expect("a setting");
     drop((client, first));
-    eventually("a server that publishes", || async {
+    eventually("a server that is set so", || async {
         let server = start().await;
         let client = postgres::client(&server.url("postgres")).await;
-        let level = client.query_one("SHOW wal_level", &[]).await.ok()?;
-        (level.get::<_, &str>(0) == "logical").then_some(server)
+        let shown = client.query_one(&format!("SHOW {setting}"), &[]).await.ok()?;
+        (shown.get::<_, &str>(0) == value).then_some(server)
     })
     .await
 }
