@@ -17,9 +17,9 @@ use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// The last of them, and what it made: a role that only serves need not be allowed to read the list of
-/// those that were run.
-const LAST: (&str, &str) = ("20261129100000", "unasked_deletions_pkey");
+/// The last of them, and the table and column that it made: a role that only serves need not be allowed to
+/// read the list of those that were run.
+const LAST: (&str, &str, &str) = ("20261129500000", "sql_changes", "noted_by");
 
 /// How long another process may take.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(60);
@@ -261,8 +261,14 @@ async fn has_meta(database: &Database, conn: &mut AsyncPgConnection) -> Result<b
 
 /// What the last migration made is there.
 async fn is_current(database: &Database, conn: &mut AsyncPgConnection) -> Result<bool, DbError> {
-    let last = format!("{}.{}", quoted(&database.names.state_schema), LAST.1);
-    exists(conn, &last).await
+    let (_, table, column) = LAST;
+    let table = format!("{}.{table}", quoted(&database.names.state_schema));
+    let found = statement(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2) AS yes",
+    );
+    let found = found.bind::<Text, _>(table).bind::<Text, _>(column);
+    let found: Option<Exists> = optional(found, conn).await?;
+    Ok(found.is_some_and(|found| found.yes))
 }
 
 /// A table or an index.
