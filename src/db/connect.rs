@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -152,6 +153,10 @@ async fn reached(
     let mut config: tokio_postgres::Config = url.parse()?;
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENT);
+    }
+    // Only one that takes writes is of use: a standby that answers sooner must not be taken for the primary.
+    if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     config.keepalives_idle(SILENT).keepalives_interval(SILENT / 6);
     hosts::connect(&config, &tls).await

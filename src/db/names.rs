@@ -17,18 +17,16 @@ pub struct Names {
 impl Names {
     /// Puts the names into a statement: `{users}` is the quoted users table, `{state}` the quoted
     /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`; `{users_name}` is the users
-    /// table's name as a string, `{changes_name}` that of the change rows' table, `{channel}` that of [`Names::channel`]; `{silence}` is for how long the process
+    /// table's name as a string, `{channel}` that of [`Names::channel`]; `{silence}` is for how long the process
     /// `i` was not heard, `{is_made}` whether the table that `m` notes is the one that usertap made.
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
         let users_name = format!("'{}'", users.replace('\'', "''"));
         let state = quoted(&self.state_schema);
-        let changes_name = format!("'{}.changes'", state.replace('\'', "''"));
         let channel = format!("'{}'", self.channel());
         let names = [
             ("{users}", &*users),
             ("{users_name}", &users_name),
-            ("{changes_name}", &changes_name),
             ("{state}", &*state),
             ("{id}", self.id_type.sql()),
             ("{channel}", &*channel),

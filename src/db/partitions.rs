@@ -2,8 +2,7 @@
 //!
 //! A partition is made and filled with nothing before it is attached, so that the attaching takes
 //! no lock that a reader of the feed would feel. What goes waits for its lock only for a moment and
-//! is tried again, so that the recorder never queues behind it. Which there are is noted, and each minds what is
-//! deleted from it: what somebody else takes away moves the floor of the feed.
+//! is tried again, so that the recorder never queues behind it.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::user::Position;
 
 /// Positions in a partition. Retention drops whole partitions, so one should hold hours, not
 /// months, of a busy tenant; 1,000 partitions of this size hold half a billion changes.
-pub const SIZE: i64 = 500_000;
+const SIZE: i64 = 500_000;
 
 /// When the recorder should call [`ahead`] again.
 pub const RENEW_EVERY: i64 = SIZE / 4;
@@ -86,12 +85,7 @@ async fn make(database: &Database, conn: &mut AsyncPgConnection, number: i64) ->
     let made = conn
         .batch_execute(&format!(
             "CREATE TABLE IF NOT EXISTS {table} (LIKE {state}.changes INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-             ALTER TABLE {state}.changes ATTACH PARTITION {table} FOR VALUES FROM ({from}) TO ({to});
-             CREATE TRIGGER usertap_deleted AFTER DELETE ON {table} REFERENCING OLD TABLE AS old_rows
-                 FOR EACH STATEMENT EXECUTE FUNCTION {state}.changes_deleted();
-             CREATE TRIGGER usertap_truncated BEFORE TRUNCATE ON {table}
-                 FOR EACH STATEMENT EXECUTE FUNCTION {state}.changes_truncated();
-             UPDATE {state}.feed_floor SET partitions = array_append(array_remove(partitions, {number}), {number});"
+             ALTER TABLE {state}.changes ATTACH PARTITION {table} FOR VALUES FROM ({from}) TO ({to});"
         ))
         .await;
     // Whoever makes it at the same moment, after a failover say, is refused: it waits for the first, and is too late.
@@ -241,8 +235,7 @@ pub async fn drop_oldest(
         format!("UPDATE {{state}}.feed_floor SET position = {position}, nonce = {nonce} WHERE position < {position};")
     });
     let gone = format!(
-        "{} UPDATE {{state}}.feed_floor SET partitions = array_remove(partitions, {number});
-         DROP TABLE IF EXISTS {{state}}.\"changes_{number}\"",
+        "{} DROP TABLE IF EXISTS {{state}}.\"changes_{number}\"",
         floor.unwrap_or_default()
     );
     in_a_moment(database, conn, &names.sql(&gone)).await?;

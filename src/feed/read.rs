@@ -12,7 +12,7 @@ use super::event::{After, Event, Shape, Told};
 use super::filter::Filter;
 use crate::db::statement::{Bind, load, optional, statement};
 use crate::db::time::Time;
-use crate::db::{DbError, Names, partitions};
+use crate::db::{DbError, Names};
 use crate::user::{Pos, Position};
 
 /// From where on.
@@ -73,31 +73,21 @@ const WEIGHT: &str = "coalesce(octet_length(c.name), 0) + coalesce(octet_length(
     + coalesce(pg_column_size(c.before)::bigint * CASE WHEN pg_column_size(c.before) < 2000 THEN 1 ELSE 100 END, 0)";
 
 /// Common to everything that reads the feed: `floor` is the position before the first change kept,
-/// `newest` the last change. Where somebody else took a partition away the floor is its end.
+/// `newest` the last change.
 ///
 /// The limit tells Postgres what it does not know of tables that it has never analysed: that each
 /// has one row. Without it every read seems so dear that it is compiled first, for a second.
 pub(super) const BOUNDS: &str = "
     floor AS (
-        SELECT greatest(f.position, gone.position) AS position,
-               CASE WHEN gone.position > f.position OR f.nonce IS NULL
-                   THEN ('x' || left(m.history::text, 8))::bit(32)::integer ELSE f.nonce END AS nonce
-        FROM {state}.feed_floor f CROSS JOIN {state}.meta m CROSS JOIN LATERAL (
-            SELECT (max(made.number) + 1) * 500000 - 1 AS position FROM unnest(f.partitions) AS made (number)
-            WHERE 'changes_' || made.number NOT IN (
-                SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                WHERE i.inhparent = to_regclass({changes_name}))) gone
-        LIMIT 1
+        SELECT f.position, coalesce(f.nonce, ('x' || left(m.history::text, 8))::bit(32)::integer) AS nonce
+        FROM {state}.feed_floor f CROSS JOIN {state}.meta m LIMIT 1
     ), newest AS (
         SELECT position, nonce FROM {state}.changes ORDER BY position DESC LIMIT 1
     ), bounds AS (
         SELECT floor.position AS oldest, floor.nonce AS oldest_nonce,
                coalesce(newest.position, floor.position) AS head, coalesce(newest.nonce, floor.nonce) AS head_nonce
-        FROM floor LEFT JOIN newest ON newest.position > floor.position
+        FROM floor LEFT JOIN newest ON true
     )";
-
-/// As it stands there.
-const _: () = assert!(partitions::SIZE == 500_000);
 
 /// Whether the position in `$1` and `$2` belongs to this history and is still kept.
 pub(super) const IS_VALID: &str = "
