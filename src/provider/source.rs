@@ -73,8 +73,13 @@ impl Source {
 
     /// Whether it takes the answer to tell.
     pub(super) fn is_in_answer(&self) -> bool {
-        use Source::{Answer, AnswerToken, Location};
-        matches!(self, Answer(_) | AnswerToken(_) | Location) || self.parts().any(Source::is_in_answer)
+        matches!(self, Source::Location) || self.is_in_body()
+    }
+
+    /// Whether it takes the answer's body.
+    pub(super) fn is_in_body(&self) -> bool {
+        use Source::{Answer, AnswerToken};
+        matches!(self, Answer(_) | AnswerToken(_)) || self.parts().any(Source::is_in_body)
     }
 
     pub(super) fn needs_request_body(&self) -> bool {
@@ -313,7 +318,9 @@ mod tests {
         assert_eq!(joined.parts().count(), 2);
         assert!(joined.needs_request_body() && joined.is_in_request());
         let told = Source::parse("joined:auth0|{answer:/_id}").unwrap();
-        assert!(told.is_in_answer() && !told.is_in_request() && !told.needs_request_body());
+        assert!(
+            told.is_in_body() && told.is_in_answer() && !told.is_in_request() && !told.needs_request_body()
+        );
         for bad in [
             "joined:",
             "joined:text",

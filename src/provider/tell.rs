@@ -113,7 +113,6 @@ impl Tell {
 
     /// Whether the answer's body must be read for it.
     pub(super) fn reads_body(&self) -> bool {
-        let in_body = |source: &Source| matches!(source, Source::Answer(_) | Source::AnswerToken(_));
-        self.sources().is_empty() || self.sources().iter().any(in_body)
+        self.sources().is_empty() || self.sources().iter().any(Source::is_in_body)
     }
 }

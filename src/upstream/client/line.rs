@@ -16,6 +16,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use tokio::task::coop::unconstrained;
 
 use super::super::{RequestBody, Sending};
 use super::outgoing::{HasLeft, Outgoing};
@@ -66,7 +67,8 @@ impl Line {
         pool: &Arc<Pool>,
     ) -> Result<Response<AnswerBody>, Option<Request<RequestBody>>> {
         let is_bare = request.body().is_end_stream();
-        let mut answer = pin!(self.sender.try_send_request(*request));
+        // Beside the task's turn: at the end of one it would ask to be woken again, and nobody is.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(*request)));
         let mut line = Some(self);
         let answered = std::future::poll_fn(|context| {
             move_on(&mut line, context);

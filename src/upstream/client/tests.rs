@@ -19,12 +19,16 @@ use super::*;
 use crate::clock;
 use crate::tasks::Tasks;
 
+/// What a task may do in one turn.
+const TURN: usize = 128;
 const SECOND: Duration = Duration::from_secs(1);
 const FINE: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
 const CHUNKED: Says =
     Says::Bytes(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n");
 const BARE: Says = Says::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n");
 const CLOSING: Says = Says::Last(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}");
+/// And closes what it said it would keep.
+const LEAVING: Says = Says::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
 const UNENDED: Says = Says::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}");
 
 async fn before(answers: &[Says]) -> (Script, Client) {
@@ -92,6 +96,31 @@ async fn a_connection_wakes_nobody_who_has_all_that_came_by_it() {
     };
     select(stream::StreamExt::next(&mut first), pin!(next)).await;
     assert_eq!(script.connections(), 1);
+}
+
+/// Tokio has a task that goes on for long give way at any place where it could wait.
+#[tokio::test]
+async fn an_answer_reaches_a_task_wherever_its_turn_ends() {
+    for says in [FINE, CHUNKED, BARE, CLOSING, UNENDED, LEAVING] {
+        let (script, client) = before(&[says]).await;
+        for spent in 0..TURN {
+            let mut asking = pin!(client.request(asked(&script, Method::GET)));
+            let answered = poll_fn(|context| {
+                for _ in 0..spent {
+                    if let Poll::Ready(turn) = tokio::task::coop::poll_proceed(context) {
+                        turn.made_progress();
+                    }
+                }
+                asking.as_mut().poll(context)
+            });
+            // Asked for first: whoever looks again when it is late finds what nobody was woken for.
+            let late = pin!(tokio::time::sleep(SECOND * 2));
+            let Either::Right((answered, _)) = select(late, pin!(answered)).await else {
+                panic!("{spent} of a turn spent, and nobody is woken");
+            };
+            let _part = answered.unwrap().into_body().collect().now_or_never();
+        }
+    }
 }
 
 #[tokio::test]

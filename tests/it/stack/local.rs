@@ -129,6 +129,7 @@ async fn a_row_is_told_as_it_stands_whatever_its_numbers() {
         );
         let row = "SELECT raw_json::text FROM neon_identity.users_sync";
         let row: String = stack.client.query_one(row, &[]).await.expect("a row").get(0);
+        assert!(row.contains(odd), "{row}");
         let own = stack.own(&server, &format!("/_usertap/users/{user}")).await;
         let listed = http::get(&stack.admin_url(&format!("/v1/users/{user}")), &[]).await;
         for told in [own, listed] {

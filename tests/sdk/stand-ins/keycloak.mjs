@@ -7,11 +7,10 @@ const REALM = "/admin/realms/shop";
 
 export async function keycloak() {
   const users = new Map();
-  let tokens = 0;
-  let current;
+  const token = `e30.${Buffer.from(JSON.stringify({ exp: Math.floor(Date.now() / 1000) + 3600, sub: "service" })).toString("base64url")}.c2ln`;
   const error = (status, error) => ({ status, body: { error } });
   const conflict = () => ({ status: 409, body: { errorMessage: "User exists with same email" } });
-  const guarded = (answer) => (asked) => (asked.headers.authorization === `Bearer ${current}` ? answer(asked) : error(401, "HTTP 401 Unauthorized"));
+  const guarded = (answer) => (asked) => (asked.headers.authorization === `Bearer ${token}` ? answer(asked) : error(401, "HTTP 401 Unauthorized"));
   const one = (answer) => guarded((asked) => (users.has(asked.params.id) ? answer(users.get(asked.params.id), asked) : error(404, "User not found")));
   const access = { manageGroupMembership: true, view: true, mapRoles: true, impersonate: false, manage: true };
   const brief = ({ id, username, firstName, lastName, email, emailVerified, enabled, createdTimestamp }) => ({ id, username, firstName, lastName, email, emailVerified, enabled, createdTimestamp, access });
@@ -37,8 +36,7 @@ export async function keycloak() {
       const basic = Buffer.from(headers.authorization?.slice(6) ?? "", "base64").toString();
       const shown = basic || `${body.client_id}:${body.client_secret}`;
       if (shown !== `${CLIENT.id}:${CLIENT.secret}`) return { status: 401, body: { error: "unauthorized_client", error_description: "Invalid client or Invalid client credentials" } };
-      current ??= `e30.${Buffer.from(JSON.stringify({ exp: Math.floor(Date.now() / 1000) + 60, sub: "service", n: (tokens += 1) })).toString("base64url")}.c2ln`;
-      return { body: { access_token: current, expires_in: 60, token_type: "Bearer", "not-before-policy": 0, scope: "profile email" } };
+      return { body: { access_token: token, expires_in: 60, token_type: "Bearer", "not-before-policy": 0, scope: "profile email" } };
     },
     [`GET ${REALM}/users/?`]: guarded(list),
     [`GET ${REALM}/users/count`]: guarded(() => ({ body: users.size })),
@@ -50,9 +48,7 @@ export async function keycloak() {
     [`PUT ${REALM}/users/:id`]: one((user, { body }) => (Object.assign(user, body), { status: 204 })),
     [`DELETE ${REALM}/users/:id`]: one((user) => (users.delete(user.id), { status: 204 })),
     [`PUT ${REALM}/users/:id/reset-password`]: one((user, { body }) => (body.temporary && user.requiredActions.push("UPDATE_PASSWORD"), { status: 204 })),
-    [`PUT ${REALM}/users/:id/groups/:group`]: one(() => ({ status: 204 })),
     [`POST ${REALM}/users/:id/logout`]: one((user) => ((user.notBefore = 1760000001), { status: 204 })),
   });
-  const expire = () => (current = undefined);
-  return Object.assign(standIn, { users, make, error, client: CLIENT, expire });
+  return Object.assign(standIn, { users, make, error, client: CLIENT });
 }

@@ -54,7 +54,6 @@ export async function kratos() {
     "PATCH /admin/identities/:id": one(patch),
     "DELETE /admin/identities/:id": one((user) => (users.delete(user.id), { status: 204 })),
     "DELETE /admin/identities/:id/sessions": one(() => ({ status: 204 })),
-    "POST /admin/recovery/code": () => ({ status: 201, body: { recovery_code: "123456", recovery_link: "https://x/" } }),
   });
   return Object.assign(standIn, { users, make, error });
 }

@@ -59,8 +59,6 @@ export async function okta() {
     "POST /api/v1/users/:id": one((user, { body }) => ok(shown(becomes(user, { profile: { ...user.profile, ...body.profile } })))),
     "PUT /api/v1/users/:id": one((user, { body }) => ok(shown(becomes(user, { profile: body.profile })))),
     "POST /api/v1/users/:id/lifecycle/suspend": one((user) => (becomes(user, { status: "SUSPENDED" }), ok({}))),
-    "POST /api/v1/users/:id/lifecycle/unsuspend": one((user) => (becomes(user, { status: "ACTIVE" }), ok({}))),
-    "POST /api/v1/users/:id/lifecycle/deactivate": one((user) => (becomes(user, { status: "DEPROVISIONED" }), ok({}))),
     // Deactivates first, deletes after that.
     "DELETE /api/v1/users/:id": one((user) => {
       if (user.status === "DEPROVISIONED") users.delete(user.id);

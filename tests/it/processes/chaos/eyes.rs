@@ -52,8 +52,8 @@ impl Eyes {
 
     /// Until somebody answers, be it with a refusal.
     async fn ask<T>(&self, ask: impl AsyncFn(&Client) -> Result<T, Error>) -> Result<T, Error> {
-        let deadline = now() + PATIENCE;
         let mut client = self.client.lock().await;
+        let deadline = now() + PATIENCE;
         loop {
             if client.is_none() {
                 *client = self.connect().await;

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Chaos;
+use super::climate::Deleted;
 use super::dice::Dice;
 use crate::processes::World;
 use crate::support::http;
@@ -120,12 +121,16 @@ async fn ask(chaos: &Chaos, door: &Door, method: Method, path: &str, body: &Valu
 /// What is still to be done for it.
 pub async fn left(chaos: &Chaos) -> Vec<String> {
     let mut left = Vec::new();
-    for table in ["user_state WHERE doubt IS NOT NULL", "set_aside", "sql_changes"] {
-        let count = chaos
-            .count(&format!("SELECT count(*) FROM {STATE}.{table}"))
-            .await;
+    let to_be_removed = chaos.climate.deleted != Deleted::Stay;
+    for table in [
+        format!("{SCHEMA}.users_sync WHERE deleted_at IS NOT NULL AND {to_be_removed}"),
+        format!("{STATE}.user_state WHERE doubt IS NOT NULL"),
+        format!("{STATE}.set_aside"),
+        format!("{STATE}.sql_changes"),
+    ] {
+        let count = chaos.count(&format!("SELECT count(*) FROM {table}")).await;
         if count > 0 {
-            left.push(format!("{count} in {STATE}.{table}"));
+            left.push(format!("{count} in {table}"));
         }
     }
     left
