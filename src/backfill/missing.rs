@@ -69,6 +69,13 @@ impl Unseen {
     pub(super) fn take_noted(&mut self) -> u64 {
         std::mem::take(&mut self.noted)
     }
+
+    fn counts(&mut self) -> Counts {
+        Counts {
+            changed: i64::try_from(self.take_noted()).unwrap_or(i64::MAX),
+            ..Counts::default()
+        }
+    }
 }
 
 /// What was found of a chunk.
@@ -112,12 +119,14 @@ impl Backfill {
         let mut unseen = Unseen::default();
         if walk == Default::default() {
             self.when_back(|| missing::forget_met(&self.database)).await?;
-            let note = || unseen::note_of_nobody(&self.database);
-            self.look_for_unseen(&mut unseen, note).await?;
         }
         if !walk.swept {
             self.walk(run, &mut unseen).await?;
         }
+        // Whoever is in the list has been judged by it.
+        let note = || unseen::note_of_nobody(&self.database);
+        self.look_for_unseen(&mut unseen, note).await?;
+        self.add(run, unseen.counts()).await?;
         let held_back = self.read_the_missing(run).await?;
         if unseen.all > 0 {
             self.put_right().await?;
@@ -186,16 +195,21 @@ impl Backfill {
             };
             let read = self.read_all(run, users, bound, &mut unclear);
             let found = self.unless_stopping(read).await?;
-            let add = || missing::add(&self.database, run.run, self.instance, found.counts);
-            if !self.when_back(add).await? {
-                return Err(WalkFault::HandedOver);
-            }
+            self.add(run, found.counts).await?;
             if found.is_stopped {
                 let after = found.last.map_or(after, |last| last.to_string());
                 let how_many = || missing::how_many(&self.database, run.since(), &after);
                 return self.when_back(how_many).await;
             }
             after = last;
+        }
+    }
+
+    async fn add(&self, run: &Run, counts: Counts) -> Result<(), WalkFault> {
+        let add = || missing::add(&self.database, run.run, self.instance, counts);
+        match self.when_back(add).await? {
+            true => Ok(()),
+            false => Err(WalkFault::HandedOver),
         }
     }
 

@@ -153,3 +153,24 @@ async fn a_column_that_holds_days_alone_is_no_drift() {
     .await;
     stack.end().await;
 }
+
+/// A row of somebody whom usertap was never told of, and who is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_somebody_unknown_who_is_there_counts_once() {
+    let stack = Stack::new().await;
+    stack.known_user(json!({ "display_name": "Ada" })).await;
+    let id = stack.user(json!({ "display_name": "Grace" }));
+    stack.note();
+    let made =
+        format!("INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{id}', 'Eve', '{{}}')");
+    past_the_triggers(&stack, &made).await;
+    assert_eq!(
+        reconciled(&stack).await,
+        json!({ "created": 1, "changed": 0, "deleted": 0 })
+    );
+    eventually("the provider's word is there", || async {
+        stack.agrees(id).await.ok()
+    })
+    .await;
+    stack.end().await;
+}
