@@ -28,6 +28,7 @@ use crate::tasks::Tasks;
 use crate::upstream::UpstreamError;
 use crate::user::{Origin, Source, UserId};
 
+use missing::Unseen;
 use page::Got;
 use plan::{Astray, Step, Walk};
 
@@ -123,7 +124,7 @@ impl Backfill {
         let kind = run.kind().as_str();
         tracing::info!(run = %run.run, resumed = run.resumed, "{kind} begins");
         let walked = match run.kind() {
-            Kind::Backfill => self.walk(run).await,
+            Kind::Backfill => self.walk(run, &mut Unseen::default()).await,
             Kind::Reconcile => self.reconcile(run).await,
         };
         let noted = match walked {
@@ -158,19 +159,23 @@ impl Backfill {
     }
 
     /// While one page is written, the next is written behind it and the one after is fetched.
-    async fn walk(&self, run: &Run) -> Result<(), WalkFault> {
+    async fn walk(&self, run: &Run, unseen: &mut Unseen) -> Result<(), WalkFault> {
         let mut walk = begin(run);
         let mut kept = run.checkpoint.clone();
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
         let mut before: Option<Receipt> = None;
         loop {
             let total = page.page.total;
-            let (submission, step) = self.digest(run, walk, page, kept)?;
+            let (mut submission, mut step) = self.digest(run, walk, page, kept)?;
             if let Step::Done(_) = step {
                 self.unless_stopping(self.note_total(run, total)).await?;
             }
+            self.meet(run, &submission, unseen).await?;
+            step.add_changed(unseen.take_noted());
+            if let Some(at) = &mut submission.checkpoint {
+                at.state = state(&step);
+            }
             kept = submission.checkpoint.as_ref().map(|at| at.state.clone());
-            self.meet(run, &submission).await?;
             let submitted = self.reader.recorder.submit(submission);
             match step {
                 Step::Done(_) => {
@@ -270,11 +275,10 @@ impl Backfill {
             mut page, fetched, ..
         } = got;
         page.retain(&told.new);
-        let (Step::Next(after) | Step::Done(after)) = &step;
         let checkpoint = Checkpoint {
             run: run.run,
             owner: self.instance,
-            state: serde_json::to_string(after).unwrap_or_default(),
+            state: state(&step),
             follows,
             fetched: page.fetched as u64,
             malformed: page.malformed as u64,
@@ -296,6 +300,12 @@ fn remedy(error: &UpstreamError) -> &'static str {
         UpstreamError::Limited { .. } => "",
         _ => "; check UPSTREAM and the way there",
     }
+}
+
+/// As a checkpoint keeps it.
+fn state(step: &Step) -> String {
+    let (Step::Next(after) | Step::Done(after)) = step;
+    serde_json::to_string(after).unwrap_or_default()
 }
 
 /// Where the last page was committed; the beginning where none was.

@@ -7,15 +7,19 @@
 //! for missing in a list; more deletions an hour than the bound, unless somebody has said yes, also across
 //! restarts.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::sleep;
 
 use super::page::{PAUSES, limited};
 use super::{Backfill, WalkFault, begin};
+use crate::clock;
+use crate::db::DbError;
 use crate::db::missing::{self, Counts};
 use crate::db::runs::{self, Kind, Run};
-use crate::db::unseen;
+use crate::db::unseen::{self, Look};
 use crate::reader::ReadFault;
 use crate::record::{Outcome, Submission};
 use crate::upstream::Priority;
@@ -27,6 +31,52 @@ const CHUNK: i64 = 64;
 const AT_ONCE: usize = 8;
 /// So many in a row of whom nothing is said: it is the key, or the provider, and not the users.
 const UNCLEAR_AT_MOST: usize = 16;
+
+/// What was noted is put right within this, where the provider and the database answer.
+const PUT_RIGHT: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Of a reconcile: rows that were changed past the triggers.
+#[derive(Debug, Default)]
+pub(super) struct Unseen {
+    /// They are not looked for any more.
+    is_refused: bool,
+    /// Noted, and not in the account yet.
+    noted: u64,
+    /// So many in all.
+    all: u64,
+}
+
+impl Unseen {
+    fn take(&mut self, look: Look) {
+        match look {
+            Look::Noted(noted) => {
+                self.noted += noted;
+                self.all += noted;
+            }
+            Look::NoTable => {}
+            Look::Refused(why) => {
+                self.is_refused = true;
+                tracing::warn!(
+                    why,
+                    "rows that were changed past the triggers cannot be looked for"
+                );
+            }
+        }
+    }
+
+    /// For the account, once.
+    pub(super) fn take_noted(&mut self) -> u64 {
+        std::mem::take(&mut self.noted)
+    }
+
+    fn counts(&mut self) -> Counts {
+        Counts {
+            changed: i64::try_from(self.take_noted()).unwrap_or(i64::MAX),
+            ..Counts::default()
+        }
+    }
+}
 
 /// What was found of a chunk.
 #[derive(Debug, Default)]
@@ -66,25 +116,65 @@ impl Unclear {
 impl Backfill {
     pub(super) async fn reconcile(&self, run: &Run) -> Result<(), WalkFault> {
         let walk = begin(run);
+        let mut unseen = Unseen::default();
         if walk == Default::default() {
             self.when_back(|| missing::forget_met(&self.database)).await?;
-            self.when_back(|| unseen::note_of_nobody(&self.database)).await?;
         }
         if !walk.swept {
-            self.walk(run).await?;
+            self.walk(run, &mut unseen).await?;
         }
+        // Whoever is in the list has been judged by it.
+        let note = || unseen::note_of_nobody(&self.database);
+        self.look_for_unseen(&mut unseen, note).await?;
+        self.add(run, unseen.counts()).await?;
         let held_back = self.read_the_missing(run).await?;
+        if unseen.all > 0 {
+            self.put_right().await?;
+        }
         self.when_back(|| runs::end(&self.database, run.run, self.instance, held_back))
             .await
     }
 
     /// Before the page is written: a crash in between leaves somebody unread, never the other way.
-    pub(super) async fn meet(&self, run: &Run, page: &Submission) -> Result<(), WalkFault> {
+    pub(super) async fn meet(
+        &self,
+        run: &Run,
+        page: &Submission,
+        unseen: &mut Unseen,
+    ) -> Result<(), WalkFault> {
         if run.kind() == Kind::Reconcile {
             let users: Vec<&str> = page.observations.iter().map(|seen| seen.id.as_str()).collect();
             self.when_back(|| missing::met(&self.database, &users)).await?;
-            let seen = &page.observations;
-            self.when_back(|| unseen::note(&self.database, seen)).await?;
+            let note = || unseen::note(&self.database, &page.observations);
+            self.look_for_unseen(unseen, note).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_for_unseen<F>(&self, unseen: &mut Unseen, note: impl Fn() -> F) -> Result<(), WalkFault>
+    where
+        F: Future<Output = Result<Look, DbError>>,
+    {
+        if unseen.is_refused {
+            return Ok(());
+        }
+        let before = unseen.all;
+        unseen.take(self.when_back(note).await?);
+        if unseen.all > before {
+            self.reader.recorder.changed_by_hand();
+        }
+        Ok(())
+    }
+
+    /// What is not by then is a moment later, in whichever process serves, or at the next start.
+    async fn put_right(&self) -> Result<(), WalkFault> {
+        let give_up = clock::now() + PUT_RIGHT;
+        while clock::now() < give_up && self.when_back(|| unseen::is_under_way(&self.database)).await? {
+            self.unless_stopping(async {
+                sleep(LOOK_EVERY).await;
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -105,16 +195,21 @@ impl Backfill {
             };
             let read = self.read_all(run, users, bound, &mut unclear);
             let found = self.unless_stopping(read).await?;
-            let add = || missing::add(&self.database, run.run, self.instance, found.counts);
-            if !self.when_back(add).await? {
-                return Err(WalkFault::HandedOver);
-            }
+            self.add(run, found.counts).await?;
             if found.is_stopped {
                 let after = found.last.map_or(after, |last| last.to_string());
                 let how_many = || missing::how_many(&self.database, run.since(), &after);
                 return self.when_back(how_many).await;
             }
             after = last;
+        }
+    }
+
+    async fn add(&self, run: &Run, counts: Counts) -> Result<(), WalkFault> {
+        let add = || missing::add(&self.database, run.run, self.instance, counts);
+        match self.when_back(add).await? {
+            true => Ok(()),
+            false => Err(WalkFault::HandedOver),
         }
     }
 

@@ -41,7 +41,8 @@ pub struct Walk {
     /// All there were, where the first page said so.
     #[serde(default)]
     pub total: Option<u64>,
-    /// Of a reconcile, counted in the database: users whom the list left out and who had changed.
+    /// Of a reconcile: rows that were changed past the triggers, and, counted in the database, users whom the list left
+    /// out and who had changed.
     #[serde(default)]
     pub changed: u64,
     /// Users on the longest page.
@@ -63,6 +64,13 @@ pub struct Walk {
 pub enum Step {
     Next(Walk),
     Done(Walk),
+}
+
+impl Step {
+    pub fn add_changed(&mut self, users: u64) {
+        let (Step::Next(walk) | Step::Done(walk)) = self;
+        walk.changed += users;
+    }
 }
 
 /// A page, as far as the walk's way goes.

@@ -9,6 +9,7 @@ mod publication;
 mod slots;
 mod streams;
 mod stress;
+mod unseen;
 
 use serde_json::Value;
 

@@ -60,15 +60,22 @@ impl Keeper {
         }
     }
 
-    /// Where it is open already, what could not be read until now.
     fn try_open(&self) -> Result<Left, JournalFault> {
         let mut journal = self.lock();
-        if let Some(journal) = journal.as_mut() {
-            return Ok(journal.take_over_late());
+        if journal.is_some() {
+            return Ok(Left::default());
         }
         let (opened, left) = Journal::open(&self.place.data_dir, self.place.tenant)?;
         *journal = Some(opened);
         Ok(left)
+    }
+
+    /// What could not be read until now.
+    fn take_over_late(&self) -> Left {
+        let mut journal = self.lock();
+        journal
+            .as_mut()
+            .map_or_else(Left::default, Journal::take_over_late)
     }
 
     pub fn fault(&self) -> Option<Arc<str>> {
@@ -216,7 +223,7 @@ async fn keep_to_the_end(shared: &Arc<Shared>) {
                     .await
                     .map_or(at, |look| look.min(at)),
             ),
-            Due::Now(group) => match keep_group(shared, group, &mut again).await {
+            Due::Now(group) => match keep_group(shared, group, &mut again, &mut looked).await {
                 Kept::All => continue,
                 Kept::NotAll if shared.backlog.has_ended() => return lost(shared),
                 Kept::NotAll => Some(again),
@@ -246,6 +253,7 @@ async fn look_again(shared: &Arc<Shared>, again: &mut Instant, looked: &mut Inst
     let (here, there) = (shared.clone(), keeper.clone());
     let looking = tokio::task::spawn_blocking(move || {
         open_late(&here, &there)?;
+        take_in_late(&here, &there, &there.take_over_late());
         if takes { Ok(()) } else { there.look() }
     });
     match looking
@@ -274,7 +282,7 @@ fn patience(shared: &Shared) -> Duration {
     shared.keeper.as_ref().map_or(IDLE, |keeper| keeper.patience())
 }
 
-async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant) -> Kept {
+async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant, looked: &mut Instant) -> Kept {
     let numbers = group.numbers.clone();
     let Some(keeper) = shared.keeper.clone() else {
         return refuse(shared, &numbers, again);
@@ -283,8 +291,18 @@ async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant) -> 
         shared.backlog.not_kept(&numbers);
         return Kept::NotAll;
     }
+    // Where one group follows the other nobody else looks; not with each of them, for it costs the files' length.
+    let looks = *looked <= clock::now() && keeper.unread().is_some();
+    if looks {
+        *looked = clock::now() + AGAIN;
+    }
     let here = shared.clone();
-    let appending = tokio::task::spawn_blocking(move || append(&here, &keeper, &group));
+    let appending = tokio::task::spawn_blocking(move || {
+        if looks {
+            take_in_late(&here, &keeper, &keeper.take_over_late());
+        }
+        append(&here, &keeper, &group)
+    });
     let appended = appending
         .await
         .unwrap_or_else(|error| Err(JournalFault::broken(error)));
@@ -306,13 +324,16 @@ fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>,
 }
 
 fn open_late(shared: &Shared, keeper: &Keeper) -> Result<(), JournalFault> {
-    let left = keeper.try_open()?;
+    take_in_late(shared, keeper, &keeper.try_open()?);
+    Ok(())
+}
+
+fn take_in_late(shared: &Shared, keeper: &Keeper, left: &Left) {
     if !left.places.is_empty() {
         // Found late: what was judged meanwhile is not to be told apart from it.
         shared.memory.distrust(clock::now());
     }
-    take_in(shared, keeper, &left);
-    Ok(())
+    take_in(shared, keeper, left);
 }
 
 /// What is to be written. A stamp that something was judged after which left its trace in memory alone

@@ -308,16 +308,15 @@ pub const DIAGNOSE: &str = "
         END AS code, NULL AS place";
 
 /// What does not speak for a row that is refused alone, but explains why all are: the SQLSTATE, or what the server
-/// calls a wait that has none; or who holds the lock of positions, none of usertap's own in the midst of a commit.
+/// calls a wait that has none; or who holds the lock of positions, with the transaction that has it.
 pub const DIAGNOSE_ALL: &str = "
     WITH holder AS (
-        SELECT l.pid, a.usename, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        SELECT l.pid, l.virtualtransaction AS hold, a.usename, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.objsubid = 1
           AND (l.classid::bigint << 32 | l.objid::bigint) = {lock}
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND NOT coalesce(a.usename = current_user AND a.state_change > clock_timestamp() - interval '2 s', false)
         LIMIT 1)
-    SELECT d.code, CASE d.code WHEN 'positions' THEN (
+    SELECT d.code, CASE WHEN d.code LIKE 'positions %' THEN (
             SELECT CASE
                 WHEN h.pid IS NULL THEN 'a prepared transaction: pg_prepared_xacts names it, and ROLLBACK PREPARED ends it'
                 ELSE format('process %s (role %s, application %s): SELECT pg_terminate_backend(%1$s) ends it',
@@ -329,7 +328,7 @@ pub const DIAGNOSE_ALL: &str = "
         WHEN EXISTS (
             SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'
               AND query_start < clock_timestamp() - interval '1 s') THEN 'SyncRep'
-        WHEN EXISTS (SELECT FROM holder) THEN 'positions'
+        ELSE (SELECT 'positions ' || hold FROM holder)
         END AS code) d";
 
 /// Only behind the history that was found: another process may have been quicker. Who stands before the

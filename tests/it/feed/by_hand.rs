@@ -485,51 +485,6 @@ async fn one_statement_over_two_thousand_rows_is_told_row_by_row_in_order() {
     stack.end().await;
 }
 
-/// As a restore does it that passes the triggers: the remedy is a reconcile.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_no_trigger_saw_is_put_right_by_a_reconcile() {
-    let stack = Stack::new().await;
-    let mut ids = Vec::new();
-    for name in ["Ada", "Grace", "Emmy"] {
-        ids.push(stack.known_user(json!({ "display_name": name })).await);
-    }
-    let made = Uuid::new_v4();
-    stack.told_of(made);
-    let unseen = format!(
-        "BEGIN;
-         ALTER TABLE neon_identity.users_sync DISABLE TRIGGER USER;
-         UPDATE neon_identity.users_sync SET name = 'Eve' WHERE id = '{}';
-         UPDATE neon_identity.users_sync SET raw_json = raw_json || '{{\"display_name\": \"Eve\"}}' WHERE id = '{}';
-         UPDATE neon_identity.users_sync SET deleted_at = now() WHERE id = '{}';
-         INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{made}', 'Nobody', '{{}}');
-         ALTER TABLE neon_identity.users_sync ENABLE ALWAYS TRIGGER usertap_update, ENABLE ALWAYS TRIGGER usertap_insert,
-             ENABLE ALWAYS TRIGGER usertap_delete, ENABLE ALWAYS TRIGGER usertap_truncate;
-         COMMIT",
-        ids[0], ids[1], ids[2]
-    );
-    stack.sql(&unseen).await;
-    let begun = http::post(&stack.admin_url("/v1/reconcile"), &[], &json!({})).await;
-    assert_eq!(begun.status, 202);
-    eventually("the walk is done", || async {
-        (stack.status().await["reconcile"]["state"] == "done").then_some(())
-    })
-    .await;
-    for id in ids {
-        eventually("the provider's word is back", || async {
-            stack.agrees(id).await.is_ok().then_some(())
-        })
-        .await;
-    }
-    let deleted = format!(
-        "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{made}' AND deleted_at IS NOT NULL"
-    );
-    eventually("nobody else is left", || async {
-        (stack.count(&deleted).await == 1).then_some(())
-    })
-    .await;
-    stack.end().await;
-}
-
 /// Whatever is behind a savepoint is of the same transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_transaction_takes_back_behind_a_savepoint_is_no_change() {

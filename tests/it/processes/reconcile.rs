@@ -97,6 +97,56 @@ async fn what_changed_elsewhere_is_found_and_told_by_cause() {
     );
 }
 
+/// Where nothing serves the database, it is the reconcile itself that puts right what it finds.
+#[tokio::test]
+async fn what_was_changed_past_the_triggers_is_put_right_when_it_ends() {
+    let world = World::with_users(8).await;
+    world.backfill().await;
+    let unseen = "BEGIN; ALTER TABLE neon_identity.users_sync DISABLE TRIGGER USER;
+        UPDATE neon_identity.users_sync SET name = 'Eve';
+        ALTER TABLE neon_identity.users_sync ENABLE ALWAYS TRIGGER usertap_update, ENABLE ALWAYS TRIGGER usertap_insert,
+            ENABLE ALWAYS TRIGGER usertap_delete, ENABLE ALWAYS TRIGGER usertap_truncate;
+        COMMIT";
+    world.client.batch_execute(unseen).await.expect("statements");
+    let account = world.reconcile().await;
+    assert_eq!(
+        account["drift"],
+        json!({ "created": 0, "changed": 8, "deleted": 0 }),
+        "{account}"
+    );
+    assert_eq!(account["balanced"], json!(true));
+    let left = "SELECT count(*) FROM neon_identity.users_sync WHERE name = 'Eve'";
+    assert_eq!(world.count(left).await, 0);
+}
+
+#[tokio::test]
+async fn a_row_that_a_trigger_keeps_from_being_deleted_is_not_told_again_and_again() {
+    let world = World::with_users(3).await;
+    world.backfill().await;
+    let own = "CREATE FUNCTION stays() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.deleted_at = NULL; RETURN NEW; END';
+        CREATE TRIGGER stays BEFORE UPDATE ON neon_identity.users_sync FOR EACH ROW EXECUTE FUNCTION stays()";
+    world.client.batch_execute(own).await.expect("a trigger");
+    world.lose(1);
+    let deleted = world.reconcile().await;
+    assert_eq!(
+        (&deleted["drift"]["deleted"], world.deleted().await),
+        (&json!(1), 0)
+    );
+    let told = world.count("SELECT count(*) FROM usertap.changes").await;
+    for _ in 0..2 {
+        let again = world.reconcile().await;
+        assert_eq!(again["drift"]["changed"], json!(0), "{again}");
+    }
+    assert_eq!(world.count("SELECT count(*) FROM usertap.changes").await, told);
+    let mended = "DROP TRIGGER stays ON neon_identity.users_sync";
+    world.client.batch_execute(mended).await.expect("an end");
+    let again = world.reconcile().await;
+    assert_eq!(
+        (&again["drift"]["changed"], world.deleted().await),
+        (&json!(1), 1)
+    );
+}
+
 #[tokio::test]
 async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
     let world = World::with_users(60).await;

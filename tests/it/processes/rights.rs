@@ -81,6 +81,28 @@ fn said(process: &Process, text: &str) -> usize {
     process.output().log().matches(text).count()
 }
 
+/// An older version needed no right to note rows: its walks go on.
+#[tokio::test]
+async fn who_may_not_note_rows_is_told_once_what_gives_the_right() {
+    let world = World::with_users(250).await;
+    let other = world.with_rights_on_rows().await;
+    let as_other = |args: &[&str]| {
+        let started = world.start_with(args, &other.settings);
+        async { started.ended().await.with_code(0) }
+    };
+    as_other(&["backfill"]).await;
+    world
+        .run(&format!(
+            "REVOKE INSERT ON usertap.sql_changes FROM {}",
+            other.name
+        ))
+        .await;
+    let ended = as_other(&["reconcile"]).await;
+    let log = ended.log();
+    assert_eq!(log.matches("past the triggers").count(), 1, "{log}");
+    assert!(log.contains("GRANT INSERT ON usertap.sql_changes TO"), "{log}");
+}
+
 #[tokio::test]
 async fn who_may_not_make_partitions_is_told_before_they_run_out() {
     for migrate in ["off", "auto"] {
