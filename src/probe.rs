@@ -55,7 +55,7 @@ pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
         return Found::NoKey;
     };
     // No app waits for it, and none is kept out by what it finds.
-    match upstream.own(request, Priority::Refetch).await {
+    match upstream.own_soon(request, Priority::Refetch).await {
         Err(error) => Found::Away(error),
         Ok(answer) => judged(config, &nobody, answer),
     }
