@@ -36,6 +36,8 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 
+use crate::failpoint;
+
 pub use connect::{Reach, Wire};
 pub use names::Names;
 pub use opening::Opening;
@@ -268,6 +270,7 @@ async fn in_time<T>(connecting: impl Future<Output = diesel::ConnectionResult<T>
 
 /// A database that is not to be looked at in time is away, whatever keeps it.
 async fn looked<T>(at_most: Duration, look: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    let at_most = failpoint::wait("look", at_most);
     let looked = tokio::time::timeout(at_most, look).await;
     looked.unwrap_or_else(|_| {
         Err(DbError::Away(format!(
