@@ -15,7 +15,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("provider", &["clock", "random", "user"]),
     ("config", &["provider", "user"]),
     ("telemetry", &["config"]),
-    ("db", &["clock", "config", "provider", "random", "tasks", "user"]),
+    (
+        "db",
+        &[
+            "clock",
+            "config",
+            "failpoint",
+            "provider",
+            "random",
+            "tasks",
+            "user",
+        ],
+    ),
     ("upstream", &["clock", "config", "provider", "tasks", "user"]),
     ("record", &["clock", "config", "db", "failpoint", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.

@@ -6,9 +6,9 @@ use usertap::sandbox::Options;
 use usertap::user::IdType;
 use uuid::Uuid;
 
+use crate::support::http;
 use crate::support::postgres::{TestDatabase, names};
 use crate::support::stack::{Setup, Stack};
-use crate::support::{eventually, http};
 
 async fn page(stack: &Stack, query: &str) -> Value {
     let reply = http::get(&stack.admin_url(&format!("/v1/users{query}")), &[]).await;
@@ -128,25 +128,7 @@ async fn a_page_is_no_larger_for_names_that_are_long() {
     const USERS: usize = 16;
     const LARGEST: usize = 12 << 20;
     let stack = Stack::new().await;
-    let there: Vec<Uuid> = (0..USERS).map(|_| Uuid::new_v4()).collect();
-    for id in &there {
-        stack.told_of(*id);
-    }
-    let rows: Vec<String> = there
-        .iter()
-        .map(|id| format!("('{id}', repeat('x', 1 << 20), '{{}}')"))
-        .collect();
-    // Nobody whom the provider knows: each is told to be deleted then, and the name stays.
-    let insert = format!(
-        "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES {}",
-        rows.join(", ")
-    );
-    stack.sql(&insert).await;
-    eventually("all are told", || async {
-        let told = stack.count("SELECT count(*) FROM usertap.changes WHERE type = 'user.deleted'");
-        (told.await == USERS as i64).then_some(())
-    })
-    .await;
+    let there = stack.with_long_names(USERS).await;
     let mut sorted: Vec<String> = there.iter().map(Uuid::to_string).collect();
     sorted.sort();
     for asked in ["?limit=1000", "?limit=1000&q=xxx"] {

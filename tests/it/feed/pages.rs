@@ -2,11 +2,10 @@
 
 use ::http::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{get, head, kinds, list, page, text};
+use crate::support::http;
 use crate::support::stack::{Setup, Stack};
-use crate::support::{eventually, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_tells_every_change_in_order_as_it_was_promised() {
@@ -378,25 +377,7 @@ async fn a_page_is_no_larger_for_names_that_are_long() {
     const USERS: usize = 16;
     const LARGEST: usize = 12 << 20;
     let stack = Stack::new().await;
-    let ids: Vec<Uuid> = (0..USERS).map(|_| Uuid::new_v4()).collect();
-    for id in &ids {
-        stack.told_of(*id);
-    }
-    let rows: Vec<String> = ids
-        .iter()
-        .map(|id| format!("('{id}', repeat('x', 1 << 20), '{{}}')"))
-        .collect();
-    // Nobody whom the provider knows: each is told to be deleted then, and the name stays.
-    let insert = format!(
-        "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES {}",
-        rows.join(", ")
-    );
-    stack.sql(&insert).await;
-    eventually("all are told", || async {
-        let told = stack.count("SELECT count(*) FROM usertap.changes WHERE type = 'user.deleted'");
-        (told.await == USERS as i64).then_some(())
-    })
-    .await;
+    stack.with_long_names(USERS).await;
     for raw in ["", "&raw=1"] {
         pages_are_bounded(&stack, raw, USERS, LARGEST).await;
     }

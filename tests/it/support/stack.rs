@@ -334,6 +334,25 @@ impl Stack {
         self.told.lock().expect("no panic").ever.insert(id);
     }
 
+    /// Rows of users whom the provider does not have, each with a name of a megabyte. They are told to be deleted
+    /// then, and the name stays.
+    pub async fn with_long_names(&self, users: usize) -> Vec<Uuid> {
+        let ids: Vec<Uuid> = (0..users).map(|_| Uuid::new_v4()).collect();
+        ids.iter().for_each(|id| self.told_of(*id));
+        let row = |id: &Uuid| format!("('{id}', repeat('x', 1 << 20), '{{}}')");
+        let rows = ids.iter().map(row).collect::<Vec<String>>().join(", ");
+        self.sql(&format!(
+            "INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES {rows}"
+        ))
+        .await;
+        eventually("all are told", || async {
+            let told = self.count("SELECT count(*) FROM usertap.changes WHERE type = 'user.deleted'");
+            (told.await == users as i64).then_some(())
+        })
+        .await;
+        ids
+    }
+
     /// usertap has not been told of this user: it has no row.
     pub fn unseen(&self, id: Uuid) {
         self.told.lock().expect("no panic").unseen.insert(id);
