@@ -171,8 +171,8 @@ impl Backfill {
                 self.unless_stopping(self.note_total(run, total)).await?;
             }
             self.meet(run, &submission, unseen).await?;
-            step.add_changed(unseen.take_noted());
-            if let Some(at) = &mut submission.checkpoint {
+            if let (noted @ 1.., Some(at)) = (unseen.take_noted(), &mut submission.checkpoint) {
+                step.add_changed(noted);
                 at.state = state(&step);
             }
             kept = submission.checkpoint.as_ref().map(|at| at.state.clone());

@@ -16,6 +16,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::SimpleAsyncConnection;
 use tokio::sync::Semaphore;
 
+use super::rows::WEIGHT;
 use super::statement::{Bind, load, optional, statement};
 use super::time::Time;
 use super::{Database, DbError};
@@ -108,8 +109,7 @@ fn bounded(found: &str) -> String {
     format!(
         "SELECT u.*, u.ahead + u.weight >= {BYTES} AS is_full FROM (
              SELECT u.*, sum(u.weight) OVER (ORDER BY u.key) - u.weight AS ahead FROM (
-                 SELECT u.*, coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0) AS weight
-                 FROM ({found}) u) u) u
+                 SELECT u.*, {WEIGHT} AS weight FROM ({found}) u) u) u
          WHERE u.ahead < {BYTES} ORDER BY u.key"
     )
 }

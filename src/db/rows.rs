@@ -11,6 +11,9 @@ use super::time::Time;
 use super::{Database, DbError};
 use crate::user::{Position, UserId, time};
 
+/// Of a row `u` without `raw_json`, in bytes: names and addresses may be as long as whoever bears them likes.
+pub const WEIGHT: &str = "coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0)";
+
 /// One row of `users_sync`. As JSON it is the feed's `after` and `raw_json`, its numbers as they stand there.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Row {

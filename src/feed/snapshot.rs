@@ -14,6 +14,7 @@ use super::event::{After, Event};
 use super::read::{BOUNDS, BYTES, BoundsRow, RAW_BYTES};
 use super::{Feed, FeedError};
 use crate::db::DbError;
+use crate::db::rows::WEIGHT;
 use crate::db::statement::{Bind, load, statement};
 use crate::db::time::Time;
 use crate::user::{Pos, UserId};
@@ -91,9 +92,6 @@ impl Feed {
         })
     }
 }
-
-/// Of a row without `raw`, in bytes.
-const WEIGHT: &str = "coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0)";
 
 /// With `raw`, rows are unpacked one by one, no more of them than are sent.
 fn text(after: bool, raw: bool) -> String {

@@ -279,7 +279,8 @@ pub const HISTORY: &str = "
     LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 
-/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see. Who waits for the whole table already has everybody else behind it.
+/// The usual reasons why nothing can be written, as the SQLSTATE that a client does not get to see. Who waits for
+/// the whole table already has everybody else behind it.
 pub const DIAGNOSE: &str = "
     SELECT CASE
         WHEN to_regclass($1) IS NULL OR to_regclass($2) IS NULL OR to_regclass($3) IS NULL
