@@ -14,6 +14,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`clock`], [`tasks`] | the only reader of the clock; the only spawner of tasks |
+//! | [`gathered`] | a connection's small writes, in one piece |
 //! | [`failpoint`] | where a test can end the process; nothing in a release build |
 //! | [`user`] | the vocabulary: ids, views, observations, positions; pure |
 //! | [`provider`] | a provider is data: one file of facts each, and what they mean for a request or an answer; pure |
@@ -79,6 +80,7 @@ pub mod db;
 pub mod ensure;
 pub mod failpoint;
 pub mod feed;
+pub mod gathered;
 pub mod metrics;
 pub mod poll;
 pub mod probe;

@@ -57,7 +57,7 @@ use crate::clock::{self, Instant};
 use crate::config::Config;
 use crate::provider::{Caller, Matched};
 use crate::record::Recorder;
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 use crate::upstream::decode;
 use crate::upstream::{Priority, Upstream, UpstreamError};
 use accepted::Accepted;
@@ -197,7 +197,8 @@ fn answer(
         Ok(hit) => Either::Left(ready(shared.again(&hit, began))),
         Err(cached) => {
             let request = Box::new(request);
-            Either::Right(Box::pin(until_over(shared, request, (look.key, cached), began)))
+            let kept = (look.key, cached);
+            Either::Right(tasks::boxed(|| until_over(shared, request, kept, began)))
         }
     }
 }
@@ -236,11 +237,10 @@ async fn asked_for(
         return shared.failed(Failure::NotKept);
     }
     let (app, answered) = answering::answering();
-    let tasks = shared.wire.tasks.clone();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
     let goes_on = || answered.goes_on(|| key.is_some_and(|key| shared.cache.is_waited_for(key)));
-    let forwarding = forwarded(shared.clone(), request, (key, cached), (app, began));
-    let mut forwarding = tasks.see_through_if(Box::pin(forwarding), goes_on);
+    let forwarding = tasks::boxed(|| forwarded(shared.clone(), request, (key, cached), (app, began)));
+    let mut forwarding = shared.wire.tasks.see_through_if(forwarding, goes_on);
     let answer = poll_fn(|context| {
         let is_over = Pin::new(&mut forwarding).poll(context).is_ready();
         match answered.take() {

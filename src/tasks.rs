@@ -12,6 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+/// A future on the heap, made where it stays: `Box::pin` moves all that it may ever hold, four kilobytes
+/// for a request that is forwarded.
+pub fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, make()))
+}
+
 /// The tasks of one process or test; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
@@ -45,7 +52,7 @@ impl Tasks {
 
     /// A task that runs where it is awaited; where whoever awaits it leaves, it goes on in a task of its
     /// own. Either way a stop waits for it, and a panic ends it alone.
-    pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<F, impl Fn() -> bool>
+    pub fn see_through<F>(&self, task: Pin<Box<F>>) -> SeenThrough<'_, F, impl Fn() -> bool>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -53,7 +60,7 @@ impl Tasks {
     }
 
     /// The same where it `goes_on`; else it is dropped where it stands.
-    pub fn see_through_if<F, G>(&self, task: Pin<Box<F>>, goes_on: G) -> SeenThrough<F, G>
+    pub fn see_through_if<F, G>(&self, task: Pin<Box<F>>, goes_on: G) -> SeenThrough<'_, F, G>
     where
         F: Future<Output = ()> + Send + 'static,
         G: Fn() -> bool,
@@ -61,7 +68,7 @@ impl Tasks {
         SeenThrough {
             task: Some(task),
             goes_on,
-            tasks: self.clone(),
+            tasks: self,
             _counted: self.tracker.token(),
         }
     }
@@ -98,7 +105,7 @@ where
 
 /// See [`Tasks::see_through`].
 #[must_use = "it begins when it is awaited"]
-pub struct SeenThrough<F, G>
+pub struct SeenThrough<'t, F, G>
 where
     F: Future<Output = ()> + Send + 'static,
     G: Fn() -> bool,
@@ -106,11 +113,11 @@ where
     /// Boxed, as it moves when it is left.
     task: Option<Pin<Box<F>>>,
     goes_on: G,
-    tasks: Tasks,
+    tasks: &'t Tasks,
     _counted: TaskTrackerToken,
 }
 
-impl<F, G> Future for SeenThrough<F, G>
+impl<F, G> Future for SeenThrough<'_, F, G>
 where
     F: Future<Output = ()> + Send + 'static,
     G: Fn() -> bool + Unpin,
@@ -131,7 +138,7 @@ where
     }
 }
 
-impl<F, G> Drop for SeenThrough<F, G>
+impl<F, G> Drop for SeenThrough<'_, F, G>
 where
     F: Future<Output = ()> + Send + 'static,
     G: Fn() -> bool,

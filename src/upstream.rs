@@ -112,6 +112,8 @@ pub struct Forwarded {
     pub meant: StatusCode,
     pub sent: Sent,
     pub sent_at: Instant,
+    /// When the head came.
+    pub answered_at: Instant,
 }
 
 /// The answer to a request of usertap's own.
@@ -322,7 +324,7 @@ impl Upstream {
         let progress = Progress::since(began);
         let body = std::mem::replace(request.body_mut(), empty());
         *request.body_mut() = progress.watch(body);
-        let (sent, sent_at) = (self.head.sent(), clock::now());
+        let (sent, sent_at) = (self.head.sent(), leave.given());
         let answer = progress.answer(pin!(send(request)), self.timeout).await;
         let answer = answer.unwrap_or(Err(UpstreamError::Timeout));
         let answer = answer.map_err(|error| progress.blamed(error));
@@ -365,6 +367,7 @@ impl Upstream {
             response,
             sent,
             sent_at,
+            answered_at: clock::now(),
         }
     }
 

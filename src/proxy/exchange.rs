@@ -23,7 +23,7 @@ use super::record::Stamp;
 use super::wire::Failure;
 use super::{Shared, reply};
 use crate::cache::{CacheKey, Cached, CallerKey, Outage};
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::failpoint;
 use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
 use crate::record::{Intent, Recorded};
@@ -149,11 +149,12 @@ impl Exchange<'_> {
             meant,
             sent,
             sent_at,
+            answered_at: at,
         } = forwarded;
         failpoint::reached("exchange.answered");
         let (head, body) = response.into_parts();
         let body = body::flowing(body, self.shared.wire.idle);
-        let (status, at) = (head.status, clock::now());
+        let status = head.status;
         let answered = AnswerHead { head, meant, at };
         self.heed(&answered, sent_at);
         if self.may_have_written(&answered.head) {

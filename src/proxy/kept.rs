@@ -149,8 +149,8 @@ impl Exchange<'_> {
             return users.iter().for_each(|user| self.shared.cache.forget(user));
         };
         // Whoever was refused by an answer to something later is given nothing of an earlier one.
-        let is_refused = self.shared.standing(self.caller) == Standing::Refused;
-        let Some(keeping) = self.keeping.take().filter(|_| !has_trailers && !is_refused) else {
+        let is_refused = || self.shared.standing(self.caller) == Standing::Refused;
+        let Some(keeping) = self.keeping.take().filter(|_| !has_trailers && !is_refused()) else {
             return;
         };
         let Some(fit) = self.fit(answered, body) else {

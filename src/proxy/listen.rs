@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use super::body::{Body, BodyError, flowing};
 use crate::config::Tls;
 use crate::failpoint;
+use crate::gathered::Gathered;
 use crate::tasks::Tasks;
 
 /// More connections wait in the kernel: each one here holds a descriptor and some buffers.
@@ -183,7 +184,7 @@ impl Listening {
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let http = protocols(self.idle);
-        let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut connection = pin!(http.serve_connection_with_upgrades(Gathered(TokioIo::new(stream)), service));
         let mut end = self.end(&asks);
         let ended = tokio::select! {
             biased;

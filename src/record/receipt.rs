@@ -147,35 +147,25 @@ impl Receipt {
     /// while the database is known to be away, only until it is in the journal. Users whose re-read
     /// is late have a skeleton row then.
     pub async fn recorded(self, at_most: Duration) -> Recorded {
-        let deadline = clock::now() + at_most;
-        let settled = match self.stage {
+        let (reply, durable) = match self.stage {
             Stage::Refused => return Recorded::None(Unrecorded::QueueFull),
-            Stage::Settled(settled) => settled,
-            Stage::Waiting { reply, durable } => {
-                match committed(reply, durable, deadline + self.recorder.journal_wait()).await {
-                    Ok(settled) => settled,
-                    Err(recorded) => return recorded,
-                }
-            }
+            Stage::Settled(settled) => return settled.came_to(Rereads::default()),
+            Stage::Waiting { reply, durable } => (reply, durable),
         };
-        let rereads = Rereads::of(settled.doubts, deadline).await;
-        if !rereads.late.is_empty() {
+        let deadline = clock::now() + at_most;
+        let mut settled = match committed(reply, durable, deadline + self.recorder.journal_wait()).await {
+            Ok(settled) => settled,
+            Err(recorded) => return recorded,
+        };
+        let doubts = std::mem::take(&mut settled.doubts);
+        let mut rereads = Rereads::of(doubts, deadline).await;
+        let late = std::mem::take(&mut rereads.late);
+        if !late.is_empty() {
             // Boxed: what is seldom must not make the future of every answer as large.
-            Box::pin(stand(&self.recorder, rereads.late)).await;
+            Box::pin(stand(&self.recorder, late)).await;
             return Recorded::None(Unrecorded::RereadLate);
         }
-        let outcomes = &settled.outcomes;
-        if rereads.is_set_aside || outcomes.contains(&Outcome::SetAside) {
-            return Recorded::None(Unrecorded::SetAside);
-        }
-        let absent = outcomes.iter().filter(|outcome| **outcome == Outcome::Absent);
-        let absent = absent.count() + rereads.absent;
-        if absent > 0 && absent == outcomes.len() {
-            return Recorded::None(Unrecorded::NoUser);
-        }
-        Recorded::Committed {
-            position: settled.position.max(rereads.last),
-        }
+        settled.came_to(rereads)
     }
 
     /// Waits until all of it is committed or in the journal, at most so long; not for the doubts that it
@@ -217,6 +207,24 @@ impl Receipt {
             outcomes: settled.outcomes,
             checkpoint_kept: settled.checkpoint_kept,
         })
+    }
+}
+
+impl Settled {
+    /// None of the reads that it needed is late.
+    fn came_to(self, rereads: Rereads) -> Recorded {
+        let outcomes = &self.outcomes;
+        if rereads.is_set_aside || outcomes.contains(&Outcome::SetAside) {
+            return Recorded::None(Unrecorded::SetAside);
+        }
+        let absent = outcomes.iter().filter(|outcome| **outcome == Outcome::Absent);
+        let absent = absent.count() + rereads.absent;
+        if absent > 0 && absent == outcomes.len() {
+            return Recorded::None(Unrecorded::NoUser);
+        }
+        Recorded::Committed {
+            position: self.position.max(rereads.last),
+        }
     }
 }
 

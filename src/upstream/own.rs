@@ -121,6 +121,7 @@ impl Upstream {
                 meant,
                 sent,
                 sent_at,
+                ..
             } = {
                 let answer = self.send_own(request, token.as_ref()).await;
                 leave.end(answer.as_ref().err());

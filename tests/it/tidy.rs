@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("failpoint", &[]),
+    ("gathered", &[]),
     ("random", &[]),
     ("tasks", &["clock"]),
     ("user", &["clock"]),
@@ -27,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "user",
         ],
     ),
-    ("upstream", &["clock", "config", "provider", "tasks", "user"]),
+    ("upstream", &["clock", "config", "gathered", "provider", "tasks", "user"]),
     ("record", &["clock", "config", "db", "failpoint", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.
     ("feed", &["clock", "db", "tasks", "user"]),
@@ -84,6 +85,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "failpoint",
+            "gathered",
             "provider",
             "random",
             "record",

@@ -25,6 +25,11 @@ impl<'b> Leave<'b> {
         }
     }
 
+    /// Since when there is leave.
+    pub fn given(&self) -> Instant {
+        self.given
+    }
+
     /// Nothing is sent.
     pub fn give_back(mut self) {
         self.unused = true;

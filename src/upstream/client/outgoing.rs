@@ -14,10 +14,11 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::connect::Io;
+use crate::gathered::Gathered;
 
 /// Whoever writes flushes before it is asked.
 pub(super) struct Outgoing {
-    io: Io,
+    io: Gathered<Io>,
     has_left: HasLeft,
 }
 
@@ -29,13 +30,13 @@ impl Outgoing {
     pub fn of(io: Io) -> (Outgoing, HasLeft) {
         let has_left = HasLeft(Arc::new(AtomicBool::new(true)));
         let outgoing = Outgoing {
-            io,
+            io: Gathered(io),
             has_left: has_left.clone(),
         };
         (outgoing, has_left)
     }
 
-    fn io(&mut self) -> Pin<&mut Io> {
+    fn io(&mut self) -> Pin<&mut Gathered<Io>> {
         Pin::new(&mut self.io)
     }
 }
