@@ -10,6 +10,7 @@ mod missing;
 mod newest;
 mod page;
 pub mod plan;
+mod under_way;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::user::{Origin, Source, UserId};
 use missing::Unseen;
 use page::Got;
 use plan::{Astray, Step, Walk};
+use under_way::{Submitted, UnderWay};
 
 /// How often a serving process looks for a walk to take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -158,12 +160,12 @@ impl Backfill {
         }
     }
 
-    /// While one page is written, the next is written behind it and the one after is fetched.
+    /// While some pages are written, the next is fetched.
     async fn walk(&self, run: &Run, unseen: &mut Unseen) -> Result<(), WalkFault> {
         let mut walk = begin(run);
         let mut kept = run.checkpoint.clone();
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
-        let mut before: Option<Receipt> = None;
+        let mut under_way = UnderWay::default();
         loop {
             let total = page.page.total;
             let (mut submission, mut step) = self.digest(run, walk, page, kept)?;
@@ -176,45 +178,46 @@ impl Backfill {
                 at.state = state(&step);
             }
             kept = submission.checkpoint.as_ref().map(|at| at.state.clone());
-            let submitted = self.reader.recorder.submit(submission);
+            under_way.add(Submitted {
+                users: submission.observations.len(),
+                bytes: submission.weight(),
+                receipt: self.reader.recorder.submit(submission),
+            });
             match step {
-                Step::Done(_) => {
-                    self.recorded(before).await?;
-                    return self.recorded(Some(submitted)).await;
-                }
+                Step::Done(_) => return self.recorded(|| under_way.oldest()).await,
                 Step::Next(next) => {
                     walk = next;
                     let following = self.unless_stopping(self.page(&mut walk));
-                    let (written, following) = tokio::join!(self.recorded(before), following);
+                    let (written, following) = tokio::join!(self.recorded(|| under_way.beyond()), following);
                     written?;
                     page = match following {
                         Ok(page) => page,
                         Err(fault) => {
-                            self.recorded(Some(submitted)).await?;
+                            self.recorded(|| under_way.oldest()).await?;
                             return Err(fault);
                         }
                     };
-                    before = Some(submitted);
                 }
             }
         }
     }
 
-    /// Waits until a page is committed.
-    async fn recorded(&self, page: Option<Receipt>) -> Result<(), WalkFault> {
-        let Some(page) = page else { return Ok(()) };
-        let mut faring = pin!(page.fared());
-        let fared = loop {
-            match timeout(TOLD_EVERY, faring.as_mut()).await {
-                Ok(fared) => break fared,
-                Err(_late) => self.tell_trouble().await,
+    /// Waits until these pages are committed.
+    async fn recorded(&self, mut pages: impl FnMut() -> Option<Receipt>) -> Result<(), WalkFault> {
+        while let Some(page) = pages() {
+            let mut faring = pin!(page.fared());
+            let fared = loop {
+                match timeout(TOLD_EVERY, faring.as_mut()).await {
+                    Ok(fared) => break fared,
+                    Err(_late) => self.tell_trouble().await,
+                }
+            };
+            failpoint::reached("walk.recorded");
+            if !fared.is_some_and(|fared| fared.checkpoint_kept) {
+                return Err(WalkFault::HandedOver);
             }
-        };
-        failpoint::reached("walk.recorded");
-        match fared {
-            Some(fared) if fared.checkpoint_kept => Ok(()),
-            _ => Err(WalkFault::HandedOver),
         }
+        Ok(())
     }
 
     /// Why no page is committed, as far as the database takes a note of it.

@@ -41,7 +41,7 @@ use crate::clock;
 use crate::config::Deleted;
 use crate::db::Database;
 use crate::tasks::Tasks;
-use crate::user::{Head, Observation, Position, Seen, UserId};
+use crate::user::{Head, Observation, Position, UserId};
 
 pub use health::{ByHandFigures, Figures, JournalFigures, WritesFigures};
 pub use intents::{Intent, carried_out};
@@ -106,6 +106,13 @@ pub struct Submission {
     pub observations: Vec<Observation>,
     /// Moves the backfill's row on in the same transaction.
     pub checkpoint: Option<Checkpoint>,
+}
+
+impl Submission {
+    /// Bytes that it takes in memory, about.
+    pub fn weight(&self) -> usize {
+        self.observations.iter().map(backlog::weight).sum()
+    }
 }
 
 impl From<Vec<Observation>> for Submission {
@@ -236,7 +243,7 @@ impl Recorder {
         let (reply, replied) = oneshot::channel();
         let (told, durable) = oneshot::channel();
         let job = Job {
-            bytes: waiting.iter().map(weight).sum(),
+            bytes: waiting.iter().map(backlog::weight).sum(),
             observations: waiting.into(),
             told,
             intents,
@@ -383,15 +390,4 @@ impl Shared {
             .fetch_add(settled.len() as u64, Ordering::Relaxed);
         (settled, waiting)
     }
-}
-
-/// What an observation costs while it waits, roughly.
-fn weight(observation: &Observation) -> usize {
-    const FIXED: usize = 256;
-    FIXED
-        + match &observation.seen {
-            Seen::Whole(view) => view.raw.len(),
-            Seen::Partial(_) => 2 * FIXED,
-            _ => 0,
-        }
 }

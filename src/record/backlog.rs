@@ -23,7 +23,7 @@ use super::journal::Place;
 use super::receipt::Settled;
 use super::{Checkpoint, Intent};
 use crate::clock::{self, Instant};
-use crate::user::{Observation, UserId};
+use crate::user::{Observation, Seen, UserId};
 use queue::{Entry, Held, Inner, Stage};
 
 /// Submissions that may wait in memory.
@@ -70,7 +70,7 @@ pub struct Batch {
     pub is_traced: bool,
     /// Some of it stood in the journal alone: no other lane takes anything meanwhile.
     pub is_exclusive: bool,
-    /// It is this page of a walk, counted from 1.
+    /// It is this page of a walk, counted from 1: several that follow each other count as one.
     pub page: Option<u64>,
     /// Something has come back: some users are held, these perhaps.
     pub may_be_held: bool,
@@ -241,7 +241,7 @@ impl Backlog {
 impl Backlog {
     /// Waits for what comes next, up to a transaction's worth; nothing once it is closed and empty, or what
     /// is left waits behind a lane that has given up.
-    /// A page with a checkpoint goes alone.
+    /// Pages with a checkpoint go with nothing but the next of the same walk.
     pub async fn take(&self, at_most: usize, bytes: usize) -> Option<Batch> {
         loop {
             let mut work = pin!(self.work.notified());
@@ -337,4 +337,15 @@ impl Backlog {
         }
         lost
     }
+}
+
+/// What an observation costs while it waits, roughly.
+pub(super) fn weight(observation: &Observation) -> usize {
+    const FIXED: usize = 256;
+    FIXED
+        + match &observation.seen {
+            Seen::Whole(view) => view.raw.len(),
+            Seen::Partial(_) => 2 * FIXED,
+            _ => 0,
+        }
 }

@@ -1,5 +1,5 @@
 //! Pages of a walk, written by two lanes in turn: while one page is numbered and committed, the rows
-//! of the next are written already.
+//! of the next are written already. Pages that wait behind each other are written as one.
 //!
 //! What must never be: a page committed before the one in front of it, for the walk would go on
 //! behind a page that was lost; two pages that wait for each other, one for a lock of the users' own
@@ -26,6 +26,24 @@ pub struct Checkpoint {
     pub malformed: u64,
     /// The walk ends with this page.
     pub done: bool,
+}
+
+impl Checkpoint {
+    /// Whether it is the page behind `last`.
+    pub fn goes_on_from(&self, last: &Checkpoint) -> bool {
+        self.run == last.run && self.owner == last.owner && self.follows.as_ref() == Some(&last.state)
+    }
+
+    /// The two as one page, `next` being the one behind.
+    #[must_use]
+    pub fn with(self, next: Checkpoint) -> Checkpoint {
+        Checkpoint {
+            follows: self.follows,
+            fetched: self.fetched + next.fetched,
+            malformed: self.malformed + next.malformed,
+            ..next
+        }
+    }
 }
 
 /// Where the walk stands.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{Batch, Found, Group, Left, Rest, Taken};
+use super::{Batch, Found, Group, Left, Rest, Taken, weight};
 use crate::clock::Instant;
 use crate::record::journal::Place;
-use crate::record::{Intent, weight};
+use crate::record::{Checkpoint, Intent};
 use crate::user::{Observation, UserId};
 
 /// From here on what is in the journal is let go of in memory: the rest is room for a burst. The
@@ -92,7 +92,8 @@ struct Load {
     users: usize,
     bytes: usize,
     is_traced: bool,
-    is_page: bool,
+    /// The last page taken.
+    page: Option<u64>,
     is_exclusive: bool,
     /// Users whose entries had to be passed over: what came later stays behind them.
     behind: HashSet<UserId>,
@@ -119,8 +120,8 @@ impl Inner {
         }
         let waiting = self.entries.iter().filter(|(_, entry)| entry.waits());
         for (&number, entry) in waiting.take(LOOKED_AT) {
-            let is_full = load.users >= at_most || load.bytes >= bytes || entry.has_checkpoint;
-            if load.is_page || !load.numbers.is_empty() && is_full {
+            let is_full = load.users >= at_most || load.bytes >= bytes;
+            if !load.numbers.is_empty() && (is_full || !self.goes_along(&load, entry)) {
                 break;
             }
             match &entry.observations {
@@ -141,6 +142,18 @@ impl Inner {
         load
     }
 
+    /// Pages go with nothing but the next of the same walk.
+    fn goes_along(&self, load: &Load, entry: &Entry) -> bool {
+        match load.page {
+            Some(last) => {
+                let last = self.entries.get(&last).and_then(Entry::checkpoint);
+                let next = entry.checkpoint();
+                last.zip(next).is_some_and(|(last, next)| next.goes_on_from(last))
+            }
+            None => !entry.has_checkpoint,
+        }
+    }
+
     fn must_wait(&self, entry: &Entry, observations: &[Observation], load: &Load) -> bool {
         let taken = |id: &UserId| self.flying.contains_key(id) || load.behind.contains(id);
         entry.has_checkpoint && load.behind_page || observations.iter().any(|seen| taken(&seen.id))
@@ -149,7 +162,7 @@ impl Inner {
     fn board(&mut self, load: Load) -> Batch {
         let may_be_held = self.held > 0;
         self.is_exclusive = load.is_exclusive;
-        self.pages += u64::from(load.is_page);
+        self.pages += u64::from(load.page.is_some());
         let mut taken = Vec::with_capacity(load.numbers.len());
         for number in load.numbers {
             let Some(entry) = self.entry(number) else { continue };
@@ -168,7 +181,7 @@ impl Inner {
             taken,
             is_traced: load.is_traced,
             is_exclusive: load.is_exclusive,
-            page: load.is_page.then_some(self.pages),
+            page: load.page.map(|_| self.pages),
             may_be_held,
         }
     }
@@ -323,7 +336,7 @@ impl Load {
         self.users += entry.users();
         self.bytes += entry.bytes;
         self.is_traced |= entry.place.is_some();
-        self.is_page |= entry.has_checkpoint;
+        self.page = entry.has_checkpoint.then_some(number);
     }
 
     fn pass_over(&mut self, entry: &Entry, observations: &[Observation]) {
@@ -346,6 +359,10 @@ impl Entry {
             Held::Here(observations) => Some(observations),
             Held::InJournal { .. } => None,
         }
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.job.as_ref()?.checkpoint.as_ref()
     }
 
     pub fn waits(&self) -> bool {

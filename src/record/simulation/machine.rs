@@ -44,7 +44,10 @@ pub struct Process {
     pub later: Vec<(Instant, Later)>,
     /// It is known that nothing can be written.
     pub is_away: bool,
-    pub is_walking: bool,
+    /// Pages of a walk that are asked for or being written.
+    pub walking: usize,
+    /// Pages handed to the recorder.
+    pub pages: u64,
     /// Failovers that it has had the chance to notice.
     pub losses: usize,
 }
@@ -99,7 +102,8 @@ impl Machine {
             waiting: Vec::new(),
             later: Vec::new(),
             is_away: false,
-            is_walking: false,
+            walking: 0,
+            pages: 0,
             losses: 0,
         });
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change::{self, Change};
+use super::super::memory::Keep;
 use super::super::merge::Verdict;
 use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
@@ -104,8 +105,12 @@ impl Shared {
     fn publish(&self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
         self.head.committed(numbered.epoch, numbered.last, clock::now());
         link::tell(self, numbered, plan);
+        let asked_for = flight.asked_for(todo);
         for (id, write) in &plan.writes {
-            let keep = flight.keep(todo, id);
+            let keep = match asked_for.contains(id) {
+                true => Keep::Always,
+                false => Keep::IfThere,
+            };
             self.memory
                 .remember(id, print::print_of(write, numbered, id), keep);
         }

@@ -20,14 +20,14 @@ use crate::user::{Observation, Origin, Position, UserId};
 pub struct Flight {
     items: Vec<Item>,
     slots: Vec<Slot>,
-    /// Of the page, which then flies alone.
+    /// Of the pages, which then fly alone.
     pub checkpoint: Option<Checkpoint>,
     /// The database refused to take its users for strangers.
     are_known: bool,
     /// Some of it is in the journal, where a later process may find it again: every judgement,
     /// equal ones too, leaves its trace in the database.
     pub is_traced: bool,
-    /// It is this page of a walk.
+    /// It is this page of a walk, or pages that count as one.
     pub page: Option<u64>,
     /// Some of it stood in the journal alone: nothing else is written meanwhile.
     pub is_exclusive: bool,
@@ -116,7 +116,10 @@ impl Flight {
             checkpoint_kept: job.rest.checkpoint.is_none(),
             ..job.rest.settled
         };
-        self.checkpoint = self.checkpoint.take().or(job.rest.checkpoint);
+        self.checkpoint = match (self.checkpoint.take(), job.rest.checkpoint) {
+            (Some(page), Some(next)) => Some(page.with(next)),
+            (page, next) => page.or(next),
+        };
         self.slots.push(Slot {
             number: job.number,
             has_landed: false,
@@ -210,16 +213,17 @@ impl Flight {
     }
 
     /// A walk over all users must not push out of memory those that an app asks for.
-    pub fn keep(&self, todo: &[usize], id: &UserId) -> Keep {
-        let of_app = |place: &&usize| {
-            let observation = self.observation(**place);
-            observation.id == *id
-                && !matches!(observation.source.origin, Origin::Backfill | Origin::Reconcile)
-        };
-        match todo.iter().find(of_app) {
-            Some(_) => Keep::Always,
-            None => Keep::IfThere,
+    pub fn keep(&self, place: usize) -> Keep {
+        match self.observation(place).source.origin {
+            Origin::Backfill | Origin::Reconcile => Keep::IfThere,
+            _ => Keep::Always,
         }
+    }
+
+    /// Those of `todo` whom an app asks for.
+    pub fn asked_for(&self, todo: &[usize]) -> BTreeSet<&UserId> {
+        let asked_for = todo.iter().filter(|place| self.keep(**place) == Keep::Always);
+        asked_for.map(|&place| &self.observation(place).id).collect()
     }
 
     /// Two groups of users; nothing where there is only one.

@@ -338,7 +338,7 @@ impl Shared {
                 continue;
             };
             let print = print(loaded, agreed(memory, &observation.seen, judged.verdict));
-            memory.remember(id, print, flight.keep(&[place], id));
+            memory.remember(id, print, flight.keep(place));
         }
     }
 }
