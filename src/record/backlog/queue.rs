@@ -25,6 +25,9 @@ const GROUP_BYTES: usize = 4 << 20;
 /// Whoever is held comes back ten times a second, or more slowly where the database is slow.
 const JUST: Duration = Duration::from_secs(5);
 
+/// Users of pages in one transaction: while it is numbered, apps wait. One page of some providers is as large.
+const PAGES: usize = 500;
+
 /// Entries that are looked at for something to do: behind so many, what a slow user has sent may
 /// hold up others after all.
 const LOOKED_AT: usize = 4_096;
@@ -120,6 +123,7 @@ impl Inner {
         }
         let waiting = self.entries.iter().filter(|(_, entry)| entry.waits());
         for (&number, entry) in waiting.take(LOOKED_AT) {
+            let at_most = load.page.map_or(at_most, |_| at_most.min(PAGES));
             let is_full = load.users >= at_most || load.bytes >= bytes;
             if !load.numbers.is_empty() && (is_full || !self.goes_along(&load, entry)) {
                 break;
