@@ -8,6 +8,8 @@ use crate::record::Receipt;
 /// A transaction's worth for each of the two lanes that write pages.
 const USERS: usize = 2_000;
 const BYTES: usize = 16 << 20;
+/// A page counts for so many at the least: one that shows nobody new has a place and a receipt too.
+const LEAST: usize = 50;
 
 #[derive(Default)]
 pub(super) struct UnderWay {
@@ -30,7 +32,7 @@ impl UnderWay {
 
     /// The oldest, while there are more than need be. One may always be under way.
     pub fn beyond(&mut self) -> Option<Receipt> {
-        let users: usize = self.pages.iter().map(|page| page.users).sum();
+        let users: usize = self.pages.iter().map(|page| page.users.max(LEAST)).sum();
         let bytes: usize = self.pages.iter().map(|page| page.bytes).sum();
         match self.pages.len() > 1 && (users > USERS || bytes > BYTES) {
             true => self.oldest(),
