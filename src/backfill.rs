@@ -32,7 +32,7 @@ use crate::user::{Origin, Source, UserId};
 use missing::Unseen;
 use page::Got;
 use plan::{Astray, Step, Walk};
-use under_way::{Submitted, UnderWay};
+use under_way::{UnderWay, Written};
 
 /// How often a serving process looks for a walk to take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -120,8 +120,8 @@ impl Backfill {
         runs::take(&self.database, self.instance).await
     }
 
-    /// Walks, and writes down why where the end is not reached. When the process stops, the page
-    /// that is being written is the last, and the walk is free for another.
+    /// Walks, and writes down why where the end is not reached. When the process stops, what has been fetched
+    /// is the last, and the walk is free for another.
     pub async fn walk_to_its_end(&self, run: &Run) {
         let kind = run.kind().as_str();
         tracing::info!(run = %run.run, resumed = run.resumed, "{kind} begins");
@@ -160,12 +160,24 @@ impl Backfill {
         }
     }
 
-    /// While some pages are written, the next is fetched.
+    /// While pages are written, the next is fetched. Whatever ends it, what the recorder has is waited for.
     async fn walk(&self, run: &Run, unseen: &mut Unseen) -> Result<(), WalkFault> {
+        let write = |page| -> Written<'_> { Box::pin(self.recorded(self.reader.recorder.submit(page))) };
+        let mut under_way = UnderWay::new(write);
+        let walked = self.pages(run, unseen, &mut under_way).await;
+        under_way.ended().await?;
+        walked
+    }
+
+    async fn pages<'w>(
+        &self,
+        run: &Run,
+        unseen: &mut Unseen,
+        under_way: &mut UnderWay<'w, impl Fn(Submission) -> Written<'w>>,
+    ) -> Result<(), WalkFault> {
         let mut walk = begin(run);
         let mut kept = run.checkpoint.clone();
         let mut page = self.unless_stopping(self.first_page(run, &mut walk)).await?;
-        let mut under_way = UnderWay::default();
         loop {
             let total = page.page.total;
             let (mut submission, mut step) = self.digest(run, walk, page, kept)?;
@@ -178,46 +190,31 @@ impl Backfill {
                 at.state = state(&step);
             }
             kept = submission.checkpoint.as_ref().map(|at| at.state.clone());
-            under_way.add(Submitted {
-                users: submission.observations.len(),
-                bytes: submission.weight(),
-                receipt: self.reader.recorder.submit(submission),
-            });
+            under_way.add(submission).await?;
             match step {
-                Step::Done(_) => return self.recorded(|| under_way.oldest()).await,
-                Step::Next(next) => {
-                    walk = next;
-                    let following = self.unless_stopping(self.page(&mut walk));
-                    let (written, following) = tokio::join!(self.recorded(|| under_way.beyond()), following);
-                    written?;
-                    page = match following {
-                        Ok(page) => page,
-                        Err(fault) => {
-                            self.recorded(|| under_way.oldest()).await?;
-                            return Err(fault);
-                        }
-                    };
-                }
+                Step::Done(_) => return Ok(()),
+                Step::Next(next) => walk = next,
             }
+            page = under_way
+                .beside(self.unless_stopping(self.page(&mut walk)))
+                .await?;
         }
     }
 
-    /// Waits until these pages are committed.
-    async fn recorded(&self, mut pages: impl FnMut() -> Option<Receipt>) -> Result<(), WalkFault> {
-        while let Some(page) = pages() {
-            let mut faring = pin!(page.fared());
-            let fared = loop {
-                match timeout(TOLD_EVERY, faring.as_mut()).await {
-                    Ok(fared) => break fared,
-                    Err(_late) => self.tell_trouble().await,
-                }
-            };
-            failpoint::reached("walk.recorded");
-            if !fared.is_some_and(|fared| fared.checkpoint_kept) {
-                return Err(WalkFault::HandedOver);
+    /// Waits until a page is committed.
+    async fn recorded(&self, page: Receipt) -> Result<(), WalkFault> {
+        let mut faring = pin!(page.fared());
+        let fared = loop {
+            match timeout(TOLD_EVERY, faring.as_mut()).await {
+                Ok(fared) => break fared,
+                Err(_late) => self.tell_trouble().await,
             }
+        };
+        failpoint::reached("walk.recorded");
+        match fared {
+            Some(fared) if fared.checkpoint_kept => Ok(()),
+            _ => Err(WalkFault::HandedOver),
         }
-        Ok(())
     }
 
     /// Why no page is committed, as far as the database takes a note of it.

@@ -108,13 +108,6 @@ pub struct Submission {
     pub checkpoint: Option<Checkpoint>,
 }
 
-impl Submission {
-    /// Bytes that it takes in memory, about.
-    pub fn weight(&self) -> usize {
-        self.observations.iter().map(backlog::weight).sum()
-    }
-}
-
 impl From<Vec<Observation>> for Submission {
     /// No page of a walk.
     fn from(observations: Vec<Observation>) -> Submission {

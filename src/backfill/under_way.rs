@@ -1,46 +1,98 @@
-//! Pages on their way into the tables: as many as the recorder's lanes have use for, and no more, for
-//! they are in memory.
+//! Pages on their way into the tables. Two at most are with the recorder: each has a lane, and the third is
+//! the apps'. What is fetched meanwhile gathers and goes as one page, for a transaction costs as much for
+//! a few users as for many.
+//!
+//! What must never be: more pages in memory the slower the database; a page handed over before the one in
+//! front of it.
 
-use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 
-use crate::record::Receipt;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 
-/// A transaction's worth for each of the two lanes that write pages.
-const USERS: usize = 2_000;
-const BYTES: usize = 16 << 20;
-/// A page counts for so many at the least: one that shows nobody new has a place and a receipt too.
-const LEAST: usize = 50;
+use super::WalkFault;
+use crate::record::Submission;
 
-#[derive(Default)]
-pub(super) struct UnderWay {
-    /// The oldest first.
-    pages: VecDeque<Submitted>,
+/// One for each lane that writes pages while another is numbered.
+const WRITTEN: usize = 2;
+/// Users of gathered pages: apps wait while they are numbered. One page of some providers is as large.
+const USERS: usize = 500;
+/// Of gathered pages, in memory.
+const BYTES: usize = 4 << 20;
+
+pub(super) type Written<'w> = Pin<Box<dyn Future<Output = Result<(), WalkFault>> + Send + 'w>>;
+
+/// `W` hands a page to the recorder; what it gives resolves once that is committed.
+pub(super) struct UnderWay<'w, W> {
+    write: W,
+    /// In their order.
+    written: FuturesOrdered<Written<'w>>,
+    gathered: Option<Submission>,
 }
 
-/// A page that the recorder has.
-pub(super) struct Submitted {
-    pub receipt: Receipt,
-    pub users: usize,
-    /// Of users' JSON.
-    pub bytes: usize,
-}
-
-impl UnderWay {
-    pub fn add(&mut self, page: Submitted) {
-        self.pages.push_back(page);
-    }
-
-    /// The oldest, while there are more than need be. One may always be under way.
-    pub fn beyond(&mut self) -> Option<Receipt> {
-        let users: usize = self.pages.iter().map(|page| page.users.max(LEAST)).sum();
-        let bytes: usize = self.pages.iter().map(|page| page.bytes).sum();
-        match self.pages.len() > 1 && (users > USERS || bytes > BYTES) {
-            true => self.oldest(),
-            false => None,
+impl<'w, W: Fn(Submission) -> Written<'w>> UnderWay<'w, W> {
+    pub fn new(write: W) -> UnderWay<'w, W> {
+        UnderWay {
+            write,
+            written: FuturesOrdered::new(),
+            gathered: None,
         }
     }
 
-    pub fn oldest(&mut self) -> Option<Receipt> {
-        self.pages.pop_front().map(|page| page.receipt)
+    /// Takes the next page; waits while there is no room for it.
+    pub async fn add(&mut self, page: Submission) -> Result<(), WalkFault> {
+        while self.is_full() {
+            self.settled().await?;
+        }
+        self.gathered = Some(match self.gathered.take() {
+            Some(before) => before.with(page),
+            None => page,
+        });
+        self.hand_over();
+        Ok(())
+    }
+
+    /// The outcome, with what is under way going on meanwhile; its fault where that comes first.
+    pub async fn beside<T>(
+        &mut self,
+        other: impl Future<Output = Result<T, WalkFault>>,
+    ) -> Result<T, WalkFault> {
+        let mut other = std::pin::pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                written = self.settled(), if !self.written.is_empty() => written?,
+                other = &mut other => return other,
+            }
+        }
+    }
+
+    /// Waits until all of it is committed.
+    pub async fn ended(&mut self) -> Result<(), WalkFault> {
+        while !self.written.is_empty() {
+            self.settled().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest; what has gathered goes in its place.
+    async fn settled(&mut self) -> Result<(), WalkFault> {
+        let written = self.written.next().await;
+        self.hand_over();
+        written.unwrap_or(Ok(()))
+    }
+
+    fn hand_over(&mut self) {
+        if self.written.len() < WRITTEN
+            && let Some(page) = self.gathered.take()
+        {
+            self.written.push_back((self.write)(page));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let is_full = |page: &Submission| page.observations.len() >= USERS || page.weight() >= BYTES;
+        self.gathered.as_ref().is_some_and(is_full)
     }
 }

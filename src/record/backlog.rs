@@ -70,7 +70,7 @@ pub struct Batch {
     pub is_traced: bool,
     /// Some of it stood in the journal alone: no other lane takes anything meanwhile.
     pub is_exclusive: bool,
-    /// It is this page of a walk, counted from 1: several that follow each other count as one.
+    /// It is this page of a walk, counted from 1.
     pub page: Option<u64>,
     /// Something has come back: some users are held, these perhaps.
     pub may_be_held: bool,
@@ -241,7 +241,7 @@ impl Backlog {
 impl Backlog {
     /// Waits for what comes next, up to a transaction's worth; nothing once it is closed and empty, or what
     /// is left waits behind a lane that has given up.
-    /// Pages with a checkpoint go with nothing but the next of the same walk.
+    /// A page with a checkpoint goes alone.
     pub async fn take(&self, at_most: usize, bytes: usize) -> Option<Batch> {
         loop {
             let mut work = pin!(self.work.notified());

@@ -1,5 +1,5 @@
 //! Pages of a walk, written by two lanes in turn: while one page is numbered and committed, the rows
-//! of the next are written already. Pages that wait behind each other are written as one.
+//! of the next are written already.
 //!
 //! What must never be: a page committed before the one in front of it, for the walk would go on
 //! behind a page that was lost; two pages that wait for each other, one for a lock of the users' own
@@ -7,6 +7,9 @@
 //! a page whose predecessor has to begin anew gives back what it holds.
 
 use tokio::sync::watch;
+
+use super::Submission;
+use super::backlog::weight;
 
 /// Where a walk stands after this page. The recorder adds the page's outcomes to its account.
 #[derive(Debug, Clone)]
@@ -29,20 +32,33 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Whether it is the page behind `last`.
-    pub fn goes_on_from(&self, last: &Checkpoint) -> bool {
-        self.run == last.run && self.owner == last.owner && self.follows.as_ref() == Some(&last.state)
-    }
-
     /// The two as one page, `next` being the one behind.
     #[must_use]
-    pub fn with(self, next: Checkpoint) -> Checkpoint {
+    fn with(self, next: Checkpoint) -> Checkpoint {
         Checkpoint {
             follows: self.follows,
             fetched: self.fetched + next.fetched,
             malformed: self.malformed + next.malformed,
             ..next
         }
+    }
+}
+
+impl Submission {
+    /// Bytes that it takes in memory, about.
+    pub fn weight(&self) -> usize {
+        self.observations.iter().map(weight).sum()
+    }
+
+    /// The two as one, `next` being the page behind.
+    #[must_use]
+    pub fn with(mut self, next: Submission) -> Submission {
+        self.observations.extend(next.observations);
+        self.checkpoint = match (self.checkpoint, next.checkpoint) {
+            (Some(page), Some(next)) => Some(page.with(next)),
+            (page, next) => page.or(next),
+        };
+        self
     }
 }
 

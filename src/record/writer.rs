@@ -106,6 +106,8 @@ enum Failure {
     Refused,
     /// A concurrent transaction: try the same again.
     Overtaken,
+    /// The recorder is closed, and another lane has given up.
+    Over,
 }
 
 /// The lanes of a recorder, each to be run in a task of its own. `left_by`: the processes whose
@@ -254,6 +256,8 @@ impl Writer {
         match self.transact(flight, &todo, are, with_checkpoint).await {
             Ok(put_off) if put_off.is_empty() => Ok(()),
             Ok(put_off) => {
+                // Whoever comes behind gives back what it holds: the next transaction may need it.
+                self.begins_anew(flight);
                 groups.push_front(Group::Together(put_off));
                 Ok(())
             }
@@ -331,6 +335,7 @@ impl Writer {
         groups: &mut VecDeque<Group>,
     ) -> Result<(), GivenUp> {
         match failure {
+            Failure::Over => return Err(GivenUp),
             Failure::Overtaken => groups.push_front(Group::Together(todo)),
             Failure::Away => {
                 self.reconnect().await?;

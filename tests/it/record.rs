@@ -481,81 +481,41 @@ async fn volatile_fields_alone_make_no_change() {
     rig.end().await;
 }
 
-/// A walk that is under way: the run and its owner.
-async fn begun(rig: &Rig) -> (Uuid, Uuid) {
-    let (run, owner) = (Uuid::new_v4(), Uuid::new_v4());
-    let begun =
-        format!("INSERT INTO usertap.backfill (run, state, owner) VALUES ('{run}', 'running', '{owner}')");
-    rig.db.client.batch_execute(&begun).await.expect("a run");
-    (run, owner)
-}
-
-/// The page with this user, of so many.
-fn page(rig: &Rig, (run, owner): (Uuid, Uuid), n: u32, follows: Option<u32>, of: u32) -> Submission {
-    let state = |n: u32| format!("{{\"pages\": {n}}}");
-    Submission {
-        observations: vec![rig.seen(&user(n), view(&user(n), "A"))],
-        checkpoint: Some(Checkpoint {
-            run,
-            owner,
-            state: state(n),
-            follows: follows.map(state),
-            fetched: 1,
-            malformed: 0,
-            done: n == of,
-        }),
-    }
-}
-
-const STANDS: &str = "SELECT state || ' ' || (checkpoint->>'pages') || ' ' || fetched FROM usertap.backfill";
-
 /// A walk would go on behind a page that was never taken.
 #[tokio::test]
 async fn a_page_whose_predecessor_was_not_taken_moves_no_walk() {
     let rig = Rig::new(Deleted::Keep).await;
-    let walk = begun(&rig).await;
-    let taken = async |n: u32, follows: Option<u32>| {
-        let fared = rig.recorder.submit(page(&rig, walk, n, follows, 3)).fared().await;
+    let (run, owner) = (Uuid::new_v4(), Uuid::new_v4());
+    let begun =
+        format!("INSERT INTO usertap.backfill (run, state, owner) VALUES ('{run}', 'running', '{owner}')");
+    rig.db.client.batch_execute(&begun).await.expect("a run");
+    let page = async |n: u32, follows: Option<u32>| {
+        let state = |n: u32| format!("{{\"pages\": {n}}}");
+        let page = Submission {
+            observations: vec![rig.seen(&user(n), view(&user(n), "A"))],
+            checkpoint: Some(Checkpoint {
+                run,
+                owner,
+                state: state(n),
+                follows: follows.map(state),
+                fetched: 1,
+                malformed: 0,
+                done: n == 3,
+            }),
+        };
+        let fared = rig.recorder.submit(page).fared().await;
         fared.expect("the recorder runs").checkpoint_kept
     };
-    assert!(taken(1, None).await);
-    assert!(!taken(3, Some(2)).await, "the second is not there");
-    assert_eq!(rig.db.text(STANDS).await.as_deref(), Some("running 1 1"));
+    assert!(page(1, None).await);
+    assert!(!page(3, Some(2)).await, "the second is not there");
+    let stands = "SELECT state || ' ' || (checkpoint->>'pages') || ' ' || fetched FROM usertap.backfill";
+    assert_eq!(rig.db.text(stands).await.as_deref(), Some("running 1 1"));
     assert!(
-        taken(2, Some(1)).await && !taken(2, Some(1)).await,
+        page(2, Some(1)).await && !page(2, Some(1)).await,
         "each counts once"
     );
-    assert!(taken(3, Some(2)).await);
-    assert_eq!(rig.db.text(STANDS).await.as_deref(), Some("done 3 3"));
-    rig.end().await;
-}
-
-/// One transaction costs as much for a few users as for many.
-#[tokio::test]
-async fn pages_that_wait_behind_each_other_are_written_as_one() {
-    const PAGES: u32 = 12;
-    let rig = Rig::new(Deleted::Keep).await;
-    let (run, owner) = begun(&rig).await;
-    rig.db
-        .client
-        .batch_execute("BEGIN; LOCK TABLE neon_identity.users_sync IN EXCLUSIVE MODE")
-        .await
-        .expect("a lock");
-    let submitted: Vec<_> = (1..=PAGES)
-        .map(|n| {
-            rig.recorder
-                .submit(page(&rig, (run, owner), n, (n > 1).then_some(n - 1), PAGES))
-        })
-        .collect();
-    rig.db.client.batch_execute("COMMIT").await.expect("an end");
-    for page in submitted {
-        let fared = page.fared().await.expect("the recorder runs");
-        assert!(fared.checkpoint_kept && fared.outcomes == [Outcome::Inserted]);
-    }
-    assert_eq!(rig.db.text(STANDS).await, Some(format!("done {PAGES} {PAGES}")));
-    let transactions = "SELECT count(DISTINCT xmin::text) FROM neon_identity.users_sync";
-    let transactions = rig.db.count(transactions).await;
-    assert!(transactions < i64::from(PAGES), "{transactions}");
+    assert!(page(3, Some(2)).await);
+    assert_eq!(rig.db.text(stands).await.as_deref(), Some("done 3 3"));
     rig.end().await;
 }
 

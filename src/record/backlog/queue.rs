@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Batch, Found, Group, Left, Rest, Taken, weight};
 use crate::clock::Instant;
+use crate::record::Intent;
 use crate::record::journal::Place;
-use crate::record::{Checkpoint, Intent};
 use crate::user::{Observation, UserId};
 
 /// From here on what is in the journal is let go of in memory: the rest is room for a burst. The
@@ -24,9 +24,6 @@ const GROUP_BYTES: usize = 4 << 20;
 
 /// Whoever is held comes back ten times a second, or more slowly where the database is slow.
 const JUST: Duration = Duration::from_secs(5);
-
-/// Users of pages in one transaction: while it is numbered, apps wait. One page of some providers is as large.
-const PAGES: usize = 500;
 
 /// Entries that are looked at for something to do: behind so many, what a slow user has sent may
 /// hold up others after all.
@@ -95,8 +92,7 @@ struct Load {
     users: usize,
     bytes: usize,
     is_traced: bool,
-    /// The last page taken.
-    page: Option<u64>,
+    is_page: bool,
     is_exclusive: bool,
     /// Users whose entries had to be passed over: what came later stays behind them.
     behind: HashSet<UserId>,
@@ -123,9 +119,8 @@ impl Inner {
         }
         let waiting = self.entries.iter().filter(|(_, entry)| entry.waits());
         for (&number, entry) in waiting.take(LOOKED_AT) {
-            let at_most = load.page.map_or(at_most, |_| at_most.min(PAGES));
-            let is_full = load.users >= at_most || load.bytes >= bytes;
-            if !load.numbers.is_empty() && (is_full || !self.goes_along(&load, entry)) {
+            let is_full = load.users >= at_most || load.bytes >= bytes || entry.has_checkpoint;
+            if load.is_page || !load.numbers.is_empty() && is_full {
                 break;
             }
             match &entry.observations {
@@ -146,18 +141,6 @@ impl Inner {
         load
     }
 
-    /// Pages go with nothing but the next of the same walk.
-    fn goes_along(&self, load: &Load, entry: &Entry) -> bool {
-        match load.page {
-            Some(last) => {
-                let last = self.entries.get(&last).and_then(Entry::checkpoint);
-                let next = entry.checkpoint();
-                last.zip(next).is_some_and(|(last, next)| next.goes_on_from(last))
-            }
-            None => !entry.has_checkpoint,
-        }
-    }
-
     fn must_wait(&self, entry: &Entry, observations: &[Observation], load: &Load) -> bool {
         let taken = |id: &UserId| self.flying.contains_key(id) || load.behind.contains(id);
         entry.has_checkpoint && load.behind_page || observations.iter().any(|seen| taken(&seen.id))
@@ -166,7 +149,7 @@ impl Inner {
     fn board(&mut self, load: Load) -> Batch {
         let may_be_held = self.held > 0;
         self.is_exclusive = load.is_exclusive;
-        self.pages += u64::from(load.page.is_some());
+        self.pages += u64::from(load.is_page);
         let mut taken = Vec::with_capacity(load.numbers.len());
         for number in load.numbers {
             let Some(entry) = self.entry(number) else { continue };
@@ -185,7 +168,7 @@ impl Inner {
             taken,
             is_traced: load.is_traced,
             is_exclusive: load.is_exclusive,
-            page: load.page.map(|_| self.pages),
+            page: load.is_page.then_some(self.pages),
             may_be_held,
         }
     }
@@ -340,7 +323,7 @@ impl Load {
         self.users += entry.users();
         self.bytes += entry.bytes;
         self.is_traced |= entry.place.is_some();
-        self.page = entry.has_checkpoint.then_some(number);
+        self.is_page |= entry.has_checkpoint;
     }
 
     fn pass_over(&mut self, entry: &Entry, observations: &[Observation]) {
@@ -363,10 +346,6 @@ impl Entry {
             Held::Here(observations) => Some(observations),
             Held::InJournal { .. } => None,
         }
-    }
-
-    fn checkpoint(&self) -> Option<&Checkpoint> {
-        self.job.as_ref()?.checkpoint.as_ref()
     }
 
     pub fn waits(&self) -> bool {

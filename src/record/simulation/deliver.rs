@@ -208,7 +208,7 @@ impl World<'_> {
             shared.memory.judged(observations.iter().map(|seen| &seen.id));
         }
         let is_page = matches!(then, Some(Then::Page));
-        let checkpoint = is_page.then(|| self.checkpoint(machine, observations.len()));
+        let checkpoint = is_page.then(|| checkpoint(observations.len()));
         let submission = Submission {
             observations,
             checkpoint,
@@ -225,23 +225,16 @@ impl World<'_> {
             Then::Ack(_) => Waiting::durable(receipt, then, losses),
         }));
     }
+}
 
-    /// Behind the page that this process has handed over before.
-    fn checkpoint(&mut self, machine: usize, fetched: usize) -> Checkpoint {
-        let pages = match &mut self.machines[machine].process {
-            Some(process) => &mut process.pages,
-            None => unreachable!("the machine is down"),
-        };
-        let follows = (*pages > 0).then(|| pages.to_string());
-        *pages += 1;
-        Checkpoint {
-            run: uuid::Uuid::nil(),
-            owner: uuid::Uuid::nil(),
-            state: pages.to_string(),
-            follows,
-            fetched: fetched as u64,
-            malformed: 0,
-            done: false,
-        }
+fn checkpoint(fetched: usize) -> Checkpoint {
+    Checkpoint {
+        run: uuid::Uuid::nil(),
+        owner: uuid::Uuid::nil(),
+        state: String::new(),
+        follows: None,
+        fetched: fetched as u64,
+        malformed: 0,
+        done: false,
     }
 }

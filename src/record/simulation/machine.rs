@@ -44,10 +44,7 @@ pub struct Process {
     pub later: Vec<(Instant, Later)>,
     /// It is known that nothing can be written.
     pub is_away: bool,
-    /// Pages of a walk that are asked for or being written.
-    pub walking: usize,
-    /// Pages handed to the recorder.
-    pub pages: u64,
+    pub is_walking: bool,
     /// Failovers that it has had the chance to notice.
     pub losses: usize,
 }
@@ -102,8 +99,7 @@ impl Machine {
             waiting: Vec::new(),
             later: Vec::new(),
             is_away: false,
-            walking: 0,
-            pages: 0,
+            is_walking: false,
             losses: 0,
         });
     }

@@ -21,8 +21,6 @@ use crate::user::{Origin, Position, Seen, Sent};
 
 /// Outages, failovers, refusals, silent changes, kills.
 pub const THEMES: usize = 5;
-/// Pages that one process has under way: some wait behind each other.
-const WALKING: usize = 3;
 
 /// What went wrong.
 pub type Wrong = &'static str;
@@ -213,8 +211,8 @@ impl<'r> World<'r> {
         let Some(process) = &mut self.machines[machine].process else {
             return;
         };
-        if process.walking < WALKING {
-            process.walking += 1;
+        if !process.is_walking {
+            process.is_walking = true;
             self.ask(machine, What::Page, None);
         }
     }
@@ -362,7 +360,7 @@ impl<'r> World<'r> {
             }
             Then::Page => {
                 if let Some(process) = &mut self.machines[machine].process {
-                    process.walking -= 1;
+                    process.is_walking = false;
                 }
             }
             Then::Newest(intents) => drop(intents),

@@ -41,7 +41,10 @@ impl Writer {
         }
         match tried {
             Ok(put_off) if put_off.is_empty() => {}
-            Ok(put_off) => groups.push_back(Group::Together(put_off)),
+            Ok(put_off) => {
+                self.begins_anew(flight);
+                groups.push_back(Group::Together(put_off));
+            }
             Err(fault) => {
                 self.endure(fault).await?;
                 groups.push_back(Group::Alone(todo));
@@ -53,6 +56,7 @@ impl Writer {
     /// Waits until the same can be tried again.
     async fn endure(&mut self, fault: Alone) -> Result<(), GivenUp> {
         match fault {
+            Alone::Failed(Failure::Over) => Err(GivenUp),
             Alone::Failed(Failure::Overtaken) => Ok(()),
             Alone::Failed(Failure::Away) => self.reconnect().await,
             Alone::Failed(Failure::Refused) => {

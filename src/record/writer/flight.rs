@@ -20,14 +20,14 @@ use crate::user::{Observation, Origin, Position, UserId};
 pub struct Flight {
     items: Vec<Item>,
     slots: Vec<Slot>,
-    /// Of the pages, which then fly alone.
+    /// Of the page, which then flies alone.
     pub checkpoint: Option<Checkpoint>,
     /// The database refused to take its users for strangers.
     are_known: bool,
     /// Some of it is in the journal, where a later process may find it again: every judgement,
     /// equal ones too, leaves its trace in the database.
     pub is_traced: bool,
-    /// It is this page of a walk, or pages that count as one.
+    /// It is this page of a walk.
     pub page: Option<u64>,
     /// Some of it stood in the journal alone: nothing else is written meanwhile.
     pub is_exclusive: bool,
@@ -116,10 +116,7 @@ impl Flight {
             checkpoint_kept: job.rest.checkpoint.is_none(),
             ..job.rest.settled
         };
-        self.checkpoint = match (self.checkpoint.take(), job.rest.checkpoint) {
-            (Some(page), Some(next)) => Some(page.with(next)),
-            (page, next) => page.or(next),
-        };
+        self.checkpoint = self.checkpoint.take().or(job.rest.checkpoint);
         self.slots.push(Slot {
             number: job.number,
             has_landed: false,

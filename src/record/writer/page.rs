@@ -34,7 +34,6 @@ fn in_turn(turn: Turn) -> Result<(), Failure> {
     match turn {
         Turn::Go => Ok(()),
         Turn::Anew => Err(Failure::Overtaken),
-        // The recorder is closed and another lane gave up: so does this one, when it connects.
-        Turn::Over => Err(Failure::Away),
+        Turn::Over => Err(Failure::Over),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use usertap::user::IdType;
 use uuid::Uuid;
 
-use super::World;
+use super::{PAGE, World};
 use crate::support::eventually;
 use crate::support::postgres::{self, names};
 
@@ -32,6 +32,49 @@ async fn whoever_is_held_for_long_is_named_until_it_is_over() {
     })
     .await;
     server.has_no_problem().await;
+    server.stop().await;
+}
+
+/// The walk goes on fetching meanwhile, and what it has is in nobody's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_waits_for_one_user_holds_up_no_app() {
+    let world = World::with_users(8 * PAGE).await;
+    world.backfill().await;
+    let ids = world.control().ids(0);
+    for id in &ids {
+        let renamed = json!({ "display_name": "Someone Else" });
+        assert!(world.control().edit(0, *id, renamed));
+    }
+    let mut holder = postgres::client(&world.url).await;
+    let held = holder.transaction().await.expect("a transaction");
+    let lock = format!(
+        "SELECT FROM neon_identity.users_sync WHERE id = '{}' FOR UPDATE",
+        ids[0]
+    );
+    held.batch_execute(&lock).await.expect("a lock");
+    let server = world.serve().await;
+    let walk = world.start(&["backfill", "--json"]);
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    eventually("the walk waits", || async {
+        (world.count(waits).await > 0).then_some(())
+    })
+    .await;
+    for name in ["One", "Two", "Three", "Four"] {
+        let created = server.create(&world, name).await;
+        assert!(
+            created.recorded().starts_with("committed"),
+            "{}",
+            created.recorded()
+        );
+    }
+    held.rollback().await.expect("an end");
+    let account = walk.ended().await.with_code(0).json();
+    assert_eq!(
+        (&account["balanced"], &account["older"]),
+        (&json!(true), &json!(0)),
+        "{account}"
+    );
+    assert_eq!(world.name(ids[0]).await.as_deref(), Some("Someone Else"));
     server.stop().await;
 }
 

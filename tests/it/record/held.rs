@@ -1,8 +1,9 @@
 //! Users whom another transaction holds: they are late, and nobody else.
 
 use usertap::config::Deleted;
-use usertap::record::{Outcome, Receipt, Recorded};
+use usertap::record::{Checkpoint, Outcome, Receipt, Recorded, Submission};
 use usertap::user::UserId;
+use uuid::Uuid;
 
 use super::{LONG, Rig, user, view};
 use crate::support::eventually;
@@ -148,6 +149,39 @@ async fn a_stop_waits_for_nobody_who_is_held() {
     tasks.stop();
     assert!(tasks.ended(LONG).await, "it waits for those who are held");
     for receipt in late.into_iter().chain([behind]) {
+        assert_eq!(receipt.fared().await, None);
+    }
+    holder.lets_go().await;
+}
+
+/// Two lanes have pages then: the one waits for the user, the other for the first page.
+#[tokio::test]
+async fn a_stop_waits_for_no_page_whose_user_is_held() {
+    let rig = Rig::new(Deleted::Keep).await;
+    is_written(renamed(&rig, &user(1), "A")).await;
+    let holder = Holder::of(&rig, "SELECT FROM usertap.user_state FOR UPDATE").await;
+    let page = |n: u32| {
+        let checkpoint = Checkpoint {
+            run: Uuid::nil(),
+            owner: Uuid::nil(),
+            state: n.to_string(),
+            follows: None,
+            fetched: 1,
+            malformed: 0,
+            done: false,
+        };
+        rig.recorder.submit(Submission {
+            observations: vec![rig.seen(&user(n), view(&user(n), "B"))],
+            checkpoint: Some(checkpoint),
+        })
+    };
+    let pages = [page(1), page(2)];
+    is_written(renamed(&rig, &user(3), "A")).await;
+    let Rig { recorder, tasks, .. } = rig;
+    recorder.close();
+    tasks.stop();
+    assert!(tasks.ended(LONG).await, "it waits for the page");
+    for receipt in pages {
         assert_eq!(receipt.fared().await, None);
     }
     holder.lets_go().await;
