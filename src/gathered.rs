@@ -23,11 +23,7 @@ impl<T: Unpin> Gathered<T> {
 }
 
 impl<T: Read + Unpin> Read for Gathered<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        to: ReadBufCursor<'_>,
-    ) -> Poll<Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<Result<()>> {
         self.io().poll_read(context, to)
     }
 }

@@ -184,7 +184,8 @@ impl Listening {
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let http = protocols(self.idle);
-        let mut connection = pin!(http.serve_connection_with_upgrades(Gathered(TokioIo::new(stream)), service));
+        let mut connection =
+            pin!(http.serve_connection_with_upgrades(Gathered(TokioIo::new(stream)), service));
         let mut end = self.end(&asks);
         let ended = tokio::select! {
             biased;

@@ -110,9 +110,7 @@ impl Wire {
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
         self.links.turn(forwarded.response.headers_mut(), &asked.reached);
         let wait = forwarded.sent_at.saturating_duration_since(began);
-        let took = forwarded
-            .answered_at
-            .saturating_duration_since(forwarded.sent_at);
+        let took = forwarded.answered_at.saturating_duration_since(forwarded.sent_at);
         self.traffic.meters.forwarded(wait, took);
         let upgrade = asked.upgrade.as_ref();
         if upgrade.is_some_and(|upgrade| upgrade.tunnels(&mut forwarded.response, &self.tasks, self.drain)) {

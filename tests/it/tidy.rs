@@ -28,7 +28,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "user",
         ],
     ),
-    ("upstream", &["clock", "config", "gathered", "provider", "tasks", "user"]),
+    (
+        "upstream",
+        &["clock", "config", "gathered", "provider", "tasks", "user"],
+    ),
     ("record", &["clock", "config", "db", "failpoint", "tasks", "user"]),
     // It reads what the recorder wrote; neither knows the other.
     ("feed", &["clock", "db", "tasks", "user"]),
