@@ -304,10 +304,10 @@ fn remedy(error: &UpstreamError) -> &'static str {
     }
 }
 
-/// What stands in one user's way is not the walk's to mend.
+/// One names its own.
 fn cure(fault: &PageFault) -> &'static str {
     match fault {
-        PageFault::Text { .. } => "; have the user mended at the provider who stands there",
+        PageFault::Text { .. } => "",
         _ => "; see what answers there in the provider's place",
     }
 }
