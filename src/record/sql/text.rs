@@ -263,7 +263,7 @@ pub const HAS_NOTES: &str = "
            (SELECT epoch < $1 OR (epoch = $1 AND position < $2) FROM {state}.meta) AS has_gone_back,
            (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced,
            (SELECT count(*) < 4 FROM pg_trigger WHERE tgrelid = to_regclass({users_name}) AND tgenabled = 'A'
-              AND tgname IN ('usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate')) AS is_deaf";
+              AND tgname IN ({triggers})) AS is_deaf";
 
 /// Says that the tables of one row have one: the planner takes them for hundreds, and compiles the
 /// statement for a third of a second.
