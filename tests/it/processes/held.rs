@@ -38,6 +38,16 @@ async fn whoever_is_held_for_long_is_named_until_it_is_over() {
 /// Any role that may connect can take the lock under which positions are given out.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_holds_the_lock_of_positions_is_named_until_it_is_over() {
+    named_while_it_holds_positions(false).await;
+}
+
+/// Each of its statements is a transaction of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_the_lock_of_positions_and_does_other_things_is_named_too() {
+    named_while_it_holds_positions(true).await;
+}
+
+async fn named_while_it_holds_positions(is_busy: bool) {
     let world = World::with_users(0).await;
     let server = world.serve().await;
     let ada = server.known(&world, "Ada").await;
@@ -57,6 +67,16 @@ async fn whoever_holds_the_lock_of_positions_is_named_until_it_is_over() {
         .await
         .expect("a query")
         .get(0);
+    let busy = tokio::spawn(async move {
+        while is_busy {
+            holder
+                .batch_execute("SELECT pg_sleep(0.01)")
+                .await
+                .expect("a statement");
+        }
+        std::future::pending::<()>().await;
+        drop(holder);
+    });
     let renamed = json!({ "display_name": "Grace" });
     let path = format!("/users/{ada}");
     let reply = server.ask(&world, Method::PATCH, &path, &renamed).await;
@@ -65,7 +85,7 @@ async fn whoever_holds_the_lock_of_positions_is_named_until_it_is_over() {
     server
         .names(&["not-recording", &role, "a report", &terminate])
         .await;
-    drop(holder);
+    busy.abort();
     eventually("it is written", || async {
         (world.name(ada).await.as_deref() == Some("Grace")).then_some(())
     })
