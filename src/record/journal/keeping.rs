@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Runs until the writer has ended and nothing is left to keep.
 pub async fn keep(shared: Arc<Shared>) {
-    Keeping::new(shared.clone()).to_the_end().await;
+    Keeping::new(shared.clone()).run().await;
     if let Some(intents) = &shared.intents {
         intents.over();
     }
@@ -59,7 +59,7 @@ impl Keeping {
         }
     }
 
-    async fn to_the_end(mut self) {
+    async fn run(mut self) {
         let shared = self.shared.clone();
         let mut trouble = shared.health.trouble.subscribe();
         loop {

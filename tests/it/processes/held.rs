@@ -67,25 +67,32 @@ async fn named_while_it_holds_positions(is_busy: bool) {
         .await
         .expect("a query")
         .get(0);
-    let busy = tokio::spawn(async move {
-        while is_busy {
+    let is_named = async {
+        let renamed = json!({ "display_name": "Grace" });
+        let path = format!("/users/{ada}");
+        let reply = server.ask(&world, Method::PATCH, &path, &renamed).await;
+        assert!(reply.recorded().starts_with("journaled"), "{}", reply.recorded());
+        let terminate = format!("pg_terminate_backend({pid})");
+        server
+            .names(&["not-recording", &role, "a report", &terminate])
+            .await;
+    };
+    let is_at_work = async {
+        if !is_busy {
+            std::future::pending::<()>().await;
+        }
+        loop {
             holder
                 .batch_execute("SELECT pg_sleep(0.01)")
                 .await
                 .expect("a statement");
         }
-        std::future::pending::<()>().await;
-        drop(holder);
-    });
-    let renamed = json!({ "display_name": "Grace" });
-    let path = format!("/users/{ada}");
-    let reply = server.ask(&world, Method::PATCH, &path, &renamed).await;
-    assert!(reply.recorded().starts_with("journaled"), "{}", reply.recorded());
-    let terminate = format!("pg_terminate_backend({pid})");
-    server
-        .names(&["not-recording", &role, "a report", &terminate])
-        .await;
-    busy.abort();
+    };
+    tokio::select! {
+        () = is_named => {}
+        () = is_at_work => {}
+    }
+    drop(holder);
     eventually("it is written", || async {
         (world.name(ada).await.as_deref() == Some("Grace")).then_some(())
     })
