@@ -60,6 +60,8 @@ pub enum WalkFault {
     Upstream(#[from] UpstreamError),
     #[error("{0}; is UPSTREAM the provider's API?")]
     NotTheProvider(PageFault),
+    #[error("page {page} of the provider's list: {fault}{}", cure(fault))]
+    AtPage { page: u64, fault: PageFault },
     #[error(transparent)]
     Page(#[from] PageFault),
     #[error("the provider refuses the key ({0}): correct the provider's secret key")]
@@ -299,6 +301,14 @@ fn remedy(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::Limited { .. } => "",
         _ => "; check UPSTREAM and the way there",
+    }
+}
+
+/// One names its own.
+fn cure(fault: &PageFault) -> &'static str {
+    match fault {
+        PageFault::Text { .. } => "",
+        _ => "; see what answers there in the provider's place",
     }
 }
 

@@ -72,6 +72,8 @@ struct Shared {
     by_hand: Notify,
     known: Mutex<Known>,
     is_following: AtomicBool,
+    /// The database refuses to drop what is too old.
+    keeps_old: AtomicBool,
     readers: AtomicUsize,
     /// Consumers who want `raw`: without one, nobody reads it.
     raw_readers: AtomicUsize,
@@ -131,6 +133,7 @@ impl Feed {
             by_hand: Notify::new(),
             known: Mutex::default(),
             is_following: AtomicBool::new(false),
+            keeps_old: AtomicBool::new(false),
             readers: AtomicUsize::new(0),
             raw_readers: AtomicUsize::new(0),
             name: Uuid::new_v4(),
@@ -142,10 +145,9 @@ impl Feed {
 
     /// Starts the tail, and the dropping of what is too old.
     pub fn follow(&self, tasks: &Tasks) {
-        let (database, keep) = (self.shared.database.clone(), self.shared.retention);
         tasks.spawn_until_stopped(tail::run(self.shared.clone()));
         tasks.spawn_until_stopped(tail::beat(self.shared.clone()));
-        tasks.spawn_until_stopped(retention::keep(database, keep));
+        tasks.spawn_until_stopped(retention::keep(self.shared.clone()));
     }
 
     /// This process has committed up to here: quicker than the database's own word of it.
@@ -191,6 +193,11 @@ impl Feed {
     /// The tail hears of commits and reads them.
     pub fn is_following(&self) -> bool {
         self.shared.is_following.load(Ordering::Relaxed)
+    }
+
+    /// The database refuses to drop what is older than `FEED_RETENTION`, look after look.
+    pub fn keeps_old(&self) -> bool {
+        self.shared.keeps_old.load(Ordering::Relaxed)
     }
 
     /// Consumers that read at this moment.

@@ -11,7 +11,7 @@ use crate::cache;
 use crate::db::rights::Missing;
 use crate::db::runs::{Drift, Kind, Run};
 use crate::db::surroundings::{self, Surroundings};
-use crate::db::{DbError, epochs, migrate, polls, rights, rows, runs, users_table};
+use crate::db::{DbError, epochs, migrate, partitions, polls, rights, rows, runs, users_table};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -271,6 +271,8 @@ struct Known {
     counts: Option<rows::Counts>,
     /// What keeps partitions of the feed from being made and dropped.
     unowned: Option<Missing>,
+    /// What refuses to let old ones be dropped.
+    undropped: Option<Missing>,
     /// The users' table is not there.
     table: Option<users_table::Trouble>,
     surroundings: Surroundings,
@@ -295,6 +297,7 @@ impl Known {
             missed: polls::missed(database).await?,
             counts: rows::counts(database).await?,
             unowned: rights::of_partitions(database).await?,
+            undropped: station.feed.keeps_old().then(|| partitions::undropped(database)),
             table: users_table::find(&database.names, &mut *database.get().await?)
                 .await?
                 .trouble,

@@ -146,10 +146,12 @@ impl Backfill {
                 Err(fault) => fault,
                 got => return got,
             };
-            let Some(pause) = pause(&fault, walk, attempt) else {
-                return Err(named(fault, walk));
-            };
+            let pause = pause(&fault, walk, attempt);
             attempt += usize::from(told_to_wait(&fault).is_none());
+            let fault = named(fault, walk);
+            let Some(pause) = pause else {
+                return Err(fault);
+            };
             tracing::warn!(error = %fault, "a page could not be read; trying again");
             self.held_up(&format!("a page could not be read, and is tried again: {fault}"))
                 .await;
@@ -262,8 +264,9 @@ fn pause(fault: &WalkFault, walk: &Walk, attempt: usize) -> Option<Duration> {
         return Some(wait);
     }
     let at_most = match fault {
-        WalkFault::Page(PageFault::Shape { .. }) if walk.pages == 0 => FIRST_PAUSES,
-        WalkFault::Upstream(_) | WalkFault::Page(PageFault::Shape { .. } | PageFault::Untrue { .. }) => {
+        WalkFault::Page(PageFault::Shape { .. } | PageFault::Text { .. }) if walk.pages == 0 => FIRST_PAUSES,
+        WalkFault::Upstream(_)
+        | WalkFault::Page(PageFault::Shape { .. } | PageFault::Text { .. } | PageFault::Untrue { .. }) => {
             PAUSES.len()
         }
         WalkFault::Page(PageFault::Status { status })
@@ -292,12 +295,16 @@ pub(super) fn limited(error: &UpstreamError) -> Option<Duration> {
     }
 }
 
-/// Where not one page was like the provider's, that is what to say.
+/// Where not one page was like the provider's, that is what to say; else which one was not.
 fn named(fault: WalkFault, walk: &Walk) -> WalkFault {
     match fault {
         WalkFault::Page(fault @ (PageFault::Shape { .. } | PageFault::Status { .. })) if walk.pages == 0 => {
             WalkFault::NotTheProvider(fault)
         }
+        WalkFault::Page(fault @ (PageFault::Shape { .. } | PageFault::Text { .. })) => WalkFault::AtPage {
+            page: walk.pages + 1,
+            fault,
+        },
         fault => fault,
     }
 }
@@ -358,5 +365,8 @@ mod tests {
         assert_eq!(tries(&shape(), &Walk::default()), FIRST_PAUSES);
         let told = named(shape(), &Walk::default()).to_string();
         assert!(told.contains("UPSTREAM"), "{told}");
+        let text = WalkFault::Page(PageFault::Text { at: 7 });
+        let told = named(text, &Walk::default()).to_string();
+        assert!(told.contains("page 1") && !told.contains("UPSTREAM"), "{told}");
     }
 }

@@ -95,6 +95,7 @@ impl Unread {
                 fault.to_string(),
                 "correct `list` of its [[route]] and `paging` of [list] in the provider file",
             ),
+            Unread::Page(fault @ PageFault::Text { .. }) => failed(LIST, fault.to_string(), ""),
             Unread::Page(fault) => failed(
                 LIST,
                 fault.to_string(),

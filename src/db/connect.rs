@@ -244,7 +244,7 @@ pub fn reason(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-fn client_tls(ca: Option<&Path>) -> Result<rustls::ClientConfig, std::io::Error> {
+pub(super) fn client_tls(ca: Option<&Path>) -> Result<rustls::ClientConfig, std::io::Error> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     for certificate in ca.map(read_ca).transpose()?.unwrap_or_default() {
         roots.add(certificate).map_err(std::io::Error::other)?;

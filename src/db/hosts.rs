@@ -1,4 +1,5 @@
-//! A URL with several hosts: the first that lets us in, and none that says nothing keeps us from the next.
+//! A URL with several hosts, a host with several addresses: the first that lets us in, and none that says nothing
+//! keeps us from the next.
 //!
 //! The driver asks one after another, and waits for each as long as that likes: a server whose machine hangs, or to
 //! which the way is gone without a word, would be all that is ever asked. So the next one's turn comes after a
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::net::lookup_host;
 use tokio::time::sleep;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -21,16 +23,30 @@ const TURN: Duration = Duration::from_secs(1);
 
 pub(super) type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-pub(super) async fn connect(
-    config: &Config,
-    tls: &MakeRustlsConnect,
-) -> Result<(Client, Connection<Socket, Stream>), Error> {
+type Connected = (Client, Connection<Socket, Stream>);
+
+pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
     let hosts = each(config);
-    let (Some((first, others)), 2..) = (hosts.split_first(), hosts.len()) else {
-        return config.connect(tls.clone()).await;
-    };
-    let mut asked = FuturesUnordered::from_iter([first.connect(tls.clone())]);
-    let mut others = others.iter();
+    match hosts.len() {
+        0 | 1 => at_host(config, tls).await,
+        _ => in_turn(hosts.iter().map(|host| at_host(host, tls))).await,
+    }
+}
+
+/// A name may stand for several addresses.
+async fn at_host(host: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+    let addresses = addresses(host).await;
+    match addresses.len() {
+        0 | 1 => host.connect(tls.clone()).await,
+        _ => in_turn(addresses.iter().map(|address| address.connect(tls.clone()))).await,
+    }
+}
+
+/// Of two or more.
+async fn in_turn(
+    mut others: impl ExactSizeIterator<Item = impl Future<Output = Result<Connected, Error>>>,
+) -> Result<Connected, Error> {
+    let mut asked = FuturesUnordered::from_iter(others.next());
     loop {
         let failed = tokio::select! {
             Some(answered) = asked.next() => match answered {
@@ -40,11 +56,30 @@ pub(super) async fn connect(
             () = sleep(TURN), if others.len() > 0 => None,
         };
         match (others.next(), failed) {
-            (Some(next), _) => asked.push(next.connect(tls.clone())),
+            (Some(next), _) => asked.push(next),
             (None, Some(error)) if asked.is_empty() => return Err(error),
             (None, _) => {}
         }
     }
+}
+
+/// For one address of the host's each; nothing where it is none by name, or the driver has to say what is wrong.
+async fn addresses(host: &Config) -> Vec<Config> {
+    let ([Host::Tcp(name)], []) = (host.get_hosts(), host.get_hostaddrs()) else {
+        return Vec::new();
+    };
+    let found = lookup_host((&**name, 0)).await;
+    let found = found.into_iter().flatten().map(|address| address.ip());
+    mixed(host, found.map(|address| host.clone().hostaddr(address).clone()))
+}
+
+/// In the order of their turns.
+fn mixed(config: &Config, each: impl Iterator<Item = Config>) -> Vec<Config> {
+    let mut each: Vec<Config> = each.collect();
+    if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
+        each.sort_by_cached_key(|_| random::name());
+    }
+    each
 }
 
 /// For one host each, in the order of their turns; nothing where the driver has to say what is wrong.
@@ -56,11 +91,7 @@ fn each(config: &Config) -> Vec<Config> {
     {
         return Vec::new();
     }
-    let mut each: Vec<Config> = (0..many).map(|at| alone(config, at)).collect();
-    if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
-        each.sort_by_cached_key(|_| random::name());
-    }
-    each
+    mixed(config, (0..many).map(|at| alone(config, at)))
 }
 
 /// The same with the host at this place alone.
@@ -70,6 +101,7 @@ fn alone(config: &Config, at: usize) -> Config {
         .ssl_negotiation(config.get_ssl_negotiation())
         .channel_binding(config.get_channel_binding())
         .target_session_attrs(config.get_target_session_attrs())
+        .load_balance_hosts(config.get_load_balance_hosts())
         .keepalives(config.get_keepalives())
         .keepalives_idle(config.get_keepalives_idle());
     config.get_user().map(|user| one.user(user));
@@ -108,7 +140,12 @@ fn alone(config: &Config, at: usize) -> Config {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::db::connect::client_tls;
 
     fn hosts(url: &str) -> Vec<Config> {
         each(&url.parse().unwrap())
@@ -127,6 +164,42 @@ mod tests {
         assert_eq!(both, [one("a:1"), one("b:2")]);
         let both = hosts("host=a,b port=7");
         assert_eq!(both[1], "host=b port=7".parse().unwrap());
+    }
+
+    /// As where a name stands for both.
+    #[tokio::test]
+    async fn whoever_says_nothing_keeps_nobody_from_the_next() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let there = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+        let ports = [port(&silent), port(&there)];
+        let configs =
+            ports.map(|port| format!("host=name hostaddr=127.0.0.1 port={port} user=u sslmode=disable"));
+        let configs = configs.map(|config| config.parse::<Config>().expect("a configuration"));
+        let tls = MakeRustlsConnect::new(client_tls(None).expect("no file"));
+        let answers = async {
+            let (mut stream, _) = there.accept().await.expect("a connection");
+            let _startup = stream.read(&mut [0; 512]).await.expect("a startup message");
+            let welcome = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+            stream.write_all(welcome).await.expect("whole");
+            stream
+        };
+        let asked = in_turn(configs.iter().map(|config| config.connect(tls.clone())));
+        let (connected, _stream) = tokio::join!(timeout(TURN * 20, asked), answers);
+        assert!(connected.expect("in time").is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_what_a_name_stands_for_is_looked_up() {
+        let found = |url: &'static str| async move { addresses(&url.parse().expect("a URL")).await };
+        let local = found("postgres://u@localhost:7/db").await;
+        let here = "host=localhost hostaddr=127.0.0.1 port=7 user=u dbname=db";
+        assert!(
+            local.contains(&here.parse().expect("a configuration")),
+            "{local:?}"
+        );
+        assert_eq!(found("postgres://u@localhost/db?hostaddr=127.0.0.1").await, []);
+        assert_eq!(found("postgres://u@%2Ftmp/db").await, []);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Schema names chosen at run time, quoted once.
 
 use super::instances::SILENCE;
-use super::users_table::IS_MADE;
+use super::users_table::{IS_MADE, TRIGGERS};
 use crate::user::IdType;
 
 /// Where one tenant's tables are, and the type of its ids.
@@ -18,7 +18,8 @@ impl Names {
     /// Puts the names into a statement: `{users}` is the quoted users table, `{state}` the quoted
     /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`; `{users_name}` is the users
     /// table's name as a string, `{channel}` that of [`Names::channel`]; `{silence}` is for how long the process
-    /// `i` was not heard, `{is_made}` whether the table that `m` notes is the one that usertap made.
+    /// `i` was not heard, `{is_made}` whether the table that `m` notes is the one that usertap made, `{triggers}` the
+    /// names of usertap's own on it.
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
         let users_name = format!("'{}'", users.replace('\'', "''"));
@@ -32,6 +33,7 @@ impl Names {
             ("{channel}", &*channel),
             ("{silence}", SILENCE),
             ("{is_made}", IS_MADE),
+            ("{triggers}", TRIGGERS),
         ];
         let mut sql = String::with_capacity(statement.len() * 2);
         let mut rest = statement;

@@ -12,6 +12,7 @@ use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::names::quoted;
+use super::rights::Missing;
 use super::statement::{Bind, optional, statement};
 use super::{Database, DbError, rights};
 use crate::user::Position;
@@ -240,6 +241,20 @@ pub async fn drop_oldest(
     );
     in_a_moment(database, conn, &names.sql(&gone)).await?;
     Ok(true)
+}
+
+/// Why the database may refuse it again and again: it does not tell what refuses.
+pub fn undropped(database: &Database) -> Missing {
+    let state = quoted(&database.names.state_schema);
+    Missing {
+        what: format!(
+            "old partitions of {state}.changes cannot be dropped: changes older than FEED_RETENTION stay"
+        ),
+        remedy: format!(
+            "the log of the database says what refuses it: let an event trigger that forbids DROP TABLE pass those of \
+             schema {state}, or end whoever holds a lock on {state}.changes for long"
+        ),
+    }
 }
 
 async fn oldest(database: &Database, conn: &mut AsyncPgConnection) -> Result<Option<i64>, DbError> {

@@ -17,7 +17,7 @@ use crate::user::{Observation, Seen, View};
 const OWN_TRIGGERS: &str = "EXISTS (
     SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = to_regclass({users_name}) AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
-      AND t.tgname NOT IN ('usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate')
+      AND t.tgname NOT IN ({triggers})
       AND t.tgtype & 20 <> 0 AND (t.tgtype & 3 = 3 OR p.prosrc LIKE '%users_sync%'))";
 
 /// The recorder knows the user to be as the provider shows them, and the row says something else. `raw_json` is

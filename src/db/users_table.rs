@@ -21,6 +21,9 @@ pub(super) const IS_MADE: &str = "EXISTS (
     WHERE t.tgrelid = m.users_table
       AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = m.tableoid))";
 
+/// usertap's own on it, by which it hears of what is changed with SQL.
+pub(super) const TRIGGERS: &str = "'usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate'";
+
 /// The table that goes by the name, and why it is not usertap's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsersTable {

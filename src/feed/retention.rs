@@ -6,10 +6,13 @@
 //! partition that holds something old is closed early: the positions left in it are skipped.
 //! What was dropped last stays known as the floor, the oldest position that can be resumed from.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use super::Shared;
 use crate::clock::{self, Instant};
 use crate::db::partitions::{self, Closing};
 use crate::db::{Database, DbError};
@@ -22,6 +25,9 @@ const PARTS: u32 = 8;
 
 /// What nobody mends is not said at every look.
 const WARN_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Whoever reads the oldest changes has a lock at one look, not at so many in a row.
+const REFUSED: u32 = 3;
 
 /// How long changes are kept.
 #[derive(Debug, Clone, Copy)]
@@ -41,29 +47,42 @@ impl Retention {
     }
 }
 
-/// Drops what is due, without an end; of several processes one at a time does.
-pub async fn keep(database: Database, retention: Retention) {
+/// Drops what is due, without an end; of several processes one at a time does. Notes whether it is
+/// kept from that.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let (database, retention) = (&shared.database, shared.retention);
     let every = retention.look_every();
     let mut looks = interval_at(clock::now() + every, every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warned = None;
+    let (mut warned, mut refused) = (None, 0);
     loop {
         looks.tick().await;
         if !database.is_open() {
             continue;
         }
-        match look(&database, retention).await {
+        let looked = look(database, retention).await;
+        refused = match &looked {
+            Err(DbError::Refused { .. }) => refused + 1,
+            Err(DbError::Away(_)) => refused,
+            Err(DbError::Unfit(_)) | Ok(_) => 0,
+        };
+        shared.keeps_old.store(refused >= REFUSED, Ordering::Relaxed);
+        match looked {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(
                 dropped,
                 "partitions of the feed older than FEED_RETENTION are gone"
             ),
-            Err(error @ DbError::Unfit(_)) if is_due(&mut warned, clock::now()) => {
+            Err(error) if is_telling(&error, refused) && is_due(&mut warned, clock::now()) => {
                 tracing::warn!(%error, "old partitions of the feed stay");
             }
             Err(error) => tracing::debug!(%error, "old partitions stay for now"),
         }
     }
+}
+
+fn is_telling(error: &DbError, refused: u32) -> bool {
+    matches!(error, DbError::Unfit(_)) || refused >= REFUSED
 }
 
 /// At the first time, and then now and then.

@@ -1,6 +1,7 @@
 //! How a listing goes on: offsets, page numbers, cursors and links are one thing to a backfill.
 
 use http::{HeaderMap, HeaderName, StatusCode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
@@ -162,9 +163,7 @@ impl Provider {
             again: false,
         };
         if !self.told_list(&listed, &list.at, body, &mut read) {
-            return Err(PageFault::Shape {
-                what: "there is no list where it should stand",
-            });
+            return Err(no_list(body));
         }
         let fetched = read.sightings.len() + read.malformed;
         let total = list.total(headers, body);
@@ -358,6 +357,19 @@ impl List {
             Total::Path(..) => None,
         }
     }
+}
+
+/// Why there is none to be found in it.
+fn no_list(body: &[u8]) -> PageFault {
+    let what = match std::str::from_utf8(body).map(serde_json::from_str::<IgnoredAny>) {
+        Err(broken) => {
+            let at = broken.valid_up_to();
+            return PageFault::Text { at };
+        }
+        Ok(Err(_)) => "it is no JSON at all",
+        Ok(Ok(_)) => "there is no list where it should stand",
+    };
+    PageFault::Shape { what }
 }
 
 pub(super) fn raw_value(body: &[u8], at: &Pointer) -> Option<Value> {

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use serde_json::Value;
+use serde_json_path::JsonPath;
 
 use super::pointer::Pointer;
 use super::{Matched, Provider, RequestHead, Tenant};
@@ -26,6 +27,8 @@ pub(super) enum Source {
     Caller,
     /// In the answer's JSON body.
     Answer(Pointer),
+    /// The same with a condition on what stands beside it.
+    AnswerPath(Box<JsonPath>),
     /// The subject of a token in the answer's JSON body.
     AnswerToken(Pointer),
     /// The last segment of the answer's `Location`.
@@ -55,6 +58,10 @@ impl Source {
             Some(("query", name)) => Some(Source::Query(name.into())),
             Some(("form", name)) => Some(Source::Form(name.into())),
             Some(("request", pointer)) => Pointer::parse(pointer).map(Source::Request),
+            Some(("answer", path)) if path.starts_with('$') => {
+                let path = JsonPath::parse(path).ok()?;
+                Some(Source::AnswerPath(Box::new(path)))
+            }
             Some(("answer", pointer)) => Pointer::parse(pointer).map(Source::Answer),
             Some(("answer-token", pointer)) => Pointer::parse(pointer).map(Source::AnswerToken),
             Some(("joined", pieces)) => Piece::parse(pieces).map(Source::Joined),
@@ -78,8 +85,8 @@ impl Source {
 
     /// Whether it takes the answer's body.
     pub(super) fn is_in_body(&self) -> bool {
-        use Source::{Answer, AnswerToken};
-        matches!(self, Answer(_) | AnswerToken(_)) || self.parts().any(Source::is_in_body)
+        use Source::{Answer, AnswerPath, AnswerToken};
+        matches!(self, Answer(_) | AnswerPath(_) | AnswerToken(_)) || self.parts().any(Source::is_in_body)
     }
 
     pub(super) fn needs_request_body(&self) -> bool {
@@ -163,6 +170,7 @@ impl<'a> Exchange<'a> {
         match source {
             Source::Named => self.ids(&self.matched.route.user),
             Source::Answer(pointer) => self.ids_in(self.answer_json(), pointer),
+            Source::AnswerPath(path) => self.ids_by(path),
             Source::Request(pointer) => self.ids_in(self.request_json(), pointer),
             one => self.id_at(one).into_iter().collect(),
         }
@@ -175,7 +183,7 @@ impl<'a> Exchange<'a> {
             Source::Caller => self.caller(),
             Source::AnswerToken(pointer) => self.subject(pointer.find(self.answer_json()?)?.as_str()?),
             Source::Location => self.location(),
-            Source::Named | Source::Answer(_) | Source::Request(_) => None,
+            Source::Named | Source::Answer(_) | Source::AnswerPath(_) | Source::Request(_) => None,
         }
     }
 
@@ -222,6 +230,12 @@ impl<'a> Exchange<'a> {
             pointer.each(json, &mut |id| ids.extend(id.as_str().and_then(|id| self.id(id))));
         }
         ids
+    }
+
+    fn ids_by(&self, path: &JsonPath) -> Vec<UserId> {
+        let found = self.answer_json().map(|json| path.query(json).all());
+        let texts = found.into_iter().flatten().filter_map(Value::as_str);
+        texts.filter_map(|text| self.id(text)).collect()
     }
 
     pub(super) fn id(&self, text: &str) -> Option<UserId> {

@@ -13,6 +13,7 @@ mod fault;
 pub mod frame;
 mod held;
 pub(super) mod keeper;
+pub(super) mod keeping;
 pub mod segment;
 mod take_over;
 
@@ -30,7 +31,8 @@ use take_over::Unread;
 
 pub use fault::JournalFault;
 pub use held::{Place, Segments};
-pub use keeper::{Keeper, adopt, keep};
+pub use keeper::{Keeper, adopt};
+pub use keeping::keep;
 
 /// All segments together. An outage of eleven hours at ten answers a second, of 1.2 kB each.
 const LIMIT: u64 = 512 << 20;

@@ -16,7 +16,6 @@ use std::time::Duration;
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use tokio::time::sleep;
 
 use super::batch::Plan;
 use super::{Checkpoint, Outcome};
@@ -33,9 +32,6 @@ pub use rows::RowRefusal;
 
 use rows::Tried;
 use text::*;
-
-/// Whoever only commits has let go of the lock of positions by then.
-const ONE_HOLD: Duration = Duration::from_secs(2);
 
 /// The recorder's statements, their names filled in.
 #[derive(Debug)]
@@ -368,16 +364,28 @@ impl Sql {
     }
 
     /// The same where it is not one row that cannot be, and who it is, where that is known: whoever commits holds the
-    /// lock of positions for a moment, and is named only where it is one and the same hold at two looks.
+    /// lock of positions for a moment, and is named only where it has it still after a wait in line.
     pub async fn diagnose_all(&self, conn: &mut Conn) -> Result<Option<(String, Option<String>)>, DbError> {
         let first = self.look_at_all(conn).await?;
         let Some((_, Some(_))) = first else {
             return Ok(first);
         };
-        sleep(ONE_HOLD).await;
+        if self.gets_positions(conn).await? {
+            return Ok(None);
+        }
         let again = self.look_at_all(conn).await?;
         let is_passing = again != first && matches!(again, Some((_, Some(_))));
         Ok(again.filter(|_| !is_passing))
+    }
+
+    /// After a wait of seconds at most. Who lets go of the lock meanwhile, and wants it again, stands behind us.
+    async fn gets_positions(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let wait = format!("BEGIN; {}; ROLLBACK", self.position_lock);
+        let got = conn.batch_execute(&wait).await.is_ok();
+        if !got {
+            conn.batch_execute("ROLLBACK").await?;
+        }
+        Ok(got)
     }
 
     async fn look_at_all(&self, conn: &mut Conn) -> Result<Option<(String, Option<String>)>, DbError> {

@@ -114,7 +114,7 @@ pub(super) fn all(
     match known {
         Err(error) => problems.push(of_database(error, kept_as(&recorder.journal))),
         Ok(known) => {
-            problems.extend(known.unowned.as_ref().map(of_partitions));
+            problems.extend(known.unowned.iter().chain(&known.undropped).map(of_partitions));
             problems.extend(known.surroundings.subscriptions.as_deref().map(of_subscribed));
             problems.extend(of_rows(known));
             problems.extend(known.unknown_epoch.map(of_lost));

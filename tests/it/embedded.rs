@@ -4,8 +4,9 @@ mod fetching;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +15,9 @@ use usertap::clock;
 use usertap::db::embedded::{Embedded, Search};
 
 use support::*;
+
+/// Nobody's user id.
+const UNKNOWN: u32 = 4_242_424;
 
 #[test]
 fn durable_data_are_there_again_after_the_last_user_left() {
@@ -221,6 +225,31 @@ fn roots_server_moves_where_its_account_can_reach_it() {
     let (port, folder) = (server.port(), server.folder().to_path_buf());
     drop(server);
     wait("the server to end", || is_gone(port, &folder));
+}
+
+#[test]
+fn an_account_without_a_name_is_told_that_postgres_wants_one() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("only root can be somebody whom nobody knows");
+    }
+    let dir = Temp::new();
+    chown(dir.path(), Some(UNKNOWN), Some(UNKNOWN)).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid", &UNKNOWN.to_string(), "--clear-groups"])
+        .args([env!("CARGO_BIN_EXE_usertap"), "migrate"])
+        .current_dir(dir.path())
+        .envs([
+            ("DATABASE_URL", "embedded"),
+            ("STACK_PROJECT_ID", "3c2a4b9e-0000-4000-8000-000000000001"),
+        ])
+        .env("STACK_SECRET_SERVER_KEY", "ssk_1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["user id 4242424 has none", "/etc/passwd", "DATABASE_URL"] {
+        assert!(said.contains(part), "{part} in\n{said}");
+    }
 }
 
 /// Not a test: the process that [`Holder`] starts. Holds a server until it is killed.

@@ -46,6 +46,14 @@ impl Account {
         }
     }
 
+    /// Known to this machine by a name. What the system keeps elsewhere than in a file counts too.
+    pub(super) fn has_name(&self) -> bool {
+        match self {
+            Account::Ours => User::from_uid(geteuid()).is_ok_and(|user| user.is_some()),
+            Account::Other(_) => true,
+        }
+    }
+
     /// A command of this account, in `/` (it may be unable to enter our folder), in the C locale (on macOS,
     /// Postgres refuses to start without one), and without our environment: secrets stand in it.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {

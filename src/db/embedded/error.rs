@@ -44,6 +44,13 @@ pub enum EmbeddedError {
     )]
     NoAccount,
 
+    #[error(
+        "Postgres makes no data for an account that has no name, and user id {uid} has none here. \
+         Give it one (a line in /etc/passwd: `useradd --uid {uid} usertap`; in a container in the image), run usertap \
+         as an account that has one, or set DATABASE_URL to a server that runs elsewhere"
+    )]
+    Unnamed { uid: u32 },
+
     #[error("{account}, as whom Postgres runs, cannot use {}: make every folder above it passable (`chmod o+x`), or set another data folder", path.display())]
     OutOfReach { account: String, path: PathBuf },
 

@@ -176,6 +176,9 @@ impl Folder {
         }
         let output = run::output(&mut initdb, INITDB_AT_MOST)
             .map_err(EmbeddedError::file("run", &programs.initdb()))?;
+        if !output.status.success() && !account.has_name() {
+            return Err(EmbeddedError::Unnamed { uid: account.uid() });
+        }
         if !output.status.success() {
             let program = programs.initdb().display().to_string();
             return Err(EmbeddedError::Program {

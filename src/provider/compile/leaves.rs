@@ -119,8 +119,8 @@ impl Reader<'_> {
         let source = Source::parse(text.get_ref());
         if source.is_none() {
             let text_ = format!(
-                "`{}` names no id: write path:NAME, query:NAME, form:NAME, request:/POINTER, answer:/POINTER, \
-                 answer-token:/POINTER, location, caller, named, or joined: with several of the first four in braces",
+                "`{}` names no id: write path:NAME, query:NAME, form:NAME, request:/POINTER, answer:/POINTER or \
+                 answer:$.PATH (RFC 9535), answer-token:/POINTER, location, caller, named, or joined: with several of the first four in braces",
                 text.get_ref()
             );
             self.mistake(text.span().start, text_);

@@ -46,6 +46,10 @@ pub enum PageFault {
     Status { status: StatusCode },
     #[error("the listing is not the JSON that the provider's file promises: {what}")]
     Shape { what: &'static str },
+    #[error(
+        "the listing is not valid UTF-8 (from byte {at} on): have the user mended at the provider who stands there"
+    )]
+    Text { at: usize },
     /// Each page is well-formed, and they cannot be the whole list.
     #[error("the provider's list cannot be relied on: {what}")]
     Untrue { what: String },

@@ -1,8 +1,5 @@
-//! Copies into the journal what must not wait in memory alone.
-//!
-//! All that waits is appended and synced once, while the next gathers. Where the journal takes
-//! nothing, those who wait are told so at once, and it is tried again: traffic never stands still
-//! for a disk.
+//! The journal of one process, as several use it at once; and what an earlier process left in it, taken in
+//! before anything else is judged.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -10,21 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep_until;
 use uuid::Uuid;
 
-use super::super::backlog::{Due, Group};
 use super::super::{JournalPlace, Shared};
 use super::entry::{self, Entry};
 use super::{Journal, JournalFault, Left, Place};
-use crate::clock::{self, Instant};
-use crate::failpoint;
-use crate::user::{IdType, Observation, Origin};
-
-/// Between attempts at a journal that takes nothing.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Nothing is to be done before something stirs.
-const IDLE: Duration = Duration::from_secs(3_600);
+use crate::user::IdType;
 
 /// The journal of one process, where it has one; and why it takes nothing, where it does not.
 #[derive(Debug)]
@@ -60,7 +48,7 @@ impl Keeper {
         }
     }
 
-    fn try_open(&self) -> Result<Left, JournalFault> {
+    pub(super) fn try_open(&self) -> Result<Left, JournalFault> {
         let mut journal = self.lock();
         if journal.is_some() {
             return Ok(Left::default());
@@ -71,7 +59,7 @@ impl Keeper {
     }
 
     /// What could not be read until now.
-    fn take_over_late(&self) -> Left {
+    pub(super) fn take_over_late(&self) -> Left {
         let mut journal = self.lock();
         journal
             .as_mut()
@@ -120,21 +108,21 @@ impl Keeper {
         }
     }
 
-    fn append(&self, payloads: &[Vec<u8>]) -> Result<Vec<Place>, JournalFault> {
+    pub(super) fn append(&self, payloads: &[Vec<u8>]) -> Result<Vec<Place>, JournalFault> {
         match self.lock().as_mut() {
             Some(journal) => journal.append(payloads),
             None => Err(JournalFault::broken("it is not open")),
         }
     }
 
-    fn look(&self) -> Result<(), JournalFault> {
+    pub(super) fn look(&self) -> Result<(), JournalFault> {
         match self.lock().as_mut() {
             Some(journal) => journal.look(),
             None => Err(JournalFault::broken("it is not open")),
         }
     }
 
-    fn note(&self, fault: Option<&JournalFault>) {
+    pub(super) fn note(&self, fault: Option<&JournalFault>) {
         let told = fault.map(|fault| Arc::from(fault.to_string()));
         self.fault.send_if_modified(|there| {
             let changes = *there != told;
@@ -146,6 +134,11 @@ impl Keeper {
             there.clone_from(&told);
             changes
         });
+    }
+
+    /// The folder is free for the next process, whoever still looks at this one's figures.
+    pub(super) fn close(&self) {
+        *self.lock() = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Journal>> {
@@ -165,7 +158,7 @@ pub fn adopt(shared: &Shared, keeper: &Keeper) -> Result<Vec<Uuid>, JournalFault
     Ok(left.processes)
 }
 
-fn take_in(shared: &Shared, keeper: &Keeper, left: &Left) {
+pub(super) fn take_in(shared: &Shared, keeper: &Keeper, left: &Left) {
     let mut damaged = left.damaged;
     for place in &left.places {
         match keeper.entry(*place) {
@@ -196,205 +189,4 @@ pub fn take_in_one(shared: &Shared, place: Place, entry: &Entry) {
     let users = entry.observations.iter().map(|seen| &seen.id);
     shared.memory.expect(users);
     shared.backlog.found(place, entry.at, entry.observations.len());
-}
-
-/// Runs until the writer has ended and nothing is left to keep.
-pub async fn keep(shared: Arc<Shared>) {
-    keep_to_the_end(&shared).await;
-    if let Some(intents) = &shared.intents {
-        intents.over();
-    }
-    if let Some(keeper) = &shared.keeper {
-        // The folder is free for the next process, whoever still looks at this one's figures.
-        *keeper.lock() = None;
-    }
-}
-
-async fn keep_to_the_end(shared: &Arc<Shared>) {
-    let mut trouble = shared.health.trouble.subscribe();
-    let (mut again, mut looked) = (clock::now(), clock::now());
-    loop {
-        let away = trouble.borrow_and_update().why().is_some();
-        let until = match shared.backlog.due(clock::now(), patience(shared), away) {
-            Due::Over => return,
-            Due::Nothing => look_again(shared, &mut again, &mut looked).await,
-            Due::At(at) => Some(
-                look_again(shared, &mut again, &mut looked)
-                    .await
-                    .map_or(at, |look| look.min(at)),
-            ),
-            Due::Now(group) => match keep_group(shared, group, &mut again, &mut looked).await {
-                Kept::All => continue,
-                Kept::NotAll if shared.backlog.has_ended() => return lost(shared),
-                Kept::NotAll => Some(again),
-            },
-        };
-        tokio::select! {
-            () = shared.backlog.stirred() => {}
-            _ = trouble.changed() => {}
-            () = sleep_until(until.unwrap_or(clock::now() + IDLE)) => {}
-        }
-    }
-}
-
-/// While nothing is to be written nobody else notices that a fault has gone, or what a folder holds that
-/// could not be read. When to look next, where there is a fault, or a file that waits.
-async fn look_again(shared: &Arc<Shared>, again: &mut Instant, looked: &mut Instant) -> Option<Instant> {
-    let keeper = shared.keeper.clone()?;
-    let takes = keeper.fault().is_none();
-    if takes && keeper.unread().is_none() {
-        return None;
-    }
-    // What waits for a file keeps nothing else from being written.
-    let again = if takes { looked } else { again };
-    if *again > clock::now() {
-        return Some(*again);
-    }
-    let (here, there) = (shared.clone(), keeper.clone());
-    let looking = tokio::task::spawn_blocking(move || {
-        open_late(&here, &there)?;
-        take_in_late(&here, &there, &there.take_over_late());
-        if takes { Ok(()) } else { there.look() }
-    });
-    match looking
-        .await
-        .unwrap_or_else(|error| Err(JournalFault::broken(error)))
-    {
-        Ok(()) => {
-            keeper.note(None);
-            keeper.unread()?;
-        }
-        Err(JournalFault::Robbed) => robbed(shared),
-        Err(fault) => keeper.note(Some(&fault)),
-    }
-    *again = clock::now() + AGAIN;
-    Some(*again)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    All,
-    NotAll,
-}
-
-/// Without a journal nobody is told anything but at the end of their own patience.
-fn patience(shared: &Shared) -> Duration {
-    shared.keeper.as_ref().map_or(IDLE, |keeper| keeper.patience())
-}
-
-async fn keep_group(shared: &Arc<Shared>, group: Group, again: &mut Instant, looked: &mut Instant) -> Kept {
-    let numbers = group.numbers.clone();
-    let Some(keeper) = shared.keeper.clone() else {
-        return refuse(shared, &numbers, again);
-    };
-    if *again > clock::now() && !shared.backlog.has_ended() {
-        shared.backlog.not_kept(&numbers);
-        return Kept::NotAll;
-    }
-    // Where one group follows the other nobody else looks; not with each of them, for it costs the files' length.
-    let looks = *looked <= clock::now() && keeper.unread().is_some();
-    if looks {
-        *looked = clock::now() + AGAIN;
-    }
-    let here = shared.clone();
-    let appending = tokio::task::spawn_blocking(move || {
-        if looks {
-            take_in_late(&here, &keeper, &keeper.take_over_late());
-        }
-        append(&here, &keeper, &group)
-    });
-    let appended = appending
-        .await
-        .unwrap_or_else(|error| Err(JournalFault::broken(error)));
-    settle(shared, &numbers, appended, again)
-}
-
-fn append(shared: &Shared, keeper: &Keeper, group: &Group) -> Result<Vec<Place>, JournalFault> {
-    open_late(shared, keeper)?;
-    let payloads = payloads(shared, group);
-    failpoint::reached("journal.appending");
-    let places = keeper.append(&payloads)?;
-    failpoint::reached("journal.synced");
-    let kept = group.entries.iter().take(places.len());
-    // What a read told is in its own answer, and mostly nothing new.
-    kept.flat_map(|(_, seen)| seen.iter())
-        .filter(|seen| seen.source.origin != Origin::ProxyRead)
-        .for_each(|seen| shared.tell(&seen.id, &seen.source.request_id));
-    Ok(places)
-}
-
-fn open_late(shared: &Shared, keeper: &Keeper) -> Result<(), JournalFault> {
-    take_in_late(shared, keeper, &keeper.try_open()?);
-    Ok(())
-}
-
-fn take_in_late(shared: &Shared, keeper: &Keeper, left: &Left) {
-    if !left.places.is_empty() {
-        // Found late: what was judged meanwhile is not to be told apart from it.
-        shared.memory.distrust(clock::now());
-    }
-    take_in(shared, keeper, left);
-}
-
-/// What is to be written. A stamp that something was judged after which left its trace in memory alone
-/// proves nothing to a later process.
-pub fn payloads(shared: &Shared, group: &Group) -> Vec<Vec<u8>> {
-    let is_proven = |seen: &Observation| {
-        !group.untraced.contains(&seen.id) && shared.memory.mark_of(&seen.id) <= seen.sent.tick
-    };
-    let entries = group.entries.iter();
-    entries
-        .map(|(at, observations)| entry::encode(*at, observations, is_proven))
-        .collect()
-}
-
-fn settle(
-    shared: &Shared,
-    numbers: &[u64],
-    appended: Result<Vec<Place>, JournalFault>,
-    again: &mut Instant,
-) -> Kept {
-    let Some(keeper) = &shared.keeper else {
-        return Kept::All;
-    };
-    let fault = match appended {
-        Ok(places) => {
-            let over = shared.backlog.kept(numbers, &places);
-            keeper.consumed(&over);
-            if places.len() == numbers.len() {
-                keeper.note(None);
-                return Kept::All;
-            }
-            keeper.note(Some(&JournalFault::Full));
-            return refuse(shared, &numbers[places.len()..], again);
-        }
-        Err(JournalFault::Robbed) => {
-            robbed(shared);
-            return Kept::All;
-        }
-        Err(fault) => fault,
-    };
-    keeper.note(Some(&fault));
-    refuse(shared, numbers, again)
-}
-
-/// What is in memory too is written anew, in its order.
-fn robbed(shared: &Shared) {
-    let lost = shared.backlog.lost();
-    shared.health.damaged.fetch_add(lost as u64, Ordering::Relaxed);
-    tracing::error!(lost, "{}", JournalFault::Robbed);
-}
-
-fn refuse(shared: &Shared, numbers: &[u64], again: &mut Instant) -> Kept {
-    shared.backlog.not_kept(numbers);
-    *again = clock::now() + AGAIN;
-    Kept::NotAll
-}
-
-fn lost(shared: &Shared) {
-    let waiting = shared.backlog.depth();
-    tracing::error!(
-        submissions = waiting.waiting - waiting.journaled,
-        "stopped with the database away: what waited in memory is lost; run a backfill"
-    );
 }

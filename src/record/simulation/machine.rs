@@ -15,7 +15,7 @@ use super::waiting::Waiting;
 use super::without::Without;
 use crate::record::intents::Intents;
 use crate::record::intents::settle::{Write, doubt};
-use crate::record::journal::{Keeper, Segments, entry, keeper};
+use crate::record::journal::{Keeper, Segments, entry, keeper, keeping};
 use crate::record::{Intent, JournalPlace, Owed, Recorder, Shared, UnderWay, backlog::Due, carried_out};
 use crate::user::{Head, IdType};
 use crate::{clock, record};
@@ -129,7 +129,7 @@ impl Machine {
                     .map(|(at, seen)| entry::encode(*at, seen, |_| true))
                     .collect()
             }
-            _ => keeper::payloads(&shared, &group),
+            _ => keeping::payloads(&shared, &group),
         };
         let places = self.disk.append(process.id, &payloads, &mut process.held);
         if is_killed {

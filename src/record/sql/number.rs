@@ -49,7 +49,6 @@ impl Sql {
     /// another process made one of the users meanwhile: the transaction must begin anew.
     pub async fn number(&self, conn: &mut Conn, plan: &Plan, users: Users) -> Result<Numbered, DbError> {
         let numbering = Numbering::of(plan);
-        self.count_unasked(conn, plan).await?;
         if numbering.taken > 0 {
             conn.batch_execute(&self.position_lock).await?;
         }
@@ -103,13 +102,25 @@ impl Sql {
 }
 
 impl Sql {
-    /// Deletions that no DELETE through usertap asked for count towards reconcile's hourly bound; its
-    /// own have been counted before.
-    async fn count_unasked(&self, conn: &mut Conn, plan: &Plan) -> Result<(), DbError> {
-        let unasked = plan
+    /// Deletions that no DELETE through usertap asked for count towards reconcile's hourly bound. Whom it
+    /// has read itself, after its list, was counted before.
+    pub async fn count_unasked(&self, conn: &mut Conn, plan: &Plan, are_listed: bool) -> Result<(), DbError> {
+        let counted = |origin| match origin {
+            Origin::ProxyWrite => false,
+            Origin::Reconcile => are_listed,
+            _ => true,
+        };
+        let deletions = plan
             .writes
             .values()
-            .filter(|write| is_unasked_deletion(write))
+            .filter(|write| write.row == RowWrite::Deletion);
+        let unasked = deletions
+            .filter(|write| {
+                write
+                    .change
+                    .as_ref()
+                    .is_none_or(|change| counted(change.source.origin))
+            })
             .count();
         if unasked > 0 {
             let count = statement(&self.unasked).bind::<BigInt, _>(unasked as i64);
@@ -138,11 +149,6 @@ impl Sql {
         }
         Ok(())
     }
-}
-
-fn is_unasked_deletion(write: &Write) -> bool {
-    let by = write.change.as_ref().map(|change| change.source.origin);
-    write.row == RowWrite::Deletion && !matches!(by, Some(Origin::ProxyWrite | Origin::Reconcile))
 }
 
 /// Which write takes which place in the order, counted from 1.

@@ -263,7 +263,7 @@ pub const HAS_NOTES: &str = "
            (SELECT epoch < $1 OR (epoch = $1 AND position < $2) FROM {state}.meta) AS has_gone_back,
            (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced,
            (SELECT count(*) < 4 FROM pg_trigger WHERE tgrelid = to_regclass({users_name}) AND tgenabled = 'A'
-              AND tgname IN ('usertap_insert', 'usertap_update', 'usertap_delete', 'usertap_truncate')) AS is_deaf";
+              AND tgname IN ({triggers})) AS is_deaf";
 
 /// Says that the tables of one row have one: the planner takes them for hundreds, and compiles the
 /// statement for a third of a second.
@@ -309,10 +309,11 @@ pub const DIAGNOSE: &str = "
         END AS code, NULL AS place";
 
 /// What does not speak for a row that is refused alone, but explains why all are: the SQLSTATE, or what the server
-/// calls a wait that has none; or who holds the lock of positions, with the transaction that has it.
+/// calls a wait that has none; or who holds the lock of positions. Something has been refused already, so whatever waits for
+/// a standby counts, not commits alone as in the status.
 pub const DIAGNOSE_ALL: &str = "
     WITH holder AS (
-        SELECT l.pid, l.virtualtransaction AS hold, a.usename, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        SELECT l.pid, coalesce(l.pid::text, l.virtualtransaction) AS hold, a.usename, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.objsubid = 1
           AND (l.classid::bigint << 32 | l.objid::bigint) = {lock}
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

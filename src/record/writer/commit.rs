@@ -44,7 +44,11 @@ impl Writer {
         };
         let numbered = match plan.writes.is_empty() {
             true => None,
-            false => Some(self.sql.number(conn, plan, users).await.map_err(Failure::of)?),
+            false => {
+                let counted = self.sql.count_unasked(conn, plan, flight.page.is_some()).await;
+                counted.map_err(Failure::of)?;
+                Some(self.sql.number(conn, plan, users).await.map_err(Failure::of)?)
+            }
         };
         if let Some(numbered) = &numbered {
             self.in_our_epoch(numbered).map_err(Failure::of)?;

@@ -81,6 +81,16 @@ async fn a_walk_that_waits_for_one_user_holds_up_no_app() {
 /// Any role that may connect can take the lock under which positions are given out.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_holds_the_lock_of_positions_is_named_until_it_is_over() {
+    named_while_it_holds_positions(false).await;
+}
+
+/// Each of its statements is a transaction of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_the_lock_of_positions_and_does_other_things_is_named_too() {
+    named_while_it_holds_positions(true).await;
+}
+
+async fn named_while_it_holds_positions(is_busy: bool) {
     let world = World::with_users(0).await;
     let server = world.serve().await;
     let ada = server.known(&world, "Ada").await;
@@ -100,14 +110,31 @@ async fn whoever_holds_the_lock_of_positions_is_named_until_it_is_over() {
         .await
         .expect("a query")
         .get(0);
-    let renamed = json!({ "display_name": "Grace" });
-    let path = format!("/users/{ada}");
-    let reply = server.ask(&world, Method::PATCH, &path, &renamed).await;
-    assert!(reply.recorded().starts_with("journaled"), "{}", reply.recorded());
-    let terminate = format!("pg_terminate_backend({pid})");
-    server
-        .names(&["not-recording", &role, "a report", &terminate])
-        .await;
+    let is_named = async {
+        let renamed = json!({ "display_name": "Grace" });
+        let path = format!("/users/{ada}");
+        let reply = server.ask(&world, Method::PATCH, &path, &renamed).await;
+        assert!(reply.recorded().starts_with("journaled"), "{}", reply.recorded());
+        let terminate = format!("pg_terminate_backend({pid})");
+        server
+            .names(&["not-recording", &role, "a report", &terminate])
+            .await;
+    };
+    let is_at_work = async {
+        if !is_busy {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            holder
+                .batch_execute("SELECT pg_sleep(0.01)")
+                .await
+                .expect("a statement");
+        }
+    };
+    tokio::select! {
+        () = is_named => {}
+        () = is_at_work => {}
+    }
     drop(holder);
     eventually("it is written", || async {
         (world.name(ada).await.as_deref() == Some("Grace")).then_some(())

@@ -26,6 +26,25 @@ impl World {
             .collect()
     }
 
+    async fn serve_through_a_relay(&self) -> (Relay, [(String, String); 1], Server) {
+        let (relay, url) = through_a_relay(self).await;
+        relay.open();
+        let through = [setting("DATABASE_URL", &url)];
+        let server = Server::of(self.start_with(&["serve"], &through)).await;
+        (relay, through, server)
+    }
+
+    /// A process told of a change and of somebody new while the database was away, and was killed.
+    async fn leaves_a_journal(&self, new: &str) -> (Relay, [(String, String); 1], [uuid::Uuid; 2]) {
+        let (relay, through, server) = self.serve_through_a_relay().await;
+        let ada = server.known(self, "Ada").await;
+        relay.close();
+        assert_eq!(server.rename(self, ada, "Ada L").await, "journaled");
+        let new = server.known(self, new).await;
+        server.process.killed().await;
+        (relay, through, [ada, new])
+    }
+
     /// Nothing waits in the journal, no read is owed, and the table is the provider's.
     pub(super) async fn comes_to_rest(&self, server: &Server) {
         self.comes_to_rest_at(".usertap", server).await;
@@ -88,10 +107,7 @@ async fn a_start_beside_a_database_that_stands_still_waits_for_it_once() {
 #[tokio::test]
 async fn what_was_told_survives_kills_during_an_outage() {
     let world = World::with_users(0).await;
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let (relay, through, server) = world.serve_through_a_relay().await;
     let known = server.known(&world, "Known").await;
     let gone = server.known(&world, "Gone").await;
     relay.close();
@@ -144,10 +160,7 @@ async fn a_stop_while_the_database_stands_still_leaves_what_waits_to_the_journal
 /// Well before `DRAIN` is over; what waits behind the same user's first change is left with it.
 async fn what_waits_is_left_to_the_journal(without: impl FnOnce(&Relay)) {
     let world = World::with_users(0).await.and("USERTAP_DRAIN", "25s");
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let (relay, through, server) = world.serve_through_a_relay().await;
     let ada = server.known(&world, "Ada").await;
     without(&relay);
     for name in ["1", "2"] {
@@ -166,10 +179,7 @@ async fn what_waits_is_left_to_the_journal(without: impl FnOnce(&Relay)) {
 #[tokio::test]
 async fn a_commit_that_hangs_is_journaled_and_survives_a_kill() {
     let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "300ms");
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let (relay, through, server) = world.serve_through_a_relay().await;
     eventually("one is committed in time", || async {
         (recorded(&server.create(&world, "Ada").await) == "committed").then_some(())
     })
@@ -189,9 +199,7 @@ async fn a_commit_that_hangs_is_journaled_and_survives_a_kill() {
 #[tokio::test]
 async fn it_is_its_owners_alone_holds_no_key_and_goes_once_drained() {
     let world = World::with_users(0).await;
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url)])).await;
+    let (relay, _, server) = world.serve_through_a_relay().await;
     relay.close();
     let sign_up = json!({ "email": "new@example.com", "password": "correct horse battery" });
     let signed_up = server
@@ -268,15 +276,7 @@ async fn a_folder_that_cannot_be_used_is_told_and_traffic_flows() {
 #[tokio::test]
 async fn a_folder_mended_while_the_database_is_well_gives_what_it_holds() {
     let world = World::with_users(0).await;
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let ada = server.known(&world, "Ada").await;
-    relay.close();
-    assert_eq!(server.rename(&world, ada, "Ada L").await, "journaled");
-    let grace = server.known(&world, "Grace").await;
-    server.process.killed().await;
+    let (relay, through, [ada, grace]) = world.leaves_a_journal("Grace").await;
     let data = world.folder.path().join(".usertap");
     let (journal, kept, aside) = (data.join("journal"), data.join("kept"), data.join("aside"));
     std::fs::rename(&journal, &kept).unwrap();
@@ -326,10 +326,7 @@ async fn a_stray_entry_in_the_journal_shuts_nothing_off() {
 #[tokio::test]
 async fn a_stop_while_the_database_is_away_says_nothing_of_an_empty_journal() {
     let world = World::with_users(0).await;
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let (relay, _, server) = world.serve_through_a_relay().await;
     relay.close();
     eventually("it knows that the database is away", || async {
         server.readyz().await.contains("degraded").then_some(())
@@ -355,15 +352,7 @@ async fn another_process_and_another_tenant_are_refused() {
 #[tokio::test]
 async fn a_file_that_may_not_be_read_holds_up_no_other() {
     let world = World::with_users(0).await;
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [setting("DATABASE_URL", &url)];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let ada = server.known(&world, "Ada").await;
-    relay.close();
-    assert_eq!(server.rename(&world, ada, "Ada L").await, "journaled");
-    let emmy = server.known(&world, "Emmy").await;
-    server.process.killed().await;
+    let (relay, through, [ada, emmy]) = world.leaves_a_journal("Emmy").await;
     let first = world.segments();
     let server = Server::of(world.start_with(&["serve"], &through)).await;
     let grace = server.known(&world, "Grace").await;

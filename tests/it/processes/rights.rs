@@ -340,3 +340,32 @@ async fn the_doctor_looks_at_the_data_dir() {
     doctor.with_code(0);
     assert!(!world.folder.path().join("a").exists(), "what was tried is gone");
 }
+
+/// What forbids that alone holds nothing else up, and fills the disk.
+#[tokio::test]
+async fn what_forbids_the_dropping_of_old_changes_is_named_until_it_does_not() {
+    let world = World::with_users(0).await.and("USERTAP_FEED_RETENTION", "1s");
+    let server = world.serve().await;
+    world
+        .run(
+            "CREATE FUNCTION public.guard() RETURNS event_trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'tables stay'; END $$;
+             CREATE EVENT TRIGGER guard ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION public.guard()",
+        )
+        .await;
+    server.create(&world, "Ada").await;
+    let told = [
+        "partitions-refused",
+        "FEED_RETENTION stay",
+        "event trigger that forbids DROP TABLE",
+    ];
+    eventually("it is named", || async {
+        server.is_named(&told).await.then_some(())
+    })
+    .await;
+    server.process.line("old partitions of the feed stay").await;
+    world.run("DROP EVENT TRIGGER guard").await;
+    server.has_no_problem().await;
+    let log = server.stop().await.log();
+    assert_eq!(log.matches("old partitions of the feed stay").count(), 1, "{log}");
+}

@@ -221,6 +221,26 @@ async fn at_keycloak_who_leaves_an_organisation_or_a_lockout_is_read_again() {
     world.end().await;
 }
 
+/// A session names whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_keycloak_whoever_has_a_session_at_a_client_has_a_row() {
+    let world = keycloak(|_| {}).await;
+    for (id, sessions) in [
+        ("8b2d5a3e-1111-4c1a-9a37-00000000000a", "user-sessions"),
+        ("8b2d5a3e-1111-4c1a-9a37-00000000000b", "offline-sessions"),
+    ] {
+        let user = format!("GET /admin/realms/shop/users/{id}");
+        world.shapes.on(&user, 200, set(at_keycloak("Ada"), "/id", id));
+        let on = format!("GET /admin/realms/shop/clients/5f0e8c1a-2222-4c1a-9a37-000000000001/{sessions}");
+        let session = json!({"id": "5f0e8c1a-2222-4c1a-9a37-000000000002", "username": "ada", "userId": id,
+                             "ipAddress": "192.0.2.1", "start": 1, "lastAccess": 2, "rememberMe": false, "clients": {}});
+        world.shapes.on(&on, 200, json!([session]));
+        committed(&world, &on).await;
+        assert_eq!(name(&world, id).await.as_deref(), Some("Ada"), "{on}");
+    }
+    world.end().await;
+}
+
 fn at_auth0(id: &str, name: &str, updated: &str) -> Value {
     json!({"user_id": id, "name": name, "email": "ada@example.com", "identities": [],
            "created_at": MADE, "updated_at": updated})
@@ -278,6 +298,18 @@ async fn at_auth0_whoever_is_shown_in_part_has_a_row() {
     world.shapes.on(by_email, 200, json!([part]));
     committed(&world, by_email).await;
     assert_eq!(name(&world, "auth0|2").await.as_deref(), Some("Ada"));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_auth0_whoever_is_in_a_group_has_a_row() {
+    const MEMBERS: &str = "GET /api/v2/groups/grp_1/members?take=50";
+    let world = auth0().await;
+    let member = json!({"id": "auth0|1", "member_type": "user", "type": "connection", "connection_id": "con_1",
+                        "created_at": MADE});
+    world.shapes.on(MEMBERS, 200, json!({"members": [member]}));
+    committed(&world, MEMBERS).await;
+    assert_eq!(name(&world, "auth0|1").await.as_deref(), Some("Ada"));
     world.end().await;
 }
 
@@ -673,6 +705,46 @@ async fn at_workos_whoever_a_mail_is_for_has_a_row() {
         );
         assert_eq!(name(&world, &id).await.as_deref(), Some("Ada"), "{on}");
     }
+    world.end().await;
+}
+
+/// The key of an organisation is nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_workos_whose_key_is_shown_has_a_row() {
+    const VALIDATE: &str = "POST /api_keys/validations";
+    let settings = [("WORKOS_API_KEY", "sk_test_1")];
+    let key = [("authorization", "Bearer sk_test_1")];
+    let world = Shaped::start("workos", &settings, |shapes| {
+        let user = json!({"object": "user", "id": "user_1", "email": "ada@example.com", "first_name": "Ada",
+                          "last_name": null, "created_at": MADE, "updated_at": MADE});
+        let nobody = r#"{"message":"User not found","code":"entity_not_found"}"#;
+        shapes.on("GET /user_management/users/", 404, nobody);
+        shapes.on("GET /user_management/users/user_1", 200, user);
+    })
+    .await;
+    for (owner, recorded) in [
+        (json!({"type": "organization", "id": "org_1"}), "none"),
+        (
+            json!({"type": "user", "id": "user_1", "organization_id": "org_1"}),
+            "committed",
+        ),
+        (Value::Null, "none"),
+    ] {
+        let shown = json!({"object": "api_key", "id": "api_key_1", "owner": owner, "name": "Mine"});
+        world.shapes.on(VALIDATE, 200, json!({"api_key": shown}));
+        let reply = ask_as(&world, VALIDATE, &key).await;
+        assert!(
+            reply.recorded().starts_with(recorded),
+            "{owner}: {}",
+            reply.recorded()
+        );
+    }
+    assert_eq!(name(&world, "user_1").await.as_deref(), Some("Ada"));
+    let asked = world.shapes.asked();
+    assert!(
+        asked.iter().all(|asked| !asked.target.contains("org_1")),
+        "an organisation is no user"
+    );
     world.end().await;
 }
 

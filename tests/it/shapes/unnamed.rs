@@ -255,20 +255,26 @@ async fn at_keycloak_whom_an_organization_manages_goes_with_it() {
 /// As @okta/okta-sdk-nodejs asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_okta_groups_and_factors_change_nobody() {
-    let user = json!({"id": "00u1", "status": "ACTIVE", "created": MADE, "lastUpdated": MADE,
+    let user = json!({"id": "00u1abcdefghijklmn0x", "status": "ACTIVE", "created": MADE, "lastUpdated": MADE,
                       "profile": {"firstName": "Ada", "email": "ada@example.com", "login": "ada@example.com"}});
     let server = [("authorization", "SSWS 00token")];
     let nobody = r#"{"errorCode":"E0000007"}"#;
     let settings = [("OKTA_CLIENT_TOKEN", "00token")];
-    let world = World::start("okta", &settings, &server, ("/api/v1/users/00u1", user, nobody)).await;
+    let world = World::start(
+        "okta",
+        &settings,
+        &server,
+        ("/api/v1/users/00u1abcdefghijklmn0x", user, nobody),
+    )
+    .await;
     for (harmless, status) in [
         ("GET /api/v1/groups?limit=10", 200),
         ("POST /api/v1/groups", 200),
         ("DELETE /api/v1/groups/g1", 204),
-        ("GET /api/v1/users/00u1/factors/catalog", 200),
-        ("POST /api/v1/users/00u1/factors/f1/verify", 200),
-        ("GET /api/v1/users/00u1/idps", 200),
-        ("DELETE /api/v1/users/00u1/grants", 204),
+        ("GET /api/v1/users/00u1abcdefghijklmn0x/factors/catalog", 200),
+        ("POST /api/v1/users/00u1abcdefghijklmn0x/factors/f1/verify", 200),
+        ("GET /api/v1/users/00u1abcdefghijklmn0x/idps", 200),
+        ("DELETE /api/v1/users/00u1abcdefghijklmn0x/grants", 204),
     ] {
         world.leaves(harmless, status, "[]").await;
     }

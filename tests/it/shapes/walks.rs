@@ -549,3 +549,67 @@ async fn whom_a_list_shows_as_deleted_counts_as_deleted() {
     assert_eq!(world.served.count("deleted_at IS NULL").await, 1);
     world.end().await;
 }
+
+/// They are deletions that nobody asked for by way of usertap, like those that a read finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_list_shows_as_deleted_counts_towards_the_bound_and_is_not_held_back() {
+    let world = supabase(&Roll::of(16)).await;
+    assert_eq!(world.served.walk("backfill").await["state"], "done");
+    world.shapes.by("GET /auth/v1/admin/users?", |target| {
+        // Ten are shown, eight of them as deleted; the others are gone altogether.
+        let shown = if target.contains("&page=1") { 0..10 } else { 0..0 };
+        let user = |user: usize| {
+            json!({"id": format!("8b2d5a3e-1111-4c1a-9a37-{user:012}"), "aud": "authenticated", "email": "ada@example.com",
+                   "user_metadata": {}, "identities": null, "created_at": made(user), "updated_at": made(user + 60),
+                   "deleted_at": (user < 8).then(|| made(user + 60))})
+        };
+        let users: Vec<Value> = shown.map(user).collect();
+        (
+            200,
+            vec![("x-total-count".to_owned(), "10".to_owned())],
+            json!({"users": users, "aud": "authenticated"}),
+        )
+    });
+    let run = world.served.walk("reconcile").await;
+    assert_eq!(
+        (&run["drift"]["deleted"], &run["held_back"]),
+        (&json!(10), &json!(4)),
+        "{run}"
+    );
+    assert_eq!(world.served.count("deleted_at IS NOT NULL").await, 10);
+    world.end().await;
+}
+
+/// One user's broken name stands in everybody's way: the operator reads where it is, and that it is not the address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_cannot_be_read_is_named_with_what_is_wrong_and_what_to_do() {
+    let behind = "GET /admin/realms/shop/users?briefRepresentation=false&max=100&first=1";
+    let no_text: &[u8] = b"[{\"id\": \"8b2d5a3e-1111-4c1a-9a37-000000000002\", \"firstName\": \"Ren\xe9\"}]";
+    let no_json: &[u8] = b"<!doctype html><title>Please wait</title>";
+    for (page, body, said) in [
+        (
+            behind,
+            no_text,
+            ["page 2", "not valid UTF-8", "mended at the provider"],
+        ),
+        (behind, no_json, ["page 2", "no JSON", "what answers there"]),
+        (
+            "GET /admin/realms/shop/users?",
+            no_text,
+            ["page 1", "not valid UTF-8", "mended at the provider"],
+        ),
+    ] {
+        let world = keycloak(2).await;
+        world.shapes.bytes(page, body);
+        let url = world.served.admin_url("/v1/backfill");
+        assert!(http::post(&url, &[], &json!({})).await.status.is_success());
+        eventually("it is told", async || {
+            let told = world.served.status().await["backfill"]["error"]
+                .as_str()?
+                .to_owned();
+            (said.iter().all(|part| told.contains(part)) && !told.contains("UPSTREAM")).then_some(())
+        })
+        .await;
+        world.end().await;
+    }
+}

@@ -34,7 +34,7 @@ struct Shape {
     target: String,
     status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    body: Bytes,
     /// Over status, headers and body.
     by: Option<Answering>,
 }
@@ -89,9 +89,16 @@ impl Shapes {
             target: target.to_owned(),
             status,
             headers: headers.iter().map(owned).collect(),
-            body: body.to_string(),
+            body: body.to_string().into(),
             by: None,
         });
+    }
+
+    /// What may be no text.
+    pub fn bytes(&self, on: &str, body: &'static [u8]) {
+        self.on(on, 200, "");
+        let mut told = self.told.lock().unwrap();
+        told.answers.last_mut().expect("the last one").body = Bytes::from_static(body);
     }
 
     /// What is answered depends on the target.
@@ -127,7 +134,7 @@ impl Shapes {
         let mut shape = shape.cloned().unwrap_or_else(|| nothing(&target));
         if let Some(answer) = shape.by.take() {
             let (status, headers, body) = answer(&target);
-            (shape.status, shape.headers, shape.body) = (status, headers, body.to_string());
+            (shape.status, shape.headers, shape.body) = (status, headers, body.to_string().into());
         }
         told.asked.push(Asked {
             method: parts.method,
@@ -211,7 +218,7 @@ fn nothing(target: &str) -> Shape {
         target: String::new(),
         status: 501,
         headers: Vec::new(),
-        body: json!({ "nothing was said of": target }).to_string(),
+        body: json!({ "nothing was said of": target }).to_string().into(),
         by: None,
     }
 }
