@@ -10,7 +10,7 @@ mod missing;
 mod newest;
 mod page;
 pub mod plan;
-mod under_way;
+mod submitting;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::user::{Origin, Source, UserId};
 use missing::Unseen;
 use page::Got;
 use plan::{Astray, Step, Walk};
-use under_way::{UnderWay, Written};
+use submitting::{Submitting, Written};
 
 /// How often a serving process looks for a walk to take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -165,9 +165,9 @@ impl Backfill {
     /// While pages are written, the next is fetched. Whatever ends it, what the recorder has is waited for.
     async fn walk(&self, run: &Run, unseen: &mut Unseen) -> Result<(), WalkFault> {
         let write = |page| -> Written<'_> { Box::pin(self.recorded(self.reader.recorder.submit(page))) };
-        let mut under_way = UnderWay::new(write);
-        let walked = self.pages(run, unseen, &mut under_way).await;
-        under_way.ended().await?;
+        let mut submitting = Submitting::new(write);
+        let walked = self.pages(run, unseen, &mut submitting).await;
+        submitting.ended().await?;
         walked
     }
 
@@ -175,7 +175,7 @@ impl Backfill {
         &self,
         run: &Run,
         unseen: &mut Unseen,
-        under_way: &mut UnderWay<'w, impl Fn(Submission) -> Written<'w>>,
+        submitting: &mut Submitting<'w, impl Fn(Submission) -> Written<'w>>,
     ) -> Result<(), WalkFault> {
         let mut walk = begin(run);
         let mut kept = run.checkpoint.clone();
@@ -192,12 +192,12 @@ impl Backfill {
                 at.state = state(&step);
             }
             kept = submission.checkpoint.as_ref().map(|at| at.state.clone());
-            under_way.add(submission).await?;
+            submitting.add(submission).await?;
             match step {
                 Step::Done(_) => return Ok(()),
                 Step::Next(next) => walk = next,
             }
-            page = under_way
+            page = submitting
                 .beside(self.unless_stopping(self.page(&mut walk)))
                 .await?;
         }

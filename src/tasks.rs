@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// A future on the heap, made where it stays: `Box::pin` moves all that it may ever hold, four kilobytes
-/// for a request that is forwarded.
+/// A future on the heap, so that it can be made where it stays: `Box::pin` moves all that it may ever hold, four
+/// kilobytes for a request that is forwarded.
 pub fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     let place = Box::new_uninit();
     Box::into_pin(Box::write(place, make()))

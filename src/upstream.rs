@@ -111,6 +111,7 @@ pub struct Forwarded {
     /// The status that the provider means, whatever the status line says.
     pub meant: StatusCode,
     pub sent: Sent,
+    /// Since when there was leave to send it.
     pub sent_at: Instant,
     /// When the head came.
     pub answered_at: Instant,
