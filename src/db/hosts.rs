@@ -36,13 +36,14 @@ pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<
 /// A name may stand for several addresses.
 async fn at_host(host: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
     let addresses = addresses(host).await;
-    match addresses.len() {
-        0 | 1 => host.connect(tls.clone()).await,
-        _ => in_turn(addresses.iter().map(|address| address.connect(tls.clone()))).await,
+    match addresses.is_empty() {
+        true => host.connect(tls.clone()).await,
+        // Of one too: the driver would look it up once more.
+        false => in_turn(addresses.iter().map(|address| address.connect(tls.clone()))).await,
     }
 }
 
-/// Of two or more.
+/// Of one or more.
 async fn in_turn(
     mut others: impl ExactSizeIterator<Item = impl Future<Output = Result<Connected, Error>>>,
 ) -> Result<Connected, Error> {

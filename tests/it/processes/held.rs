@@ -74,7 +74,11 @@ async fn a_walk_that_waits_for_one_user_holds_up_no_app() {
         (&json!(true), &json!(0)),
         "{account}"
     );
-    assert_eq!(world.name(ids[0]).await.as_deref(), Some("Someone Else"));
+    // A walk that has waited too long, on a busy machine, leaves that row for later.
+    eventually("who was held is written", || async {
+        (world.name(ids[0]).await.as_deref() == Some("Someone Else")).then_some(())
+    })
+    .await;
     server.stop().await;
 }
 
