@@ -107,15 +107,13 @@ impl Cache {
             .cache_ttl
             .max(config.stale_if_error)
             .max(Duration::from_secs(1));
-        // The links in an answer are told by the name by which the proxy was reached.
-        let by_host = !provider.links.is_empty() && config.public_url.is_none();
         let store = Store::builder()
             .weigher(|_: &CacheKey, entry: &Arc<Entry>| weight(entry))
             .max_capacity(config.cache_size as u64)
             .time_to_live(longest)
             .build_with_hasher(Ready::default());
         Cache {
-            keys: Keys::new(provider.cache_rules(), by_host),
+            keys: Keys::new(provider.cache_rules()),
             anyone: provider.takes_anyone(&config.tenant),
             ttl: config.cache_ttl,
             stale: config.stale_if_error,
@@ -130,8 +128,15 @@ impl Cache {
         }
     }
 
-    /// Looks for the answer to a request. `target` is path and query below the base path.
-    pub fn look<B: Body>(&self, request: &Request<B>, target: &str, now: Instant) -> Look {
+    /// Looks for the answer to a request. `target` is path and query below the base path, `reached` by which URL it
+    /// came, where answers tell that.
+    pub fn look<B: Body>(
+        &self,
+        request: &Request<B>,
+        target: &str,
+        reached: Option<&str>,
+        now: Instant,
+    ) -> Look {
         let headers = request.headers();
         let not = |key, why| Look {
             key,
@@ -146,7 +151,7 @@ impl Cache {
         if !request.body().is_end_stream() {
             return not(None, Bypass::Body);
         }
-        let Some(key) = self.keys.of(target, headers) else {
+        let Some(key) = self.keys.of(target, reached, headers) else {
             return not(None, Bypass::Connection);
         };
         if !self.is_followed(now) {

@@ -13,6 +13,7 @@ mod sources;
 pub mod table;
 mod tenant;
 pub mod tenants;
+mod trusted_proxies;
 mod unknown;
 pub mod value;
 
@@ -36,6 +37,7 @@ pub use mistake::{Mistake, Place, shown};
 pub use sources::{Sources, Written};
 pub use table::{Setting, table};
 pub use tenant::{Kind, ProviderSetting};
+pub use trusted_proxies::TrustedProxies;
 pub use value::Parsed;
 
 /// Everything that `serve`, `backfill`, `status` and `doctor` need to know.
@@ -64,6 +66,7 @@ pub struct Config {
     pub admin_token: Option<SecretString>,
     /// By which apps reach the proxy; its path is the base path, taken off requests.
     pub public_url: Option<url::Url>,
+    pub trusted_proxies: TrustedProxies,
     pub schema: String,
     /// Schema of usertap's own tables; `usertap` unless several share a database.
     pub state_schema: String,

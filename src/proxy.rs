@@ -30,6 +30,7 @@ mod meters;
 mod outcome;
 mod own;
 mod pass;
+mod peer;
 mod preflight;
 mod record;
 mod reply;
@@ -79,6 +80,7 @@ pub use own::{
     Judged, Local, LocalAnswer, LocalFault, Named, Readiness, SyncedRow, WebhookAnswer, WebhookTaken,
     WebhookUnread,
 };
+pub use peer::{Peer, claimed_host};
 pub use traffic::{Traffic, TrafficSnapshot};
 
 /// A request that must be read to know whose it is: token requests are some hundred bytes.
@@ -131,6 +133,7 @@ impl Proxy {
         let listening = Listening {
             tasks: tasks.clone(),
             tls,
+            trusted: config.trusted_proxies.clone(),
             drain: config.drain,
             tenants: config.beside.len() + 1,
             idle: listen::DAWDLING,
@@ -180,7 +183,9 @@ impl Proxy {
     pub async fn serve(self, listener: TcpListener) {
         let shared = self.shared;
         self.listening
-            .serve(listener, move |request| answer(shared.clone(), request))
+            .serve(listener, move |request, peer| {
+                answer(shared.clone(), request, peer)
+            })
             .await;
     }
 }
@@ -190,17 +195,33 @@ impl Proxy {
 fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
+    peer: Peer,
 ) -> impl Future<Output = Response<Body>> + Send + 'static {
     let began = clock::now();
-    let look = shared.look(&request, began);
+    let reached = shared.wire.links.reached(&request, peer);
+    let look = shared.look(&request, reached.as_deref(), began);
     match look.found {
         Ok(hit) => Either::Left(ready(shared.again(&hit, began))),
         Err(cached) => {
             let request = Box::new(request);
-            let kept = (look.key, cached);
-            Either::Right(tasks::boxed(|| until_over(shared, request, kept, began)))
+            let arrival = Arrival {
+                key: look.key,
+                cached,
+                reached,
+                began,
+            };
+            Either::Right(tasks::boxed(|| until_over(shared, request, arrival)))
         }
     }
+}
+
+/// What is known of a request for which nothing was kept, before it is read.
+struct Arrival {
+    key: Option<CacheKey>,
+    cached: Cached,
+    /// By which URL it came, where its answer may have to tell it.
+    reached: Option<String>,
+    began: Instant,
 }
 
 /// Whoever still waits for an answer at the end of the drain is told to come back; what was sent for it goes
@@ -208,38 +229,33 @@ fn answer(
 async fn until_over(
     shared: Arc<Shared>,
     request: Box<Request<Incoming>>,
-    kept: (Option<CacheKey>, Cached),
-    began: Instant,
+    arrival: Arrival,
 ) -> Response<Body> {
     tokio::select! {
         biased;
-        answer = asked_for(shared.clone(), request, kept, began) => answer,
+        answer = asked_for(shared.clone(), request, arrival) => answer,
         () = shared.over.cancelled() => shared.failed(Failure::Stopping),
     }
 }
 
 /// Answers a request for which nothing was kept. The request is boxed: each future that it is handed on
 /// to would have room for it twice.
-async fn asked_for(
-    shared: Arc<Shared>,
-    request: Box<Request<Incoming>>,
-    (key, cached): (Option<CacheKey>, Cached),
-    began: Instant,
-) -> Response<Body> {
+async fn asked_for(shared: Arc<Shared>, request: Box<Request<Incoming>>, arrival: Arrival) -> Response<Body> {
     if webhook::is_for(&shared, &request) {
         return Box::pin(webhook::answer(&shared, *request)).await;
     }
     if let Some(answer) = own::answer(&shared, &request).await {
-        shared.wire.traffic.meters.own_answer(began);
+        shared.wire.traffic.meters.own_answer(arrival.began);
         return answer;
     }
+    let key = arrival.key;
     if key.is_some() && shared.cache.wish(request.headers()).only_kept {
         return shared.failed(Failure::NotKept);
     }
     let (app, answered) = answering::answering();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
     let goes_on = || answered.goes_on(|| key.is_some_and(|key| shared.cache.is_waited_for(key)));
-    let forwarding = tasks::boxed(|| forwarded(shared.clone(), request, (key, cached), (app, began)));
+    let forwarding = tasks::boxed(|| forwarded(shared.clone(), request, arrival, app));
     let mut forwarding = shared.wire.tasks.see_through_if(forwarding, goes_on);
     let answer = poll_fn(|context| {
         let is_over = Pin::new(&mut forwarding).poll(context).is_ready();
@@ -256,13 +272,13 @@ async fn asked_for(
 async fn forwarded(
     shared: Arc<Shared>,
     mut request: Box<Request<Incoming>>,
-    (key, cached): (Option<CacheKey>, Cached),
-    (app, began): (Answering, Instant),
+    arrival: Arrival,
+    app: Answering,
 ) {
     let upgrade = Wish::of(&mut request);
     let (parts, body) = request.into_parts();
-    let mut asked = Asked::new(parts, &shared.wire.base, app.clone(), began);
-    asked.upgrade = upgrade;
+    let mut asked = Asked::new(parts, &shared.wire.base, app.clone(), arrival.began);
+    (asked.upgrade, asked.reached) = (upgrade, arrival.reached);
     let segments = shared.config.provider.segments(asked.path());
     // No route is without any.
     let segments = segments.as_deref().unwrap_or_default();
@@ -314,12 +330,12 @@ async fn forwarded(
                 caller,
                 request_body,
                 delivery: Delivery::default(),
-                cached,
+                cached: arrival.cached,
                 keeping: None,
                 intent: None,
                 is_answered: false,
             };
-            exchange.begin(key, body, app).await;
+            exchange.begin(arrival.key, body, app).await;
         }
     }
 }

@@ -6,6 +6,8 @@
 //! Its key is made anew by each process and stored nowhere, and no hash is ever told, so nothing can be
 //! learned from a cache key, nor two requests made to share one.
 
+mod text;
+
 use std::hash::{BuildHasherDefault, Hasher};
 
 use http::header::{
@@ -13,10 +15,11 @@ use http::header::{
     ORIGIN, PRAGMA, PROXY_AUTHORIZATION, REFERER, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue};
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 use crate::provider::{CacheRules, HeaderNames, Shown};
 use crate::random;
+use text::Text;
 
 /// Stands for a target and all that was said with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,12 +82,13 @@ const PARAMETER: u8 = 1;
 const NAME: u8 = 2;
 const VALUE: u8 = 3;
 const CALLER: u8 = 4;
-const NUMBERS_FROM: u8 = 5;
+const REACHED: u8 = 5;
+const NUMBERS_FROM: u8 = 6;
 
 impl Keys {
-    /// `by_host`: answers differ by the name by which the proxy was reached.
-    pub fn new(rules: &CacheRules, by_host: bool) -> Keys {
+    pub fn new(rules: &CacheRules) -> Keys {
         let of_connection = [
+            HOST,
             PROXY_AUTHORIZATION,
             TE,
             TRANSFER_ENCODING,
@@ -93,10 +97,7 @@ impl Keys {
             HeaderName::from_static("proxy-connection"),
             HeaderName::from_static("http2-settings"),
         ];
-        let skipped = of_connection
-            .into_iter()
-            .chain((!by_host).then_some(HOST))
-            .chain(rules.ignore.iter().cloned());
+        let skipped = of_connection.into_iter().chain(rules.ignore.iter().cloned());
         let numbered = rules.shown.iter().cloned().chain(OFTEN);
         let (names, named): (Vec<HeaderName>, Vec<Named>) = [(CONNECTION, Named::Connection)]
             .into_iter()
@@ -110,10 +111,14 @@ impl Keys {
         }
     }
 
-    /// Nothing where the `Connection` header takes a header away that could matter.
-    pub fn of(&self, target: &str, headers: &HeaderMap) -> Option<CacheKey> {
+    /// Nothing where the `Connection` header takes a header away that could matter. `reached` is by which URL the
+    /// proxy was reached, where answers differ by it.
+    pub fn of(&self, target: &str, reached: Option<&str>, headers: &HeaderMap) -> Option<CacheKey> {
         let mut text = Text::new(self.hasher);
         push_target(&mut text, target);
+        if let Some(reached) = reached {
+            text.push(REACHED, reached.as_bytes());
+        }
         for (name, value) in headers {
             match self.named(name) {
                 Named::Connection if names_nothing(value) => continue,
@@ -181,67 +186,6 @@ fn push_target<'t>(text: &mut Text, target: &'t str) {
         .for_each(|parameter| text.push(PARAMETER, parameter.as_bytes()));
 }
 
-/// Headers are short and many: they are put together before they are hashed.
-const PIECE: usize = 512;
-/// Of a longer part the length stands in the four bytes after this.
-const LONG: u8 = u8::MAX;
-
-/// What is hashed: each part with what it is and its length, so that no two sequences of parts are the
-/// same text.
-struct Text {
-    hasher: SipHasher13,
-    piece: [u8; PIECE],
-    filled: usize,
-}
-
-impl Text {
-    fn new(hasher: SipHasher13) -> Text {
-        Text {
-            hasher,
-            piece: [0; PIECE],
-            filled: 0,
-        }
-    }
-
-    fn push(&mut self, what: u8, part: &[u8]) {
-        let length = u8::try_from(part.len()).ok().filter(|length| *length < LONG);
-        let Some(length) = length else {
-            self.put(&[what, LONG]);
-            self.put(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-            return self.put(part);
-        };
-        let end = self.filled + 2 + part.len();
-        let Some([at, after, room @ ..]) = self.piece.get_mut(self.filled..end) else {
-            self.put(&[what, length]);
-            return self.put(part);
-        };
-        (*at, *after) = (what, length);
-        room.copy_from_slice(part);
-        self.filled = end;
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.piece.get_mut(self.filled..self.filled + bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.filled += bytes.len();
-            return;
-        }
-        self.hash_piece();
-        self.hasher.write(bytes);
-    }
-
-    fn hash_piece(&mut self) {
-        self.hasher
-            .write(self.piece.get(..self.filled).unwrap_or_default());
-        self.filled = 0;
-    }
-
-    fn hash(mut self) -> u128 {
-        self.hash_piece();
-        self.hasher.finish128().as_u128()
-    }
-}
-
 /// For keys that are hashes already.
 pub(super) type Ready = BuildHasherDefault<Taken>;
 
@@ -291,14 +235,17 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        Keys::new(&rules(), false)
+        Keys::new(&rules())
     }
 
     #[test]
     fn every_header_counts_but_the_ignorable_and_those_that_never_leave() {
         let keys = keys();
         let plain = [("x-key", "a"), ("accept", "*/*")];
-        let of = |more: &[(&str, &str)]| keys.of("/u?a=1", &headers(&[&plain[..], more].concat())).unwrap();
+        let of = |more: &[(&str, &str)]| {
+            keys.of("/u?a=1", None, &headers(&[&plain[..], more].concat()))
+                .unwrap()
+        };
         let same = of(&[]);
         for ignored in [
             ("x-nonce", "1"),
@@ -317,34 +264,45 @@ mod tests {
             assert_ne!(of(&[counts]), same, "{counts:?}");
         }
         let other = headers(&[("x-key", "b"), ("accept", "*/*")]);
-        assert_ne!(keys.of("/u?a=1", &other), Some(same));
+        assert_ne!(keys.of("/u?a=1", None, &other), Some(same));
+    }
+
+    #[test]
+    fn by_which_url_it_was_reached_counts_where_answers_tell_it() {
+        let keys = keys();
+        let of = |reached, headers: &HeaderMap| keys.of("/u", reached, headers).unwrap();
+        let (none, host) = (HeaderMap::new(), headers(&[("host", "a")]));
+        assert_eq!(of(Some("https://a"), &none), of(Some("https://a"), &host));
+        for other in [None, Some("http://a"), Some("https://b")] {
+            assert_ne!(of(other, &host), of(Some("https://a"), &host), "{other:?}");
+        }
     }
 
     #[test]
     fn parts_cannot_run_into_each_other() {
         let keys = keys();
-        let of = |lines: &[(&str, &str)]| keys.of("/u", &headers(lines)).unwrap();
+        let of = |lines: &[(&str, &str)]| keys.of("/u", None, &headers(lines)).unwrap();
         assert_ne!(of(&[("a", "bc")]), of(&[("ab", "c")]));
         assert_ne!(of(&[("a", "b"), ("c", "d")]), of(&[("a", "bcd")]));
         assert_ne!(of(&[("accept", "bc")]), of(&[("x-key", "bc")]));
         // A parameter that reads as a header does.
-        let as_header = keys.of("/u", &headers(&[("x-key", "?")])).unwrap();
+        let as_header = keys.of("/u", None, &headers(&[("x-key", "?")])).unwrap();
         for number in (0..32).map(char::from) {
             assert_ne!(
-                keys.of(&format!("/u?{number}\u{1}?"), &HeaderMap::new()),
+                keys.of(&format!("/u?{number}\u{1}?"), None, &HeaderMap::new()),
                 Some(as_header)
             );
         }
         assert_ne!(
-            keys.of("/u?a", &HeaderMap::new()),
-            keys.of("/u", &HeaderMap::new())
+            keys.of("/u?a", None, &HeaderMap::new()),
+            keys.of("/u", None, &HeaderMap::new())
         );
     }
 
     #[test]
     fn the_order_of_parameters_is_no_matter_but_for_those_of_one_name() {
         let keys = keys();
-        let of = |target| keys.of(target, &HeaderMap::new());
+        let of = |target| keys.of(target, None, &HeaderMap::new());
         assert_eq!(of("/u?b=2&a=1"), of("/u?a=1&b=2"));
         assert_ne!(of("/u?a=2&a=1"), of("/u?a=1&a=2"));
         assert_ne!(of("/u?a=1&b=2"), of("/u?a=1"));
@@ -354,14 +312,14 @@ mod tests {
     #[test]
     fn a_header_that_the_connection_takes_away_is_no_key() {
         let taken = headers(&[("x-key", "a"), ("connection", "close, X-Key")]);
-        assert_eq!(keys().of("/u", &taken), None);
+        assert_eq!(keys().of("/u", None, &taken), None);
     }
 
     #[test]
     fn long_headers_are_hashed_whole() {
         let keys = keys();
         let long = |last: &str| headers(&[("x-token", &format!("{}{last}", "a".repeat(5_000)))]);
-        assert_ne!(keys.of("/u", &long("b")), keys.of("/u", &long("c")));
+        assert_ne!(keys.of("/u", None, &long("b")), keys.of("/u", None, &long("c")));
     }
 
     #[test]
@@ -381,8 +339,8 @@ mod tests {
     #[test]
     fn each_process_has_hashes_of_its_own() {
         assert_ne!(
-            keys().of("/u", &HeaderMap::new()),
-            keys().of("/u", &HeaderMap::new())
+            keys().of("/u", None, &HeaderMap::new()),
+            keys().of("/u", None, &HeaderMap::new())
         );
     }
 }

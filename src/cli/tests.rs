@@ -117,9 +117,9 @@ fn wrong_options_of_the_sandbox_are_told_at_once() {
 #[test]
 fn unknown_flags_and_later_ones_are_refused() {
     assert!(wrong("usertap serve --listn x", &[]).contains("--listen"));
-    let later = wrong(&format!("usertap serve {ENOUGH} --trusted-proxies 10.0.0.1"), &[]);
+    let later = wrong(&format!("usertap serve {ENOUGH} --database-idle 5m"), &[]);
     assert!(
-        later.contains("trusted-proxies (--trusted-proxies): this version does not have"),
+        later.contains("database-idle (--database-idle): this version does not have"),
         "{later}"
     );
     assert!(wrong("usertap reconsile", &[]).contains("unrecognized subcommand"));

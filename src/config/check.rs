@@ -76,6 +76,7 @@ impl<'a> Check<'a> {
         let admin_token = self.admin_token(admin_listen);
         let (tls, upstream_ca) = (self.tls(), self.ca("UPSTREAM_CA"));
         let public_url = self.optional("PUBLIC_URL", value::base_url);
+        let trusted_proxies = self.trusted_proxies();
         let data_dir = self.value("DATA_DIR", value::path);
         let pg_bin = self.optional("PG_BIN", value::path);
         let migrate = self.value("MIGRATE", |text| {
@@ -115,6 +116,7 @@ impl<'a> Check<'a> {
             admin_listen: admin_listen?,
             admin_token: admin_token?,
             public_url: public_url?,
+            trusted_proxies: trusted_proxies?,
             schema: schema?,
             state_schema: state_schema?,
             id_type: id_type?,

@@ -153,6 +153,8 @@ static TABLE: &[Setting] = &[
     Setting::new(LISTENING, "TLS_KEY", "FILE").help("PEM file of the private key that belongs to TLS_CERT"),
     Setting::new(LISTENING, "PUBLIC_URL", "URL")
         .help("The URL by which apps reach the proxy, e.g. `https://example.com/auth`; its path is taken off requests"),
+    Setting::new(LISTENING, "TRUSTED_PROXIES", "ADDRESSES")
+        .help("Proxies in front of usertap whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed, on both sides: addresses and networks, separated by commas, e.g. `127.0.0.1,10.0.0.0/8`"),
     Setting::new(LISTENING, "ADMIN_LISTEN", "ADDRESS")
         .default("127.0.0.1:8401")
         .help("Where the admin side (console, status, health, change feed) listens"),
@@ -209,7 +211,7 @@ pub fn table() -> &'static [Setting] {
 }
 
 /// Settings that are documented for a later version: refused with that reason.
-pub(super) const LATER: &[&str] = &["DATABASE_IDLE", "TRUSTED_PROXIES"];
+pub(super) const LATER: &[&str] = &["DATABASE_IDLE"];
 
 /// The flags of those.
 pub fn later() -> impl Iterator<Item = String> {

@@ -5,12 +5,13 @@
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::session::Value;
 use super::{Console, login, page};
+use crate::proxy::Peer;
 
 /// Metadata of a user, written into a form, is some kilobytes.
 const LARGEST_FORM: usize = 1 << 20;
@@ -79,7 +80,7 @@ pub async fn known(State(console): State<Console>, mut request: Request, next: N
     let visitor = Visitor {
         proof: console.sessions.proof(&value),
         signed_in,
-        secure: is_secure(request.headers()),
+        secure: is_secure(&request),
         value,
     };
     if request.method() == Method::POST {
@@ -129,15 +130,14 @@ async fn form(console: &Console, visitor: &Visitor, request: &mut Request) -> Re
     }
 }
 
-/// TLS ends before this server, if anywhere; whoever claims it wrongly only loses its own cookie.
-fn is_secure(headers: &HeaderMap) -> bool {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    text("x-forwarded-proto") == Some("https")
-        || text("origin").is_some_and(|origin| origin.starts_with("https://"))
+/// TLS ends before this server, if anywhere: a trusted proxy says so, or the browser. One that claims it wrongly only
+/// loses its own cookie.
+fn is_secure(request: &Request) -> bool {
+    let headers = request.headers();
+    let peer = request.extensions().get::<Peer>().copied();
+    let origin = headers.get(header::ORIGIN);
+    peer.unwrap_or_default().scheme(headers) == Some("https")
+        || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
 fn told(mut response: Response) -> Response {

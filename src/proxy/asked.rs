@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::answering::Answering;
 use super::headers;
-use super::links::Reached;
 use super::outcome::Outcome;
 use super::upgrade::Wish;
 use crate::cache::Cached;
@@ -35,8 +34,8 @@ pub(super) struct Asked {
     pub upgrade: Option<Wish>,
     /// It changes something, whatever its method says: it is not sent twice.
     pub is_write: bool,
-    /// By which name the app came.
-    pub reached: Reached,
+    /// By which URL the app came, where its answer may have to tell it.
+    pub reached: Option<String>,
     /// It may hang up.
     pub app: Answering,
 }
@@ -54,7 +53,7 @@ impl Asked {
             priority: Priority::Stranger,
             upgrade: None,
             is_write: false,
-            reached: Reached::by(&parts),
+            reached: None,
             app,
             method: parts.method,
             headers: headers::to_provider(parts.headers),

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::listen::Listening;
+use super::peer::Peer;
 use super::{Shared, answer};
 use crate::provider::OwnRequest;
 
@@ -79,7 +80,9 @@ impl Door {
         let served = self
             .listening
             .clone()
-            .http(far, move |request| answer(shared.clone(), request));
+            .http(far, Peer::default(), move |request, peer| {
+                answer(shared.clone(), request, peer)
+            });
         tasks.spawn(served);
         let (mut sender, connection) = http1::handshake(TokioIo::new(near))
             .await

@@ -40,9 +40,9 @@ pub(super) struct Keeping {
 }
 
 impl Shared {
-    pub(super) fn look(&self, request: &Request<Incoming>, now: Instant) -> Look {
+    pub(super) fn look(&self, request: &Request<Incoming>, reached: Option<&str>, now: Instant) -> Look {
         let target = headers::below(&self.wire.base, headers::target(request.uri()));
-        self.cache.look(request, target, now)
+        self.cache.look(request, target, reached, now)
     }
 
     /// What the provider has lately thought of a caller.
@@ -186,9 +186,6 @@ impl Exchange<'_> {
     /// is often followed by the user's creation.
     fn fit(&self, AnswerHead { head, meant, .. }: &AnswerHead, body: &Bytes) -> Option<Fit> {
         let kept = self.matched.route.cache?;
-        if !self.shared.wire.links.are_found_by_key(&self.asked.reached) {
-            return None;
-        }
         if !cache::may_keep(head.status, &head.headers) {
             return None;
         }

@@ -2,10 +2,10 @@
 //! past the proxy, so it is told the same address at the proxy. Nothing else of an answer is touched.
 
 use http::header::HOST;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use url::Url;
 
+use super::peer::Peer;
 use crate::config::Config;
 
 /// What is turned into what.
@@ -16,26 +16,8 @@ pub(super) struct Links {
     from: String,
     /// That of the proxy, where the settings say it.
     public: Option<String>,
+    /// Of the listener.
     scheme: &'static str,
-}
-
-/// By which name an app has reached the proxy.
-#[derive(Debug, Default)]
-pub(super) struct Reached {
-    host: Option<HeaderValue>,
-    /// It stands in a header, which what is kept can be found by.
-    in_header: bool,
-}
-
-impl Reached {
-    pub fn by(parts: &Parts) -> Reached {
-        let header = parts.headers.get(HOST).filter(|host| host.to_str().is_ok());
-        let authority = || HeaderValue::from_str(parts.uri.authority()?.as_str()).ok();
-        Reached {
-            host: header.cloned().or_else(authority),
-            in_header: header.is_some(),
-        }
-    }
 }
 
 impl Links {
@@ -48,16 +30,25 @@ impl Links {
         }
     }
 
-    /// Turns the links of an answer's headers.
-    pub fn turn(&self, headers: &mut HeaderMap, reached: &Reached) {
-        if !self.names.iter().any(|name| headers.contains_key(name)) {
-            return;
+    /// By which URL a request came: as a trusted proxy was asked for it, otherwise as it says itself. Nothing where no
+    /// answer has to tell it.
+    pub fn reached<B>(&self, request: &Request<B>, peer: Peer) -> Option<String> {
+        if self.names.is_empty() || self.public.is_some() {
+            return None;
         }
-        let by_host = || {
-            let host = reached.host.as_ref()?.to_str().ok()?;
-            Some(format!("{}://{host}", self.scheme))
+        let headers = request.headers();
+        let own = || {
+            let header = headers.get(HOST).and_then(|host| host.to_str().ok());
+            header.or_else(|| Some(request.uri().authority()?.as_str()))
         };
-        let Some(to) = self.public.clone().or_else(by_host) else {
+        let scheme = peer.scheme(headers).unwrap_or(self.scheme);
+        let host = peer.host(headers).or_else(own)?;
+        Some(format!("{scheme}://{host}"))
+    }
+
+    /// Turns the links of an answer's headers.
+    pub fn turn(&self, headers: &mut HeaderMap, reached: Option<&str>) {
+        let Some(to) = self.public.as_deref().or(reached) else {
             return;
         };
         for name in &self.names {
@@ -65,17 +56,12 @@ impl Links {
                 continue;
             };
             values.iter_mut().for_each(|value| {
-                let turned = value.to_str().ok().map(|text| turned(text, &self.from, &to));
+                let turned = value.to_str().ok().map(|text| turned(text, &self.from, to));
                 if let Some(turned) = turned.and_then(|text| HeaderValue::try_from(text).ok()) {
                     *value = turned;
                 }
             });
         }
-    }
-
-    /// Whether an answer whose links were turned can be found again only by whom they are right for.
-    pub fn are_found_by_key(&self, reached: &Reached) -> bool {
-        self.names.is_empty() || self.public.is_some() || reached.in_header
     }
 }
 
@@ -108,6 +94,7 @@ fn find(text: &str, what: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TrustedProxies;
 
     #[test]
     fn only_urls_of_the_provider_are_turned() {
@@ -131,40 +118,89 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_public_url_goes_before_the_name_by_which_it_was_reached() {
-        let links = |public: Option<&str>| Links {
+    fn links(public: Option<&str>) -> Links {
+        Links {
             names: vec![http::header::LINK],
             from: "https://dev.okta.com".into(),
             public: public.map(str::to_owned),
             scheme: "https",
-        };
-        let told = |links: Links, reached: Reached| {
-            let mut headers = HeaderMap::new();
-            headers.insert(
-                http::header::LINK,
-                HeaderValue::from_static("<https://dev.okta.com/x>"),
-            );
-            headers.insert(
-                http::header::LOCATION,
-                HeaderValue::from_static("https://dev.okta.com/x"),
-            );
-            links.turn(&mut headers, &reached);
-            assert_eq!(headers[http::header::LOCATION], "https://dev.okta.com/x");
-            headers[http::header::LINK]
-                .to_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let reached = |host: &str| Reached {
-            host: HeaderValue::from_str(host).ok(),
-            in_header: true,
-        };
-        assert_eq!(told(links(None), reached("proxy:8400")), "<https://proxy:8400/x>");
-        assert_eq!(
-            told(links(Some("https://auth.example.com/base")), reached("proxy")),
-            "<https://auth.example.com/base/x>"
-        );
-        assert_eq!(told(links(None), Reached::default()), "<https://dev.okta.com/x>");
+        }
+    }
+
+    fn asked(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn only_the_headers_that_are_named_are_turned() {
+        let mut headers = HeaderMap::new();
+        let link = HeaderValue::from_static("<https://dev.okta.com/x>");
+        let place = HeaderValue::from_static("https://dev.okta.com/x");
+        headers.insert(http::header::LINK, link.clone());
+        headers.insert(http::header::LOCATION, place.clone());
+        links(None).turn(&mut headers, None);
+        assert_eq!(headers[http::header::LINK], link, "nobody knows to what");
+        links(None).turn(&mut headers, Some("https://proxy:8400"));
+        assert_eq!(headers[http::header::LINK], "<https://proxy:8400/x>");
+        assert_eq!(headers[http::header::LOCATION], place);
+    }
+
+    #[test]
+    fn the_public_url_goes_before_how_it_was_reached() {
+        let mut headers = HeaderMap::new();
+        let link = HeaderValue::from_static("<https://dev.okta.com/x>");
+        headers.insert(http::header::LINK, link);
+        let links = links(Some("https://auth.example.com/base"));
+        links.turn(&mut headers, Some("https://proxy:8400"));
+        assert_eq!(headers[http::header::LINK], "<https://auth.example.com/base/x>");
+        let request = asked("/x", &[("host", "proxy")]);
+        assert_eq!(links.reached(&request, Peer::default()), None);
+    }
+
+    #[test]
+    fn how_it_was_reached_is_said_by_a_trusted_proxy_or_by_the_request() {
+        let trusted = TrustedProxies::read("127.0.0.1").unwrap();
+        let trusted = Peer::at([127, 0, 0, 1].into(), &trusted);
+        let said = ("x-forwarded-host", "auth.example.com");
+        let plainly = ("x-forwarded-proto", "http");
+        for (uri, headers, by_proxy, by_app) in [
+            (
+                "/x",
+                &[("host", "proxy"), said, plainly][..],
+                Some("http://auth.example.com"),
+                Some("https://proxy"),
+            ),
+            (
+                "/x",
+                &[("host", "proxy"), plainly],
+                Some("http://proxy"),
+                Some("https://proxy"),
+            ),
+            ("/x", &[said], Some("https://auth.example.com"), None),
+            (
+                "/x",
+                &[("host", "proxy:1")],
+                Some("https://proxy:1"),
+                Some("https://proxy:1"),
+            ),
+            (
+                "https://h2.example/x",
+                &[],
+                Some("https://h2.example"),
+                Some("https://h2.example"),
+            ),
+            ("/x", &[], None, None),
+        ] {
+            let request = asked(uri, headers);
+            let reached = |peer| links(None).reached(&request, peer);
+            assert_eq!(reached(trusted).as_deref(), by_proxy, "{headers:?}");
+            assert_eq!(reached(Peer::default()).as_deref(), by_app, "{headers:?}");
+        }
+        let none = Links::default();
+        assert_eq!(none.reached(&asked("/x", &[("host", "proxy")]), trusted), None);
     }
 }

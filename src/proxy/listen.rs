@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Body, BodyError, flowing};
-use crate::config::Tls;
+use super::peer::Peer;
+use crate::config::{Tls, TrustedProxies};
 use crate::failpoint;
 use crate::gathered::Gathered;
 use crate::tasks::Tasks;
@@ -67,6 +69,7 @@ pub enum TlsError {
 pub struct Listening {
     pub(super) tasks: Tasks,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) trusted: TrustedProxies,
     pub(super) drain: Duration,
     /// Of this process: each has as many listeners as the others.
     pub(super) tenants: usize,
@@ -120,20 +123,21 @@ impl Listening {
     /// finish, and waits for them at most as long as the drain lasts.
     pub async fn serve<H, A, B>(self, listener: TcpListener, handler: H)
     where
-        H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let open = TaskTracker::new();
         let room = Arc::new(Semaphore::new(room(self.tenants)));
         loop {
-            let (stream, room) = tokio::select! {
+            let (stream, address, room) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
                 () = self.tasks.stopping() => break,
             };
             let (this, handler, open) = (self.clone(), handler.clone(), open.token());
             self.tasks.spawn(async move {
-                this.connection(stream, handler).await;
+                let peer = Peer::at(address, &this.trusted);
+                this.connection(stream, peer, handler).await;
                 drop((room, open));
             });
         }
@@ -152,27 +156,27 @@ impl Listening {
         }
     }
 
-    async fn connection<H, A, B>(self, stream: TcpStream, handler: H)
+    async fn connection<H, A, B>(self, stream: TcpStream, peer: Peer, handler: H)
     where
-        H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         // An answer's last small segment must not wait for an acknowledgement.
         let _unsupported = stream.set_nodelay(true);
         match self.tls.clone() {
-            None => self.http(stream, handler).await,
+            None => self.http(stream, peer, handler).await,
             Some(tls) => match timeout(dawdling(), tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream, handler).await,
+                Ok(Ok(stream)) => self.http(stream, peer, handler).await,
                 Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
             },
         }
     }
 
-    pub(super) async fn http<S, H, A, B>(self, stream: S, handler: H)
+    pub(super) async fn http<S, H, A, B>(self, stream: S, peer: Peer, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
@@ -180,7 +184,7 @@ impl Listening {
         let asked = asks.clone();
         let service = service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
-            let answer = handler(request);
+            let answer = handler(request, peer);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let http = protocols(self.idle);
@@ -254,12 +258,15 @@ fn dawdling() -> Duration {
     failpoint::wait("dawdling", DAWDLING)
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
     // Never closed, so there is always a permit in the end.
     let permit = room.clone().acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
+            Ok((stream, address)) => return (stream, address.ip(), permit),
             Err(_) => tokio::time::sleep(BREATH).await,
         }
     }
@@ -291,13 +298,14 @@ mod tests {
         let listening = Listening {
             tasks: Tasks::default(),
             tls: None,
+            trusted: TrustedProxies::default(),
             drain: DAWDLING,
             tenants: 1,
             idle: DAWDLING,
             over: CancellationToken::new(),
         };
         let (mut app, ours) = duplex(4096);
-        let serving = listening.http(ours, |_| async { Response::new(full("")) });
+        let serving = listening.http(ours, Peer::default(), |_, _| async { Response::new(full("")) });
         app.write_all(said).await.unwrap();
         let reading = async { app.read_to_end(&mut Vec::new()).await };
         let began = clock::now();

@@ -108,7 +108,8 @@ impl Wire {
             }
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
-        self.links.turn(forwarded.response.headers_mut(), &asked.reached);
+        self.links
+            .turn(forwarded.response.headers_mut(), asked.reached.as_deref());
         let wait = forwarded.sent_at.saturating_duration_since(began);
         let took = forwarded.answered_at.saturating_duration_since(forwarded.sent_at);
         self.traffic.meters.forwarded(wait, took);

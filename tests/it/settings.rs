@@ -86,6 +86,42 @@ fn quotes_around_a_value_are_named() {
 }
 
 #[test]
+fn who_cannot_be_believed_is_named_wherever_it_is_written() {
+    let folder = folder("proxies");
+    let file = "trusted_proxies = [\"127.0.0.1\", \"proxy.internal\"]\n\n[[tenant]]\nname = \"shop\"\n\n[[tenant]]\n\
+                name = \"school\"\ntrusted_proxies = \"fd00::1/8\"\n";
+    std::fs::write(folder.join("several.toml"), file).unwrap();
+    std::fs::write(folder.join("list"), "10.0.0.0/8,10.0.0.1:443\n").unwrap();
+    let said = |args: &[&str], env: &[(&str, &str)]| {
+        let output = in_folder(&folder, args, env);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let none =
+        "is neither an address nor a network: write each one such as `10.0.0.1`, `10.0.0.0/8` or `fd00::/8`";
+    let flag = said(&["serve", "--trusted-proxies", "::1, 10.0.0.1/8, *"], &[]);
+    for part in [
+        "TRUSTED_PROXIES (--trusted-proxies): `10.0.0.1/8` is an address in a network: write `10.0.0.0/8` for the whole \
+         network, or `10.0.0.1` for the address alone",
+        &format!("TRUSTED_PROXIES (--trusted-proxies): `*` {none}"),
+        "STACK_PROJECT_ID: is missing",
+    ] {
+        assert!(flag.contains(part), "{part}\nin\n{flag}");
+    }
+    let list = said(&["serve"], &[("USERTAP_TRUSTED_PROXIES_FILE", "list")]);
+    let part =
+        format!("TRUSTED_PROXIES (USERTAP_TRUSTED_PROXIES_FILE in the environment): `10.0.0.1:443` {none}");
+    assert!(list.contains(&part), "{part}\nin\n{list}");
+    let tenants = said(&["serve", "--config", "several.toml"], &[]);
+    for part in [
+        &format!("TRUSTED_PROXIES (several.toml:1): `proxy.internal` {none}"),
+        "TRUSTED_PROXIES (several.toml:8): `fd00::1/8` is an address in a network: write `fd00::/8`",
+    ] {
+        assert!(tenants.contains(part), "{part}\nin\n{tenants}");
+    }
+}
+
+#[test]
 fn mistakes_in_the_file_have_their_line() {
     let folder = folder("wrong-file");
     std::fs::write(folder.join("usertap.toml"), "# mine\nlog = \"loud\"\nlogs = 1\n").unwrap();

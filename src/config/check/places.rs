@@ -1,4 +1,4 @@
-//! Where usertap listens, and where the database is.
+//! Where usertap listens and whom it believes there, and where the database is.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::database_url::{self, DatabaseUrl, Doubt};
-use super::super::{Database, Tls};
+use super::super::{Database, Tls, TrustedProxies};
 use super::Check;
 use super::value;
 
@@ -101,6 +101,15 @@ impl Check<'_> {
             ));
         }
         Some(token)
+    }
+
+    /// Each item that is wrong is a mistake of its own. `None` only with one.
+    pub fn trusted_proxies(&mut self) -> Option<TrustedProxies> {
+        let name = "TRUSTED_PROXIES";
+        let text = self.optional(name, |text| Ok(text.to_owned()))?;
+        let read = TrustedProxies::read(&text.unwrap_or_default());
+        read.map_err(|wrong| wrong.iter().for_each(|text| self.wrong(name, text)))
+            .ok()
     }
 
     pub fn tls(&mut self) -> Option<Option<Tls>> {

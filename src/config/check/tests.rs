@@ -158,7 +158,6 @@ fn all_mistakes_at_once_without_a_secret() {
             ("USERTAP_ADMIN_TOKEN", "hush hush"),
             ("USERTAP_LISTEN", "postgres://u:hush@h"),
             ("USERTAP_TIMOUT", "hush"),
-            ("USERTAP_TRUSTED_PROXIES", "10.0.0.1"),
             ("STACK_PROJECT_ID", "p"),
         ])
         .flag("schema", "pg_mine")
@@ -170,13 +169,12 @@ fn all_mistakes_at_once_without_a_secret() {
         "ADMIN_TOKEN (USERTAP_ADMIN_TOKEN in the environment)",
         "LISTEN (USERTAP_LISTEN in the environment): this value is no address",
         "USERTAP_TIMOUT (USERTAP_TIMOUT in the environment): there is no such setting: did you mean `USERTAP_TIMEOUT`?",
-        "USERTAP_TRUSTED_PROXIES (USERTAP_TRUSTED_PROXIES in the environment): this version does not have that setting yet",
         "STACK_SECRET_SERVER_KEY: is missing: set STACK_SECRET_SERVER_KEY",
         "SCHEMA (--schema): `pg_mine` belongs to Postgres itself",
     ] {
         assert!(wrong.contains(part), "{part}\nin\n{wrong}");
     }
-    assert_eq!(wrong.lines().count(), 9, "{wrong}");
+    assert_eq!(wrong.lines().count(), 8, "{wrong}");
     assert!(!wrong.contains("hush"), "{wrong}");
 }
 
@@ -355,6 +353,33 @@ fn tls_needs_both_files_and_what_they_should_hold() {
         .on_disk("k.pem", "-----BEGIN EC PRIVATE KEY-----\n")
         .config();
     assert!(config.tls.is_some());
+}
+
+#[test]
+fn whom_to_believe_is_a_list_in_every_place() {
+    let trusts = |world: World, peer: &str| world.config().trusted_proxies.has(peer.parse().unwrap());
+    assert!(!trusts(World::enough(), "127.0.0.1"));
+    let list = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n";
+    for peer in ["127.0.0.1", "10.1.2.3"] {
+        assert!(trusts(World::enough().file(list), peer), "{peer}");
+    }
+    let env = World::enough()
+        .file(list)
+        .env(&[("USERTAP_TRUSTED_PROXIES", "fd00::/8")]);
+    assert!(trusts(env, "fd00::1"));
+    let flag = World::enough().file(list).flag("trusted-proxies", "::1");
+    assert!(!trusts(flag, "127.0.0.1"), "the flag is over the file");
+    let wrong = World::enough()
+        .file("trusted_proxies = [\"10.0.0.1/8\", \"::1\", \"nginx\"]\nsync = \"never\"\n")
+        .wrong();
+    for part in [
+        "TRUSTED_PROXIES (usertap.toml:1): `10.0.0.1/8` is an address in a network: write `10.0.0.0/8`",
+        "TRUSTED_PROXIES (usertap.toml:1): `nginx` is neither an address nor a network: write",
+        "SYNC (usertap.toml:2)",
+    ] {
+        assert!(wrong.contains(part), "{part}\nin\n{wrong}");
+    }
+    assert_eq!(wrong.lines().count(), 3, "{wrong}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cache::{Bypass, Cached};
+use crate::config::TrustedProxies;
 use crate::proxy::answering::Answering;
 use crate::proxy::body::Fed;
 use crate::proxy::listen::Listening;
@@ -65,12 +66,13 @@ impl Rig {
         let listening = Listening {
             tasks: tasks.clone(),
             tls,
+            trusted: TrustedProxies::default(),
             tenants: 1,
             drain: SECOND * 5,
             idle: SECOND * 10,
             over: CancellationToken::new(),
         };
-        tasks.spawn(listening.serve(listener, handler));
+        tasks.spawn(listening.serve(listener, move |request, _| handler(request)));
         Rig { address, tasks }
     }
 

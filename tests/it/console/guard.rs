@@ -4,7 +4,7 @@ use ::http::Method;
 use serde_json::json;
 
 use super::browser::{Browser, leads_to};
-use crate::support::http;
+use crate::support::http::{self, Reply};
 use crate::support::stack::{Setup, Stack};
 
 const TOKEN: &str = "a-long-enough-admin-token";
@@ -19,11 +19,28 @@ const PAGES: [&str; 7] = [
 ];
 
 async fn guarded() -> Stack {
+    guarded_with(&[]).await
+}
+
+async fn guarded_with(more: &[(&'static str, &'static str)]) -> Stack {
     Stack::with(Setup {
-        settings: vec![("USERTAP_ADMIN_TOKEN", TOKEN)],
+        settings: [&[("USERTAP_ADMIN_TOKEN", TOKEN)], more].concat(),
         ..Setup::default()
     })
     .await
+}
+
+/// What a proxy says for which the browser is at `https://console.example`.
+const ORIGIN: (&str, &str) = ("origin", "https://console.example");
+const BEFORE: (&str, &str) = ("x-forwarded-host", "console.example");
+
+/// The token, in the form of the page that asks for it.
+async fn enter(browser: &mut Browser, headers: &[(&str, &str)]) -> Reply {
+    browser.page("/login").await;
+    let proof = browser.proof.clone();
+    browser
+        .post_with("/login", &[("token", TOKEN)], &proof, headers)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,26 +151,58 @@ async fn a_link_from_another_site_ends_nothing_that_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_token_it_works_behind_a_proxy_under_another_name() {
-    let (host, origin) = (("host", "console.example"), ("origin", "https://console.example"));
-    let before = ("x-forwarded-host", "console.example");
-    let stack = guarded().await;
+async fn with_a_token_it_works_behind_a_trusted_proxy_under_another_name() {
+    let stack = guarded_with(&[("USERTAP_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")]).await;
     let mut browser = Browser::at(&stack);
-    browser.page("/login").await;
-    let proof = browser.proof.clone();
-    let enter = async |browser: &mut Browser, headers: &[(&str, &str)]| {
-        browser
-            .post_with("/login", &[("token", TOKEN)], &proof, headers)
-            .await
-    };
-    for lacking in [vec![origin], vec![host, origin]] {
+    for lacking in [vec![ORIGIN], vec![("host", "console.example"), ORIGIN]] {
         let refused = enter(&mut browser, &lacking).await;
         assert_eq!(refused.status, 403);
         let told = refused.text();
         assert!(told.contains("into X-Forwarded-Host"), "{told}");
     }
-    assert_eq!(leads_to(&enter(&mut browser, &[before, origin]).await), "/");
-    browser.page("/").await;
+    for wrong in [
+        "evil.example",
+        "console.example, evil.example",
+        "console.example/",
+        "a@console.example",
+    ] {
+        let refused = enter(&mut browser, &[("x-forwarded-host", wrong), ORIGIN]).await;
+        assert_eq!(refused.status, 403, "{wrong}");
+    }
+    for said in [&[][..], &[("x-forwarded-host", "evil.example")]] {
+        let mut browser = Browser::at(&stack);
+        let said = [said, &[BEFORE, ORIGIN]].concat();
+        assert_eq!(leads_to(&enter(&mut browser, &said).await), "/", "{said:?}");
+        browser.page("/").await;
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_says_that_is_not_trusted_opens_nothing() {
+    for trusted in [&[][..], &[("USERTAP_TRUSTED_PROXIES", "127.0.0.2, ::1")]] {
+        let stack = guarded_with(trusted).await;
+        let mut browser = Browser::at(&stack);
+        let refused = enter(&mut browser, &[BEFORE, ORIGIN]).await;
+        assert_eq!(refused.status, 403);
+        let told = refused.text();
+        assert!(told.contains("is not among TRUSTED_PROXIES"), "{told}");
+        stack.end().await;
+    }
+    let stack = Stack::with(Setup {
+        settings: vec![("USERTAP_TRUSTED_PROXIES", "127.0.0.1")],
+        ..Setup::default()
+    })
+    .await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/feed").await;
+    let (proof, slot) = (browser.proof.clone(), [("name", "mailer"), ("since", "now")]);
+    let refused = browser
+        .post_with("/feed/slots", &slot, &proof, &[BEFORE, ORIGIN])
+        .await;
+    assert_eq!(refused.status, 403, "without a token none is expected");
+    let told = refused.text();
+    assert!(told.contains("Set ADMIN_TOKEN"), "{told}");
     stack.end().await;
 }
 
@@ -174,6 +223,24 @@ async fn behind_tls_the_cookie_is_for_tls_alone() {
             .ends_with("; Secure")
     );
     stack.end().await;
+}
+
+/// Before a form is sent no origin tells of TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_is_tls_before_it_is_said_by_a_trusted_proxy() {
+    for (trusted, said, is_secure) in [
+        ("127.0.0.1", "https", true),
+        ("127.0.0.1", "http, HTTPS", true),
+        ("127.0.0.1", "https, http", false),
+        ("127.0.0.1", "https:", false),
+        ("127.0.0.2", "https", false),
+    ] {
+        let stack = guarded_with(&[("USERTAP_TRUSTED_PROXIES", trusted)]).await;
+        let page = http::get(&stack.admin_url("/login"), &[("x-forwarded-proto", said)]).await;
+        let set = page.header("set-cookie").expect("a cookie");
+        assert_eq!(set.ends_with("; Secure"), is_secure, "{trusted} {said}: {set}");
+        stack.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use crate::support::http::Reply;
 use crate::support::shapes::Shaped;
 
-const PAGE: &str = "/api/v1/users?limit=1";
+pub const PAGE: &str = "/api/v1/users?limit=1";
 
 fn user(id: &str) -> Value {
     json!({"id": id, "status": "ACTIVE", "created": "2024-01-02T03:04:05.678Z", "lastUpdated": "2024-01-02T03:04:05.000Z",
            "profile": {"firstName": id, "email": "ada@example.com", "login": "ada@example.com"}})
 }
 
-async fn okta(settings: &[(&str, &str)]) -> Shaped {
+pub async fn okta(settings: &[(&str, &str)]) -> Shaped {
     let settings: Vec<_> = [("OKTA_CLIENT_TOKEN", "00token")]
         .iter()
         .chain(settings)
@@ -51,7 +51,7 @@ async fn ask(world: &Shaped, target: &str, host: Option<&str>) -> Reply {
 }
 
 /// The URL of the next page, as an app is told it.
-fn next(reply: &Reply) -> &str {
+pub fn next(reply: &Reply) -> &str {
     let link = reply.header("link").expect("a link");
     let next = link
         .split(", ")

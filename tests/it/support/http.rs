@@ -1,11 +1,13 @@
 //! A plain client: one connection for each request, no retries, no redirects, a deadline.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
@@ -52,13 +54,29 @@ pub async fn request(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
+    request_from(None, method, url, headers, body).await
+}
+
+/// From another of this machine's own addresses, of which 127.0.0.0/8 has many.
+///
+/// # Errors
+/// If the connection broke before the whole answer was there.
+pub async fn request_from(
+    peer: Option<Ipv4Addr>,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(body.into()))?;
     tokio::time::timeout(DEADLINE, async {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(peer.map(IpAddr::V4));
+        let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
         let (parts, body) = client.request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Reply {
