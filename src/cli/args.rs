@@ -155,6 +155,7 @@ fn demo(known: &[Known]) -> Command {
         "PORT",
         "ADMIN_LISTEN",
         "ADMIN_TOKEN",
+        "TRUSTED_PROXIES",
         "LOG",
         "LOG_FORMAT",
     ];

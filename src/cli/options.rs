@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use secrecy::SecretString;
 
 use crate::config::settings::{ReadFile, Settings};
-use crate::config::{Check, Config, Log, Mistake, Parsed, Place, Rate, shown, value};
+use crate::config::{Check, Config, Log, Mistake, Parsed, Place, Rate, TrustedProxies, shown, value};
 
 /// For `usertap status`.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ pub struct DemoOptions {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub admin_token: Option<SecretString>,
+    pub trusted_proxies: TrustedProxies,
     pub log: Log,
 }
 
@@ -130,6 +131,7 @@ impl DemoOptions {
         check.mistakes.extend(misread(settings, &OF_DEMO));
         let (listen, admin_listen) = check.listens();
         let admin_token = check.admin_token(admin_listen);
+        let trusted_proxies = check.trusted_proxies();
         let data_dir = check.value("DATA_DIR", value::path);
         let pg_bin = check.optional("PG_BIN", value::path);
         let log = check.log();
@@ -147,6 +149,7 @@ impl DemoOptions {
                 listen: listen?,
                 admin_listen: admin_listen?,
                 admin_token: admin_token?,
+                trusted_proxies: trusted_proxies?,
                 log: log?,
             })
         };
@@ -204,11 +207,12 @@ impl SandboxOptions {
 pub const PLAYED: [&str; 2] = ["stack-auth", "clerk"];
 
 /// The settings that `demo` and `sandbox` read; whatever else is written says nothing to them.
-const OF_DEMO: [&str; 8] = [
+const OF_DEMO: [&str; 9] = [
     "LISTEN",
     "PORT",
     "ADMIN_LISTEN",
     "ADMIN_TOKEN",
+    "TRUSTED_PROXIES",
     "DATA_DIR",
     "PG_BIN",
     "LOG",

@@ -104,6 +104,14 @@ fn sandbox_and_demo_need_nothing_and_mind_nothing() {
     };
     assert!(options.exit && options.data_dir == Path::new("/x") && options.listen.port() == 8400);
     assert!(given("usertap demo", &[("USERTAP_LISTEN", "junk")], None).is_err());
+    let Ok(Command::Demo(options)) = given("usertap demo --trusted-proxies 127.0.0.1", &[], None) else {
+        panic!("no demo");
+    };
+    assert!(options.trusted_proxies.has([127, 0, 0, 1].into()));
+    assert!(
+        wrong("usertap demo --trusted-proxies nginx", &[])
+            .contains("TRUSTED_PROXIES (--trusted-proxies): `nginx`")
+    );
 }
 
 #[test]

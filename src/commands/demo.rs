@@ -139,9 +139,13 @@ fn config(
         .chain(token)
         .chain(told)
         .chain(sandbox.settings(0));
-    Config::from_env(pairs).map_err(|mistakes| {
+    let config = Config::from_env(pairs).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         StartError(lines.join("\n"))
+    })?;
+    Ok(Config {
+        trusted_proxies: options.trusted_proxies.clone(),
+        ..config
     })
 }
 
