@@ -1,11 +1,9 @@
 //! Who is at the other end of a connection, and what is believed of what it says about those before it.
 //!
 //! A proxy in front of usertap says in `X-Forwarded-Host` and `X-Forwarded-Proto` by which name and how it was asked
-//! itself. So can everybody else: only that of TRUSTED_PROXIES is believed, and only where it can be one. Of several
-//! values the last counts, for that is what the peer itself wrote: most proxies write these headers anew (nginx as it is
-//! told to, Caddy, Traefik, Envoy), Apache puts its own behind what came, and the others pass on what came of one that
-//! they do not write (a load balancer of AWS and Cloudflare do so with `X-Forwarded-Host`). What stands before the last
-//! was written by whoever asked that proxy.
+//! itself. So can everybody else: only the word of TRUSTED_PROXIES counts, and only where it can be true. Of several
+//! values the last is the peer's own: most write theirs in place of what came (Caddy, Traefik, nginx where it is told
+//! to), Apache puts it behind. What stands before it was said by whoever asked that proxy.
 
 use std::net::IpAddr;
 
