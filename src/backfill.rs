@@ -116,10 +116,11 @@ impl Backfill {
     }
 
     async fn take(&self, reconcile_every: Option<Duration>) -> Result<Option<Run>, DbError> {
+        let database = self.database.in_passing();
         if let Some(every) = reconcile_every {
-            runs::request_every(&self.database, every).await?;
+            runs::request_every(&database, every).await?;
         }
-        runs::take(&self.database, self.instance).await
+        runs::take(&database, self.instance).await
     }
 
     /// Walks, and writes down why where the end is not reached. When the process stops, what has been fetched

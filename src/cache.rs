@@ -67,6 +67,8 @@ pub struct Cache {
 struct Feed {
     /// There are others.
     shared: AtomicBool,
+    /// Nobody listens whether there are.
+    deaf: AtomicBool,
     bookmark: std::sync::Mutex<Option<Instant>>,
     /// There is something that no change will tell them.
     untold: Notify,
@@ -310,7 +312,19 @@ impl Cache {
         *lock(&self.feed.bookmark) = Some(now);
     }
 
+    /// Whether others come, and what they do, is not known until [`Cache::hears`]: no hit until then.
+    pub fn hears_nothing(&self) {
+        self.feed.deaf.store(true, Ordering::Release);
+    }
+
+    pub fn hears(&self) {
+        self.feed.deaf.store(false, Ordering::Release);
+    }
+
     fn is_followed(&self, now: Instant) -> bool {
+        if self.feed.deaf.load(Ordering::Acquire) {
+            return false;
+        }
         if !self.is_shared() {
             return true;
         }

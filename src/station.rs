@@ -5,6 +5,8 @@
 //! What must never be: two ways to the provider in one station, each with a budget of its own.
 
 mod folder;
+mod idle;
+mod known;
 mod replicas;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use crate::webhook::Intake;
 use folder::{has_served, journal_place};
 
 pub use folder::{left_behind, note_served, try_folder};
+pub use known::{Known, NAMED};
 
 /// Between questions to a provider that fails, or whether it is the provider.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);
@@ -67,6 +70,7 @@ pub struct Station {
     /// The database answered the last heartbeat.
     pub database_answers: Arc<AtomicBool>,
     standing: replicas::Standing,
+    last_known: std::sync::Mutex<Option<Arc<Known>>>,
     /// When somebody with a refused key last made usertap ask whether it is so.
     key_asked: tokio::sync::Mutex<Option<Instant>>,
     embedded: Option<Arc<Embedded>>,
@@ -203,7 +207,9 @@ impl Station {
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let upstream = upstream(&config, tasks)?;
         let (database, embedded) = database(&config).await?;
-        let database = database.opened_by(opening(&config, &upstream));
+        let database = database
+            .left_alone_after(config.database_idle)
+            .opened_by(opening(&config, &upstream));
         match database.open().await {
             Err(error @ (DbError::Away(_) | DbError::Refused { .. })) if has_served(&config.journal_dir) => {
                 tracing::warn!(
@@ -214,7 +220,7 @@ impl Station {
             opened => opened.map_err(not_opened)?,
         }
         let (head, place) = (upstream.head().clone(), journal_place(&config));
-        let started = Recorder::start_with_journal(database.clone(), head, config.deleted, place, tasks);
+        let started = Recorder::start_with_journal(database.in_passing(), head, config.deleted, place, tasks);
         let started = started.map_err(|fault| StartError(fault.to_string()))?;
         if let Some(embedded) = embedded.clone() {
             tasks.spawn(keep_embedded_up(embedded, config.clone(), tasks.clone()));
@@ -254,7 +260,7 @@ impl Station {
             upstream: upstream.clone(),
             recorder: recorder.clone(),
         };
-        let refetch = Refetch::start(reader.clone(), database.clone(), owed, tasks);
+        let refetch = Refetch::start(reader.clone(), database.in_passing(), owed, tasks);
         let webhooks = Intake::new(&config, recorder.clone());
         let polled = config.poll_every.map(|_| Arc::default());
         let keep = config.feed_retention;
@@ -274,6 +280,7 @@ impl Station {
             instance: Uuid::new_v4(),
             database_answers: Arc::new(AtomicBool::new(true)),
             standing: replicas::Standing::default(),
+            last_known: std::sync::Mutex::default(),
             key_asked: tokio::sync::Mutex::default(),
             embedded,
         }

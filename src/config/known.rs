@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(meant("USERTAP_DATABASE_URL"), Some("DATABASE_URL"));
         assert_eq!(meant("admin-tokn"), Some("ADMIN_TOKEN"));
         assert_eq!(meant("USERTAP_XYZZY"), None);
-        assert!(is_later("USERTAP_DATABASE_IDLE") && is_later("trusted_proxies"));
+        assert!(is_later("trusted_proxies"));
     }
 }

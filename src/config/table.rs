@@ -107,6 +107,9 @@ static TABLE: &[Setting] = &[
         .secret()
         .words("DATABASE_URL")
         .help("For migrations and LISTEN, where DATABASE_URL is a pooler; on Neon the same address without `-pooler`"),
+    Setting::new(DATABASE, "DATABASE_IDLE", "DURATION|off")
+        .default("off")
+        .help("After how long without need connections are closed, so that a hosted database can sleep, e.g. `5m`"),
     Setting::new(DATABASE, "DATABASE_CA", "FILE")
         .words("the public certificate authorities")
         .help("PEM file of the private certificate authority that signed the database's certificate"),
@@ -209,7 +212,7 @@ pub fn table() -> &'static [Setting] {
 }
 
 /// Settings that are documented for a later version: refused with that reason.
-pub(super) const LATER: &[&str] = &["DATABASE_IDLE", "TRUSTED_PROXIES"];
+pub(super) const LATER: &[&str] = &["TRUSTED_PROXIES"];
 
 /// The flags of those.
 pub fn later() -> impl Iterator<Item = String> {

@@ -211,8 +211,8 @@ impl Feed {
     }
 
     async fn insert_slot(&self, name: &str, at: Pos) -> Result<bool, SlotError> {
-        let mut conn = self.shared.database.get().await?;
-        let sql = self.shared.database.names.sql(
+        let mut conn = self.database.get().await?;
+        let sql = self.database.names.sql(
             "INSERT INTO {state}.slots (name, position, nonce) SELECT $1, $2, $3
              WHERE (SELECT count(*) FROM {state}.slots) < $4 OR EXISTS (SELECT FROM {state}.slots WHERE name = $1)
              ON CONFLICT DO NOTHING",
@@ -248,9 +248,9 @@ impl Feed {
     }
 
     async fn slot_rows(&self, name: Option<&str>, counted: i64) -> Result<Vec<SlotRow>, DbError> {
-        let mut conn = self.shared.database.get().await?;
+        let mut conn = self.database.get().await?;
         let valid = IS_VALID.replace("$1", "s.position").replace("$2", "s.nonce");
-        let sql = self.shared.database.names.sql(&format!(
+        let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}
              SELECT s.name, s.position, s.nonce, {valid} AS valid,
                  (SELECT count(*) FROM (SELECT FROM {{state}}.changes c WHERE c.position > s.position LIMIT $2) n)
@@ -269,7 +269,7 @@ impl Feed {
     /// # Errors
     /// [`SlotError::Unknown`].
     pub async fn delete_slot(&self, name: &str) -> Result<(), SlotError> {
-        let mut conn = self.shared.database.get().await?;
+        let mut conn = self.database.get().await?;
         let sql = self
             .shared
             .database
@@ -295,9 +295,9 @@ impl Feed {
         waits: Duration,
         ahead: Option<Pos>,
     ) -> Result<Pos, SlotError> {
-        let mut conn = self.shared.database.get().await?;
+        let mut conn = self.database.get().await?;
         let valid = IS_VALID.replace("$1", "f.position").replace("$2", "f.nonce");
-        let sql = self.shared.database.names.sql(&format!(
+        let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}, start AS (
                  SELECT f.*, {valid} AS valid FROM (
                      SELECT s.name, s.leased_until, greatest(s.position, $4) AS position,
@@ -334,8 +334,8 @@ impl Feed {
     /// [`SlotError::Backwards`], [`SlotError::NotYours`], or [`FeedError::Gone`] for a position
     /// that is none of this history.
     pub async fn advance_slot(&self, name: &str, lease: Option<Uuid>, to: Pos) -> Result<(), SlotError> {
-        let mut conn = self.shared.database.get().await?;
-        let sql = self.shared.database.names.sql(&format!(
+        let mut conn = self.database.get().await?;
+        let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}, judged AS (
                  SELECT s.name, s.position, s.nonce, {IS_VALID} AS valid,
                         coalesce(s.lease = $4, false) AS is_yours

@@ -5,10 +5,11 @@ mod held;
 mod provider;
 mod webhooks;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::{Known, NAMED};
 use crate::config::Config;
 use crate::db::rights::Missing;
 use crate::db::runs::Run;
@@ -18,7 +19,7 @@ use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
-use crate::station::left_behind;
+use crate::station::{Known, NAMED, left_behind};
 use crate::user::on_one_line;
 
 use held::{of_by_hand, of_held, of_subscribed};
@@ -100,13 +101,13 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
 }
 
 pub(super) fn all(
-    known: &Result<Known, DbError>,
+    known: &Result<Arc<Known>, DbError>,
     recorder: &record::Figures,
     unreadable: &[GivenUp],
     traffic: &Traffic,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(of_recorder(recorder, known.as_ref().ok()));
+    problems.extend(of_recorder(recorder, known.as_deref().ok()));
     problems.extend(of_journal(&recorder.journal));
     problems.extend(of_writes(&recorder.writes));
     problems.extend(of_held(&recorder.held));

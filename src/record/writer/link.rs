@@ -59,6 +59,10 @@ impl Link {
             .ok_or_else(|| DbError::Away("not connected".into()))
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some()
+    }
+
     pub fn drop_connection(&mut self) {
         self.conn = None;
     }
@@ -236,6 +240,7 @@ impl Writer {
         let before = self.sql.take_place(conn, process, timeline).await?;
         if self.shared.past.took_place(before) {
             self.shared.memory.distrust(clock::now());
+            self.shared.anybody_changed();
         }
         Ok(())
     }
