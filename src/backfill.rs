@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::db::instances::in_parting;
 use crate::db::runs::{self, Kind, Run};
-use crate::db::{Database, DbError};
+use crate::db::{Database, DbError, due};
 use crate::failpoint;
 use crate::provider::{Page, PageFault};
 use crate::reader::{ReadFault, Reader};
@@ -118,7 +118,7 @@ impl Backfill {
     async fn take(&self, reconcile_every: Option<Duration>) -> Result<Option<Run>, DbError> {
         let database = self.database.in_passing();
         if let Some(every) = reconcile_every {
-            runs::request_every(&database, every).await?;
+            due::reconcile(&database, every).await?;
         }
         runs::take(&database, self.instance).await
     }

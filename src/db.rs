@@ -4,6 +4,7 @@
 //! Statements that write `users_sync` and the change rows stand in `record/sql*` alone.
 
 pub mod connect;
+pub mod due;
 pub mod embedded;
 pub mod epochs;
 pub mod fitness;

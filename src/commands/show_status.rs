@@ -97,7 +97,9 @@ fn print(status: &Value) {
     );
     say!(
         "database   {}",
-        if status["database"]["answers"] == Value::Bool(true) {
+        if status["database"]["idle"] == Value::Bool(true) {
+            "left alone: nobody needs it"
+        } else if status["database"]["answers"] == Value::Bool(true) {
             "answers"
         } else {
             "away"

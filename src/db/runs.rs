@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::instances::DEAD_AFTER;
@@ -223,47 +223,6 @@ pub async fn lift(database: &Database, run: Uuid) -> Result<(), DbError> {
         .sql("UPDATE {state}.backfill SET lifted = true WHERE run = $1");
     execute(statement(&lift).bind::<SqlUuid, _>(run), &mut conn).await?;
     Ok(())
-}
-
-/// When the last one began, or the database.
-const LAST_RECONCILE: &str = "coalesce(
-    (SELECT max(started_at) FROM {state}.backfill WHERE kind = 'reconcile' AND started_at <= now()), m.made_at)";
-
-#[derive(QueryableByName)]
-struct Left {
-    #[diesel(sql_type = Double)]
-    left: f64,
-}
-
-/// Asks for a reconcile where the last one, or the database's beginning, is so long ago.
-///
-/// # Errors
-/// As the database gives them.
-pub async fn request_every(database: &Database, every: Duration) -> Result<(), DbError> {
-    let mut conn = database.get().await?;
-    let due = database.names.sql(&format!(
-        "INSERT INTO {{state}}.backfill (run, state, kind, since)
-         SELECT gen_random_uuid(), 'requested', 'reconcile', m.position FROM {{state}}.meta m
-         WHERE now() - make_interval(secs => $1) > {LAST_RECONCILE}
-         ON CONFLICT DO NOTHING"
-    ));
-    execute(statement(&due).bind::<Integer, _>(seconds(every)), &mut conn).await?;
-    Ok(())
-}
-
-/// How long it is until the next reconcile is due, see [`request_every`].
-///
-/// # Errors
-/// As the database gives them.
-pub async fn reconcile_in(database: &Database, every: Duration) -> Result<Duration, DbError> {
-    let mut conn = database.get().await?;
-    let left = database.names.sql(&format!(
-        "SELECT greatest(extract(epoch FROM {LAST_RECONCILE} + make_interval(secs => $1) - now()), 0)::double precision AS left
-         FROM {{state}}.meta m"
-    ));
-    let left: Option<Left> = optional(statement(&left).bind::<Integer, _>(seconds(every)), &mut conn).await?;
-    let left = left.and_then(|row| Duration::try_from_secs_f64(row.left).ok());
-    Ok(left.unwrap_or(every))
 }
 
 /// Takes the unfinished walk whose owner does not live that was asked for first.

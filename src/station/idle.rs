@@ -12,7 +12,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::Station;
 use crate::clock::{self, Instant};
 use crate::db::instances::{self, Heard, Kind, in_parting};
-use crate::db::{DbError, runs};
+use crate::db::{DbError, due};
 use crate::feed::slots;
 
 /// A connection that was in use in the last moment is given up no later.
@@ -66,7 +66,7 @@ impl Station {
         let Some(every) = self.config.reconcile_every else {
             return Ok(None);
         };
-        let left = runs::reconcile_in(&self.database.in_passing(), every).await?;
+        let left = due::reconcile_in(&self.database.in_passing(), every).await?;
         Ok(Some(clock::now() + left))
     }
 

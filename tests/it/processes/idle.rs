@@ -102,7 +102,7 @@ async fn a_database_that_nobody_needs_is_left_alone_until_somebody_does() {
 async fn what_others_did_meanwhile_is_known_before_an_answer_is_given() {
     let world = world(2).await.and("USERTAP_CACHE_TTL", "1h");
     let server = world.serve().await;
-    let ada = world.control().ids(0)[0];
+    let [ada, grace] = [0, 1].map(|at| world.control().ids(0)[at]);
     let path = format!("/users/{ada}");
     server.get(&world, &path).await;
     world.owes_nothing().await;
@@ -118,6 +118,7 @@ async fn what_others_did_meanwhile_is_known_before_an_answer_is_given() {
     let account = world.backfill().await;
     assert_eq!(account["balanced"], json!(true));
     assert!(server.is_idle().await);
+    server.get(&world, &format!("/users/{grace}")).await;
     let reply = server.get(&world, &path).await;
     assert_eq!(reply.json()["display_name"], json!("Countess"));
     assert_eq!(recorded(&reply), "committed");
