@@ -41,12 +41,13 @@ mod userless;
 mod view;
 mod webhook;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
 use crate::clock::Instant;
-use crate::user::{Head, IdType, Seen, Sent, UserId};
+use crate::user::{Head, IdType, Observation, Seen, Sent, Source, UserId};
 
 pub use answer::OwnAnswer;
 pub use cache::{CacheRules, Habit, Kept};
@@ -174,6 +175,19 @@ pub struct Sighting {
     pub proof: Proof,
     /// See [`crate::user::Observation::unsettled`].
     pub unsettled: bool,
+}
+
+impl Sighting {
+    /// By whom it was seen, and what may be claimed to have been known then.
+    pub fn observed(self, sent: Sent, source: Arc<Source>) -> Observation {
+        Observation {
+            id: self.id,
+            seen: self.seen,
+            sent,
+            source,
+            unsettled: self.unsettled,
+        }
+    }
 }
 
 /// Whether an answer can prove by position, and from when.

@@ -191,13 +191,7 @@ impl Exchange<'_> {
         let sent = sighting
             .proof
             .stamp(self.shared.wire.upstream.head(), stamp.sent, stamp.at);
-        Observation {
-            id: sighting.id,
-            seen: sighting.seen,
-            sent,
-            source: source.clone(),
-            unsettled: sighting.unsettled,
-        }
+        sighting.observed(sent, source.clone())
     }
 
     fn source(&self) -> Source {
