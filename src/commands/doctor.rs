@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::show_status::{self, Unasked};
+use super::serving::{self, Unasked};
 use super::trial;
 use crate::cli::StatusOptions;
 use crate::clock;
@@ -313,7 +313,7 @@ fn webhooks(config: &Config) -> Option<Check> {
 async fn serving(config: &Config) -> Vec<Check> {
     const WHAT: &str = "serve";
     let at = config.admin_listen;
-    let status = match show_status::ask(&StatusOptions::of(config, true)).await {
+    let status = match serving::status(&StatusOptions::of(config, true)).await {
         Ok(status) => status,
         Err(Unasked::Nobody(_)) => {
             return vec![passed(
