@@ -153,6 +153,17 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
 }
 
+/// A request of the tenant's on a route that is known, and by what credential.
+#[derive(Debug, Clone, Copy)]
+pub struct RoutedRequest<'a> {
+    pub tenant: &'a Tenant,
+    pub matched: &'a Matched<'a>,
+    pub credential: Credential,
+    pub head: RequestHead<'a>,
+    /// Decoded, where the route needs it.
+    pub body: Option<&'a [u8]>,
+}
+
 /// A request that usertap sends with the tenant's own key.
 #[derive(Debug, Clone)]
 pub struct OwnRequest {
