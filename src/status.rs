@@ -8,10 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cache;
-use crate::db::rights::Missing;
 use crate::db::runs::{Drift, Kind, Run};
 use crate::db::surroundings::{self, Surroundings};
-use crate::db::{DbError, epochs, migrate, partitions, polls, rights, rows, runs, users_table};
+use crate::db::{DbError, Unfitness, epochs, migrate, partitions, polls, rights, rows, runs, users_table};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -267,11 +266,11 @@ struct Known {
     missed: Option<DateTime<Utc>>,
     counts: Option<rows::Counts>,
     /// What keeps partitions of the feed from being made and dropped.
-    unowned: Option<Missing>,
+    unowned: Option<Unfitness>,
     /// What refuses to let old ones be dropped.
-    undropped: Option<Missing>,
+    undropped: Option<Unfitness>,
     /// The users' table is not there.
-    table: Option<users_table::Trouble>,
+    table: Option<Unfitness>,
     surroundings: Surroundings,
     set_aside: Vec<rows::SetAside>,
     backfill: Option<Run>,
@@ -297,7 +296,7 @@ impl Known {
             undropped: station.feed.keeps_old().then(|| partitions::undropped(database)),
             table: users_table::find(&database.names, &mut *database.get().await?)
                 .await?
-                .trouble,
+                .unfit,
             surroundings: surroundings::look(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,

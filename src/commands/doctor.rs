@@ -230,10 +230,10 @@ async fn table(database: &Database) -> Check {
     const WHAT: &str = "table";
     let found = async {
         let table = users_table::find(&database.names, &mut *database.get().await?).await?;
-        Ok::<_, DbError>((table.trouble, rows::counts(database).await?))
+        Ok::<_, DbError>((table.unfit, rows::counts(database).await?))
     };
     match found.await {
-        Ok((Some(trouble), _)) => failed(WHAT, trouble.what, &trouble.remedy),
+        Ok((Some(unfit), _)) => failed(WHAT, unfit.what, &unfit.remedy),
         Ok((None, Some(counts))) if counts.set_aside > 0 => failed(
             WHAT,
             format!("users that are set aside: {}", counts.set_aside),

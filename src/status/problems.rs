@@ -10,9 +10,8 @@ use serde::Serialize;
 
 use super::{Known, NAMED};
 use crate::config::Config;
-use crate::db::rights::Missing;
 use crate::db::runs::Run;
-use crate::db::{DbError, Refusal};
+use crate::db::{DbError, Refusal, Unfitness};
 use crate::feed::slots::{self, Slot};
 use crate::poll;
 use crate::proxy::Traffic;
@@ -215,8 +214,8 @@ fn of_defects(seen: u64) -> Option<Problem> {
 }
 
 /// Said before it matters: a new partition is due only now and then.
-fn of_partitions(missing: &Missing) -> Problem {
-    problem("partitions-refused", &*missing.what, &*missing.remedy)
+fn of_partitions(unfit: &Unfitness) -> Problem {
+    problem("partitions-refused", &*unfit.what, &*unfit.remedy)
 }
 
 fn of_rows(known: &Known) -> impl Iterator<Item = Problem> {
