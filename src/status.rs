@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::cache;
 use crate::db::runs::{Drift, Kind, Run};
 use crate::db::surroundings::{self, Surroundings};
-use crate::db::{DbError, Unfitness, epochs, migrate, partitions, polls, rights, rows, runs, users_table};
+use crate::db::{
+    DbError, Unfitness, epochs, migrate, partitions, polls, rights, rows, runs, users_table, walked,
+};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 use crate::poll;
@@ -288,7 +290,7 @@ impl Known {
         };
         Ok(Known {
             unknown_epoch: epochs::unknown(database).await?,
-            walk_age: polls::walk_age(database).await?,
+            walk_age: walked::age(database).await?,
             poll_age,
             missed: polls::missed(database).await?,
             counts: rows::counts(database).await?,
