@@ -103,6 +103,25 @@ impl DbError {
     }
 }
 
+/// What of the database does not do for usertap, and what makes it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfitness {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Unfitness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+impl From<Unfitness> for DbError {
+    fn from(unfit: Unfitness) -> Self {
+        DbError::Unfit(unfit.to_string())
+    }
+}
+
 /// What sort of refusal, without the message: that may quote a user's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {

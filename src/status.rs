@@ -14,7 +14,6 @@ use crate::poll;
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::{Known, Station};
-use crate::telemetry;
 use crate::upstream::{Given, Health};
 use crate::webhook;
 
@@ -160,18 +159,16 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, &given_up, traffic);
-    problems.extend(problems::of_defects(telemetry::defects()));
-    problems.extend(problems::of_left_behind(&station.config));
-    problems.extend(problems::of_provider(&station.upstream));
-    problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
-    problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
-    problems.extend(poll.as_ref().and_then(problems::of_poll));
-    let problems: Vec<Problem> = problems
-        .into_iter()
-        .map(|problem| problem.of(&station.config))
-        .collect();
+    let problems = problems::all(
+        station,
+        traffic,
+        &known,
+        &recorder,
+        &given_up,
+        webhooks.as_ref(),
+        poll.as_ref(),
+    );
     let known = known.as_deref().ok();
     let freshness = Freshness::of(known, webhooks.as_ref());
     let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);

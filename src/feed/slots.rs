@@ -60,8 +60,6 @@ pub struct Slot {
     pub leased_until: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub advanced_at: DateTime<Utc>,
-    #[serde(skip)]
-    pub at: Pos,
 }
 
 /// How far a slot is behind.
@@ -126,7 +124,6 @@ struct SlotRow {
 
 impl SlotRow {
     fn slot(self, retention: Retention, counted: i64) -> Slot {
-        let at = pos(self.position, self.nonce);
         let lag = Lag {
             events: self.events,
             is_at_least: self.events >= counted,
@@ -134,13 +131,12 @@ impl SlotRow {
         };
         Slot {
             name: self.name,
-            pos: at.to_string(),
+            pos: pos(self.position, self.nonce).to_string(),
             status: status(self.valid, self.seconds, retention),
             lag: Some(lag).filter(|_| self.valid),
             leased_until: self.leased_until,
             created_at: self.created_at,
             advanced_at: self.advanced_at,
-            at,
         }
     }
 }

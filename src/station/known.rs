@@ -9,10 +9,9 @@ use chrono::{DateTime, Utc};
 
 use super::Station;
 use crate::clock::{self, Instant};
-use crate::db::rights::Missing;
 use crate::db::runs::{Kind, Run};
 use crate::db::surroundings::{self, Surroundings};
-use crate::db::{DbError, epochs, partitions, polls, rights, rows, runs, users_table};
+use crate::db::{DbError, Unfitness, epochs, partitions, polls, rights, rows, runs, users_table, walked};
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 
@@ -31,11 +30,11 @@ pub struct Known {
     pub missed: Option<DateTime<Utc>>,
     pub counts: Option<rows::Counts>,
     /// What keeps partitions of the feed from being made and dropped.
-    pub unowned: Option<Missing>,
+    pub unowned: Option<Unfitness>,
     /// What refuses to let old ones be dropped.
-    pub undropped: Option<Missing>,
+    pub undropped: Option<Unfitness>,
     /// The users' table is not there.
-    pub table: Option<users_table::Trouble>,
+    pub table: Option<Unfitness>,
     pub surroundings: Surroundings,
     pub set_aside: Vec<rows::SetAside>,
     pub backfill: Option<Run>,
@@ -56,7 +55,7 @@ impl Known {
         Ok(Known {
             at,
             unknown_epoch: epochs::unknown(database).await?,
-            walk_age: polls::walk_age(database).await?,
+            walk_age: walked::age(database).await?,
             poll_age,
             missed: polls::missed(database).await?,
             counts: rows::counts(database).await?,
@@ -64,7 +63,7 @@ impl Known {
             undropped: station.feed.keeps_old().then(|| partitions::undropped(database)),
             table: users_table::find(&database.names, &mut *database.get().await?)
                 .await?
-                .trouble,
+                .unfit,
             surroundings: surroundings::look(database).await?,
             set_aside: rows::set_aside(database, NAMED).await?,
             backfill: runs::latest(database, Kind::Backfill).await?,

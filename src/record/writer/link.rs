@@ -149,8 +149,8 @@ impl Writer {
         let (history, is_new) = self.history(&mut conn, timeline.as_deref()).await?;
         let table = users_table::find(&self.database.names, &mut conn).await?;
         shared.is_on(&table);
-        if let Some(trouble) = table.trouble {
-            return Err(trouble.into());
+        if let Some(unfit) = table.unfit {
+            return Err(unfit.into());
         }
         partitions::next(&self.database, &mut conn).await?;
         self.take_place(&mut conn, timeline.as_deref()).await?;

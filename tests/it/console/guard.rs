@@ -19,11 +19,7 @@ const PAGES: [&str; 7] = [
 ];
 
 async fn guarded() -> Stack {
-    Stack::with(Setup {
-        settings: vec![("USERTAP_ADMIN_TOKEN", TOKEN)],
-        ..Setup::default()
-    })
-    .await
+    Stack::with(Setup::set(&[("USERTAP_ADMIN_TOKEN", TOKEN)])).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
