@@ -5,6 +5,7 @@
 //! `Origin` (nor post to it, nor load from it) and, where one is set, the token. What must never be: a change asked
 //! for by a page of another origin.
 
+mod asked;
 mod feed;
 mod foreign;
 mod users;
@@ -137,7 +138,7 @@ async fn start_backfill(State(shared): State<Shared>) -> Response {
 
 /// With `?yes=1` deletions are not held back.
 async fn start_reconcile(State(shared): State<Shared>, uri: Uri) -> Response {
-    let yes = match feed::asked::yes(&uri) {
+    let yes = match asked::yes(&uri) {
         Ok(yes) => yes,
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };

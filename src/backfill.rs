@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::db::instances::in_parting;
 use crate::db::runs::{self, Kind, Run};
-use crate::db::{Database, DbError};
+use crate::db::{Database, DbError, due};
 use crate::failpoint;
 use crate::provider::{Page, PageFault};
 use crate::reader::{ReadFault, Reader};
@@ -116,10 +116,11 @@ impl Backfill {
     }
 
     async fn take(&self, reconcile_every: Option<Duration>) -> Result<Option<Run>, DbError> {
+        let database = self.database.in_passing();
         if let Some(every) = reconcile_every {
-            runs::request_every(&self.database, every).await?;
+            due::reconcile(&database, every).await?;
         }
-        runs::take(&self.database, self.instance).await
+        runs::take(&database, self.instance).await
     }
 
     /// Walks, and writes down why where the end is not reached. When the process stops, what has been fetched

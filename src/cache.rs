@@ -58,15 +58,17 @@ pub struct Cache {
     generations: Generations,
     flights: Arc<Flights>,
     callers: Callers,
-    feed: Feed,
+    others: Others,
     counted: Counted,
 }
 
 /// What is known of the others who record on the same database.
 #[derive(Debug, Default)]
-struct Feed {
-    /// There are others.
+struct Others {
+    /// There are any.
     shared: AtomicBool,
+    /// Nobody listens whether there are.
+    deaf: AtomicBool,
     bookmark: std::sync::Mutex<Option<Instant>>,
     /// There is something that no change will tell them.
     untold: Notify,
@@ -122,7 +124,7 @@ impl Cache {
             generations: Generations::default(),
             flights: Arc::default(),
             callers: Callers::new(config.stale_if_error),
-            feed: Feed::default(),
+            others: Others::default(),
             counted: Counted::default(),
             provider,
         }
@@ -268,7 +270,7 @@ impl Cache {
 
     /// A user has changed, as the change feed says.
     pub fn forget(&self, user: &UserId) {
-        self.generations.changed(user, "");
+        self.changed(user, "");
     }
 
     /// Somebody has come or gone, or has changed, of whom only lists tell.
@@ -290,36 +292,48 @@ impl Cache {
     /// What the others keep may be old, and no change will tell them so, or none so soon.
     pub fn tell_others(&self) {
         if self.is_shared() {
-            self.feed.untold.notify_one();
+            self.others.untold.notify_one();
         }
     }
 
     /// Resolves when the others are to be told that anybody may have changed.
     pub async fn to_be_told(&self) {
-        self.feed.untold.notified().await;
+        self.others.untold.notified().await;
     }
 
     /// Another process has begun or ceased to record on the same database.
     pub fn set_shared(&self, shared: bool) {
-        if self.feed.shared.swap(shared, Ordering::AcqRel) != shared {
+        if self.others.shared.swap(shared, Ordering::AcqRel) != shared {
             self.forget_all();
         }
     }
 
     pub fn is_shared(&self) -> bool {
-        self.feed.shared.load(Ordering::Acquire)
+        self.others.shared.load(Ordering::Acquire)
     }
 
     /// Every change that others had committed by `now` has been handed to [`Cache::forget`].
     pub fn bookmark(&self, now: Instant) {
-        *lock(&self.feed.bookmark) = Some(now);
+        *lock(&self.others.bookmark) = Some(now);
+    }
+
+    /// Whether others come, and what they do, is not known until [`Cache::hears`]: no hit until then.
+    pub fn hears_nothing(&self) {
+        self.others.deaf.store(true, Ordering::Release);
+    }
+
+    pub fn hears(&self) {
+        self.others.deaf.store(false, Ordering::Release);
     }
 
     fn is_followed(&self, now: Instant) -> bool {
+        if self.others.deaf.load(Ordering::Acquire) {
+            return false;
+        }
         if !self.is_shared() {
             return true;
         }
-        policy::is_followed(*lock(&self.feed.bookmark), now)
+        policy::is_followed(*lock(&self.others.bookmark), now)
     }
 
     /// Who asks, as far as anybody is shown: nothing shown is nobody, unless the provider asks for no key.

@@ -17,6 +17,7 @@ mod doctor;
 mod feed;
 mod migrate;
 mod sandbox;
+mod serving;
 mod show_status;
 mod trial;
 

@@ -67,6 +67,8 @@ pub struct Config {
     /// By which apps reach the proxy; its path is the base path, taken off requests.
     pub public_url: Option<url::Url>,
     pub trusted_proxies: TrustedProxies,
+    /// How long nobody must have needed the database until it is left alone; nothing for never.
+    pub database_idle: Option<Duration>,
     pub schema: String,
     /// Schema of usertap's own tables; `usertap` unless several share a database.
     pub state_schema: String,

@@ -4,10 +4,12 @@
 //! Statements that write `users_sync` and the change rows stand in `record/sql*` alone.
 
 pub mod connect;
+pub mod due;
 pub mod embedded;
 pub mod epochs;
 pub mod fitness;
 mod hosts;
+pub mod idle;
 pub mod instances;
 pub mod listing;
 pub mod migrate;
@@ -39,6 +41,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use crate::failpoint;
 
 pub use connect::{Reach, Wire};
+pub use idle::Idle;
 pub use names::Names;
 pub use opening::Opening;
 
@@ -63,6 +66,8 @@ pub struct Database {
     pub reach: Arc<Reach>,
     pub names: Arc<Names>,
     opening: Option<Arc<Opening>>,
+    idle: Arc<Idle>,
+    in_passing: bool,
 }
 
 impl std::fmt::Debug for Database {
@@ -95,6 +100,25 @@ impl DbError {
              users_sync (foreign keys to it go with them) and start again"
                 .into(),
         )
+    }
+}
+
+/// What of the database does not do for usertap, and what makes it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfitness {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Unfitness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+impl From<Unfitness> for DbError {
+    fn from(unfit: Unfitness) -> Self {
+        DbError::Unfit(unfit.to_string())
     }
 }
 
@@ -191,6 +215,16 @@ impl Database {
             reach: Arc::new(reach),
             names: Arc::new(names),
             opening: None,
+            idle: Arc::default(),
+            in_passing: false,
+        }
+    }
+
+    /// To be left alone once nobody has needed it for so long.
+    pub fn left_alone_after(self, idle: Option<Duration>) -> Database {
+        Database {
+            idle: Arc::new(Idle::after(idle)),
+            ..self
         }
     }
 
@@ -207,6 +241,7 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`] when none comes within five seconds.
     pub async fn get(&self) -> Result<Object<AsyncPgConnection>, DbError> {
+        self.asked_for().await;
         self.pool
             .get()
             .await
@@ -223,6 +258,7 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`].
     pub async fn connect_on_wire(&self) -> Result<(AsyncPgConnection, Wire), DbError> {
+        self.asked_for().await;
         in_time(connect::establish_on_wire(&self.reach, self.reach.url())).await
     }
 
@@ -231,6 +267,7 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
+        self.asked_for().await;
         in_time(connect::establish_bounded(&self.reach, self.reach.url())).await
     }
 
@@ -244,6 +281,7 @@ impl Database {
     /// # Errors
     /// [`DbError::Away`].
     pub async fn connect_directly(&self) -> Result<AsyncPgConnection, DbError> {
+        self.asked_for().await;
         in_time(connect::establish(&self.reach, self.reach.direct_url())).await
     }
 

@@ -10,6 +10,9 @@ use crate::user::UserId;
 
 /// The synced row; with `ensure` a missing one (or a skeleton) is fetched and committed first.
 pub async fn user(station: &Station, id: UserId, ensure: bool) -> Result<Option<SyncedRow>, LocalFault> {
+    if let Some(in_use) = station.needs_database() {
+        in_use.await;
+    }
     let row = row(station, &id).await?;
     match is_whole(row.as_ref()) || !ensure {
         true => Ok(row.map(there)),

@@ -53,6 +53,8 @@ const FOLLOWED: usize = 4_096;
 #[derive(Debug, Clone)]
 pub struct Feed {
     shared: Arc<Shared>,
+    /// Beside what all of it share: who only looks asks in passing.
+    database: Database,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Feed {
     /// Does nothing until [`Feed::follow`].
     pub fn new(database: Database, provider: &str, retention: Retention) -> Feed {
         let shared = Shared {
-            database,
+            database: database.clone(),
             provider: provider.into(),
             retention,
             ring: RwLock::default(),
@@ -140,6 +142,15 @@ impl Feed {
         };
         Feed {
             shared: Arc::new(shared),
+            database,
+        }
+    }
+
+    /// For a look at bounds and slots that keeps no database awake.
+    pub fn in_passing(&self) -> Feed {
+        Feed {
+            shared: self.shared.clone(),
+            database: self.database.in_passing(),
         }
     }
 
@@ -210,8 +221,8 @@ impl Feed {
     /// # Errors
     /// As the database gives them.
     pub async fn bounds(&self) -> Result<Bounds, DbError> {
-        let (mut conn, _turn) = self.shared.conn().await?;
-        read::bounds(&self.shared.database.names, &mut conn).await
+        let _turn = self.shared.turn().await?;
+        read::bounds(&self.database.names, &mut *self.database.get().await?).await
     }
 }
 
@@ -230,13 +241,18 @@ impl Shared {
 
     /// A connection, once it is this reader's turn.
     async fn conn(&self) -> Result<(Object<AsyncPgConnection>, SemaphorePermit<'_>), DbError> {
+        let turn = self.turn().await?;
+        Ok((self.database.get().await?, turn))
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, DbError> {
         let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
         let Ok(Ok(turn)) = turn else {
             return Err(DbError::Away(
                 "too many consumers catch up at once: come again".into(),
             ));
         };
-        Ok((self.database.get().await?, turn))
+        Ok(turn)
     }
 
     /// The last change known, where the tail knows one.

@@ -99,6 +99,9 @@ impl Told {
     fn database(&mut self, status: &Status) {
         let answers = f64::from(u8::from(status.database.answers));
         self.gauge("database_up", "1 while the database answers", &[(&[], answers)]);
+        let idle = f64::from(u8::from(status.database.idle));
+        let left_alone = "1 while nobody needs the database and it is left alone";
+        self.gauge("database_idle", left_alone, &[(&[], idle)]);
         if let Some(counts) = &status.database.counts {
             let users = "Rows in users_sync, as the planner estimates them";
             self.gauge("users", users, &[(&[], counts.users as f64)]);

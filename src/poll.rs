@@ -16,7 +16,7 @@ use crate::clock;
 use crate::db::instances::in_parting;
 use crate::db::polls::{self, Kept};
 use crate::db::{Database, DbError};
-use crate::provider::{PageFault, PollPlace, Polled, Then};
+use crate::provider::{PageFault, PollPlace, Polled, Sighting, Then};
 use crate::reader::Reader;
 use crate::record::Durable;
 use crate::tasks::Tasks;
@@ -199,15 +199,9 @@ impl Poll {
         }
     }
 
-    fn observation(&self, name: &str, sighting: crate::provider::Sighting, fetched: &Fetched) -> Observation {
-        Observation {
-            sent: sighting
-                .proof
-                .stamp(self.reader.upstream.head(), fetched.sent, fetched.sent_at),
-            id: sighting.id,
-            seen: sighting.seen,
-            source: Source::own(Origin::Poll, name),
-            unsettled: sighting.unsettled,
-        }
+    fn observation(&self, name: &str, sighting: Sighting, fetched: &Fetched) -> Observation {
+        let head = self.reader.upstream.head();
+        let sent = sighting.proof.stamp(head, fetched.sent, fetched.sent_at);
+        sighting.observed(sent, Source::own(Origin::Poll, name))
     }
 }

@@ -41,12 +41,13 @@ mod userless;
 mod view;
 mod webhook;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
 use crate::clock::Instant;
-use crate::user::{Head, IdType, Seen, Sent, UserId};
+use crate::user::{Head, IdType, Observation, Seen, Sent, Source, UserId};
 
 pub use answer::OwnAnswer;
 pub use cache::{CacheRules, Habit, Kept};
@@ -152,6 +153,17 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
 }
 
+/// A request of the tenant's on a route that is known, and by what credential.
+#[derive(Debug, Clone, Copy)]
+pub struct RoutedRequest<'a> {
+    pub tenant: &'a Tenant,
+    pub matched: &'a Matched<'a>,
+    pub credential: Credential,
+    pub head: RequestHead<'a>,
+    /// Decoded, where the route needs it.
+    pub body: Option<&'a [u8]>,
+}
+
 /// A request that usertap sends with the tenant's own key.
 #[derive(Debug, Clone)]
 pub struct OwnRequest {
@@ -174,6 +186,19 @@ pub struct Sighting {
     pub proof: Proof,
     /// See [`crate::user::Observation::unsettled`].
     pub unsettled: bool,
+}
+
+impl Sighting {
+    /// By whom it was seen, and what may be claimed to have been known then.
+    pub fn observed(self, sent: Sent, source: Arc<Source>) -> Observation {
+        Observation {
+            id: self.id,
+            seen: self.seen,
+            sent,
+            source,
+            unsettled: self.unsettled,
+        }
+    }
 }
 
 /// Whether an answer can prove by position, and from when.

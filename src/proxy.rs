@@ -321,6 +321,9 @@ async fn forwarded(
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
+            if let Some(in_use) = shared.local.needs_database() {
+                in_use.await;
+            }
             asked.priority = Shared::priority(standing, Some(credential));
             let mut exchange = Exchange {
                 shared: &shared,

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::Database;
+use crate::db::{Database, Idle};
 use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, UserId};
 
@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     /// Rows wait to be removed that took long.
     purges: Notify,
     close: CancellationToken,
+    /// Whoever hands over what memory cannot judge needs the database.
+    idle: Arc<Idle>,
 }
 
 /// What one exchange or one page told: written in one transaction.
@@ -159,7 +161,7 @@ impl Recorder {
         deleted: Deleted,
         tasks: &Tasks,
     ) -> (Recorder, mpsc::Receiver<Owed>) {
-        let (shared, owed) = Shared::new(head, None, None);
+        let (shared, owed) = Shared::new(head, None, None, database.idle().clone());
         (Recorder::run(shared, database, deleted, Vec::new(), tasks), owed)
     }
 
@@ -177,7 +179,8 @@ impl Recorder {
     ) -> Result<(Recorder, mpsc::Receiver<Owed>), JournalFault> {
         let keeper = Keeper::new(place.clone(), database.names.id_type);
         let intents = Intents::new(place, database.names.id_type);
-        let (shared, owed) = Shared::new(head, Some(Arc::new(keeper)), Some(intents.clone()));
+        let idle = database.idle().clone();
+        let (shared, owed) = Shared::new(head, Some(Arc::new(keeper)), Some(intents.clone()), idle);
         let left_by = match &shared.keeper {
             Some(keeper) => journal::adopt(&shared, keeper)?,
             None => Vec::new(),
@@ -233,6 +236,7 @@ impl Recorder {
         intents: Vec<Intent>,
     ) -> Receipt {
         let shared = &self.shared;
+        shared.idle.needed();
         let (reply, replied) = oneshot::channel();
         let (told, durable) = oneshot::channel();
         let job = Job {
@@ -332,6 +336,7 @@ impl Shared {
         head: Arc<Head>,
         keeper: Option<Arc<Keeper>>,
         intents: Option<Arc<Intents>>,
+        idle: Arc<Idle>,
     ) -> (Arc<Shared>, mpsc::Receiver<Owed>) {
         let (waiters, owed) = Waiters::new();
         let shared = Shared {
@@ -353,6 +358,7 @@ impl Shared {
             by_hand: Notify::new(),
             purges: Notify::new(),
             close: CancellationToken::new(),
+            idle,
         };
         (Arc::new(shared), owed)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::{join_all, select_all};
+use futures_util::future::{BoxFuture, join_all, select_all};
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use nix::errno::Errno;
@@ -270,6 +270,10 @@ struct LocalRows {
 impl Local for LocalRows {
     fn readiness(&self) -> Readiness {
         status::readiness(&self.station)
+    }
+
+    fn needs_database(&self) -> Option<BoxFuture<'_, ()>> {
+        self.station.needs_database()
     }
 
     fn takes_key(&self) -> Judged<'_> {

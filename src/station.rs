@@ -4,7 +4,10 @@
 //! recorder, the reads that are owed. Nothing is recorded before the database is bound to the tenant.
 //! What must never be: two ways to the provider in one station, each with a budget of its own.
 
+mod embedded;
 mod folder;
+mod idle;
+mod known;
 mod replicas;
 
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use crate::backfill::Backfill;
 use crate::cache::Cache;
 use crate::clock::{self, Instant};
 use crate::config::{self, Config};
-use crate::db::embedded::{self, Embedded, Search};
+use crate::db::embedded::{Embedded, leave};
 use crate::db::{Database, DbError, Names, Opening, Reach};
 use crate::failpoint;
 use crate::feed::Feed;
@@ -37,6 +40,7 @@ use crate::webhook::Intake;
 use folder::{has_served, journal_place};
 
 pub use folder::{left_behind, note_served, try_folder};
+pub use known::{Known, NAMED};
 
 /// Between questions to a provider that fails, or whether it is the provider.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);
@@ -44,8 +48,6 @@ const NOW_AND_THEN: Duration = Duration::from_secs(30);
 const KEY_ASKED_EVERY: Duration = Duration::from_secs(1);
 /// A start waits so long to be told by its first question: whoever looks at its status then sees the answer.
 const ASKED_AT_ONCE: Duration = Duration::from_secs(2);
-/// Between looks at an embedded server.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is left to the recorder where requests took the whole of `DRAIN`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,7 @@ pub struct Station {
     /// The database answered the last heartbeat.
     pub database_answers: Arc<AtomicBool>,
     standing: replicas::Standing,
+    last_known: std::sync::Mutex<Option<Arc<Known>>>,
     /// When somebody with a refused key last made usertap ask whether it is so.
     key_asked: tokio::sync::Mutex<Option<Instant>>,
     embedded: Option<Arc<Embedded>>,
@@ -93,7 +96,7 @@ pub async fn database(config: &Config) -> Result<(Database, Option<Arc<Embedded>
             None,
         ),
         config::Database::Embedded => {
-            let embedded = start_embedded(config).await?;
+            let embedded = embedded::start(config).await?;
             let url = embedded.url("postgres");
             (Reach::new(url.clone(), url, None), Some(Arc::new(embedded)))
         }
@@ -156,44 +159,6 @@ pub fn not_opened(error: DbError) -> StartError {
     }
 }
 
-/// Starts an embedded server again that has ended: one whose process was killed, say for want of memory.
-async fn keep_embedded_up(embedded: Arc<Embedded>, config: Arc<Config>, tasks: Tasks) {
-    loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            () = sleep(LOOK_EVERY) => {}
-        }
-        if !embedded.has_ended() {
-            continue;
-        }
-        tracing::warn!("embedded Postgres has ended though it is in use; it is started again");
-        match start_embedded(&config).await {
-            Ok(again) if again.port() == embedded.port() => {}
-            Ok(again) => tracing::error!(
-                port = again.port(),
-                "embedded Postgres listens on another port now, for its own is taken: restart usertap"
-            ),
-            Err(error) => tracing::error!(%error, "embedded Postgres does not come up; it is tried again"),
-        }
-    }
-}
-
-async fn start_embedded(config: &Config) -> Result<Embedded, StartError> {
-    let mut search = Search::from_os();
-    search.pg_bin = config.pg_bin.clone().or(search.pg_bin);
-    let folder = config.data_dir.clone();
-    let started = tokio::task::spawn_blocking(move || Embedded::durable(&search, &folder)).await;
-    let embedded = started
-        .map_err(|error| StartError(error.to_string()))?
-        .map_err(|error| StartError(error.to_string()))?;
-    if embedded.is_relocated() {
-        tracing::info!(folder = %embedded.folder().display(), "embedded Postgres cannot use DATA_DIR; it lives here");
-    }
-    let (url, password_file) = (embedded.address(), embedded.password_file());
-    tracing::info!(url, password_file = %password_file.display(), "embedded Postgres is up");
-    Ok(embedded)
-}
-
 impl Station {
     /// Starts everything of a serving process but the listeners.
     ///
@@ -203,7 +168,9 @@ impl Station {
     pub async fn open(config: Arc<Config>, tasks: &Tasks) -> Result<Station, StartError> {
         let upstream = upstream(&config, tasks)?;
         let (database, embedded) = database(&config).await?;
-        let database = database.opened_by(opening(&config, &upstream));
+        let database = database
+            .left_alone_after(config.database_idle)
+            .opened_by(opening(&config, &upstream));
         match database.open().await {
             Err(error @ (DbError::Away(_) | DbError::Refused { .. })) if has_served(&config.journal_dir) => {
                 tracing::warn!(
@@ -214,10 +181,10 @@ impl Station {
             opened => opened.map_err(not_opened)?,
         }
         let (head, place) = (upstream.head().clone(), journal_place(&config));
-        let started = Recorder::start_with_journal(database.clone(), head, config.deleted, place, tasks);
+        let started = Recorder::start_with_journal(database.in_passing(), head, config.deleted, place, tasks);
         let started = started.map_err(|fault| StartError(fault.to_string()))?;
         if let Some(embedded) = embedded.clone() {
-            tasks.spawn(keep_embedded_up(embedded, config.clone(), tasks.clone()));
+            tasks.spawn(embedded::keep_up(embedded, config.clone(), tasks.clone()));
         }
         Ok(Station::put_together(
             config, upstream, database, embedded, started, tasks,
@@ -254,7 +221,7 @@ impl Station {
             upstream: upstream.clone(),
             recorder: recorder.clone(),
         };
-        let refetch = Refetch::start(reader.clone(), database.clone(), owed, tasks);
+        let refetch = Refetch::start(reader.clone(), database.in_passing(), owed, tasks);
         let webhooks = Intake::new(&config, recorder.clone());
         let polled = config.poll_every.map(|_| Arc::default());
         let keep = config.feed_retention;
@@ -274,6 +241,7 @@ impl Station {
             instance: Uuid::new_v4(),
             database_answers: Arc::new(AtomicBool::new(true)),
             standing: replicas::Standing::default(),
+            last_known: std::sync::Mutex::default(),
             key_asked: tokio::sync::Mutex::default(),
             embedded,
         }
@@ -390,6 +358,6 @@ impl Station {
         if !self.tasks.ended(left.max(LAST_MOMENT)).await {
             tracing::warn!("not everything ended within DRAIN");
         }
-        embedded::leave(self.embedded.clone()).await;
+        leave(self.embedded.clone()).await;
     }
 }

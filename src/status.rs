@@ -4,21 +4,16 @@ mod problems;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cache;
-use crate::db::rights::Missing;
-use crate::db::runs::{Drift, Kind, Run};
-use crate::db::surroundings::{self, Surroundings};
-use crate::db::{DbError, epochs, migrate, partitions, polls, rights, rows, runs, users_table};
-use crate::feed::Bounds;
+use crate::db::runs::{Drift, Run};
+use crate::db::{migrate, rows};
 use crate::feed::slots::Slot;
 use crate::poll;
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
-use crate::station::Station;
-use crate::telemetry;
+use crate::station::{Known, Station};
 use crate::upstream::{Given, Health};
 use crate::webhook;
 
@@ -63,6 +58,8 @@ pub struct ProviderStatus {
 #[derive(Debug, Serialize)]
 pub struct DatabaseStatus {
     pub answers: bool,
+    /// Nobody needs it, and it is left alone (`DATABASE_IDLE`): what is said of it is what it said last.
+    pub idle: bool,
     pub schema: String,
     pub counts: Option<rows::Counts>,
 }
@@ -139,8 +136,8 @@ pub struct Freshness {
 
 impl Freshness {
     fn of(known: Option<&Known>, webhooks: Option<&webhook::Figures>) -> Freshness {
-        let walk = known.and_then(|known| known.walk_age);
-        let poll = known.and_then(|known| known.poll_age);
+        let walk = known.and_then(Known::walk_age);
+        let poll = known.and_then(Known::poll_age);
         let webhook = webhooks.map(|figures| figures.last_told_age.and_then(|age| i64::try_from(age).ok()));
         let ways = std::iter::once(walk).chain(webhook).chain(poll);
         let all: Option<Vec<i64>> = ways.collect();
@@ -153,36 +150,27 @@ impl Freshness {
     }
 }
 
-/// Users set aside that a status names.
-const NAMED: i64 = 20;
-
 /// Looks at everything; what slots have not taken is counted up to so many events each.
 pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Status {
-    let known = match Known::ask(station, counted).await {
+    let known = match station.known(counted).await {
         Err(error) => Err(migrate::explained(&station.database, error).await),
         known => known,
     };
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let mut problems = problems::all(&known, &recorder, &given_up, traffic);
-    problems.extend(problems::of_defects(telemetry::defects()));
-    problems.extend(problems::of_left_behind(&station.config));
-    problems.extend(problems::of_provider(&station.upstream));
-    problems.extend(webhooks.iter().flat_map(problems::of_webhooks));
-    problems.extend(problems::of_unkept(&station.webhooks));
     let poll = station.polled.as_ref().map(|counts| counts.shown());
-    problems.extend(poll.as_ref().and_then(problems::of_poll));
-    let problems: Vec<Problem> = problems
-        .into_iter()
-        .map(|problem| problem.of(&station.config))
-        .collect();
-    let freshness = Freshness::of(known.as_ref().ok(), webhooks.as_ref());
-    let feed = feed(station, known.as_ref().ok());
-    let (answers, counts, backfill, reconcile) = match known {
-        Ok(known) => (true, known.counts, known.backfill, known.reconcile),
-        Err(_) => (false, None, None, None),
-    };
+    let problems = problems::all(
+        station,
+        traffic,
+        &known,
+        &recorder,
+        &given_up,
+        webhooks.as_ref(),
+        poll.as_ref(),
+    );
+    let known = known.as_deref().ok();
+    let freshness = Freshness::of(known, webhooks.as_ref());
     let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let refetch = station.refetch.figures();
     Status {
@@ -190,14 +178,15 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
         version: env!("CARGO_PKG_VERSION"),
         provider: provider(station),
         database: DatabaseStatus {
-            answers,
+            answers: known.is_some(),
+            idle: station.database.idle().is_alone(),
             schema: station.config.schema.clone(),
-            counts,
+            counts: known.and_then(|known| known.counts.clone()),
         },
-        backfill,
-        reconcile: reconcile.map(ReconcileStatus::from),
+        backfill: known.and_then(|known| known.backfill.clone()),
+        reconcile: known.and_then(|known| known.reconcile.clone().map(ReconcileStatus::from)),
         recorder,
-        feed,
+        feed: feed(station, known),
         refetch: RefetchStatus {
             done: count(&refetch.done),
             failed: count(&refetch.failed),
@@ -257,56 +246,5 @@ fn feed(station: &Station, known: Option<&Known>) -> FeedStatus {
         following: station.feed.is_following(),
         readers: station.feed.readers(),
         slots: known.map_or_else(Vec::new, |known| known.slots.clone()),
-    }
-}
-
-struct Known {
-    /// At whose beginning a process did not know all of whom it had written.
-    unknown_epoch: Option<i64>,
-    walk_age: Option<i64>,
-    /// Where polling is on.
-    poll_age: Option<Option<i64>>,
-    /// Polling could not tell what changed from then on, whether or not it is on still.
-    missed: Option<DateTime<Utc>>,
-    counts: Option<rows::Counts>,
-    /// What keeps partitions of the feed from being made and dropped.
-    unowned: Option<Missing>,
-    /// What refuses to let old ones be dropped.
-    undropped: Option<Missing>,
-    /// The users' table is not there.
-    table: Option<users_table::Trouble>,
-    surroundings: Surroundings,
-    set_aside: Vec<rows::SetAside>,
-    backfill: Option<Run>,
-    reconcile: Option<Run>,
-    feed: Bounds,
-    slots: Vec<Slot>,
-}
-
-impl Known {
-    async fn ask(station: &Station, counted: i64) -> Result<Known, DbError> {
-        let database = &station.database;
-        let poll_age = match &station.polled {
-            Some(_) => Some(polls::age(database).await?),
-            None => None,
-        };
-        Ok(Known {
-            unknown_epoch: epochs::unknown(database).await?,
-            walk_age: polls::walk_age(database).await?,
-            poll_age,
-            missed: polls::missed(database).await?,
-            counts: rows::counts(database).await?,
-            unowned: rights::of_partitions(database).await?,
-            undropped: station.feed.keeps_old().then(|| partitions::undropped(database)),
-            table: users_table::find(&database.names, &mut *database.get().await?)
-                .await?
-                .trouble,
-            surroundings: surroundings::look(database).await?,
-            set_aside: rows::set_aside(database, NAMED).await?,
-            backfill: runs::latest(database, Kind::Backfill).await?,
-            reconcile: runs::latest(database, Kind::Reconcile).await?,
-            feed: station.feed.bounds().await?,
-            slots: station.feed.slots(counted).await?,
-        })
     }
 }

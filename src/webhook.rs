@@ -265,15 +265,9 @@ impl Intake {
     }
 
     async fn record(&self, key: Option<EventKey>, told: Vec<(&str, Vec<Sighting>)>) -> Taken {
-        let observe = |event: &str, sighting: Sighting| Observation {
-            id: sighting.id,
-            seen: sighting.seen,
-            sent: Sent::NEVER,
-            source: Source::own(Origin::Webhook, event),
-            unsettled: sighting.unsettled,
-        };
         let each = |(event, users): (&str, Vec<Sighting>)| {
-            let observed = users.into_iter().map(|user| observe(event, user));
+            let source = || Source::own(Origin::Webhook, event);
+            let observed = users.into_iter().map(|user| user.observed(Sent::NEVER, source()));
             observed.collect::<Vec<_>>()
         };
         let observations: Vec<Observation> = told.into_iter().flat_map(each).collect();

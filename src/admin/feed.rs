@@ -3,7 +3,6 @@
 //! What must never be: a position that is too old or of another history answered with anything
 //! but 410; a stream that outlives the server.
 
-pub(super) mod asked;
 mod slots;
 mod stream;
 
@@ -15,10 +14,9 @@ use axum::routing::{get, post, put};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
+use super::asked::{self, Asked, Form};
 use super::{Shared, problem, problem_with};
 use crate::feed::{Bounds, FeedError, Page, Shape};
-
-use asked::{Asked, Form};
 
 /// Where a consumer begins anew.
 const SNAPSHOT: &str = "/v1/snapshot";

@@ -6,7 +6,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::feed::asked::{LIMIT, limit};
+use super::asked::{LIMIT, after, limit, pairs, unknown};
 use super::{Shared, problem};
 use crate::config::Config;
 use crate::db::listing::{self, SearchFault};
@@ -21,27 +21,19 @@ struct Asked {
 }
 
 impl Asked {
-    /// Anything that is not understood is told, never guessed.
     fn of(uri: &Uri, config: &Config) -> Result<Asked, String> {
         let mut asked = Asked {
             after: None,
             limit: LIMIT,
             text: String::new(),
         };
-        for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        for (name, value) in pairs(uri) {
             match &*name {
                 "after" if value.is_empty() => {}
-                "after" => {
-                    let id = config.user_id(&value);
-                    asked.after = Some(id.ok_or("after: no user can have that id")?);
-                }
+                "after" => asked.after = Some(after(&value, config)?),
                 "limit" => asked.limit = limit(&value)?,
                 "q" => asked.text = value.trim().to_owned(),
-                _ => {
-                    return Err(format!(
-                        "`{name}` is no parameter here: there are after, limit, q"
-                    ));
-                }
+                _ => return Err(unknown(&name, "after, limit, q")),
             }
         }
         Ok(asked)

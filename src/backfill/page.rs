@@ -245,14 +245,10 @@ impl Backfill {
         fetched: &Fetched,
         source: &Arc<Source>,
     ) -> Vec<Observation> {
-        let observation = |sighting: Sighting| Observation {
-            sent: sighting
-                .proof
-                .stamp(self.reader.upstream.head(), fetched.sent, fetched.sent_at),
-            id: sighting.id,
-            seen: sighting.seen,
-            source: source.clone(),
-            unsettled: false,
+        let observation = |sighting: Sighting| {
+            let head = self.reader.upstream.head();
+            let sent = sighting.proof.stamp(head, fetched.sent, fetched.sent_at);
+            sighting.observed(sent, source.clone())
         };
         sightings.into_iter().map(observation).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{Known, table};
+use crate::config::Known;
 
 /// The whole command line, with the settings that count.
 pub fn command(known: &[Known]) -> Command {
@@ -214,8 +214,7 @@ fn quiet(command: Command, known: &[Known]) -> Command {
 
 fn settings(command: Command, known: &[Known], hidden: bool) -> Command {
     let flags = known.iter().map(|known| setting(known).hide(hidden));
-    let later = table::later().map(|flag| Arg::new(flag.clone()).long(flag).value_name("VALUE").hide(true));
-    command.args(flags).args(later)
+    command.args(flags)
 }
 
 fn own_settings(known: &[Known], names: &[&str]) -> Vec<Arg> {
@@ -241,7 +240,7 @@ fn setting(known: &Known) -> Arg {
 
 /// What was given for settings, by flag.
 pub fn flags(matches: &ArgMatches, known: &[Known]) -> BTreeMap<String, String> {
-    let names = known.iter().map(Known::flag).chain(table::later());
+    let names = known.iter().map(Known::flag);
     let given = |name: &String| {
         let value = matches.try_get_one::<String>(name).ok().flatten()?;
         let typed = matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);

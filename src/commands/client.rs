@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tokio::time::timeout;
 
 /// usertap answers within its own deadlines; this is beyond all of them at their defaults.
 const DEADLINE: Duration = Duration::from_secs(30);
+const LATE: &str = "no answer within 30 s";
 /// A status or a user is some kilobytes.
 const LARGEST: usize = 16 << 20;
 
@@ -42,19 +44,9 @@ pub async fn open(
     url: &str,
     headers: &[(HeaderName, HeaderValue)],
 ) -> Result<(StatusCode, Incoming), String> {
-    let mut request = Request::builder().uri(url);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request
-        .body(Full::<Bytes>::default())
-        .map_err(|error| error.to_string())?;
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let answer = tokio::time::timeout(DEADLINE, client.request(request)).await;
-    let answer = answer.map_err(|_| "no answer within 30 s".to_owned())?;
-    let (parts, body) = answer
-        .map_err(|_| "nobody answers there".to_owned())?
-        .into_parts();
+    let request = request(Method::GET, url, headers, Bytes::new())?;
+    let answer = timeout(DEADLINE, answer(request)).await;
+    let (parts, body) = answer.unwrap_or_else(|_| Err(LATE.into()))?.into_parts();
     Ok((parts.status, body))
 }
 
@@ -68,20 +60,9 @@ pub async fn send(
     headers: &[(HeaderName, HeaderValue)],
     body: impl Into<Bytes>,
 ) -> Result<Reply, String> {
-    let mut request = Request::builder().method(method).uri(url);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request
-        .body(Full::new(body.into()))
-        .map_err(|error| error.to_string())?;
-    let answer = async {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let answer = client
-            .request(request)
-            .await
-            .map_err(|_| "nobody answers there".to_owned())?;
-        let (parts, body) = answer.into_parts();
+    let request = request(method, url, headers, body.into())?;
+    let whole = async {
+        let (parts, body) = answer(request).await?.into_parts();
         let body = Limited::new(body, LARGEST)
             .collect()
             .await
@@ -92,7 +73,26 @@ pub async fn send(
             body: body.to_bytes(),
         })
     };
-    tokio::time::timeout(DEADLINE, answer)
+    timeout(DEADLINE, whole)
         .await
-        .unwrap_or_else(|_| Err("no answer within 30 s".into()))
+        .unwrap_or_else(|_| Err(LATE.into()))
+}
+
+fn request(
+    method: Method,
+    url: &str,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, String> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body)).map_err(|error| error.to_string())
+}
+
+async fn answer(request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let answer = client.request(request).await;
+    answer.map_err(|_| "nobody answers there".to_owned())
 }

@@ -39,11 +39,11 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let listeners = Listeners::bind(options.listen, options.admin_listen)
         .await
         .map_err(taken)?;
-    say("1. A Postgres of the demo's own, gone with it");
+    heading("1. A Postgres of the demo's own, gone with it");
     let postgres = Arc::new(start_postgres(&options).await?);
     let url = postgres.url("postgres");
     say!("   psql '{}'", url.expose_secret());
-    say(&format!(
+    heading(&format!(
         "2. A sandbox in the provider's place, with {USERS} users"
     ));
     let plays = plays(options.provider);
@@ -56,7 +56,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let sandbox = Sandbox::start(sandbox, &tasks)
         .await
         .map_err(|error| StartError(error.to_string()))?;
-    say("3. The proxy between the app and the provider");
+    heading("3. The proxy between the app and the provider");
     let told = sandbox.control().webhooks(0).filter(|_| story.needs_webhooks());
     let config = config(&options, &url, &sandbox, told.as_ref())?;
     let serving = Serving::start_at(listeners, config).await?;
@@ -71,7 +71,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     if let Some(key) = sandbox.control().admin_key(0) {
         say!("   for its page Connect: client custom-local, secret custom-local-secret, admin key {key}");
     }
-    say("4. usertap backfill");
+    heading("4. usertap backfill");
     say!(
         "   {}",
         account::sentence(&backfill(&serving.station.database).await?)
@@ -85,7 +85,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     };
     let shown = app.tour().await;
     if shown.is_ok() && !options.exit {
-        say("It goes on serving; end it with Ctrl-C.");
+        heading("It goes on serving; end it with Ctrl-C.");
         say!("   npm: {before}http://{}{behind}", serving.listen);
         told_to_end().await;
     }
@@ -100,8 +100,8 @@ fn taken(error: StartError) -> StartError {
     StartError(format!("{error}: {free}"))
 }
 
-fn say(step: &str) {
-    say!("\n{step}");
+fn heading(text: &str) {
+    say!("\n{text}");
 }
 
 async fn start_postgres(options: &DemoOptions) -> Result<Embedded, StartError> {
@@ -172,7 +172,7 @@ impl App<'_> {
     async fn tour(&self) -> Result<(), StartError> {
         let mut first = None;
         for (step, call) in self.story.calls.iter().enumerate() {
-            say(&format!("{}. {}", FIRST_CALL + step, call.says));
+            heading(&format!("{}. {}", FIRST_CALL + step, call.says));
             let id = self.call(call, first.as_deref().unwrap_or_default()).await?;
             first = first.or(id);
         }

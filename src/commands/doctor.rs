@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::show_status::{self, Unasked};
+use super::serving::{self, Unasked};
 use super::trial;
 use crate::cli::StatusOptions;
 use crate::clock;
@@ -230,10 +230,10 @@ async fn table(database: &Database) -> Check {
     const WHAT: &str = "table";
     let found = async {
         let table = users_table::find(&database.names, &mut *database.get().await?).await?;
-        Ok::<_, DbError>((table.trouble, rows::counts(database).await?))
+        Ok::<_, DbError>((table.unfit, rows::counts(database).await?))
     };
     match found.await {
-        Ok((Some(trouble), _)) => failed(WHAT, trouble.what, &trouble.remedy),
+        Ok((Some(unfit), _)) => failed(WHAT, unfit.what, &unfit.remedy),
         Ok((None, Some(counts))) if counts.set_aside > 0 => failed(
             WHAT,
             format!("users that are set aside: {}", counts.set_aside),
@@ -313,7 +313,7 @@ fn webhooks(config: &Config) -> Option<Check> {
 async fn serving(config: &Config) -> Vec<Check> {
     const WHAT: &str = "serve";
     let at = config.admin_listen;
-    let status = match show_status::ask(&StatusOptions::of(config, true)).await {
+    let status = match serving::status(&StatusOptions::of(config, true)).await {
         Ok(status) => status,
         Err(Unasked::Nobody(_)) => {
             return vec![passed(

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{client, show_status};
+use super::{client, serving};
 use crate::cli::FeedOptions;
 
 /// Between attempts to go on where the connection broke.
@@ -62,13 +62,13 @@ async fn pages(options: &FeedOptions) -> Result<(), End> {
     let mut since = options.since.clone();
     loop {
         let url = format!("{}&limit=1000", url(options, &since));
-        let reply = client::send(Method::GET, &url, &show_status::token(&options.asks), "").await;
-        let reply = reply.map_err(|error| End::Failed(show_status::nobody(&options.asks, &error)))?;
+        let reply = client::send(Method::GET, &url, &serving::token(&options.asks), "").await;
+        let reply = reply.map_err(|error| End::Failed(serving::nobody(&options.asks, &error)))?;
         if reply.status != StatusCode::OK {
             return Err(refused(options, reply.status, &reply.body));
         }
         let page: Page<'_> = serde_json::from_slice(&reply.body)
-            .map_err(|_| End::Failed(show_status::refused(&options.asks, reply.status)))?;
+            .map_err(|_| End::Failed(serving::refused(&options.asks, reply.status)))?;
         for change in &page.changes {
             print(change.get().as_bytes())?;
         }
@@ -97,11 +97,11 @@ async fn follow(options: &FeedOptions) -> Result<(), End> {
 }
 
 async fn listen(options: &FeedOptions, since: &mut String, is_first: bool) -> Result<(), End> {
-    let mut headers: Vec<(HeaderName, HeaderValue)> = show_status::token(&options.asks);
+    let mut headers: Vec<(HeaderName, HeaderValue)> = serving::token(&options.asks);
     headers.push((header::ACCEPT, HeaderValue::from_static("application/x-ndjson")));
     let (status, body) = match client::open(&url(options, since), &headers).await {
         Ok(opened) => opened,
-        Err(error) if is_first => return Err(End::Failed(show_status::nobody(&options.asks, &error))),
+        Err(error) if is_first => return Err(End::Failed(serving::nobody(&options.asks, &error))),
         Err(_) => return Err(End::Broke),
     };
     match status {
@@ -150,7 +150,7 @@ fn refused(options: &FeedOptions, status: StatusCode, body: &[u8]) -> End {
         .as_str()
         .filter(|_| status != StatusCode::UNAUTHORIZED)
     else {
-        return End::Failed(show_status::refused(&options.asks, status));
+        return End::Failed(serving::refused(&options.asks, status));
     };
     let oldest = problem["oldest"].as_str();
     let oldest = oldest.map_or(String::new(), |oldest| {

@@ -95,6 +95,7 @@ impl<'a> Check<'a> {
         let cache_size = self.value("CACHE_SIZE", value::cache_size);
         let stale_if_error = self.value("STALE_IF_ERROR", value::duration);
         let deleted = self.value("DELETED", value::deleted);
+        let database_idle = self.database_idle(poll_every.flatten());
         let reconcile_every = self.value("RECONCILE_EVERY", value::every);
         let feed_retention = self.value("FEED_RETENTION", value::retention);
         let drain = self.value("DRAIN", value::wait_or_none);
@@ -130,6 +131,7 @@ impl<'a> Check<'a> {
             cache_size: cache_size?,
             stale_if_error: stale_if_error?,
             deleted: deleted?,
+            database_idle: database_idle?,
             reconcile_every: reconcile_every?,
             feed_retention: feed_retention?,
             drain: drain?,

@@ -137,11 +137,6 @@ pub fn parse(text: &str) -> Parsed<(DatabaseUrl, Vec<Doubt>)> {
 }
 
 impl DatabaseUrl {
-    /// Whether both lead to the same place.
-    pub fn same(&self, other: &DatabaseUrl) -> bool {
-        self.url.expose_secret() == other.url.expose_secret()
-    }
-
     /// With the authority that a setting names: TLS is required then.
     pub fn with_ca(self, ca: PathBuf) -> Parsed<DatabaseUrl> {
         if self.tls == TlsMode::Off {

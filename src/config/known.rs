@@ -99,7 +99,7 @@ fn may_be_asked_for(name: &str, taken: &[Known]) -> bool {
     let used = taken
         .iter()
         .any(|known| known.key() == key || known.env.iter().any(|env| env == name));
-    form && !used && !is_later(name) && !name.starts_with(table::PREFIX) && !RESERVED.contains(&key.as_str())
+    form && !used && !name.starts_with(table::PREFIX) && !RESERVED.contains(&key.as_str())
 }
 
 /// Usertap's own settings.
@@ -116,13 +116,6 @@ pub fn nearest<'a>(known: &'a [Known], name: &str) -> Option<&'a Known> {
         .filter(|(likeness, _)| *likeness >= 0.6)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
-}
-
-/// Whether `name` is a setting of a later version.
-pub fn is_later(name: &str) -> bool {
-    table::LATER
-        .iter()
-        .any(|later| later.eq_ignore_ascii_case(&plain(name)))
 }
 
 /// A name of any form as the file writes it.
@@ -187,6 +180,5 @@ mod tests {
         assert_eq!(meant("USERTAP_DATABASE_URL"), Some("DATABASE_URL"));
         assert_eq!(meant("admin-tokn"), Some("ADMIN_TOKEN"));
         assert_eq!(meant("USERTAP_XYZZY"), None);
-        assert!(is_later("USERTAP_DATABASE_IDLE") && is_later("database_idle"));
     }
 }

@@ -107,6 +107,9 @@ static TABLE: &[Setting] = &[
         .secret()
         .words("DATABASE_URL")
         .help("For migrations and LISTEN, where DATABASE_URL is a pooler; on Neon the same address without `-pooler`"),
+    Setting::new(DATABASE, "DATABASE_IDLE", "DURATION|off")
+        .default("off")
+        .help("After how long without need connections are closed, so that a hosted database can sleep, e.g. `5m`"),
     Setting::new(DATABASE, "DATABASE_CA", "FILE")
         .words("the public certificate authorities")
         .help("PEM file of the private certificate authority that signed the database's certificate"),
@@ -205,19 +208,9 @@ static TABLE: &[Setting] = &[
         .help("How log lines are written to stderr"),
 ];
 
-/// All settings that this version has, the provider's own aside.
+/// All settings, the provider's own aside.
 pub fn table() -> &'static [Setting] {
     TABLE
-}
-
-/// Settings that are documented for a later version: refused with that reason.
-pub(super) const LATER: &[&str] = &["DATABASE_IDLE"];
-
-/// The flags of those.
-pub fn later() -> impl Iterator<Item = String> {
-    LATER
-        .iter()
-        .map(|name| name.to_ascii_lowercase().replace('_', "-"))
 }
 
 #[cfg(test)]
@@ -228,12 +221,8 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_row_is_explained() {
-        let names: BTreeSet<_> = table()
-            .iter()
-            .map(|s| s.name)
-            .chain(LATER.iter().copied())
-            .collect();
-        assert_eq!(names.len(), table().len() + LATER.len());
+        let names: BTreeSet<_> = table().iter().map(|s| s.name).collect();
+        assert_eq!(names.len(), table().len());
         for setting in table() {
             assert!(!setting.help.is_empty(), "{}", setting.name);
             assert!(!setting.default.words().is_empty(), "{}", setting.name);

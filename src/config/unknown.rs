@@ -1,4 +1,4 @@
-//! Names that no setting of this version has: typing errors must not pass in silence.
+//! Names that no setting has: typing errors must not pass in silence.
 
 use super::known::{self, Known};
 use super::mistake::{Mistake, Place};
@@ -13,12 +13,9 @@ pub(super) fn unknown(sources: &Sources<'_>, known: &[Known], provider: bool) ->
         .map(|name| refuse(known, name, Place::Env(name.clone()), |k| k.env().to_owned()));
     let keys = sources.file.keys();
     let in_file = keys
-        .filter(|(key, _)| !known.iter().any(|known| is_key(known, key)))
-        .filter(|(key, _)| provider || known::is_later(key))
+        .filter(|(key, _)| provider && !known.iter().any(|known| is_key(known, key)))
         .map(|(key, place)| refuse(known, key, place, Known::key));
-    let later = sources.flags.keys().filter(|flag| known::is_later(flag));
-    let in_flags = later.map(|flag| refuse(known, flag, Place::Flag(flag.clone()), Known::flag));
-    in_env.chain(in_file).chain(in_flags).collect()
+    in_env.chain(in_file).collect()
 }
 
 fn is_variable(known: &Known, name: &str) -> bool {
@@ -35,12 +32,9 @@ fn is_key(known: &Known, name: &str) -> bool {
 }
 
 fn refuse(known: &[Known], name: &str, place: Place, form: impl Fn(&Known) -> String) -> Mistake {
-    let text = match (known::is_later(name), known::nearest(known, name)) {
-        (true, _) => "this version does not have that setting yet: take it out".to_owned(),
-        (false, Some(meant)) => format!("there is no such setting: did you mean `{}`?", form(meant)),
-        (false, None) => {
-            "there is no such setting: take it out; `usertap serve -h` lists all there are".to_owned()
-        }
+    let text = match known::nearest(known, name) {
+        Some(meant) => format!("there is no such setting: did you mean `{}`?", form(meant)),
+        None => "there is no such setting: take it out; `usertap serve -h` lists all there are".to_owned(),
     };
     Mistake::new(name, Some(place), text)
 }

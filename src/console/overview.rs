@@ -31,7 +31,7 @@ pub async fn show(
         link::looked_at(&console)
     );
     let rows = match status.database.answers {
-        true => listing::how_many(&console.station.database).await.ok(),
+        true => how_many(&console).await.or(estimated(&status)),
         false => None,
     };
     let body = html! {
@@ -63,6 +63,21 @@ pub async fn show(
         html! { h1.unseen { "Overview" } (body) },
     )
     .into_response()
+}
+
+/// Whoever only looks keeps no database awake.
+async fn how_many(console: &Console) -> Option<HowMany> {
+    let station = &console.station;
+    let database = station.database.in_passing();
+    station.unless_alone(listing::how_many(&database)).await?.ok()
+}
+
+fn estimated(status: &Status) -> Option<HowMany> {
+    let counts = status.database.counts.as_ref()?;
+    Some(HowMany {
+        rows: counts.users,
+        exact: false,
+    })
 }
 
 /// The first thing to be seen: all is well, or what is not and what to do.
@@ -180,13 +195,17 @@ fn database(status: &Status, rows: Option<HowMany>) -> Markup {
     let (mood, word) = match (status.database.answers, &status.recorder.trouble) {
         (false, _) => (Mood::Bad, "Away"),
         (true, Some(_)) => (Mood::Bad, "Takes nothing"),
+        (true, None) if status.database.idle => (Mood::Good, "Left alone"),
         (true, None) => (Mood::Good, "Connected"),
     };
     let counts = status.database.counts.as_ref();
     html! {
         section.card #database data-live aria-labelledby="database-title" {
             header { h2 #database-title { "Your database" } (pill(mood, word)) }
-            p.why { "The table " code { (status.database.schema) ".users_sync" } "." }
+            p.why {
+                "The table " code { (status.database.schema) ".users_sync" } "."
+                @if status.database.idle { " Nobody has needed it for DATABASE_IDLE: it is woken by the next who does." }
+            }
             dl {
                 dt { "Users" }
                 dd.big {

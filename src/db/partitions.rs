@@ -12,9 +12,8 @@ use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::names::quoted;
-use super::rights::Missing;
 use super::statement::{Bind, optional, statement};
-use super::{Database, DbError, rights};
+use super::{Database, DbError, Unfitness, rights};
 use crate::user::Position;
 
 /// Positions in a partition. Retention drops whole partitions, so one should hold hours, not
@@ -244,9 +243,9 @@ pub async fn drop_oldest(
 }
 
 /// Why the database may refuse it again and again: it does not tell what refuses.
-pub fn undropped(database: &Database) -> Missing {
+pub fn undropped(database: &Database) -> Unfitness {
     let state = quoted(&database.names.state_schema);
-    Missing {
+    Unfitness {
         what: format!(
             "old partitions of {state}.changes cannot be dropped: changes older than FEED_RETENTION stay"
         ),

@@ -121,17 +121,7 @@ pub async fn age(database: &Database) -> Result<Option<i64>, DbError> {
     .await
 }
 
-/// Seconds since the last walk over all users began that came to its end.
-///
-/// # Errors
-/// As the database gives them.
-pub async fn walk_age(database: &Database) -> Result<Option<i64>, DbError> {
-    let sql = "SELECT extract(epoch FROM now() - max(started_at))::bigint AS seconds FROM {state}.backfill
-               WHERE state = 'done'";
-    seconds(database, sql).await
-}
-
-async fn seconds(database: &Database, sql: &str) -> Result<Option<i64>, DbError> {
+pub(super) async fn seconds(database: &Database, sql: &str) -> Result<Option<i64>, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(sql);
     let age: Option<Age> = optional(statement(&sql), &mut conn).await?;

@@ -7,7 +7,7 @@ use diesel_async::AsyncPgConnection;
 
 use super::names::quoted;
 use super::statement::{Bind, load, optional, statement};
-use super::{Database, DbError, Refusal};
+use super::{Database, DbError, Refusal, Unfitness};
 
 /// What the statements of `serve` and of the walks need, table by table.
 const OF_STATE: &[(&str, &[&str])] = &[
@@ -29,25 +29,6 @@ const OF_STATE: &[(&str, &[&str])] = &[
 const OF_USERS: &[&str] = &["SELECT", "INSERT", "UPDATE"];
 const REMOVES: &str = "DELETE";
 
-/// Rights that are missing, or an ownership, and what gives them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    pub what: String,
-    pub remedy: String,
-}
-
-impl std::fmt::Display for Missing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what, self.remedy)
-    }
-}
-
-impl From<Missing> for DbError {
-    fn from(missing: Missing) -> Self {
-        DbError::Unfit(missing.to_string())
-    }
-}
-
 #[derive(QueryableByName)]
 struct Lacking {
     #[diesel(sql_type = Text)]
@@ -62,7 +43,7 @@ struct Lacking {
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn of_rows(database: &Database, removes: bool) -> Result<Option<Missing>, DbError> {
+pub async fn of_rows(database: &Database, removes: bool) -> Result<Option<Unfitness>, DbError> {
     let mut conn = database.get().await?;
     // Objects that lack the same go into one GRANT.
     let sql = format!(
@@ -89,7 +70,7 @@ pub async fn of_rows(database: &Database, removes: bool) -> Result<Option<Missin
         .bind::<Text, _>(&names.state_schema)
         .bind::<Text, _>(&names.users_schema);
     let lacking: Vec<Lacking> = load(lacking, &mut conn).await?;
-    Ok(lacking.first().map(|first| Missing {
+    Ok(lacking.first().map(|first| Unfitness {
         what: format!(
             "the database user {} lacks {}",
             first.user,
@@ -144,7 +125,7 @@ struct Owned {
 ///
 /// # Errors
 /// As the database gives them.
-pub async fn of_partitions(database: &Database) -> Result<Option<Missing>, DbError> {
+pub async fn of_partitions(database: &Database) -> Result<Option<Unfitness>, DbError> {
     on_partitions(database, &mut *database.get().await?).await
 }
 
@@ -152,7 +133,7 @@ pub async fn of_partitions(database: &Database) -> Result<Option<Missing>, DbErr
 pub(super) async fn on_partitions(
     database: &Database,
     conn: &mut AsyncPgConnection,
-) -> Result<Option<Missing>, DbError> {
+) -> Result<Option<Unfitness>, DbError> {
     let owned = statement(
         "SELECT quote_ident(current_user) AS user, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
                 pg_has_role(c.relowner, 'USAGE') AS is_ours, r.rolsuper AS is_superuser
@@ -164,10 +145,10 @@ pub(super) async fn on_partitions(
     Ok(owned.map(|owned| not_owned(&database.names.state_schema, &owned)))
 }
 
-fn not_owned(state_schema: &str, owned: &Owned) -> Missing {
+fn not_owned(state_schema: &str, owned: &Owned) -> Unfitness {
     let state = quoted(state_schema);
     let Owned { user, owner, .. } = owned;
-    Missing {
+    Unfitness {
         what: format!(
             "the database user {user} can neither make nor drop partitions of {state}.changes: nothing is recorded \
              once the last one is full, and changes older than FEED_RETENTION stay"

@@ -225,23 +225,6 @@ pub async fn lift(database: &Database, run: Uuid) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Asks for a reconcile where the last one, or the database's beginning, is so long ago.
-///
-/// # Errors
-/// As the database gives them.
-pub async fn request_every(database: &Database, every: Duration) -> Result<(), DbError> {
-    let mut conn = database.get().await?;
-    let due = database.names.sql(
-        "INSERT INTO {state}.backfill (run, state, kind, since)
-         SELECT gen_random_uuid(), 'requested', 'reconcile', m.position FROM {state}.meta m
-         WHERE now() - make_interval(secs => $1) > coalesce(
-             (SELECT max(started_at) FROM {state}.backfill WHERE kind = 'reconcile' AND started_at <= now()), m.made_at)
-         ON CONFLICT DO NOTHING",
-    );
-    execute(statement(&due).bind::<Integer, _>(seconds(every)), &mut conn).await?;
-    Ok(())
-}
-
 /// Takes the unfinished walk whose owner does not live that was asked for first.
 ///
 /// # Errors

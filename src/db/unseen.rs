@@ -92,7 +92,7 @@ async fn looked(database: &Database, noted: Result<usize, DbError>) -> Result<Lo
         return Ok(Look::Refused(error.to_string()));
     }
     let table = users_table::find(&database.names, &mut *database.get().await?).await?;
-    table.trouble.map_or(Err(error), |_| Ok(Look::NoTable))
+    table.unfit.map_or(Err(error), |_| Ok(Look::NoTable))
 }
 
 /// A policy, say: of tables and schemas nothing is lacking.

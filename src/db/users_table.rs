@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::names::{Names, quoted};
 use super::statement::{optional, statement};
-use super::{Database, DbError, migrate};
+use super::{Database, DbError, Unfitness, migrate};
 
 const ANEW: &str = include_str!("users_table.sql");
 
@@ -29,27 +29,8 @@ pub(super) const TRIGGERS: &str = "'usertap_insert', 'usertap_update', 'usertap_
 pub struct UsersTable {
     /// Another one for another table.
     pub oid: Option<i64>,
-    pub trouble: Option<Trouble>,
-}
-
-/// What has become of it, and the way back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    pub what: String,
-    pub remedy: String,
+    pub unfit: Option<Unfitness>,
     is_dropped: bool,
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what, self.remedy)
-    }
-}
-
-impl From<Trouble> for DbError {
-    fn from(trouble: Trouble) -> Self {
-        DbError::Unfit(trouble.to_string())
-    }
 }
 
 /// What goes by the name, and where the one is that usertap made.
@@ -81,41 +62,44 @@ pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTa
     let found = found.ok_or_else(DbError::without_meta)?;
     Ok(UsersTable {
         oid: found.oid,
-        trouble: trouble(names, &found),
+        is_dropped: found.oid.is_none() && found.moved().is_none(),
+        unfit: unfit(names, &found),
     })
 }
 
-fn trouble(names: &Names, found: &Found) -> Option<Trouble> {
+impl Found {
+    /// Where the one that usertap made is, and what it is called, where that is another name.
+    fn moved(&self) -> Option<(&str, &str)> {
+        let there = self.schema.as_deref().zip(self.name.as_deref());
+        there.filter(|_| self.made != self.oid)
+    }
+}
+
+/// What has become of it, and the way back.
+fn unfit(names: &Names, found: &Found) -> Option<Unfitness> {
     let schema = &names.users_schema;
     let ours = format!("{schema}.users_sync");
-    let moved = match (&found.schema, &found.name) {
-        (Some(there), Some(name)) if found.made != found.oid => Some((there, name)),
-        _ => None,
-    };
-    let Some((there, name)) = moved else {
-        return found.oid.is_none().then(|| Trouble {
+    let Some((there, name)) = found.moved() else {
+        return found.oid.is_none().then(|| Unfitness {
             what: format!("the table {ours} is gone"),
             remedy: "run `usertap migrate`, which makes it anew, then `usertap backfill`; foreign keys to it and grants \
                      on it went with it and are to be made again"
                 .into(),
-            is_dropped: true,
         });
     };
     let called = format!("{}.{}", if_needed(there), if_needed(name));
     let way_back = way_back(schema, there, name);
     Some(match found.oid {
-        None => Trouble {
+        None => Unfitness {
             what: format!("the table {ours} is gone: it is called {called} now"),
             remedy: format!("give it its name back: run {way_back}"),
-            is_dropped: false,
         },
-        Some(_) => Trouble {
+        Some(_) => Unfitness {
             what: format!(
                 "{ours} is not the table that usertap made: that one was renamed, it is called {called} now, and foreign \
                  keys still point to it"
             ),
             remedy: format!("give it its name back: rename the other one or drop it, then run {way_back}"),
-            is_dropped: false,
         },
     })
 }
@@ -155,9 +139,10 @@ fn if_needed(name: &str) -> String {
 pub async fn make_anew(database: &Database) -> Result<bool, DbError> {
     let mut conn = database.connect_directly().await?;
     migrate::lock(database, &mut conn).await?;
-    match find(&database.names, &mut conn).await?.trouble {
+    let table = find(&database.names, &mut conn).await?;
+    match table.unfit {
         None => return Ok(false),
-        Some(trouble) if !trouble.is_dropped => return Err(trouble.into()),
+        Some(unfit) if !table.is_dropped => return Err(unfit.into()),
         Some(_) => {}
     }
     migrate::make_schemas(database, &mut conn).await?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Timestamptz};
 
+use super::polls::seconds;
 use super::statement::{optional, statement};
 use super::{Database, DbError};
 
@@ -38,6 +39,16 @@ pub async fn now(database: &Database) -> Result<DateTime<Utc>, DbError> {
 pub async fn last_began(database: &Database) -> Result<Option<DateTime<Utc>>, DbError> {
     let sql = "SELECT max(started_at) AS at FROM {state}.backfill WHERE state = 'done'";
     at(database, sql).await
+}
+
+/// Seconds since then.
+///
+/// # Errors
+/// As the database gives them.
+pub async fn age(database: &Database) -> Result<Option<i64>, DbError> {
+    let sql = "SELECT extract(epoch FROM now() - max(started_at))::bigint AS seconds FROM {state}.backfill
+               WHERE state = 'done'";
+    seconds(database, sql).await
 }
 
 async fn at(database: &Database, sql: &str) -> Result<Option<DateTime<Utc>>, DbError> {

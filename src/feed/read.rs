@@ -230,15 +230,15 @@ pub(super) async fn read(
             }));
         }
     };
-    let texts = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<String>>();
+    let [types, ids, origins] = query.filter.bound();
     let sql = names.sql(&text(query));
     let rows = statement(&sql)
         .bind::<Nullable<BigInt>, _>(since.map(|pos| pos.position.0))
         .bind::<Nullable<Integer>, _>(since.map(|pos| pos.nonce))
         .bind::<BigInt, _>(query.limit)
-        .bind::<Array<Text>, _>(texts(&query.filter.types))
-        .bind::<Array<Text>, _>(texts(&query.filter.ids))
-        .bind::<Array<Text>, _>(texts(&query.filter.origins));
+        .bind::<Array<Text>, _>(types)
+        .bind::<Array<Text>, _>(ids)
+        .bind::<Array<Text>, _>(origins);
     let rows: Vec<FeedRow> = load(rows, conn).await?;
     understood(rows, provider, query)
 }
@@ -264,76 +264,30 @@ fn understood(rows: Vec<FeedRow>, provider: &str, query: Query<'_>) -> Result<Re
     }))
 }
 
-/// The statement, its names to be filled in. What a filter does not ask for stands in none of its
-/// conditions, so that the index on the id can be used where only that is asked for.
+/// The statement, its names to be filled in.
 pub fn text(query: Query<'_>) -> String {
     let filter = query.filter;
-    let only = |set: &std::collections::BTreeSet<String>, place: &str, column: &str| match set.is_empty() {
-        true => format!("{place}::text[] IS NOT NULL"),
-        false => format!("c.{column} = ANY({place})"),
-    };
-    let (types, ids, origins) = (
-        only(&filter.types, "$4", "type"),
-        only(&filter.ids, "$5", "id"),
-        only(&filter.origins, "$6", "origin"),
-    );
-    // A filter that no index serves looks through so many at a time.
-    let edge = match filter.is_empty() || !filter.ids.is_empty() {
-        true => "SELECT NULL::bigint AS position, NULL::integer AS nonce WHERE false".to_owned(),
-        false => format!(
+    let edge = match filter.looks_through() {
+        false => "SELECT NULL::bigint AS position, NULL::integer AS nonce WHERE false".to_owned(),
+        true => format!(
             "SELECT e.position, e.nonce FROM start CROSS JOIN LATERAL (
                  SELECT position, nonce FROM {{state}}.changes c WHERE c.position > start.position
                  ORDER BY c.position OFFSET {SCANNED} - 1 LIMIT 1) e"
         ),
     };
-    let columns = "c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at, c.deleted_at";
-    let rest = "c.before::text AS before, c.blank, c.origin, c.route, c.request_id, c.committed_at";
+    let wanted = filter.condition(4);
     let matching = format!(
         "FROM {{state}}.changes c
          WHERE c.position > start.position AND c.position <= coalesce(edge.position, 9223372036854775807)
-           AND {types} AND {ids} AND {origins}
+           AND {wanted}
          ORDER BY c.position LIMIT $3"
     );
-    // How long `raw` is shows only once it is unpacked: one by one, no more of them than are sent, each once.
-    let at = |nth: &str| {
-        format!(
-            "SELECT {columns}, c.raw::text AS raw, {rest} FROM {{state}}.changes c
-             WHERE c.position = picked.positions[{nth}] OFFSET 0"
-        )
-    };
-    let whole = ["raw", "name", "email", "before"]
-        .map(|part| format!("octet_length(coalesce(c.{part}, ''))::bigint"));
-    let whole = whole.join(" + ");
-    let found = match query.shape.raw {
-        false => format!(
-            "found AS (
-                 SELECT {columns}, NULL::text AS raw, {rest}, c.ahead + c.weight >= {BYTES} AS is_full FROM (
-                     SELECT c.*, sum(c.weight) OVER (ORDER BY c.position) - c.weight AS ahead
-                     FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.*, {WEIGHT} AS weight {matching}) c
-                     WHERE start.valid) c
-                 WHERE c.ahead < {BYTES})"
+    let (found, is_full) = match query.shape.raw {
+        false => (found_without_raw(&matching), String::new()),
+        true => (
+            found_with_raw(&matching),
+            format!(", c.bytes >= {RAW_BYTES} AS is_full"),
         ),
-        true => format!(
-            "picked AS MATERIALIZED (
-                 SELECT array_agg(c.position ORDER BY c.position) AS positions
-                 FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.position {matching}) c
-                 WHERE start.valid
-             ), found AS (
-                 SELECT c.*, 1 AS nth, {} AS bytes
-                 FROM picked CROSS JOIN LATERAL ({}) c
-                 UNION ALL
-                 SELECT c.*, found.nth + 1, found.bytes + {}
-                 FROM found CROSS JOIN picked CROSS JOIN LATERAL ({}) c
-                 WHERE found.bytes < {RAW_BYTES})",
-            whole,
-            at("1"),
-            whole,
-            at("found.nth + 1")
-        ),
-    };
-    let is_full = match query.shape.raw {
-        false => String::new(),
-        true => format!(", c.bytes >= {RAW_BYTES} AS is_full"),
     };
     format!(
         "WITH RECURSIVE {BOUNDS}, start AS (
@@ -342,5 +296,52 @@ pub fn text(query: Query<'_>) -> String {
          SELECT bounds.*, start.valid, edge.position AS edge, edge.nonce AS edge_nonce, c.*{is_full}
          FROM bounds CROSS JOIN start LEFT JOIN edge ON true LEFT JOIN found c ON true
          ORDER BY c.position"
+    )
+}
+
+fn found_without_raw(matching: &str) -> String {
+    let columns = columns("NULL");
+    format!(
+        "found AS (
+             SELECT {columns}, c.ahead + c.weight >= {BYTES} AS is_full FROM (
+                 SELECT c.*, sum(c.weight) OVER (ORDER BY c.position) - c.weight AS ahead
+                 FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.*, {WEIGHT} AS weight {matching}) c
+                 WHERE start.valid) c
+             WHERE c.ahead < {BYTES})"
+    )
+}
+
+/// How long `raw` is shows only once it is unpacked: one by one, no more of them than are sent, each once.
+fn found_with_raw(matching: &str) -> String {
+    let columns = columns("c.raw");
+    let at = |nth: &str| {
+        format!(
+            "SELECT {columns} FROM {{state}}.changes c WHERE c.position = picked.positions[{nth}] OFFSET 0"
+        )
+    };
+    let (first, next) = (at("1"), at("found.nth + 1"));
+    let bytes = ["raw", "name", "email", "before"]
+        .map(|part| format!("octet_length(coalesce(c.{part}, ''))::bigint"))
+        .join(" + ");
+    format!(
+        "picked AS MATERIALIZED (
+             SELECT array_agg(c.position ORDER BY c.position) AS positions
+             FROM start LEFT JOIN edge ON true CROSS JOIN LATERAL (SELECT c.position {matching}) c
+             WHERE start.valid
+         ), found AS (
+             SELECT c.*, 1 AS nth, {bytes} AS bytes
+             FROM picked CROSS JOIN LATERAL ({first}) c
+             UNION ALL
+             SELECT c.*, found.nth + 1, found.bytes + {bytes}
+             FROM found CROSS JOIN picked CROSS JOIN LATERAL ({next}) c
+             WHERE found.bytes < {RAW_BYTES})"
+    )
+}
+
+/// Of a change `c`, as [`ChangeRow`] has them; `raw` is where that comes from.
+pub(super) fn columns(raw: &str) -> String {
+    format!(
+        "c.position, c.nonce, c.id, c.type, c.changed, c.name, c.email, c.created_at, c.updated_at, c.deleted_at,
+         {raw}::text AS raw, c.before::text AS before, c.blank, c.origin, c.route, c.request_id, c.committed_at"
     )
 }

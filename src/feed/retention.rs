@@ -50,7 +50,7 @@ impl Retention {
 /// Drops what is due, without an end; of several processes one at a time does. Notes whether it is
 /// kept from that.
 pub(super) async fn keep(shared: Arc<Shared>) {
-    let (database, retention) = (&shared.database, shared.retention);
+    let (database, retention) = (&shared.database.in_passing(), shared.retention);
     let every = retention.look_every();
     let mut looks = interval_at(clock::now() + every, every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

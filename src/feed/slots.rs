@@ -60,8 +60,6 @@ pub struct Slot {
     pub leased_until: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub advanced_at: DateTime<Utc>,
-    #[serde(skip)]
-    pub at: Pos,
 }
 
 /// How far a slot is behind.
@@ -126,7 +124,6 @@ struct SlotRow {
 
 impl SlotRow {
     fn slot(self, retention: Retention, counted: i64) -> Slot {
-        let at = pos(self.position, self.nonce);
         let lag = Lag {
             events: self.events,
             is_at_least: self.events >= counted,
@@ -134,13 +131,12 @@ impl SlotRow {
         };
         Slot {
             name: self.name,
-            pos: at.to_string(),
+            pos: pos(self.position, self.nonce).to_string(),
             status: status(self.valid, self.seconds, retention),
             lag: Some(lag).filter(|_| self.valid),
             leased_until: self.leased_until,
             created_at: self.created_at,
             advanced_at: self.advanced_at,
-            at,
         }
     }
 }
@@ -211,8 +207,8 @@ impl Feed {
     }
 
     async fn insert_slot(&self, name: &str, at: Pos) -> Result<bool, SlotError> {
-        let mut conn = self.shared.database.get().await?;
-        let sql = self.shared.database.names.sql(
+        let mut conn = self.database.get().await?;
+        let sql = self.database.names.sql(
             "INSERT INTO {state}.slots (name, position, nonce) SELECT $1, $2, $3
              WHERE (SELECT count(*) FROM {state}.slots) < $4 OR EXISTS (SELECT FROM {state}.slots WHERE name = $1)
              ON CONFLICT DO NOTHING",
@@ -248,9 +244,9 @@ impl Feed {
     }
 
     async fn slot_rows(&self, name: Option<&str>, counted: i64) -> Result<Vec<SlotRow>, DbError> {
-        let mut conn = self.shared.database.get().await?;
+        let mut conn = self.database.get().await?;
         let valid = IS_VALID.replace("$1", "s.position").replace("$2", "s.nonce");
-        let sql = self.shared.database.names.sql(&format!(
+        let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}
              SELECT s.name, s.position, s.nonce, {valid} AS valid,
                  (SELECT count(*) FROM (SELECT FROM {{state}}.changes c WHERE c.position > s.position LIMIT $2) n)
@@ -269,7 +265,7 @@ impl Feed {
     /// # Errors
     /// [`SlotError::Unknown`].
     pub async fn delete_slot(&self, name: &str) -> Result<(), SlotError> {
-        let mut conn = self.shared.database.get().await?;
+        let mut conn = self.database.get().await?;
         let sql = self
             .shared
             .database
@@ -295,9 +291,9 @@ impl Feed {
         waits: Duration,
         ahead: Option<Pos>,
     ) -> Result<Pos, SlotError> {
-        let mut conn = self.shared.database.get().await?;
+        let mut conn = self.database.get().await?;
         let valid = IS_VALID.replace("$1", "f.position").replace("$2", "f.nonce");
-        let sql = self.shared.database.names.sql(&format!(
+        let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}, start AS (
                  SELECT f.*, {valid} AS valid FROM (
                      SELECT s.name, s.leased_until, greatest(s.position, $4) AS position,
@@ -334,8 +330,8 @@ impl Feed {
     /// [`SlotError::Backwards`], [`SlotError::NotYours`], or [`FeedError::Gone`] for a position
     /// that is none of this history.
     pub async fn advance_slot(&self, name: &str, lease: Option<Uuid>, to: Pos) -> Result<(), SlotError> {
-        let mut conn = self.shared.database.get().await?;
-        let sql = self.shared.database.names.sql(&format!(
+        let mut conn = self.database.get().await?;
+        let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}, judged AS (
                  SELECT s.name, s.position, s.nonce, {IS_VALID} AS valid,
                         coalesce(s.lease = $4, false) AS is_yours

@@ -69,9 +69,10 @@ pub(super) async fn tell_of_anybody(shared: &Shared) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Until something fails.
+/// Until something fails, or the database is left alone.
 async fn follow(shared: &Shared) -> Result<(), DbError> {
-    let mut conn = shared.database.connect_directly().await?;
+    let database = shared.database.in_passing();
+    let mut conn = database.connect_directly().await?;
     let listen = format!("{PLAN_ONCE}; LISTEN {}", shared.database.names.channel());
     conn.batch_execute(&listen).await?;
     // What was changed by hand before anybody listened, and what was said.
@@ -82,7 +83,11 @@ async fn follow(shared: &Shared) -> Result<(), DbError> {
         let caught_up = timeout(SILENT, catch_up(shared, &mut conn)).await;
         caught_up.map_err(|_| DbError::Away("it is silent".into()))??;
         shared.is_following.store(true, Ordering::Relaxed);
-        wait(shared, &mut conn, shared.read_of(told)).await?;
+        tokio::select! {
+            biased;
+            () = database.idle().until_alone() => return Ok(()),
+            told = wait(shared, &mut conn, shared.read_of(told)) => told?,
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName};
 
 use super::form::Rank;
 use super::pointer::Pointer;
-use super::source::Source;
+use super::source::{Exchange, Source};
 use super::tell::Kind;
-use super::{Answer, Caller, Credential, HeaderNames, Matched, OwnAnswer, Provider, RequestHead, Tenant};
+use super::{Answer, Caller, Credential, HeaderNames, Matched, OwnAnswer, Provider, RoutedRequest, Tenant};
 use crate::user::{UserId, json};
 
 /// What a provider file says of keeping answers.
@@ -54,15 +54,8 @@ impl Provider {
     }
 
     /// The users whom a request names, whether or not it changes them.
-    pub fn named(
-        &self,
-        tenant: &Tenant,
-        matched: &Matched<'_>,
-        head: &RequestHead<'_>,
-        body: Option<&[u8]>,
-    ) -> Vec<UserId> {
-        let exchange = super::source::Exchange::new(self, tenant, matched, head, body, None);
-        exchange.ids(&matched.route.user)
+    pub fn named(&self, request: &RoutedRequest<'_>) -> Vec<UserId> {
+        Exchange::new(self, request, None).ids(&request.matched.route.user)
     }
 
     /// Whether this answer is the provider's own not-found of the user at whose path it was asked.

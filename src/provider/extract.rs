@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::pointer::Pointer;
 use super::source::Exchange;
 use super::tell::{Kind, Tell};
-use super::{Credential, Matched, Proof, Provider, RequestHead, Sighting, Tenant};
+use super::{Credential, Matched, Proof, Provider, RoutedRequest, Sighting, Tenant};
 use crate::user::{Seen, UserId};
 
 /// A provider's answer, its body decoded (no content encoding).
@@ -83,26 +83,17 @@ impl Provider {
     }
 
     /// Everything that an exchange of this tenant tells.
-    pub fn extract(
-        &self,
-        tenant: &Tenant,
-        matched: &Matched<'_>,
-        credential: Credential,
-        head: &RequestHead<'_>,
-        request_body: Option<&[u8]>,
-        answer: &Answer<'_>,
-    ) -> Extraction {
-        let told = Some((answer.headers, answer.body));
-        let exchange = Exchange::new(self, tenant, matched, head, request_body, told);
+    pub fn extract(&self, request: &RoutedRequest<'_>, answer: &Answer<'_>) -> Extraction {
+        let exchange = Exchange::new(self, request, Some(answer));
         let mut out = Extraction::default();
         if answer.meant.is_success() {
-            let told = matched.route.told(credential, &exchange);
+            let told = request.matched.route.told(&exchange);
             told.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
             out.sightings
                 .iter_mut()
-                .for_each(|told| believed(told, credential));
+                .for_each(|told| believed(told, request.credential));
         } else {
-            out.sightings = self.told_by_failure(&exchange, credential, answer);
+            out.sightings = self.told_by_failure(&exchange, answer);
         }
         out
     }
@@ -132,41 +123,26 @@ impl Provider {
     }
 
     /// What an answer tells that is not read: the user whom its request names is to be read again.
-    pub fn unread(
-        &self,
-        tenant: &Tenant,
-        matched: &Matched<'_>,
-        credential: Credential,
-        head: &RequestHead<'_>,
-        request_body: Option<&[u8]>,
-    ) -> Vec<Sighting> {
-        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
-        hints(&exchange, credential)
+    pub fn unread(&self, request: &RoutedRequest<'_>) -> Vec<Sighting> {
+        hints(&Exchange::new(self, request, None))
     }
 
     /// What a write tells that got no answer: the user it names, if it names one. A client writes
     /// only to itself.
-    pub fn unanswered(
-        &self,
-        tenant: &Tenant,
-        matched: &Matched<'_>,
-        credential: Credential,
-        head: &RequestHead<'_>,
-        request_body: Option<&[u8]>,
-    ) -> Vec<Sighting> {
-        match matched.route.writes {
-            true => self.unread(tenant, matched, credential, head, request_body),
+    pub fn unanswered(&self, request: &RoutedRequest<'_>) -> Vec<Sighting> {
+        match request.matched.route.writes {
+            true => self.unread(request),
             false => Vec::new(),
         }
     }
 
     fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {
         match &tell.kind {
-            Kind::Whole(at) => self.told_whole(tell, at, exchange.tenant, body, out),
+            Kind::Whole(at) => self.told_whole(tell, at, exchange.request.tenant, body, out),
             Kind::Partial { at, fields } => self.told_partial(at, fields.as_deref(), exchange, out),
             Kind::List { at, item, proof } => {
                 let list = Listed {
-                    tenant: exchange.tenant,
+                    tenant: exchange.request.tenant,
                     item,
                     proof: *proof,
                     unsettled: tell.unsettled,
@@ -196,12 +172,12 @@ impl Provider {
         exchange: &Exchange<'_>,
         out: &mut Extraction,
     ) {
-        let body = exchange.answer.map(|(_, body)| body).unwrap_or_default();
+        let body = exchange.answer.map(|answer| answer.body).unwrap_or_default();
         if body.trim_ascii() == b"null" {
             return; // of nobody, as where nobody is signed in
         }
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
-        let read = text.and_then(|text| self.partial(exchange.tenant, text, fields));
+        let read = text.and_then(|text| self.partial(exchange.request.tenant, text, fields));
         match read {
             Some((id, seen)) => out.sightings.push(settled(id, seen)),
             None => out.malformed += 1,
@@ -236,20 +212,15 @@ impl Provider {
         true
     }
 
-    fn told_by_failure(
-        &self,
-        exchange: &Exchange<'_>,
-        credential: Credential,
-        answer: &Answer<'_>,
-    ) -> Vec<Sighting> {
-        let route = exchange.matched.route;
+    fn told_by_failure(&self, exchange: &Exchange<'_>, answer: &Answer<'_>) -> Vec<Sighting> {
+        let route = exchange.request.matched.route;
         let code = self.errors.code(answer.headers, answer.body);
         if self.errors.is_not_found(answer.meant, code.as_deref()) {
-            return self.absence(exchange, credential).into_iter().collect();
+            return self.absence(exchange).into_iter().collect();
         }
         let hidden = code.is_some_and(|code| route.hides.contains(&code));
         if hidden || (route.writes && answer.meant.is_server_error()) {
-            return hints(exchange, credential);
+            return hints(exchange);
         }
         Vec::new()
     }
@@ -257,11 +228,11 @@ impl Provider {
     /// Not found at the user's own path: evidence with the tenant's own key, a hint with another
     /// server key, nothing from a client. In answer to a change it is a hint: what is not there can be
     /// anything that this names, such as an address.
-    fn absence(&self, exchange: &Exchange<'_>, credential: Credential) -> Option<Sighting> {
-        let route = exchange.matched.route;
+    fn absence(&self, exchange: &Exchange<'_>) -> Option<Sighting> {
+        let route = exchange.request.matched.route;
         let own = route.own_path.as_ref()?;
         let id = exchange.ids(std::slice::from_ref(own)).into_iter().next()?;
-        match credential {
+        match exchange.request.credential {
             Credential::Client => None,
             Credential::OwnServer if !route.changes() => Some(settled(id, Seen::Missing)),
             Credential::OwnServer | Credential::Server => Some(settled(id, Seen::Touched)),
@@ -365,9 +336,11 @@ fn believed(told: &mut Sighting, credential: Credential) {
 }
 
 /// The user that a write names, which may have been carried out.
-fn hints(exchange: &Exchange<'_>, credential: Credential) -> Vec<Sighting> {
-    let ids = exchange.ids(&exchange.matched.route.user).into_iter();
-    let may_write = |id: &UserId| credential != Credential::Client || exchange.caller().as_ref() == Some(id);
+fn hints(exchange: &Exchange<'_>) -> Vec<Sighting> {
+    let request = &exchange.request;
+    let ids = exchange.ids(&request.matched.route.user).into_iter();
+    let may_write =
+        |id: &UserId| request.credential != Credential::Client || exchange.caller().as_ref() == Some(id);
     let ids = ids.filter(may_write);
     ids.map(|id| settled(id, Seen::Touched)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::source::{Exchange, Source};
 use super::tell::Kind;
-use super::{Credential, Matched, Provider, RequestHead, Tenant, Unnamed};
+use super::{Provider, RoutedRequest, Unnamed};
 use crate::user::UserId;
 
 /// What a write is about to do, if it changes users at all.
@@ -17,22 +17,14 @@ pub enum Intended {
 
 impl Provider {
     /// What a request is about to do. Where only volatile fields can move it is nothing.
-    pub fn intended(
-        &self,
-        tenant: &Tenant,
-        matched: &Matched<'_>,
-        credential: Credential,
-        head: &RequestHead<'_>,
-        request_body: Option<&[u8]>,
-    ) -> Intended {
-        let route = matched.route;
-        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
-        let applies =
-            |kind: fn(&Kind) -> bool| route.told(credential, &exchange).any(|tell| kind(&tell.kind));
+    pub fn intended(&self, request: &RoutedRequest<'_>) -> Intended {
+        let route = request.matched.route;
+        let exchange = Exchange::new(self, request, None);
+        let applies = |kind: fn(&Kind) -> bool| route.told(&exchange).any(|tell| kind(&tell.kind));
         if !route.writes || !applies(|kind| !matches!(kind, Kind::Mentioned(_))) {
             return Intended::Nothing;
         }
-        let named = self.unanswered(tenant, matched, credential, head, request_body);
+        let named = self.unanswered(request);
         if !named.is_empty() {
             return Intended::Users(named.into_iter().map(|sighting| sighting.id).collect());
         }
@@ -41,25 +33,16 @@ impl Provider {
             false => Intended::Nothing,
         }
     }
-}
 
-impl Provider {
     /// Whether a write that was carried out, and whose answer shows nobody, can have changed somebody who
     /// is there and whom its request does not name.
-    pub fn may_change_anybody(
-        &self,
-        tenant: &Tenant,
-        matched: &Matched<'_>,
-        credential: Credential,
-        head: &RequestHead<'_>,
-        request_body: Option<&[u8]>,
-    ) -> bool {
-        let route = matched.route;
+    pub fn may_change_anybody(&self, request: &RoutedRequest<'_>) -> bool {
+        let route = request.matched.route;
         if route.unnamed != Unnamed::Unsaid {
             return route.unnamed == Unnamed::Somebody;
         }
-        let exchange = Exchange::new(self, tenant, matched, head, request_body, None);
-        let mut told = route.told(credential, &exchange).peekable();
+        let exchange = Exchange::new(self, request, None);
+        let mut told = route.told(&exchange).peekable();
         let is_of_volatile =
             told.peek().is_some() && told.all(|tell| matches!(tell.kind, Kind::Mentioned(_)));
         !is_of_volatile && exchange.ids(&route.user).is_empty()

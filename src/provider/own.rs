@@ -8,7 +8,7 @@ use super::login::TokenHeader;
 use super::paging::{Total, raw_value};
 use super::pointer::Pointer;
 use super::template::{Template, percent_encoded};
-use super::{Answer, Credential, OwnRequest, Provider, RequestHead, Sighting, Tenant};
+use super::{Answer, Credential, OwnRequest, Provider, RequestHead, RoutedRequest, Sighting, Tenant};
 use crate::user::{IdType, Seen, UserId};
 
 /// A header of usertap's own requests.
@@ -105,11 +105,14 @@ impl Provider {
             headers,
             body,
         };
-        let own = Credential::OwnServer;
-        Some(
-            self.extract(tenant, &matched, own, &head, None, &answer)
-                .sightings,
-        )
+        let request = RoutedRequest {
+            tenant,
+            matched: &matched,
+            credential: Credential::OwnServer,
+            head,
+            body: None,
+        };
+        Some(self.extract(&request, &answer).sightings)
     }
 
     pub(super) fn own_request(&self, tenant: &Tenant, path: &str) -> OwnRequest {

@@ -10,7 +10,7 @@ use super::cache::Kept;
 use super::form::IdForm;
 use super::source::{Exchange, Source};
 use super::tell::{Kind, Tell};
-use super::{Credential, Provider, Rate};
+use super::{Provider, Rate};
 
 /// What a successful answer of a route carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +98,8 @@ impl Matched<'_> {
 
 impl Route {
     /// What a successful answer to this request tells.
-    pub(super) fn told<'r>(
-        &'r self,
-        credential: Credential,
-        exchange: &'r Exchange<'_>,
-    ) -> impl Iterator<Item = &'r Tell> {
-        let applies = move |tell: &&Tell| tell.applies(credential, exchange);
+    pub(super) fn told<'r>(&'r self, exchange: &'r Exchange<'_>) -> impl Iterator<Item = &'r Tell> {
+        let applies = move |tell: &&Tell| tell.applies(exchange);
         self.tells.iter().filter(applies)
     }
 

@@ -5,12 +5,11 @@ use std::cell::OnceCell;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::pointer::Pointer;
-use super::{Matched, Provider, RequestHead, Tenant};
+use super::{Answer, Provider, RoutedRequest, Tenant};
 use crate::user::{IdType, UserId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,33 +128,24 @@ impl Piece {
 /// One exchange of the tenant, its bodies parsed once at most.
 pub(super) struct Exchange<'a> {
     pub provider: &'a Provider,
-    pub tenant: &'a Tenant,
-    pub matched: &'a Matched<'a>,
-    pub head: &'a RequestHead<'a>,
-    pub request_body: Option<&'a [u8]>,
-    pub answer: Option<(&'a HeaderMap, &'a [u8])>,
-    request: OnceCell<Option<Value>>,
+    pub request: RoutedRequest<'a>,
+    pub answer: Option<&'a Answer<'a>>,
+    asked: OnceCell<Option<Value>>,
     answered: OnceCell<Option<Value>>,
 }
 
 impl<'a> Exchange<'a> {
     pub(super) fn new(
         provider: &'a Provider,
-        tenant: &'a Tenant,
-        matched: &'a Matched<'a>,
-        head: &'a RequestHead<'a>,
-        request_body: Option<&'a [u8]>,
-        answer: Option<(&'a HeaderMap, &'a [u8])>,
+        request: &RoutedRequest<'a>,
+        answer: Option<&'a Answer<'a>>,
     ) -> Self {
-        let (request, answered) = (OnceCell::new(), OnceCell::new());
+        let (asked, answered) = (OnceCell::new(), OnceCell::new());
         Exchange {
             provider,
-            tenant,
-            matched,
-            head,
-            request_body,
+            request: *request,
             answer,
-            request,
+            asked,
             answered,
         }
     }
@@ -168,7 +158,7 @@ impl<'a> Exchange<'a> {
 
     fn ids_at(&self, source: &Source) -> Vec<UserId> {
         match source {
-            Source::Named => self.ids(&self.matched.route.user),
+            Source::Named => self.ids(&self.request.matched.route.user),
             Source::Answer(pointer) => self.ids_in(self.answer_json(), pointer),
             Source::AnswerPath(path) => self.ids_by(path),
             Source::Request(pointer) => self.ids_in(self.request_json(), pointer),
@@ -178,7 +168,9 @@ impl<'a> Exchange<'a> {
 
     fn id_at(&self, source: &Source) -> Option<UserId> {
         match source {
-            Source::Path(name) => self.provider.id_in_path(self.tenant, self.matched.param(name)?),
+            Source::Path(name) => self
+                .provider
+                .id_in_path(self.request.tenant, self.request.matched.param(name)?),
             Source::Query(_) | Source::Form(_) | Source::Joined(_) => self.id(&self.text(source)?),
             Source::Caller => self.caller(),
             Source::AnswerToken(pointer) => self.subject(pointer.find(self.answer_json()?)?.as_str()?),
@@ -189,8 +181,8 @@ impl<'a> Exchange<'a> {
 
     fn text(&self, source: &Source) -> Option<Cow<'_, str>> {
         match source {
-            Source::Path(name) => self.matched.param(name).map(Cow::Borrowed),
-            Source::Query(name) => field(self.head.query?.as_bytes(), name).map(Cow::Owned),
+            Source::Path(name) => self.request.matched.param(name).map(Cow::Borrowed),
+            Source::Query(name) => field(self.request.head.query?.as_bytes(), name).map(Cow::Owned),
             Source::Form(name) => self.form(name).map(Cow::Owned),
             Source::Request(pointer) => pointer.find(self.request_json()?)?.as_str().map(Cow::Borrowed),
             Source::Answer(pointer) => pointer.find(self.answer_json()?)?.as_str().map(Cow::Borrowed),
@@ -211,17 +203,17 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn form(&self, name: &str) -> Option<String> {
-        field(self.request_body?, name)
+        field(self.request.body?, name)
     }
 
     pub(super) fn answer_json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.answer?.1).ok();
+        let parse = || serde_json::from_slice(self.answer?.body).ok();
         self.answered.get_or_init(parse).as_ref()
     }
 
     fn request_json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.request_body?).ok();
-        self.request.get_or_init(parse).as_ref()
+        let parse = || serde_json::from_slice(self.request.body?).ok();
+        self.asked.get_or_init(parse).as_ref()
     }
 
     fn ids_in(&self, json: Option<&Value>, pointer: &Pointer) -> Vec<UserId> {
@@ -239,11 +231,11 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn id(&self, text: &str) -> Option<UserId> {
-        self.provider.id(self.tenant, text)
+        self.provider.id(self.request.tenant, text)
     }
 
     fn location(&self) -> Option<UserId> {
-        let location = self.answer?.0.get(http::header::LOCATION)?.to_str().ok()?;
+        let location = self.answer?.headers.get(http::header::LOCATION)?.to_str().ok()?;
         let path = location.split(['?', '#']).next()?;
         let last = path.trim_end_matches('/').rsplit('/').next()?;
         self.id(&percent_encoding::percent_decode_str(last).decode_utf8().ok()?)
@@ -252,7 +244,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn caller(&self) -> Option<UserId> {
         let token = self
             .provider
-            .token_shown(&self.provider.shown(self.head.headers))?;
+            .token_shown(&self.provider.shown(self.request.head.headers))?;
         self.subject(std::str::from_utf8(token).ok()?)
     }
 
@@ -261,7 +253,7 @@ impl<'a> Exchange<'a> {
     fn subject(&self, token: &str) -> Option<UserId> {
         let rule = self.provider.token.as_ref()?;
         let claims = claims(token)?;
-        let ours = self.provider.claims_are_ours(self.tenant, &claims);
+        let ours = self.provider.claims_are_ours(self.request.tenant, &claims);
         self.id(rule.id.find(&claims)?.as_str()?).filter(|_| ours)
     }
 }

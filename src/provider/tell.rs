@@ -62,7 +62,7 @@ impl Done {
         match self {
             Done::Empty => exchange
                 .answer
-                .is_some_and(|(_, body)| body.trim_ascii().is_empty()),
+                .is_some_and(|answer| answer.body.trim_ascii().is_empty()),
             Done::Shows(all) => exchange.answer_json().is_some_and(|body| {
                 body.is_object() && all.iter().all(|(at, shown)| shown.is(at, body, exchange, ids))
             }),
@@ -92,9 +92,12 @@ impl Tell {
         }
     }
 
-    pub(super) fn applies(&self, credential: Credential, exchange: &Exchange<'_>) -> bool {
+    pub(super) fn applies(&self, exchange: &Exchange<'_>) -> bool {
+        let request = &exchange.request;
         let has = |(name, value): (&String, &String)| exchange.form(name).as_ref() == Some(value);
-        self.is_for(credential) && self.when_form.iter().all(has) && self.fits_query(exchange.head.query)
+        self.is_for(request.credential)
+            && self.when_form.iter().all(has)
+            && self.fits_query(request.head.query)
     }
 
     fn fits_query(&self, query: Option<&str>) -> bool {

@@ -25,7 +25,7 @@ use super::{Shared, reply};
 use crate::cache::{CacheKey, Cached, CallerKey, Outage};
 use crate::clock::Instant;
 use crate::failpoint;
-use crate::provider::{Answer, Credential, Extraction, Matched, Rate};
+use crate::provider::{Answer, Credential, Extraction, Matched, Rate, RoutedRequest};
 use crate::record::{Intent, Recorded};
 use crate::upstream::decode::{self, DecodeFault};
 use crate::upstream::{Forwarded, LeaveFor, UpstreamError, Yields};
@@ -135,9 +135,7 @@ impl Exchange<'_> {
         let Some(rate) = limit.filter(|_| self.shared.config.user_limits) else {
             return Vec::new();
         };
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let body = self.request_body.as_deref();
-        let users = provider.named(tenant, &self.matched, &self.asked.head(), body);
+        let users = self.shared.config.provider.named(&self.request());
         let key = |user: UserId| format!("{} {user}", self.matched.route.name);
         let apart: BTreeSet<String> = users.into_iter().map(key).collect();
         apart.into_iter().map(|user| (user, rate)).collect()
@@ -283,20 +281,22 @@ impl Exchange<'_> {
             headers: &head.headers,
             body: &body,
         };
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
+        let provider = &self.shared.config.provider;
         if meant.is_success() {
             provider.issued(&self.matched, &body, |token| self.shared.accepted.takes(token));
         }
-        let request_body = self.request_body.as_deref();
-        let asked = self.asked.head();
-        Ok(provider.extract(
-            tenant,
-            &self.matched,
-            self.credential,
-            &asked,
-            request_body,
-            &answer,
-        ))
+        Ok(provider.extract(&self.request(), &answer))
+    }
+
+    /// The request, for the provider's file to judge.
+    pub fn request(&self) -> RoutedRequest<'_> {
+        RoutedRequest {
+            tenant: &self.shared.config.tenant,
+            matched: &self.matched,
+            credential: self.credential,
+            head: self.asked.head(),
+            body: self.request_body.as_deref(),
+        }
     }
 
     async fn told(&self, extraction: Extraction, stamp: Stamp) -> Outcome {

@@ -177,9 +177,7 @@ impl Exchange<'_> {
         if !told.is_empty() {
             return told;
         }
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let body = self.request_body.as_deref();
-        provider.named(tenant, &self.matched, &self.asked.head(), body)
+        self.shared.config.provider.named(&self.request())
     }
 
     /// For how long an answer is fit to be kept, a success as the route allows, a not-found shortly: it
@@ -226,15 +224,14 @@ impl Exchange<'_> {
     /// A write was carried out, or may have been. `unshown`: it was, and its answer shows nobody.
     pub(super) fn wrote(&self, unshown: bool) {
         let (route, cache) = (self.matched.route, &self.shared.cache);
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let (head, body) = (self.asked.head(), self.request_body.as_deref());
-        let anybody = || provider.may_change_anybody(tenant, &self.matched, self.credential, &head, body);
+        let (provider, request) = (&self.shared.config.provider, self.request());
+        let anybody = || provider.may_change_anybody(&request);
         let is_silent = route.unnamed == Unnamed::Somebody;
         // By another name of a user's that nobody here knows it can have been anybody, too.
         if is_silent || provider.alias(&self.matched).is_some() || (unshown && anybody()) {
             return cache.forget_everywhere();
         }
-        let named = provider.named(tenant, &self.matched, &head, body);
+        let named = provider.named(&request);
         named.iter().for_each(|user| cache.forget(user));
         cache.forget_lists();
     }

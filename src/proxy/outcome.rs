@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::upgrade;
 use crate::provider::Foreign;
-use crate::record::{Recorded, Unrecorded};
+use crate::record::Recorded;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -64,7 +64,7 @@ impl Outcome {
             Outcome::Recorded(Recorded::Committed { position: None }) => ("committed", "unchanged"),
             Outcome::Recorded(Recorded::Journaled) => ("journaled", "database-away"),
             Outcome::Recorded(Recorded::Queued) => ("queued", "database-away"),
-            Outcome::Recorded(Recorded::None(why)) => ("none", unrecorded(*why)),
+            Outcome::Recorded(Recorded::None(why)) => ("none", why.as_str()),
             Outcome::NotAwaited => ("queued", "async"),
             Outcome::Nothing(why) => ("none", why.word()),
         }
@@ -114,18 +114,10 @@ impl Why {
     }
 }
 
-fn unrecorded(why: Unrecorded) -> &'static str {
-    match why {
-        Unrecorded::SetAside => "set-aside",
-        Unrecorded::NoUser => "no-user",
-        Unrecorded::RereadLate => "reread-late",
-        Unrecorded::QueueFull => "queue-full",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Unrecorded;
 
     #[test]
     fn the_words_are_those_of_the_interface() {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -29,6 +30,10 @@ const ANY_ID: &str = "00000000-0000-0000-0000-000000000000";
 /// What the rest of the process knows; answered without this module's knowledge of tables.
 pub trait Local: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
+
+    /// Somebody of the tenant's asks. Where the database was left alone it is woken: resolves once it is in use, or
+    /// soon.
+    fn needs_database(&self) -> Option<BoxFuture<'_, ()>>;
 
     /// Whether the provider takes usertap's own key, as far as is known: where it did not, it is asked anew.
     fn takes_key(&self) -> Judged<'_>;

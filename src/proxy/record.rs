@@ -33,9 +33,7 @@ impl Exchange<'_> {
             return;
         }
         self.resolve().await;
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let (head, body) = (self.asked.head(), self.request_body.as_deref());
-        let users = match provider.intended(tenant, &self.matched, self.credential, &head, body) {
+        let users = match self.shared.config.provider.intended(&self.request()) {
             Intended::Nothing => return,
             Intended::Users(users) => users,
             Intended::NewUser => Vec::new(),
@@ -164,16 +162,12 @@ impl Exchange<'_> {
 
     /// The user that a write names, for want of an answer that shows it.
     pub fn hints(&self) -> Vec<Sighting> {
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let (head, body) = (self.asked.head(), self.request_body.as_deref());
-        provider.unanswered(tenant, &self.matched, self.credential, &head, body)
+        self.shared.config.provider.unanswered(&self.request())
     }
 
     /// The user whom the request names, for want of an answer that is read.
     pub fn named(&self) -> Vec<Sighting> {
-        let (provider, tenant) = (&self.shared.config.provider, &self.shared.config.tenant);
-        let (head, body) = (self.asked.head(), self.request_body.as_deref());
-        provider.unread(tenant, &self.matched, self.credential, &head, body)
+        self.shared.config.provider.unread(&self.request())
     }
 
     fn doubt(&self) -> Option<Submission> {
@@ -191,13 +185,7 @@ impl Exchange<'_> {
         let sent = sighting
             .proof
             .stamp(self.shared.wire.upstream.head(), stamp.sent, stamp.at);
-        Observation {
-            id: sighting.id,
-            seen: sighting.seen,
-            sent,
-            source: source.clone(),
-            unsettled: sighting.unsettled,
-        }
+        sighting.observed(sent, source.clone())
     }
 
     fn source(&self) -> Source {

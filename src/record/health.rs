@@ -15,7 +15,7 @@ use by_hand::{ByHand, LONG};
 pub use by_hand::ByHandFigures;
 
 /// How the recorder itself fares, for the status.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Health {
     pub trouble: watch::Sender<Trouble>,
     /// Submissions that found the queue full.
@@ -140,21 +140,6 @@ pub struct JournalFigures {
     pub unread: Option<String>,
     /// Records that could not be read any more.
     pub damaged: u64,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Health {
-            trouble: watch::Sender::default(),
-            lost: AtomicU64::new(0),
-            damaged: AtomicU64::new(0),
-            committed: AtomicU64::new(0),
-            written_by_apps: AtomicU64::new(0),
-            unchanged: AtomicU64::new(0),
-            set_aside: AtomicU64::new(0),
-            by_hand: ByHand::default(),
-        }
-    }
 }
 
 impl Recorder {

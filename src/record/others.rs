@@ -15,14 +15,19 @@ impl Recorder {
         self.shared.memory.set_shared(shared);
     }
 
-    /// This process was silent for so long that others had to take it for dead. Where there were any, or
+    pub fn is_shared(&self) -> bool {
+        self.shared.memory.is_shared()
+    }
+
+    /// Others did not know of this process for a while, or had to take it for dead. Where there are any, or
     /// another has recorded since (`last`: whose recorder came last), they judged without it: nothing that
     /// was sent before now proves anything against what they found equal. Where it was the database that was
-    /// away, nobody did.
-    pub fn returned(&self, has_others: bool, last: Option<Uuid>) {
-        let memory = &self.shared.memory;
-        if has_others || memory.is_shared() || last.is_some_and(|last| !self.shared.past.is_ours(last)) {
-            memory.distrust(clock::now());
+    /// away, or left alone, nobody did. Whether anybody has.
+    pub fn returned(&self, has_others: bool, last: Option<Uuid>) -> bool {
+        let somebody_has = has_others || last.is_some_and(|last| !self.shared.past.is_ours(last));
+        if somebody_has {
+            self.shared.memory.distrust(clock::now());
         }
+        somebody_has
     }
 }

@@ -63,7 +63,7 @@ impl Submission {
 }
 
 /// Where the walk stands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pages {
     front: watch::Sender<Front>,
 }
@@ -86,14 +86,6 @@ pub enum Turn {
     Anew,
     /// The recorder gave up.
     Over,
-}
-
-impl Default for Pages {
-    fn default() -> Pages {
-        Pages {
-            front: watch::Sender::new(Front::default()),
-        }
-    }
 }
 
 impl Pages {

@@ -13,6 +13,7 @@ pub(super) mod commit;
 pub(super) mod fetch;
 pub(super) mod flight;
 mod held;
+mod idle;
 mod land;
 pub(super) mod link;
 mod look;
@@ -176,6 +177,7 @@ impl Writer {
             let is_first = self.is_first && !shared.close.is_cancelled();
             tokio::select! {
                 biased;
+                () = shared.idle.until_alone(), if self.link.is_connected() => self.leave_alone().await?,
                 () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
                 _ = looks.tick(), if is_first => self.number_by_hand().await,
                 () = sleep_until(self.looks_at), if is_first => self.look_after().await,

@@ -81,6 +81,11 @@ impl Station {
             let _ = instances::leave(&self.database, dead).await;
         }
         self.upstream.hold(0.0);
+        self.meet(kind).await;
+    }
+
+    /// Beats until the others know of this process.
+    pub(super) async fn meet(&self, kind: Kind) {
         let deadline = clock::now() + MET_BY;
         while clock::now() < deadline {
             let beat = timeout(DEAD_AFTER, self.beat(kind));
@@ -121,13 +126,15 @@ impl Station {
     /// As the database gives them.
     pub async fn beat(&self, kind: Kind) -> Result<Heard, DbError> {
         let horizon = self.standing.horizon(clock::now());
-        let beat = instances::beat(&self.database, self.instance, self.said(kind), horizon).await;
+        let database = self.database.in_passing();
+        let beat = instances::beat(&database, self.instance, self.said(kind), horizon).await;
         self.database_answers.store(beat.is_ok(), Ordering::Relaxed);
         let heard = beat?;
         self.come_back(&heard);
         let shared = !heard.others.is_empty();
         self.recorder.set_shared(shared);
         self.cache.set_shared(shared);
+        self.cache.hears();
         heard
             .others
             .iter()
@@ -147,7 +154,7 @@ impl Station {
         }
     }
 
-    /// What others judged while they took this process for dead is not known here.
+    /// What others judged while they did not know of this process, or took it for dead, is not known here.
     fn come_back(&self, heard: &Heard) {
         if heard.is_new {
             self.standing.lock().leased = 0.0;
@@ -155,7 +162,13 @@ impl Station {
         if let Some(silence) = heard.silence {
             let at = clock::now();
             self.standing.lock().back = Some(Back { at, silence });
-            self.recorder.returned(!heard.others.is_empty(), heard.recorder);
+        }
+        let was_away = heard.is_new || heard.silence.is_some();
+        // Those who were there when it fell silent may be gone by now.
+        let had_others = heard.silence.is_some() && self.recorder.is_shared();
+        let has_others = had_others || !heard.others.is_empty();
+        if was_away && self.recorder.returned(has_others, heard.recorder) {
+            self.cache.forget_all();
         }
     }
 
@@ -181,11 +194,11 @@ impl Station {
         }
         let (leased, left) = (self.standing.lock().leased, next.max(self.upstream.share()));
         if left < leased {
-            instances::shrink(&self.database, self.instance, left).await?;
+            instances::shrink(&self.database.in_passing(), self.instance, left).await?;
             self.standing.lock().leased = left;
         } else if next > leased {
             let horizon = self.standing.horizon(clock::now());
-            let granted = instances::grow(&self.database, self.instance, next, horizon).await?;
+            let granted = instances::grow(&self.database.in_passing(), self.instance, next, horizon).await?;
             self.standing.lock().leased = granted;
             self.upstream.hold(next.min(granted));
         }
@@ -206,10 +219,13 @@ impl Station {
                 continue;
             }
             match timeout(DEAD_AFTER, self.beat(kind)).await {
-                Ok(Ok(_)) => {}
+                Ok(Ok(heard)) => self.leave_alone(kind, &heard).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no heartbeat"),
                 Err(_) => self.database_answers.store(false, Ordering::Relaxed),
             }
+        }
+        if self.database.idle().is_alone() {
+            return;
         }
         // Gone all the same once the heartbeat is old.
         let _ = instances::in_parting(instances::leave(&self.database, self.instance)).await;

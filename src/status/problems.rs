@@ -5,26 +5,27 @@ mod held;
 mod provider;
 mod webhooks;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::{Known, NAMED};
 use crate::config::Config;
-use crate::db::rights::Missing;
 use crate::db::runs::Run;
-use crate::db::{DbError, Refusal};
+use crate::db::{DbError, Refusal, Unfitness};
 use crate::feed::slots::{self, Slot};
 use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
-use crate::station::left_behind;
+use crate::station::{Known, NAMED, Station, left_behind};
+use crate::telemetry;
 use crate::user::on_one_line;
+use crate::webhook;
 
 use held::{of_by_hand, of_held, of_subscribed};
-
-pub(super) use provider::of_provider;
-pub(super) use webhooks::{of_unkept, of_webhooks};
+use provider::of_provider;
+use webhooks::{of_unkept, of_webhooks};
 
 /// Something is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +38,7 @@ pub struct Problem {
 
 impl Problem {
     /// For one among several tenants: what is to be typed names it.
-    pub(super) fn of(self, config: &Config) -> Problem {
+    fn of(self, config: &Config) -> Problem {
         let named = |text: String| {
             let text = text.replace("usertap backfill", &config.command("usertap backfill"));
             text.replace("usertap reconcile", &config.command("usertap reconcile"))
@@ -100,13 +101,16 @@ fn problem(word: &'static str, what: impl Into<String>, remedy: impl Into<String
 }
 
 pub(super) fn all(
-    known: &Result<Known, DbError>,
+    station: &Station,
+    traffic: &Traffic,
+    known: &Result<Arc<Known>, DbError>,
     recorder: &record::Figures,
     unreadable: &[GivenUp],
-    traffic: &Traffic,
+    webhooks: Option<&webhook::Figures>,
+    poll: Option<&poll::Figures>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(of_recorder(recorder, known.as_ref().ok()));
+    problems.extend(of_recorder(recorder, known.as_deref().ok()));
     problems.extend(of_journal(&recorder.journal));
     problems.extend(of_writes(&recorder.writes));
     problems.extend(of_held(&recorder.held));
@@ -126,7 +130,14 @@ pub(super) fn all(
     }
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
-    problems
+    problems.extend(of_defects(telemetry::defects()));
+    problems.extend(of_left_behind(&station.config));
+    problems.extend(of_provider(&station.upstream));
+    problems.extend(webhooks.into_iter().flat_map(of_webhooks));
+    problems.extend(of_unkept(&station.webhooks));
+    problems.extend(poll.and_then(of_poll));
+    let named = |problem: Problem| problem.of(&station.config);
+    problems.into_iter().map(named).collect()
 }
 
 /// How answers leave that the database does not take.
@@ -192,7 +203,7 @@ fn of_recorder(recorder: &record::Figures, known: Option<&Known>) -> impl Iterat
 }
 
 /// What has ended does not begin again by itself.
-pub(super) fn of_defects(seen: u64) -> Option<Problem> {
+fn of_defects(seen: u64) -> Option<Problem> {
     let what = match seen {
         0 => return None,
         1 => "a task of usertap's was ended by a defect".to_owned(),
@@ -204,8 +215,8 @@ pub(super) fn of_defects(seen: u64) -> Option<Problem> {
 }
 
 /// Said before it matters: a new partition is due only now and then.
-fn of_partitions(missing: &Missing) -> Problem {
-    problem("partitions-refused", &*missing.what, &*missing.remedy)
+fn of_partitions(unfit: &Unfitness) -> Problem {
+    problem("partitions-refused", &*unfit.what, &*unfit.remedy)
 }
 
 fn of_rows(known: &Known) -> impl Iterator<Item = Problem> {
@@ -251,7 +262,7 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
 }
 
 /// It is the process's, whichever of its tenants is asked.
-pub(super) fn of_left_behind(config: &Config) -> impl Iterator<Item = Problem> {
+fn of_left_behind(config: &Config) -> impl Iterator<Item = Problem> {
     left_behind(config).into_iter().map(|folder| {
         problem(
             "journal-left",
@@ -293,7 +304,7 @@ fn of_slot(slot: &Slot) -> Option<Problem> {
     Some(problem(word, format!("slot {} {what}", slot.name), remedy))
 }
 
-pub(super) fn of_poll(poll: &poll::Figures) -> Option<Problem> {
+fn of_poll(poll: &poll::Figures) -> Option<Problem> {
     let trouble = poll.trouble.as_ref()?;
     let remedy = "check UPSTREAM, the provider's key and [poll] in the provider file; it is tried again every POLL_EVERY, and nothing is lost meanwhile";
     Some(problem("poll-fails", trouble, remedy))

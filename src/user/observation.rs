@@ -49,11 +49,6 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// Whether this can settle what a user is, or only raise the question.
-    pub fn is_hint(&self) -> bool {
-        !matches!(self, Seen::Whole(_) | Seen::Deleted | Seen::Missing)
-    }
-
     pub fn is_deletion(&self) -> bool {
         matches!(self, Seen::Deleted | Seen::Missing)
     }

@@ -10,8 +10,6 @@ mod provider;
 mod proxy;
 mod readme;
 mod record;
-mod record_property;
-mod record_shared;
 mod sandbox;
 mod settings;
 mod shapes;

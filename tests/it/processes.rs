@@ -9,6 +9,7 @@ mod full_disk;
 mod handover;
 mod held;
 mod hosted;
+mod idle;
 mod journal;
 mod metrics;
 mod owed;

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use usertap::provider::{
-    Answer, Caller, Credential, Extraction, Matched, Provider, RequestHead, Sighting, Tenant,
+    Answer, Caller, Credential, Extraction, Matched, Provider, RequestHead, RoutedRequest, Sighting, Tenant,
 };
 use usertap::user::{Seen, UserId};
 
@@ -140,7 +140,14 @@ impl Exchange<'_> {
             headers: &self.answered,
             body: self.answer.as_bytes(),
         };
-        let read = || provider.extract(tenant, &matched, credential, &head, body, &answer);
+        let request = RoutedRequest {
+            tenant,
+            matched: &matched,
+            credential,
+            head,
+            body,
+        };
+        let read = || provider.extract(&request, &answer);
         let told = read();
         // What is known from reading it before must be the same.
         for _ in 0..2 {

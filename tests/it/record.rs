@@ -2,12 +2,16 @@
 
 mod failover;
 mod held;
+mod property;
+mod shared;
 mod unknown;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use usertap::config::Deleted;
+use usertap::db::Database;
 use usertap::record::{Checkpoint, Outcome, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
 use usertap::tasks::Tasks;
 use usertap::user::{
@@ -22,12 +26,68 @@ use crate::support::postgres::TestDatabase;
 /// Longer than any commit takes; a wait this long means that nothing comes.
 const LONG: Duration = Duration::from_secs(20);
 
-struct Rig {
-    db: TestDatabase,
+/// A recorder as a process has it: its memory goes with it.
+struct Process {
     recorder: Recorder,
     head: Arc<Head>,
     owed: tokio::sync::mpsc::Receiver<Owed>,
     tasks: Tasks,
+}
+
+impl Process {
+    fn start(database: &Database, deleted: Deleted) -> Process {
+        let (head, tasks) = (Arc::new(Head::default()), Tasks::default());
+        let (recorder, owed) = Recorder::start(database.clone(), head.clone(), deleted, &tasks);
+        Process {
+            recorder,
+            head,
+            owed,
+            tasks,
+        }
+    }
+
+    async fn knows_the_head(self) -> Process {
+        eventually("the recorder knows the head", || async {
+            (self.head.sent().epoch > 0).then_some(())
+        })
+        .await;
+        self
+    }
+
+    fn submit(&self, observations: Vec<Observation>) -> Receipt {
+        self.recorder.submit(observations.into())
+    }
+
+    /// What a request sent now would carry.
+    fn seen(&self, id: &UserId, seen: Seen) -> Observation {
+        observation(id, seen, self.head.sent())
+    }
+
+    async fn end(self) {
+        self.recorder.close();
+        self.tasks.stop();
+        assert!(self.tasks.ended(LONG).await, "the writer ends once it is closed");
+    }
+}
+
+/// One on a database of its own.
+struct Rig {
+    db: TestDatabase,
+    process: Process,
+}
+
+impl Deref for Rig {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
 }
 
 impl Rig {
@@ -36,23 +96,8 @@ impl Rig {
     }
 
     fn on(db: TestDatabase, deleted: Deleted) -> Rig {
-        let head = Arc::new(Head::default());
-        let tasks = Tasks::default();
-        let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), deleted, &tasks);
-        Rig {
-            db,
-            recorder,
-            head,
-            owed,
-            tasks,
-        }
-    }
-
-    fn submit(&self, observations: Vec<Observation>) -> Receipt {
-        self.recorder.submit(Submission {
-            observations,
-            checkpoint: None,
-        })
+        let process = Process::start(&db.database, deleted);
+        Rig { db, process }
     }
 
     async fn record(&self, observation: Observation) -> Recorded {
@@ -65,11 +110,6 @@ impl Rig {
             .await
             .expect("the recorder runs")
             .outcomes[0]
-    }
-
-    /// What a request sent now would carry.
-    fn seen(&self, id: &UserId, seen: Seen) -> Observation {
-        observation(id, seen, self.head.sent())
     }
 
     async fn row(&self, id: &UserId) -> Option<String> {
@@ -100,9 +140,7 @@ impl Rig {
     }
 
     async fn end(self) {
-        self.recorder.close();
-        self.tasks.stop();
-        assert!(self.tasks.ended(LONG).await, "the writer ends once it is closed");
+        self.process.end().await;
     }
 }
 

@@ -16,17 +16,13 @@ mod webhooks;
 
 use ::http::Method;
 use serde_json::{Value, json};
-use usertap::tasks::Tasks;
 
 use crate::support::http::Reply;
-use crate::support::served::Served;
-use crate::support::shapes::{Shapes, set};
+use crate::support::shapes::{Shaped, set};
 
-pub struct World {
-    pub shapes: Shapes,
-    pub served: Served,
-    headers: Vec<(&'static str, &'static str)>,
-    tasks: Tasks,
+struct World {
+    shaped: Shaped,
+    headers: &'static [(&'static str, &'static str)],
 }
 
 /// What differs from one provider to the next.
@@ -86,44 +82,26 @@ fn something(_: &str) -> Value {
 
 impl World {
     async fn start(provider: &Provider) -> World {
-        let (tasks, shapes) = (Tasks::default(), Shapes::default());
-        let address = shapes.start(&tasks).await;
-        shapes.on(&before_id(provider.read), 404, provider.not_found);
-        if let Some((on, answer)) = provider.login {
-            shapes.on(on, 200, answer);
-        }
-        let upstream = [
-            ("USERTAP_PROVIDER", provider.name.to_owned()),
-            ("USERTAP_UPSTREAM", format!("http://{address}")),
-        ];
-        let own = provider
-            .settings
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()));
         // What is kept, and for how long, is tested elsewhere.
-        let all = upstream
-            .into_iter()
-            .chain(own)
-            .chain([("USERTAP_CACHE_TTL", "0".to_owned())]);
-        let served = Served::start(all.map(|(name, value)| (name.to_owned(), value)).collect()).await;
+        let settings = [provider.settings, &[("USERTAP_CACHE_TTL", "0")]].concat();
+        let shaped = Shaped::start(provider.name, &settings, |shapes| {
+            shapes.on(&before_id(provider.read), 404, provider.not_found);
+            if let Some((on, answer)) = provider.login {
+                shapes.on(on, 200, answer);
+            }
+        });
         World {
-            shapes,
-            served,
-            headers: provider.headers.to_vec(),
-            tasks,
+            shaped: shaped.await,
+            headers: provider.headers,
         }
     }
 
-    pub async fn ask(&self, on: &str, body: &Value) -> Reply {
+    async fn ask(&self, on: &str, body: &Value) -> Reply {
         let (method, target) = on.split_once(' ').unwrap();
-        self.served
-            .ask(method.parse().unwrap(), target, &self.headers, body)
+        let served = &self.shaped.served;
+        served
+            .ask(method.parse().unwrap(), target, self.headers, body)
             .await
-    }
-
-    pub async fn end(self) {
-        self.served.end().await;
-        self.tasks.stop();
     }
 }
 
@@ -145,7 +123,7 @@ impl Provider {
         self.is_deleted(&world, two).await;
         self.is_missed(&world, one).await;
         if let Some((name, value)) = self.own {
-            let asked = world.shapes.asked();
+            let asked = world.shaped.shapes.asked();
             let own = asked.iter().filter(|asked| asked.target.starts_with(self.list));
             let shown: Vec<_> = own
                 .map(|asked| asked.headers[name].to_str().unwrap().to_owned())
@@ -155,21 +133,26 @@ impl Provider {
                 "{shown:?}"
             );
         }
-        world.end().await;
+        world.shaped.end().await;
     }
 
     fn provides(&self, world: &World, id: &str, user: &Value) {
-        world.shapes.on(&at(&format!("GET {}", self.read), id), 200, user);
+        world
+            .shaped
+            .shapes
+            .on(&at(&format!("GET {}", self.read), id), 200, user);
     }
 
     fn has_no(&self, world: &World, id: &str) {
         world
+            .shaped
             .shapes
             .on(&at(&format!("GET {}", self.read), id), 404, self.not_found);
     }
 
     async fn is_row(&self, world: &World, id: &str, name: &str) {
         let row = world
+            .shaped
             .served
             .row(id)
             .await
@@ -192,14 +175,14 @@ impl Provider {
     async fn is_listed(&self, world: &World, id: &str) {
         let user = (self.user)(id, "Listed");
         self.provides(world, id, &user);
-        world.shapes.with(
+        world.shaped.shapes.with(
             &format!("GET {}", self.list),
             200,
             self.list_headers,
             (self.listed)(vec![user]),
         );
         self.ends_after_one(world);
-        let run = world.served.walk("backfill").await;
+        let run = world.shaped.served.walk("backfill").await;
         assert_eq!(
             (run["state"].as_str(), run["error"].as_str()),
             (Some("done"), None),
@@ -218,7 +201,7 @@ impl Provider {
             None => empty,
         };
         for second in self.second_pages() {
-            world.shapes.on(&format!("GET {second}"), 200, &empty);
+            world.shaped.shapes.on(&format!("GET {second}"), 200, &empty);
         }
     }
 
@@ -285,7 +268,11 @@ impl Provider {
             self.name,
             reply.recorded()
         );
-        assert!(world.served.row(id).await.unwrap().is_deleted, "{}", self.name);
+        assert!(
+            world.shaped.served.row(id).await.unwrap().is_deleted,
+            "{}",
+            self.name
+        );
     }
 
     /// Deleted elsewhere: a read finds nobody.
@@ -301,7 +288,11 @@ impl Provider {
             self.name,
             reply.recorded()
         );
-        assert!(world.served.row(id).await.unwrap().is_deleted, "{}", self.name);
+        assert!(
+            world.shaped.served.row(id).await.unwrap().is_deleted,
+            "{}",
+            self.name
+        );
     }
 
     async fn written(&self, world: &World, write: &Write, id: &str, user: Value) -> Reply {
@@ -316,6 +307,7 @@ impl Provider {
             .collect();
         let on = at(write.on, id);
         world
+            .shaped
             .shapes
             .with(&on, write.status, &headers, (write.answer)(user));
         let reply = world.ask(&on, &(write.request)(id)).await;
@@ -746,6 +738,7 @@ async fn another_realm_leaves_no_trace() {
     let world = World::start(&provider).await;
     let user = json!({"id": ONE, "username": "eve", "createdTimestamp": 1, "requiredActions": []});
     world
+        .shaped
         .shapes
         .on(&format!("GET /admin/realms/other/users/{ONE}"), 200, &user);
     let reply = world
@@ -755,13 +748,14 @@ async fn another_realm_leaves_no_trace() {
         (reply.status.as_u16(), reply.recorded()),
         (200, "none; foreign-tenant")
     );
-    assert_eq!(world.served.count("true").await, 0);
+    assert_eq!(world.shaped.served.count("true").await, 0);
     assert!(
         world
+            .shaped
             .shapes
             .asked()
             .iter()
             .any(|asked| asked.method == Method::POST && asked.body.starts_with(b"client_id=usertap"))
     );
-    world.end().await;
+    world.shaped.end().await;
 }

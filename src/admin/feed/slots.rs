@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::super::asked::{self, Asked};
 use super::super::{Shared, problem, problem_with};
-use super::asked::{self, Asked};
 use super::{page_of, refused};
 use crate::feed::slots::{self, SlotError};
 use crate::feed::{FeedError, Since};

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
 
-use super::asked::{Asked, Form};
+use super::super::asked::{Asked, Form};
 use crate::feed::{Event, Feed, FeedError, News, Reader, Shape};
 use crate::user::Pos;
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -32,6 +33,16 @@ impl Check<'_> {
             url: self.with_ca(url, ca.clone())?,
             direct: self.with_ca(direct, ca)?,
         })
+    }
+
+    /// `None` only with a mistake.
+    pub fn database_idle(&mut self, poll_every: Option<Duration>) -> Option<Option<Duration>> {
+        let idle = self.value("DATABASE_IDLE", value::every)?;
+        if idle.zip(poll_every).is_some_and(|(idle, every)| every <= idle) {
+            let text = "POLL_EVERY needs the database more often than DATABASE_IDLE lets it go: it is never left alone";
+            self.warnings.push(text.to_owned());
+        }
+        Some(idle)
     }
 
     fn embedded(&mut self) -> Option<Database> {

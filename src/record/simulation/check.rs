@@ -13,7 +13,7 @@ use crate::record::change::Kind;
 use crate::record::merge::Verdict;
 use crate::record::writer::flight::Flight;
 use crate::record::{Recorded, Unrecorded};
-use crate::user::Position;
+use crate::user::{Position, Seen};
 
 use super::database::Row;
 use super::exchange::What;
@@ -32,7 +32,7 @@ impl World<'_> {
     ) -> Result<(), Wrong> {
         for (place, judged) in todo.iter().zip(&plan.judged).filter(|(place, _)| is_over(place)) {
             let observation = flight.observation(*place);
-            let (Some(judged), false) = (judged, observation.seen.is_hint()) else {
+            let (Some(judged), false) = (judged, is_hint(&observation.seen)) else {
                 continue;
             };
             if judged.outcome == Outcome::SetAside {
@@ -280,6 +280,11 @@ impl World<'_> {
             false => Err("the feed, replayed, is not the table"),
         }
     }
+}
+
+/// Whether it can only raise the question what a user is.
+fn is_hint(seen: &Seen) -> bool {
+    !matches!(seen, Seen::Whole(_) | Seen::Deleted | Seen::Missing)
 }
 
 fn moment(request: &str) -> usize {

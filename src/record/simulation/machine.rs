@@ -185,7 +185,12 @@ fn parts(number: u64) -> (Arc<Shared>, mpsc::Receiver<Owed>) {
     };
     let keeper = Keeper::new(place.clone(), IdType::Text);
     let intents = Intents::numbered_from(number << 32, place, IdType::Text);
-    Shared::new(Arc::new(Head::default()), Some(Arc::new(keeper)), Some(intents))
+    Shared::new(
+        Arc::new(Head::default()),
+        Some(Arc::new(keeper)),
+        Some(intents),
+        Arc::default(),
+    )
 }
 
 impl Process {

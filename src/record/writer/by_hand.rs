@@ -142,8 +142,8 @@ impl Writer {
 }
 
 impl Shared {
-    /// By hand, and so many at once that it is not yet known who.
-    fn anybody_changed(&self) {
+    /// It is not known who: by hand, and many at once, or by another process while this one did not look.
+    pub(super) fn anybody_changed(&self) {
         self.memory.forget_all();
         if let Some(told) = self.told.get() {
             told(None, "");

@@ -59,6 +59,10 @@ impl Link {
             .ok_or_else(|| DbError::Away("not connected".into()))
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some()
+    }
+
     pub fn drop_connection(&mut self) {
         self.conn = None;
     }
@@ -145,8 +149,8 @@ impl Writer {
         let (history, is_new) = self.history(&mut conn, timeline.as_deref()).await?;
         let table = users_table::find(&self.database.names, &mut conn).await?;
         shared.is_on(&table);
-        if let Some(trouble) = table.trouble {
-            return Err(trouble.into());
+        if let Some(unfit) = table.unfit {
+            return Err(unfit.into());
         }
         partitions::next(&self.database, &mut conn).await?;
         self.take_place(&mut conn, timeline.as_deref()).await?;
@@ -236,6 +240,7 @@ impl Writer {
         let before = self.sql.take_place(conn, process, timeline).await?;
         if self.shared.past.took_place(before) {
             self.shared.memory.distrust(clock::now());
+            self.shared.anybody_changed();
         }
         Ok(())
     }

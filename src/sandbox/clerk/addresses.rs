@@ -8,38 +8,6 @@ use super::ok;
 use super::routes::{Call, deleted, text};
 use super::user::{Address, Kind};
 
-pub fn add_email(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    add(call, Kind::Email)
-}
-
-pub fn read_email(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    read(call, Kind::Email)
-}
-
-pub fn update_email(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    update(call, Kind::Email)
-}
-
-pub fn delete_email(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    delete(call, Kind::Email)
-}
-
-pub fn add_phone(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    add(call, Kind::Phone)
-}
-
-pub fn read_phone(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    read(call, Kind::Phone)
-}
-
-pub fn update_phone(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    update(call, Kind::Phone)
-}
-
-pub fn delete_phone(call: &mut Call<'_>) -> Result<Answer, Failure> {
-    delete(call, Kind::Phone)
-}
-
 /// `PUT /users/{id}/email_address`: the only one from now on.
 pub fn replace_email(call: &mut Call<'_>) -> Result<Answer, Failure> {
     let value = text(&call.body()?, Kind::Email.name())?;
@@ -59,7 +27,7 @@ pub fn replace_email(call: &mut Call<'_>) -> Result<Answer, Failure> {
     ok(&view)
 }
 
-fn add(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
+pub fn add(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     let body = call.body()?;
     let (user, value) = (text(&body, "user_id")?, text(&body, kind.name())?);
     if call.instance.holder(&value).is_some() {
@@ -79,13 +47,13 @@ fn add(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     ok(&view)
 }
 
-fn read(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
+pub fn read(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     let found = call.instance.address(kind, call.param(0));
     let (_, address) = found.ok_or_else(Failure::not_found)?;
     ok(&address.view(kind))
 }
 
-fn update(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
+pub fn update(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     let body = call.body()?;
     let id = call.param(0).to_owned();
     let holder = holder(call, kind, &id)?;
@@ -106,7 +74,7 @@ fn update(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     read(call, kind)
 }
 
-fn delete(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
+pub fn delete(call: &mut Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     let id = call.param(0).to_owned();
     let holder = holder(call, kind, &id)?;
     call.instance

@@ -7,7 +7,7 @@ use super::super::answer::Answer;
 use super::super::call::{Request, segments};
 use super::failure::Failure;
 use super::instance::Instance;
-use super::user::User;
+use super::user::{Kind, User};
 use super::{addresses, list, metadata, ok, organizations, users, webhooks};
 
 pub struct Route {
@@ -98,14 +98,30 @@ const ROUTES: &[Route] = &[
         "/users/{id}/organization_memberships",
         organizations::of_user,
     ),
-    on(Method::POST, "/email_addresses", addresses::add_email),
-    on(Method::GET, "/email_addresses/{id}", addresses::read_email),
-    on(Method::PATCH, "/email_addresses/{id}", addresses::update_email),
-    on(Method::DELETE, "/email_addresses/{id}", addresses::delete_email),
-    on(Method::POST, "/phone_numbers", addresses::add_phone),
-    on(Method::GET, "/phone_numbers/{id}", addresses::read_phone),
-    on(Method::PATCH, "/phone_numbers/{id}", addresses::update_phone),
-    on(Method::DELETE, "/phone_numbers/{id}", addresses::delete_phone),
+    on(Method::POST, "/email_addresses", |call| {
+        addresses::add(call, Kind::Email)
+    }),
+    on(Method::GET, "/email_addresses/{id}", |call| {
+        addresses::read(call, Kind::Email)
+    }),
+    on(Method::PATCH, "/email_addresses/{id}", |call| {
+        addresses::update(call, Kind::Email)
+    }),
+    on(Method::DELETE, "/email_addresses/{id}", |call| {
+        addresses::delete(call, Kind::Email)
+    }),
+    on(Method::POST, "/phone_numbers", |call| {
+        addresses::add(call, Kind::Phone)
+    }),
+    on(Method::GET, "/phone_numbers/{id}", |call| {
+        addresses::read(call, Kind::Phone)
+    }),
+    on(Method::PATCH, "/phone_numbers/{id}", |call| {
+        addresses::update(call, Kind::Phone)
+    }),
+    on(Method::DELETE, "/phone_numbers/{id}", |call| {
+        addresses::delete(call, Kind::Phone)
+    }),
     on(Method::POST, "/organizations", organizations::create),
     on(Method::GET, "/organizations/{id}", organizations::read),
     on(Method::DELETE, "/organizations/{id}", organizations::delete),

@@ -1,8 +1,8 @@
 //! Whom somebody's lock holds up, and changes by SQL that are not told.
 
-use super::super::NAMED;
 use super::{Problem, problem};
 use crate::record;
+use crate::station::NAMED;
 
 const UNSEEN: &str = "by-hand-unseen";
 

@@ -6,7 +6,7 @@ use super::{Problem, problem};
 use crate::probe;
 use crate::upstream::{Fault, Priority, Upstream};
 
-pub(in crate::status) fn of_provider(upstream: &Upstream) -> impl Iterator<Item = Problem> {
+pub(super) fn of_provider(upstream: &Upstream) -> impl Iterator<Item = Problem> {
     let keeps_out_apps = upstream.falters(Priority::App);
     let fails = upstream.trouble().map(|last| of_failure(last, keeps_out_apps));
     let key = upstream.refused_key().map(of_key);

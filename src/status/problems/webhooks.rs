@@ -17,7 +17,7 @@ const MALFORMED: u64 = 10;
 const SILENT: u64 = 6 * 3_600;
 const WRITTEN: u64 = 20;
 
-pub(in crate::status) fn of_webhooks(webhooks: &Figures) -> impl Iterator<Item = Problem> {
+pub(super) fn of_webhooks(webhooks: &Figures) -> impl Iterator<Item = Problem> {
     let problems = [
         of_secret(webhooks),
         of_time(webhooks),
@@ -96,7 +96,7 @@ fn of_silence(webhooks: &Figures) -> Option<Problem> {
     })
 }
 
-pub(in crate::status) fn of_unkept(intake: &Intake) -> Option<Problem> {
+pub(super) fn of_unkept(intake: &Intake) -> Option<Problem> {
     intake.has_unkept().then(|| {
         problem(
             "webhooks-unkept",

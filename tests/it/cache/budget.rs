@@ -12,7 +12,6 @@ use usertap::sandbox::{Action, Canned, Fault, Options};
 
 use super::Told;
 use crate::support::eventually;
-use crate::support::http;
 use crate::support::stack::{Setup, Stack};
 
 async fn limited(requests: u32, rate: &'static str, users: usize) -> Stack {
@@ -35,8 +34,7 @@ async fn limited(requests: u32, rate: &'static str, users: usize) -> Stack {
 async fn a_walk_beside_apps_earns_no_refusal() {
     let stack = limited(40, "40/1s", 1_500).await;
     let server = stack.server(0);
-    let started = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
-    assert_eq!(started.status, 202);
+    stack.walk_begins("backfill").await;
     let ids = stack.control().ids(0);
     let asked = join_all(ids.iter().take(120).map(|id| {
         let (stack, server) = (&stack, &server);
@@ -44,10 +42,7 @@ async fn a_walk_beside_apps_earns_no_refusal() {
     }));
     let statuses: BTreeSet<u16> = asked.await.iter().map(|status| status.as_u16()).collect();
     assert_eq!(statuses, BTreeSet::from([200]));
-    eventually("the walk is done", || async {
-        (stack.status().await["backfill"]["state"] == "done").then_some(())
-    })
-    .await;
+    stack.walk_ends("backfill").await;
     assert_eq!(stack.control().limited(), 0);
     let given = &stack.status().await["budget"]["given"];
     assert!(
@@ -110,11 +105,7 @@ async fn who_hangs_up_while_waiting_for_a_place_takes_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_the_provider_has_accepted_is_no_stranger() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_RATE", "1000/1s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_RATE", "1000/1s")])).await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     let me = stack.signed_in(0, ada);
     let given = || async { stack.status().await["budget"]["given"].clone() };
@@ -184,11 +175,7 @@ async fn a_refusal_of_somebody_who_is_known_makes_usertap_yield_and_apps_go_on()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_the_provider_says_is_spent_is_waited_for() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_TIMEOUT", "1s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_TIMEOUT", "1s")])).await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     let (server, path) = (stack.server(0), format!("/users/{ada}"));
     let last = Canned::new(
@@ -218,15 +205,12 @@ async fn a_limit_that_the_provider_says_is_spent_is_waited_for() {
 /// Who was given something stale does not come back for a place.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_to_wait_for_those_who_were_given_something() {
-    let stack = Stack::with(Setup {
-        settings: vec![
-            ("USERTAP_RATE", "60/600s"),
-            ("USERTAP_CACHE_TTL", "1ms"),
-            ("USERTAP_STALE_IF_ERROR", "1h"),
-            ("USERTAP_TIMEOUT", "4s"),
-        ],
-        ..Setup::default()
-    })
+    let stack = Stack::with(Setup::set(&[
+        ("USERTAP_RATE", "60/600s"),
+        ("USERTAP_CACHE_TTL", "1ms"),
+        ("USERTAP_STALE_IF_ERROR", "1h"),
+        ("USERTAP_TIMEOUT", "4s"),
+    ]))
     .await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     let (server, path) = (stack.server(0), format!("/users/{ada}"));

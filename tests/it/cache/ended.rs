@@ -236,8 +236,7 @@ async fn what_anybody_learns_ends_it_for_everybody() {
     // A backfill.
     assert!(stack.control().edit(0, ada, json!({ "display_name": "walked" })));
     assert_eq!(name(&stack, &server, &path).await.0, "hit; fresh");
-    let started = crate::support::http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
-    assert_eq!(started.status, 202);
+    stack.walk_begins("backfill").await;
     crate::support::eventually("the walk has seen it", || async {
         let row = stack.row(ada).await?;
         (row.name.as_deref() == Some("walked")).then_some(())
@@ -247,10 +246,7 @@ async fn what_anybody_learns_ends_it_for_everybody() {
         name(&stack, &server, &path).await,
         ("miss; changed".into(), json!("walked"))
     );
-    crate::support::eventually("the walk is done", || async {
-        (stack.status().await["backfill"]["state"] == "done").then_some(())
-    })
-    .await;
+    stack.walk_ends("backfill").await;
     stack.end().await;
 }
 

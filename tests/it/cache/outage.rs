@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Told, with};
 use crate::support::eventually;
-use crate::support::http::{self, Reply};
+use crate::support::http::Reply;
 use crate::support::stack::{Caller, Stack};
 
 /// Nothing is fresh for long, and everything is good enough in an outage.
@@ -549,8 +549,7 @@ async fn a_walk_whose_list_fails_keeps_no_app_out() {
             .control()
             .fault(Fault::on("/users?", Action::Reject(Canned::new(504, "too slow"))));
     }
-    let started = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
-    assert_eq!(started.status, 202);
+    stack.walk_begins("backfill").await;
     eventually("the list fails again and again", async || {
         (stack.control().faults_left() + 6 <= FAILURES).then_some(())
     })
@@ -566,9 +565,6 @@ async fn a_walk_whose_list_fails_keeps_no_app_out() {
     );
     assert_eq!(reply.json()["display_name"], "Ada");
     stack.control().forget_faults();
-    eventually("the walk is done", async || {
-        (stack.status().await["backfill"]["state"] == "done").then_some(())
-    })
-    .await;
+    stack.walk_ends("backfill").await;
     stack.end().await;
 }

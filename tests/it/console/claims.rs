@@ -25,11 +25,7 @@ async fn walked(stack: &Stack, kind: &str, state: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_alone_knows_is_not_known_while_it_is_away() {
-    let stack = Stack::with(Setup {
-        relayed: true,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::relayed()).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let mut browser = Browser::at(&stack);
     browser.page("/").await;
@@ -110,11 +106,7 @@ async fn a_walk_that_failed_has_looked_at_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_wait_for_the_commit_it_is_not_promised() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_SYNC", "async")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_SYNC", "async")])).await;
     let mut browser = Browser::at(&stack);
     for (path, promise) in [
         ("/", "fresh at once"),
@@ -134,11 +126,7 @@ async fn without_the_wait_for_the_commit_it_is_not_promised() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_whose_row_was_removed_is_not_yet_to_come() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_DELETED", "purge")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_DELETED", "purge")])).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let path = format!("/users/{user}");
     stack

@@ -23,11 +23,7 @@ async fn guarded() -> Stack {
 }
 
 async fn guarded_with(more: &[(&'static str, &'static str)]) -> Stack {
-    Stack::with(Setup {
-        settings: [&[("USERTAP_ADMIN_TOKEN", TOKEN)], more].concat(),
-        ..Setup::default()
-    })
-    .await
+    Stack::with(Setup::set(&[&[("USERTAP_ADMIN_TOKEN", TOKEN)], more].concat())).await
 }
 
 /// What a proxy says for which the browser is at `https://console.example`.

@@ -1,7 +1,6 @@
 //! What pages show: names as text, outages with their remedy, what differs.
 
 use serde_json::json;
-use usertap::sandbox::Options;
 
 use super::browser::{Browser, leads_to};
 use crate::support::eventually;
@@ -43,11 +42,7 @@ async fn a_name_is_never_more_than_a_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_database_away_every_page_says_so() {
-    let stack = Stack::with(Setup {
-        relayed: true,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::relayed()).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let mut browser = Browser::at(&stack);
     browser.page("/").await;
@@ -85,11 +80,7 @@ async fn with_the_database_away_every_page_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_away_is_shown_with_its_remedy_and_the_rows_all_the_same() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_TIMEOUT", "1s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_TIMEOUT", "1s")])).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let mut browser = Browser::at(&stack);
     assert!(browser.page("/").await.contains("All is well"));
@@ -186,14 +177,7 @@ async fn pulse(lines: &mut Lines) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn walks_are_started_and_slots_kept_from_their_pages() {
-    let stack = Stack::with(Setup {
-        sandbox: Options {
-            users: 3,
-            ..Options::default()
-        },
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::users(3)).await;
     let mut browser = Browser::at(&stack);
     browser.page("/").await;
     assert_eq!(leads_to(&browser.post("/backfill", &[]).await), "/?said=backfill");

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use usertap::db::listing::{self, MatchedBy};
-use usertap::sandbox::Options;
 use usertap::user::IdType;
 use uuid::Uuid;
 
@@ -26,14 +25,7 @@ fn ids(page: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_a_page_at_a_time_by_key() {
-    let stack = Stack::with(Setup {
-        sandbox: Options {
-            users: 7,
-            ..Options::default()
-        },
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::users(7)).await;
     stack.get(&stack.server(0), "/users?include_anonymous=true").await;
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {

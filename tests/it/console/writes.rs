@@ -189,14 +189,11 @@ async fn what_the_provider_refuses_is_told_in_its_words_and_nothing_is_recorded(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_needs_no_socket_and_no_certificate() {
-    let stack = Stack::with(Setup {
-        settings: vec![
-            ("USERTAP_TLS_CERT", "tests/fixtures/tls/cert.pem"),
-            ("USERTAP_TLS_KEY", "tests/fixtures/tls/key.pem"),
-            ("USERTAP_PUBLIC_URL", "https://auth.example.com/base"),
-        ],
-        ..Setup::default()
-    })
+    let stack = Stack::with(Setup::set(&[
+        ("USERTAP_TLS_CERT", "tests/fixtures/tls/cert.pem"),
+        ("USERTAP_TLS_KEY", "tests/fixtures/tls/key.pem"),
+        ("USERTAP_PUBLIC_URL", "https://auth.example.com/base"),
+    ]))
     .await;
     let mut browser = Browser::at(&stack);
     assert!(

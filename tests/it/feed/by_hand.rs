@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use ::http::Method;
 use serde_json::json;
-use usertap::sandbox::Options;
 use uuid::Uuid;
 
 use super::publication::server_with;
@@ -12,7 +11,7 @@ use super::{head, kinds, list, page, text};
 use crate::support::lines::Lines;
 use crate::support::process::Folder;
 use crate::support::stack::{Setup, Stack};
-use crate::support::{eventually, http, postgres};
+use crate::support::{eventually, postgres};
 
 /// What the feed tells by the word of SQL after a position.
 async fn told(stack: &Stack, since: &str, number: usize) -> Vec<serde_json::Value> {
@@ -439,30 +438,15 @@ async fn a_row_that_goes_while_the_provider_says_that_nobody_is_there_is_told_to
     stack.end().await;
 }
 
-/// Every row, from the provider.
-async fn walk(stack: &Stack) {
-    let begun = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
-    assert_eq!(begun.status, 202);
-    eventually("the walk is done", || async {
-        (stack.status().await["backfill"]["state"] == "done").then_some(())
-    })
-    .await;
-}
-
 /// More than are numbered in one transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_statement_over_two_thousand_rows_is_told_row_by_row_in_order() {
     const USERS: usize = 2_000;
-    let setup = Setup {
-        sandbox: Options {
-            users: USERS,
-            ..Options::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::users(USERS);
     let stack = Stack::with(setup).await;
     stack.note();
-    walk(&stack).await;
+    stack.walk_begins("backfill").await;
+    stack.walk_ends("backfill").await;
     let since = head(&stack).await;
     let mut stream = Lines::ndjson(&stack.admin_url(&format!("/v1/changes?since={since}&origin=sql"))).await;
     stack
@@ -481,7 +465,8 @@ async fn one_statement_over_two_thousand_rows_is_told_row_by_row_in_order() {
     }
     assert_eq!(told.len(), USERS, "some were told twice, and others not at all");
     // A read is owed for each; a walk pays them all at once.
-    walk(&stack).await;
+    stack.walk_begins("backfill").await;
+    stack.walk_ends("backfill").await;
     stack.end().await;
 }
 

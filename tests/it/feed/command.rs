@@ -16,10 +16,7 @@ fn settings(stack: &Stack) -> Settings {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_prints_what_is_there_and_follows_what_comes() {
-    let setup = Setup {
-        settings: vec![("USERTAP_ADMIN_TOKEN", "t0ken")],
-        ..Setup::default()
-    };
+    let setup = Setup::set(&[("USERTAP_ADMIN_TOKEN", "t0ken")]);
     let stack = Stack::with(setup).await;
     let mut ids = Vec::new();
     for n in 0..3 {

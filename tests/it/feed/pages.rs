@@ -415,10 +415,7 @@ async fn pages_are_bounded(stack: &Stack, raw: &str, users: usize, largest: usiz
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_purged_user_the_feed_tells_nothing() {
-    let setup = Setup {
-        settings: vec![("USERTAP_DELETED", "purge")],
-        ..Setup::default()
-    };
+    let setup = Setup::set(&[("USERTAP_DELETED", "purge")]);
     let stack = Stack::with(setup).await;
     let server = stack.server(0);
     let id = stack.known_user(json!({ "display_name": "Forget Me" })).await;

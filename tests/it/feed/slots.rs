@@ -196,10 +196,7 @@ async fn partitions(stack: &Stack) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
-    let setup = Setup {
-        settings: vec![("USERTAP_FEED_RETENTION", "1000s")],
-        ..Setup::default()
-    };
+    let setup = Setup::set(&[("USERTAP_FEED_RETENTION", "1000s")]);
     let stack = Stack::with(setup).await;
     let retention = usertap::feed::retention::Retention {
         keep: std::time::Duration::from_secs(1000),
@@ -306,10 +303,7 @@ async fn a_slot_of_another_history_is_lost_and_not_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_process_still_knows_its_history_after_its_last_change_was_dropped() {
-    let mut setup = Setup {
-        settings: vec![("USERTAP_FEED_RETENTION", "1s")],
-        ..Setup::default()
-    };
+    let mut setup = Setup::set(&[("USERTAP_FEED_RETENTION", "1s")]);
     setup.relayed = true;
     let stack = Stack::with(setup).await;
     stack.known_user(json!({})).await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 use usertap::clock;
-use usertap::sandbox::Options;
 
 use super::{head, text};
 use crate::support::eventually;
@@ -123,27 +122,18 @@ async fn many_waiters_wake_on_one_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stops_reading_holds_up_nobody_and_loses_nothing() {
     const USERS: usize = 6_000;
-    let setup = Setup {
-        sandbox: Options {
-            users: USERS,
-            ..Options::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::users(USERS);
     let stack = Stack::with(setup).await;
     let url = stack.admin_url("/v1/changes?since=oldest&raw=1&before=1");
     let mut stopped = Lines::ndjson(&url).await;
     let mut swift = Lines::ndjson(&url).await;
-    let begun = http::post(&stack.admin_url("/v1/backfill"), &[], &json!({})).await;
-    assert_eq!(begun.status, 202);
+    stack.walk_begins("backfill").await;
     let mut last = String::new();
     for _ in 0..USERS {
         last = text(&swift.event().await["pos"]);
     }
-    eventually("the backfill is done while a reader stands still", || async {
-        (stack.status().await["backfill"]["state"] == "done").then_some(())
-    })
-    .await;
+    // While a reader stands still.
+    stack.walk_ends("backfill").await;
     let mut before = String::new();
     for _ in 0..USERS {
         let pos = text(&stopped.event().await["pos"]);

@@ -49,10 +49,7 @@ async fn the_same_for_ten_minutes() {
 }
 
 async fn stress(lasts: Duration) {
-    let setup = Setup {
-        settings: vec![("USERTAP_DELETED", "purge")],
-        ..Setup::default()
-    };
+    let setup = Setup::set(&[("USERTAP_DELETED", "purge")]);
     let stack = Stack::with(setup).await;
     let second = stack.second().await;
     let places = Places::of(&stack, &second);

@@ -4,19 +4,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{head, list, page};
+use crate::support::eventually;
 use crate::support::stack::Stack;
-use crate::support::{eventually, http};
 
 /// What a reconcile says had drifted.
 async fn reconciled(stack: &Stack) -> Value {
-    let begun = http::post(&stack.admin_url("/v1/reconcile"), &[], &json!({})).await;
-    assert_eq!(begun.status, 202);
-    eventually("the walk is done", || async {
-        let status = stack.status().await;
-        assert_ne!(status["reconcile"]["state"], "failed", "{status}");
-        (status["reconcile"]["state"] == "done").then(|| status["reconcile"]["drift"].clone())
-    })
-    .await
+    stack.walk_begins("reconcile").await;
+    stack.walk_ends("reconcile").await["drift"].take()
 }
 
 fn changed(users: u64) -> Value {

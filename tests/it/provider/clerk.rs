@@ -89,7 +89,13 @@ fn replayed(provider: &Provider, tenant: &Tenant, recorded: &Recorded) -> (Strin
         None,
     );
     assert_eq!(caller, Caller::Ours(Credential::OwnServer), "{}", recorded.call);
-    let named = provider.named(tenant, &matched, &head, Some(request.body.as_bytes()));
+    let named = provider.named(&RoutedRequest {
+        tenant,
+        matched: &matched,
+        credential: Credential::OwnServer,
+        head,
+        body: Some(request.body.as_bytes()),
+    });
     let named: Vec<String> = named.iter().map(ToString::to_string).collect();
     (matched.route.name.to_string(), named.join(" "))
 }
@@ -434,8 +440,13 @@ fn a_write_is_known_by_its_request() {
             query: None,
             headers: &exchange.headers,
         };
-        let own = Credential::OwnServer;
-        provider.intended(&tenant, &matched, own, &head, Some(request.as_bytes()))
+        provider.intended(&RoutedRequest {
+            tenant: &tenant,
+            matched: &matched,
+            credential: Credential::OwnServer,
+            head,
+            body: Some(request.as_bytes()),
+        })
     };
     let users = |ids: &[&str]| Intended::Users(ids.iter().map(|text| id(&provider, text)).collect());
     assert_eq!(intended("POST /v1/users", "{}"), Intended::NewUser);

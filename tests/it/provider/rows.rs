@@ -424,7 +424,13 @@ fn a_write_without_an_answer_touches_whom_it_names() {
             query: None,
             headers: &headers,
         };
-        let told = provider.unanswered(&tenant, &matched, who, &head, Some(request.as_bytes()));
+        let told = provider.unanswered(&RoutedRequest {
+            tenant: &tenant,
+            matched: &matched,
+            credential: who,
+            head,
+            body: Some(request.as_bytes()),
+        });
         told.iter().map(word).collect::<Vec<_>>().join(", ")
     };
     assert_eq!(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
@@ -88,6 +89,10 @@ impl Got {
 struct Rows;
 
 impl Local for Rows {
+    fn needs_database(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
     fn readiness(&self) -> Readiness {
         Readiness::Degraded
     }

@@ -5,7 +5,7 @@ use usertap::record::{Checkpoint, Outcome, Receipt, Recorded, Submission};
 use usertap::user::UserId;
 use uuid::Uuid;
 
-use super::{LONG, Rig, user, view};
+use super::{LONG, Process, Rig, user, view};
 use crate::support::eventually;
 
 /// More than there are lanes to write with.
@@ -144,7 +144,7 @@ async fn a_stop_waits_for_nobody_who_is_held() {
     let late: Vec<Receipt> = (0..MANY).map(|n| renamed(&rig, &user(n), "B")).collect();
     let behind = renamed(&rig, &user(0), "C");
     is_written(renamed(&rig, &user(MANY), "A")).await;
-    let Rig { recorder, tasks, .. } = rig;
+    let Process { recorder, tasks, .. } = rig.process;
     recorder.close();
     tasks.stop();
     assert!(tasks.ended(LONG).await, "it waits for those who are held");
@@ -177,7 +177,7 @@ async fn a_stop_waits_for_no_page_whose_user_is_held() {
     };
     let pages = [page(1), page(2)];
     is_written(renamed(&rig, &user(3), "A")).await;
-    let Rig { recorder, tasks, .. } = rig;
+    let Process { recorder, tasks, .. } = rig.process;
     recorder.close();
     tasks.stop();
     assert!(tasks.ended(LONG).await, "it waits for the page");

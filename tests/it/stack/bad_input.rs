@@ -47,11 +47,7 @@ async fn junk_in_the_place_of_a_user_reaches_the_app_and_harms_no_row() {
 /// The write happened, and its answer does not say what it came to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_with_an_unreadable_answer_is_looked_up() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_RECORD_BUFFER", "8KiB")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_RECORD_BUFFER", "8KiB")])).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let (server, path) = (stack.server(0), format!("/users/{user}"));
     let oversized = format!(r#"{{"id":"{user}","padding":"{}"}}"#, "x".repeat(64 << 10));
@@ -122,11 +118,7 @@ async fn an_answer_that_breaks_off_harms_no_row() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_is_too_large_to_be_held_is_read_before_its_answer_ends() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_RECORD_BUFFER", "8KiB")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_RECORD_BUFFER", "8KiB")])).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let (server, path) = (stack.server(0), format!("/users/{user}"));
     for (n, caller, path) in [
@@ -158,10 +150,10 @@ async fn a_user_that_is_too_large_to_be_held_is_read_before_its_answer_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_skeleton_stands_for_a_large_user_whose_read_is_late() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_RECORD_BUFFER", "8KiB"), ("USERTAP_SYNC_TIMEOUT", "2s")],
-        ..Setup::default()
-    })
+    let stack = Stack::with(Setup::set(&[
+        ("USERTAP_RECORD_BUFFER", "8KiB"),
+        ("USERTAP_SYNC_TIMEOUT", "2s"),
+    ]))
     .await;
     let gate = Gate::new();
     let held = Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET);

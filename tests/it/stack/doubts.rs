@@ -27,11 +27,7 @@ async fn failed(stack: &Stack) -> Value {
 /// Says that more is coming, and leaves or stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_never_whole_is_no_doubt() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_TIMEOUT", "2s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_TIMEOUT", "2s")])).await;
     let before = traces(&stack).await;
     let (project, key) = (
         stack.setting(0, "STACK_PROJECT_ID"),
@@ -68,11 +64,7 @@ async fn a_request_that_was_never_whole_is_no_doubt() {
 /// next write's answer waits for a read of the same user.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_does_not_wait_behind_a_read_that_nobody_waited_for() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_SYNC_TIMEOUT", "5s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_SYNC_TIMEOUT", "5s")])).await;
     let (server, report) = (stack.server(0), "/reports/monthly");
     let refused = Canned::new(429, "{}").header("retry-after", "15");
     stack.control().fault(Fault::on(report, Action::Reject(refused)));

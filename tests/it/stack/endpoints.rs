@@ -9,7 +9,6 @@ mod table;
 
 use http::Method;
 use serde_json::json;
-use usertap::sandbox::Options;
 use uuid::Uuid;
 
 use crate::support::http::Reply;
@@ -19,14 +18,7 @@ use table::{ADDRESSES_AND_ACCOUNTS, AUTHENTICATION, Endpoint, PROJECT, TEAMS, Th
 
 /// Those that tell nobody anything are made good by a list, and the end of the stack looks at it.
 async fn all(endpoints: &[Endpoint]) {
-    let stack = Stack::with(Setup {
-        sandbox: Options {
-            users: 3,
-            ..Options::default()
-        },
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::users(3)).await;
     stack.control().set_client_user_deletion(0, true);
     for newer in [false, true] {
         for endpoint in endpoints {

@@ -14,11 +14,7 @@ use crate::support::stack::{Setup, Stack};
 const EXAMPLES: &str = include_str!("../../fixtures/foreign-keys.sql");
 
 async fn with_examples(settings: &[(&'static str, &'static str)]) -> Stack {
-    let stack = Stack::with(Setup {
-        settings: settings.to_vec(),
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(settings)).await;
     stack.sql(EXAMPLES).await;
     stack
 }

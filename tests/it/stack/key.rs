@@ -19,11 +19,7 @@ async fn readiness(stack: &Stack) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_named_by_the_start_and_keeps_sign_ups_from_being_re_read() {
-    let mut stack = Stack::with(Setup {
-        settings: vec![("USERTAP_SYNC_TIMEOUT", "300ms")],
-        ..Setup::default()
-    })
-    .await;
+    let mut stack = Stack::with(Setup::set(&[("USERTAP_SYNC_TIMEOUT", "300ms")])).await;
     let right = stack.setting(0, "STACK_SECRET_SERVER_KEY");
     stack.restart_with("STACK_SECRET_SERVER_KEY", "ssk_wrong").await;
     eventually("the start has asked", || async {
@@ -67,10 +63,10 @@ async fn a_refusal_goes_with_the_next_request_that_is_answered() {
 /// Whoever it was stolen by has it still.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_the_provider_refuses_opens_no_row() {
-    let mut stack = Stack::with(Setup {
-        settings: vec![("USERTAP_STALE_IF_ERROR", "1h"), ("USERTAP_TIMEOUT", "2s")],
-        ..Setup::default()
-    })
+    let mut stack = Stack::with(Setup::set(&[
+        ("USERTAP_STALE_IF_ERROR", "1h"),
+        ("USERTAP_TIMEOUT", "2s"),
+    ]))
     .await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     stack.restart_with("STACK_SECRET_SERVER_KEY", "ssk_revoked").await;

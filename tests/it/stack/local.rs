@@ -209,11 +209,7 @@ async fn without_the_very_server_key_nothing_is_shown_and_nothing_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ensure_completes_a_skeleton() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_SYNC_TIMEOUT", "2s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_SYNC_TIMEOUT", "2s")])).await;
     let gate = Gate::new();
     stack
         .control()
@@ -311,10 +307,10 @@ async fn health_needs_no_token_and_tells_no_data() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_side_answers_its_own_names_and_pages_alone() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_ADMIN_TOKEN", "a-long-enough-admin-token")],
-        ..Setup::default()
-    })
+    let stack = Stack::with(Setup::set(&[(
+        "USERTAP_ADMIN_TOKEN",
+        "a-long-enough-admin-token",
+    )]))
     .await;
     let (url, bearer) = (
         stack.admin_url("/v1/status"),

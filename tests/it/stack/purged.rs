@@ -22,11 +22,7 @@ async fn traces(stack: &Stack, text: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_known_of_them_is_left() {
-    let stack = Stack::with(Setup {
-        settings: vec![("USERTAP_DELETED", "purge")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_DELETED", "purge")])).await;
     let planted = |name: &str| json!({ "display_name": format!("Planted {name}"), "primary_email": format!("planted.{name}@example.com") });
     stack
         .sql("ALTER TABLE neon_identity.users_sync ADD CONSTRAINT planted CHECK (name <> 'Planted refused')")

@@ -40,6 +40,33 @@ pub struct Setup {
     pub database: Option<SecretString>,
 }
 
+impl Setup {
+    pub fn users(users: usize) -> Setup {
+        let sandbox = Options {
+            users,
+            ..Options::default()
+        };
+        Setup {
+            sandbox,
+            ..Setup::default()
+        }
+    }
+
+    pub fn set(settings: &[(&'static str, &'static str)]) -> Setup {
+        Setup {
+            settings: settings.to_vec(),
+            ..Setup::default()
+        }
+    }
+
+    pub fn relayed() -> Setup {
+        Setup {
+            relayed: true,
+            ..Setup::default()
+        }
+    }
+}
+
 pub struct Stack {
     pub sandbox: Sandbox,
     pub relay: Option<Relay>,
@@ -306,6 +333,21 @@ impl Stack {
 
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.serving().admin)
+    }
+
+    pub async fn walk_begins(&self, kind: &str) {
+        let begun = http::post(&self.admin_url(&format!("/v1/{kind}")), &[], &json!({})).await;
+        assert_eq!(begun.status, 202);
+    }
+
+    /// What the status says of it.
+    pub async fn walk_ends(&self, kind: &str) -> Value {
+        eventually("the walk is done", || async {
+            let run = self.status().await[kind].take();
+            assert_ne!(run["state"], "failed", "{run}");
+            (run["state"] == "done").then_some(run)
+        })
+        .await
     }
 
     /// A user that came to be behind usertap's back.

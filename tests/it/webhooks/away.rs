@@ -8,11 +8,7 @@ use crate::support::eventually;
 use crate::support::stack::{Setup, Stack};
 
 async fn relayed() -> Stack {
-    with(Setup {
-        relayed: true,
-        ..Setup::default()
-    })
-    .await
+    with(Setup::relayed()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,11 +239,7 @@ async fn leaving_the_selected_team_shows_in_the_member() {
 /// Twenty changes of each, every event twice and in no order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_read_once_for_many_and_ends_right() {
-    let stack = with(Setup {
-        settings: vec![("USERTAP_RATE", "400/1s")],
-        ..Setup::default()
-    })
-    .await;
+    let stack = with(Setup::set(&[("USERTAP_RATE", "400/1s")])).await;
     let webhooks = connect(&stack);
     let ids: Vec<Uuid> = (0..50)
         .map(|n| stack.user(json!({ "display_name": format!("{n}") })))

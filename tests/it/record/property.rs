@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,17 +10,13 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 use usertap::config::Deleted;
 use usertap::db::rows::{self, Whose};
+use usertap::record::Receipt;
 use usertap::record::merge::{Known, Standing, Verdict, judge, settles, shows};
-use usertap::record::{Owed, Receipt, Recorder, Submission};
-use usertap::tasks::Tasks;
-use usertap::user::{
-    ContentHash, Head, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, Tick, UserId, View,
-};
+use usertap::user::{ContentHash, IdType, Observation, Position, Profile, Seen, Sent, Tick, UserId, View};
 
-use crate::support::eventually;
+use super::{Process, observation};
 use crate::support::postgres::TestDatabase;
 
-const LONG: Duration = Duration::from_secs(20);
 const USERS: usize = 3;
 const SEED: [u8; 32] = *b"usertap: the order of what is it";
 
@@ -41,62 +36,13 @@ fn runtime() -> tokio::runtime::Runtime {
     builder.worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// One process: its memory goes with it.
-struct Process {
-    recorder: Recorder,
-    head: Arc<Head>,
-    owed: tokio::sync::mpsc::Receiver<Owed>,
-    tasks: Tasks,
-}
-
-impl Process {
-    async fn start(db: &TestDatabase) -> Process {
-        let (head, tasks) = (Arc::new(Head::default()), Tasks::default());
-        let (recorder, owed) = Recorder::start(db.database.clone(), head.clone(), Deleted::Keep, &tasks);
-        eventually("the recorder knows the head", || async {
-            (head.sent().epoch > 0).then_some(())
-        })
-        .await;
-        Process {
-            recorder,
-            head,
-            owed,
-            tasks,
-        }
-    }
-
-    fn submit(&self, observations: Vec<Observation>) -> Receipt {
-        self.recorder.submit(Submission {
-            observations,
-            checkpoint: None,
-        })
-    }
-
-    async fn end(self) {
-        self.recorder.close();
-        self.tasks.stop();
-        assert!(self.tasks.ended(LONG).await, "the writer ends");
-    }
+async fn started(db: &TestDatabase) -> Process {
+    Process::start(&db.database, Deleted::Keep).knows_the_head().await
 }
 
 fn user(case: usize, n: usize) -> UserId {
     let id = format!("00000000-0000-4000-8000-{case:08}{n:04}");
     UserId::parse(&id, IdType::Uuid).expect("an id")
-}
-
-fn observation(id: &UserId, seen: Seen, sent: Sent, unsettled: bool) -> Observation {
-    let source = Source {
-        origin: Origin::ProxyRead,
-        route: "GET /users/{id}".into(),
-        request_id: "r".into(),
-    };
-    Observation {
-        id: id.clone(),
-        seen,
-        sent,
-        source: Arc::new(source),
-        unsettled,
-    }
 }
 
 fn whole(id: &UserId, content: u8, moment: usize, version: Option<i64>) -> Seen {
@@ -392,7 +338,10 @@ impl Pair<'_> {
             .entry(n)
             .or_default()
             .take(&seen, model, unsettled, counters);
-        self.gathered.push(observation(&id, seen, real, unsettled));
+        self.gathered.push(Observation {
+            unsettled,
+            ..observation(&id, seen, real)
+        });
     }
 
     fn stamp(&self, stamp: &Stamp) -> (Sent, Sent) {
@@ -430,7 +379,7 @@ impl Pair<'_> {
 
     async fn restart(&mut self) {
         self.settle().await;
-        let next = Process::start(self.db).await;
+        let next = started(self.db).await;
         std::mem::replace(&mut self.process, next).end().await;
         self.counters.tick = 0;
         self.counters.shared = false;
@@ -442,7 +391,7 @@ impl Pair<'_> {
 }
 
 async fn conforms(db: &TestDatabase, case: usize, steps: Vec<Step>) {
-    let process = Process::start(db).await;
+    let process = started(db).await;
     let counters = Counters {
         epoch: process.head.sent().epoch,
         position: 0,
@@ -543,7 +492,7 @@ impl Provider {
             (None, Some(_)) => Seen::Deleted,
             (None, None) => Seen::Missing,
         };
-        Some(observation(&id, seen, asked.sent, false))
+        Some(observation(&id, seen, asked.sent))
     }
 
     /// Reads in flight go with the process; writes that got no answer are told of otherwise.
@@ -562,7 +511,7 @@ impl Provider {
 }
 
 async fn converges(db: &TestDatabase, case: usize, picks: Vec<(u8, usize)>) {
-    let mut process = Process::start(db).await;
+    let mut process = started(db).await;
     let mut provider = Provider {
         case,
         lives: vec![vec![None]; USERS],
@@ -595,7 +544,7 @@ async fn converges(db: &TestDatabase, case: usize, picks: Vec<(u8, usize)>) {
                 }
             }
             _ => {
-                let next = Process::start(db).await;
+                let next = started(db).await;
                 std::mem::replace(&mut process, next).end().await;
                 provider.lose_answers();
             }

@@ -1,4 +1,4 @@
-//! What a consumer asks for; anything that is not understood is told, never guessed.
+//! What is asked for in a query; anything that is not understood is told, never guessed.
 
 use std::borrow::Cow;
 use std::num::IntErrorKind;
@@ -101,10 +101,7 @@ impl Rows {
         for (name, value) in pairs(uri) {
             match &*name {
                 "after" if value.is_empty() => rows.after = None,
-                "after" => {
-                    let id = config.user_id(&value);
-                    rows.after = Some(id.ok_or("after: no user can have that id")?);
-                }
+                "after" => rows.after = Some(after(&value, config)?),
                 "limit" => rows.limit = limit(&value)?,
                 "raw" => rows.raw = switch(&name, &value)?,
                 _ => return Err(unknown(&name, "after, limit, raw")),
@@ -126,7 +123,7 @@ pub fn yes(uri: &Uri) -> Result<bool, String> {
     Ok(yes)
 }
 
-fn pairs(uri: &Uri) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+pub fn pairs(uri: &Uri) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
 }
 
@@ -167,6 +164,12 @@ fn form(headers: &HeaderMap) -> Form {
     forms.next().unwrap_or(Form::Page)
 }
 
+pub fn after(id: &str, config: &Config) -> Result<UserId, String> {
+    config
+        .user_id(id)
+        .ok_or_else(|| "after: no user can have that id".into())
+}
+
 pub fn since(text: &str) -> Result<Since, String> {
     match text {
         "now" => Ok(Since::Now),
@@ -203,7 +206,7 @@ fn switch(name: &str, text: &str) -> Result<bool, String> {
     }
 }
 
-fn unknown(name: &str, known: &str) -> String {
+pub fn unknown(name: &str, known: &str) -> String {
     format!("`{name}` is no parameter here: there are {known}")
 }
 
