@@ -255,6 +255,29 @@ fn a_pooler_without_a_direct_address_is_a_warning() {
 }
 
 #[test]
+fn a_database_that_is_polled_for_more_often_than_it_may_sleep_is_a_warning() {
+    let clerk = |pairs: &[(&str, &str)]| {
+        let of_clerk = [
+            ("USERTAP_PROVIDER", "clerk"),
+            ("CLERK_SECRET_KEY", "sk_test_0123456789abcdef"),
+        ];
+        World::enough().env(&of_clerk).env(pairs)
+    };
+    let never = clerk(&[]).config();
+    assert_eq!((never.database_idle, never.warnings.len()), (None, 0));
+    for (every, warned) in [("30s", 1), ("5m", 1), ("6m", 0)] {
+        let config = clerk(&[("USERTAP_DATABASE_IDLE", "5m"), ("USERTAP_POLL_EVERY", every)]).config();
+        assert_eq!(config.database_idle, Some(Duration::from_secs(300)));
+        assert_eq!(config.warnings.len(), warned, "{every}: {:?}", config.warnings);
+    }
+    let short = clerk(&[("USERTAP_DATABASE_IDLE", "10ms")]).wrong();
+    assert!(
+        short.contains("DATABASE_IDLE (USERTAP_DATABASE_IDLE in the environment): is too short"),
+        "{short}"
+    );
+}
+
+#[test]
 fn addresses_must_not_meet_or_lie_open() {
     let wrong = |env: &[(&str, &str)]| World::enough().env(env).wrong();
     assert!(wrong(&[("PORT", "8401")]).contains("ADMIN_LISTEN: has port 8401 like the proxy"));

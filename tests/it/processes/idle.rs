@@ -51,7 +51,11 @@ impl Server {
 }
 
 async fn world(users: usize) -> World {
-    World::with_users(users).await.and("USERTAP_DATABASE_IDLE", "1s")
+    // Whoever wakes it waits for it, on a slow machine too.
+    World::with_users(users)
+        .await
+        .and("USERTAP_DATABASE_IDLE", "1s")
+        .and("USERTAP_SYNC_TIMEOUT", "20s")
 }
 
 async fn rename(world: &World, server: &Server, id: uuid::Uuid, name: &str) {
