@@ -15,7 +15,7 @@ mod submitting;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 use crate::db::instances::in_parting;
@@ -97,6 +97,7 @@ impl Backfill {
     /// until the process stops.
     pub async fn serve(self, reconcile_every: Option<Duration>) {
         let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let next = async {
                 look.tick().await;

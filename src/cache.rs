@@ -156,12 +156,19 @@ impl Cache {
         let Some(key) = self.keys.of(target, reached, headers) else {
             return not(None, Bypass::Connection);
         };
-        if !self.is_followed(now) {
+        if !self.is_deaf() && !self.is_followed(now) {
             return not(None, Bypass::Unfollowed);
         }
         let wish = self.wish(headers);
         if wish.fresh {
             return not(Some(key), Bypass::NoCache);
+        }
+        if self.is_deaf() {
+            // It is looked again once it is known who else is there.
+            return Look {
+                key: Some(key),
+                found: Err(Cached::Miss(Missed::Absent)),
+            };
         }
         let found = self.found(key, wish, now).map_err(Cached::Miss);
         Look {
@@ -291,7 +298,7 @@ impl Cache {
 
     /// What the others keep may be old, and no change will tell them so, or none so soon.
     pub fn tell_others(&self) {
-        if self.is_shared() {
+        if self.is_shared() || self.is_deaf() {
             self.others.untold.notify_one();
         }
     }
@@ -326,8 +333,12 @@ impl Cache {
         self.others.deaf.store(false, Ordering::Release);
     }
 
+    fn is_deaf(&self) -> bool {
+        self.others.deaf.load(Ordering::Acquire)
+    }
+
     fn is_followed(&self, now: Instant) -> bool {
-        if self.others.deaf.load(Ordering::Acquire) {
+        if self.is_deaf() {
             return false;
         }
         if !self.is_shared() {

@@ -41,6 +41,8 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use crate::failpoint;
 
 pub use connect::{Reach, Wire};
+use idle::Asked;
+
 pub use idle::Idle;
 pub use names::Names;
 pub use opening::Opening;
@@ -67,7 +69,7 @@ pub struct Database {
     pub names: Arc<Names>,
     opening: Option<Arc<Opening>>,
     idle: Arc<Idle>,
-    in_passing: bool,
+    asked: Asked,
 }
 
 impl std::fmt::Debug for Database {
@@ -216,7 +218,7 @@ impl Database {
             names: Arc::new(names),
             opening: None,
             idle: Arc::default(),
-            in_passing: false,
+            asked: Asked::OfNeed,
         }
     }
 

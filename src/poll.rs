@@ -123,6 +123,7 @@ impl Poll {
         if !self.database.is_open() {
             return Ok(());
         }
+        self.database.in_use().await;
         let Some(kept) = polls::take(&self.database, self.instance).await? else {
             return Ok(());
         };

@@ -321,9 +321,7 @@ async fn forwarded(
             app.send(shared.pass(&asked, name, body, Why::Foreign(foreign)).await);
         }
         Caller::Ours(credential) => {
-            if let Some(in_use) = shared.local.needs_database() {
-                in_use.await;
-            }
+            shared.needs_database().await;
             asked.priority = Shared::priority(standing, Some(credential));
             let mut exchange = Exchange {
                 shared: &shared,
@@ -367,6 +365,13 @@ impl Shared {
             Ended::More(_) => Read::TooLarge,
         };
         (held.replayed(ended), read)
+    }
+
+    /// Before anything of our tenant's is sent: where the database was left alone, others must know of it.
+    async fn needs_database(&self) {
+        if let Some(in_use) = self.local.needs_database() {
+            in_use.await;
+        }
     }
 
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {

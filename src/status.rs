@@ -153,7 +153,7 @@ impl Freshness {
 /// Looks at everything; what slots have not taken is counted up to so many events each.
 pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Status {
     let known = match station.known(counted).await {
-        Err(error) => Err(migrate::explained(&station.database, error).await),
+        Err(error) => Err(migrate::explained(&station.database.ahead(), error).await),
         known => known,
     };
     let recorder = station.recorder.figures();

@@ -95,8 +95,8 @@ impl<'a> Check<'a> {
         let cache_size = self.value("CACHE_SIZE", value::cache_size);
         let stale_if_error = self.value("STALE_IF_ERROR", value::duration);
         let deleted = self.value("DELETED", value::deleted);
-        let database_idle = self.database_idle(poll_every.flatten());
         let reconcile_every = self.value("RECONCILE_EVERY", value::every);
+        let database_idle = self.database_idle(poll_every.flatten(), reconcile_every.flatten());
         let feed_retention = self.value("FEED_RETENTION", value::retention);
         let drain = self.value("DRAIN", value::wait_or_none);
         let (rate, log) = (self.rate(tenant.as_ref()), self.log());

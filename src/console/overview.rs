@@ -69,7 +69,7 @@ pub async fn show(
 async fn how_many(console: &Console) -> Option<HowMany> {
     let station = &console.station;
     let database = station.database.in_passing();
-    station.unless_alone(listing::how_many(&database)).await?.ok()
+    station.unless_left(listing::how_many(&database)).await?.ok()
 }
 
 fn estimated(status: &Status) -> Option<HowMany> {

@@ -1,8 +1,8 @@
 //! A database that nobody needs is left alone, so that a hosted one can go to sleep (`DATABASE_IDLE`).
 //!
 //! Whoever asks for a connection needs the database, unless it asks in passing ([`Database::in_passing`]): what
-//! only keeps house waits, while it is left alone, until somebody needs it. What must never be: a connection that
-//! is kept or made while nobody needs one; somebody who needs it and is not heard.
+//! only keeps house waits until somebody needs it, and until it is known what others did while it was left alone. What
+//! must never be: a connection that is kept or made while nobody needs one; somebody who needs it and is not heard.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -26,6 +26,14 @@ enum Standing {
     Alone,
     /// Somebody needs it again, and what others did meanwhile is not known yet.
     Waking,
+}
+
+/// Why a connection is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    OfNeed,
+    InPassing,
+    Ahead,
 }
 
 impl Default for Idle {
@@ -89,12 +97,21 @@ impl Idle {
         *self.standing.borrow() == Standing::Alone
     }
 
+    pub fn is_left(&self) -> bool {
+        *self.standing.borrow() != Standing::InUse
+    }
+
     pub async fn until_alone(&self) {
         self.until(|standing| standing == Standing::Alone).await;
     }
 
     pub async fn until_needed(&self) {
         self.until(|standing| standing != Standing::Alone).await;
+    }
+
+    /// Left alone, or waking.
+    pub async fn until_left(&self) {
+        self.until(|standing| standing != Standing::InUse).await;
     }
 
     pub async fn until_in_use(&self) {
@@ -119,19 +136,34 @@ impl Database {
         &self.idle
     }
 
-    /// For what only keeps house: it needs nothing of its own, and waits while the database is left alone.
+    /// For what only keeps house: it needs nothing of its own, and waits until the database is in use.
     pub fn in_passing(&self) -> Database {
+        self.asked(Asked::InPassing)
+    }
+
+    /// For what finds out who else is there: it needs nothing of its own, and waits for nothing.
+    pub fn ahead(&self) -> Database {
+        self.asked(Asked::Ahead)
+    }
+
+    /// Before anything is sent that nobody outside asked for: it is needed, and what others did is known.
+    pub async fn in_use(&self) {
+        self.idle.needed();
+        self.idle.until_in_use().await;
+    }
+
+    fn asked(&self, asked: Asked) -> Database {
         Database {
-            in_passing: true,
+            asked,
             ..self.clone()
         }
     }
 
-    /// Whoever needs it wakes it; who asks in passing waits until somebody does.
     pub(super) async fn asked_for(&self) {
-        match self.in_passing {
-            true => self.idle.until_needed().await,
-            false => drop(self.idle.needed()),
+        match self.asked {
+            Asked::OfNeed => drop(self.idle.needed()),
+            Asked::InPassing => self.idle.until_in_use().await,
+            Asked::Ahead => {}
         }
     }
 }

@@ -226,6 +226,8 @@ impl Shared {
         let bounds = self.known().bounds?;
         match since {
             Since::At(pos) if self.ring().holds(pos) => Some((pos, bounds)),
+            // Nothing has come since: whoever waits for what comes wakes nobody.
+            Since::Now if self.database.idle().is_left() => Some((self.head()?, bounds)),
             _ => None,
         }
     }

@@ -34,8 +34,11 @@ impl Shared {
 
     /// Streams a request and its answer through; nothing of it is kept.
     pub(super) async fn pass(&self, asked: &Asked, route: &str, body: Body, why: Why) -> Response<Body> {
-        let answered = self.wire.pass(asked, body).await;
         let caller = self.caller_by_head(asked);
+        if caller.credential().is_some() {
+            self.needs_database().await;
+        }
+        let answered = self.wire.pass(asked, body).await;
         if let Ok((head, _, sent_at)) = &answered {
             self.heed_passed(asked, caller, head, *sent_at);
         }

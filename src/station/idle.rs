@@ -37,16 +37,18 @@ impl Station {
             return;
         };
         // Until the next beat.
+        self.standing.leaves();
         self.recorder.set_shared(true);
         self.cache.hears_nothing();
-        // Others need not find out.
-        let _ = in_parting(instances::leave(&self.database.in_passing(), self.instance)).await;
-        if idle.leave_alone(since) {
-            tracing::info!(
-                "nobody has needed the database for DATABASE_IDLE: it is left alone until somebody does"
-            );
-            self.until_needed(reconcile_at).await;
+        if !idle.leave_alone(since) {
+            return;
         }
+        tracing::info!(
+            "nobody has needed the database for DATABASE_IDLE: it is left alone until somebody does"
+        );
+        // Others need not find out.
+        let _ = in_parting(instances::leave(&self.database.ahead(), self.instance)).await;
+        self.until_needed(reconcile_at).await;
         if !self.tasks.is_stopping() {
             self.meet(kind).await;
             idle.is_in_use();
@@ -57,8 +59,9 @@ impl Station {
     async fn owes_nothing(&self, heard: &Heard) -> Result<bool, DbError> {
         let recorder = self.recorder.figures();
         let waits = recorder.waiting + recorder.journal.waiting + recorder.writes.open;
+        let held = recorder.held.len() + recorder.by_hand.held.len();
         let is_alone = heard.others.is_empty() && recorder.trouble.is_none();
-        Ok(is_alone && waits == 0 && self.known(slots::COUNTED).await?.owes_nothing())
+        Ok(is_alone && waits + held == 0 && self.known(slots::COUNTED).await?.owes_nothing())
     }
 
     /// When the next reconcile is due, where they are on.

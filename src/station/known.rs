@@ -86,7 +86,10 @@ impl Known {
     /// Nothing is to be done for which nobody but the database would wake this process.
     pub(super) fn owes_nothing(&self) -> bool {
         let walks = self.backfill.iter().chain(&self.reconcile);
-        let is_read = self.counts.as_ref().is_some_and(|counts| counts.doubts == 0);
+        let is_read = self
+            .counts
+            .as_ref()
+            .is_some_and(|counts| counts.doubts + counts.set_aside == 0);
         is_read && walks.into_iter().all(Run::is_over)
     }
 
@@ -103,21 +106,22 @@ impl Station {
     /// As the database gives them.
     pub async fn known(&self, counted: i64) -> Result<Arc<Known>, DbError> {
         let last = || self.last_known().clone();
-        match self.unless_alone(Known::ask(self, counted)).await {
+        match self.unless_left(Known::ask(self, counted)).await {
             Some(asked) => {
                 let known = Arc::new(asked?);
                 *self.last_known() = Some(known.clone());
                 Ok(known)
             }
-            None => last().ok_or_else(|| DbError::Away("it is left alone, and was not asked before".into())),
+            None => last()
+                .ok_or_else(|| DbError::Away("nobody needs it, and it was not asked yet: ask again".into())),
         }
     }
 
     /// What is asked in passing; nothing while the database is left alone.
-    pub async fn unless_alone<T>(&self, ask: impl Future<Output = T>) -> Option<T> {
+    pub async fn unless_left<T>(&self, ask: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            () = self.database.idle().until_alone() => None,
+            () = self.database.idle().until_left() => None,
             asked = ask => Some(asked),
         }
     }

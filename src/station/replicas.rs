@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::TryRecvError;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 use super::Station;
@@ -42,6 +42,8 @@ struct Known {
     /// The part of the provider's limit that is written down as this process's.
     leased: f64,
     back: Option<Back>,
+    /// It has left the others, and not come back.
+    has_left: bool,
 }
 
 /// It has come back from a silence that made it dead to the others, as they may be to it.
@@ -52,6 +54,11 @@ struct Back {
 }
 
 impl Standing {
+    /// What others do from now on, nobody here knows.
+    pub fn leaves(&self) {
+        self.lock().has_left = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -126,7 +133,7 @@ impl Station {
     /// As the database gives them.
     pub async fn beat(&self, kind: Kind) -> Result<Heard, DbError> {
         let horizon = self.standing.horizon(clock::now());
-        let database = self.database.in_passing();
+        let database = self.database.ahead();
         let beat = instances::beat(&database, self.instance, self.said(kind), horizon).await;
         self.database_answers.store(beat.is_ok(), Ordering::Relaxed);
         let heard = beat?;
@@ -156,14 +163,18 @@ impl Station {
 
     /// What others judged while they did not know of this process, or took it for dead, is not known here.
     fn come_back(&self, heard: &Heard) {
-        if heard.is_new {
-            self.standing.lock().leased = 0.0;
-        }
-        if let Some(silence) = heard.silence {
-            let at = clock::now();
-            self.standing.lock().back = Some(Back { at, silence });
-        }
-        let was_away = heard.is_new || heard.silence.is_some();
+        let has_left = {
+            let mut known = self.standing.lock();
+            if heard.is_new {
+                known.leased = 0.0;
+            }
+            if let Some(silence) = heard.silence {
+                let at = clock::now();
+                known.back = Some(Back { at, silence });
+            }
+            std::mem::take(&mut known.has_left)
+        };
+        let was_away = has_left || heard.silence.is_some();
         // Those who were there when it fell silent may be gone by now.
         let had_others = heard.silence.is_some() && self.recorder.is_shared();
         let has_others = had_others || !heard.others.is_empty();
@@ -194,11 +205,11 @@ impl Station {
         }
         let (leased, left) = (self.standing.lock().leased, next.max(self.upstream.share()));
         if left < leased {
-            instances::shrink(&self.database.in_passing(), self.instance, left).await?;
+            instances::shrink(&self.database.ahead(), self.instance, left).await?;
             self.standing.lock().leased = left;
         } else if next > leased {
             let horizon = self.standing.horizon(clock::now());
-            let granted = instances::grow(&self.database.in_passing(), self.instance, next, horizon).await?;
+            let granted = instances::grow(&self.database.ahead(), self.instance, next, horizon).await?;
             self.standing.lock().leased = granted;
             self.upstream.hold(next.min(granted));
         }
@@ -208,6 +219,7 @@ impl Station {
     /// Beats until the process stops, and at once when the provider has refused something.
     pub async fn keep_beating(self: Arc<Self>, kind: Kind) {
         let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.tasks.stopping() => break,

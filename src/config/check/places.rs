@@ -36,11 +36,18 @@ impl Check<'_> {
     }
 
     /// `None` only with a mistake.
-    pub fn database_idle(&mut self, poll_every: Option<Duration>) -> Option<Option<Duration>> {
+    pub fn database_idle(
+        &mut self,
+        poll_every: Option<Duration>,
+        reconcile_every: Option<Duration>,
+    ) -> Option<Option<Duration>> {
         let idle = self.value("DATABASE_IDLE", value::every)?;
-        if idle.zip(poll_every).is_some_and(|(idle, every)| every <= idle) {
-            let text = "POLL_EVERY needs the database more often than DATABASE_IDLE lets it go: it is never left alone";
-            self.warnings.push(text.to_owned());
+        for (name, every) in [("POLL_EVERY", poll_every), ("RECONCILE_EVERY", reconcile_every)] {
+            if idle.zip(every).is_some_and(|(idle, every)| every <= idle) {
+                self.warnings.push(format!(
+                    "{name} needs the database more often than DATABASE_IDLE lets it go: it is never left alone"
+                ));
+            }
         }
         Some(idle)
     }

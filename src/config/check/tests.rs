@@ -272,7 +272,7 @@ fn a_database_that_is_polled_for_more_often_than_it_may_sleep_is_a_warning() {
     }
     let short = clerk(&[("USERTAP_DATABASE_IDLE", "10ms")]).wrong();
     assert!(
-        short.contains("DATABASE_IDLE (USERTAP_DATABASE_IDLE in the environment): is too short"),
+        short.contains("DATABASE_IDLE (USERTAP_DATABASE_IDLE in the environment): `10ms` is too short"),
         "{short}"
     );
 }

@@ -8,7 +8,7 @@ impl Writer {
         self.link.drop_connection();
         let shared = self.shared.clone();
         tokio::select! {
-            () = shared.idle.until_needed() => self.reconnect().await,
+            () = shared.idle.until_in_use() => self.reconnect().await,
             () = shared.close.cancelled() => Ok(()),
         }
     }
