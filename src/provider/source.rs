@@ -11,7 +11,7 @@ use serde_json_path::JsonPath;
 
 use super::pointer::Pointer;
 use super::{Matched, Provider, RequestHead, Tenant};
-use crate::user::{IdType, UserId};
+use crate::user::{IdType, UserId, json};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
@@ -215,12 +215,12 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn answer_json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.answer?.1).ok();
+        let parse = || json::read_bytes(self.answer?.1);
         self.answered.get_or_init(parse).as_ref()
     }
 
     fn request_json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.request_body?).ok();
+        let parse = || json::read_bytes(self.request_body?);
         self.request.get_or_init(parse).as_ref()
     }
 

@@ -71,8 +71,8 @@ struct Container {
     list: bool,
 }
 
-/// Far beyond what any user has; it bounds the memory that brackets alone can take.
-const DEEPEST: usize = 1024;
+/// Deeper than any database of users takes; it bounds the memory that brackets alone can take.
+const DEEPEST: usize = 1 << 17;
 /// Longer keys and bare words than any that matter.
 const LONGEST_TOKEN: usize = 4096;
 

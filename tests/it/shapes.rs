@@ -3,6 +3,7 @@
 
 mod aliases;
 mod lies;
+mod odd;
 mod pages;
 mod parts;
 mod polling;
