@@ -3,6 +3,8 @@
 //! It is that user's matter alone: whatever stands beside it is understood, wherever it comes from.
 
 use ::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::support::eventually;
@@ -148,6 +150,26 @@ async fn who_signs_in_with_odd_metadata_has_a_row_before_the_answer() {
         let browser = [("apikey", "anon"), ("authorization", "Bearer anon")];
         let reply = world.served.ask(Method::POST, on, &browser, &asks).await;
         assert_eq!(reply.body, with(&odd, &session).as_bytes());
+        let says = ["none; set-aside", "committed"][usize::from(is_storable(&odd))];
+        assert!(reply.recorded().starts_with(says), "{odd}: {}", reply.recorded());
+        let wanted = is_storable(&odd).then(|| "Ada".to_owned());
+        assert_eq!(name(&world, ONE).await, Some(wanted));
+        world.end().await;
+    }
+}
+
+/// Supabase's tokens hold the user's own metadata.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_token_holds_odd_metadata_is_known_by_it() {
+    let on = "/auth/v1/user/identities/8b2d5a3e-1111-4c1a-9a37-00000000000f";
+    for odd in odd() {
+        let world = supabase(&odd).await;
+        world.shapes.on(&format!("DELETE {on}"), 200, "{}");
+        let claims = json!({"sub": ONE, "role": "authenticated", "user_metadata": {"mine": "ODD"}});
+        let payload = URL_SAFE_NO_PAD.encode(with(&odd, &claims));
+        let token = format!("Bearer eyJhbGciOiJIUzI1NiJ9.{payload}.c2ln");
+        let browser = [("apikey", "anon"), ("authorization", token.as_str())];
+        let reply = world.served.ask(Method::DELETE, on, &browser, &Value::Null).await;
         let says = ["none; set-aside", "committed"][usize::from(is_storable(&odd))];
         assert!(reply.recorded().starts_with(says), "{odd}: {}", reply.recorded());
         let wanted = is_storable(&odd).then(|| "Ada".to_owned());
