@@ -15,7 +15,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use usertap::config::Config;
-use usertap::provider::{ItemSplitter, RequestHead};
+use usertap::provider::{Item, ItemSplitter, RequestHead};
 use usertap::tasks::Tasks;
 
 use support::median::median;
@@ -131,8 +131,8 @@ impl Bench {
         for body in &self.pages {
             let splitter = self.config.provider.splitter(&matched, 1 << 20);
             let mut splitter: ItemSplitter = splitter.expect("a list");
-            let mut take = |item: &[u8]| {
-                black_box(item.len());
+            let mut take = |item: Item<'_>| {
+                black_box(item);
             };
             for piece in body.chunks(PIECE) {
                 splitter.feed(piece, &mut take).expect("JSON");

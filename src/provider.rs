@@ -65,7 +65,7 @@ pub use procedure::{Ask, Known, Outcome, Procedure, Purpose, Stopped};
 pub use route::{Carries, Matched, Route, Unnamed};
 pub use secret::Secret;
 pub use shown::Shown;
-pub use split::{ItemSplitter, SplitFault};
+pub use split::{Item, ItemSplitter, SplitFault};
 pub use trial::Column;
 pub use webhook::{EventKey, Refused, SigningSecret};
 

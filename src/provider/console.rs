@@ -13,7 +13,7 @@ use super::pointer::{Pointer, Step as PointerStep};
 use super::template::{Template, percent_encoded};
 use super::{OwnRequest, Provider, Tenant};
 use crate::user::json::written;
-use crate::user::{IdType, UserId};
+use crate::user::{IdType, UserId, json};
 
 pub use super::form::FieldKind;
 
@@ -227,7 +227,7 @@ impl Provider {
 
     /// The id of the user that a write's answer tells of.
     pub fn id_told(&self, body: &[u8], kind: IdType) -> Option<UserId> {
-        let body: Value = serde_json::from_slice(body).ok()?;
+        let body = json::read_bytes(body)?;
         UserId::parse(self.user.id.text(&body)?, kind)
     }
 

@@ -10,7 +10,7 @@ use serde_json_path::JsonPath;
 use super::extract::raw_items;
 use super::pointer::Pointer;
 use super::{Proof, Provider, Sighting, Tenant};
-use crate::user::{Seen, UserId};
+use crate::user::{Seen, UserId, json};
 
 /// What the provider's file says of some types of events.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Provider {
         let Ok(text) = std::str::from_utf8(body) else {
             return untold(Tells::Malformed);
         };
-        let Ok(event) = serde_json::from_str::<Value>(text) else {
+        let Some(event) = json::read(text) else {
             return untold(Tells::Malformed);
         };
         let Some(kind) = map.kind.find(&event).and_then(Value::as_str) else {

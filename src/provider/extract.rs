@@ -116,6 +116,18 @@ impl Provider {
         Some(told)
     }
 
+    /// The id alone of an item that is too large.
+    pub fn extract_item_id(
+        &self,
+        tenant: &Tenant,
+        matched: &Matched<'_>,
+        credential: Credential,
+        id: &[u8],
+    ) -> Option<Sighting> {
+        matched.route.list().filter(|tell| tell.is_for(credential))?;
+        self.extract_id(tenant, id)
+    }
+
     /// The id that a splitter cut out of a large answer: of a user who is to be read again.
     pub fn extract_id(&self, tenant: &Tenant, json: &[u8]) -> Option<Sighting> {
         let text: String = serde_json::from_slice(json).ok()?;

@@ -8,7 +8,7 @@ use url::form_urlencoded::Serializer;
 use super::extract::{Codes, Extraction, Listed, raw_items};
 use super::pointer::Pointer;
 use super::{OwnRequest, Proof, Provider, Tenant};
-use crate::user::UserId;
+use crate::user::{UserId, json};
 
 mod link;
 mod look;
@@ -378,7 +378,7 @@ pub(super) fn raw_value(body: &[u8], at: &Pointer) -> Option<Value> {
 
 fn last_item(body: &[u8], list: &Pointer) -> Option<Value> {
     let items = raw_items(list.raw(std::str::from_utf8(body).ok()?)?)?;
-    serde_json::from_str(items.last()?.get()).ok()
+    json::read(items.last()?.get())
 }
 
 fn number_at(cursor: Option<&Cursor>, first: u64) -> Result<u64, PageFault> {

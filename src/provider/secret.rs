@@ -7,6 +7,7 @@ use super::form::Rank;
 use super::shown::Shown;
 use super::source::Source;
 use super::{Credential, Matched, Provider};
+use crate::user::json;
 
 /// A server's key or a user's token. Never kept, never shown: for hashing alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,7 +57,7 @@ impl Provider {
         if pointers.peek().is_none() {
             return;
         }
-        let Ok(body) = serde_json::from_slice::<serde_json::Value>(body) else {
+        let Some(body) = json::read_bytes(body) else {
             return;
         };
         let tokens = pointers.filter_map(|pointer| pointer.find(&body)?.as_str());

@@ -10,7 +10,7 @@ use serde_json_path::JsonPath;
 
 use super::pointer::Pointer;
 use super::{Answer, Provider, RoutedRequest, Tenant};
-use crate::user::{IdType, UserId};
+use crate::user::{IdType, UserId, json};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
@@ -207,12 +207,12 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn answer_json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.answer?.body).ok();
+        let parse = || json::read_bytes(self.answer?.body);
         self.answered.get_or_init(parse).as_ref()
     }
 
     fn request_json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.request.body?).ok();
+        let parse = || json::read_bytes(self.request.body?);
         self.asked.get_or_init(parse).as_ref()
     }
 
@@ -303,9 +303,7 @@ fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&payload)
-        .ok()
-        .filter(|_| parts.next().is_none())
+    json::read_bytes(&payload).filter(|_| parts.next().is_none())
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Cuts out of an answer too large to be held what tells of its users: those in its list, or the id
 //! of the one that it is.
 
+mod too_large;
+
 use serde::de::IgnoredAny;
 
 use super::pointer::Step;
@@ -8,6 +10,7 @@ use super::source::Source;
 use super::tell::Kind;
 use super::view::Place;
 use super::{Credential, Matched, Provider};
+use too_large::TooLarge;
 
 /// Fed the decoded bytes as they pass; gives back each user's JSON as it is complete, or a user's id.
 /// Holds one item at most.
@@ -23,11 +26,23 @@ pub struct ItemSplitter {
     token: Vec<u8>,
     item: Vec<u8>,
     in_item: bool,
+    /// Where an item has its id.
+    id: Vec<Step>,
+    /// In one that is too large.
+    too_large: Option<Box<TooLarge>>,
     /// The next value stands on the way to the list, or is it.
     on_path: bool,
     /// The list, or the id.
     seen: bool,
     fault: Option<SplitFault>,
+}
+
+/// What comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item<'a> {
+    Whole(&'a [u8]),
+    /// Of one that is larger than the limit; empty where it has none.
+    Id(&'a [u8]),
 }
 
 /// What is cut out.
@@ -39,7 +54,7 @@ enum Items {
     Itself,
 }
 
-/// The bytes are not the JSON that the route promises, or one item is larger than the limit.
+/// The bytes are not the JSON that the route promises, or the id is larger than any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitFault {
     NotJson,
@@ -71,8 +86,8 @@ struct Container {
     list: bool,
 }
 
-/// Far beyond what any user has; it bounds the memory that brackets alone can take.
-const DEEPEST: usize = 1024;
+/// Deeper than any database of users takes; it bounds the memory that brackets alone can take.
+const DEEPEST: usize = 1 << 17;
 /// Longer keys and bare words than any that matter.
 const LONGEST_TOKEN: usize = 4096;
 
@@ -81,7 +96,13 @@ impl Provider {
     /// the list is for this caller to tell of, [`Provider::tells`] says.
     pub fn splitter(&self, matched: &Matched<'_>, largest_item: usize) -> Option<ItemSplitter> {
         match &matched.route.list()?.kind {
-            Kind::List { at, .. } => Some(ItemSplitter::new(Items::Listed, &at.0, largest_item)),
+            Kind::List { at, item, .. } => {
+                let mut splitter = ItemSplitter::new(Items::Listed, &at.0, largest_item);
+                if let Place::Plain(id) = &self.user.id {
+                    splitter.id = [&item.0[..], &id.0[..]].concat();
+                }
+                Some(splitter)
+            }
             _ => None,
         }
     }
@@ -119,6 +140,8 @@ impl ItemSplitter {
             token: Vec::new(),
             item: Vec::new(),
             in_item: false,
+            id: Vec::new(),
+            too_large: None,
             on_path: true,
             seen: false,
             fault: None,
@@ -127,7 +150,7 @@ impl ItemSplitter {
 
     /// Takes the next bytes and calls `item` with each user completed by them. After a fault it
     /// takes nothing more.
-    pub fn feed(&mut self, bytes: &[u8], item: &mut dyn FnMut(&[u8])) -> Result<(), SplitFault> {
+    pub fn feed(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item<'_>)) -> Result<(), SplitFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -141,7 +164,7 @@ impl ItemSplitter {
         self.state == State::Done && self.seen && self.fault.is_none()
     }
 
-    fn feed_all(&mut self, mut bytes: &[u8], item: &mut dyn FnMut(&[u8])) -> Result<(), SplitFault> {
+    fn feed_all(&mut self, mut bytes: &[u8], item: &mut dyn FnMut(Item<'_>)) -> Result<(), SplitFault> {
         while let Some(first) = bytes.first() {
             let taken = match self.state {
                 State::Text { key, escaped } => self.text(bytes, key, escaped, item)?,
@@ -154,7 +177,7 @@ impl ItemSplitter {
     }
 
     /// One byte outside of strings and bare words.
-    fn structure(&mut self, byte: u8, item: &mut dyn FnMut(&[u8])) -> Result<usize, SplitFault> {
+    fn structure(&mut self, byte: u8, item: &mut dyn FnMut(Item<'_>)) -> Result<usize, SplitFault> {
         if byte.is_ascii_whitespace() && byte != b'\x0c' {
             self.keep(&[byte])?;
             return Ok(1);
@@ -222,7 +245,7 @@ impl ItemSplitter {
         )
     }
 
-    fn close(&mut self, object: bool, item: &mut dyn FnMut(&[u8])) -> Result<(), SplitFault> {
+    fn close(&mut self, object: bool, item: &mut dyn FnMut(Item<'_>)) -> Result<(), SplitFault> {
         let closed = self.open.pop().filter(|container| container.object == object);
         closed.ok_or(SplitFault::NotJson)?;
         let byte = if object { b'}' } else { b']' };
@@ -242,7 +265,7 @@ impl ItemSplitter {
         bytes: &[u8],
         key: bool,
         mut escaped: bool,
-        item: &mut dyn FnMut(&[u8]),
+        item: &mut dyn FnMut(Item<'_>),
     ) -> Result<usize, SplitFault> {
         let mut ended = false;
         let mut taken = 0;
@@ -284,7 +307,7 @@ impl ItemSplitter {
     }
 
     /// Up to the end of a number, `true`, `false` or `null`, or of the bytes.
-    fn word(&mut self, bytes: &[u8], item: &mut dyn FnMut(&[u8])) -> Result<usize, SplitFault> {
+    fn word(&mut self, bytes: &[u8], item: &mut dyn FnMut(Item<'_>)) -> Result<usize, SplitFault> {
         let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
         let taken = bytes.iter().position(ends).unwrap_or(bytes.len());
         let part = bytes.get(..taken).unwrap_or_default();
@@ -321,7 +344,7 @@ impl ItemSplitter {
         }
     }
 
-    fn value_done(&mut self, item: &mut dyn FnMut(&[u8])) {
+    fn value_done(&mut self, item: &mut dyn FnMut(Item<'_>)) {
         self.on_path = false;
         self.state = if self.open.is_empty() {
             State::Done
@@ -330,7 +353,10 @@ impl ItemSplitter {
         };
         if self.in_item && self.item_ends() {
             self.seen = true;
-            item(&self.item);
+            match self.too_large.take() {
+                None => item(Item::Whole(&self.item)),
+                Some(too_large) => item(Item::Id(&too_large.id)),
+            }
             self.item.clear();
             self.in_item = false;
         }
@@ -342,13 +368,19 @@ impl ItemSplitter {
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), SplitFault> {
-        if !self.in_item {
-            return Ok(());
-        }
-        if self.item.len() + bytes.len() > self.largest_item {
+        if let Some(too_large) = &mut self.too_large {
+            too_large.feed(bytes);
+        } else if !self.in_item {
+        } else if self.item.len() + bytes.len() <= self.largest_item {
+            self.item.extend_from_slice(bytes);
+        } else if self.items == Items::Itself {
             return Err(SplitFault::TooLarge);
+        } else {
+            let mut too_large = TooLarge::new(&self.id);
+            too_large.feed(&std::mem::take(&mut self.item));
+            too_large.feed(bytes);
+            self.too_large = Some(Box::new(too_large));
         }
-        self.item.extend_from_slice(bytes);
         Ok(())
     }
 }

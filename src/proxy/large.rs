@@ -1,6 +1,6 @@
 //! Answers too large to be held: they flow, their users are cut out on the way, and the last
-//! bytes wait until what was told is committed. Of a single user that large only the id is taken:
-//! usertap's own read of it may be larger.
+//! bytes wait until what was told is committed. Of a single user that large, also in a list, only the id is
+//! taken: usertap's own read of it may be larger.
 //!
 //! Memory stays constant: one frame, one item, one chunk of users, a few receipts.
 
@@ -23,7 +23,7 @@ use super::record::Stamp;
 use super::traffic::Counted;
 use crate::clock::{self, Instant};
 use crate::config::Sync;
-use crate::provider::{ItemSplitter, Sighting};
+use crate::provider::{Item, ItemSplitter, Sighting};
 use crate::record::{Receipt, Recorded};
 use crate::upstream::decode::{Coding, Decoder};
 use relay::Tap;
@@ -250,11 +250,12 @@ impl Write for Cutter<'_> {
         } = self.exchange;
         let (users, unreadable) = (&mut self.users, &mut self.unreadable);
         let (provider, tenant, kind) = (&shared.config.provider, &shared.config.tenant, self.kind);
-        let read = |json: &[u8]| match kind {
-            Cut::Users => provider.extract_item(tenant, matched, *credential, json),
-            Cut::Id => provider.extract_id(tenant, json),
+        let read = |item: Item<'_>| match (kind, item) {
+            (Cut::Users, Item::Whole(json)) => provider.extract_item(tenant, matched, *credential, json),
+            (Cut::Users, Item::Id(id)) => provider.extract_item_id(tenant, matched, *credential, id),
+            (Cut::Id, Item::Whole(id) | Item::Id(id)) => provider.extract_id(tenant, id),
         };
-        let mut item = |json: &[u8]| match read(json) {
+        let mut item = |item: Item<'_>| match read(item) {
             Some(user) => users.push(user),
             None => *unreadable += 1,
         };

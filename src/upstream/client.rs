@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, Uri};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, Uri};
+use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::target::Base;
@@ -161,6 +162,7 @@ impl Client {
             }
             Way::Shared(mut shared) => {
                 request.headers_mut().remove(HOST);
+                request.headers_mut().remove(TRANSFER_ENCODING);
                 let answer = shared.exchange(*request).await;
                 answer
                     .map(|answer| answer.map(AnswerBody::undriven))
@@ -169,8 +171,15 @@ impl Client {
         }
     }
 
-    /// As HTTP/1.1 has it: the host in a header, the target without it. Gives back the whole target.
+    /// As HTTP/1.1 has it: the host in a header, the target without it, and a body of unknown length announced,
+    /// which the library else leaves out of a question. Gives back the whole target.
     fn address(&self, request: &mut Request<RequestBody>) -> Uri {
+        let is_question = matches!(*request.method(), Method::GET | Method::HEAD);
+        let has_body = !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH);
+        if is_question && has_body {
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         request.headers_mut().insert(HOST, self.host.clone());
         let below = request.uri().path_and_query().cloned();
         let below = below.map_or_else(|| Uri::from_static("/"), Uri::from);

@@ -3,9 +3,9 @@
 //! `serde_json` rounds numbers to doubles and so merges different ones, refuses those that are larger,
 //! refuses half a surrogate pair and deep nesting; all of it is legal JSON that a provider can send
 //! and only the database may judge. So numbers are compared in a decimal form that is equal exactly
-//! for equal numbers (`1.0`, `1` and `1e0` are one), as marked strings; and a member of the user that
-//! cannot be parsed is a marked string of its text. A mark begins with U+0000, which no string in a
-//! database has.
+//! for equal numbers (`1.0`, `1` and `1e0` are one), as marked strings; and what cannot be parsed is a
+//! marked string of its text, so that it hides nothing of what stands beside it. A mark begins with U+0000,
+//! which no string in a database has.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,20 @@ const UNPARSED: &str = "\0unparsed:";
 
 /// So many zeros at most are written out.
 const ZEROS: usize = 40;
+/// What lies deeper is one text where something in it cannot be parsed: nothing that a provider's file names stands
+/// there.
+const LEVELS: usize = 16;
 
-/// The value; an object of which a member cannot be parsed has that member's text in its place.
+/// The value; what cannot be parsed has its text in its place.
 pub fn read(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok().or_else(|| piecewise(text))
+    serde_json::from_str(text)
+        .ok()
+        .or_else(|| piecewise(text, LEVELS))
+}
+
+/// The same of bytes.
+pub fn read_bytes(json: &[u8]) -> Option<Value> {
+    read(std::str::from_utf8(json).ok()?)
 }
 
 /// The same, numbers marked where `serde_json` may round them.
@@ -102,15 +112,25 @@ fn spelled(number: &str) -> String {
     }
 }
 
-fn piecewise(text: &str) -> Option<Value> {
+/// An object or a list, part by part.
+fn piecewise(text: &str, levels: usize) -> Option<Value> {
+    let levels = levels.checked_sub(1)?;
+    if text.trim_ascii_start().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+        return Some(items.into_iter().map(|raw| part(raw.get(), levels)).collect());
+    }
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    let members = members.into_iter().map(|(name, raw)| (name, member(raw.get())));
+    let members = members
+        .into_iter()
+        .map(|(name, raw)| (name, part(raw.get(), levels)));
     Some(Value::Object(members.collect()))
 }
 
-fn member(text: &str) -> Value {
-    let parsed = serde_json::from_str(text).or_else(|_| serde_json::from_str(&mark_numbers(text)));
-    parsed.unwrap_or_else(|_| Value::String(format!("{UNPARSED}{text}")))
+fn part(text: &str, levels: usize) -> Value {
+    let parsed = serde_json::from_str(text).ok();
+    let parsed = parsed.or_else(|| piecewise(text, levels));
+    let parsed = parsed.or_else(|| serde_json::from_str(&mark_numbers(text)).ok());
+    parsed.unwrap_or_else(|| Value::String(format!("{UNPARSED}{text}")))
 }
 
 /// `json` (valid JSON) with every number that is not a plain integer of at most 18 digits turned
@@ -247,16 +267,25 @@ mod tests {
 
     #[test]
     fn what_cannot_be_parsed_spares_the_rest() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        for odd in [r#""\ud800""#, r#"{"a":["\ude00"]}"#, &deep] {
-            let read = read(&format!(r#"{{"id":"u","odd":{odd},"n":1.5}}"#)).unwrap();
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for odd in [r#""\ud800""#, r#"{"\ude00":1}"#] {
+            let read = read(&format!(r#"{{"id":"u","odd":[{odd},{{"b":{odd}}}],"n":1.5}}"#)).unwrap();
             assert_eq!((&read["id"], &read["n"]), (&"u".into(), &1.5.into()));
-            assert_eq!(read["odd"], format!("\0unparsed:{odd}"));
+            assert_eq!(read["odd"][0], format!("\0unparsed:{odd}"));
+            assert_eq!(read["odd"][1]["b"], format!("\0unparsed:{odd}"));
         }
+        let nested = read(&format!(r#"{{"id":"u","odd":{}}}"#, deep(100_000))).unwrap();
+        let inner = (1..LEVELS).fold(&nested["odd"], |inner, _| &inner[0]);
+        assert_eq!(
+            (&nested["id"], &written(&nested)[10..]),
+            (&"u".into(), &format!(r#""odd":{}}}"#, deep(100_000))[..])
+        );
+        assert_eq!(*inner, format!("\0unparsed:{}", deep(100_001 - LEVELS)));
         assert_eq!(read(r#"{"n":1e400}"#).unwrap()["n"], "\0number:1e400");
         assert!(is_marked("Ada \0unparsed:\"\\ud800\"") && is_marked("\0number:1e400"));
         assert!(!is_marked("\0") && !is_marked("number:1"));
-        for junk in ["", "<html>", "[\"\\ud800\"]", "{\"a\":1", "{\"a\":01}"] {
+        assert_eq!(read("[\"\\ud800\"]").unwrap()[0], "\0unparsed:\"\\ud800\"");
+        for junk in ["", "<html>", "\"\\ud800\"", "{\"a\":1", "[1", "{\"a\":01}"] {
             assert_eq!(read(junk), None, "{junk}");
         }
     }

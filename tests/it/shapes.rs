@@ -4,6 +4,7 @@
 mod aliases;
 mod forwarded;
 mod lies;
+mod odd;
 mod pages;
 mod parts;
 mod polling;

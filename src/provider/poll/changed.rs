@@ -2,7 +2,6 @@
 
 use chrono::TimeDelta;
 use http::{HeaderMap, StatusCode};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::clocks::Clocks;
@@ -11,6 +10,7 @@ use crate::provider::extract::raw_items;
 use crate::provider::paging::{List, Next, PageFault};
 use crate::provider::view::TimeAt;
 use crate::provider::{Provider, Sighting, Tenant};
+use crate::user::json;
 
 #[derive(Debug)]
 pub(in crate::provider) struct Changed {
@@ -175,7 +175,7 @@ impl Changed {
         let text = std::str::from_utf8(body).ok();
         let items = text.and_then(|text| raw_items(self.list.at.raw(text)?));
         let time = |item: &RawValue| {
-            let user: Value = serde_json::from_str(self.list.item.raw(item.get())?).ok()?;
+            let user = json::read(self.list.item.raw(item.get())?)?;
             Some(self.at.time(&user)?.timestamp_micros())
         };
         items.unwrap_or_default().into_iter().filter_map(time).collect()

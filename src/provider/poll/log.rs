@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, StatusCode};
-use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use super::super::clocks::Clocks;
@@ -12,6 +11,7 @@ use crate::provider::extract::{Codes, raw_items};
 use crate::provider::paging::PageFault;
 use crate::provider::pointer::Pointer;
 use crate::provider::{Provider, Tenant};
+use crate::user::json;
 
 #[derive(Debug)]
 pub(in crate::provider) struct Log {
@@ -135,7 +135,7 @@ impl Log {
     }
 
     fn id_of(&self, event: &str) -> Result<String, PageFault> {
-        let event: Option<Value> = serde_json::from_str(event).ok();
+        let event = json::read(event);
         let id = event.as_ref().and_then(|event| self.id.find(event)?.as_str());
         id.map(str::to_owned)
             .ok_or(shape("an event has no id to go on behind"))

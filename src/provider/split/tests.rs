@@ -9,8 +9,14 @@ fn split(at: &str, json: &str, chunk: usize) -> (Vec<String>, Result<(), SplitFa
 
 fn cut(items: Items, at: &str, json: &str, chunk: usize) -> (Vec<String>, Result<(), SplitFault>, bool) {
     let mut splitter = ItemSplitter::new(items, &Pointer::parse(at).unwrap().0, 64);
+    splitter.id = Pointer::parse("/user/id").unwrap().0;
     let mut items = Vec::new();
-    let mut take = |item: &[u8]| items.push(String::from_utf8(item.to_vec()).unwrap());
+    let mut take = |item: Item<'_>| {
+        items.push(match item {
+            Item::Whole(item) => String::from_utf8_lossy(item).into_owned(),
+            Item::Id(id) => format!("id {}", String::from_utf8_lossy(id)),
+        })
+    };
     let fed = json
         .as_bytes()
         .chunks(chunk)
@@ -77,8 +83,24 @@ fn what_is_no_json_is_a_fault() {
         assert_eq!(split("", json, 1).1, Err(SplitFault::NotJson), "{json}");
     }
     let deep = "[".repeat(DEEPEST + 1);
-    assert_eq!(split("", &deep, 100).1, Err(SplitFault::TooLarge));
-    assert_eq!(split("/x", &deep, 100).1, Err(SplitFault::NotJson));
-    let large = format!("[{{\"a\":\"{}\"}}]", "x".repeat(64));
-    assert_eq!(split("", &large, 5).1, Err(SplitFault::TooLarge));
+    for at in ["", "/x"] {
+        assert_eq!(split(at, &deep, 100).1, Err(SplitFault::NotJson));
+    }
+}
+
+#[test]
+fn of_one_that_is_too_large_the_id_comes_out_and_nobody_behind_it_is_hidden() {
+    let text = "x]{".repeat(32);
+    for large in [
+        format!(r#"{{"user":{{"id":"u","a":"{text}"}}}}"#),
+        format!(r#"{{"a":["{text}"],"user":{{"b":{{"id":1}},"id":"u"}},"z":[[2]]}}"#),
+    ] {
+        for chunk in [1, 5, 1000] {
+            let (items, fed, finished) = split("", &format!("[1,{large},3]"), chunk);
+            assert_eq!(items, ["1", r#"id "u""#, "3"], "{chunk}");
+            assert_eq!((fed, finished), (Ok(()), true));
+        }
+    }
+    let nameless = split("", &format!(r#"["{text}",3]"#), 7).0;
+    assert_eq!(nameless, ["id ", "3"]);
 }

@@ -236,15 +236,18 @@ async fn both_ways_stream_as_bytes_come() {
         |request: Request<Incoming>| async { Response::new(body::flowing(request.into_body(), SECOND * 2)) };
     let upstream = Rig::serving(Tasks::default(), echo).await;
     let rig = Rig::before(&format!("http://{}", upstream.address)).await;
-    let mut stream = rig.connect().await;
-    let head = "POST / HTTP/1.1\r\nhost: p\r\ntransfer-encoding: chunked\r\n\r\n";
-    stream
-        .write_all(format!("{head}5\r\nfirst\r\n").as_bytes())
-        .await
-        .unwrap();
-    until(&mut stream, "first").await;
-    stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
-    until(&mut stream, "second\r\n0\r\n\r\n").await;
+    // A question seldom has a body, and has it like any other.
+    for method in ["POST", "GET", "PURGE"] {
+        let mut stream = rig.connect().await;
+        let head = format!("{method} / HTTP/1.1\r\nhost: p\r\ntransfer-encoding: chunked\r\n\r\n");
+        stream
+            .write_all(format!("{head}5\r\nfirst\r\n").as_bytes())
+            .await
+            .unwrap();
+        until(&mut stream, "first").await;
+        stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
+        until(&mut stream, "second\r\n0\r\n\r\n").await;
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::user::{
-    ContentHash, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, Tick, UserId, View,
+    ContentHash, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, Tick, UserId, View, json,
 };
 
 /// What was seen and cannot be told by its stamp when it was: left out unless it is equal, and
@@ -197,9 +197,7 @@ fn seen(what: What, raw: Option<&RawValue>, view: Option<KeptView>) -> Result<Se
             volatile: ContentHash(view.volatile),
             version: view.version,
         })),
-        (What::Partial, Some(raw), _) => {
-            Seen::Partial(Box::new(serde_json::from_str(raw.get()).map_err(|_| Unreadable)?))
-        }
+        (What::Partial, Some(raw), _) => Seen::Partial(Box::new(json::read(raw.get()).ok_or(Unreadable)?)),
         (What::Deleted, ..) => Seen::Deleted,
         (What::Missing, ..) => Seen::Missing,
         (What::Touched, ..) => Seen::Touched,
@@ -251,9 +249,15 @@ mod tests {
 
     #[test]
     fn every_kind_comes_back_as_it_was() {
+        let deep = format!(
+            r#"{{"a":1e400,"b":{}{},"c":"\ude00"}}"#,
+            "[".repeat(140),
+            "]".repeat(140)
+        );
         let kinds = [
             whole(),
             Seen::Partial(Box::new(json!({"a": [1, {"b": null}]}))),
+            Seen::Partial(Box::new(json::exact(&deep).unwrap())),
             Seen::Deleted,
             Seen::Missing,
             Seen::Touched,

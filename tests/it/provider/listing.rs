@@ -2,7 +2,7 @@
 
 use super::forms::fixture;
 use super::*;
-use usertap::provider::{Cursor, Next, Page, PageFault};
+use usertap::provider::{Cursor, Item, Next, Page, PageFault};
 
 fn user(id: &str) -> String {
     json!({"id": id, "server_metadata": null}).to_string()
@@ -311,7 +311,10 @@ fn a_large_list_is_cut_and_extracted_on_the_way() {
     let mut splitter = provider.splitter(&matched, 1000).unwrap();
     let mut seen = Vec::new();
     for chunk in body.as_bytes().chunks(7) {
-        let mut take = |item: &[u8]| {
+        let mut take = |item: Item<'_>| {
+            let Item::Whole(item) = item else {
+                panic!("nobody here is so large")
+            };
             seen.push(
                 provider
                     .extract_item(&tenant, &matched, Credential::Server, item)

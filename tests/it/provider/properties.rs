@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use usertap::provider::ItemSplitter;
+use usertap::provider::{Item, ItemSplitter};
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -35,7 +35,10 @@ fn splitter() -> ItemSplitter {
 fn split(bytes: &[u8], chunk: usize) -> (Vec<Value>, bool) {
     let mut splitter = splitter();
     let mut items = Vec::new();
-    let mut take = |item: &[u8]| items.push(serde_json::from_slice(item).unwrap_or(Value::Null));
+    let mut take = |item: Item<'_>| match item {
+        Item::Whole(item) => items.push(serde_json::from_slice(item).unwrap_or(Value::Null)),
+        Item::Id(_) => panic!("nobody here is so large"),
+    };
     let fed = bytes
         .chunks(chunk)
         .try_for_each(|chunk| splitter.feed(chunk, &mut take));

@@ -45,6 +45,23 @@ async fn a_list_of_six_thousand_streams_and_every_row_stands_at_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_is_too_large_hides_nobody_in_a_list_that_streams() {
+    const MANY: usize = 300;
+    let stack = with_users(MANY, &[("USERTAP_RECORD_BUFFER", "64KiB")]).await;
+    let large = stack.control().ids(0)[20];
+    let metadata = json!({ "client_metadata": { "large": "x".repeat(100 << 10) } });
+    assert!(stack.control().edit(0, large, metadata));
+    let list = stack.get(&stack.server(0), "/users?include_anonymous=true").await;
+    assert_eq!(list.json()["items"].as_array().map(Vec::len), Some(MANY));
+    assert_eq!(list.recorded(), "none; streamed");
+    let rows = "SELECT count(*) FROM neon_identity.users_sync";
+    assert_eq!(stack.count(rows).await, MANY as i64);
+    stack.agrees(large).await.expect("read before the list's end");
+    assert_eq!(stack.status().await["traffic"]["malformed"], json!(0));
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_answer_is_recorded_and_not_touched() {
     let stack = with_users(20, &[]).await;
     stack.control().fault(Fault::on("/users?", Action::Gzip));
