@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
+use sha2::{Digest, Sha256};
 
 use super::Console;
 use super::guard::{PROOF, Visitor};
@@ -15,11 +16,8 @@ const ICON: &str = include_str!("assets/icon.svg");
 
 /// Changes with the files, so that browsers may keep them for ever.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let mut hash = blake3::Hasher::new();
-    for file in [STYLE, SCRIPT, ICON] {
-        hash.update(file.as_bytes());
-    }
-    hash.finalize().to_hex()[..12].to_owned()
+    let hash = Sha256::digest([STYLE, SCRIPT, ICON].concat());
+    hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 });
 
 const PLACES: [(&str, &str); 5] = [

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::clock::{self, Instant};
@@ -29,7 +31,7 @@ pub struct Sessions {
     /// Names with the port, for browsers do not tell cookies of one host's ports apart.
     session: String,
     visitor: String,
-    key: [u8; 32],
+    key: [u8; 64],
     /// By the hash of its value: when it was used last.
     open: Mutex<HashMap<[u8; 32], Instant>>,
 }
@@ -118,9 +120,10 @@ impl Sessions {
 
     /// What every form of this browser's pages carries.
     pub fn proof(&self, value: &Value) -> String {
-        blake3::keyed_hash(&self.key, value.0.as_bytes())
-            .to_hex()
-            .to_string()
+        let mut proof = Hmac::<Sha256>::new((&self.key).into());
+        proof.update(value.0.as_bytes());
+        let proof = proof.finalize().into_bytes();
+        proof.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub fn is_proof(&self, value: &Value, given: &str) -> bool {
@@ -147,7 +150,7 @@ fn set(cookie: &str, value: &Value, same_site: &str, secure: bool) -> String {
 }
 
 fn hash(value: &Value) -> [u8; 32] {
-    *blake3::hash(value.0.as_bytes()).as_bytes()
+    Sha256::digest(value.0.as_bytes()).into()
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use nix::sys::resource::{Resource, getrlimit};
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -94,7 +94,7 @@ pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
     Ok(Arc::new(config).into())
 }
 
-fn unusable(setting: &'static str, path: &Path, error: &rustls_pki_types::pem::Error) -> TlsError {
+fn unusable(setting: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -> TlsError {
     TlsError::File {
         setting,
         path: path.display().to_string(),

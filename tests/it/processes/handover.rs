@@ -1,7 +1,17 @@
 //! One walk, whoever is there to do it: `serve` and `backfill` side by side.
 
+use serde_json::Value;
+
 use super::{PAGE, Server, World};
 use crate::support::process::setting;
+
+/// Of a walk over four pages that another went on with.
+fn is_of_both(account: &Value) {
+    let fetched = (&account["fetched"], &account["inserted"]);
+    assert_eq!(fetched, (&800.into(), &800.into()));
+    let resumed = (&account["resumed"], &account["balanced"]);
+    assert_eq!(resumed, (&1.into(), &true.into()));
+}
 
 #[tokio::test]
 async fn beside_a_live_serve_the_walk_is_handed_to_it() {
@@ -45,14 +55,7 @@ async fn when_the_serve_is_killed_the_walk_comes_back() {
     server.process.killed().await;
     world.control().forget_traffic();
     let account = backfill.ended().await.with_code(0).json();
-    assert_eq!(
-        (&account["fetched"], &account["inserted"]),
-        (&800.into(), &800.into())
-    );
-    assert_eq!(
-        (&account["resumed"], &account["balanced"]),
-        (&1.into(), &true.into())
-    );
+    is_of_both(&account);
     assert_eq!(world.pages(), 2);
     world.assert_all_there().await;
 }
@@ -66,14 +69,7 @@ async fn when_the_serve_is_stopped_the_walk_comes_back_at_once() {
     gate.reached().await;
     server.stop().await;
     let account = backfill.ended().await.with_code(0).json();
-    assert_eq!(
-        (&account["fetched"], &account["inserted"]),
-        (&800.into(), &800.into())
-    );
-    assert_eq!(
-        (&account["resumed"], &account["balanced"]),
-        (&1.into(), &true.into())
-    );
+    is_of_both(&account);
 }
 
 #[tokio::test]
@@ -86,14 +82,7 @@ async fn a_serve_that_starts_later_takes_the_walk() {
     backfill.line("it walks, this follows").await;
     let output = backfill.ended().await.with_code(0);
     let account = output.json();
-    assert_eq!(
-        (&account["fetched"], &account["inserted"]),
-        (&800.into(), &800.into())
-    );
-    assert_eq!(
-        (&account["resumed"], &account["balanced"]),
-        (&1.into(), &true.into())
-    );
+    is_of_both(&account);
     world.assert_all_there().await;
     let served = server.stop().await;
     assert!(served.log().contains("backfill done"), "{}", served.log());

@@ -15,6 +15,14 @@ struct Other {
 }
 
 impl World {
+    async fn records_what_waited(&self) {
+        eventually("what waited is recorded", || async {
+            let users = i64::try_from(self.control().ids(0).len()).expect("few");
+            (self.rows().await == users).then_some(())
+        })
+        .await;
+    }
+
     async fn other_user(&self) -> Other {
         let name = format!("other_{}", uuid::Uuid::new_v4().simple());
         self.run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'hush'"))
@@ -142,11 +150,7 @@ async fn who_may_not_make_partitions_is_told_before_they_run_out() {
         );
         world.run(remedy).await;
         server.has_no_problem().await;
-        eventually("what waited is recorded", || async {
-            let users = i64::try_from(world.control().ids(0).len()).expect("few");
-            (world.rows().await == users).then_some(())
-        })
-        .await;
+        world.records_what_waited().await;
         server.stop().await;
     }
 }
@@ -177,11 +181,7 @@ async fn what_forbids_partitions_keeps_no_start_and_is_named_when_they_run_out()
     .await;
     world.run("DROP EVENT TRIGGER guard").await;
     server.has_no_problem().await;
-    eventually("what waited is recorded", || async {
-        let users = i64::try_from(world.control().ids(0).len()).expect("few");
-        (world.rows().await == users).then_some(())
-    })
-    .await;
+    world.records_what_waited().await;
     server.stop().await;
 }
 
