@@ -24,6 +24,7 @@ pub mod statement;
 pub mod surroundings;
 pub mod tenant;
 pub mod time;
+pub mod to_come;
 pub mod unseen;
 pub mod users_table;
 pub mod walked;
