@@ -13,7 +13,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions};
+use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions, rights};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -316,6 +316,9 @@ struct Made {
 
 /// The tables were made for one id type and one schema; settings that say otherwise are refused.
 async fn fits(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    if let Some(hidden) = rights::hidden(database, conn).await? {
+        return Err(hidden.into());
+    }
     let names = &database.names;
     let sql = names.sql("SELECT id_type, users_schema FROM {state}.meta");
     let made: Option<Made> = optional(statement(&sql), conn).await?;
