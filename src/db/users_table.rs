@@ -95,8 +95,8 @@ fn trouble(names: &Names, found: &Found) -> Option<Trouble> {
     let Some((there, name)) = moved else {
         return found.oid.is_none().then(|| Trouble {
             what: format!("the table {ours} is gone"),
-            remedy: "run `usertap migrate`, which makes it anew, then `usertap backfill`; foreign keys to it and grants \
-                     on it went with it and are to be made again"
+            remedy: "run `usertap migrate`, which makes it anew, then `usertap backfill`; foreign keys to it, grants \
+                     on it and its place in publications went with it and are to be made again"
                 .into(),
             is_dropped: true,
         });
