@@ -15,17 +15,17 @@ mod entry;
 mod flight;
 mod generations;
 mod key;
+mod others;
 mod policy;
 mod word;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request};
 use http_body::Body;
 use moka::sync::Cache as Store;
-use tokio::sync::Notify;
 
 use crate::clock::Instant;
 use crate::config::Config;
@@ -36,6 +36,7 @@ use entry::{Entry, weight};
 use flight::Flights;
 use generations::Generations;
 use key::{Keys, Ready};
+use others::Others;
 
 pub use callers::Standing;
 pub use entry::{Fit, Hit, Kept};
@@ -60,18 +61,6 @@ pub struct Cache {
     callers: Callers,
     others: Others,
     counted: Counted,
-}
-
-/// What is known of the others who record on the same database.
-#[derive(Debug, Default)]
-struct Others {
-    /// There are any.
-    shared: AtomicBool,
-    /// Nobody listens whether there are.
-    deaf: AtomicBool,
-    bookmark: std::sync::Mutex<Option<Instant>>,
-    /// There is something that no change will tell them.
-    untold: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -294,57 +283,6 @@ impl Cache {
     pub fn forget_everywhere(&self) {
         self.forget_all();
         self.tell_others();
-    }
-
-    /// What the others keep may be old, and no change will tell them so, or none so soon.
-    pub fn tell_others(&self) {
-        if self.is_shared() || self.is_deaf() {
-            self.others.untold.notify_one();
-        }
-    }
-
-    /// Resolves when the others are to be told that anybody may have changed.
-    pub async fn to_be_told(&self) {
-        self.others.untold.notified().await;
-    }
-
-    /// Another process has begun or ceased to record on the same database.
-    pub fn set_shared(&self, shared: bool) {
-        if self.others.shared.swap(shared, Ordering::AcqRel) != shared {
-            self.forget_all();
-        }
-    }
-
-    pub fn is_shared(&self) -> bool {
-        self.others.shared.load(Ordering::Acquire)
-    }
-
-    /// Every change that others had committed by `now` has been handed to [`Cache::forget`].
-    pub fn bookmark(&self, now: Instant) {
-        *lock(&self.others.bookmark) = Some(now);
-    }
-
-    /// Whether others come, and what they do, is not known until [`Cache::hears`]: no hit until then.
-    pub fn hears_nothing(&self) {
-        self.others.deaf.store(true, Ordering::Release);
-    }
-
-    pub fn hears(&self) {
-        self.others.deaf.store(false, Ordering::Release);
-    }
-
-    fn is_deaf(&self) -> bool {
-        self.others.deaf.load(Ordering::Acquire)
-    }
-
-    fn is_followed(&self, now: Instant) -> bool {
-        if self.is_deaf() {
-            return false;
-        }
-        if !self.is_shared() {
-            return true;
-        }
-        policy::is_followed(*lock(&self.others.bookmark), now)
     }
 
     /// Who asks, as far as anybody is shown: nothing shown is nobody, unless the provider asks for no key.

@@ -26,6 +26,7 @@ pub mod statement;
 pub mod surroundings;
 pub mod tenant;
 pub mod time;
+pub mod to_come;
 pub mod unseen;
 pub mod users_table;
 pub mod walked;
@@ -98,8 +99,9 @@ impl DbError {
     /// `meta` and `feed_floor` have one row each, from the first migration on.
     pub fn without_meta() -> DbError {
         DbError::Unfit(
-            "usertap's table meta, or feed_floor, is empty: restore it from a backup, or drop the schemas of usertap's tables and of \
-             users_sync (foreign keys to it go with them) and start again"
+            "usertap's table meta, or feed_floor, is empty: where row-level security hides it `usertap doctor` says so; otherwise \
+             restore it from a backup, or drop the schemas of usertap's tables and of users_sync (foreign keys to it go with \
+             them) and start again"
                 .into(),
         )
     }

@@ -17,6 +17,7 @@ mod accepted;
 mod answering;
 mod asked;
 mod body;
+mod certificate;
 mod coalesced;
 mod door;
 mod exchange;
@@ -65,6 +66,7 @@ use accepted::Accepted;
 use answering::Answering;
 use asked::Asked;
 use body::{Body, Delivery};
+use certificate::Certificate;
 use exchange::Exchange;
 use hold::{Ended, Memory};
 use links::Links;
@@ -73,8 +75,9 @@ use traffic::Counted;
 use upgrade::Wish;
 use wire::{Failure, Wire};
 
+pub use certificate::TlsError;
 pub use door::{Door, DoorFault, Through};
-pub use listen::{Listening, TlsError};
+pub use listen::Listening;
 pub use meters::Meters;
 pub use own::{
     Judged, Local, LocalAnswer, LocalFault, Named, Readiness, SyncedRow, WebhookAnswer, WebhookTaken,
@@ -129,7 +132,8 @@ impl Proxy {
             tasks,
             local,
         } = parts;
-        let tls = config.tls.as_ref().map(listen::acceptor).transpose()?;
+        let shown = |tls| Certificate::new(tls, certificate::LOOK_EVERY);
+        let tls = config.tls.as_ref().map(shown).transpose()?;
         let listening = Listening {
             tasks: tasks.clone(),
             tls,
@@ -365,13 +369,6 @@ impl Shared {
             Ended::More(_) => Read::TooLarge,
         };
         (held.replayed(ended), read)
-    }
-
-    /// Before anything of our tenant's is sent: where the database was left alone, others must know of it.
-    async fn needs_database(&self) {
-        if let Some(in_use) = self.local.needs_database() {
-            in_use.await;
-        }
     }
 
     fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {

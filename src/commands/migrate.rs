@@ -15,8 +15,8 @@ pub async fn run(config: Config, publication: Option<String>) -> Result<(), Star
         .map_err(station::not_opened)?
     {
         say!(
-            "{}.users_sync was gone and is made anew: `usertap backfill` fills it; foreign keys to it and grants on it are to \
-             be made again",
+            "{}.users_sync was gone and is made anew: `usertap backfill` fills it; foreign keys to it, grants on it and its \
+             place in publications are to be made again",
             config.schema
         );
     }

@@ -21,6 +21,7 @@ mod error;
 mod fetch;
 mod folder;
 mod pins;
+mod place;
 mod postmaster;
 mod run;
 mod search;
@@ -74,8 +75,8 @@ impl Embedded {
     /// each error names the remedy.
     pub fn durable(search: &Search, data_dir: &Path) -> Result<Embedded, EmbeddedError> {
         let account = Account::choose()?;
-        let place = folder::place(data_dir, &account)?;
-        let programs = search.find(folder::major_in_use(&place.dir)?)?;
+        let place = place::place(data_dir, &account)?;
+        let programs = search.find(place::major_in_use(&place.dir)?)?;
         let folder = Folder::open(place.dir.join(format!("postgres-{}", programs.major)), &account)?;
         let lock = folder.lock()?;
         let running = server::start(&folder, &programs, &account, Life::Durable, &lock)?;
@@ -87,7 +88,7 @@ impl Embedded {
 
     /// Whether [`Embedded::durable`] would find a server's data there, or make a new one.
     pub fn is_there(data_dir: &Path) -> bool {
-        folder::is_there(data_dir)
+        place::is_there(data_dir)
     }
 
     /// A fresh server in a temporary folder, for tests: nothing is synced to disk.

@@ -13,7 +13,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions};
+use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions, rights};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -278,15 +278,34 @@ async fn exists(conn: &mut AsyncPgConnection, relation: &str) -> Result<bool, Db
     Ok(found.is_some_and(|found| found.yes))
 }
 
-/// A `users_sync` that usertap did not make is never altered.
+/// A `users_sync` that usertap did not make, or that is another usertap's, is never altered.
 async fn refuse_foreign_table(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     let table = format!("{}.users_sync", quoted(&database.names.users_schema));
-    if exists(conn, &table).await? {
-        return Err(DbError::Unfit(format!(
-            "the table {table} exists and was not made by usertap: set SCHEMA to another name, or rename that table"
-        )));
+    if !exists(conn, &table).await? {
+        return Ok(());
     }
-    Ok(())
+    let keeper = statement(
+        "SELECT n.nspname::text AS name FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+         JOIN pg_namespace n ON n.oid = p.pronamespace WHERE t.tgrelid = to_regclass($1) AND t.tgname = 'usertap_update'",
+    );
+    let keeper: Option<Schema> = optional(keeper.bind::<Text, _>(&table), conn).await?;
+    Err(DbError::Unfit(match keeper {
+        Some(Schema { name: there }) => format!(
+            "the table {table} is kept by a usertap whose own tables are in schema {there}: set STATE_SCHEMA={there}, or, where that \
+             schema was given another name, run ALTER SCHEMA {} RENAME TO {}",
+            quoted(&there),
+            quoted(&database.names.state_schema)
+        ),
+        None => format!(
+            "the table {table} exists and was not made by usertap: set SCHEMA to another name, or rename that table"
+        ),
+    }))
+}
+
+#[derive(QueryableByName)]
+struct Schema {
+    #[diesel(sql_type = Text)]
+    name: String,
 }
 
 async fn run_pending(conn: AsyncPgConnection) -> Result<AsyncPgConnection, DbError> {
@@ -316,6 +335,9 @@ struct Made {
 
 /// The tables were made for one id type and one schema; settings that say otherwise are refused.
 async fn fits(database: &Database, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    if let Some(hidden) = rights::hidden(database, conn).await? {
+        return Err(hidden.into());
+    }
     let names = &database.names;
     let sql = names.sql("SELECT id_type, users_schema FROM {state}.meta");
     let made: Option<Made> = optional(statement(&sql), conn).await?;

@@ -2,7 +2,8 @@
 //!
 //! A partition is made and filled with nothing before it is attached, so that the attaching takes
 //! no lock that a reader of the feed would feel. What goes waits for its lock only for a moment and
-//! is tried again, so that the recorder never queues behind it.
+//! is tried again, so that the recorder never queues behind it. A change of a time to come (the database's clock was set
+//! back since) is at least as old as the next one that is not.
 
 use std::time::Duration;
 
@@ -149,7 +150,7 @@ pub async fn close(
     let names = &database.names;
     let first = format!(
         "SELECT c.committed_at FROM {{state}}.changes c WHERE c.position > m.position / {SIZE} * {SIZE}
-         AND c.position <= m.position ORDER BY c.position LIMIT 1"
+         AND c.position <= m.position AND c.committed_at <= now() ORDER BY c.position LIMIT 1"
     );
     let due = names.sql(&format!(
         "SELECT true AS yes FROM {{state}}.meta m WHERE ({first}) <= now() - make_interval(secs => $1)"
@@ -217,12 +218,15 @@ pub async fn drop_oldest(
     };
     let judged = names.sql(
         "SELECT m.position + 1 >= $2 AS is_closed, c.position, c.nonce,
-                extract(epoch FROM now() - c.committed_at)::double precision AS age,
+                extract(epoch FROM now() - coalesce(n.committed_at, c.committed_at))::double precision AS age,
                 EXISTS (SELECT FROM {state}.slots s, {state}.feed_floor f
                         WHERE s.position < c.position AND s.position >= f.position) AS is_needed
          FROM {state}.meta m LEFT JOIN LATERAL (
              SELECT position, nonce, committed_at FROM {state}.changes
-             WHERE position >= $1 AND position < $2 ORDER BY position DESC LIMIT 1) c ON true",
+             WHERE position >= $1 AND position < $2 ORDER BY position DESC LIMIT 1) c ON true
+         LEFT JOIN LATERAL (
+             SELECT n.committed_at FROM {state}.changes n
+             WHERE n.position >= c.position AND n.committed_at <= now() ORDER BY n.position LIMIT 1) n ON true",
     );
     let judged = statement(&judged)
         .bind::<BigInt, _>(number * SIZE)

@@ -55,6 +55,10 @@ pub async fn make(database: &Database, name: &str) -> Result<Vec<String>, DbErro
         match there.as_slice() {
             [] => conn.batch_execute(&text(&name, &table)).await.map_err(refused)?,
             [one] if one.name == table.replace('"', "") => {}
+            // It went with a table that somebody dropped.
+            [none] if none.name.is_empty() => {
+                conn.batch_execute(&again(&name, &table)).await.map_err(refused)?
+            }
             _ => {
                 return Err(DbError::Unfit(format!(
                     "there is a publication {name} over other tables: choose another name"
@@ -71,6 +75,10 @@ fn text(name: &str, table: &str) -> String {
         "CREATE PUBLICATION {} FOR TABLE {table} WITH (publish_via_partition_root = true)",
         quoted(name)
     )
+}
+
+fn again(name: &str, table: &str) -> String {
+    format!("ALTER PUBLICATION {} ADD TABLE {table}", quoted(name))
 }
 
 fn refused(error: diesel::result::Error) -> DbError {

@@ -109,6 +109,45 @@ fn needed(removes: bool) -> String {
 }
 
 #[derive(QueryableByName)]
+struct Hidden {
+    #[diesel(sql_type = Text)]
+    user: String,
+    #[diesel(sql_type = Text)]
+    tables: String,
+    #[diesel(sql_type = Text)]
+    remedy: String,
+}
+
+/// Tables of usertap's own that show no row and take none, and say nothing of it: row-level security is enabled on them
+/// (some hosts do that with every table), they are another's, and no policy is for this user.
+pub(super) async fn hidden(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+) -> Result<Option<Unfitness>, DbError> {
+    let hidden = statement(
+        "WITH hidden AS (
+             SELECT format('%I.%I', n.nspname, c.relname) AS name
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND row_security_active(c.oid)
+             AND NOT EXISTS (
+                 SELECT FROM pg_policy p CROSS JOIN LATERAL unnest(p.polroles) AS r (role)
+                 WHERE p.polrelid = c.oid AND p.polpermissive AND (r.role = 0 OR pg_has_role(r.role, 'USAGE')))
+         )
+         SELECT quote_ident(current_user) AS user, string_agg(name, ', ' ORDER BY name) AS tables,
+                string_agg('ALTER TABLE ' || name || ' DISABLE ROW LEVEL SECURITY', '; ' ORDER BY name) AS remedy
+         FROM hidden HAVING count(*) > 0",
+    );
+    let hidden: Option<Hidden> = optional(hidden.bind::<Text, _>(&database.names.state_schema), conn).await?;
+    Ok(hidden.map(|hidden| Unfitness {
+        what: format!(
+            "row-level security hides every row of {} from the database user {}",
+            hidden.tables, hidden.user
+        ),
+        remedy: format!("let their owner run {}", hidden.remedy),
+    }))
+}
+
+#[derive(QueryableByName)]
 struct Owned {
     #[diesel(sql_type = Text)]
     user: String,

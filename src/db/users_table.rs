@@ -6,11 +6,11 @@
 //! dump its number may be another table's.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::names::{Names, quoted};
-use super::statement::{optional, statement};
+use super::statement::{Bind, optional, statement};
 use super::{Database, DbError, Unfitness, migrate};
 
 const ANEW: &str = include_str!("users_table.sql");
@@ -44,6 +44,9 @@ struct Found {
     schema: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     name: Option<String>,
+    /// Whether the schema is there in which it was.
+    #[diesel(sql_type = Bool)]
+    has_schema: bool,
 }
 
 /// Looks for it, in a database that is migrated.
@@ -53,12 +56,13 @@ struct Found {
 pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTable, DbError> {
     let sql = names.sql(
         "SELECT to_regclass({users_name})::oid::bigint AS oid, made.oid::bigint AS made, n.nspname AS schema,
-                made.relname AS name
+                made.relname AS name, to_regnamespace($1) IS NOT NULL AS has_schema
          FROM {state}.meta m LEFT JOIN (
              pg_class made JOIN pg_namespace n ON n.oid = made.relnamespace
          ) ON made.oid = m.users_table AND {is_made}",
     );
-    let found: Option<Found> = optional(statement(&sql), conn).await?;
+    let look = statement(&sql).bind::<Text, _>(quoted(&names.users_schema));
+    let found: Option<Found> = optional(look, conn).await?;
     let found = found.ok_or_else(DbError::without_meta)?;
     Ok(UsersTable {
         oid: found.oid,
@@ -82,13 +86,13 @@ fn unfit(names: &Names, found: &Found) -> Option<Unfitness> {
     let Some((there, name)) = found.moved() else {
         return found.oid.is_none().then(|| Unfitness {
             what: format!("the table {ours} is gone"),
-            remedy: "run `usertap migrate`, which makes it anew, then `usertap backfill`; foreign keys to it and grants \
-                     on it went with it and are to be made again"
+            remedy: "run `usertap migrate`, which makes it anew, then `usertap backfill`; foreign keys to it, grants \
+                     on it and its place in publications went with it and are to be made again"
                 .into(),
         });
     };
     let called = format!("{}.{}", if_needed(there), if_needed(name));
-    let way_back = way_back(schema, there, name);
+    let way_back = way_back(schema, found.has_schema, there, name);
     Some(match found.oid {
         None => Unfitness {
             what: format!("the table {ours} is gone: it is called {called} now"),
@@ -104,8 +108,12 @@ fn unfit(names: &Names, found: &Found) -> Option<Unfitness> {
     })
 }
 
-fn way_back(schema: &str, there: &str, name: &str) -> String {
+fn way_back(schema: &str, has_schema: bool, there: &str, name: &str) -> String {
     let mut steps = Vec::new();
+    // It may have been given another name, with all in it, or have been dropped once it was empty.
+    if !has_schema {
+        steps.push(format!("CREATE SCHEMA {}", if_needed(schema)));
+    }
     if name != "users_sync" {
         steps.push(format!(
             "ALTER TABLE {}.{} RENAME TO users_sync",
@@ -158,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_way_back_takes_each_step_that_it_needs() {
-        let way = |there, name| way_back("neon_identity", there, name);
+        let way = |there, name| way_back("neon_identity", true, there, name);
         assert_eq!(
             way("neon_identity", "two"),
             "ALTER TABLE neon_identity.two RENAME TO users_sync"
@@ -170,6 +178,10 @@ mod tests {
         assert_eq!(
             way("My", "2nd"),
             "ALTER TABLE \"My\".\"2nd\" RENAME TO users_sync; ALTER TABLE \"My\".users_sync SET SCHEMA neon_identity"
+        );
+        assert_eq!(
+            way_back("neon_identity", false, "auth", "users_sync"),
+            "CREATE SCHEMA neon_identity; ALTER TABLE auth.users_sync SET SCHEMA neon_identity"
         );
     }
 }

@@ -5,7 +5,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
-use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,20 +19,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use nix::sys::resource::{Resource, getrlimit};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Body, BodyError, flowing};
+use super::certificate::Certificate;
 use super::peer::Peer;
-use crate::config::{Tls, TrustedProxies};
+use crate::config::TrustedProxies;
 use crate::failpoint;
 use crate::gathered::Gathered;
 use crate::tasks::Tasks;
@@ -51,24 +47,11 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// After an accept that failed for want of descriptors, trying at once fails again.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Why the listener cannot speak TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("{setting} {path} cannot be used: {reason}; it must be a readable PEM file")]
-    File {
-        setting: &'static str,
-        path: String,
-        reason: String,
-    },
-    #[error("TLS_CERT and TLS_KEY do not go together: {0}")]
-    Pair(rustls::Error),
-}
-
 /// What connections have in common.
 #[derive(Clone)]
 pub struct Listening {
     pub(super) tasks: Tasks,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<Certificate>>,
     pub(super) trusted: TrustedProxies,
     pub(super) drain: Duration,
     /// Of this process: each has as many listeners as the others.
@@ -77,29 +60,6 @@ pub struct Listening {
     pub(super) idle: Duration,
     /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
     pub(super) over: CancellationToken,
-}
-
-/// Certificates and key as the settings name them.
-pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
-    let chain =
-        CertificateDer::pem_file_iter(&tls.cert).and_then(|chain| chain.collect::<Result<Vec<_>, _>>());
-    let chain = chain.map_err(|error| unusable("TLS_CERT", &tls.cert, &error))?;
-    let key =
-        PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unusable("TLS_KEY", &tls.key, &error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(TlsError::Pair)?.with_no_client_auth();
-    let mut config = config.with_single_cert(chain, key).map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config).into())
-}
-
-fn unusable(setting: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -> TlsError {
-    TlsError::File {
-        setting,
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    }
 }
 
 impl Listening {
@@ -166,7 +126,7 @@ impl Listening {
         let _unsupported = stream.set_nodelay(true);
         match self.tls.clone() {
             None => self.http(stream, peer, handler).await,
-            Some(tls) => match timeout(dawdling(), tls.accept(stream)).await {
+            Some(tls) => match timeout(dawdling(), tls.acceptor().await.accept(stream)).await {
                 Ok(Ok(stream)) => self.http(stream, peer, handler).await,
                 Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
             },

@@ -26,6 +26,13 @@ impl Shared {
         Why::Unmatched
     }
 
+    /// Before anything of our tenant's is sent: where the database was left alone, others must know of it.
+    pub(super) async fn needs_database(&self) {
+        if let Some(in_use) = self.local.needs_database() {
+            in_use.await;
+        }
+    }
+
     /// Who asks, whatever for.
     pub(super) fn caller_by_head(&self, asked: &Asked) -> Caller {
         let (provider, tenant) = (&self.config.provider, &self.config.tenant);

@@ -18,7 +18,7 @@ pub mod segment;
 mod take_over;
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub use keeping::keep;
 const LIMIT: u64 = 512 << 20;
 /// In `DATA_DIR`.
 const FOLDER: &str = "journal";
+/// In that, and in every folder like it.
+const LOCK: &str = "lock";
 /// What a record counts at least: it also takes memory while it waits.
 const LEAST: u64 = 1 << 10;
 /// No look at a folder takes so long.
@@ -133,7 +135,8 @@ impl Journal {
             self.forget();
             return Err(JournalFault::Robbed);
         }
-        if self.lock.is_none() {
+        if !self.is_held() {
+            self.lock = None;
             self.lock = Some(locked(&self.data_dir, FOLDER)?);
         }
         let fits = self.fitting(payloads);
@@ -209,6 +212,13 @@ impl Journal {
         self.tail = None;
         self.reader = None;
         self.segments = Segments::default();
+    }
+
+    /// Whether the lock that keeps others out is this process's: the file may have been removed, with its folder.
+    pub fn is_held(&self) -> bool {
+        let there = std::fs::metadata(self.folder.join(LOCK)).map(|there| (there.dev(), there.ino()));
+        let held = self.lock.as_ref().map(File::metadata).and_then(Result::ok);
+        held.is_some_and(|held| there.is_ok_and(|there| there == (held.dev(), held.ino())))
     }
 
     /// Files that are to be there and are not.
@@ -301,7 +311,7 @@ pub fn locked(data_dir: &Path, folder: &str) -> Result<File, JournalFault> {
     let made =
         std::fs::create_dir_all(data_dir).and_then(|()| maker.recursive(true).mode(0o700).create(&folder));
     made.map_err(|error| JournalFault::unwritten(&folder, &error))?;
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let unwritten = |error| JournalFault::unwritten(&path, &error);
     let mut options = File::options();
     let opened = options.create(true).truncate(false).write(true).open(&path);
@@ -337,7 +347,7 @@ pub fn is_left(data_dir: &Path) -> bool {
 }
 
 fn is_locked(folder: &Path) -> bool {
-    let lock = File::open(folder.join("lock"));
+    let lock = File::open(folder.join(LOCK));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 

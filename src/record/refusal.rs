@@ -90,8 +90,8 @@ pub fn reason(refusal: &RowRefusal) -> String {
         "55P03" => "a lock on the row was held too long",
         "57014" => "writing the row took too long",
         "42804" | "42P10" | "428C9" => {
-            "users_sync is not as it was made (the type of a column, one that is generated, or its primary key), or a trigger \
-             on it is broken"
+            "users_sync is not as it was made (the type of a column, one that is generated, or its primary key), a trigger on \
+             it is broken, or a publication has only some of its rows or columns"
         }
         code if code.starts_with("42") => "a trigger on users_sync, or what it calls, is broken",
         UNREAD => {

@@ -227,6 +227,42 @@ fn roots_server_moves_where_its_account_can_reach_it() {
     wait("the server to end", || is_gone(port, &folder));
 }
 
+/// Root's, whose data lie elsewhere: an empty database in their place would look like a loss.
+#[test]
+fn data_that_lie_elsewhere_are_found_again_from_a_folder_that_was_moved_or_opened() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("only root's server runs as another account");
+    }
+    let parent = Temp::new();
+    let closed = |folder: &Path, mode| fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    closed(parent.path(), 0o700);
+    let of = |folder: &str| Temp(parent.path().join(folder));
+    let (one, two, copy) = (of("one"), of("two"), of("copy"));
+    let server = durable(&one);
+    let elsewhere = Temp(server.folder().parent().unwrap().to_path_buf());
+    let is_kept = |server: &Embedded| sql(server, "select n from kept") == ["42"];
+    sql(&server, "create table kept (n int); insert into kept values (42)");
+
+    fs::rename(one.path(), two.path()).unwrap();
+    assert!(is_kept(&durable(&two)), "moved");
+    closed(parent.path(), 0o755);
+    assert!(is_kept(&durable(&two)), "moved and opened");
+    assert!(Embedded::is_there(two.path()));
+    // Whoever works on a copy must not write into the first.
+    fs::create_dir(copy.path()).unwrap();
+    fs::copy(two.path().join("embedded"), copy.path().join("embedded")).unwrap();
+    assert!(!Embedded::is_there(copy.path()));
+    let other = durable(&copy);
+    assert!(!other.is_relocated() && !is_kept(&other), "copied");
+    drop((server, other));
+
+    // Its own data lie in the copy: closed again, it has no other.
+    closed(parent.path(), 0o700);
+    let closed_off = Embedded::durable(&Search::from_os(), copy.path()).expect_err("nobody reaches it");
+    assert!(closed_off.to_string().contains("chmod o+x"), "{closed_off}");
+    drop(elsewhere);
+}
+
 #[test]
 fn an_account_without_a_name_is_told_that_postgres_wants_one() {
     if !nix::unistd::geteuid().is_root() {

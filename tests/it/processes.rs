@@ -3,6 +3,7 @@
 mod backfill;
 mod by_hand;
 mod chaos;
+mod clock;
 mod commands;
 mod failover;
 mod full_disk;

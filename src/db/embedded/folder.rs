@@ -9,14 +9,11 @@
 //! | `users`, `closing` | see [`watchdog`](super::watchdog) |
 //! | `server.log` | of the last start; no statements, no values |
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::error::EmbeddedError;
@@ -24,8 +21,6 @@ use super::run;
 use super::search::Programs;
 use super::server::Life;
 
-/// Where root's servers live if Postgres' own account cannot reach the data folder.
-pub(super) const OF_ROOT: &str = "/var/lib/usertap";
 pub(super) const LOG: &str = "server.log";
 pub(super) const PASSWORD: &str = "password";
 const PORT: &str = "port";
@@ -33,68 +28,6 @@ const PORT: &str = "port";
 /// Longer than another process can take for its start.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(180);
 const INITDB_AT_MOST: Duration = Duration::from_secs(120);
-
-/// Where the servers of a data folder live.
-pub(super) struct Place {
-    pub dir: PathBuf,
-    pub relocated: bool,
-}
-
-/// The data folder itself, or where root's go if Postgres' own account cannot reach it.
-pub(super) fn place(data_dir: &Path, account: &Account) -> Result<Place, EmbeddedError> {
-    let dir = made(data_dir)?;
-    if matches!(account, Account::Ours) || account.reaches(&dir) {
-        return Ok(Place {
-            dir,
-            relocated: false,
-        });
-    }
-    let dir = made(&Path::new(OF_ROOT).join(relocated_name(&dir)))?;
-    if account.reaches(&dir) {
-        return Ok(Place { dir, relocated: true });
-    }
-    Err(EmbeddedError::OutOfReach {
-        account: account.name().into(),
-        path: dir,
-    })
-}
-
-/// Whether a server lives at a data folder already. To look makes nothing.
-pub(super) fn is_there(data_dir: &Path) -> bool {
-    let dir = data_dir.canonicalize().or_else(|_| std::path::absolute(data_dir));
-    let Ok(dir) = dir else { return false };
-    let relocated = Path::new(OF_ROOT).join(relocated_name(&dir));
-    [dir, relocated]
-        .iter()
-        .any(|dir| major_in_use(dir).is_ok_and(|major| major.is_some()))
-}
-
-fn made(dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    fs::create_dir_all(dir).map_err(EmbeddedError::file("create", dir))?;
-    dir.canonicalize().map_err(EmbeddedError::file("find", dir))
-}
-
-/// Readable, and another one for every data folder.
-fn relocated_name(data_dir: &Path) -> String {
-    let hash = Sha256::digest(data_dir.as_os_str().as_bytes());
-    let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let of = data_dir
-        .parent()
-        .and_then(Path::file_name)
-        .unwrap_or(OsStr::new("root"))
-        .to_string_lossy();
-    format!("{}-{hash}", of.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
-}
-
-/// The major version of the data in a data folder; of the newest, if it holds several.
-pub(super) fn major_in_use(dir: &Path) -> Result<Option<u32>, EmbeddedError> {
-    let entries = fs::read_dir(dir).map_err(EmbeddedError::file("list", dir))?;
-    let major = |name: &OsStr| name.to_str()?.strip_prefix("postgres-")?.parse::<u32>().ok();
-    let with_data = entries
-        .flatten()
-        .filter(|entry| entry.path().join("data").is_dir());
-    Ok(with_data.filter_map(|entry| major(&entry.file_name())).max())
-}
 
 /// Held while a server is looked for or started in a folder; released with the process at the latest.
 #[derive(Debug)]
@@ -235,16 +168,4 @@ impl Folder {
 
 fn new_password() -> SecretString {
     crate::random::text().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_data_folder_is_relocated_to_one_of_its_own() {
-        let name = relocated_name(Path::new("/root/my app/.usertap"));
-        assert!(name.starts_with("my-app-"), "{name}");
-        assert_ne!(name, relocated_name(Path::new("/root/b/my app/.usertap")));
-    }
 }

@@ -209,7 +209,7 @@ fn children(parent: &str, start: &str, below: &str) -> Vec<PathBuf> {
 /// Postgres' own account must be able to pass through it, so root's is not below its home.
 fn cache(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
     if nix::unistd::geteuid().is_root() {
-        return Some(PathBuf::from(super::folder::OF_ROOT));
+        return Some(PathBuf::from(super::place::OF_ROOT));
     }
     let caches = if cfg!(target_os = "macos") {
         "Library/Caches"

@@ -18,6 +18,7 @@ use crate::cache::{Bypass, Cached};
 use crate::config::TrustedProxies;
 use crate::proxy::answering::Answering;
 use crate::proxy::body::Fed;
+use crate::proxy::certificate::Certificate;
 use crate::proxy::listen::Listening;
 use crate::proxy::outcome::{Outcome, Why};
 use crate::proxy::reply;
@@ -56,7 +57,7 @@ impl Rig {
         Rig::listening(tasks, None, handler).await
     }
 
-    async fn listening<H, A>(tasks: Tasks, tls: Option<tokio_rustls::TlsAcceptor>, handler: H) -> Rig
+    async fn listening<H, A>(tasks: Tasks, tls: Option<Arc<Certificate>>, handler: H) -> Rig
     where
         H: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,

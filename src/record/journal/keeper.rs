@@ -92,6 +92,11 @@ impl Keeper {
         entry::decode(&payload, self.id_type, journal.is_own(place)).ok()
     }
 
+    /// See [`Journal::is_held`].
+    pub(super) fn is_held(&self) -> bool {
+        self.lock().as_ref().is_some_and(Journal::is_held)
+    }
+
     /// This process, as the journal names it.
     pub fn process(&self) -> Option<Uuid> {
         self.lock().as_ref().map(Journal::process)

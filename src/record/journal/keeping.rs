@@ -20,6 +20,8 @@ use crate::user::{Observation, Origin};
 
 /// Between attempts at a journal that takes nothing.
 const AGAIN: Duration = Duration::from_secs(1);
+/// So soon it is noticed that the folder was removed, and its lock with it.
+const HELD_EVERY: Duration = Duration::from_secs(2);
 /// Nothing is to be done before something stirs.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -41,6 +43,8 @@ struct Keeping {
     again: Instant,
     /// What could not be read is looked at no sooner. It keeps nothing else from being written.
     unread: Instant,
+    /// Whether the folder is this process's is asked no sooner.
+    held: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +55,12 @@ enum Kept {
 
 impl Keeping {
     fn new(shared: Arc<Shared>) -> Keeping {
-        let (again, unread) = (clock::now(), clock::now());
+        let now = clock::now();
         Keeping {
             shared,
-            again,
-            unread,
+            again: now,
+            unread: now,
+            held: now + HELD_EVERY,
         }
     }
 
@@ -82,13 +87,13 @@ impl Keeping {
         }
     }
 
-    /// While nothing is to be written nobody else notices that a fault has gone, or what a folder holds that
-    /// could not be read. When to look next, where there is a fault, or a file that waits.
+    /// While nothing is to be written nobody else notices that a fault has gone or the folder is another's, or what it
+    /// holds that could not be read. When to look next.
     async fn look_again(&mut self) -> Option<Instant> {
         let keeper = self.shared.keeper.clone()?;
-        let takes = keeper.fault().is_none();
+        let takes = keeper.fault().is_none() && self.is_held(&keeper).await;
         if takes && keeper.unread().is_none() {
-            return None;
+            return Some(self.held);
         }
         let next = if takes { &mut self.unread } else { &mut self.again };
         if *next > clock::now() {
@@ -110,6 +115,15 @@ impl Keeping {
         }
         *next = clock::now() + AGAIN;
         Some(*next)
+    }
+
+    async fn is_held(&mut self, keeper: &Arc<Keeper>) -> bool {
+        if self.held > clock::now() {
+            return true;
+        }
+        self.held = clock::now() + HELD_EVERY;
+        let keeper = keeper.clone();
+        blocking(move || Ok(keeper.is_held())).await.unwrap_or(true)
     }
 
     async fn keep_group(&mut self, group: Group) -> Kept {

@@ -269,9 +269,10 @@ fn a_fault_names_the_file_and_what_could_not_be_done() {
     assert!(fault.contains("cannot be written (journal: "), "{fault}");
     std::fs::remove_file(folder.0.join("journal")).unwrap();
     let (mut journal, _) = folder.open();
+    let place = journal.append(&payloads(0..1)).unwrap()[0];
     std::fs::remove_dir_all(folder.0.join("journal")).unwrap();
-    let fault = journal.append(&payloads(0..1)).unwrap_err().to_string();
-    let expected = "cannot be written (journal/0000000000000001.segment: entity not found)";
+    let fault = journal.read(place).unwrap_err().to_string();
+    let expected = "cannot be read (journal/0000000000000001.segment: entity not found)";
     assert!(fault.contains(expected), "{fault}");
 }
 
@@ -405,4 +406,23 @@ fn files_that_somebody_removed_are_noticed_and_it_goes_on() {
     ));
     let places = journal.append(&payloads(0..4)).unwrap();
     assert_eq!(read(&mut journal, &places), payloads(0..4));
+}
+
+#[test]
+fn a_lock_that_somebody_removed_is_taken_again_unless_another_has_it() {
+    let folder = Folder::new();
+    let (mut journal, _) = folder.open();
+    assert!(journal.is_held());
+    std::fs::remove_file(folder.0.join("journal/lock")).unwrap();
+    assert!(!journal.is_held());
+    journal.append(&payloads(0..1)).unwrap();
+    assert!(journal.is_held());
+    std::fs::remove_file(folder.0.join("journal/lock")).unwrap();
+    let (other, _) = folder.open();
+    assert!(matches!(
+        journal.append(&payloads(1..2)),
+        Err(JournalFault::Locked)
+    ));
+    drop(other);
+    journal.append(&payloads(1..2)).unwrap();
 }

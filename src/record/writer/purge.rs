@@ -17,7 +17,7 @@ use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::{DbError, Refusal, missing};
+use crate::db::{DbError, Refusal, missing, to_come};
 use crate::failpoint;
 use crate::user::{Origin, Source, UserId};
 
@@ -60,6 +60,7 @@ impl Writer {
     /// them, and what nobody needs any more. Where rows are to stay, no refusal of earlier times is one.
     pub(super) async fn look_after(&mut self) {
         self.looks_at = clock::now() + failpoint::wait("purge-every", LOOK_EVERY);
+        self.put_times_right().await;
         self.find_purges().await;
         if self.deleted == Deleted::Keep
             && let Ok(conn) = self.link.conn()
@@ -122,6 +123,13 @@ impl Writer {
             self.rollback().await;
         }
         purged
+    }
+
+    async fn put_times_right(&mut self) {
+        let Ok(conn) = self.link.conn() else { return };
+        if let Err(error) = to_come::put_right(&self.database, conn).await {
+            tracing::debug!(%error, "what a clock that was ahead has written stays for now");
+        }
     }
 
     async fn forget_unasked(&mut self) {

@@ -5,6 +5,8 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use usertap::db::embedded::{Embedded, Search};
+use usertap::db::{migrate, publication, users_table};
+use usertap::user::IdType;
 
 use crate::readme::text::{blocks, file};
 use crate::support::eventually;
@@ -207,6 +209,34 @@ async fn a_server_that_cannot_publish_is_told_apart() {
         .await;
     ended.failed_saying(&["wal_level", "logical"]);
     stack.end().await;
+}
+
+/// It went out of it when somebody dropped it, and nobody who subscribes is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_has_a_table_that_was_made_anew_again() {
+    let folder = Folder::new();
+    let server = publisher(folder.path()).await;
+    let url = server.url("postgres");
+    let admin = postgres::client(&url).await;
+    let database = postgres::database(&url, IdType::Uuid);
+    migrate::run(&database).await.expect("migrations");
+    let published = async || publication::make(&database, "usertap").await;
+    let both = published().await.expect("publications");
+    let drop = "DROP TABLE neon_identity.users_sync";
+    admin.batch_execute(drop).await.expect("a table less");
+    assert!(users_table::make_anew(&database).await.expect("a table"));
+    assert_eq!(published().await.expect("the same"), both);
+    let tables =
+        "SELECT string_agg(pubname || ' ' || tablename, ', ' ORDER BY pubname) FROM pg_publication_tables";
+    let tables = admin.query_one(tables, &[]).await.expect("a query");
+    assert_eq!(
+        tables.get::<_, &str>(0),
+        "usertap users_sync, usertap_changes changes"
+    );
+    let others = "ALTER PUBLICATION usertap SET TABLE neon_identity.users_sync, usertap.slots";
+    admin.batch_execute(others).await.expect("another table");
+    let refused = published().await.expect_err("others are the users' own");
+    assert!(refused.to_string().contains("choose another name"), "{refused}");
 }
 
 /// As Debezium makes it where it is left to itself. What has no key cannot be deleted then.

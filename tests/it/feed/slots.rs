@@ -276,6 +276,43 @@ async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
     stack.end().await;
 }
 
+/// By a clock that was a year ahead for a while, and has been set right since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_in_a_time_to_come_keeps_nothing_for_ever() {
+    let stack = Stack::new().await;
+    let retention = usertap::feed::retention::Retention {
+        keep: std::time::Duration::from_secs(1000),
+    };
+    let look = || async {
+        let database = &stack.serving().station.database;
+        usertap::feed::retention::look(database, retention)
+            .await
+            .expect("a look")
+    };
+    stack.known_user(json!({})).await;
+    stack
+        .sql("UPDATE usertap.changes SET committed_at = committed_at + interval '1 year'")
+        .await;
+    stack.known_user(json!({})).await;
+
+    // What came after it tells how old it must be.
+    let aged = "UPDATE usertap.changes SET committed_at = committed_at - interval '200 seconds' WHERE committed_at < now()";
+    stack.sql(aged).await;
+    assert_eq!((look().await, partitions(&stack).await), (0, 3), "it is closed");
+    stack.known_user(json!({})).await;
+    assert_eq!(look().await, 0);
+    stack.sql(&aged.replace("200", "1000")).await;
+    stack
+        .sql(
+            "UPDATE usertap.changes SET committed_at = committed_at + interval '2 years' WHERE position IN (
+                   SELECT max(position) FROM usertap.changes WHERE position < 500000)",
+        )
+        .await;
+    assert_eq!(look().await, 2);
+    stack.feed_is_cut();
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_of_another_history_is_lost_and_not_nothing_behind() {
     let stack = Stack::new().await;

@@ -336,6 +336,23 @@ async fn a_stop_while_the_database_is_away_says_nothing_of_an_empty_journal() {
     assert!(!output.log().contains("stopped before all"), "{}", output.log());
 }
 
+/// Its lock goes with it: whoever comes next must not find it free.
+#[tokio::test]
+async fn a_folder_that_was_removed_is_taken_again_before_anybody_else_has_it() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let folder = world.folder.path().join(".usertap");
+    std::fs::remove_dir_all(&folder).unwrap();
+    eventually("the lock is there again", || async {
+        folder.join("journal/lock").exists().then_some(())
+    })
+    .await;
+    let other = world.start(&["serve"]).ended().await;
+    other.failed_saying(&["another usertap uses this DATA_DIR"]);
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn another_process_and_another_tenant_are_refused() {
     let world = World::with_users(0).await;

@@ -272,6 +272,35 @@ async fn the_doctor_names_each_missing_right_and_who_gives_it() {
     server.stop().await;
 }
 
+/// Some hosts enable it on every table. Who reads the tables then finds them empty, and nothing fails.
+#[tokio::test]
+async fn tables_that_row_level_security_hides_are_named_and_not_taken_for_empty() {
+    let world = World::with_users(0).await;
+    let other = world.with_rights_on_rows().await;
+    world
+        .run(
+            "ALTER TABLE usertap.meta ENABLE ROW LEVEL SECURITY; ALTER TABLE usertap.user_state ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE usertap.slots ENABLE ROW LEVEL SECURITY; CREATE POLICY all_of_them ON usertap.slots USING (true)",
+        )
+        .await;
+    for migrate in ["off", "auto"] {
+        let start = world.start_with(&["serve"], &other.impatient(migrate)).ended();
+        let said = start
+            .await
+            .failed_saying(&["row-level security hides", &other.name]);
+        assert!(!said.log().contains("drop the schemas"), "{}", said.log());
+    }
+    let missing = world.missing(&other).await;
+    let [(what, remedy)] = &missing[..] else {
+        panic!("{missing:?}")
+    };
+    assert!(what.contains("usertap.meta, usertap.user_state from"), "{what}");
+    world.run(remedy).await;
+    let server = Server::of(world.start_with(&["serve"], &other.settings)).await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn who_owns_the_tables_may_be_joined() {
     let world = World::with_users(0).await;

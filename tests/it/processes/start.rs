@@ -301,6 +301,18 @@ async fn other_settings_for_tables_that_are_there_are_refused_and_make_nothing()
     ended.failed_saying(&["set SCHEMA=neon_identity"]);
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'elsewhere'";
     assert_eq!(world.count(made).await, 0);
+    // Nobody is told to rename a table that is another usertap's.
+    let other = [setting("USERTAP_STATE_SCHEMA", "elsewhere")];
+    let ended = world.start_with(&["serve"], &other).ended().await;
+    ended.failed_saying(&["set STATE_SCHEMA=usertap"]);
+    assert_eq!(world.count(made).await, 0);
+    let renames = "ALTER SCHEMA usertap RENAME TO mine";
+    world.client.batch_execute(renames).await.unwrap();
+    let ended = world.start(&["serve"]).ended().await;
+    let said = ended.failed_saying(&["was given another name"]).log();
+    let (_, way_back) = said.trim().split_once(" run ").expect("what is to be run");
+    world.client.batch_execute(way_back).await.unwrap();
+    assert_eq!(world.backfill().await["unchanged"], 2);
 }
 
 /// It was the provider at the first start. Whoever answers there now may be anybody, and no other request of

@@ -156,6 +156,15 @@ async fn a_table_in_another_schema_is_given_its_own_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_schema_was_renamed_is_given_its_own_back() {
+    comes_back(
+        "ALTER SCHEMA neon_identity RENAME TO auth",
+        "is called auth.users_sync now",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ids_of_another_type_are_named_and_recovered_from() {
     let world = World::with_users(0).await;
     let server = world.serve().await;

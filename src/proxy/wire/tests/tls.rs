@@ -7,8 +7,12 @@ use http::header::HOST;
 
 use super::*;
 use crate::config::Tls;
-use crate::proxy::listen;
+use crate::proxy::certificate::{Certificate, TlsError};
 use crate::upstream::tests::tls_file;
+
+fn certificate(tls: &Tls) -> Result<Arc<Certificate>, TlsError> {
+    Certificate::new(tls, SECOND * 3_600)
+}
 
 #[tokio::test]
 async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
@@ -16,7 +20,7 @@ async fn tls_is_spoken_on_both_sides_and_certificates_are_checked() {
         cert: tls_file("cert.pem"),
         key: tls_file("key.pem"),
     };
-    let acceptor = listen::acceptor(&tls).unwrap();
+    let acceptor = certificate(&tls).unwrap();
     let versions = |request: Request<Incoming>| async move {
         let host = request.headers().get(HOST);
         let is_ours = host.is_none_or(|host| request.uri().authority().is_none() && host != "app.example");
@@ -128,7 +132,7 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
     let (cert, key) = (tls_file("cert.pem"), tls_file("key.pem"));
     let acceptor = || {
         Some(
-            listen::acceptor(&Tls {
+            certificate(&Tls {
                 cert: cert.clone(),
                 key: key.clone(),
             })
@@ -169,7 +173,7 @@ async fn over_http_2_all_requests_share_a_connection_and_another_follows_one_tha
 #[tokio::test]
 async fn a_connection_over_which_nothing_comes_is_given_up_with_the_first_that_waited_in_vain() {
     let (cert, key) = (tls_file("cert.pem"), tls_file("key.pem"));
-    let acceptor = listen::acceptor(&Tls { cert, key }).unwrap();
+    let acceptor = certificate(&Tls { cert, key }).unwrap();
     let fine = |_: Request<Incoming>| async { Response::new(body::full("{}")) };
     let server = Rig::listening(Tasks::default(), Some(acceptor), fine).await;
     let relay = Relay::to(&server.address).await;
@@ -189,8 +193,45 @@ async fn a_connection_over_which_nothing_comes_is_given_up_with_the_first_that_w
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
-    let error = |cert, key| listen::acceptor(&Tls { cert, key }).err().unwrap().to_string();
+    let error = |cert, key| certificate(&Tls { cert, key }).err().unwrap().to_string();
     assert!(error(tls_file("none.pem"), tls_file("key.pem")).starts_with("TLS_CERT "));
     assert!(error(tls_file("cert.pem"), tls_file("cert.pem")).starts_with("TLS_KEY "));
     assert!(error(tls_file("ca.pem"), tls_file("key.pem")).contains("do not go together"));
+}
+
+/// Renewed every few weeks, while apps ask.
+#[tokio::test]
+async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
+    let folder = std::env::temp_dir().join(format!("usertap-tls-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir(&folder).unwrap();
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let put = |from: &str, to: &std::path::Path| std::fs::copy(tls_file(from), to).map(drop).unwrap();
+    put("cert.pem", &cert);
+    put("key.pem", &key);
+    let shown = Certificate::new(
+        &Tls {
+            cert: cert.clone(),
+            key: key.clone(),
+        },
+        std::time::Duration::ZERO,
+    );
+    let fine = |_: Request<Incoming>| async { Response::new(body::full("{}")) };
+    let server = Rig::listening(Tasks::default(), Some(shown.unwrap()), fine).await;
+    let url = format!("https://{}", server.address);
+    // Each asks on a connection of its own.
+    let is_shown = async |authority: &str| {
+        let upstream = Upstream::trusting(&url, &tls_file(authority), SECOND * 2, &Tasks::default());
+        let ask = |body| Request::get(upstream.target("/").unwrap()).body(body).unwrap();
+        let answer = upstream.forward(ask, empty(), Priority::App, crate::clock::now(), || {});
+        answer.await.is_ok()
+    };
+    let (before, after) = ("ca.pem", "renewed-ca.pem");
+    assert_eq!((is_shown(before).await, is_shown(after).await), (true, false));
+    // Its key is not there yet.
+    put("renewed.pem", &cert);
+    assert_eq!((is_shown(before).await, is_shown(after).await), (true, false));
+    put("renewed-key.pem", &key);
+    assert_eq!((is_shown(after).await, is_shown(before).await), (true, false));
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(is_shown(after).await, "there is no other");
 }
