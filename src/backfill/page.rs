@@ -4,10 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::plan::{Shown, Walk};
-use super::{Backfill, WalkFault};
+use super::{Backfill, TOLD_EVERY, WalkFault};
+use crate::clock;
 use crate::db::missing;
 use crate::db::runs::{self, Run};
 use crate::provider::{Cursor, Footing, Next, OwnRequest, Page, PageFault, Sighting};
@@ -130,8 +131,11 @@ impl Backfill {
                 sleep(Duration::from_millis(5)).await;
             }
         };
+        let (mut known, began) = (pin!(known), clock::now());
         // Without it everything that differs is read once more: slow, not wrong.
-        let _ = tokio::time::timeout(HEAD_WAIT, known).await;
+        while began.elapsed() < HEAD_WAIT && timeout(TOLD_EVERY, known.as_mut()).await.is_err() {
+            self.tell_trouble().await;
+        }
     }
 
     /// The page at the walk's place, tried again where that may help.

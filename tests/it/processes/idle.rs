@@ -9,6 +9,7 @@ use usertap::sandbox::{Action, Event, Fault, Gate};
 
 use super::{Server, World, id_of, recorded, through_a_relay};
 use crate::support::process::setting;
+use crate::support::relay::Relay;
 use crate::support::{eventually, http, wall};
 
 impl World {
@@ -290,31 +291,6 @@ async fn a_stop_wakes_nobody() {
     assert_eq!(world.connections().await, 0);
 }
 
-/// What it finds away when it is needed is journaled, as ever.
-#[tokio::test]
-async fn one_that_does_not_wake_up_is_away() {
-    let world = world(0).await;
-    let (relay, url) = through_a_relay(&world).await;
-    relay.open();
-    let through = [
-        setting("DATABASE_URL", &url),
-        setting("USERTAP_SYNC_TIMEOUT", "500ms"),
-    ];
-    let server = Server::of(world.start_with(&["serve"], &through)).await;
-    world.is_left_alone_by(&server).await;
-    relay.close();
-    let answer = server.create(&world, "Ada").await;
-    assert_eq!(recorded(&answer), "journaled");
-    relay.open();
-    let ada = id_of(&answer);
-    eventually("the row is there", || async {
-        (world.name(ada).await.as_deref() == Some("Ada")).then_some(())
-    })
-    .await;
-    world.is_left_alone_by(&server).await;
-    server.stop().await;
-}
-
 /// Its time asleep is not made up for: what keeps house goes on at its pace.
 #[tokio::test]
 async fn after_a_long_sleep_it_beats_no_faster() {
@@ -387,9 +363,8 @@ async fn an_open_page_keeps_nothing_awake() {
     server.stop().await;
 }
 
-/// One that takes the connection and says nothing is away too.
-#[tokio::test]
-async fn one_that_says_nothing_when_it_is_needed_is_away() {
+/// What finds it away when it is needed is journaled, as ever, and written once it is back.
+async fn is_journaled_where(goes: fn(&Relay)) {
     let world = world(0).await;
     let (relay, url) = through_a_relay(&world).await;
     relay.open();
@@ -399,7 +374,7 @@ async fn one_that_says_nothing_when_it_is_needed_is_away() {
     ];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
     world.is_left_alone_by(&server).await;
-    relay.silence();
+    goes(&relay);
     let answer = server.create(&world, "Ada").await;
     assert_eq!(recorded(&answer), "journaled");
     relay.close();
@@ -409,5 +384,17 @@ async fn one_that_says_nothing_when_it_is_needed_is_away() {
         (world.name(ada).await.as_deref() == Some("Ada")).then_some(())
     })
     .await;
+    world.is_left_alone_by(&server).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_wake_up_is_away() {
+    is_journaled_where(Relay::close).await;
+}
+
+/// It takes the connection, and nothing more.
+#[tokio::test]
+async fn one_that_says_nothing_when_it_is_needed_is_away() {
+    is_journaled_where(Relay::silence).await;
 }

@@ -186,8 +186,6 @@ async fn ids_of_another_type_are_named_and_recovered_from() {
 async fn whoever_follows_a_walk_is_told_what_it_waits_for() {
     let world = World::with_users(3).await;
     let server = world.serve().await;
-    // The recorder has connected: a walk waits for that first, and says nothing.
-    server.known(&world, "Known").await;
     world
         .sql("ALTER TABLE neon_identity.users_sync RENAME TO people")
         .await;
