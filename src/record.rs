@@ -316,6 +316,10 @@ impl Recorder {
 
     /// Lets the writer end once it has written what waits.
     pub fn close(&self) {
+        if self.shared.backlog.depth().waiting > 0 {
+            // It is woken no other way any more.
+            self.shared.idle.is_in_use();
+        }
         self.shared.close.cancel();
         self.shared.backlog.close();
     }
