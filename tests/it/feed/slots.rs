@@ -2,6 +2,7 @@
 
 use ::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use usertap::feed::retention::{self, Retention};
 
 use super::{get, head, kinds, list, page, text};
 use crate::support::eventually;
@@ -194,19 +195,20 @@ async fn partitions(stack: &Stack) -> i64 {
     stack.count(sql).await
 }
 
+/// Partitions that went, at a retention of a thousand seconds.
+async fn look(stack: &Stack) -> usize {
+    let keep = std::time::Duration::from_secs(1000);
+    let database = &stack.serving().station.database;
+    retention::look(database, Retention { keep })
+        .await
+        .expect("a look")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
     let setup = Setup::set(&[("USERTAP_FEED_RETENTION", "1000s")]);
     let stack = Stack::with(setup).await;
-    let retention = usertap::feed::retention::Retention {
-        keep: std::time::Duration::from_secs(1000),
-    };
-    let look = || async {
-        let database = &stack.serving().station.database;
-        usertap::feed::retention::look(database, retention)
-            .await
-            .expect("a look")
-    };
+    let look = || look(&stack);
     let id = stack.known_user(json!({ "display_name": "0" })).await;
     let start = text(&page(&stack, "/v1/changes?since=now").await["oldest"]);
     let made = send(&stack, Method::PUT, "/v1/slots/slow", json!({ "since": start })).await;
@@ -280,15 +282,7 @@ async fn what_is_too_old_goes_and_a_slot_keeps_it_for_a_while() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_in_a_time_to_come_keeps_nothing_for_ever() {
     let stack = Stack::new().await;
-    let retention = usertap::feed::retention::Retention {
-        keep: std::time::Duration::from_secs(1000),
-    };
-    let look = || async {
-        let database = &stack.serving().station.database;
-        usertap::feed::retention::look(database, retention)
-            .await
-            .expect("a look")
-    };
+    let look = || look(&stack);
     stack.known_user(json!({})).await;
     stack
         .sql("UPDATE usertap.changes SET committed_at = committed_at + interval '1 year'")

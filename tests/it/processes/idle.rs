@@ -2,15 +2,14 @@
 //! always is.
 
 use ::http::Method;
-use chrono::Utc;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use usertap::sandbox::{Action, Event, Fault, Gate};
+use usertap::sandbox::{Action, Fault, Gate};
 
-use super::{Server, World, id_of, recorded, through_a_relay};
+use super::{Server, World, id_of, recorded, through_a_relay, webhooks};
 use crate::support::process::setting;
 use crate::support::relay::Relay;
-use crate::support::{eventually, http, wall};
+use crate::support::{eventually, http};
 
 impl World {
     /// Of usertap's.
@@ -153,8 +152,8 @@ async fn what_is_kept_is_given_again_where_nobody_else_was_there() {
 #[tokio::test]
 async fn a_webhook_wakes_it_and_what_is_owed_for_it_is_read() {
     let world = world(0).await;
-    let webhooks = world.control().webhooks(0).expect("a project").secret();
-    let world = world.and("USERTAP_WEBHOOK_SECRET", webhooks);
+    let secret = world.control().webhooks(0).expect("a project").secret();
+    let world = world.and("USERTAP_WEBHOOK_SECRET", secret);
     let server = world.serve().await;
     world.is_left_alone_by(&server).await;
     let ada = world
@@ -164,22 +163,7 @@ async fn a_webhook_wakes_it_and_what_is_owed_for_it_is_read() {
     let gate = Gate::new();
     let read = Fault::on(&format!("/users/{ada}"), Action::HoldBefore(gate.clone()));
     world.control().fault(read);
-    let view = world.control().server_view(0, ada).expect("a user");
-    let event = Event::new("user.created", &view);
-    let at: chrono::DateTime<Utc> = wall();
-    let headers = world
-        .control()
-        .webhooks(0)
-        .expect("a project")
-        .headers(&event, at);
-    let headers: Vec<(&str, &str)> = headers
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    let url = format!("http://{}/_usertap/webhooks", server.listen);
-    let reply = http::request(Method::POST, &url, &headers, event.body.clone())
-        .await
-        .expect("an answer");
+    let reply = webhooks::send(&world, &server, &webhooks::created(&world, ada)).await;
     assert_eq!(reply.json()["webhook"], json!("applied"));
     assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
     gate.reached().await;

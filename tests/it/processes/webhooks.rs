@@ -11,7 +11,7 @@ use crate::support::http::{self, Reply};
 use crate::support::process::setting;
 use crate::support::wall;
 
-async fn send(world: &World, server: &Server, event: &Event) -> Reply {
+pub async fn send(world: &World, server: &Server, event: &Event) -> Reply {
     let at: chrono::DateTime<Utc> = wall();
     let headers = world.control().webhooks(0).expect("a project").headers(event, at);
     let headers: Vec<(&str, &str)> = headers
@@ -24,7 +24,7 @@ async fn send(world: &World, server: &Server, event: &Event) -> Reply {
         .expect("an answer")
 }
 
-fn created(world: &World, id: Uuid) -> Event {
+pub fn created(world: &World, id: Uuid) -> Event {
     let user = world.control().server_view(0, id).expect("a user");
     Event::new("user.created", &user)
 }
