@@ -42,11 +42,11 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use crate::failpoint;
 
 pub use connect::{Reach, Wire};
-use idle::Asked;
-
 pub use idle::Idle;
 pub use names::Names;
 pub use opening::Opening;
+
+use idle::Asked;
 
 /// Connections for reads beside the recorder's own one.
 const POOL: usize = 4;

@@ -318,7 +318,7 @@ impl Recorder {
     pub fn close(&self) {
         if self.shared.backlog.depth().waiting > 0 {
             // It is woken no other way any more.
-            self.shared.idle.is_in_use();
+            self.shared.idle.woken();
         }
         self.shared.close.cancel();
         self.shared.backlog.close();

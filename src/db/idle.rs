@@ -32,7 +32,9 @@ enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     OfNeed,
+    /// See [`Database::in_passing`].
     InPassing,
+    /// See [`Database::ahead`].
     Ahead,
 }
 
@@ -59,14 +61,14 @@ impl Idle {
             return true;
         }
         *self.needed_at() = clock::now();
-        let woken = |standing: &mut Standing| {
+        let wakes = |standing: &mut Standing| {
             let is_alone = *standing == Standing::Alone;
             if is_alone {
                 *standing = Standing::Waking;
             }
             is_alone
         };
-        self.standing.send_if_modified(woken);
+        self.standing.send_if_modified(wakes);
         *self.standing.borrow() == Standing::InUse
     }
 
@@ -89,7 +91,7 @@ impl Idle {
     }
 
     /// What others did while it was left alone is known.
-    pub fn is_in_use(&self) {
+    pub fn woken(&self) {
         self.standing.send_replace(Standing::InUse);
     }
 
@@ -99,10 +101,6 @@ impl Idle {
 
     pub fn is_left(&self) -> bool {
         *self.standing.borrow() != Standing::InUse
-    }
-
-    pub async fn until_alone(&self) {
-        self.until(|standing| standing == Standing::Alone).await;
     }
 
     pub async fn until_needed(&self) {
@@ -183,7 +181,7 @@ mod tests {
         tokio::time::advance(MINUTE).await;
         let since = idle.is_due(clock::now()).unwrap();
         assert!(idle.leave_alone(since) && idle.is_alone());
-        idle.until_alone().await;
+        idle.until_left().await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -204,7 +202,7 @@ mod tests {
         assert!(!idle.needed() && !idle.is_alone());
         idle.until_needed().await;
         assert!(!idle.needed(), "what others did is not known yet");
-        idle.is_in_use();
+        idle.woken();
         idle.until_in_use().await;
         assert!(idle.needed());
     }

@@ -85,7 +85,7 @@ async fn follow(shared: &Shared) -> Result<(), DbError> {
         shared.is_following.store(true, Ordering::Relaxed);
         tokio::select! {
             biased;
-            () = database.idle().until_alone() => return Ok(()),
+            () = database.idle().until_left() => return Ok(()),
             told = wait(shared, &mut conn, shared.read_of(told)) => told?,
         }
     }

@@ -177,7 +177,7 @@ impl Writer {
             let is_first = self.is_first && !shared.close.is_cancelled();
             tokio::select! {
                 biased;
-                () = shared.idle.until_alone(), if self.link.is_connected() => self.leave_alone().await?,
+                () = shared.idle.until_left(), if self.link.is_connected() => self.leave_alone().await?,
                 () = shared.by_hand.notified(), if is_first => self.number_by_hand().await,
                 _ = looks.tick(), if is_first => self.number_by_hand().await,
                 () = sleep_until(self.looks_at), if is_first => self.look_after().await,

@@ -51,7 +51,7 @@ impl Station {
         self.until_needed(reconcile_at).await;
         if !self.tasks.is_stopping() {
             self.meet(kind).await;
-            idle.is_in_use();
+            idle.woken();
         }
     }
 
@@ -80,8 +80,8 @@ impl Station {
         if idle.needed() {
             return None;
         }
-        let woken = timeout(self.config.sync_timeout, idle.until_in_use());
-        Some(Box::pin(async { drop(woken.await) }))
+        let in_use = timeout(self.config.sync_timeout, idle.until_in_use());
+        Some(Box::pin(async { drop(in_use.await) }))
     }
 
     async fn until_needed(&self, reconcile_at: Option<Instant>) {

@@ -85,12 +85,12 @@ impl Known {
 
     /// Nothing is to be done for which nobody but the database would wake this process.
     pub(super) fn owes_nothing(&self) -> bool {
-        let walks = self.backfill.iter().chain(&self.reconcile);
+        let mut walks = self.backfill.iter().chain(&self.reconcile);
         let is_read = self
             .counts
             .as_ref()
             .is_some_and(|counts| counts.doubts + counts.set_aside == 0);
-        is_read && walks.into_iter().all(Run::is_over)
+        is_read && walks.all(Run::is_over)
     }
 
     fn by_now(&self, age: i64) -> i64 {
