@@ -8,6 +8,7 @@ mod by_hand;
 mod history;
 pub(super) mod load;
 pub(super) mod number;
+mod planned;
 mod rows;
 mod text;
 
@@ -22,7 +23,7 @@ use super::{Checkpoint, Outcome};
 use crate::db::DbError;
 use crate::db::names::Names;
 use crate::db::statement::{Bind, execute, load, optional, statement};
-use crate::user::{Position, UserId};
+use crate::user::UserId;
 
 pub use by_hand::HAS_GONE_BACK;
 pub use history::{Following, History};
@@ -30,6 +31,7 @@ pub use load::Locking;
 pub use number::Numbered;
 pub use rows::RowRefusal;
 
+use planned::MadeFor;
 use rows::Tried;
 use text::*;
 
@@ -118,74 +120,9 @@ pub enum Users {
     Strangers,
 }
 
-/// How large the tables are, as a power of two of positions given out.
-///
-/// Postgres plans a prepared statement once and for all, by the size that the tables have then: what
-/// was planned over empty tables reads them whole for every batch, however large they have become
-/// (12 times slower at 10,000 users). So the statements are made, and planned, anew at each doubling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Magnitude(u32);
-
-impl Magnitude {
-    fn of(position: Position) -> Magnitude {
-        Magnitude(position.0.checked_ilog2().unwrap_or(0))
-    }
-
-    /// Another text is another statement.
-    fn marks(self, statement: &str) -> String {
-        format!("/* 2^{} */ {statement}", self.0)
-    }
-}
-
-/// What the statements are made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct MadeFor {
-    /// Of the tables.
-    magnitude: Magnitude,
-    /// Positions left out at the beginnings of epochs: no table grew by them.
-    skipped: i64,
-    /// The server tells its timeline.
-    tells_timeline: bool,
-}
-
 impl Sql {
     pub fn new(names: &Names) -> Sql {
         Sql::made_for(names, MadeFor::default())
-    }
-
-    /// Told of the last position: has the statements planned anew where the tables have doubled.
-    pub fn grown_to(&mut self, position: Position) {
-        self.skipped(self.made_for.skipped, position);
-    }
-
-    /// The same, with so many positions of which there never was a row.
-    pub fn skipped(&mut self, skipped: i64, position: Position) {
-        let magnitude = Magnitude::of(Position(position.0 - skipped));
-        self.make_for(MadeFor {
-            magnitude,
-            skipped,
-            ..self.made_for
-        });
-    }
-
-    fn tells_timeline(&mut self, tells_timeline: bool) {
-        self.make_for(MadeFor {
-            tells_timeline,
-            ..self.made_for
-        });
-    }
-
-    fn make_for(&mut self, wanted: MadeFor) {
-        let MadeFor {
-            magnitude,
-            tells_timeline,
-            ..
-        } = self.made_for;
-        if (magnitude, tells_timeline) == (wanted.magnitude, wanted.tells_timeline) {
-            self.made_for = wanted;
-        } else {
-            *self = Sql::made_for(&self.names, wanted);
-        }
     }
 
     fn made_for(names: &Names, made_for: MadeFor) -> Sql {
@@ -196,15 +133,15 @@ impl Sql {
         };
         Sql {
             made_for,
-            load: planned(LOAD),
-            lock: planned(&format!("{LOAD} ORDER BY s.id FOR UPDATE OF s")),
+            load: planned(&look()),
+            lock: planned(&lock()),
             upsert: planned(&format!("{INSERT} {OR_UPDATE}")),
             insert: planned(INSERT),
             quiet: planned(QUIET),
             delete: planned(DELETE),
             position_lock: POSITION_LOCK.replace("{lock}", &names.position_lock().to_string()),
-            number: planned(&number(OR_NOTHING, has_moved)),
-            number_new: planned(&number("", has_moved)),
+            number: planned(&number(has_moved)),
+            number_new: planned(&number_new(has_moved)),
             forget: names.sql(FORGET),
             forget_old: planned(FORGET_OLD),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),
