@@ -226,14 +226,14 @@ fn table(caption: &str, rows: &[Brief]) -> Markup {
             }
             tbody {
                 @for row in rows {
-                    tr #{ "u-" (row.id) } data-mark=[row.updated_at.map(|at| at.to_rfc3339())] {
+                    tr #{ "u-" (row.id) } data-mark=[row.columns.updated_at.map(|at| at.to_rfc3339())] {
                         th scope="row" data-label="Name" {
                             a #{ "a-" (row.id) } href={ "/users/" (segment(&row.id)) } { (name(row)) } " " (badges(row))
                         }
-                        td data-label="Email" { (text_or_dash(row.email.as_deref())) }
+                        td data-label="Email" { (text_or_dash(row.columns.email.as_deref())) }
                         td.mono data-label="Id" { (row.id) }
-                        td data-label="Signed up" { (ago_or_dash(row.created_at)) }
-                        td data-label="Changed" { (ago_or_dash(row.updated_at)) }
+                        td data-label="Signed up" { (ago_or_dash(row.columns.created_at)) }
+                        td data-label="Changed" { (ago_or_dash(row.columns.updated_at)) }
                     }
                 }
             }
@@ -243,7 +243,7 @@ fn table(caption: &str, rows: &[Brief]) -> Markup {
 
 fn name(row: &Brief) -> Markup {
     html! {
-        @match row.name.as_deref().filter(|name| !name.trim().is_empty()) {
+        @match row.columns.name.as_deref().filter(|name| !name.trim().is_empty()) {
             Some(name) => (name),
             None => { span.none { "without a name" } }
         }
@@ -252,7 +252,7 @@ fn name(row: &Brief) -> Markup {
 
 fn badges(row: &Brief) -> Markup {
     html! {
-        @if row.deleted_at.is_some() { (pill(Mood::Bad, "deleted")) }
+        @if row.columns.deleted_at.is_some() { (pill(Mood::Bad, "deleted")) }
         @else if row.is_skeleton { (pill(Mood::Warn, "only the id so far")) }
     }
 }

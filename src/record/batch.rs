@@ -16,9 +16,10 @@ use super::Outcome;
 use super::change::{Change, Kind};
 use super::memory::Mark;
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
+use crate::db::columns::Columns;
 use crate::user::{Observation, Origin, Position, Seen, Sent, Source, Tick, UserId, json};
 
-pub use write::{Aside, Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
+pub use write::{Aside, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
 
 /// Everything that a batch comes to.
 #[derive(Debug, Default)]
@@ -335,10 +336,7 @@ fn row_write(seen: &Seen, before: Standing) -> RowWrite {
 
 fn columns_after(row: &RowWrite, before: Option<&Columns>, now: DateTime<Utc>) -> Columns {
     match row {
-        RowWrite::Whole(view) => Columns {
-            profile: view.profile.clone(),
-            deleted_at: None,
-        },
+        RowWrite::Whole(view) => view.profile.clone().into(),
         RowWrite::Deletion => Columns {
             deleted_at: Some(now),
             ..before.cloned().unwrap_or_default()

@@ -28,15 +28,13 @@ pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_t
     SET LOCAL statement_timeout = '10s'; SELECT pg_advisory_xact_lock({lock}), set_config('synchronous_commit', \
     coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)";
 
-/// The columns are cast to what they are: a statement whose result is of another type than it was (somebody has
-/// changed that of a column) fails for as long as its connection lives. The JSON is loaded where it is asked for,
-/// and where nothing else says what it is: of who is deleted or was changed by hand.
+/// The JSON is loaded where it is asked for, and where nothing else says what it is: of who is deleted or was
+/// changed by hand.
 pub const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
            s.refused, a.next_try > now() AS waits,
            s.ctid IS DISTINCT FROM (SELECT o.ctid FROM {state}.user_state o WHERE o.id = s.id) AS moved,
-           u.id IS NOT NULL AS has_row, u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz,
-           u.deleted_at::timestamptz,
+           u.id IS NOT NULL AS has_row, {columns},
            CASE WHEN $2 OR s.content IS NULL OR s.content = $3 THEN u.raw_json::text END AS raw
     FROM {state}.user_state s
     LEFT JOIN {users} u ON u.id = s.id::{id}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::batch::{Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
+use super::super::batch::{DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
 use super::super::change::{Change, Kind};
 use super::super::merge::Standing;
 use super::super::refusal;
@@ -17,6 +17,7 @@ use super::flight::Flight;
 use super::{Failure, Writer, link};
 use crate::clock;
 use crate::config::Deleted;
+use crate::db::columns::Columns;
 use crate::db::{DbError, Refusal, missing, to_come};
 use crate::failpoint;
 use crate::user::{Origin, Source, UserId};
