@@ -120,9 +120,9 @@ impl From<Vec<Observation>> for Submission {
     }
 }
 
-/// How a user fared, for a backfill's account.
+/// What became of a user's row, for a backfill's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Effect {
     Inserted,
     Updated,
     /// Its row was there, and says now that the user is gone.
@@ -232,7 +232,7 @@ impl Recorder {
         &self,
         waiting: Vec<Observation>,
         checkpoint: Option<Checkpoint>,
-        settled: Vec<Outcome>,
+        settled: Vec<Effect>,
         intents: Vec<Intent>,
     ) -> Receipt {
         let shared = &self.shared;
@@ -248,7 +248,7 @@ impl Recorder {
                 checkpoint,
                 reply: Some(reply),
                 settled: Settled {
-                    outcomes: settled,
+                    effects: settled,
                     ..Settled::default()
                 },
                 is_held: false,
@@ -374,18 +374,18 @@ impl Shared {
         }
     }
 
-    /// Those that needed no writer, as outcomes, and the rest.
+    /// Those that needed no writer, as effects, and the rest.
     fn divide(
         &self,
         observations: Vec<Observation>,
         verdicts: Vec<Option<Verdict>>,
-    ) -> (Vec<Outcome>, Vec<Observation>) {
+    ) -> (Vec<Effect>, Vec<Observation>) {
         let (mut settled, mut waiting) = (Vec::new(), Vec::new());
         for (observation, verdict) in observations.into_iter().zip(verdicts) {
             match verdict {
                 None => waiting.push(observation),
-                Some(Verdict::Absent) => settled.push(Outcome::Absent),
-                Some(_) => settled.push(Outcome::Unchanged),
+                Some(Verdict::Absent) => settled.push(Effect::Absent),
+                Some(_) => settled.push(Effect::Unchanged),
             }
         }
         self.health

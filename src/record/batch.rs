@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::Outcome;
+use super::Effect;
 use super::change::{Change, Kind};
 use super::memory::Mark;
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
@@ -37,7 +37,7 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     pub verdict: Verdict,
-    pub outcome: Outcome,
+    pub effect: Effect,
 }
 
 /// What is the same for a whole batch.
@@ -104,12 +104,12 @@ impl Plan {
         if changes && is_refused(loaded, &observation.seen) {
             return Some(Judged {
                 verdict: Verdict::Idle,
-                outcome: Outcome::SetAside,
+                effect: Effect::SetAside,
             });
         }
-        let outcome = outcome(verdict, loaded.known.standing, &observation.seen);
+        let effect = effect(verdict, loaded.known.standing, &observation.seen);
         self.note(observation, loaded, verdict, at, tick);
-        Some(Judged { verdict, outcome })
+        Some(Judged { verdict, effect })
     }
 
     /// A user changes at most once in a transaction.
@@ -190,7 +190,7 @@ impl Plan {
         for judged in self.judged.iter_mut().flatten() {
             *judged = Judged {
                 verdict: Verdict::Idle,
-                outcome: Outcome::SetAside,
+                effect: Effect::SetAside,
             };
         }
     }
@@ -366,13 +366,13 @@ fn raw_differs(row: &RowWrite, before: Option<&Value>) -> bool {
     }
 }
 
-fn outcome(verdict: Verdict, standing: Standing, seen: &Seen) -> Outcome {
+fn effect(verdict: Verdict, standing: Standing, seen: &Seen) -> Effect {
     match verdict {
-        Verdict::Apply | Verdict::Stand if !standing.has_row() => Outcome::Inserted,
-        Verdict::Apply if seen.is_deletion() => Outcome::Deleted,
-        Verdict::Apply | Verdict::Stand => Outcome::Updated,
-        Verdict::Equal | Verdict::Idle => Outcome::Unchanged,
-        Verdict::Absent => Outcome::Absent,
-        Verdict::Older | Verdict::Ambiguous | Verdict::Doubt => Outcome::Older,
+        Verdict::Apply | Verdict::Stand if !standing.has_row() => Effect::Inserted,
+        Verdict::Apply if seen.is_deletion() => Effect::Deleted,
+        Verdict::Apply | Verdict::Stand => Effect::Updated,
+        Verdict::Equal | Verdict::Idle => Effect::Unchanged,
+        Verdict::Absent => Effect::Absent,
+        Verdict::Older | Verdict::Ambiguous | Verdict::Doubt => Effect::Older,
     }
 }

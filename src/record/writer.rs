@@ -48,7 +48,7 @@ use crate::user::UserId;
 use flight::{Flight, Landing};
 use land::land;
 use link::Link;
-use look::Left;
+use look::ToWrite;
 use turn::Writing;
 
 pub(super) use past::Past;
@@ -246,7 +246,7 @@ impl Writer {
             true => group,
             false => self.shared.settle_in_memory(flight, group),
         };
-        let Left { todo, are } = match self.look(flight, todo).await {
+        let ToWrite { todo, are } = match self.look(flight, todo).await {
             Ok(left) => left,
             Err((failure, todo)) => return self.recover(failure, flight, todo, groups).await,
         };

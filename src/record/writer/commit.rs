@@ -9,7 +9,7 @@ use super::super::memory::Keep;
 use super::super::merge::Verdict;
 use super::super::sql::{Numbered, Users};
 use super::super::waiters::Settling;
-use super::super::{Outcome, Shared};
+use super::super::{Effect, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer, link, print};
 use crate::clock;
@@ -32,10 +32,10 @@ impl Writer {
         self.sql.end_set_aside(conn, plan).await.map_err(Failure::of)?;
         let kept = match (&flight.checkpoint, checkpoint && put_off.is_empty()) {
             (Some(at), true) => {
-                let outcomes = flight.outcomes_with(todo, plan);
+                let effects = flight.effects_with(todo, plan);
                 Some(
                     self.sql
-                        .checkpoint(conn, at, &outcomes)
+                        .checkpoint(conn, at, &effects)
                         .await
                         .map_err(Failure::of)?,
                 )
@@ -98,7 +98,7 @@ impl Shared {
         }
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             if let Some(judged) = judged {
-                flight.fared(place, judged.outcome);
+                flight.fared(place, judged.effect);
             }
         }
         self.count(plan);
@@ -180,7 +180,7 @@ impl Shared {
 
 /// What a judgement means for those who wait for this user.
 fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option<Settling> {
-    if judged.outcome == Outcome::SetAside {
+    if judged.effect == Effect::SetAside {
         return Some(Settling::SetAside);
     }
     if judged.verdict == Verdict::Absent {
