@@ -88,23 +88,21 @@ pub async fn show(
         }
         div #list data-live { (list) }
     };
-    // The provider is not asked again by a page that nobody touches.
-    let every = if view == View::Beside || !text.is_empty() {
-        0
-    } else {
-        5_000
-    };
-    let live = if text.is_empty() {
-        Live::Yes { every }
-    } else {
-        Live::No
-    };
     let frame = Frame {
         place: "/users",
         title: "Users",
-        live,
+        live: live(text, view),
     };
     page(&console, &visitor, &frame, body).into_response()
+}
+
+/// The provider is not asked again by a page that nobody touches.
+fn live(text: &str, view: View) -> Live<'static> {
+    match (text, view) {
+        ("", View::Beside) => Live::Yes { every: 0 },
+        ("", View::Latest | View::All) => Live::Yes { every: 5_000 },
+        _ => Live::No,
+    }
 }
 
 fn count(rows: Option<HowMany>) -> Markup {

@@ -198,6 +198,7 @@ impl Writer {
         }
     }
 
+    /// One batch, until all of it has landed or gone back.
     async fn flush(&mut self, batch: Batch) -> Result<(), GivenUp> {
         let Batch {
             taken,
@@ -224,6 +225,7 @@ impl Writer {
         Ok(())
     }
 
+    /// Until everybody in it is judged: who hinders the others goes apart from them.
     async fn settle(&mut self, flight: &mut Flight) -> Result<(), GivenUp> {
         let mut groups = VecDeque::from([Group::Together(flight.all())]);
         while let Some(group) = groups.pop_front() {
@@ -238,6 +240,7 @@ impl Writer {
         Ok(())
     }
 
+    /// What neither memory nor a look settles goes into one transaction.
     async fn together(
         &mut self,
         flight: &mut Flight,
