@@ -3,7 +3,7 @@
 //! A slot holds back the dropping of what it has not taken, for a while (see
 //! [`super::retention`]): `reserved` while that is younger than the retention anyway, `extended`
 //! while only the slot keeps it, `unreserved` once not even the slot does, `lost` when it is gone.
-//! One reader at a time: see [`lease`].
+//! One reader at a time: see [`Feed::lease_slot`].
 
 mod lease;
 

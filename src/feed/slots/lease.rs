@@ -56,7 +56,7 @@ impl StandRow {
 }
 
 impl Feed {
-    /// Takes or renews the lease for [`LEASE`] and as long as the reader will wait; gives where it reads
+    /// Takes or renews the lease, for `LEASE` and as long as the reader will wait; gives where it reads
     /// from: the slot's position, or `ahead` where that is beyond it.
     ///
     /// # Errors
