@@ -3,6 +3,7 @@
 //! A [`Database`] is one tenant's: its schema names and id type are in it, nothing is global.
 //! Statements that write `users_sync` and the change rows stand in `record/sql*` alone.
 
+pub mod columns;
 pub mod connect;
 pub mod due;
 pub mod embedded;

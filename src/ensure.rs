@@ -54,7 +54,7 @@ fn there(row: rows::Row) -> SyncedRow {
 fn told(row: rows::Row, recorded: Recorded) -> SyncedRow {
     SyncedRow {
         json: row.json(),
-        user: row.deleted_at.is_none().then_some(row.raw_json),
+        user: row.columns.deleted_at.is_none().then_some(row.raw_json),
         recorded,
     }
 }

@@ -14,6 +14,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`clock`], [`tasks`] | the only reader of the clock; the only spawner of tasks |
+//! | [`random`] | what nobody can guess, and names that nothing else has |
 //! | [`gathered`] | a connection's small writes, in one piece |
 //! | [`failpoint`] | where a test can end the process; nothing in a release build |
 //! | [`user`] | the vocabulary: ids, views, observations, positions; pure |

@@ -45,13 +45,13 @@ impl Told {
     fn whole(&mut self, status: &Status) {
         let provider = status.provider.name.as_str();
         let info: Labels = &[("version", status.version), ("provider", provider)];
-        self.gauge(
+        self.gauges(
             "build_info",
             "1, with the version and the provider",
             &[(info, 1.0)],
         );
         let healthy = f64::from(u8::from(status.healthy));
-        self.gauge("healthy", "1 while there is no problem", &[(&[], healthy)]);
+        self.gauge("healthy", "1 while there is no problem", healthy);
         self.problems(&status.problems);
         self.provider(status);
         self.database(status);
@@ -74,7 +74,7 @@ impl Told {
             .iter()
             .map(|labels| (labels.as_slice(), count(labels[0].1)))
             .collect();
-        self.gauge("problems", "Problems in the status, by their word", &samples);
+        self.gauges("problems", "Problems in the status, by their word", &samples);
     }
 
     fn provider(&mut self, status: &Status) {
@@ -87,28 +87,28 @@ impl Told {
             "upstream_available",
             "1 while the provider is asked, 0 while it fails and is left alone, 0.5 while one request tries or only \
              callers whom it does not know, or usertap's own requests, are kept out",
-            &[(&[], available)],
+            available,
         );
         self.gauge(
             "upstream_paused_seconds",
             "For how long the provider still asked to be left alone",
-            &[(&[], status.provider.paused_for as f64)],
+            status.provider.paused_for as f64,
         );
     }
 
     fn database(&mut self, status: &Status) {
         let answers = f64::from(u8::from(status.database.answers));
-        self.gauge("database_up", "1 while the database answers", &[(&[], answers)]);
+        self.gauge("database_up", "1 while the database answers", answers);
         let idle = f64::from(u8::from(status.database.idle));
         let left_alone = "1 while nobody needs the database and it is left alone";
-        self.gauge("database_idle", left_alone, &[(&[], idle)]);
+        self.gauge("database_idle", left_alone, idle);
         if let Some(counts) = &status.database.counts {
             let users = "Rows in users_sync, as the planner estimates them";
-            self.gauge("users", users, &[(&[], counts.users as f64)]);
+            self.gauge("users", users, counts.users as f64);
             let doubts = "Users of whom a read is owed";
-            self.gauge("doubts", doubts, &[(&[], counts.doubts as f64)]);
+            self.gauge("doubts", doubts, counts.doubts as f64);
             let aside = "Users whose rows the database refuses";
-            self.gauge("set_aside", aside, &[(&[], counts.set_aside as f64)]);
+            self.gauge("set_aside", aside, counts.set_aside as f64);
         }
         let walks = [
             ("backfill", status.backfill.as_ref()),
@@ -120,7 +120,7 @@ impl Told {
         self.walks(&walks);
         if let Some(reconcile) = &status.reconcile {
             let drift = reconcile.drift;
-            self.gauge(
+            self.gauges(
                 "drift_users",
                 "What the last reconcile found changed without usertap's knowing, by what it was",
                 &[
@@ -141,74 +141,60 @@ impl Told {
         };
         let running = samples(|run| f64::from(u8::from(run.state == "running")));
         let fetched = samples(|run| run.fetched as f64);
-        self.gauge("walk_running", "1 while a walk over all users runs", &running);
-        self.gauge("walk_users", "Users that the last walk has fetched", &fetched);
+        self.gauges("walk_running", "1 while a walk over all users runs", &running);
+        self.gauges("walk_users", "Users that the last walk has fetched", &fetched);
     }
 
     fn recorder(&mut self, recorder: &record::Figures) {
-        let one = |value: u64| [(&[] as Labels, value)];
-        self.counter("changes", "Changes committed", &one(recorder.committed));
+        self.counter("changes", "Changes committed", recorder.committed);
         self.counter(
             "unchanged",
             "Users seen as their rows had them already",
-            &one(recorder.unchanged),
+            recorder.unchanged,
         );
-        self.counter("refused_rows", "Rows set aside", &one(recorder.set_aside));
+        self.counter("refused_rows", "Rows set aside", recorder.set_aside);
         self.counter(
             "lost_answers",
             "Answers not recorded for want of room",
-            &one(recorder.lost),
+            recorder.lost,
         );
-        self.gauge(
-            "waiting",
-            "Answers that wait in memory",
-            &[(&[], recorder.waiting as f64)],
-        );
+        self.gauge("waiting", "Answers that wait in memory", recorder.waiting as f64);
         let journal = &recorder.journal;
         self.gauge(
             "journal_waiting",
             "Answers that wait on disk",
-            &[(&[], journal.waiting as f64)],
+            journal.waiting as f64,
         );
-        self.gauge(
-            "journal_bytes",
-            "Size of the journal",
-            &[(&[], journal.bytes as f64)],
-        );
+        self.gauge("journal_bytes", "Size of the journal", journal.bytes as f64);
         let age = journal
             .oldest
             .map_or(0.0, |oldest| (clock::wall() - oldest).as_seconds_f64().max(0.0));
-        self.gauge(
-            "journal_oldest_seconds",
-            "Age of the oldest answer on disk",
-            &[(&[], age)],
-        );
+        self.gauge("journal_oldest_seconds", "Age of the oldest answer on disk", age);
         self.counter(
             "journal_damaged",
             "Answers on disk that could not be read",
-            &one(journal.damaged),
+            journal.damaged,
         );
-        let open = recorder.writes.open as f64;
+        let writes = &recorder.writes;
         self.gauge(
             "writes_open",
             "Writes under way that are noted on disk",
-            &[(&[], open)],
+            writes.open as f64,
         );
-        let unnoted = one(recorder.writes.unnoted);
-        self.counter("writes_unnoted", "Writes forwarded without a note", &unnoted);
+        self.counter(
+            "writes_unnoted",
+            "Writes forwarded without a note",
+            writes.unnoted,
+        );
     }
 
     fn feed(&mut self, feed: &FeedStatus) {
         let following = f64::from(u8::from(feed.following));
-        self.gauge(
-            "feed_following",
-            "1 while the feed hears of commits",
-            &[(&[], following)],
-        );
+        self.gauge("feed_following", "1 while the feed hears of commits", following);
         self.gauge(
             "feed_readers",
             "Consumers that read at this moment",
-            &[(&[], feed.readers as f64)],
+            feed.readers as f64,
         );
         let labels: Vec<_> = feed
             .slots
@@ -222,12 +208,12 @@ impl Told {
         let seconds: Vec<_> = slots()
             .filter_map(|(slot, on)| Some((on.as_slice(), slot.lag?.seconds as f64)))
             .collect();
-        self.gauge("slot_lag_changes", "Changes that a slot has not taken", &events);
-        self.gauge("slot_lag_seconds", "Age of the oldest of them", &seconds);
+        self.gauges("slot_lag_changes", "Changes that a slot has not taken", &events);
+        self.gauges("slot_lag_seconds", "Age of the oldest of them", &seconds);
     }
 
     fn reads(&mut self, reads: &RefetchStatus) {
-        self.counter(
+        self.counters(
             "refetches",
             "Reads of users in doubt",
             &[
@@ -236,11 +222,7 @@ impl Told {
             ],
         );
         let unreadable = reads.given_up as f64;
-        self.gauge(
-            "unreadable_users",
-            "Users whose reads keep failing",
-            &[(&[], unreadable)],
-        );
+        self.gauge("unreadable_users", "Users whose reads keep failing", unreadable);
     }
 
     fn webhooks(&mut self, status: &Status) {
@@ -267,15 +249,15 @@ impl Told {
             .zip(results)
             .map(|(labels, (_, count))| (labels.as_slice(), count))
             .collect();
-        self.counter("webhooks", "Webhooks, by what came of them", &samples);
+        self.counters("webhooks", "Webhooks, by what came of them", &samples);
         self.counter(
             "webhooks_partly_understood",
             "Webhooks that told of users and of what the provider's file does not know",
-            &[(&[], webhooks.partly_understood)],
+            webhooks.partly_understood,
         );
         let silent = webhooks.silent_for as f64;
         let help = "How long no rightly signed webhook has come";
-        self.gauge("webhooks_silent_seconds", help, &[(&[], silent)]);
+        self.gauge("webhooks_silent_seconds", help, silent);
     }
 
     /// Nothing for a way that is off, or has told nothing yet.
@@ -291,18 +273,18 @@ impl Told {
             .filter_map(|(labels, age)| Some((labels.as_slice(), (*age)? as f64)))
             .collect();
         let help = "How long ago changes elsewhere were last learned of, by the way they were";
-        self.gauge("freshness_seconds", help, &samples);
+        self.gauges("freshness_seconds", help, &samples);
     }
 
     fn cache(&mut self, status: &Status) {
         let cache = &status.cache;
-        self.gauge("cache_answers", "Answers kept", &[(&[], cache.entries as f64)]);
-        self.gauge("cache_bytes", "Their size", &[(&[], cache.bytes as f64)]);
+        self.gauge("cache_answers", "Answers kept", cache.entries as f64);
+        self.gauge("cache_bytes", "Their size", cache.bytes as f64);
     }
 
     fn budget(&mut self, budget: &BudgetStatus) {
         let given = budget.given;
-        self.counter(
+        self.counters(
             "upstream_requests",
             "Requests sent to the provider, by who asked",
             &[
@@ -314,33 +296,40 @@ impl Told {
         );
         if let Some(pace) = budget.pace {
             let help = "Requests a second that usertap allows itself, where no limit is known";
-            self.gauge("budget_pace", help, &[(&[], pace)]);
+            self.gauge("budget_pace", help, pace);
         }
         if let Some(learned) = budget.learned {
             let help = "The part of the known limit that the provider has shown to be there";
-            self.gauge("budget_learned_ratio", help, &[(&[], learned)]);
+            self.gauge("budget_learned_ratio", help, learned);
         }
     }
 
     fn traffic(&mut self, status: &Status) {
         let traffic = &status.traffic;
-        let mut count = |name, help, value| self.counter(name, help, &[(&[], value)]);
-        count(
+        self.counter(
             "unmatched",
             "Requests on no route of the provider's file",
             traffic.unmatched,
         );
-        count("foreign", "Requests of other tenants", traffic.foreign);
-        count(
+        self.counter("foreign", "Requests of other tenants", traffic.foreign);
+        self.counter(
             "malformed",
             "Answers, or users in them, that could not be read",
             traffic.malformed,
         );
-        count("unanswered", "Writes whose answer never came", traffic.unanswered);
-        count("upgraded", "Tunnels opened", traffic.upgraded);
+        self.counter("unanswered", "Writes whose answer never came", traffic.unanswered);
+        self.counter("upgraded", "Tunnels opened", traffic.upgraded);
     }
 
-    fn gauge(&mut self, name: &str, help: &str, samples: &[(Labels, f64)]) {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.gauges(name, help, &[(&[], value)]);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.counters(name, help, &[(&[], value)]);
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, samples: &[(Labels, f64)]) {
         let family: Family<Vec<(String, String)>, Gauge<f64, std::sync::atomic::AtomicU64>> =
             Family::default();
         for (labels, value) in samples {
@@ -349,7 +338,7 @@ impl Told {
         self.0.register(name, help, family);
     }
 
-    fn counter(&mut self, name: &str, help: &str, samples: &[(Labels, u64)]) {
+    fn counters(&mut self, name: &str, help: &str, samples: &[(Labels, u64)]) {
         let family: Family<Vec<(String, String)>, Counter> = Family::default();
         for (labels, value) in samples {
             family.get_or_create(&owned(labels)).inc_by(*value);

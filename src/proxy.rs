@@ -61,7 +61,7 @@ use crate::provider::{Caller, Matched};
 use crate::record::Recorder;
 use crate::tasks::{self, Tasks};
 use crate::upstream::decode;
-use crate::upstream::{Priority, Upstream, UpstreamError};
+use crate::upstream::{Upstream, UpstreamError};
 use accepted::Accepted;
 use answering::Answering;
 use asked::Asked;
@@ -296,13 +296,7 @@ async fn forwarded(
     let matched = shared.config.provider.route_at(&asked.method, segments);
     asked.priority = Shared::priority(standing, None);
     let Some(matched) = matched else {
-        let why = shared.on_no_route(&asked);
-        if let Some(own) = shared.config.provider.preflight(&asked.head()) {
-            asked.priority = Priority::Stranger;
-            return app.send(Box::pin(shared.pass_preflight(&asked, body, own)).await);
-        }
-        asked.priority = Shared::priority(standing, shared.caller_by_head(&asked).credential());
-        return app.send(shared.pass(&asked, "-", body, why).await);
+        return app.send(shared.unmatched(&mut asked, standing, body).await);
     };
     let name = &matched.route.name;
     let (body, read) = shared.read(&asked, &matched, body).await;

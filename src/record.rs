@@ -22,6 +22,7 @@ mod owed;
 mod pages;
 mod receipt;
 mod refusal;
+mod shared;
 mod silence;
 #[cfg(test)]
 mod simulation;
@@ -30,16 +31,15 @@ mod waiters;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::{Database, Idle};
+use crate::db::Database;
 use crate::tasks::Tasks;
 use crate::user::{Head, Observation, Position, UserId};
 
@@ -51,55 +51,16 @@ pub use pages::Checkpoint;
 pub use receipt::{Durable, Fared, Receipt, Recorded, Unrecorded};
 pub use refusal::NOT_CONFIRMED;
 
-use backlog::{Backlog, Job, Rest};
-use health::Health;
+use backlog::{Job, Rest};
 use intents::Intents;
 use journal::Keeper;
-use memory::Memory;
-use merge::Verdict;
-use pages::Pages;
 use receipt::Settled;
-use silence::Silence;
-use waiters::Waiters;
-
-/// Changes that a slow subscriber may miss before it is told; few where recorders are made by the thousand.
-const CHANGED: usize = if cfg!(test) { 16 } else { 4_096 };
+use shared::Shared;
 
 /// A handle on the one recorder of a tenant; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
-}
-
-/// Called with each user that has changed, is in doubt or stands in the journal, and the exchange that
-/// told of it (empty where none did), before anybody who waits for it is let go. With none where it may be anybody.
-type OnChange = Box<dyn Fn(Option<&UserId>, &str) + Send + Sync>;
-
-pub(crate) struct Shared {
-    memory: Memory,
-    head: Arc<Head>,
-    epoch: AtomicI64,
-    /// That was last written to.
-    users_table: AtomicI64,
-    backlog: Backlog,
-    pages: Pages,
-    turns: writer::Turns,
-    past: writer::Past,
-    /// Where there is a journal.
-    keeper: Option<Arc<Keeper>>,
-    intents: Option<Arc<Intents>>,
-    waiters: Waiters,
-    changed: broadcast::Sender<Changed>,
-    told: OnceLock<OnChange>,
-    health: Health,
-    silence: Arc<Silence>,
-    /// Rows wait that somebody has changed by hand.
-    by_hand: Notify,
-    /// Rows wait to be removed that took long.
-    purges: Notify,
-    close: CancellationToken,
-    /// Whoever hands over what memory cannot judge needs the database.
-    idle: Arc<Idle>,
 }
 
 /// What one exchange or one page told: written in one transaction.
@@ -120,9 +81,9 @@ impl From<Vec<Observation>> for Submission {
     }
 }
 
-/// How a user fared, for a backfill's account.
+/// What became of a user's row, for a backfill's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Effect {
     Inserted,
     Updated,
     /// Its row was there, and says now that the user is gone.
@@ -232,7 +193,7 @@ impl Recorder {
         &self,
         waiting: Vec<Observation>,
         checkpoint: Option<Checkpoint>,
-        settled: Vec<Outcome>,
+        settled: Vec<Effect>,
         intents: Vec<Intent>,
     ) -> Receipt {
         let shared = &self.shared;
@@ -248,7 +209,7 @@ impl Recorder {
                 checkpoint,
                 reply: Some(reply),
                 settled: Settled {
-                    outcomes: settled,
+                    effects: settled,
                     ..Settled::default()
                 },
                 is_held: false,
@@ -326,71 +287,5 @@ impl Recorder {
 
     fn has_journal(&self) -> bool {
         self.shared.keeper.is_some()
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn new(
-        head: Arc<Head>,
-        keeper: Option<Arc<Keeper>>,
-        intents: Option<Arc<Intents>>,
-        idle: Arc<Idle>,
-    ) -> (Arc<Shared>, mpsc::Receiver<Owed>) {
-        let (waiters, owed) = Waiters::new();
-        let shared = Shared {
-            memory: Memory::new(head.clone()),
-            head,
-            epoch: AtomicI64::new(0),
-            users_table: AtomicI64::new(0),
-            backlog: Backlog::default(),
-            pages: Pages::default(),
-            turns: writer::Turns::default(),
-            past: writer::Past::default(),
-            keeper,
-            intents,
-            waiters,
-            changed: broadcast::Sender::new(CHANGED),
-            told: OnceLock::new(),
-            health: Health::default(),
-            silence: Arc::new(Silence::new(writer::LANES)),
-            by_hand: Notify::new(),
-            purges: Notify::new(),
-            close: CancellationToken::new(),
-            idle,
-        };
-        (Arc::new(shared), owed)
-    }
-
-    /// See [`OnChange`].
-    fn tell(&self, user: &UserId, by: &str) {
-        if let Some(told) = self.told.get() {
-            told(Some(user), by);
-        }
-    }
-
-    /// Those that needed no writer, as outcomes, and the rest.
-    fn divide(
-        &self,
-        observations: Vec<Observation>,
-        verdicts: Vec<Option<Verdict>>,
-    ) -> (Vec<Outcome>, Vec<Observation>) {
-        let (mut settled, mut waiting) = (Vec::new(), Vec::new());
-        for (observation, verdict) in observations.into_iter().zip(verdicts) {
-            match verdict {
-                None => waiting.push(observation),
-                Some(Verdict::Absent) => settled.push(Outcome::Absent),
-                Some(_) => settled.push(Outcome::Unchanged),
-            }
-        }
-        self.health
-            .unchanged
-            .fetch_add(settled.len() as u64, Ordering::Relaxed);
-        (settled, waiting)
     }
 }

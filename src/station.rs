@@ -11,7 +11,7 @@ mod known;
 mod replicas;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -60,14 +60,14 @@ pub struct Station {
     pub cache: Arc<Cache>,
     pub refetch: Refetch,
     pub webhooks: Intake,
-    /// Where polling is on.
-    pub polled: Option<Arc<poll::Counts>>,
-    reader: Reader,
     pub feed: Feed,
     pub tasks: Tasks,
     pub instance: Uuid,
-    /// The database answered the last heartbeat.
-    pub database_answers: Arc<AtomicBool>,
+    reader: Reader,
+    /// Where polling is on.
+    polled: Option<Arc<poll::Counts>>,
+    /// The last heartbeat.
+    database_answers: AtomicBool,
     standing: replicas::Standing,
     last_known: std::sync::Mutex<Option<Arc<Known>>>,
     /// When somebody with a refused key last made usertap ask whether it is so.
@@ -234,12 +234,12 @@ impl Station {
             cache,
             refetch,
             webhooks,
-            polled,
-            reader,
             feed,
             tasks: tasks.clone(),
             instance: Uuid::new_v4(),
-            database_answers: Arc::new(AtomicBool::new(true)),
+            reader,
+            polled,
+            database_answers: AtomicBool::new(true),
             standing: replicas::Standing::default(),
             last_known: std::sync::Mutex::default(),
             key_asked: tokio::sync::Mutex::default(),
@@ -271,6 +271,16 @@ impl Station {
             counts: self.polled.clone()?,
         };
         Some((poll, self.config.poll_every?))
+    }
+
+    /// What polling came to; nothing where it is off.
+    pub fn polled(&self) -> Option<poll::Figures> {
+        self.polled.as_ref().map(|counts| counts.shown())
+    }
+
+    /// The database answered the last heartbeat.
+    pub fn database_answers(&self) -> bool {
+        self.database_answers.load(Ordering::Relaxed)
     }
 
     /// The way to the provider for a question about these settings: this process's own where the

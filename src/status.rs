@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use crate::cache;
+use crate::clock;
+use crate::config::Config;
 use crate::db::runs::{Drift, Run};
 use crate::db::{migrate, rows};
+use crate::feed::Feed;
 use crate::feed::slots::Slot;
 use crate::poll;
 use crate::proxy::{Readiness, Traffic, TrafficSnapshot};
 use crate::record;
 use crate::station::{Known, Station};
-use crate::upstream::{Given, Health};
+use crate::upstream::{Given, Health, Priority, Upstream};
 use crate::webhook;
 
 pub use crate::feed::slots::{AT_A_GLANCE, COUNTED};
@@ -159,7 +162,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     let recorder = station.recorder.figures();
     let given_up = station.refetch.given_up();
     let webhooks = station.webhooks.figures();
-    let poll = station.polled.as_ref().map(|counts| counts.shown());
+    let poll = station.polled();
     let problems = problems::all(
         station,
         traffic,
@@ -176,7 +179,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
     Status {
         healthy: problems.is_empty(),
         version: env!("CARGO_PKG_VERSION"),
-        provider: provider(station),
+        provider: provider(&station.config, &station.upstream),
         database: DatabaseStatus {
             answers: known.is_some(),
             idle: station.database.idle().is_alone(),
@@ -186,7 +189,7 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
         backfill: known.and_then(|known| known.backfill.clone()),
         reconcile: known.and_then(|known| known.reconcile.clone().map(ReconcileStatus::from)),
         recorder,
-        feed: feed(station, known),
+        feed: feed(&station.feed, known),
         refetch: RefetchStatus {
             done: count(&refetch.done),
             failed: count(&refetch.failed),
@@ -210,41 +213,38 @@ pub async fn status(station: &Station, traffic: &Traffic, counted: i64) -> Statu
 /// Ready once the database, if it can be reached, is migrated. Without the provider, with a key that it refuses
 /// or with somebody else in its place it is degraded too.
 pub fn readiness(station: &Station) -> Readiness {
-    let answers = station.database_answers.load(Ordering::Relaxed);
-    let records = answers && station.recorder.figures().trouble.is_none();
+    let records = station.database_answers() && station.recorder.figures().trouble.is_none();
     match (station.database.is_open(), records) {
-        (true, true) if provider_serves(station) => Readiness::Ready,
+        (true, true) if provider_serves(&station.upstream) => Readiness::Ready,
         (false, true) => Readiness::NotReady,
         (true, true) | (_, false) => Readiness::Degraded,
     }
 }
 
-fn provider_serves(station: &Station) -> bool {
-    let is_asked = station.upstream.health() == Health::Closed;
-    is_asked && station.upstream.refused_key().is_none() && station.upstream.unlike().is_none()
+fn provider_serves(upstream: &Upstream) -> bool {
+    let is_asked = upstream.health() == Health::Closed;
+    is_asked && upstream.refused_key().is_none() && upstream.unlike().is_none()
 }
 
-fn provider(station: &Station) -> ProviderStatus {
-    let tenant = station.config.tenant.identity.iter();
+fn provider(config: &Config, upstream: &Upstream) -> ProviderStatus {
+    let tenant = config.tenant.identity.iter();
     let tenant = tenant.map(|(name, value)| (name.clone(), value.clone().into()));
-    let paused = station.upstream.paused(crate::upstream::Priority::Backfill);
+    let paused = upstream.paused(Priority::Backfill);
     ProviderStatus {
-        name: station.config.tenant.provider.clone(),
-        upstream: station.config.upstream.origin().ascii_serialization(),
+        name: config.tenant.provider.clone(),
+        upstream: config.upstream.origin().ascii_serialization(),
         tenant: tenant.collect(),
-        breaker: station.upstream.health(),
-        paused_for: paused.map_or(0, |until| {
-            until.saturating_duration_since(crate::clock::now()).as_secs()
-        }),
+        breaker: upstream.health(),
+        paused_for: paused.map_or(0, |until| until.saturating_duration_since(clock::now()).as_secs()),
     }
 }
 
-fn feed(station: &Station, known: Option<&Known>) -> FeedStatus {
+fn feed(feed: &Feed, known: Option<&Known>) -> FeedStatus {
     FeedStatus {
         head: known.map(|known| known.feed.head.to_string()),
         oldest: known.map(|known| known.feed.oldest.to_string()),
-        following: station.feed.is_following(),
-        readers: station.feed.readers(),
+        following: feed.is_following(),
+        readers: feed.readers(),
         slots: known.map_or_else(Vec::new, |known| known.slots.clone()),
     }
 }

@@ -21,7 +21,7 @@ use crate::db::missing::{self, Counts};
 use crate::db::runs::{self, Kind, Run};
 use crate::db::unseen::{self, Look};
 use crate::reader::ReadFault;
-use crate::record::{Outcome, Submission};
+use crate::record::{Effect, Submission};
 use crate::upstream::Priority;
 use crate::user::{Observation, Origin, UserId};
 
@@ -280,9 +280,9 @@ impl Backfill {
         }
         found.last = Some(seen.id.clone());
         let fared = self.reader.tell(seen).fared().await;
-        let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
-        let applied = [Outcome::Updated, Outcome::Deleted];
-        let is_applied = outcomes.iter().any(|outcome| applied.contains(outcome));
+        let effects = fared.ok_or(WalkFault::HandedOver)?.effects;
+        let applied = [Effect::Updated, Effect::Deleted];
+        let is_applied = effects.iter().any(|effect| applied.contains(effect));
         // Whoever is gone and has changed meanwhile is neither.
         found.counts.deleted += i64::from(is_gone && is_applied);
         found.counts.spared += i64::from(!is_gone);

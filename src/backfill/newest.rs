@@ -18,7 +18,7 @@ use crate::db::runs::{self, Kind, Run};
 use crate::db::walked;
 use crate::failpoint;
 use crate::provider::{Cursor, Next, PageFault};
-use crate::record::{Intent, Outcome, carried_out};
+use crate::record::{Effect, Intent, carried_out};
 use crate::upstream::Priority;
 use crate::user::{Origin, Seen, Source};
 
@@ -204,11 +204,11 @@ impl Backfill {
         let source = Source::own(Origin::Refetch, "list newest users");
         let seen = self.observed(page.sightings, &fetched, &source);
         let fared = self.reader.recorder.submit(seen.into()).fared().await;
-        let outcomes = fared.ok_or(WalkFault::HandedOver)?.outcomes;
+        let effects = fared.ok_or(WalkFault::HandedOver)?.effects;
         failpoint::reached("newest.recorded");
         let is_far_enough = match oldest {
             Some(oldest) => oldest < since - CLOCKS_DIFFER,
-            None => !outcomes.contains(&Outcome::Inserted),
+            None => !effects.contains(&Effect::Inserted),
         };
         Ok(match page.next {
             _ if is_far_enough => Reached::All,

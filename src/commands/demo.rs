@@ -243,9 +243,9 @@ impl App<'_> {
         say!(
             "   neon_identity.users_sync: id={} name={} email={} deleted_at={}",
             row.id,
-            shown(&row.name),
-            shown(&row.email),
-            shown(&row.deleted_at)
+            shown(&row.columns.name),
+            shown(&row.columns.email),
+            shown(&row.columns.deleted_at)
         );
         Ok(())
     }

@@ -22,65 +22,32 @@ pub async fn run(options: StatusOptions) -> ExitCode {
         true => say!("{status}"),
         false => print(&status),
     }
-    match status["healthy"] == Value::Bool(true) {
+    match status["healthy"] == true {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
 fn print(status: &Value) {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let healthy = if status["healthy"] == Value::Bool(true) {
-        "healthy"
-    } else {
-        "not healthy"
-    };
-    say!("usertap {}: {healthy}", text(&status["version"]));
+    let (provider, recorder) = (&status["provider"], &status["recorder"]);
+    let (cache, given) = (&status["cache"], &status["budget"]["given"]);
+    say!("usertap {}: {}", text(&status["version"]), health(status));
     say!(
         "provider   {} at {}",
-        text(&status["provider"]["name"]),
-        text(&status["provider"]["upstream"])
+        text(&provider["name"]),
+        text(&provider["upstream"])
     );
-    say!(
-        "database   {}",
-        if status["database"]["idle"] == Value::Bool(true) {
-            "left alone: nobody needs it"
-        } else if status["database"]["answers"] == Value::Bool(true) {
-            "answers"
-        } else {
-            "away"
-        }
-    );
-    say!(
-        "backfill   {}",
-        match (&status["database"]["answers"], &status["backfill"]) {
-            (Value::Bool(true), Value::Null) => "never run".into(),
-            (_, Value::Null) => "not known while the database is away".into(),
-            (_, run) => text(&run["state"]),
-        }
-    );
+    say!("database   {}", database(&status["database"]));
+    say!("backfill   {}", backfill(status));
     say!(
         "recorder   {} changes committed, {} waiting",
-        status["recorder"]["committed"],
-        status["recorder"]["waiting"]
+        recorder["committed"],
+        recorder["waiting"]
     );
-    let head = status["feed"]["head"].as_str();
-    say!(
-        "feed       head {}",
-        head.unwrap_or("not known while the database is away")
-    );
-    for slot in status["feed"]["slots"].as_array().into_iter().flatten() {
-        let lag = match &slot["lag"] {
-            Value::Null => String::new(),
-            lag => format!(", {} changes and {} s behind", lag["events"], lag["seconds"]),
-        };
-        say!(
-            "slot       {} {}{lag}",
-            text(&slot["name"]),
-            text(&slot["status"])
-        );
+    say!("feed       head {}", head(&status["feed"]));
+    for slot in listed(&status["feed"]["slots"]) {
+        say!("slot       {}", standing(slot));
     }
-    let cache = &status["cache"];
     say!(
         "cache      {} hits, {} misses, {} stale; {} answers kept",
         cache["hits"],
@@ -88,7 +55,6 @@ fn print(status: &Value) {
         cache["stale"],
         cache["entries"]
     );
-    let given = &status["budget"]["given"];
     say!(
         "budget     apps {}, strangers {}, re-reads {}, backfill {}",
         given["app"],
@@ -96,11 +62,55 @@ fn print(status: &Value) {
         given["refetch"],
         given["backfill"]
     );
-    for problem in status["problems"].as_array().into_iter().flatten() {
+    for problem in listed(&status["problems"]) {
         say!(
             "problem    {}\n           {}",
             text(&problem["what"]),
             text(&problem["remedy"])
         );
     }
+}
+
+fn health(status: &Value) -> &'static str {
+    match status["healthy"] == true {
+        true => "healthy",
+        false => "not healthy",
+    }
+}
+
+fn database(database: &Value) -> &'static str {
+    match (database["idle"] == true, database["answers"] == true) {
+        (true, _) => "left alone: nobody needs it",
+        (false, true) => "answers",
+        (false, false) => "away",
+    }
+}
+
+fn backfill(status: &Value) -> String {
+    match (status["database"]["answers"] == true, &status["backfill"]) {
+        (true, Value::Null) => "never run".into(),
+        (_, Value::Null) => "not known while the database is away".into(),
+        (_, run) => text(&run["state"]),
+    }
+}
+
+fn head(feed: &Value) -> &str {
+    let head = feed["head"].as_str();
+    head.unwrap_or("not known while the database is away")
+}
+
+fn standing(slot: &Value) -> String {
+    let lag = match &slot["lag"] {
+        Value::Null => String::new(),
+        lag => format!(", {} changes and {} s behind", lag["events"], lag["seconds"]),
+    };
+    format!("{} {}{lag}", text(&slot["name"]), text(&slot["status"]))
+}
+
+fn listed(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

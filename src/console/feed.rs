@@ -190,13 +190,13 @@ fn row(change: &Told, with_user: bool) -> Markup {
 }
 
 fn whose(change: &Told) -> &str {
-    let after = &change.after;
+    let columns = &change.after.columns;
     let gone = change.is_blank || change.kind.as_ref() == PURGED;
-    let named = [&after.name, &after.email]
+    let named = [&columns.name, &columns.email]
         .into_iter()
         .flatten()
         .find(|text| !text.trim().is_empty());
-    named.filter(|_| !gone).map_or(&after.id, String::as_str)
+    named.filter(|_| !gone).map_or(&change.after.id, String::as_str)
 }
 
 pub fn kind(kind: &str) -> Markup {

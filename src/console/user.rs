@@ -174,7 +174,7 @@ impl Here {
 
     fn pill(&self) -> Markup {
         match self {
-            Here::Row(row) if row.deleted_at.is_some() => pill(Mood::Bad, "deleted"),
+            Here::Row(row) if row.columns.deleted_at.is_some() => pill(Mood::Bad, "deleted"),
             Here::Row(row) if row.is_skeleton() => pill(Mood::Warn, "only the id so far"),
             Here::Row(_) => html! {},
             Here::Nothing => pill(Mood::Warn, "no row yet"),
@@ -188,7 +188,7 @@ fn title(console: &Console, visitor: &Visitor, id: &UserId, here: &Here, there: 
     let config = &console.station.config;
     let row = here.row();
     let name = row
-        .and_then(|row| row.name.as_deref())
+        .and_then(|row| row.columns.name.as_deref())
         .filter(|name| !name.trim().is_empty());
     let at_provider = matches!(there, There::User(_));
     // Of somebody who is nowhere a read shows nothing that the row lacks.
@@ -198,7 +198,7 @@ fn title(console: &Console, visitor: &Visitor, id: &UserId, here: &Here, there: 
         p.crumbs { a href="/users" { "Users" } }
         div.title {
             div #who data-live {
-                h1 { (name.or(row.and_then(|row| row.email.as_deref())).unwrap_or(id.as_str())) }
+                h1 { (name.or(row.and_then(|row| row.columns.email.as_deref())).unwrap_or(id.as_str())) }
                 p.sub {
                     span.mono { (id) } " "
                     (here.pill())
@@ -230,11 +230,11 @@ fn columns(id: &UserId, here: &Here, there: &There) -> Markup {
                 Some(row) => {
                     dl.wide {
                         dt { "id" } dd.mono { (id) }
-                        dt { "name" } dd { (text_or_dash(row.name.as_deref())) }
-                        dt { "email" } dd { (text_or_dash(row.email.as_deref())) }
-                        dt { "created_at" } dd { (exact(row.created_at)) }
-                        dt { "updated_at" } dd { (exact(row.updated_at)) }
-                        dt { "deleted_at" } dd { (exact(row.deleted_at)) }
+                        dt { "name" } dd { (text_or_dash(row.columns.name.as_deref())) }
+                        dt { "email" } dd { (text_or_dash(row.columns.email.as_deref())) }
+                        dt { "created_at" } dd { (exact(row.columns.created_at)) }
+                        dt { "updated_at" } dd { (exact(row.columns.updated_at)) }
+                        dt { "deleted_at" } dd { (exact(row.columns.deleted_at)) }
                     }
                     details #raw {
                         summary { code { "raw_json" } }

@@ -88,23 +88,21 @@ pub async fn show(
         }
         div #list data-live { (list) }
     };
-    // The provider is not asked again by a page that nobody touches.
-    let every = if view == View::Beside || !text.is_empty() {
-        0
-    } else {
-        5_000
-    };
-    let live = if text.is_empty() {
-        Live::Yes { every }
-    } else {
-        Live::No
-    };
     let frame = Frame {
         place: "/users",
         title: "Users",
-        live,
+        live: live(text, view),
     };
     page(&console, &visitor, &frame, body).into_response()
+}
+
+/// The provider is not asked again by a page that nobody touches.
+fn live(text: &str, view: View) -> Live<'static> {
+    match (text, view) {
+        ("", View::Beside) => Live::Yes { every: 0 },
+        ("", View::Latest | View::All) => Live::Yes { every: 5_000 },
+        _ => Live::No,
+    }
 }
 
 fn count(rows: Option<HowMany>) -> Markup {
@@ -226,14 +224,14 @@ fn table(caption: &str, rows: &[Brief]) -> Markup {
             }
             tbody {
                 @for row in rows {
-                    tr #{ "u-" (row.id) } data-mark=[row.updated_at.map(|at| at.to_rfc3339())] {
+                    tr #{ "u-" (row.id) } data-mark=[row.columns.updated_at.map(|at| at.to_rfc3339())] {
                         th scope="row" data-label="Name" {
                             a #{ "a-" (row.id) } href={ "/users/" (segment(&row.id)) } { (name(row)) } " " (badges(row))
                         }
-                        td data-label="Email" { (text_or_dash(row.email.as_deref())) }
+                        td data-label="Email" { (text_or_dash(row.columns.email.as_deref())) }
                         td.mono data-label="Id" { (row.id) }
-                        td data-label="Signed up" { (ago_or_dash(row.created_at)) }
-                        td data-label="Changed" { (ago_or_dash(row.updated_at)) }
+                        td data-label="Signed up" { (ago_or_dash(row.columns.created_at)) }
+                        td data-label="Changed" { (ago_or_dash(row.columns.updated_at)) }
                     }
                 }
             }
@@ -243,7 +241,7 @@ fn table(caption: &str, rows: &[Brief]) -> Markup {
 
 fn name(row: &Brief) -> Markup {
     html! {
-        @match row.name.as_deref().filter(|name| !name.trim().is_empty()) {
+        @match row.columns.name.as_deref().filter(|name| !name.trim().is_empty()) {
             Some(name) => (name),
             None => { span.none { "without a name" } }
         }
@@ -252,7 +250,7 @@ fn name(row: &Brief) -> Markup {
 
 fn badges(row: &Brief) -> Markup {
     html! {
-        @if row.deleted_at.is_some() { (pill(Mood::Bad, "deleted")) }
+        @if row.columns.deleted_at.is_some() { (pill(Mood::Bad, "deleted")) }
         @else if row.is_skeleton { (pill(Mood::Warn, "only the id so far")) }
     }
 }

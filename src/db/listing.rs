@@ -10,18 +10,16 @@ mod matched;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::SimpleAsyncConnection;
 use tokio::sync::Semaphore;
 
-use super::rows::WEIGHT;
+use super::columns::{Columns, WEIGHT};
 use super::statement::{Bind, load, optional, statement};
-use super::time::Time;
 use super::{Database, DbError};
 use crate::clock;
-use crate::user::{IdType, UserId, time};
+use crate::user::{IdType, UserId};
 
 use matched::matched_by;
 
@@ -49,19 +47,9 @@ static SEARCHES: Semaphore = Semaphore::const_new(1);
 pub struct Brief {
     #[diesel(sql_type = Text)]
     pub id: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub name: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    #[serde(serialize_with = "time::serialize")]
-    pub created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    #[serde(serialize_with = "time::serialize")]
-    pub updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    #[serde(serialize_with = "time::serialize")]
-    pub deleted_at: Option<DateTime<Utc>>,
+    #[diesel(embed)]
+    #[serde(flatten)]
+    pub columns: Columns,
     /// Nothing but the id is known yet.
     #[diesel(sql_type = Bool)]
     #[serde(skip)]
@@ -98,11 +86,9 @@ pub enum SearchFault {
     Database(#[from] DbError),
 }
 
-/// Cast, so that a statement that is prepared outlives another type of a column.
-const COLUMNS: &str =
-    "id::text AS id, name::text, email::text, created_at::timestamptz, updated_at::timestamptz,
-    deleted_at::timestamptz,
-    deleted_at IS NULL AND name IS NULL AND email IS NULL AND created_at IS NULL AS is_skeleton";
+/// Of a row `u`, as [`Brief`] has it.
+const BRIEF: &str = "u.id::text AS id, {columns},
+    u.deleted_at IS NULL AND u.name IS NULL AND u.email IS NULL AND u.created_at IS NULL AS is_skeleton";
 
 /// Of the rows that `found` selects, in the order of their `key`, as many as one page holds.
 fn bounded(found: &str) -> String {
@@ -129,12 +115,12 @@ pub async fn page(database: &Database, after: Option<&UserId>, limit: i64) -> Re
 
 fn page_text(after: bool) -> String {
     let from = if after {
-        "id > $2::{id}"
+        "u.id > $2::{id}"
     } else {
         "$2::text IS NULL"
     };
     bounded(&format!(
-        "SELECT {COLUMNS}, {{users}}.id AS key FROM {{users}} WHERE {from} ORDER BY {{users}}.id LIMIT $1"
+        "SELECT {BRIEF}, u.id AS key FROM {{users}} u WHERE {from} ORDER BY u.id LIMIT $1"
     ))
 }
 
@@ -201,9 +187,9 @@ async fn begun(
 ) -> Result<Page, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(&bounded(&format!(
-        "SELECT {COLUMNS}, {{users}}.id AS key FROM {{users}}
-         WHERE {{users}}.id >= $2::{{id}} AND {{users}}.id <= $3::{{id}} AND ($4 IS NULL OR {{users}}.id > $4::{{id}})
-         ORDER BY {{users}}.id LIMIT $1"
+        "SELECT {BRIEF}, u.id AS key FROM {{users}} u
+         WHERE u.id >= $2::{{id}} AND u.id <= $3::{{id}} AND ($4 IS NULL OR u.id > $4::{{id}})
+         ORDER BY u.id LIMIT $1"
     )));
     let rows = statement(&sql)
         .bind::<BigInt, _>(limit + 1)
@@ -240,7 +226,7 @@ async fn looked_through(
 /// over the disk, in the hope of an early match.
 pub fn search_text(after: bool, matched: MatchedBy) -> String {
     let from = match after {
-        true => "id::text COLLATE \"C\" > $2",
+        true => "u.id::text COLLATE \"C\" > $2",
         false => "$2::text IS NULL",
     };
     let by = match matched {
@@ -248,9 +234,9 @@ pub fn search_text(after: bool, matched: MatchedBy) -> String {
         MatchedBy::TheDatabases => " COLLATE \"default\"",
     };
     bounded(&format!(
-        "SELECT {COLUMNS}, id::text COLLATE \"C\" AS key
-         FROM {{users}} WHERE (name{by} ILIKE $3 OR email{by} ILIKE $3 OR id::text ILIKE $4) AND {from}
-         ORDER BY {{users}}.id::text COLLATE \"C\" LIMIT $1"
+        "SELECT {BRIEF}, u.id::text COLLATE \"C\" AS key
+         FROM {{users}} u WHERE (u.name{by} ILIKE $3 OR u.email{by} ILIKE $3 OR u.id::text ILIKE $4) AND {from}
+         ORDER BY u.id::text COLLATE \"C\" LIMIT $1"
     ))
 }
 
@@ -272,10 +258,8 @@ fn literally(text: &str) -> String {
 /// As the database gives them.
 pub async fn latest(database: &Database, limit: i64) -> Result<Vec<Brief>, DbError> {
     let mut conn = database.get().await?;
-    let found = format!(
-        "SELECT {}, -n.position AS key FROM newest n JOIN {{users}} u ON u.id = n.id::{{id}}",
-        COLUMNS.replace("id::text AS id", "u.id::text AS id")
-    );
+    let found =
+        format!("SELECT {BRIEF}, -n.position AS key FROM newest n JOIN {{users}} u ON u.id = n.id::{{id}}");
     let sql = database.names.sql(&format!(
         "WITH newest AS (
              SELECT c.id, max(c.position) AS position
@@ -298,7 +282,7 @@ pub async fn latest(database: &Database, limit: i64) -> Result<Vec<Brief>, DbErr
 pub async fn these(database: &Database, ids: &[UserId]) -> Result<Vec<Brief>, DbError> {
     let mut conn = database.get().await?;
     let sql = database.names.sql(&format!(
-        "SELECT {COLUMNS} FROM {{users}} WHERE {{users}}.id = ANY($1::text[]::{{id}}[])"
+        "SELECT {BRIEF} FROM {{users}} u WHERE u.id = ANY($1::text[]::{{id}}[])"
     ));
     let ids: Vec<&str> = ids.iter().map(UserId::as_str).collect();
     let rows = statement(&sql).bind::<diesel::sql_types::Array<Text>, _>(ids);

@@ -1,5 +1,6 @@
 //! Schema names chosen at run time, quoted once.
 
+use super::columns::COLUMNS;
 use super::instances::SILENCE;
 use super::users_table::{IS_MADE, TRIGGERS};
 use crate::user::IdType;
@@ -19,7 +20,7 @@ impl Names {
     /// schema of usertap's own tables, `{id}` the SQL type of `users_sync.id`; `{users_name}` is the users
     /// table's name as a string, `{channel}` that of [`Names::channel`]; `{silence}` is for how long the process
     /// `i` was not heard, `{is_made}` whether the table that `m` notes is the one that usertap made, `{triggers}` the
-    /// names of usertap's own on it.
+    /// names of usertap's own on it, `{columns}` what the row `u` says of its user.
     pub fn sql(&self, statement: &str) -> String {
         let users = format!("{}.users_sync", quoted(&self.users_schema));
         let users_name = format!("'{}'", users.replace('\'', "''"));
@@ -34,6 +35,7 @@ impl Names {
             ("{silence}", SILENCE),
             ("{is_made}", IS_MADE),
             ("{triggers}", TRIGGERS),
+            ("{columns}", COLUMNS),
         ];
         let mut sql = String::with_capacity(statement.len() * 2);
         let mut rest = statement;

@@ -2,36 +2,23 @@
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Text, Timestamptz};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::columns::Columns;
 use super::statement::{Bind, load, optional, statement};
-use super::time::Time;
 use super::{Database, DbError};
-use crate::user::{Position, UserId, time};
-
-/// Of a row `u` without `raw_json`, in bytes: names and addresses may be as long as whoever bears them likes.
-pub const WEIGHT: &str = "coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0)";
+use crate::user::{Position, UserId};
 
 /// One row of `users_sync`. As JSON it is the feed's `after` and `raw_json`, its numbers as they stand there.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Row {
     #[diesel(sql_type = Text)]
     pub id: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub name: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    #[serde(serialize_with = "time::serialize")]
-    pub created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    #[serde(serialize_with = "time::serialize")]
-    pub updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    #[serde(serialize_with = "time::serialize")]
-    pub deleted_at: Option<DateTime<Utc>>,
+    #[diesel(embed)]
+    #[serde(flatten)]
+    pub columns: Columns,
     #[diesel(sql_type = Text)]
     #[serde(serialize_with = "unparsed")]
     pub raw_json: String,
@@ -41,7 +28,7 @@ impl Row {
     /// Nothing but the id is known yet.
     pub fn is_skeleton(&self) -> bool {
         let raw: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(&self.raw_json);
-        raw.is_ok_and(|raw| raw.len() <= 1) && self.deleted_at.is_none()
+        raw.is_ok_and(|raw| raw.len() <= 1) && self.columns.deleted_at.is_none()
     }
 
     pub fn json(&self) -> Box<RawValue> {
@@ -75,9 +62,7 @@ pub async fn settled(database: &Database, id: &UserId) -> Result<Option<Row>, Db
 async fn read(database: &Database, id: &UserId, only: &str) -> Result<Option<Row>, DbError> {
     let mut conn = database.get().await?;
     let sql = format!(
-        "SELECT id::text, name::text, email::text, created_at::timestamptz, updated_at::timestamptz,
-                deleted_at::timestamptz, raw_json::text
-         FROM {{users}} WHERE id = $1::{{id}} {only}"
+        "SELECT u.id::text, {{columns}}, u.raw_json::text FROM {{users}} u WHERE u.id = $1::{{id}} {only}"
     );
     let sql = database.names.sql(&sql);
     Ok(optional(statement(&sql).bind::<Text, _>(id.as_str()), &mut conn).await?)
@@ -210,11 +195,12 @@ mod tests {
         for odd in ["1e400", "\"\\ud800\"", &deep] {
             let row = Row {
                 id: "u".into(),
-                name: Some("Ada".into()),
-                email: None,
-                created_at: None,
-                updated_at: "+10000-01-01T00:00:00Z".parse().ok(),
-                deleted_at: "2026-01-01T00:00:00Z".parse().ok(),
+                columns: Columns {
+                    name: Some("Ada".into()),
+                    updated_at: "+10000-01-01T00:00:00Z".parse().ok(),
+                    deleted_at: "2026-01-01T00:00:00Z".parse().ok(),
+                    ..Columns::default()
+                },
                 raw_json: format!("{{\"id\": \"u\", \"odd\": {odd}}}"),
             };
             let told = format!(

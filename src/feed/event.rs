@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::user::{Pos, time};
+use crate::db::columns::Columns;
+use crate::user::Pos;
 
 /// One event of the feed.
 #[derive(Debug, Clone)]
@@ -33,19 +34,13 @@ pub struct Shape {
     pub raw: bool,
 }
 
-/// The columns of a change row or of a row of the table.
+/// What a change row or a row of the table says of a user.
 #[derive(Debug, Clone, Serialize)]
 pub struct After {
     #[serde(serialize_with = "spelled")]
     pub id: Arc<str>,
-    pub name: Option<String>,
-    pub email: Option<String>,
-    #[serde(serialize_with = "time::serialize")]
-    pub created_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "time::serialize")]
-    pub updated_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "time::serialize")]
-    pub deleted_at: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    pub columns: Columns,
 }
 
 /// What an event is made of.
@@ -235,11 +230,10 @@ mod tests {
     fn told(kind: &str, is_blank: bool) -> Event {
         let after = After {
             id: "u1".into(),
-            name: Some("Ada".into()),
-            email: None,
-            created_at: None,
-            updated_at: None,
-            deleted_at: None,
+            columns: Columns {
+                name: Some("Ada".into()),
+                ..Columns::default()
+            },
         };
         let told = Told {
             pos: Pos {

@@ -10,8 +10,8 @@ use diesel_async::AsyncPgConnection;
 
 use super::event::{After, Event, Shape, Told};
 use super::filter::Filter;
+use crate::db::columns::Columns;
 use crate::db::statement::{Bind, load, optional, statement};
-use crate::db::time::Time;
 use crate::db::{DbError, Names};
 use crate::user::{Pos, Position};
 
@@ -146,16 +146,8 @@ pub(super) struct ChangeRow {
     kind: Option<String>,
     #[diesel(sql_type = Nullable<Array<Text>>)]
     changed: Option<Vec<String>>,
-    #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    deleted_at: Option<DateTime<Utc>>,
+    #[diesel(embed)]
+    columns: Columns,
     #[diesel(sql_type = Nullable<Text>)]
     raw: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -180,11 +172,7 @@ impl ChangeRow {
             changed: self.changed.unwrap_or_default(),
             after: After {
                 id: self.id?.into(),
-                name: self.name,
-                email: self.email,
-                created_at: self.created_at,
-                updated_at: self.updated_at,
-                deleted_at: self.deleted_at,
+                columns: self.columns,
             },
             is_blank: self.blank.unwrap_or_default(),
             before: self.before,

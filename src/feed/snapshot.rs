@@ -6,17 +6,15 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::event::{After, Event};
 use super::read::{BOUNDS, BYTES, BoundsRow, RAW_BYTES};
 use super::{Feed, FeedError};
 use crate::db::DbError;
-use crate::db::rows::WEIGHT;
+use crate::db::columns::{Columns, WEIGHT};
 use crate::db::statement::{Bind, load, statement};
-use crate::db::time::Time;
 use crate::user::{Pos, UserId};
 
 /// A page of the table.
@@ -34,16 +32,8 @@ struct SnapshotRow {
     bounds: BoundsRow,
     #[diesel(sql_type = Nullable<Text>)]
     id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    deleted_at: Option<DateTime<Utc>>,
+    #[diesel(embed)]
+    columns: Columns,
     #[diesel(sql_type = Nullable<Text>)]
     raw: Option<String>,
 }
@@ -52,11 +42,7 @@ impl SnapshotRow {
     fn row(self) -> Option<(After, Option<String>)> {
         let after = After {
             id: self.id?.into(),
-            name: self.name,
-            email: self.email,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            deleted_at: self.deleted_at,
+            columns: self.columns,
         };
         Some((after, self.raw))
     }
@@ -99,9 +85,7 @@ fn text(after: bool, raw: bool) -> String {
     let from = |from: &str, limit: &str| {
         let raw = if raw { "u.raw_json::text" } else { "NULL::text" };
         format!(
-            "SELECT u.id, u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz,
-                    u.deleted_at::timestamptz, {raw} AS raw
-             FROM {{users}} u WHERE {from} ORDER BY u.id LIMIT {limit}"
+            "SELECT u.id, {{columns}}, {raw} AS raw FROM {{users}} u WHERE {from} ORDER BY u.id LIMIT {limit}"
         )
     };
     let found = match raw {

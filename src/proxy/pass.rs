@@ -11,14 +11,30 @@ use super::outcome::{Outcome, Why};
 use super::reply;
 use super::traffic::Counted;
 use super::wire::Failure;
-use crate::cache::{Bypass, Cached};
+use crate::cache::{Bypass, Cached, Standing};
 use crate::clock::Instant;
 use crate::provider::{Caller, Credential, Foreign};
-use crate::upstream::Yields;
+use crate::upstream::{Priority, Yields};
 
 impl Shared {
+    /// A request on no known route.
+    pub(super) async fn unmatched(
+        &self,
+        asked: &mut Asked,
+        standing: Standing,
+        body: Body,
+    ) -> Response<Body> {
+        let why = self.on_no_route(asked);
+        if let Some(own) = self.config.provider.preflight(&asked.head()) {
+            asked.priority = Priority::Stranger;
+            return Box::pin(self.pass_preflight(asked, body, own)).await;
+        }
+        asked.priority = Shared::priority(standing, self.caller_by_head(asked).credential());
+        self.pass(asked, "-", body, why).await
+    }
+
     /// Of no interest, or a sign that the provider's API has moved on.
-    pub(super) fn on_no_route(&self, asked: &Asked) -> Why {
+    fn on_no_route(&self, asked: &Asked) -> Why {
         if self.config.provider.is_userless(&asked.method, asked.path()) {
             return Why::NoUser;
         }
@@ -34,7 +50,7 @@ impl Shared {
     }
 
     /// Who asks, whatever for.
-    pub(super) fn caller_by_head(&self, asked: &Asked) -> Caller {
+    fn caller_by_head(&self, asked: &Asked) -> Caller {
         let (provider, tenant) = (&self.config.provider, &self.config.tenant);
         provider.caller_by_head(tenant, &asked.head())
     }

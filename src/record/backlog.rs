@@ -87,7 +87,7 @@ pub struct Taken {
 
 /// What is left of a submission, for another transaction holds its users.
 #[derive(Debug)]
-pub struct Left {
+pub struct Late {
     pub number: u64,
     pub observations: Arc<[Observation]>,
     pub rest: Rest,
@@ -262,7 +262,7 @@ impl Backlog {
     }
 
     /// Takes these back, to be tried again from then on.
-    pub fn put_back(&self, left: Vec<Left>, until: Instant) {
+    pub fn put_back(&self, left: Vec<Late>, until: Instant) {
         let mut inner = self.lock();
         left.into_iter().for_each(|left| inner.put_back(left, until));
         drop(inner);

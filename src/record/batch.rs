@@ -12,13 +12,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::Outcome;
+use super::Effect;
 use super::change::{Change, Kind};
 use super::memory::Mark;
 use super::merge::{Standing, Verdict, judge, settles, shows, version_of_equals};
+use crate::db::columns::Columns;
 use crate::user::{Observation, Origin, Position, Seen, Sent, Source, Tick, UserId, json};
 
-pub use write::{Aside, Columns, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
+pub use write::{Aside, DoubtWrite, Loaded, RowWrite, State, Write, state_of};
 
 /// Everything that a batch comes to.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     pub verdict: Verdict,
-    pub outcome: Outcome,
+    pub effect: Effect,
 }
 
 /// What is the same for a whole batch.
@@ -103,12 +104,12 @@ impl Plan {
         if changes && is_refused(loaded, &observation.seen) {
             return Some(Judged {
                 verdict: Verdict::Idle,
-                outcome: Outcome::SetAside,
+                effect: Effect::SetAside,
             });
         }
-        let outcome = outcome(verdict, loaded.known.standing, &observation.seen);
+        let effect = effect(verdict, loaded.known.standing, &observation.seen);
         self.note(observation, loaded, verdict, at, tick);
-        Some(Judged { verdict, outcome })
+        Some(Judged { verdict, effect })
     }
 
     /// A user changes at most once in a transaction.
@@ -189,7 +190,7 @@ impl Plan {
         for judged in self.judged.iter_mut().flatten() {
             *judged = Judged {
                 verdict: Verdict::Idle,
-                outcome: Outcome::SetAside,
+                effect: Effect::SetAside,
             };
         }
     }
@@ -335,10 +336,7 @@ fn row_write(seen: &Seen, before: Standing) -> RowWrite {
 
 fn columns_after(row: &RowWrite, before: Option<&Columns>, now: DateTime<Utc>) -> Columns {
     match row {
-        RowWrite::Whole(view) => Columns {
-            profile: view.profile.clone(),
-            deleted_at: None,
-        },
+        RowWrite::Whole(view) => view.profile.clone().into(),
         RowWrite::Deletion => Columns {
             deleted_at: Some(now),
             ..before.cloned().unwrap_or_default()
@@ -368,13 +366,13 @@ fn raw_differs(row: &RowWrite, before: Option<&Value>) -> bool {
     }
 }
 
-fn outcome(verdict: Verdict, standing: Standing, seen: &Seen) -> Outcome {
+fn effect(verdict: Verdict, standing: Standing, seen: &Seen) -> Effect {
     match verdict {
-        Verdict::Apply | Verdict::Stand if !standing.has_row() => Outcome::Inserted,
-        Verdict::Apply if seen.is_deletion() => Outcome::Deleted,
-        Verdict::Apply | Verdict::Stand => Outcome::Updated,
-        Verdict::Equal | Verdict::Idle => Outcome::Unchanged,
-        Verdict::Absent => Outcome::Absent,
-        Verdict::Older | Verdict::Ambiguous | Verdict::Doubt => Outcome::Older,
+        Verdict::Apply | Verdict::Stand if !standing.has_row() => Effect::Inserted,
+        Verdict::Apply if seen.is_deletion() => Effect::Deleted,
+        Verdict::Apply | Verdict::Stand => Effect::Updated,
+        Verdict::Equal | Verdict::Idle => Effect::Unchanged,
+        Verdict::Absent => Effect::Absent,
+        Verdict::Older | Verdict::Ambiguous | Verdict::Doubt => Effect::Older,
     }
 }

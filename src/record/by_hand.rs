@@ -10,11 +10,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::batch::{Columns, DoubtWrite, Loaded, State, Write, state_of};
+use super::batch::{DoubtWrite, Loaded, State, Write, state_of};
 use super::change::{Change, Kind, nonce, spelled};
 use super::merge::Standing;
+use crate::db::columns::Columns;
 use crate::user::time::told;
-use crate::user::{ContentHash, Origin, Profile, Source, UserId};
+use crate::user::{ContentHash, Origin, Source, UserId};
 
 /// What was noted of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,28 +128,25 @@ fn columns(noted: &str) -> Option<Columns> {
     let text = |name: &str| noted[name].as_str().map(str::to_owned);
     let time = |name: &str| noted[name].as_str()?.parse().ok();
     Some(Columns {
-        profile: Profile {
-            name: text("name"),
-            email: text("email"),
-            created_at: time("created_at"),
-            updated_at: time("updated_at"),
-        },
+        name: text("name"),
+        email: text("email"),
+        created_at: time("created_at"),
+        updated_at: time("updated_at"),
         deleted_at: time("deleted_at"),
     })
 }
 
 /// Names of the columns that differ from what stood there before.
 fn changed(before: &Columns, now: &Columns, raw_differs: bool) -> Vec<&'static str> {
-    let (b, n) = (&before.profile, &now.profile);
     // One that nobody is told of differs from none in nothing.
     let differs = |before: Option<DateTime<Utc>>, now: Option<DateTime<Utc>>| {
         before.and_then(told) != now.and_then(told)
     };
     let differing = [
-        ("name", b.name != n.name),
-        ("email", b.email != n.email),
-        ("created_at", differs(b.created_at, n.created_at)),
-        ("updated_at", differs(b.updated_at, n.updated_at)),
+        ("name", before.name != now.name),
+        ("email", before.email != now.email),
+        ("created_at", differs(before.created_at, now.created_at)),
+        ("updated_at", differs(before.updated_at, now.updated_at)),
         ("deleted_at", differs(before.deleted_at, now.deleted_at)),
         ("raw_json", raw_differs),
     ];
@@ -167,11 +165,8 @@ mod tests {
 
     fn loaded(told: Standing, name: Option<&str>) -> Loaded {
         let row = name.map(|name| Columns {
-            profile: Profile {
-                name: Some(name.into()),
-                ..Profile::default()
-            },
-            deleted_at: None,
+            name: Some(name.into()),
+            ..Columns::default()
         });
         Loaded {
             known: stranger(),

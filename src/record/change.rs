@@ -4,10 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use serde_json::json;
-
-use super::batch::Columns;
-use crate::user::{Pos, Position, Source, time};
+use crate::db::columns::Columns;
+use crate::user::{Pos, Position, Source};
 
 /// What happened to the user; the feed's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +90,10 @@ pub fn public(position: Position, nonce: i32) -> String {
 
 /// That `updated_at` moves goes without saying, unless nothing else does: as when what SQL changed is the same again.
 fn differing(before: &Columns, after: &Columns, raw_differs: bool) -> Vec<&'static str> {
-    let (b, a) = (&before.profile, &after.profile);
     let others = [
-        ("name", b.name != a.name),
-        ("email", b.email != a.email),
-        ("created_at", b.created_at != a.created_at),
+        ("name", before.name != after.name),
+        ("email", before.email != after.email),
+        ("created_at", before.created_at != after.created_at),
         ("deleted_at", before.deleted_at != after.deleted_at),
         ("raw_json", raw_differs),
     ];
@@ -108,11 +105,6 @@ fn differing(before: &Columns, after: &Columns, raw_differs: bool) -> Vec<&'stat
 
 /// As the feed's `before` has them.
 pub fn spelled(columns: &Columns) -> String {
-    let told = |at: Option<chrono::DateTime<chrono::Utc>>| at.and_then(time::told);
-    let profile = &columns.profile;
-    json!({
-        "name": profile.name, "email": profile.email, "created_at": told(profile.created_at),
-        "updated_at": told(profile.updated_at), "deleted_at": told(columns.deleted_at),
-    })
-    .to_string()
+    // Texts and times: nothing that JSON cannot hold.
+    serde_json::to_string(columns).unwrap_or_default()
 }

@@ -52,7 +52,7 @@ pub struct Known {
     pub doubt: Option<Position>,
 }
 
-/// The outcome for one observation.
+/// What is to become of one observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The row says the same already.

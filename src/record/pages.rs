@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Submission;
 use super::backlog::weight;
 
-/// Where a walk stands after this page. The recorder adds the page's outcomes to its account.
+/// Where a walk stands after this page. The recorder adds the page's effects to its account.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// The run in `usertap.backfill`.

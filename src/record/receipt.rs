@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::waiters::Settling;
-use super::{Outcome, Recorder};
+use super::{Effect, Recorder};
 use crate::clock::{self, Instant};
 use crate::user::{Observation, Origin, Seen, Source, UserId};
 
@@ -31,7 +31,7 @@ enum Stage {
 /// What the writer says of a submission, after the commit.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    pub outcomes: Vec<Outcome>,
+    pub effects: Vec<Effect>,
     /// The last change, as consumers see its position.
     pub position: Option<String>,
     /// Doubts that the answer must wait for.
@@ -80,7 +80,7 @@ impl Unrecorded {
 /// How a page fared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fared {
-    pub outcomes: Vec<Outcome>,
+    pub effects: Vec<Effect>,
     /// Whether the checkpoint moved the walk's row: false where the run is no longer ours.
     pub checkpoint_kept: bool,
 }
@@ -108,9 +108,9 @@ const SKELETON_WAIT: Duration = Duration::from_secs(1);
 const JOURNAL_WAIT: Duration = Duration::from_secs(1);
 
 impl Receipt {
-    pub(super) fn settled(recorder: Recorder, outcomes: Vec<Outcome>) -> Receipt {
+    pub(super) fn settled(recorder: Recorder, effects: Vec<Effect>) -> Receipt {
         let settled = Settled {
-            outcomes,
+            effects,
             checkpoint_kept: true,
             ..Settled::default()
         };
@@ -191,7 +191,7 @@ impl Receipt {
         Durable::Committed {
             changed: settled.position.is_some(),
             doubts: settled.doubts.len(),
-            set_aside: settled.outcomes.contains(&Outcome::SetAside),
+            set_aside: settled.effects.contains(&Effect::SetAside),
         }
     }
 
@@ -204,7 +204,7 @@ impl Receipt {
             Stage::Waiting { reply, .. } => reply.await.ok()?,
         };
         Some(Fared {
-            outcomes: settled.outcomes,
+            effects: settled.effects,
             checkpoint_kept: settled.checkpoint_kept,
         })
     }
@@ -213,13 +213,13 @@ impl Receipt {
 impl Settled {
     /// None of the reads that it needed is late.
     fn came_to(self, rereads: Rereads) -> Recorded {
-        let outcomes = &self.outcomes;
-        if rereads.is_set_aside || outcomes.contains(&Outcome::SetAside) {
+        let effects = &self.effects;
+        if rereads.is_set_aside || effects.contains(&Effect::SetAside) {
             return Recorded::None(Unrecorded::SetAside);
         }
-        let absent = outcomes.iter().filter(|outcome| **outcome == Outcome::Absent);
+        let absent = effects.iter().filter(|effect| **effect == Effect::Absent);
         let absent = absent.count() + rereads.absent;
-        if absent > 0 && absent == outcomes.len() {
+        if absent > 0 && absent == effects.len() {
             return Recorded::None(Unrecorded::NoUser);
         }
         Recorded::Committed {

@@ -19,7 +19,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as Sql
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use super::batch::Plan;
-use super::{Checkpoint, Outcome};
+use super::{Checkpoint, Effect};
 use crate::db::DbError;
 use crate::db::names::Names;
 use crate::db::statement::{Bind, execute, load, optional, statement};
@@ -232,23 +232,23 @@ impl Sql {
         &self,
         conn: &mut Conn,
         at: &Checkpoint,
-        outcomes: &[Outcome],
+        effects: &[Effect],
     ) -> Result<bool, DbError> {
-        let count = |outcome: Outcome| outcomes.iter().filter(|o| **o == outcome).count() as i64;
+        let count = |effect: Effect| effects.iter().filter(|o| **o == effect).count() as i64;
         let moved = statement(&self.checkpoint)
             .bind::<SqlUuid, _>(at.run)
             .bind::<Text, _>(&at.state)
             .bind::<BigInt, _>(at.fetched as i64)
-            .bind::<BigInt, _>(count(Outcome::Inserted))
-            .bind::<BigInt, _>(count(Outcome::Updated) + count(Outcome::Deleted))
+            .bind::<BigInt, _>(count(Effect::Inserted))
+            .bind::<BigInt, _>(count(Effect::Updated) + count(Effect::Deleted))
             // Whoever has no row and is shown as deleted has none after it, either.
-            .bind::<BigInt, _>(count(Outcome::Unchanged) + count(Outcome::Absent))
-            .bind::<BigInt, _>(count(Outcome::Older))
-            .bind::<BigInt, _>(count(Outcome::SetAside) + at.malformed as i64)
+            .bind::<BigInt, _>(count(Effect::Unchanged) + count(Effect::Absent))
+            .bind::<BigInt, _>(count(Effect::Older))
+            .bind::<BigInt, _>(count(Effect::SetAside) + at.malformed as i64)
             .bind::<Bool, _>(at.done)
             .bind::<SqlUuid, _>(at.owner)
             .bind::<Nullable<Text>, _>(&at.follows)
-            .bind::<BigInt, _>(count(Outcome::Deleted));
+            .bind::<BigInt, _>(count(Effect::Deleted));
         Ok(execute(moved, conn).await? == 1)
     }
 

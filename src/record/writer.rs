@@ -1,5 +1,10 @@
 //! The writer: takes what waits, judges it, commits it, lets the waiters go.
 //!
+//! A batch is taken in [`turn`] and flies ([`flight`]); what only the journal has of it is [`fetch`]ed. Memory and one
+//! [`look`] settle what changes nothing. The rest is a [`transaction`], whose [`commit`] is told to memory and to
+//! everybody who waits; then it [`land`]s. Whom the database refuses is written [`alone`], who is [`held`] goes back.
+//! A [`link`] is a lane's connection, [`past`] the history behind it; [`upkeep`] is what one lane does besides.
+//!
 //! It has lanes, each with a connection of its own: while one transaction is numbered and commits,
 //! the rows of the next are written. There is no linger: what comes meanwhile gathers. A batch that
 //! the database refuses is halved until the one user at fault stands alone and is set aside; those
@@ -7,50 +12,49 @@
 //! commit; two lanes with observations of one user; a batch lost because a connection broke (it is
 //! tried again; an observation that was committed after all is then equal).
 
+mod ahead;
 mod alone;
 mod by_hand;
-pub(super) mod commit;
+mod commit;
 pub(super) mod fetch;
 pub(super) mod flight;
 mod held;
 mod idle;
 mod land;
-pub(super) mod link;
+mod link;
 mod look;
-pub(super) mod lost;
-mod note;
 mod page;
 pub(super) mod past;
 mod print;
 pub(super) mod purge;
 mod strangers;
+pub(super) mod transaction;
 mod turn;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use uuid::Uuid;
 
 use super::Shared;
 use super::backlog::Batch;
-use super::batch::Plan;
-use super::sql::{Locking, Patience, Sql, Users};
+use super::sql::Sql;
 use crate::clock::{self, Instant};
 use crate::config::Deleted;
 use crate::db::{Database, DbError, Refusal};
-use crate::failpoint;
 use crate::tasks::Tasks;
 use crate::user::UserId;
 
 use flight::{Flight, Landing};
 use land::land;
 use link::Link;
-use look::Left;
+use look::ToWrite;
 use turn::Writing;
 
+pub(super) use ahead::Ahead;
 pub(super) use past::Past;
 pub(super) use turn::Turns;
 
@@ -58,8 +62,6 @@ pub(super) use turn::Turns;
 const BATCH: usize = 1_000;
 /// Bytes of users' JSON in one transaction.
 const BATCH_BYTES: usize = 8 << 20;
-/// Between attempts while the database refuses everything.
-const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Two that take turns, and a third for when one of them has a row that takes long.
 pub(super) const LANES: usize = 3;
@@ -125,7 +127,7 @@ pub(super) fn lanes(
         .past
         .begin(process.unwrap_or_else(Uuid::new_v4), left_by, LANES);
     let folder = shared.keeper.as_ref().and_then(|keeper| keeper.folder());
-    if let Some(note) = folder.and_then(|folder| note::read(&folder)) {
+    if let Some(note) = folder.and_then(|folder| past::note::read(&folder)) {
         shared.past.recall(note);
     }
     let lane = |number| Writer {
@@ -196,6 +198,7 @@ impl Writer {
         }
     }
 
+    /// One batch, until all of it has landed or gone back.
     async fn flush(&mut self, batch: Batch) -> Result<(), GivenUp> {
         let Batch {
             taken,
@@ -222,6 +225,7 @@ impl Writer {
         Ok(())
     }
 
+    /// Until everybody in it is judged: who hinders the others goes apart from them.
     async fn settle(&mut self, flight: &mut Flight) -> Result<(), GivenUp> {
         let mut groups = VecDeque::from([Group::Together(flight.all())]);
         while let Some(group) = groups.pop_front() {
@@ -236,6 +240,7 @@ impl Writer {
         Ok(())
     }
 
+    /// What neither memory nor a look settles goes into one transaction.
     async fn together(
         &mut self,
         flight: &mut Flight,
@@ -246,7 +251,7 @@ impl Writer {
             true => group,
             false => self.shared.settle_in_memory(flight, group),
         };
-        let Left { todo, are } = match self.look(flight, todo).await {
+        let ToWrite { todo, are } = match self.look(flight, todo).await {
             Ok(left) => left,
             Err((failure, todo)) => return self.recover(failure, flight, todo, groups).await,
         };
@@ -265,66 +270,6 @@ impl Writer {
             }
             Err(failure) => self.recover(failure, flight, todo, groups).await,
         }
-    }
-
-    /// One transaction. What a user's earlier change in it puts off is given back.
-    async fn transact(
-        &mut self,
-        flight: &mut Flight,
-        todo: &[usize],
-        are: Users,
-        checkpoint: bool,
-    ) -> Result<Vec<usize>, Failure> {
-        self.may_write(flight).await?;
-        self.begin(Patience::of(flight)).await?;
-        failpoint::reached("writer.begun");
-        let attempted = self.attempt(flight, todo, are, checkpoint).await;
-        if attempted.is_err() {
-            self.rollback().await;
-            self.begins_anew(flight);
-        }
-        attempted
-    }
-
-    async fn attempt(
-        &mut self,
-        flight: &mut Flight,
-        todo: &[usize],
-        are: Users,
-        checkpoint: bool,
-    ) -> Result<Vec<usize>, Failure> {
-        let (mut loaded, users) = match are {
-            Users::Strangers => (self.shared.strangers(flight, todo), are),
-            Users::Any => {
-                let loaded = self.load(flight, todo, Locking::ForUpdate).await?;
-                let users = flight.whose(&loaded);
-                (loaded, users)
-            }
-        };
-        let plan = self.shared.plan(flight, todo, &mut loaded);
-        let mut written = self.write_rows(&plan, users).await;
-        if checkpoint && written.is_ok() {
-            written = self.may_end(flight).await;
-        }
-        let finished = match written {
-            Ok(()) => self.finish(flight, todo, &plan, &loaded, users, checkpoint).await,
-            Err(failure) => Err(failure),
-        };
-        match (finished, users) {
-            (Err(Failure::Refused), Users::Strangers) => {
-                flight.not_strangers();
-                Err(Failure::Overtaken)
-            }
-            (finished, _) => finished,
-        }
-    }
-
-    async fn write_rows(&mut self, plan: &Plan, users: Users) -> Result<(), Failure> {
-        let conn = self.link.conn()?;
-        let written = self.sql.write_rows(conn, plan, users).await;
-        self.turn = None;
-        failpoint::reached("writer.rows");
-        written.map_err(Failure::of)
     }
 
     /// What to do about a failure: connect again, leave those for later whom somebody else holds, halve,
@@ -368,16 +313,6 @@ async fn take(shared: &Shared) -> Option<(Batch, Option<Writing>)> {
         None => turn.writes(),
     };
     Some((batch, turn))
-}
-
-impl Patience {
-    /// Nobody waits for a page of a walk.
-    fn of(flight: &Flight) -> Patience {
-        match flight.page {
-            Some(_) => Patience::Long,
-            None => Patience::Short,
-        }
-    }
 }
 
 impl Failure {

@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{timeout, timeout_at};
 
-use super::breaker::Try;
-use super::budget::Ask;
+use super::breaker::{Pass, Try};
+use super::budget::{Ask, Leave};
 use super::login::{self, NoToken};
 use super::pause;
 use super::retry::{self, Came};
@@ -110,39 +110,7 @@ impl Upstream {
         }
         let (leave, mut pass) = self.leave(ask, Try::Prompt, deadline).await?;
         let left = clock::now();
-        let exchange = async {
-            // The same one, unless it has come to its end since.
-            let token = match self.token_of(request).await {
-                Ok(token) => token,
-                Err(none) => return self.without_token(none),
-            };
-            let Forwarded {
-                response,
-                meant,
-                sent,
-                sent_at,
-                ..
-            } = {
-                let answer = self.send_own(request, token.as_ref()).await;
-                leave.end(answer.as_ref().err());
-                pass.note(meant_by(&answer));
-                answer?
-            };
-            let (head, body) = response.into_parts();
-            self.heed(meant, &head.headers, Yields::Everyone);
-            if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, meant) {
-                login.forget(token).await;
-            }
-            let body = whole(body, self.timeout).await?;
-            let body = decode::decoded(&head.headers, &body, LARGEST).map_err(|_| UpstreamError::Broken)?;
-            Ok(Fetched {
-                status: head.status,
-                headers: head.headers,
-                body,
-                sent,
-                sent_at,
-            })
-        };
+        let exchange = self.exchange_own(request, leave, &mut pass);
         let Ok(answer) = timeout_at(deadline, exchange).await else {
             pass.timed_out(deadline - left, self.timeout / ANSWERING);
             return Err(UpstreamError::Timeout);
@@ -151,6 +119,44 @@ impl Upstream {
         self.budget
             .answered(clock::now().saturating_duration_since(answer.sent_at));
         Ok(answer)
+    }
+
+    /// Once there is leave for it.
+    async fn exchange_own(
+        &self,
+        request: &OwnRequest,
+        leave: Leave<'_>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Fetched, UpstreamError> {
+        // The same one, unless it has come to its end since.
+        let token = match self.token_of(request).await {
+            Ok(token) => token,
+            Err(none) => return self.without_token(none),
+        };
+        let answer = self.send_own(request, token.as_ref()).await;
+        leave.end(answer.as_ref().err());
+        pass.note(meant_by(&answer));
+        let Forwarded {
+            response,
+            meant,
+            sent,
+            sent_at,
+            ..
+        } = answer?;
+        let (head, body) = response.into_parts();
+        self.heed(meant, &head.headers, Yields::Everyone);
+        if let (Some(login), Some(token), StatusCode::UNAUTHORIZED) = (&self.login, &token, meant) {
+            login.forget(token).await;
+        }
+        let body = whole(body, self.timeout).await?;
+        let body = decode::decoded(&head.headers, &body, LARGEST).map_err(|_| UpstreamError::Broken)?;
+        Ok(Fetched {
+            status: head.status,
+            headers: head.headers,
+            body,
+            sent,
+            sent_at,
+        })
     }
 
     async fn token_of(&self, own: &OwnRequest) -> Result<Option<SecretString>, NoToken> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use usertap::config::Deleted;
 use usertap::db::Database;
-use usertap::record::{Checkpoint, Outcome, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
+use usertap::record::{Checkpoint, Effect, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
 use usertap::tasks::Tasks;
 use usertap::user::{
     ContentHash, Head, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, UserId, View,
@@ -104,12 +104,12 @@ impl Rig {
         self.submit(vec![observation]).recorded(LONG).await
     }
 
-    async fn fared(&self, observation: Observation) -> Outcome {
+    async fn fared(&self, observation: Observation) -> Effect {
         self.submit(vec![observation])
             .fared()
             .await
             .expect("the recorder runs")
-            .outcomes[0]
+            .effects[0]
     }
 
     async fn row(&self, id: &UserId) -> Option<String> {
@@ -250,7 +250,7 @@ async fn a_mark_in_memory_orders_what_no_commit_does() {
     rig.record(rig.seen(&id, view(&id, "A"))).await;
     assert_eq!(
         rig.fared(observation(&id, view(&id, "old"), slow)).await,
-        Outcome::Older
+        Effect::Older
     );
     assert!(rig.owed.recv().await.is_some());
     assert_eq!(rig.row(&id).await.as_deref(), Some("A"));
@@ -293,7 +293,7 @@ async fn deletions_are_kept_as_tombstones_and_only_newer_answers_restore() {
     assert_eq!(rig.db.count(gone).await, 1);
     assert_eq!(
         rig.fared(observation(&id, view(&id, "A"), before)).await,
-        Outcome::Older
+        Effect::Older
     );
     assert!(rig.owed.recv().await.is_some());
     assert_eq!(rig.db.count(gone).await, 1);
@@ -319,11 +319,11 @@ async fn a_state_without_a_user_goes_with_its_doubt() {
     assert_eq!(rig.db.count(states).await, 1, "the other is still in doubt");
     // What was asked before the not-found was known cannot plant it, what is asked now can.
     let late = observation(&user(7), view(&user(7), "A"), Sent::NEVER);
-    assert_eq!(rig.fared(late).await, Outcome::Older);
+    assert_eq!(rig.fared(late).await, Effect::Older);
     assert_eq!(rig.row(&user(7)).await, None);
     assert_eq!(
         rig.fared(rig.seen(&user(7), view(&user(7), "B"))).await,
-        Outcome::Inserted
+        Effect::Inserted
     );
     rig.end().await;
 }
@@ -370,13 +370,13 @@ async fn a_refused_row_is_set_aside_and_holds_up_no_other() {
     let fared = rig.submit(page.clone()).fared().await.expect("the recorder runs");
     assert_eq!(
         fared
-            .outcomes
+            .effects
             .iter()
-            .filter(|outcome| **outcome == Outcome::Inserted)
+            .filter(|effect| **effect == Effect::Inserted)
             .count(),
         49
     );
-    assert_eq!(fared.outcomes[23], Outcome::SetAside);
+    assert_eq!(fared.effects[23], Effect::SetAside);
     assert_eq!(
         rig.row(&user(23)).await.as_deref(),
         Some("-"),
@@ -404,7 +404,7 @@ async fn a_refused_row_is_set_aside_and_holds_up_no_other() {
     // Not tried again at once, and taken as soon as its data is right.
     assert_eq!(
         rig.fared(rig.seen(&user(23), page[23].seen.clone())).await,
-        Outcome::SetAside
+        Effect::SetAside
     );
     rig.record(rig.seen(&user(23), view(&user(23), "Eva"))).await;
     assert_eq!(rig.row(&user(23)).await.as_deref(), Some("Eva"));
@@ -487,7 +487,7 @@ async fn volatile_fields_alone_make_no_change() {
         moved.volatile = ContentHash([1; 16]);
         moved.raw = "{\"id\":\"x\",\"active\":1}".into();
     });
-    assert_eq!(rig.fared(rig.seen(&id, moved.clone())).await, Outcome::Unchanged);
+    assert_eq!(rig.fared(rig.seen(&id, moved.clone())).await, Effect::Unchanged);
     let active = "SELECT raw_json->>'active' FROM neon_identity.users_sync";
     assert_eq!(rig.db.text(active).await, None, "not within the hour");
     // An hour passes; the clock that wrote it was ahead.
@@ -614,8 +614,8 @@ async fn a_history_that_others_made_and_lost_begins_a_new_epoch() {
     });
     // What was sent before the loss proves nothing any more.
     assert_eq!(
-        fared.fared().await.expect("the recorder runs").outcomes,
-        [Outcome::Older]
+        fared.fared().await.expect("the recorder runs").effects,
+        [Effect::Older]
     );
     assert_eq!(head.sent().epoch, before.epoch + 1);
     second.close();
@@ -637,7 +637,7 @@ async fn a_lost_history_begins_a_new_epoch() {
     );
     assert_eq!(
         rig.fared(observation(&id, view(&id, "B"), before)).await,
-        Outcome::Older
+        Effect::Older
     );
     assert!(rig.head.sent().position > Position(0));
     rig.end().await;
@@ -665,8 +665,8 @@ async fn a_row_that_no_statement_can_carry_holds_up_no_other() {
         rig.seen(&user(5), view(&user(5), "Ada")),
     ];
     let fared = rig.submit(page).fared().await.expect("the recorder runs");
-    let aside = Outcome::SetAside;
-    assert_eq!(fared.outcomes, [aside, aside, aside, aside, Outcome::Inserted]);
+    let aside = Effect::SetAside;
+    assert_eq!(fared.effects, [aside, aside, aside, aside, Effect::Inserted]);
     assert_eq!(rig.row(&user(5)).await.as_deref(), Some("Ada"));
     let codes = "SELECT string_agg(sqlstate, ' ' ORDER BY id) FROM usertap.set_aside";
     assert_eq!(
@@ -773,7 +773,7 @@ async fn two_answers_at_once_of_a_new_user_need_no_other_read() {
     .await;
     let pair = vec![rig.seen(&id, view(&id, "A")), rig.seen(&id, view(&id, "A"))];
     let fared = rig.submit(pair).fared().await.expect("the recorder runs");
-    assert_eq!(fared.outcomes, [Outcome::Inserted, Outcome::Unchanged]);
+    assert_eq!(fared.effects, [Effect::Inserted, Effect::Unchanged]);
     assert!(rig.owed.try_recv().is_err());
     rig.end().await;
 }
@@ -796,7 +796,7 @@ async fn a_row_that_was_there_before_its_user_was_known_is_taken_over() {
         rig.seen(&new, view(&new, "Bob")),
     ];
     let fared = rig.submit(page).fared().await.expect("the recorder runs");
-    assert_eq!(fared.outcomes, [Outcome::Inserted, Outcome::Inserted]);
+    assert_eq!(fared.effects, [Effect::Inserted, Effect::Inserted]);
     assert_eq!(rig.row(&made).await.as_deref(), Some("Ada"));
     assert_eq!(rig.row(&new).await.as_deref(), Some("Bob"));
     rig.end().await;

@@ -21,11 +21,6 @@ use serde_json::{Value, json};
 use crate::support::http::Reply;
 use crate::support::shapes::{Shaped, set};
 
-struct World {
-    shaped: Shaped,
-    headers: &'static [(&'static str, &'static str)],
-}
-
 /// What differs from one provider to the next.
 struct Provider {
     name: &'static str,
@@ -73,36 +68,19 @@ fn itself(user: Value) -> String {
     user.to_string()
 }
 
-fn nothing(_: &str) -> Value {
-    Value::Null
-}
-
-fn something(_: &str) -> Value {
-    json!({ "some": "field" })
-}
-
-impl World {
-    async fn start(provider: &Provider) -> World {
-        // What is kept, and for how long, is tested elsewhere.
-        let settings = [provider.settings, &[("USERTAP_CACHE_TTL", "0")]].concat();
-        let shaped = Shaped::start(provider.name, &settings, |shapes| {
-            shapes.on(&before_id(provider.read), 404, provider.not_found);
-            if let Some((on, answer)) = provider.login {
-                shapes.on(on, 200, answer);
-            }
-        });
-        World {
-            shaped: shaped.await,
-            headers: provider.headers,
+impl Write {
+    /// With a body that says something, unless it deletes.
+    fn on(on: &'static str, status: u16, answer: fn(user: Value) -> String) -> Write {
+        Write {
+            on,
+            request: match on.starts_with("DELETE ") {
+                true => |_| Value::Null,
+                false => |_| json!({ "some": "field" }),
+            },
+            status,
+            headers: &[],
+            answer,
         }
-    }
-
-    async fn ask(&self, on: &str, body: &Value) -> Reply {
-        let (method, target) = on.split_once(' ').unwrap();
-        let served = &self.shaped.served;
-        served
-            .ask(method.parse().unwrap(), target, self.headers, body)
-            .await
     }
 }
 
@@ -116,15 +94,27 @@ fn at(on: &str, id: &str) -> String {
 }
 
 impl Provider {
+    async fn start(&self) -> Shaped {
+        // What is kept, and for how long, is tested elsewhere.
+        let settings = [self.settings, &[("USERTAP_CACHE_TTL", "0")]].concat();
+        let shaped = Shaped::start(self.name, &settings, |shapes| {
+            shapes.on(&before_id(self.read), 404, self.not_found);
+            if let Some((on, answer)) = self.login {
+                shapes.on(on, 200, answer);
+            }
+        });
+        shaped.await
+    }
+
     async fn journey(&self, one: &str, two: &str) {
-        let world = World::start(self).await;
+        let world = self.start().await;
         self.is_listed(&world, one).await;
         self.is_created(&world, two).await;
         self.is_updated(&world, two).await;
         self.is_deleted(&world, two).await;
         self.is_missed(&world, one).await;
         if let Some((name, value)) = self.own {
-            let asked = world.shaped.shapes.asked();
+            let asked = world.shapes.asked();
             let own = asked.iter().filter(|asked| asked.target.starts_with(self.list));
             let shown: Vec<_> = own
                 .map(|asked| asked.headers[name].to_str().unwrap().to_owned())
@@ -134,26 +124,21 @@ impl Provider {
                 "{shown:?}"
             );
         }
-        world.shaped.end().await;
+        world.end().await;
     }
 
-    fn provides(&self, world: &World, id: &str, user: &Value) {
-        world
-            .shaped
-            .shapes
-            .on(&at(&format!("GET {}", self.read), id), 200, user);
+    fn provides(&self, world: &Shaped, id: &str, user: &Value) {
+        world.shapes.on(&at(&format!("GET {}", self.read), id), 200, user);
     }
 
-    fn has_no(&self, world: &World, id: &str) {
+    fn has_no(&self, world: &Shaped, id: &str) {
         world
-            .shaped
             .shapes
             .on(&at(&format!("GET {}", self.read), id), 404, self.not_found);
     }
 
-    async fn is_row(&self, world: &World, id: &str, name: &str) {
+    async fn is_row(&self, world: &Shaped, id: &str, name: &str) {
         let row = world
-            .shaped
             .served
             .row(id)
             .await
@@ -173,17 +158,17 @@ impl Provider {
         assert_eq!(row.raw.pointer(self.name_at), Some(&json!(name)), "{}", self.name);
     }
 
-    async fn is_listed(&self, world: &World, id: &str) {
+    async fn is_listed(&self, world: &Shaped, id: &str) {
         let user = (self.user)(id, "Listed");
         self.provides(world, id, &user);
-        world.shaped.shapes.with(
+        world.shapes.with(
             &format!("GET {}", self.list),
             200,
             self.list_headers,
             (self.listed)(vec![user]),
         );
         self.ends_after_one(world);
-        let run = world.shaped.served.walk("backfill").await;
+        let run = world.served.walk("backfill").await;
         assert_eq!(
             (run["state"].as_str(), run["error"].as_str()),
             (Some("done"), None),
@@ -195,14 +180,14 @@ impl Provider {
     }
 
     /// The pages after the first are empty, however they are asked for.
-    fn ends_after_one(&self, world: &World) {
+    fn ends_after_one(&self, world: &Shaped) {
         let empty = (self.listed)(Vec::new());
         let empty = match empty.get("total") {
             Some(_) => set(empty, "/total", 1),
             None => empty,
         };
         for second in self.second_pages() {
-            world.shaped.shapes.on(&format!("GET {second}"), 200, &empty);
+            world.shapes.on(&format!("GET {second}"), 200, &empty);
         }
     }
 
@@ -223,7 +208,7 @@ impl Provider {
             .collect()
     }
 
-    async fn is_created(&self, world: &World, id: &str) {
+    async fn is_created(&self, world: &Shaped, id: &str) {
         let user = (self.user)(id, "Created");
         self.provides(world, id, &user);
         let reply = self.written(world, &self.create, id, user).await;
@@ -235,7 +220,7 @@ impl Provider {
         );
         self.is_row(world, id, "Created").await;
         let read = world
-            .ask(&at(&format!("GET {}", self.read), id), &Value::Null)
+            .send(&at(&format!("GET {}", self.read), id), self.headers, &Value::Null)
             .await;
         assert!(
             read.recorded().starts_with("committed"),
@@ -245,7 +230,7 @@ impl Provider {
         );
     }
 
-    async fn is_updated(&self, world: &World, id: &str) {
+    async fn is_updated(&self, world: &Shaped, id: &str) {
         let user = (self.user)(id, "Updated");
         self.provides(world, id, &user);
         let reply = self.written(world, &self.update, id, user).await;
@@ -258,7 +243,7 @@ impl Provider {
         self.is_row(world, id, "Updated").await;
     }
 
-    async fn is_deleted(&self, world: &World, id: &str) {
+    async fn is_deleted(&self, world: &Shaped, id: &str) {
         self.has_no(world, id);
         let reply = self
             .written(world, &self.delete, id, (self.user)(id, "Gone"))
@@ -269,18 +254,14 @@ impl Provider {
             self.name,
             reply.recorded()
         );
-        assert!(
-            world.shaped.served.row(id).await.unwrap().is_deleted,
-            "{}",
-            self.name
-        );
+        assert!(world.served.row(id).await.unwrap().is_deleted, "{}", self.name);
     }
 
     /// Deleted elsewhere: a read finds nobody.
-    async fn is_missed(&self, world: &World, id: &str) {
+    async fn is_missed(&self, world: &Shaped, id: &str) {
         self.has_no(world, id);
         let reply = world
-            .ask(&at(&format!("GET {}", self.read), id), &Value::Null)
+            .send(&at(&format!("GET {}", self.read), id), self.headers, &Value::Null)
             .await;
         assert_eq!(reply.status, 404, "{}", self.name);
         assert!(
@@ -289,14 +270,10 @@ impl Provider {
             self.name,
             reply.recorded()
         );
-        assert!(
-            world.shaped.served.row(id).await.unwrap().is_deleted,
-            "{}",
-            self.name
-        );
+        assert!(world.served.row(id).await.unwrap().is_deleted, "{}", self.name);
     }
 
-    async fn written(&self, world: &World, write: &Write, id: &str, user: Value) -> Reply {
+    async fn written(&self, world: &Shaped, write: &Write, id: &str, user: Value) -> Reply {
         let headers: Vec<(&str, String)> = write
             .headers
             .iter()
@@ -308,10 +285,9 @@ impl Provider {
             .collect();
         let on = at(write.on, id);
         world
-            .shaped
             .shapes
             .with(&on, write.status, &headers, (write.answer)(user));
-        let reply = world.ask(&on, &(write.request)(id)).await;
+        let reply = world.send(&on, self.headers, &(write.request)(id)).await;
         assert_eq!(
             reply.status,
             write.status,
@@ -344,27 +320,9 @@ async fn workos() {
         },
         name_at: "/first_name",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /user_management/users",
-            request: something,
-            status: 201,
-            headers: &[],
-            answer: itself,
-        },
-        update: Write {
-            on: "PUT /user_management/users/{id}",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        delete: Write {
-            on: "DELETE /user_management/users/{id}",
-            request: nothing,
-            status: 202,
-            headers: &[],
-            answer: empty,
-        },
+        create: Write::on("POST /user_management/users", 201, itself),
+        update: Write::on("PUT /user_management/users/{id}", 200, itself),
+        delete: Write::on("DELETE /user_management/users/{id}", 202, empty),
     };
     provider.journey("user_01H", "user_02H").await;
 }
@@ -405,26 +363,11 @@ async fn supabase() {
         },
         name_at: "/user_metadata/full_name",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /auth/v1/admin/users",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        update: Write {
-            on: "PUT /auth/v1/admin/users/{id}",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
+        create: Write::on("POST /auth/v1/admin/users", 200, itself),
+        update: Write::on("PUT /auth/v1/admin/users/{id}", 200, itself),
         delete: Write {
-            on: "DELETE /auth/v1/admin/users/{id}",
             request: |_| json!({"should_soft_delete": false}),
-            status: 200,
-            headers: &[],
-            answer: |_| "{}".into(),
+            ..Write::on("DELETE /auth/v1/admin/users/{id}", 200, |_| "{}".into())
         },
     };
     provider.journey(ONE, TWO).await;
@@ -453,27 +396,9 @@ async fn auth0() {
         },
         name_at: "/name",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /api/v2/users",
-            request: something,
-            status: 201,
-            headers: &[],
-            answer: itself,
-        },
-        update: Write {
-            on: "PATCH /api/v2/users/{id}",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        delete: Write {
-            on: "DELETE /api/v2/users/{id}",
-            request: nothing,
-            status: 204,
-            headers: &[],
-            answer: empty,
-        },
+        create: Write::on("POST /api/v2/users", 201, itself),
+        update: Write::on("PATCH /api/v2/users/{id}", 200, itself),
+        delete: Write::on("DELETE /api/v2/users/{id}", 204, empty),
     };
     provider.journey("auth0|1", "google-oauth2|2").await;
 }
@@ -504,26 +429,18 @@ async fn better_auth() {
         },
         name_at: "/name",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /api/auth/admin/create-user",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: |user| json!({"user": user}).to_string(),
-        },
+        create: Write::on("POST /api/auth/admin/create-user", 200, |user| {
+            json!({"user": user}).to_string()
+        }),
         update: Write {
-            on: "POST /api/auth/admin/update-user",
             request: |id| json!({"userId": id, "data": {}}),
-            status: 200,
-            headers: &[],
-            answer: itself,
+            ..Write::on("POST /api/auth/admin/update-user", 200, itself)
         },
         delete: Write {
-            on: "POST /api/auth/admin/remove-user",
             request: |id| json!({"userId": id}),
-            status: 200,
-            headers: &[],
-            answer: |_| r#"{"success":true}"#.into(),
+            ..Write::on("POST /api/auth/admin/remove-user", 200, |_| {
+                r#"{"success":true}"#.into()
+            })
         },
     };
     provider.journey("kQ1", "kQ2").await;
@@ -556,26 +473,11 @@ fn at_keycloak() -> Provider {
         name_at: "/firstName",
         email: "ada@example.com",
         create: Write {
-            on: "POST /admin/realms/shop/users",
-            request: something,
-            status: 201,
             headers: &[("location", "http://localhost/admin/realms/shop/users/{id}")],
-            answer: empty,
+            ..Write::on("POST /admin/realms/shop/users", 201, empty)
         },
-        update: Write {
-            on: "PUT /admin/realms/shop/users/{id}",
-            request: something,
-            status: 204,
-            headers: &[],
-            answer: empty,
-        },
-        delete: Write {
-            on: "DELETE /admin/realms/shop/users/{id}",
-            request: nothing,
-            status: 204,
-            headers: &[],
-            answer: empty,
-        },
+        update: Write::on("PUT /admin/realms/shop/users/{id}", 204, empty),
+        delete: Write::on("DELETE /admin/realms/shop/users/{id}", 204, empty),
     }
 }
 
@@ -608,27 +510,9 @@ async fn kratos_without_a_key() {
         },
         name_at: "/traits/name",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /admin/identities",
-            request: something,
-            status: 201,
-            headers: &[],
-            answer: itself,
-        },
-        update: Write {
-            on: "PUT /admin/identities/{id}",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        delete: Write {
-            on: "DELETE /admin/identities/{id}",
-            request: nothing,
-            status: 204,
-            headers: &[],
-            answer: empty,
-        },
+        create: Write::on("POST /admin/identities", 201, itself),
+        update: Write::on("PUT /admin/identities/{id}", 200, itself),
+        delete: Write::on("DELETE /admin/identities/{id}", 204, empty),
     };
     provider.journey(ONE, TWO).await;
 }
@@ -653,27 +537,9 @@ async fn okta() {
         },
         name_at: "/profile/firstName",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /api/v1/users",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        update: Write {
-            on: "POST /api/v1/users/{id}",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        delete: Write {
-            on: "DELETE /api/v1/users/{id}",
-            request: nothing,
-            status: 204,
-            headers: &[],
-            answer: empty,
-        },
+        create: Write::on("POST /api/v1/users", 200, itself),
+        update: Write::on("POST /api/v1/users/{id}", 200, itself),
+        delete: Write::on("DELETE /api/v1/users/{id}", 204, empty),
     };
     provider.journey("00u1", "00u2").await;
 }
@@ -705,27 +571,9 @@ async fn logto() {
         },
         name_at: "/name",
         email: "ada@example.com",
-        create: Write {
-            on: "POST /api/users",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        update: Write {
-            on: "PATCH /api/users/{id}",
-            request: something,
-            status: 200,
-            headers: &[],
-            answer: itself,
-        },
-        delete: Write {
-            on: "DELETE /api/users/{id}",
-            request: nothing,
-            status: 204,
-            headers: &[],
-            answer: empty,
-        },
+        create: Write::on("POST /api/users", 200, itself),
+        update: Write::on("PATCH /api/users/{id}", 200, itself),
+        delete: Write::on("DELETE /api/users/{id}", 204, empty),
     };
     provider.journey("4hyx6r0ck2lu", "ry8kq0sw1pn2").await;
 }
@@ -736,27 +584,29 @@ async fn another_realm_leaves_no_trace() {
         own: None,
         ..at_keycloak()
     };
-    let world = World::start(&provider).await;
+    let world = provider.start().await;
     let user = json!({"id": ONE, "username": "eve", "createdTimestamp": 1, "requiredActions": []});
     world
-        .shaped
         .shapes
         .on(&format!("GET /admin/realms/other/users/{ONE}"), 200, &user);
     let reply = world
-        .ask(&format!("GET /admin/realms/other/users/{ONE}"), &Value::Null)
+        .send(
+            &format!("GET /admin/realms/other/users/{ONE}"),
+            provider.headers,
+            &Value::Null,
+        )
         .await;
     assert_eq!(
         (reply.status.as_u16(), reply.recorded()),
         (200, "none; foreign-tenant")
     );
-    assert_eq!(world.shaped.served.count("true").await, 0);
+    assert_eq!(world.served.count("true").await, 0);
     assert!(
         world
-            .shaped
             .shapes
             .asked()
             .iter()
             .any(|asked| asked.method == Method::POST && asked.body.starts_with(b"client_id=usertap"))
     );
-    world.shaped.end().await;
+    world.end().await;
 }

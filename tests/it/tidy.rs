@@ -313,6 +313,19 @@ fn the_layers_have_no_circle() {
 }
 
 #[test]
+fn the_front_page_names_every_module() {
+    let mut product = source::product().into_iter();
+    let front = product.find(|source| source.path == "src/lib.rs");
+    let front = front.expect("the front page");
+    for (module, _) in LAYERS {
+        assert!(
+            front.text.contains(&format!("[`{module}`]")),
+            "the code map of src/lib.rs lacks `{module}`"
+        );
+    }
+}
+
+#[test]
 fn each_module_leaves_out_what_is_not_its_business() {
     let mut wrong = Vec::new();
     for (module, absent) in ABSENT {

@@ -75,7 +75,7 @@ fn table(title: &str, lines: &[Line<'_>]) -> Markup {
             }
             tbody {
                 @for (id, there, here) in lines {
-                    tr #{ "u-" (id) } data-mark=[here.and_then(|here| here.updated_at).map(|at| at.to_rfc3339())] {
+                    tr #{ "u-" (id) } data-mark=[here.and_then(|here| here.columns.updated_at).map(|at| at.to_rfc3339())] {
                         th scope="row" data-label={ "Name at " (title) } {
                             a #{ "a-" (id) } href={ "/users/" (segment(id.as_str())) } {
                                 @match there.name.as_deref().filter(|name| !name.trim().is_empty()) {
@@ -85,8 +85,8 @@ fn table(title: &str, lines: &[Line<'_>]) -> Markup {
                             }
                         }
                         td data-label={ "Email at " (title) } { (text_or_dash(there.email.as_deref())) }
-                        td.second data-label="Name in the database" { @match here { Some(here) => (text_or_dash(here.name.as_deref())), None => (dash()) } }
-                        td data-label="Email in the database" { @match here { Some(here) => (text_or_dash(here.email.as_deref())), None => (dash()) } }
+                        td.second data-label="Name in the database" { @match here { Some(here) => (text_or_dash(here.columns.name.as_deref())), None => (dash()) } }
+                        td data-label="Email in the database" { @match here { Some(here) => (text_or_dash(here.columns.email.as_deref())), None => (dash()) } }
                         td data-label="Same?" { (verdict(there, *here).pill()) }
                     }
                 }
@@ -104,7 +104,7 @@ enum Verdict {
 }
 
 fn verdict(there: &Profile, here: Option<&Brief>) -> Verdict {
-    match here {
+    match here.map(|here| &here.columns) {
         None => Verdict::Missing,
         Some(here) if here.deleted_at.is_some() => Verdict::Deleted,
         Some(here)
@@ -171,6 +171,7 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::columns::Columns;
 
     #[test]
     fn a_row_is_judged_by_what_people_see() {
@@ -180,17 +181,13 @@ mod tests {
         };
         let here = Brief {
             id: "u".into(),
-            name: Some("Ada".into()),
-            email: None,
-            created_at: None,
-            updated_at: None,
-            deleted_at: None,
+            columns: there.clone().into(),
             is_skeleton: false,
         };
         assert_eq!(verdict(&there, Some(&here)), Verdict::Same);
         assert_eq!(verdict(&there, None), Verdict::Missing);
         let other = Brief {
-            name: None,
+            columns: Columns::default(),
             ..here.clone()
         };
         assert_eq!(verdict(&there, Some(&other)), Verdict::Differs);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{Batch, Found, Group, Left, Rest, Taken, weight};
+use super::{Batch, Found, Group, Late, Rest, Taken, weight};
 use crate::clock::Instant;
 use crate::record::Intent;
 use crate::record::journal::Place;
@@ -174,7 +174,7 @@ impl Inner {
     }
 
     /// What is left of an entry waits again, in its place; the others of it are free.
-    pub fn put_back(&mut self, left: Left, until: Instant) {
+    pub fn put_back(&mut self, left: Late, until: Instant) {
         let Some(entry) = self.entry(left.number).filter(|entry| entry.flies()) else {
             return;
         };

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::super::change::Change;
 use super::super::memory::stranger;
 use super::super::merge::{Known, Standing};
-use crate::user::{ContentHash, Position, Profile, View};
+use crate::db::columns::Columns;
+use crate::user::{ContentHash, Position, View};
 
 /// What the database holds of one user.
 #[derive(Debug, Clone)]
@@ -53,13 +54,6 @@ pub enum Aside {
     Due,
     /// It did, and it is not yet time to try again.
     Waits,
-}
-
-/// The columns of a row but `raw_json`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Columns {
-    pub profile: Profile,
-    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// What is to be written of one user.

@@ -7,7 +7,7 @@ use super::machine::LANES;
 use super::provider::{USERS, number};
 use super::waiting::{Fact, Says, Told};
 use super::world::{World, Wrong};
-use crate::record::Outcome;
+use crate::record::Effect;
 use crate::record::batch::Plan;
 use crate::record::change::Kind;
 use crate::record::merge::Verdict;
@@ -35,7 +35,7 @@ impl World<'_> {
             let (Some(judged), false) = (judged, is_hint(&observation.seen)) else {
                 continue;
             };
-            if judged.outcome == Outcome::SetAside {
+            if judged.effect == Effect::SetAside {
                 continue;
             }
             let (user, moment) = (number(&observation.id), moment(&observation.source.request_id));
@@ -73,10 +73,10 @@ impl World<'_> {
                 Ok(())
             }
             Told::Fared(Some(fared)) => {
-                if fared.outcomes.len() != facts.len() && !facts.is_empty() {
+                if fared.effects.len() != facts.len() && !facts.is_empty() {
                     return Err("an account does not balance");
                 }
-                self.fared(facts, &fared.outcomes);
+                self.fared(facts, &fared.effects);
                 Ok(())
             }
             _ => Ok(()),
@@ -106,9 +106,9 @@ impl World<'_> {
         Ok(())
     }
 
-    fn fared(&mut self, facts: &[Fact], outcomes: &[Outcome]) {
-        if let ([fact], [Outcome::Inserted | Outcome::Updated | Outcome::Unchanged | Outcome::Absent]) =
-            (facts, outcomes)
+    fn fared(&mut self, facts: &[Fact], effects: &[Effect]) {
+        if let ([fact], [Effect::Inserted | Effect::Updated | Effect::Unchanged | Effect::Absent]) =
+            (facts, effects)
         {
             let shown = &mut self.database.tables.shown[fact.user];
             *shown = fact.moment.max(*shown);

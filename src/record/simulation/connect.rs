@@ -6,9 +6,7 @@ use super::world::{World, Wrong};
 use crate::clock;
 use crate::record::Shared;
 use crate::record::sql::History;
-use crate::record::writer::link::following;
-use crate::record::writer::lost;
-use crate::record::writer::past::{Compared, compare};
+use crate::record::writer::past::{Compared, compare, following, lost};
 use crate::user::{Position, UserId};
 
 impl World<'_> {

@@ -15,7 +15,7 @@ use crate::record::batch::{Loaded, Plan};
 use crate::record::journal::{Place, entry};
 use crate::record::sql::Users;
 use crate::record::writer::Group;
-use crate::record::writer::fetch::Job;
+use crate::record::writer::fetch::Fetched;
 use crate::record::writer::flight::Flight;
 use crate::user::{IdType, Observation, Origin, UserId};
 
@@ -136,9 +136,9 @@ impl World<'_> {
             return;
         };
         let taken = batch.taken.into_iter();
-        let jobs: Vec<Job> = taken.map(|taken| self.fetched(machine, taken)).collect();
+        let fetched: Vec<Fetched> = taken.map(|taken| self.fetched(machine, taken)).collect();
         let is_traced = batch.is_traced && self.without != Without::Traced;
-        let mut flight = Flight::new(jobs, is_traced, batch.page);
+        let mut flight = Flight::new(fetched, is_traced, batch.page);
         flight.is_exclusive = batch.is_exclusive;
         self.lane(machine, lane).flying = Some(Flying {
             groups: VecDeque::from([Group::Together(flight.all())]),
@@ -147,12 +147,12 @@ impl World<'_> {
         });
     }
 
-    fn fetched(&mut self, machine: usize, taken: Taken) -> Job {
+    fn fetched(&mut self, machine: usize, taken: Taken) -> Fetched {
         let observations = match taken.observations {
             Found::Here(observations) => observations,
             Found::InJournal(place) => self.drained(machine, place).into(),
         };
-        Job {
+        Fetched {
             number: taken.number,
             observations,
             rest: taken.rest,

@@ -15,10 +15,10 @@ use crate::record::merge::Standing;
 use crate::record::sql::Users;
 use crate::record::sql::number::{Numbered, Numbering};
 use crate::record::waiters::Settling;
-use crate::record::writer::commit::put_off;
+use crate::record::writer::Group;
 use crate::record::writer::flight::{Flight, Landing};
 use crate::record::writer::purge::purge_plan;
-use crate::record::writer::{Group, link};
+use crate::record::writer::transaction::put_off;
 use crate::user::UserId;
 
 impl World<'_> {
@@ -264,8 +264,7 @@ impl World<'_> {
             return Ok(());
         };
         self.figures.count(Event::Purged);
-        shared.head.committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(&shared, &numbered, &plan);
+        shared.announce(&plan, &numbered);
         Ok(())
     }
 }

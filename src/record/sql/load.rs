@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz};
 
-use super::super::batch::{Aside, Columns, Loaded};
+use super::super::batch::{Aside, Loaded};
 use super::super::by_hand::NOBODYS;
 use super::super::merge::{Known, Standing};
 use super::{Conn, Id, Sql};
 use crate::db::DbError;
+use crate::db::columns::Columns;
 use crate::db::statement::{Bind, load, statement};
-use crate::db::time::Time;
-use crate::user::{ContentHash, Position, Profile, Tick, UserId, json};
+use crate::user::{ContentHash, Position, Tick, UserId, json};
 
 /// Whether the states are locked until the transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +50,8 @@ struct LoadedRow {
     moved: bool,
     #[diesel(sql_type = Bool)]
     has_row: bool,
-    #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    email: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    created_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = Time)]
-    deleted_at: Option<DateTime<Utc>>,
+    #[diesel(embed)]
+    columns: Columns,
     #[diesel(sql_type = Nullable<Text>)]
     raw: Option<String>,
 }
@@ -136,15 +128,7 @@ impl LoadedRow {
                 Some(false) => Aside::Due,
                 Some(true) => Aside::Waits,
             },
-            row: self.has_row.then_some(Columns {
-                profile: Profile {
-                    name: self.name,
-                    email: self.email,
-                    created_at: self.created_at,
-                    updated_at: self.updated_at,
-                },
-                deleted_at: self.deleted_at,
-            }),
+            row: self.has_row.then_some(self.columns),
             raw: self.raw.and_then(|raw| json::exact(&raw)),
         }
     }

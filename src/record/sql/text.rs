@@ -26,22 +26,20 @@ pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 /// to wait for its disk, this commit does: an answer calls it committed. What follows is planned without a look at
 /// how many users there are: for some hundred of them Postgres would read whole tables (see [`LOAD`]).
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
-    SET LOCAL statement_timeout = '10s'; SET LOCAL plan_cache_mode = force_generic_plan; SELECT pg_advisory_xact_lock({lock}), set_config('synchronous_commit', \
+    SET LOCAL statement_timeout = '10s'; SET LOCAL plan_cache_mode = force_generic_plan; \
+    SELECT pg_advisory_xact_lock({lock}), set_config('synchronous_commit', \
     coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)";
 
-/// The columns are cast to what they are: a statement whose result is of another type than it was (somebody has
-/// changed that of a column) fails for as long as its connection lives. The JSON is loaded where it is asked for,
-/// and where nothing else says what it is: of who is deleted or was changed by hand.
+/// The JSON is loaded where it is asked for, and where nothing else says what it is: of who is deleted or was
+/// changed by hand.
 ///
 /// The ids are a subquery's, for Postgres cannot count them then while it plans: for some hundred of them it takes
 /// a walk over the whole table, with helpers that it starts for it, to be cheaper (measured at 50,000 users and 500
 /// ids: five times as slow as by the index).
 const LOAD: &str = "
     SELECT s.id, s.position, s.standing, s.version, s.content, s.volatile, s.volatile_at, s.doubt,
-           s.refused, a.next_try > now() AS waits,
-           {moved} AS moved,
-           u.id IS NOT NULL AS has_row, u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz,
-           u.deleted_at::timestamptz,
+           s.refused, a.next_try > now() AS waits, {moved} AS moved,
+           u.id IS NOT NULL AS has_row, {columns},
            CASE WHEN $2 OR s.content IS NULL OR s.content = $3 THEN u.raw_json::text END AS raw
     FROM {state}.user_state s
     LEFT JOIN {users} u ON u.id = s.id::{id}

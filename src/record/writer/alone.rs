@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::super::batch::{Plan, RowWrite};
 use super::super::refusal::{self, Fault};
@@ -11,6 +14,9 @@ use super::flight::Flight;
 use super::{Failure, GivenUp, Group, Writer};
 use crate::db::DbError;
 use crate::user::UserId;
+
+/// Between attempts while the database refuses everything.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a user alone could not be written either.
 enum Alone {
@@ -65,6 +71,35 @@ impl Writer {
             }
             Alone::Trouble(code) => self.pause(refusal::trouble(&code)).await,
         }
+    }
+
+    /// Waits a moment while the database refuses everything.
+    pub(super) async fn pause(&mut self, reason: String) -> Result<(), GivenUp> {
+        self.note_trouble(&reason);
+        if self.shared.close.is_cancelled() {
+            return Err(GivenUp);
+        }
+        sleep(REFUSED_PAUSE).await;
+        self.reconnect().await
+    }
+
+    /// Why even one user alone cannot be written.
+    pub(super) async fn diagnose(&mut self) -> String {
+        let found = match self.link.conn_or_away() {
+            Ok(conn) => self.sql.diagnose_all(conn).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some((_, Some(who)))) => refusal::kept_from_positions(&who),
+            Ok(Some((code, None))) => refusal::trouble(&code),
+            Err(DbError::Unfit(why)) => why,
+            Ok(None) | Err(_) => refusal::UNKNOWN_TROUBLE.to_owned(),
+        }
+    }
+
+    pub(super) fn note_trouble(&mut self, reason: &str) {
+        self.shared.health.note_writing(reason);
+        self.is_in_trouble = true;
     }
 
     async fn try_alone(

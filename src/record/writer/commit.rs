@@ -1,4 +1,4 @@
-//! The end of a transaction, and what follows from its commit: memory, waiters, subscribers.
+//! What follows from a commit: for memory, for those who wait, for subscribers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -7,79 +7,13 @@ use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change::{self, Change};
 use super::super::memory::Keep;
 use super::super::merge::Verdict;
-use super::super::sql::{Numbered, Users};
+use super::super::sql::Numbered;
 use super::super::waiters::Settling;
-use super::super::{Outcome, Shared};
+use super::super::{Changed, Effect, Shared};
 use super::flight::Flight;
-use super::{Failure, Writer, link, print};
+use super::print;
 use crate::clock;
-use crate::failpoint;
 use crate::user::{Origin, UserId};
-
-impl Writer {
-    /// Positions, the checkpoint, the commit, and what follows from it.
-    pub(super) async fn finish(
-        &mut self,
-        flight: &mut Flight,
-        todo: &[usize],
-        plan: &Plan,
-        loaded: &BTreeMap<UserId, Loaded>,
-        users: Users,
-        checkpoint: bool,
-    ) -> Result<Vec<usize>, Failure> {
-        let conn = self.link.conn()?;
-        let put_off = put_off(todo, plan);
-        self.sql.end_set_aside(conn, plan).await.map_err(Failure::of)?;
-        let kept = match (&flight.checkpoint, checkpoint && put_off.is_empty()) {
-            (Some(at), true) => {
-                let outcomes = flight.outcomes_with(todo, plan);
-                Some(
-                    self.sql
-                        .checkpoint(conn, at, &outcomes)
-                        .await
-                        .map_err(Failure::of)?,
-                )
-            }
-            _ => None,
-        };
-        let numbered = match plan.writes.is_empty() {
-            true => None,
-            false => {
-                let counted = self.sql.count_unasked(conn, plan, flight.page.is_some()).await;
-                counted.map_err(Failure::of)?;
-                Some(self.sql.number(conn, plan, users).await.map_err(Failure::of)?)
-            }
-        };
-        if let Some(numbered) = &numbered {
-            self.in_our_epoch(numbered).map_err(Failure::of)?;
-        }
-        failpoint::reached("writer.numbered");
-        self.commit().await.map_err(Failure::of)?;
-        failpoint::reached("writer.committed");
-        self.shared.health.written();
-        self.after_commit(flight, todo, plan, loaded, numbered).await;
-        if let Some(kept) = kept {
-            flight.checkpoint_done(kept);
-        }
-        Ok(put_off)
-    }
-
-    async fn after_commit(
-        &mut self,
-        flight: &mut Flight,
-        todo: &[usize],
-        plan: &Plan,
-        loaded: &BTreeMap<UserId, Loaded>,
-        numbered: Option<Numbered>,
-    ) {
-        let numbered = numbered.as_ref();
-        if let Some(numbered) = numbered {
-            self.sql.grown_to(numbered.last);
-        }
-        self.shared.follow(flight, todo, plan, loaded, numbered);
-        self.renew_partitions().await;
-    }
-}
 
 impl Shared {
     /// What a commit makes known: to memory, to those who wait, to whoever follows the changes.
@@ -98,7 +32,7 @@ impl Shared {
         }
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             if let Some(judged) = judged {
-                flight.fared(place, judged.outcome);
+                flight.fared(place, judged.effect);
             }
         }
         self.count(plan);
@@ -107,8 +41,7 @@ impl Shared {
     }
 
     fn publish(&self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
-        self.head.committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(self, numbered, plan);
+        self.announce(plan, numbered);
         let asked_for = flight.asked_for(todo);
         for (id, write) in &plan.writes {
             let keep = match asked_for.contains(id) {
@@ -120,6 +53,24 @@ impl Shared {
         }
         self.raise_doubts(flight, todo, plan, numbered);
         flight.changed(todo, &numbered.changes);
+    }
+
+    /// Remembers what was committed last, and tells of all of it, whoever keeps answers first.
+    pub(in crate::record) fn announce(&self, plan: &Plan, numbered: &Numbered) {
+        self.head.committed(numbered.epoch, numbered.last, clock::now());
+        let written = numbered.states.keys().chain(numbered.doubts.keys());
+        self.past.touched(written, numbered.last);
+        for (id, (position, nonce)) in &numbered.changes {
+            self.past.committed(*position, *nonce);
+            let by = plan.writes.get(id).and_then(|write| write.change.as_ref());
+            self.tell(id, by.map_or("", |change| &change.source.request_id));
+            let changed = Changed {
+                id: id.clone(),
+                position: *position,
+            };
+            // Nobody may be subscribed.
+            let _ = self.changed.send(changed);
+        }
     }
 
     fn raise_doubts(&self, flight: &mut Flight, todo: &[usize], plan: &Plan, numbered: &Numbered) {
@@ -180,7 +131,7 @@ impl Shared {
 
 /// What a judgement means for those who wait for this user.
 fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option<Settling> {
-    if judged.outcome == Outcome::SetAside {
+    if judged.effect == Effect::SetAside {
         return Some(Settling::SetAside);
     }
     if judged.verdict == Verdict::Absent {
@@ -190,11 +141,4 @@ fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option
     let change = change.map(|(position, nonce)| change::public(*position, *nonce));
     let counts = judged.verdict.counts_as_applied();
     counts.then_some(Settling::Recorded(change))
-}
-
-/// What waits for the next transaction.
-pub(in crate::record) fn put_off(todo: &[usize], plan: &Plan) -> Vec<usize> {
-    let judged = todo.iter().zip(&plan.judged);
-    let left = judged.filter(|(_, judged)| judged.is_none());
-    left.map(|(place, _)| *place).collect()
 }

@@ -9,7 +9,7 @@ use super::Writer;
 use crate::user::Observation;
 
 /// One submission, read and ready to be judged.
-pub struct Job {
+pub struct Fetched {
     pub number: u64,
     pub observations: Arc<[Observation]>,
     pub rest: Rest,
@@ -17,13 +17,13 @@ pub struct Job {
 
 impl Writer {
     /// What only the journal holds is read from there.
-    pub(super) async fn fetched(&self, taken: Vec<Taken>) -> Vec<Job> {
+    pub(super) async fn fetched(&self, taken: Vec<Taken>) -> Vec<Fetched> {
         let places: Vec<Place> = taken
             .iter()
             .filter_map(|taken| taken.observations.place())
             .collect();
         let mut read = self.read(places).await.into_iter();
-        let jobs = taken.into_iter().map(|taken| Job {
+        let fetched = taken.into_iter().map(|taken| Fetched {
             observations: match taken.observations {
                 Found::Here(observations) => observations,
                 Found::InJournal(_) => read.next().flatten().unwrap_or_default(),
@@ -31,7 +31,7 @@ impl Writer {
             number: taken.number,
             rest: taken.rest,
         });
-        jobs.collect()
+        fetched.collect()
     }
 
     async fn read(&self, places: Vec<Place>) -> Vec<Option<Arc<[Observation]>>> {

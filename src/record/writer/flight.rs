@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::backlog::{Left, Rest};
+use super::super::backlog::{Late, Rest};
 use super::super::batch::{Loaded, Plan};
 use super::super::change;
 use super::super::memory::Keep;
 use super::super::receipt::Settled;
 use super::super::sql::Users;
 use super::super::waiters::Settling;
-use super::super::{Checkpoint, Outcome};
-use super::fetch::Job;
+use super::super::{Checkpoint, Effect};
+use super::fetch::Fetched;
 use crate::user::{Observation, Origin, Position, UserId};
 
 /// Observations in the order of receipt, and who waits for them.
@@ -65,7 +65,7 @@ impl Landed {
 struct Item {
     slot: usize,
     at: usize,
-    outcome: Option<Outcome>,
+    effect: Option<Effect>,
     /// Goes back: somebody else holds the user.
     is_left: bool,
 }
@@ -84,7 +84,7 @@ struct Slot {
 }
 
 impl Flight {
-    pub fn new(jobs: Vec<Job>, is_traced: bool, page: Option<u64>) -> Flight {
+    pub fn new(submissions: Vec<Fetched>, is_traced: bool, page: Option<u64>) -> Flight {
         let mut flight = Flight {
             items: Vec::new(),
             slots: Vec::new(),
@@ -97,33 +97,33 @@ impl Flight {
             is_held: false,
             deleted: Vec::new(),
         };
-        for job in jobs {
-            flight.board(job);
+        for submission in submissions {
+            flight.board(submission);
         }
         flight
     }
 
-    fn board(&mut self, job: Job) {
+    fn board(&mut self, submission: Fetched) {
         let (slot, first) = (self.slots.len(), self.items.len());
-        let items = 0..job.observations.len();
+        let items = 0..submission.observations.len();
         self.items.extend(items.map(|at| Item {
             slot,
             at,
-            outcome: None,
+            effect: None,
             is_left: false,
         }));
         let settled = Settled {
-            checkpoint_kept: job.rest.checkpoint.is_none(),
-            ..job.rest.settled
+            checkpoint_kept: submission.rest.checkpoint.is_none(),
+            ..submission.rest.settled
         };
-        self.checkpoint = self.checkpoint.take().or(job.rest.checkpoint);
+        self.checkpoint = self.checkpoint.take().or(submission.rest.checkpoint);
         self.slots.push(Slot {
-            number: job.number,
+            number: submission.number,
             has_landed: false,
             first,
-            observations: job.observations,
-            reply: job.rest.reply,
-            is_held: job.rest.is_held,
+            observations: submission.observations,
+            reply: submission.rest.reply,
+            is_held: submission.rest.is_held,
             settled,
             last: Position(0),
         });
@@ -157,18 +157,18 @@ impl Flight {
         self.are_known = true;
     }
 
-    pub fn fared(&mut self, place: usize, outcome: Outcome) {
-        self.items[place].outcome = Some(outcome);
+    pub fn fared(&mut self, place: usize, effect: Effect) {
+        self.items[place].effect = Some(effect);
     }
 
     /// Outcomes of the whole page as they will be once `plan` is committed.
-    pub fn outcomes_with(&self, todo: &[usize], plan: &Plan) -> Vec<Outcome> {
-        let settled = self.slots.iter().flat_map(|slot| &slot.settled.outcomes).copied();
-        let earlier = self.items.iter().filter_map(|item| item.outcome);
+    pub fn effects_with(&self, todo: &[usize], plan: &Plan) -> Vec<Effect> {
+        let settled = self.slots.iter().flat_map(|slot| &slot.settled.effects).copied();
+        let earlier = self.items.iter().filter_map(|item| item.effect);
         let now = todo
             .iter()
             .zip(&plan.judged)
-            .filter_map(|(_, judged)| judged.map(|judged| judged.outcome));
+            .filter_map(|(_, judged)| judged.map(|judged| judged.effect));
         settled.chain(earlier).chain(now).collect()
     }
 
@@ -267,7 +267,7 @@ impl Flight {
     }
 
     /// What goes back, once all the rest has landed; and who of it has been judged.
-    pub fn left(&mut self) -> (Vec<Left>, Vec<UserId>) {
+    pub fn left(&mut self) -> (Vec<Late>, Vec<UserId>) {
         let (mut left, mut judged) = (Vec::new(), Vec::new());
         let Flight { items, slots, .. } = self;
         for slot in slots.iter_mut().filter(|slot| !slot.has_landed) {
@@ -276,7 +276,7 @@ impl Flight {
             let (late, done): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.is_left);
             judged.extend(done.iter().map(|item| slot.observations[item.at].id.clone()));
             let observations = late.into_iter().map(seen).collect();
-            left.push(Left {
+            left.push(Late {
                 number: slot.number,
                 observations,
                 rest: Rest {
@@ -302,7 +302,7 @@ impl Flight {
         let waiting = slots.iter_mut().filter(|slot| !slot.has_landed);
         let landing = waiting.filter_map(|slot| {
             let items = items.get(slot.first..slot.first + slot.observations.len())?;
-            let is_judged = checkpoint.is_none() && items.iter().all(|item| item.outcome.is_some());
+            let is_judged = checkpoint.is_none() && items.iter().all(|item| item.effect.is_some());
             let is_left = items.iter().any(|item| item.is_left);
             (all && !is_left || is_judged).then(|| slot.landed(items))
         });
@@ -324,10 +324,10 @@ impl Slot {
     fn settled_with<'i>(&mut self, items: impl IntoIterator<Item = &'i Item>) -> Settled {
         self.has_landed = true;
         let mut settled = std::mem::take(&mut self.settled);
-        let outcomes = items.into_iter().map(|item| item.outcome);
+        let effects = items.into_iter().map(|item| item.effect);
         settled
-            .outcomes
-            .extend(outcomes.map(|outcome| outcome.unwrap_or(Outcome::Unchanged)));
+            .effects
+            .extend(effects.map(|effect| effect.unwrap_or(Effect::Unchanged)));
         settled
     }
 }

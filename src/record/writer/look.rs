@@ -6,22 +6,22 @@ use std::sync::atomic::Ordering;
 
 use super::super::batch::{self, Circumstances, Loaded, Plan};
 use super::super::sql::{Locking, Users};
-use super::super::{Outcome, Shared};
+use super::super::{Effect, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::clock;
 use crate::user::{Origin, Seen, UserId};
 
 /// What a look into the database leaves to be written.
-pub(super) struct Left {
+pub(super) struct ToWrite {
     pub todo: Vec<usize>,
     pub are: Users,
 }
 
-impl Left {
-    fn of_any(todo: Vec<usize>) -> Left {
+impl ToWrite {
+    fn of_any(todo: Vec<usize>) -> ToWrite {
         let are = Users::Any;
-        Left { todo, are }
+        ToWrite { todo, are }
     }
 }
 
@@ -36,7 +36,7 @@ impl Shared {
             let observation = flight.observation(place);
             if !dirty.contains(&observation.id) {
                 if self.memory.settle_in_turn(observation, epoch, now).is_some() {
-                    flight.fared(place, Outcome::Unchanged);
+                    flight.fared(place, Effect::Unchanged);
                     return false;
                 }
                 dirty.insert(observation.id.clone());
@@ -54,12 +54,12 @@ impl Writer {
         &mut self,
         flight: &mut Flight,
         todo: Vec<usize>,
-    ) -> Result<Left, (Failure, Vec<usize>)> {
+    ) -> Result<ToWrite, (Failure, Vec<usize>)> {
         let reads = todo
             .iter()
             .all(|&place| flight.observation(place).source.origin != Origin::ProxyWrite);
         if todo.is_empty() || !reads {
-            return Ok(Left::of_any(todo));
+            return Ok(ToWrite::of_any(todo));
         }
         match self.try_look(flight, &todo).await {
             Ok(left) => Ok(left),
@@ -67,11 +67,11 @@ impl Writer {
         }
     }
 
-    async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<Left, Failure> {
+    async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<ToWrite, Failure> {
         let mut loaded = self.load(flight, todo, Locking::None).await?;
         let are = flight.whose(&loaded);
         let (todo, _) = self.shared.looked(flight, todo, &mut loaded);
-        Ok(Left { todo, are })
+        Ok(ToWrite { todo, are })
     }
 }
 
@@ -89,7 +89,7 @@ impl Shared {
         for (&place, judged) in todo.iter().zip(&plan.judged) {
             let id = &flight.observation(place).id;
             match judged {
-                Some(judged) if !plan.writes.contains_key(id) => flight.fared(place, judged.outcome),
+                Some(judged) if !plan.writes.contains_key(id) => flight.fared(place, judged.effect),
                 _ => left.push(place),
             }
         }

@@ -1,21 +1,47 @@
 //! What is remembered of a user who was looked up or written: the next who says the same need not ask
 //! the database.
 
-use super::super::batch::{DoubtWrite, Loaded, VOLATILE_EVERY, Write, volatile_is_due};
+use std::collections::BTreeMap;
+
+use super::super::Shared;
+use super::super::batch::{DoubtWrite, Loaded, Plan, VOLATILE_EVERY, Write, volatile_is_due};
 use super::super::memory::{Memory, Print};
 use super::super::merge::{self, Verdict};
 use super::super::sql::Numbered;
+use super::flight::Flight;
 use crate::clock;
 use crate::user::{Seen, Tick, UserId};
 
-pub(super) fn agreed(memory: &Memory, seen: &Seen, verdict: Verdict) -> Option<u64> {
+impl Shared {
+    /// Fingerprints of users that were looked up and change nothing.
+    pub(super) fn remember_loaded(
+        &self,
+        flight: &Flight,
+        todo: &[usize],
+        plan: &Plan,
+        loaded: &BTreeMap<UserId, Loaded>,
+    ) {
+        let memory = &self.memory;
+        for (&place, judged) in todo.iter().zip(&plan.judged) {
+            let observation = flight.observation(place);
+            let id = &observation.id;
+            let (Some(judged), Some(loaded), None) = (judged, loaded.get(id), plan.writes.get(id)) else {
+                continue;
+            };
+            let print = print(loaded, agreed(memory, &observation.seen, judged.verdict));
+            memory.remember(id, print, flight.keep(place));
+        }
+    }
+}
+
+fn agreed(memory: &Memory, seen: &Seen, verdict: Verdict) -> Option<u64> {
     match (seen, verdict) {
         (Seen::Partial(value), Verdict::Idle) => Some(memory.fingerprint_of(value)),
         _ => None,
     }
 }
 
-pub(super) fn print(loaded: &Loaded, agreed: Option<u64>) -> Print {
+fn print(loaded: &Loaded, agreed: Option<u64>) -> Print {
     Print {
         known: loaded.known,
         volatile: loaded.volatile,

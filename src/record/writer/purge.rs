@@ -8,21 +8,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::batch::{Columns, DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
+use super::super::batch::{DoubtWrite, Loaded, Plan, RowWrite, State, Write, state_of};
 use super::super::change::{Change, Kind};
 use super::super::merge::Standing;
 use super::super::refusal;
 use super::super::sql::{Locking, Patience, RowRefusal, Users};
 use super::flight::Flight;
-use super::{Failure, Writer, link};
+use super::{Failure, Writer};
 use crate::clock;
 use crate::config::Deleted;
-use crate::db::{DbError, Refusal, missing, to_come};
+use crate::db::columns::Columns;
+use crate::db::{DbError, Refusal};
 use crate::failpoint;
 use crate::user::{Origin, Source, UserId};
 
-/// How often rows whose time has come are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// However many were refused: each look reads all whose rows are to go.
 const LOOK_APART: Duration = Duration::from_secs(1);
 /// So long a batch that tells of deletions may wait for the rows to go.
@@ -54,22 +53,6 @@ impl Writer {
                 Err(_) => return self.shared.purges.notify_one(),
             }
         }
-    }
-
-    /// What is to be done now and then: rows whose time has come, those that were refused earlier among
-    /// them, and what nobody needs any more. Where rows are to stay, no refusal of earlier times is one.
-    pub(super) async fn look_after(&mut self) {
-        self.looks_at = clock::now() + failpoint::wait("purge-every", LOOK_EVERY);
-        self.put_times_right().await;
-        self.find_purges().await;
-        if self.deleted == Deleted::Keep
-            && let Ok(conn) = self.link.conn()
-            && let Err(error) = self.sql.may_stay(conn).await
-        {
-            tracing::warn!(%error, "what is known of deleted rows stays for now");
-        }
-        self.forget_strangers().await;
-        self.forget_unasked().await;
     }
 
     pub(super) async fn find_purges(&mut self) {
@@ -125,20 +108,6 @@ impl Writer {
         purged
     }
 
-    async fn put_times_right(&mut self) {
-        let Ok(conn) = self.link.conn() else { return };
-        if let Err(error) = to_come::put_right(&self.database, conn).await {
-            tracing::debug!(%error, "what a clock that was ahead has written stays for now");
-        }
-    }
-
-    async fn forget_unasked(&mut self) {
-        let Ok(conn) = self.link.conn() else { return };
-        if let Err(error) = missing::forget_unasked(&self.database, conn).await {
-            tracing::debug!(%error, "deletions of earlier hours stay counted for now");
-        }
-    }
-
     async fn purge(&mut self, user: &UserId) -> Result<(), DbError> {
         let conn = self.link.conn_or_away()?;
         let loaded = self.sql.load(conn, &[user], Locking::ForUpdate, false).await?;
@@ -154,10 +123,7 @@ impl Writer {
         self.in_our_epoch(&numbered)?;
         failpoint::reached("purge.numbered");
         self.commit().await?;
-        self.shared
-            .head
-            .committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(&self.shared, &numbered, &plan);
+        self.shared.announce(&plan, &numbered);
         Ok(())
     }
 

@@ -60,7 +60,7 @@ async fn whoever_was_written_since_the_last_certain_commit_is_read_again() {
     );
     // A read that was sent before the failover proves nothing, one after it does.
     let late = observation(&user(2), view(&user(2), "B"), certain);
-    assert_eq!(rig.fared(late).await, Outcome::Older);
+    assert_eq!(rig.fared(late).await, Effect::Older);
     let read = rig.seen(&user(2), view(&user(2), "B"));
     assert!(matches!(rig.record(read).await, Recorded::Committed { .. }));
     assert_eq!(rig.doubted().await, [user(3).to_string()]);
@@ -160,8 +160,8 @@ async fn a_doubt_that_finds_nobody_is_no_commit() {
         .await;
         rig.fared(rig.seen(&id, Seen::Missing)).await
     };
-    let (recorded, outcome) = tokio::join!(receipt.recorded(LONG), owed);
-    assert_eq!(outcome, Outcome::Absent);
+    let (recorded, effect) = tokio::join!(receipt.recorded(LONG), owed);
+    assert_eq!(effect, Effect::Absent);
     assert_eq!(recorded, Recorded::None(Unrecorded::NoUser));
     rig.end().await;
 }

@@ -1,7 +1,7 @@
 //! Users whom another transaction holds: they are late, and nobody else.
 
 use usertap::config::Deleted;
-use usertap::record::{Checkpoint, Outcome, Receipt, Recorded, Submission};
+use usertap::record::{Checkpoint, Effect, Receipt, Recorded, Submission};
 use usertap::user::UserId;
 use uuid::Uuid;
 
@@ -128,7 +128,7 @@ async fn of_a_list_only_who_is_held_waits_and_in_order() {
     is_written(list).await;
     // It came later and was sent before that was known: had it overtaken, it would be the row.
     let after = after.fared().await.expect("the recorder runs");
-    assert_eq!(after.outcomes, [Outcome::Older]);
+    assert_eq!(after.effects, [Effect::Older]);
     assert_eq!(rig.row(&held).await.as_deref(), Some("B"));
     assert_eq!(rig.row(&free).await.as_deref(), Some("E"));
     rig.end().await;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use usertap::config::Deleted;
-use usertap::record::Outcome;
+use usertap::record::Effect;
 use usertap::user::{Observation, Origin, Position, Source};
 use uuid::Uuid;
 
@@ -26,15 +26,15 @@ fn told(n: u32) -> Observation {
 #[tokio::test]
 async fn however_many_were_found_unchanged_a_stranger_is_written_at_once() {
     let rig = Rig::new(Deleted::Keep).await;
-    for outcome in [Outcome::Inserted, Outcome::Unchanged] {
+    for effect in [Effect::Inserted, Effect::Unchanged] {
         for page in 0..MANY / PAGE {
             let users = (page * PAGE..(page + 1) * PAGE).map(user);
             let seen: Vec<Observation> = users.map(|id| rig.seen(&id, view(&id, "A"))).collect();
             let fared = rig.submit(seen).fared().await.expect("the recorder runs");
-            assert!(fared.outcomes.iter().all(|one| *one == outcome), "{outcome:?}");
+            assert!(fared.effects.iter().all(|one| *one == effect), "{effect:?}");
         }
     }
-    assert_eq!(rig.fared(told(MANY)).await, Outcome::Inserted);
+    assert_eq!(rig.fared(told(MANY)).await, Effect::Inserted);
     assert_eq!(rig.row(&user(MANY)).await.as_deref(), Some("A"));
     rig.end().await;
 }
@@ -48,18 +48,18 @@ async fn only_where_others_judged_meanwhile_is_what_was_sent_before_no_proof() {
     let last = rig.db.text("SELECT recorder::text FROM usertap.meta").await;
     let last: Uuid = last.and_then(|last| last.parse().ok()).expect("it has recorded");
     let mut name = 'A';
-    for (others, last, outcome) in [
-        (false, Some(last), Outcome::Updated),
-        (false, None, Outcome::Updated),
-        (true, Some(last), Outcome::Older),
-        (false, Some(Uuid::new_v4()), Outcome::Older),
+    for (others, last, effect) in [
+        (false, Some(last), Effect::Updated),
+        (false, None, Effect::Updated),
+        (true, Some(last), Effect::Older),
+        (false, Some(Uuid::new_v4()), Effect::Older),
     ] {
         name = char::from_u32(u32::from(name) + 1).expect("a letter");
         let sent = rig.head.sent();
         assert!(sent.position > Position(0));
         rig.recorder.returned(others, last);
         let seen = observation(&id, view(&id, &name.to_string()), sent);
-        assert_eq!(rig.fared(seen).await, outcome, "{others} {last:?}");
+        assert_eq!(rig.fared(seen).await, effect, "{others} {last:?}");
     }
     rig.end().await;
 }

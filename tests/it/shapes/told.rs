@@ -15,17 +15,7 @@ const LATER: &str = "2024-02-02T03:04:05.678Z";
 const BEARER: [(&str, &str); 1] = [("authorization", "Bearer of-the-app")];
 
 async fn ask(world: &Shaped, on: &str) -> Reply {
-    ask_as(world, on, &BEARER).await
-}
-
-async fn ask_as(world: &Shaped, on: &str, headers: &[(&str, &str)]) -> Reply {
-    let (method, target) = on.split_once(' ').expect("a method and a target");
-    let method: Method = method.parse().expect("a method");
-    let body = match method.is_safe() {
-        true => Value::Null,
-        false => json!({"some": "field"}),
-    };
-    world.served.ask(method, target, headers, &body).await
+    world.ask(on, &BEARER).await
 }
 
 async fn committed(world: &Shaped, on: &str) -> Reply {
@@ -65,15 +55,15 @@ async fn a_not_found_in_answer_to_a_change_deletes_nobody_who_is_there() {
     })
     .await;
     let key = [("authorization", "Bearer sk_test_1")];
-    let read = ask_as(&world, &format!("GET {USER}"), &key).await;
+    let read = world.ask(&format!("GET {USER}"), &key).await;
     assert!(read.recorded().starts_with("committed"), "{}", read.recorded());
     // Of an address that is nobody's.
     let patch = format!("PATCH {USER}");
-    assert_eq!(ask_as(&world, &patch, &key).await.status, 404);
+    assert_eq!(world.ask(&patch, &key).await.status, 404);
     assert!(!world.served.row("user_1").await.expect("a row").is_deleted);
     // Of the user.
     world.shapes.on(&format!("GET {USER}"), 404, nobody);
-    let gone = ask_as(&world, &patch, &key).await;
+    let gone = world.ask(&patch, &key).await;
     assert!(gone.recorded().starts_with("committed"), "{}", gone.recorded());
     assert!(world.served.row("user_1").await.expect("a row").is_deleted);
     world.end().await;
@@ -365,7 +355,7 @@ async fn at_okta_a_selection_of_fields_erases_nothing() {
     .await;
     let headers = [("authorization", "SSWS 00token")];
     for on in [list, user, list] {
-        let reply = ask_as(&world, on, &headers).await;
+        let reply = world.ask(on, &headers).await;
         assert!(
             reply.recorded().starts_with("committed"),
             "{on}: {}",
@@ -494,7 +484,7 @@ async fn at_supabase_the_answer_to_a_write_is_not_yet_the_user() {
     })
     .await;
     for write in ["POST /auth/v1/admin/users".to_owned(), format!("PUT {user}")] {
-        let reply = ask_as(&world, &write, &key).await;
+        let reply = world.ask(&write, &key).await;
         assert!(
             reply.recorded().starts_with("committed"),
             "{write}: {}",
@@ -627,7 +617,7 @@ async fn at_supabase_a_user_who_is_made_up_leaves_nothing() {
     .await;
     let browser = [("apikey", "anon"), ("authorization", "Bearer anon")];
     for _ in 0..2 {
-        let reply = ask_as(&world, "POST /auth/v1/signup", &browser).await;
+        let reply = world.ask("POST /auth/v1/signup", &browser).await;
         assert!(!reply.recorded().contains("reread-late"), "{}", reply.recorded());
         assert_eq!(world.served.count("true").await, 0, "{}", reply.recorded());
     }
@@ -697,7 +687,7 @@ async fn at_workos_whoever_a_mail_is_for_has_a_row() {
             .on(&format!("GET /user_management/users/{id}"), 200, user);
         let answer = json!({"id": "x", "user_id": id, "accepted_user_id": id, "email": "ada@example.com"});
         world.shapes.on(on, 200, answer);
-        let reply = ask_as(&world, on, &key).await;
+        let reply = world.ask(on, &key).await;
         assert!(
             reply.recorded().starts_with("committed"),
             "{on}: {}",
@@ -732,7 +722,7 @@ async fn at_workos_whose_key_is_shown_has_a_row() {
     ] {
         let shown = json!({"object": "api_key", "id": "api_key_1", "owner": owner, "name": "Mine"});
         world.shapes.on(VALIDATE, 200, json!({"api_key": shown}));
-        let reply = ask_as(&world, VALIDATE, &key).await;
+        let reply = world.ask(VALIDATE, &key).await;
         assert!(
             reply.recorded().starts_with(recorded),
             "{owner}: {}",
@@ -759,19 +749,15 @@ async fn at_better_auth_nobodys_session_is_given_nothing_stale() {
         shapes.on("GET /api/auth/get-session", 200, "null");
     })
     .await;
-    assert_eq!(ask_as(&world, user, &cookie).await.status, 200);
+    assert_eq!(world.ask(user, &cookie).await.status, 200);
     world.shapes.on(user, 503, "");
-    assert_eq!(
-        ask_as(&world, user, &cookie).await.status,
-        200,
-        "known, and stale"
-    );
+    assert_eq!(world.ask(user, &cookie).await.status, 200, "known, and stale");
     for (on, status) in [
         ("GET /api/auth/admin/list-users", 401),
         ("GET /api/auth/get-session", 200),
     ] {
-        assert_eq!(ask_as(&world, on, &cookie).await.status, status, "{on}");
-        assert_eq!(ask_as(&world, user, &cookie).await.status, 503, "after {on}");
+        assert_eq!(world.ask(on, &cookie).await.status, status, "{on}");
+        assert_eq!(world.ask(user, &cookie).await.status, 503, "after {on}");
     }
     world.end().await;
 }

@@ -1,6 +1,6 @@
 //! A serving usertap before any provider that a test names, with an empty database of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::http::Method;
 use secrecy::ExposeSecret;
@@ -46,17 +46,8 @@ impl Served {
     pub async fn start(settings: Vec<(String, String)>) -> Served {
         let url = postgres::empty().await;
         let folder = std::env::temp_dir().join(format!("usertap-served-{}", Uuid::new_v4().simple()));
-        let own = [
-            ("DATABASE_URL", url.expose_secret().to_owned()),
-            ("USERTAP_DATA_DIR", folder.display().to_string()),
-            ("USERTAP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("USERTAP_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
-            // Machines that run tests are slow; whoever tests a timeout sets it.
-            ("USERTAP_SYNC_TIMEOUT", "25s".to_owned()),
-            ("USERTAP_TIMEOUT", "30s".to_owned()),
-        ];
-        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
-        let settings: Vec<_> = own.chain(settings).collect();
+        let own = by_itself(url.expose_secret(), &folder);
+        let settings: Vec<_> = own.into_iter().chain(settings).collect();
         Served {
             client: postgres::client(&url).await,
             serving: Some(serve(settings.clone()).await),
@@ -150,7 +141,22 @@ impl Served {
     }
 }
 
-async fn serve(settings: Vec<(String, String)>) -> Serving {
+/// Settings under which nothing is shared with other tests, whatever the provider.
+pub fn by_itself(url: &str, folder: &Path) -> Vec<(String, String)> {
+    let own = [
+        ("DATABASE_URL", url),
+        ("USERTAP_DATA_DIR", folder.to_str().expect("a path of text")),
+        ("USERTAP_LISTEN", "127.0.0.1:0"),
+        ("USERTAP_ADMIN_LISTEN", "127.0.0.1:0"),
+        // Machines that run tests are slow; whoever tests a timeout sets it.
+        ("USERTAP_SYNC_TIMEOUT", "25s"),
+        ("USERTAP_TIMEOUT", "30s"),
+    ];
+    own.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+pub async fn serve(settings: Vec<(String, String)>) -> Serving {
     let config = Config::from_env(settings).expect("settings without a mistake");
     Serving::start(config).await.expect("a start")
 }

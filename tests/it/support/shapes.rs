@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use usertap::tasks::Tasks;
 
+use super::http::Reply;
 use super::served::Served;
 
 #[derive(Clone, Default)]
@@ -204,6 +205,24 @@ impl Shaped {
             address,
             tasks,
         }
+    }
+
+    /// An app asks, and where it writes, it says something: `PATCH /users/1`.
+    pub async fn ask(&self, on: &str, headers: &[(&str, &str)]) -> Reply {
+        let (method, _) = on.split_once(' ').expect("a method and a target");
+        let method: Method = method.parse().expect("a method");
+        let body = match method.is_safe() {
+            true => Value::Null,
+            false => json!({"some": "field"}),
+        };
+        self.send(on, headers, &body).await
+    }
+
+    /// The same with this body, or none.
+    pub async fn send(&self, on: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let (method, target) = on.split_once(' ').expect("a method and a target");
+        let method = method.parse().expect("a method");
+        self.served.ask(method, target, headers, body).await
     }
 
     pub async fn end(self) {

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::http::Reply;
 use super::relay::Relay;
-use super::{eventually, http, postgres};
+use super::{eventually, http, postgres, served};
 
 pub use at_rest::Row;
 pub use caller::Caller;
@@ -152,30 +152,21 @@ impl Stack {
             .as_ref()
             .map_or(url.expose_secret().to_owned(), |relay| through(url, relay.addr));
         let own = [
-            ("DATABASE_URL", url),
-            ("USERTAP_DATA_DIR", self.folder.display().to_string()),
-            ("USERTAP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("USERTAP_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
-            // Machines that run tests are slow; whoever tests a timeout sets it.
-            ("USERTAP_SYNC_TIMEOUT", "25s".to_owned()),
-            ("USERTAP_TIMEOUT", "30s".to_owned()),
-            ("USERTAP_DRAIN", "20s".to_owned()),
+            ("USERTAP_DRAIN", "20s"),
             // Most tests are about what is read and recorded: whoever tests the cache sets it.
-            ("USERTAP_CACHE_TTL", "0".to_owned()),
-            ("USERTAP_STALE_IF_ERROR", "0".to_owned()),
+            ("USERTAP_CACHE_TTL", "0"),
+            ("USERTAP_STALE_IF_ERROR", "0"),
         ];
-        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let more = own.iter().chain(more);
+        let more = more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let of_sandbox = self.sandbox.settings(project).into_iter();
         let of_sandbox = of_sandbox.map(|(name, value)| (name.replace("OTHER_", ""), value));
-        let more = more
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        own.chain(of_sandbox).chain(more).collect()
+        let by_itself = served::by_itself(&url, &self.folder).into_iter();
+        by_itself.chain(of_sandbox).chain(more).collect()
     }
 
     async fn start(&mut self) {
-        let config = Config::from_env(self.settings.clone()).expect("settings without a mistake");
-        self.serving = Some(Serving::start(config).await.expect("a start"));
+        self.serving = Some(served::serve(self.settings.clone()).await);
     }
 
     /// Ends and starts anew on the same database: nothing is remembered.
@@ -195,8 +186,7 @@ impl Stack {
         let folder = self.folder.join("second").display().to_string();
         let mut settings = self.settings.clone();
         settings.push(("USERTAP_DATA_DIR".to_owned(), folder));
-        let config = Config::from_env(settings).expect("settings without a mistake");
-        Serving::start(config).await.expect("a second start")
+        served::serve(settings).await
     }
 
     /// As a process needs them that works on the same database.

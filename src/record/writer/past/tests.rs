@@ -1,6 +1,6 @@
 //! What is held against what, as cases.
 
-use super::super::link::following;
+use super::compare::{APART, apart};
 use super::touched::TOUCHED;
 use super::*;
 use crate::user::IdType;

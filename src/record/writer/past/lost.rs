@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::batch::{Loaded, Plan, Write, state_of};
-use super::super::sql::{Locking, Numbered, Patience, Users};
-use super::super::{Recorder, Shared};
-use super::{Writer, link};
-use crate::clock;
+use super::super::Writer;
 use crate::db::DbError;
+use crate::record::batch::{Loaded, Plan, Write, state_of};
+use crate::record::sql::{Locking, Numbered, Patience, Users};
+use crate::record::{Recorder, Shared};
 use crate::user::{Position, UserId};
 
 /// Users in one transaction.
@@ -16,7 +15,7 @@ const BATCH: usize = 500;
 impl Writer {
     /// Until all of them are in doubt, and the status tells of those who are not known any more. What
     /// fails is tried again with the next connection, before anything else.
-    pub(super) async fn doubt_lost(&mut self) -> Result<(), DbError> {
+    pub(in crate::record::writer) async fn doubt_lost(&mut self) -> Result<(), DbError> {
         let shared = self.shared.clone();
         if shared.past.is_unknown() {
             let conn = self.link.conn_or_away()?;
@@ -65,8 +64,7 @@ impl Recorder {
 impl Shared {
     /// What a commit of users makes known of whom no answer told.
     pub(in crate::record) fn follow_unasked(&self, plan: &Plan, numbered: &Numbered) {
-        self.head.committed(numbered.epoch, numbered.last, clock::now());
-        link::tell(self, numbered, plan);
+        self.announce(plan, numbered);
         plan.writes.keys().for_each(|id| self.memory.forget(id));
         for (id, after) in &numbered.doubts {
             self.tell(id, "");

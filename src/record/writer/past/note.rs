@@ -7,13 +7,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::super::Shared;
-use super::past::Note;
+use super::Note;
+use crate::record::Shared;
 
 const NAME: &str = "history";
 
 /// What an earlier process left; one that cannot be read says nothing.
-pub(super) fn read(folder: &Path) -> Option<Note> {
+pub(in crate::record::writer) fn read(folder: &Path) -> Option<Note> {
     serde_json::from_slice(&fs::read(folder.join(NAME)).ok()?).ok()
 }
 
@@ -28,7 +28,7 @@ fn write(folder: &Path, note: &Note) -> io::Result<()> {
 
 impl Shared {
     /// Where there is a folder of this process's own.
-    pub(super) async fn write_note(&self, is_last: bool) {
+    pub(in crate::record::writer) async fn write_note(&self, is_last: bool) {
         let folder = self.keeper.as_ref().and_then(|keeper| keeper.folder());
         let (Some(folder), Some(note)) = (folder, self.past.note_due(self.head.sent(), is_last)) else {
             return;
