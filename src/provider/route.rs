@@ -158,6 +158,11 @@ impl Pattern {
     pub(super) fn parse(text: &str) -> Option<Pattern> {
         let (method, path) = text.split_once(' ')?;
         let method = METHODS.into_iter().find(|known| known.as_str() == method)?;
+        // With a slash at its end or without: requests are taken so and so.
+        let path = path
+            .strip_suffix('/')
+            .filter(|path| !path.is_empty())
+            .unwrap_or(path);
         let segments = path.strip_prefix('/')?.split('/').map(Segment::parse);
         Some(Pattern {
             method,
