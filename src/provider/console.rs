@@ -37,6 +37,8 @@ pub(super) struct Console {
 pub(super) struct Write {
     pub method: Method,
     pub path: Template,
+    /// Where its answer shows the user.
+    pub whole: Pointer,
 }
 
 #[derive(Debug)]
@@ -149,7 +151,7 @@ impl Provider {
     /// What the provider's error says to people, if it says anything that short.
     pub fn problem(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<String> {
         const LONGEST: usize = 500;
-        if self.effective_status(status, headers).is_success() {
+        if self.effective_status(status, headers).is_success() && !self.errors.is_failure_inside(body) {
             return None;
         }
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
@@ -225,10 +227,11 @@ impl Provider {
         self.user.volatile.iter().any(|pointer| steps(pointer) == field)
     }
 
-    /// The id of the user that a write's answer tells of.
+    /// The id of the user whom the answer to a creation tells of.
     pub fn id_told(&self, body: &[u8], kind: IdType) -> Option<UserId> {
         let body = json::read_bytes(body)?;
-        UserId::parse(&self.id_text(self.user.id.find(&body)?)?, kind)
+        let user = self.console.create.as_ref()?.whole.find(&body)?;
+        UserId::parse(&self.id_text(self.user.id.find(user)?)?, kind)
     }
 
     fn write_of(&self, deed: Deed) -> Option<&Write> {

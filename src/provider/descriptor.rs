@@ -249,7 +249,8 @@ impl Provider {
     pub fn asks_with(&self, setting: &str) -> bool {
         let own = self.own.iter().flat_map(|own| own.value.names());
         let login = self.login.iter().flat_map(LoginRule::names);
-        setting == "key" || own.chain(login).any(|name| name == setting)
+        let shown = self.key_shown.iter().flat_map(|shown| shown.made_of.names());
+        setting == "key" || own.chain(login).chain(shown).any(|name| name == setting)
     }
 
     /// Whether this setting is the signing secret of the provider's webhooks.

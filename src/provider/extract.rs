@@ -70,8 +70,10 @@ impl Provider {
     /// Everything that an exchange of this tenant tells.
     pub fn extract(&self, request: &RoutedRequest<'_>, answer: &Answer<'_>) -> Extraction {
         let exchange = Exchange::new(self, request, Some(answer));
-        let mut out = Extraction::default();
-        out.is_failure = answer.meant.is_success() && self.errors.is_failure_inside(answer.body);
+        let mut out = Extraction {
+            is_failure: answer.meant.is_success() && self.errors.is_failure_inside(answer.body),
+            ..Extraction::default()
+        };
         if answer.meant.is_success() && !out.is_failure {
             let told = request.matched.route.told(&exchange);
             told.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
@@ -307,13 +309,14 @@ fn is_untold_change(exchange: &Exchange<'_>, body: &[u8]) -> bool {
     exchange.request.matched.route.writes && body.trim_ascii().is_empty()
 }
 
-/// A change whose answer shows nobody: whoever the request names is read again.
+/// A change whose answer shows nobody: whoever the request names is read again, and somebody must be named.
 fn told_without_body(exchange: &Exchange<'_>, out: &mut Extraction) {
     for hint in hints(exchange) {
         if !out.sightings.iter().any(|other| other.id == hint.id) {
             out.sightings.push(hint);
         }
     }
+    out.malformed += usize::from(out.sightings.is_empty());
 }
 
 /// That somebody is gone is believed of an answer to the tenant's own key; otherwise it is a hint.
