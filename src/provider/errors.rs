@@ -36,10 +36,10 @@ impl Errors {
     pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
         let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
         let body = body.as_ref();
-        let in_body = self.codes_at.iter().find_map(|at| at.find(body?)?.as_str());
+        let in_body = self.codes_at.iter().find_map(|at| code_of(at.find(body?)?));
         match (self.code_in_head(headers), in_body) {
             (Some(head), Some(body)) if head != body => None,
-            (head, body) => head.or(body).map(str::to_owned),
+            (head, body) => head.map(str::to_owned).or(body),
         }
     }
 
@@ -65,6 +65,15 @@ impl Errors {
         let rule = self.not_found.as_ref().filter(|rule| rule.status == status);
         let code = self.code_in_head(headers);
         rule.is_some_and(|rule| code.is_none() || rule.fits(status, code))
+    }
+}
+
+/// A text, or a number by its digits.
+fn code_of(code: &Value) -> Option<String> {
+    match code {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 

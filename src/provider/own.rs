@@ -207,5 +207,7 @@ impl Tenant {
 }
 
 pub(super) fn number(body: &[u8], at: &Pointer) -> Option<u64> {
-    raw_value(body, at)?.as_u64()
+    let number = raw_value(body, at)?;
+    // Some write what has 64 bits as a text.
+    number.as_u64().or_else(|| number.as_str()?.parse().ok())
 }

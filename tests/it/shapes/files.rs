@@ -486,3 +486,81 @@ mod fusionauth {
         world.end().await;
     }
 }
+
+mod zitadel {
+    use super::*;
+
+    const KEY: (&str, &str) = ("authorization", "Bearer secret-1");
+    const NOBODY: &str = r#"{"code":5,"message":"User could not be found (QUERY-Dfbg2)","details":[]}"#;
+
+    fn user(id: &str) -> Value {
+        json!({"userId": id, "state": "USER_STATE_ACTIVE", "username": id, "preferredLoginName": id,
+               "details": {"sequence": "2", "changeDate": MADE, "creationDate": MADE, "resourceOwner": "1"},
+               "human": {"profile": {"givenName": "Ada", "familyName": "Lovelace", "displayName": "Ada Lovelace"},
+                         "email": {"email": "ada@example.com", "isVerified": true}}})
+    }
+
+    async fn world() -> Shaped {
+        start("zitadel", &[("ZITADEL_TOKEN", "secret-1")], |shapes| {
+            shapes.on("GET /v2/users/", 404, NOBODY);
+            shapes.by_body("POST /v2/users", |body| {
+                let details = json!({"totalResults": "3", "timestamp": MADE});
+                let at = body["query"]["offset"].as_u64().unwrap_or_default() as usize;
+                let all = ["101", "102", "103"].map(user);
+                match all.get(at..).filter(|rest| !rest.is_empty()) {
+                    Some(rest) => json!({"details": details, "result": rest}),
+                    None => json!({"details": details}),
+                }
+            });
+        })
+        .await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_count_may_be_a_text_and_a_code_a_number() {
+        let world = world().await;
+        let run = world.served.walk("backfill").await;
+        assert_done(&run, 3);
+        assert_eq!(run["total"], 3, "{run}");
+        let row = world.served.row("101").await.expect("a row");
+        assert_eq!(row.name.as_deref(), Some("Ada Lovelace"));
+        // Anybody's not-found is none of this provider's.
+        world.shapes.on(
+            "GET /v2/users/101",
+            404,
+            r#"{"code":12,"message":"Not Implemented"}"#,
+        );
+        ask(&world, "GET /v2/users/101", KEY, Value::Null).await;
+        assert!(!world.served.row("101").await.expect("a row").is_deleted);
+        world.shapes.on("GET /v2/users/101", 404, NOBODY);
+        ask(&world, "GET /v2/users/101", KEY, Value::Null).await;
+        assert!(world.served.row("101").await.expect("a row").is_deleted);
+        assert_all_read(&world).await;
+        world.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_is_made_is_read_by_the_id_alone() {
+        let world = world().await;
+        world.shapes.on(
+            "POST /v2/users/human",
+            201,
+            json!({"userId": "104", "details": {"sequence": "1"}}),
+        );
+        world
+            .shapes
+            .on("GET /v2/users/104", 200, json!({"user": user("104")}));
+        let made = ask(&world, "POST /v2/users/human", KEY, json!({"profile": {}})).await;
+        assert!(
+            made.recorded().starts_with("committed; pos="),
+            "{}",
+            made.recorded()
+        );
+        world
+            .shapes
+            .on("DELETE /v2/users/104", 200, json!({"details": {"sequence": "9"}}));
+        ask(&world, "DELETE /v2/users/104", KEY, Value::Null).await;
+        assert!(world.served.row("104").await.expect("a row").is_deleted);
+        world.end().await;
+    }
+}
