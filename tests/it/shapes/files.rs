@@ -2,11 +2,15 @@
 //! APIs differ is for the file to say.
 
 use ::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
-use crate::support::eventually;
 use crate::support::http::{self, Reply};
 use crate::support::shapes::{Shaped, Shapes};
+use crate::support::{eventually, wall};
 
 const MADE: &str = "2024-01-02T03:04:05.678Z";
 
@@ -49,6 +53,7 @@ mod stytch {
     use super::*;
 
     const KEY: (&str, &str) = ("authorization", "Basic cHJvamVjdC10ZXN0LTE6c2VjcmV0LTE=");
+    const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZg==";
 
     fn user(id: &str) -> Value {
         json!({"user_id": id, "name": {"first_name": "Ada", "middle_name": "", "last_name": id}, "status": "active",
@@ -66,6 +71,7 @@ mod stytch {
         let settings = [
             ("STYTCH_PROJECT_ID", "project-test-1"),
             ("STYTCH_SECRET", "secret-1"),
+            ("USERTAP_WEBHOOK_SECRET", SECRET),
         ];
         start("stytch", &settings, |shapes| {
             let nobody = with(
@@ -120,6 +126,47 @@ mod stytch {
         });
         assert_done(&world.served.walk("backfill").await, 1);
         assert_eq!(asked(&world, &Method::POST, "/v1/users/search"), 2);
+        world.end().await;
+    }
+
+    async fn delivered(world: &Shaped, action: &str, user: &str) -> Reply {
+        let event = json!({"action": action, "event_id": format!("webhook-event-{action}"), "id": user,
+                           "object_type": "user", "source": "DASHBOARD", "vertical": "CONSUMER"});
+        let (id, at) = (format!("msg_{action}"), wall().timestamp().to_string());
+        let mac = Hmac::<Sha256>::new_from_slice(b"0123456789abcdef").expect("a key");
+        let mac = mac
+            .chain_update(format!("{id}.{at}.{event}"))
+            .finalize()
+            .into_bytes();
+        let signature = format!("v1,{}", STANDARD.encode(mac));
+        let headers = [
+            ("svix-id", id.as_str()),
+            ("svix-timestamp", &at),
+            ("svix-signature", &signature),
+        ];
+        let url = format!("http://{}/_usertap/webhooks", world.served.listen());
+        http::request(Method::POST, &url, &headers, event.to_string())
+            .await
+            .expect("an answer")
+    }
+
+    /// No one place of an event says of which type it is.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_is_known_by_several_of_its_fields() {
+        let world = world().await;
+        world
+            .shapes
+            .on("GET /v1/users/user-1", 200, with("r-4", user("user-1")));
+        let made = delivered(&world, "CREATE", "user-1").await;
+        assert_eq!(made.json()["webhook"], "hint", "{}", made.text());
+        eventually("a row", async || world.served.row("user-1").await).await;
+        let nobody = with("r-5", json!({"error_type": "user_not_found"}));
+        world.shapes.on("GET /v1/users/user-1", 404, nobody);
+        delivered(&world, "DELETE", "user-1").await;
+        eventually("it is deleted", async || {
+            world.served.row("user-1").await?.is_deleted.then_some(())
+        })
+        .await;
         world.end().await;
     }
 
