@@ -1,6 +1,8 @@
 //! Providers that are not built in, each by a file of its own and the answers that it publishes: how their
 //! APIs differ is for the file to say.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use ::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -113,9 +115,9 @@ mod stytch {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_question_by_post_is_asked_again() {
         let world = world().await;
-        let failing = std::sync::atomic::AtomicBool::new(true);
+        let failing = AtomicBool::new(true);
         world.shapes.by("POST /v1/users/search", move |_| {
-            match failing.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            match failing.swap(false, Ordering::SeqCst) {
                 true => (503, Vec::new(), json!({})),
                 false => (
                     200,
@@ -346,6 +348,31 @@ mod authentik {
             assert_eq!(row.name.as_deref(), Some(name));
         }
         assert_all_read(&world).await;
+        world.end().await;
+    }
+
+    /// Sixty are deleted once the first page was read: the second is gone, and who stood there has moved up.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_moves_up_from_a_page_that_is_gone_is_met() {
+        let world = world().await;
+        let asked = AtomicUsize::new(0);
+        world
+            .shapes
+            .by("GET /api/v3/core/users/?ordering=pk", move |target| {
+                let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+                let all: Vec<u64> = if is_first { 1..=150 } else { 61..=150 }.collect();
+                let (_, number) = target.rsplit_once("&page=").expect("a page");
+                let number: usize = number.parse().expect("a number");
+                let Some(shown) = all.chunks(100).nth(number - 1) else {
+                    return (404, Vec::new(), json!({"detail": "Invalid page."}));
+                };
+                let users: Vec<Value> = shown.iter().map(|pk| user(*pk, "Ada")).collect();
+                let page = json!({"pagination": {"next": 0, "count": all.len()}, "results": users});
+                (200, Vec::new(), page)
+            });
+        let run = world.served.walk("backfill").await;
+        assert_eq!(run["state"], "done", "{run}");
+        assert_eq!(world.served.count("id::int > 60").await, 90);
         world.end().await;
     }
 
