@@ -131,6 +131,22 @@ mod stytch {
         world.end().await;
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_deleted_by_another_name_is_known_by_the_id() {
+        let world = world().await;
+        assert_done(&world.served.walk("backfill").await, 3);
+        world
+            .shapes
+            .on("GET /v1/users/of-the-app-7", 200, with("r-6", user("user-1")));
+        let deleted = with("r-7", json!({"user_id": "user-1"}));
+        world.shapes.on("DELETE /v1/users/of-the-app-7", 200, deleted);
+        let gone = ask(&world, "DELETE /v1/users/of-the-app-7", KEY, Value::Null).await;
+        assert!(gone.recorded().starts_with("committed"), "{}", gone.recorded());
+        assert!(world.served.row("user-1").await.expect("a row").is_deleted);
+        assert!(world.served.row("of-the-app-7").await.is_none());
+        world.end().await;
+    }
+
     async fn delivered(world: &Shaped, action: &str, user: &str) -> Reply {
         let event = json!({"action": action, "event_id": format!("webhook-event-{action}"), "id": user,
                            "object_type": "user", "source": "DASHBOARD", "vertical": "CONSUMER"});
