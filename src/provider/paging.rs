@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::errors::Codes;
 use super::extract::{Extraction, Listed, raw_items};
 use super::pointer::Pointer;
+use super::template::Template;
 use super::{OwnRequest, Proof, Provider, Tenant};
 use crate::user::{UserId, json};
 
@@ -70,6 +71,8 @@ pub(super) enum Paging {
         param: String,
         next: NextAt,
         inclusive: bool,
+        /// What the parameter holds, round the cursor.
+        text: Template,
         /// A cursor can be made of a user's id.
         is_id: bool,
         /// Answers by which the provider says that it does not know the place any more.

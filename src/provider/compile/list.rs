@@ -115,8 +115,16 @@ impl Reader<'_> {
                 next,
                 last_item,
                 inclusive,
+                text,
                 lost,
             } => {
+                let text = Template::parse(text.as_deref().unwrap_or("{cursor}"));
+                if text.names().ne(["cursor"]) {
+                    self.mistake(
+                        at,
+                        "`text` of a cursor has {cursor} in it, once, and no other name",
+                    );
+                }
                 let next = match (next, last_item) {
                     (Some(next), None) => Pointer::parse(&next).map(NextAt::Body),
                     (None, Some(last)) => Pointer::parse(&last).map(NextAt::LastItem),
@@ -130,6 +138,7 @@ impl Reader<'_> {
                     param,
                     next: next?,
                     inclusive,
+                    text,
                     is_id: inclusive || lost.is_some(),
                     lost: self.lost(at, lost.unwrap_or_else(not_known)),
                 }

@@ -55,6 +55,8 @@ pub(in crate::provider) enum PagingForm {
         /// The cursor is the id of the page's own first user.
         #[serde(default)]
         inclusive: bool,
+        /// How the parameter is written: `{cursor}` stands in it.
+        text: Option<String>,
         /// What is answered where the cursor's user is gone: the cursor is then that user's id.
         lost: Option<LostForm>,
     },

@@ -58,8 +58,9 @@ impl List {
     /// The parameters that say which page it is.
     fn place(&self, cursor: Option<&Cursor>) -> Params {
         let (param, first) = match &self.paging {
-            Paging::Cursor { param, .. } => {
-                let at = cursor.map(|cursor| Value::from(cursor.at.as_str()));
+            Paging::Cursor { param, text, .. } => {
+                let at = cursor.and_then(|cursor| text.fill(&|_| Some(cursor.at.clone())));
+                let at = at.map(Value::from);
                 return at.map(|at| (param.clone(), at)).into_iter().collect();
             }
             Paging::Offset { param } => (param, None),

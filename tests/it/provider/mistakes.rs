@@ -208,6 +208,13 @@ fn each_mistake_names_a_remedy() {
             SOUND.replace("id_type = \"uuid\"", "id_type = \"uuid\"\nnumeric_ids = true"),
             "write id_type = \"text\"",
         ),
+        (
+            SOUND.replace(
+                "kind = \"page\", param = \"page\", first = 1",
+                "kind = \"cursor\", param = \"after\", next = \"/next\", text = \"id gt {id}\"",
+            ),
+            "has {cursor} in it",
+        ),
         (keyed("basic = true"), "add shown = \"{user}:{key}\""),
         (keyed("shown = \"{tenant}\""), "put {key} into it"),
         (

@@ -654,3 +654,86 @@ mod zitadel {
         world.end().await;
     }
 }
+
+mod appwrite {
+    use super::*;
+
+    const KEY: (&str, &str) = ("x-appwrite-key", "secret-1");
+
+    fn user(id: &str) -> Value {
+        json!({"$id": id, "$createdAt": "2024-01-02T03:04:05.678+00:00", "$updatedAt": "2024-01-02T03:04:05.678+00:00",
+               "name": "Ada", "email": "ada@example.com", "password": "$argon2id$v=19$secret", "hash": "argon2",
+               "hashOptions": {"memoryCost": 65536}, "labels": [], "prefs": {}, "accessedAt": "2024-01-02T03:04:05.678+00:00"})
+    }
+
+    fn stored(id: &str) -> Value {
+        let mut user = user(id);
+        let fields = user.as_object_mut().expect("an object");
+        fields.retain(|name, _| !["password", "hash", "hashOptions"].contains(&name.as_str()));
+        user
+    }
+
+    /// It is asked for whoever comes behind a user by JSON in the query; a user who is gone has no place.
+    async fn world() -> Shaped {
+        let settings = [("APPWRITE_PROJECT_ID", "shop"), ("APPWRITE_API_KEY", "secret-1")];
+        start("appwrite", &settings, |shapes| {
+            let failed = |kind: &str| json!({"message": "no", "code": 404, "type": kind, "version": "1.7.4"});
+            shapes.on("GET /v1/users/", 404, failed("user_not_found"));
+            shapes.by("GET /v1/users?", move |target| {
+                let (_, query) = target.split_once('?').expect("a query");
+                let mut query = url::form_urlencoded::parse(query.as_bytes());
+                let after = query.find(|(name, _)| name == "queries[2]");
+                let after: Option<Value> = after.map(|(_, text)| serde_json::from_str(&text).expect("JSON"));
+                let users = match after.as_ref().map(|after| &after["values"][0]) {
+                    None => json!([user("one"), user("gone")]),
+                    Some(id) if id == "one" => json!([user("two")]),
+                    Some(id) if id == "two" => json!([]),
+                    Some(_) => return (400, Vec::new(), failed("general_cursor_not_found")),
+                };
+                (200, Vec::new(), json!({"total": 3, "users": users}))
+            });
+        })
+        .await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cursor_stands_within_a_text_and_what_is_lost_is_walked_around() {
+        let world = world().await;
+        let run = world.served.walk("backfill").await;
+        assert_eq!(run["state"], "done", "{run}");
+        for id in ["one", "two"] {
+            assert_eq!(world.served.row(id).await.expect("a row").raw, stored(id));
+        }
+        assert_all_read(&world).await;
+        world.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_hash_of_a_password_is_kept() {
+        let world = world().await;
+        world.shapes.on("POST /v1/users", 201, user("three"));
+        let shop = ("x-appwrite-project", "shop");
+        let body = json!({"userId": "unique()", "email": "ada@example.com"});
+        let made = world
+            .served
+            .ask(Method::POST, "/v1/users", &[KEY, shop], &body)
+            .await;
+        assert!(made.recorded().starts_with("committed"), "{}", made.recorded());
+        assert_eq!(
+            world.served.row("three").await.expect("a row").raw,
+            stored("three")
+        );
+        // Another project's leaves no trace.
+        world
+            .shapes
+            .on("GET /v1/users/three", 404, r#"{"type":"user_not_found"}"#);
+        let other = ("x-appwrite-project", "other");
+        let foreign = world
+            .served
+            .ask(Method::GET, "/v1/users/three", &[KEY, other], &Value::Null)
+            .await;
+        assert_eq!(foreign.recorded(), "none; foreign-tenant");
+        assert!(!world.served.row("three").await.expect("a row").is_deleted);
+        world.end().await;
+    }
+}
