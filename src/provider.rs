@@ -16,6 +16,7 @@ mod clocks;
 mod compile;
 pub mod console;
 mod descriptor;
+mod errors;
 mod event;
 mod extract;
 mod form;
@@ -176,6 +177,18 @@ pub struct OwnRequest {
     pub token: Option<TokenHeader>,
     /// JSON.
     pub body: Option<secrecy::SecretString>,
+    /// It changes nothing, though its method could.
+    pub is_question: bool,
+}
+
+impl OwnRequest {
+    /// As what it counts: for limits, and for being sent twice.
+    pub fn counts_as(&self) -> &Method {
+        match self.is_question {
+            true => &Method::GET,
+            false => &self.method,
+        }
+    }
 }
 
 /// What one exchange told of one user.

@@ -333,6 +333,7 @@ async fn forwarded(
                 keeping: None,
                 intent: None,
                 is_answered: false,
+                is_failure: false,
             };
             exchange.begin(arrival.key, body, app).await;
         }

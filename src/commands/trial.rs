@@ -93,7 +93,7 @@ impl Unread {
             Unread::Page(fault @ PageFault::Shape { .. }) => failed(
                 LIST,
                 fault.to_string(),
-                "correct `list` of its [[route]] and `paging` of [list] in the provider file",
+                "correct `list` of its [[route]] (`empty_has`, where a list of nobody is left out) and `paging` of [list] in the provider file",
             ),
             Unread::Page(fault @ PageFault::Text { .. }) => failed(LIST, fault.to_string(), ""),
             Unread::Page(fault) => failed(
@@ -122,7 +122,7 @@ fn listed(page: &Page, plain: bool) -> Check {
         unread => failed(
             LIST,
             format!("{found}; {unread} of them cannot be read"),
-            "correct `id` of [user], or `id_type`, in the provider file",
+            "correct `id` of [user], `id_type` or `numeric_ids` in the provider file",
         ),
     }
 }
@@ -144,6 +144,14 @@ fn users(config: &Config, page: &Page) -> Vec<Check> {
 
 fn column(column: &Column) -> Check {
     let name = column.name;
+    if let Some(at) = &column.unread {
+        let text = format!("{name}: what stands at {at} is no time of its `unit`");
+        return failed(
+            USER,
+            text,
+            "write the `unit` that it has: s, ms, ms-string or rfc3339",
+        );
+    }
     let found = match (&column.from, &column.masked) {
         (Some(from), Some(masked)) => format!("{name} from {from}: {masked}"),
         // Users without a name or an address are common.

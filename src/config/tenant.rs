@@ -86,7 +86,7 @@ pub(super) fn settings(provider: &Provider) -> Vec<ProviderSetting> {
             secret: setting.secret,
             default: setting.default.clone(),
             kind,
-            help: help(&provider.name, &setting.name, kind),
+            help: help(&provider.name, setting, kind),
         }
     };
     provider.settings().iter().map(setting).collect()
@@ -101,9 +101,13 @@ fn kind(provider: &Provider, name: &str) -> Kind {
     }
 }
 
-fn help(provider: &str, name: &str, kind: Kind) -> String {
+fn help(provider: &str, setting: &crate::provider::Setting, kind: Kind) -> String {
+    let name = &setting.name;
     match kind {
-        Kind::Key => format!("The secret server key, from {provider}'s dashboard"),
+        Kind::Key => match &setting.label {
+            Some(label) => format!("{label}, from {provider}"),
+            None => format!("The secret server key, from {provider}'s dashboard"),
+        },
         Kind::Identity => format!("Which {name} of {provider} this is"),
         Kind::WebhookSecret => format!("The signing secret of {provider}'s webhooks, as WEBHOOK_SECRET"),
         Kind::Other => format!("The {name} of {provider}, where it asks for one"),

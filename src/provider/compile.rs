@@ -9,10 +9,13 @@ use toml::Spanned;
 use super::answer::{AnswerRule, AnswerWith, Dashboard, OwnErrors};
 use super::caller::{CredentialRule, Part};
 use super::descriptor::{Setting, WEBHOOKS};
-use super::extract::{Codes, Errors};
+use super::errors::{Codes, Errors};
 use super::form::*;
 use super::own::OwnHeader;
+use super::pointer::Pointer;
+use super::template::Template;
 use super::{Mistake, Provider};
+use crate::user::IdType;
 
 mod cache;
 mod callers;
@@ -74,6 +77,7 @@ impl Reader<'_> {
             (&own, login.as_ref()),
         );
         let key_is_optional = form.key.as_ref().is_some_and(|key| key.get_ref().optional);
+        let key_shown = self.key_shown(form.key.as_ref(), &settings);
         let token = form.token.map(|token| self.token(token));
         let answers = form
             .answer
@@ -97,6 +101,10 @@ impl Reader<'_> {
         let list = list.and_then(|list| self.list(list, &routes));
         let own_errors = own_errors.map(|errors| self.own_errors(errors));
         let head = head?;
+        if head.numeric_ids && head.id_type == IdType::Uuid {
+            let text = "`numeric_ids` are no uuids: write id_type = \"text\"";
+            self.mistake(head.name.span().start, text);
+        }
         let name = self.name(head.name);
         let parts: Vec<&str> = identity.iter().map(|part| part.part.as_str()).collect();
         let dashboard = self.dashboard(&form.dashboard, &parts);
@@ -107,6 +115,7 @@ impl Reader<'_> {
         Some(Provider {
             name,
             id_type: head.id_type,
+            numeric_ids: head.numeric_ids,
             upstream: head.upstream.and_then(|url| self.base_url(url)),
             rates: head.limits.iter().filter_map(|limit| self.rate(limit)).collect(),
             key_rates,
@@ -123,6 +132,7 @@ impl Reader<'_> {
             own,
             login,
             key_is_optional,
+            key_shown,
             token,
             errors,
             own_errors: own_errors?,
@@ -207,8 +217,27 @@ impl Reader<'_> {
                 .chain(&form.or_code)
                 .map(|pointer| self.pointer(pointer))
                 .collect(),
-            not_found: form.not_found.and_then(|codes| self.codes(codes)),
+            success: self.success(form.success),
+            not_found: form.not_found.and_then(|codes| self.not_found(codes)),
         }
+    }
+
+    fn success(&mut self, form: BTreeMap<Text, serde_json::Value>) -> Vec<(Pointer, serde_json::Value)> {
+        let shows = form.into_iter();
+        shows
+            .map(|(at, value)| (self.single_pointer(&at), value))
+            .collect()
+    }
+
+    /// A status that successes have too says nothing by itself.
+    fn not_found(&mut self, form: CodesForm) -> Option<Codes> {
+        let at = form.status.span().start;
+        let codes = self.codes(form)?;
+        if codes.status.is_success() && codes.codes.is_empty() {
+            let text = "a not-found that comes as a success needs its `codes`: every user who is read would count as gone";
+            self.mistake(at, text);
+        }
+        Some(codes)
     }
 
     fn codes(&mut self, form: CodesForm) -> Option<Codes> {
@@ -303,6 +332,9 @@ fn settings(form: &Form) -> Vec<Setting> {
             label: None,
             default: part.default.clone(),
         });
+    let shown = form.key.as_ref().and_then(|key| key.get_ref().shown.as_ref());
+    let shown = shown.map(|shown| Template::parse(shown.get_ref()));
+    let is_shown = |name: &str| shown.iter().flat_map(Template::names).any(|shown| shown == name);
     let key = form.key.iter().map(Spanned::get_ref).map(|key| Setting {
         name: "key".to_owned(),
         variables: key.settings.clone(),
@@ -314,7 +346,7 @@ fn settings(form: &Form) -> Vec<Setting> {
     let others = form.setting.iter().map(|setting| Setting {
         name: setting.name.clone(),
         variables: setting.settings.clone(),
-        required: false,
+        required: is_shown(&setting.name),
         secret: !setting.public,
         label: None,
         default: None,

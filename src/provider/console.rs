@@ -37,6 +37,8 @@ pub(super) struct Console {
 pub(super) struct Write {
     pub method: Method,
     pub path: Template,
+    /// Where its answer shows the user.
+    pub whole: Pointer,
 }
 
 #[derive(Debug)]
@@ -140,7 +142,7 @@ impl Provider {
         for (field, value) in values {
             let with = field.with.iter().map(|(to, value)| (to, value));
             for (to, value) in std::iter::once((&field.to, value)).chain(with) {
-                put(&mut body, &to.0, value.clone());
+                to.put(&mut body, value.clone());
             }
         }
         Some((request, written(&body)))
@@ -149,7 +151,7 @@ impl Provider {
     /// What the provider's error says to people, if it says anything that short.
     pub fn problem(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<String> {
         const LONGEST: usize = 500;
-        if self.effective_status(status, headers).is_success() {
+        if self.effective_status(status, headers).is_success() && !self.errors.is_failure_inside(body) {
             return None;
         }
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
@@ -225,10 +227,11 @@ impl Provider {
         self.user.volatile.iter().any(|pointer| steps(pointer) == field)
     }
 
-    /// The id of the user that a write's answer tells of.
+    /// The id of the user whom the answer to a creation tells of.
     pub fn id_told(&self, body: &[u8], kind: IdType) -> Option<UserId> {
         let body = json::read_bytes(body)?;
-        UserId::parse(self.user.id.text(&body)?, kind)
+        let user = self.console.create.as_ref()?.whole.find(&body)?;
+        UserId::parse(&self.id_text(self.user.id.find(user)?)?, kind)
     }
 
     fn write_of(&self, deed: Deed) -> Option<&Write> {
@@ -247,49 +250,9 @@ fn plain_part(tenant: &Tenant, name: &str, more: (&str, &str)) -> Option<String>
     }
 }
 
-/// Puts a value where the steps lead; what is missing on the way is made, a list where the step is `0`.
-fn put(into: &mut Value, steps: &[PointerStep], value: Value) {
-    let [step, rest @ ..] = steps else {
-        *into = value;
-        return;
-    };
-    let PointerStep::Key(key) = step else { return };
-    let next = match (into, &**key) {
-        (Value::Array(items), _) => items.first_mut(),
-        (into @ (Value::Null | Value::Object(_)), "0") if into.as_object().is_none_or(|o| o.is_empty()) => {
-            *into = json!([null]);
-            into.get_mut(0)
-        }
-        (into, key) => {
-            if !into.is_object() {
-                *into = json!({});
-            }
-            into.as_object_mut()
-                .map(|members| members.entry(key.to_owned()).or_insert(Value::Null))
-        }
-    };
-    if let Some(next) = next {
-        put(next, rest, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_is_put_where_the_pointer_leads() {
-        let mut body = json!({});
-        for (at, value) in [
-            ("/name/first", "Ada"),
-            ("/name/last", "Lovelace"),
-            ("/emails/0", "a@b"),
-        ] {
-            put(&mut body, &Pointer::parse(at).unwrap().0, json!(value));
-        }
-        let expected = json!({ "name": { "first": "Ada", "last": "Lovelace" }, "emails": ["a@b"] });
-        assert_eq!(body, expected);
-    }
 
     /// What is sent for a user's first and last field of a form.
     fn written(name: &str, deed: Deed, values: &[(&str, Value)]) -> (String, Value) {

@@ -1,5 +1,7 @@
 //! A provider file, checked and compiled; and what of it the settings fill in.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{AnswerRule, Dashboard, OwnErrors};
@@ -7,8 +9,8 @@ use super::cache::CacheRules;
 use super::caller::{CredentialRule, Part, fingerprint};
 use super::compile;
 use super::console::Console;
+use super::errors::Errors;
 use super::event::{EventMap, EventRule};
-use super::extract::Errors;
 use super::form::IdForm;
 use super::login::LoginRule;
 use super::own::OwnHeader;
@@ -19,6 +21,7 @@ use super::procedure::Procedure;
 use super::requests::Requests;
 use super::route::Route;
 use super::shown::Places;
+use super::template::Template;
 use super::view::UserMap;
 use super::webhook::Webhooks;
 use super::{Limit, Tenant};
@@ -46,6 +49,8 @@ pub(super) const WEBHOOKS: &str = "webhooks";
 pub struct Provider {
     pub name: String,
     pub id_type: IdType,
+    /// Ids are whole numbers, known by their digits.
+    pub(super) numeric_ids: bool,
     /// The provider's own base URL.
     pub upstream: Option<String>,
     /// Its published limits, all of which apply; empty where none is known.
@@ -64,6 +69,7 @@ pub struct Provider {
     pub(super) own: Vec<OwnHeader>,
     pub(super) login: Option<LoginRule>,
     pub(super) key_is_optional: bool,
+    pub(super) key_shown: Option<KeyShown>,
     pub(super) token: Option<TokenRule>,
     pub(super) errors: Errors,
     pub(super) own_errors: OwnErrors,
@@ -99,6 +105,21 @@ pub(super) struct TokenRule {
     pub headers: Places,
     pub scheme: Option<String>,
     pub id: Pointer,
+}
+
+/// How requests show the key, where that is not by itself.
+#[derive(Debug)]
+pub(super) struct KeyShown {
+    pub made_of: Template,
+    /// In base64, as `Authorization: Basic` has it.
+    pub basic: bool,
+}
+
+impl KeyShown {
+    fn of(&self, named: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        let made = self.made_of.fill(named)?;
+        Some(if self.basic { STANDARD.encode(made) } else { made })
+    }
 }
 
 /// A setting of the provider's own that users already have, as `STACK_PROJECT_ID`.
@@ -175,7 +196,14 @@ impl Provider {
             return Err(missing);
         }
         let named = |name: &str| read(self.settings.iter().find(|setting| setting.name == name)?);
-        let key = named("key");
+        let or_default = |name: &str| {
+            let part = self.identity.iter().find(|part| part.part == name);
+            named(name).or_else(|| part?.default.clone())
+        };
+        let key = match &self.key_shown {
+            Some(shown) => shown.of(&or_default),
+            None => named("key"),
+        };
         let part = |part: &Part| {
             let address = upstream.as_ref().filter(|_| part.upstream);
             let address = address.map(|url| url.as_str().trim_end_matches('/').to_owned());
@@ -221,7 +249,8 @@ impl Provider {
     pub fn asks_with(&self, setting: &str) -> bool {
         let own = self.own.iter().flat_map(|own| own.value.names());
         let login = self.login.iter().flat_map(LoginRule::names);
-        setting == "key" || own.chain(login).any(|name| name == setting)
+        let shown = self.key_shown.iter().flat_map(|shown| shown.made_of.names());
+        setting == "key" || own.chain(login).chain(shown).any(|name| name == setting)
     }
 
     /// Whether this setting is the signing secret of the provider's webhooks.

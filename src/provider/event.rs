@@ -172,7 +172,7 @@ impl Provider {
         let mut named: Vec<UserId> = Vec::new();
         for place in places {
             place.each(event, &mut |id| {
-                let id = id.as_str().and_then(|id| self.id(tenant, id));
+                let id = self.id_in(tenant, id);
                 named.extend(id.filter(|id| !named.contains(id)));
             });
         }

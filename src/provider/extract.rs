@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::pointer::Pointer;
 use super::source::Exchange;
@@ -29,23 +29,8 @@ pub struct Extraction {
     pub unfit: usize,
     /// Of each malformed item of a list: how many sightings stand before it, and what it is known again by.
     pub(super) unread: Vec<(usize, u64)>,
-}
-
-/// How a provider's errors are told.
-#[derive(Debug, Default)]
-pub(super) struct Errors {
-    pub status_headers: Vec<HeaderName>,
-    pub code_headers: Vec<HeaderName>,
-    /// Where the body has it: the first that leads to a text counts.
-    pub codes_at: Vec<Pointer>,
-    pub not_found: Option<Codes>,
-}
-
-/// A status together with the codes that count with it.
-#[derive(Debug)]
-pub(super) struct Codes {
-    pub status: StatusCode,
-    pub codes: Vec<String>,
+    /// It came as a success, and its body says that it is none.
+    pub is_failure: bool,
 }
 
 impl Provider {
@@ -85,8 +70,11 @@ impl Provider {
     /// Everything that an exchange of this tenant tells.
     pub fn extract(&self, request: &RoutedRequest<'_>, answer: &Answer<'_>) -> Extraction {
         let exchange = Exchange::new(self, request, Some(answer));
-        let mut out = Extraction::default();
-        if answer.meant.is_success() {
+        let mut out = Extraction {
+            is_failure: answer.meant.is_success() && self.errors.is_failure_inside(answer.body),
+            ..Extraction::default()
+        };
+        if answer.meant.is_success() && !out.is_failure {
             let told = request.matched.route.told(&exchange);
             told.for_each(|tell| self.told(tell, &exchange, answer.body, &mut out));
             out.sightings
@@ -130,8 +118,8 @@ impl Provider {
 
     /// The id that a splitter cut out of a large answer: of a user who is to be read again.
     pub fn extract_id(&self, tenant: &Tenant, json: &[u8]) -> Option<Sighting> {
-        let text: String = serde_json::from_slice(json).ok()?;
-        Some(settled(self.id(tenant, &text)?, Seen::Touched))
+        let id: serde_json::Value = serde_json::from_slice(json).ok()?;
+        Some(settled(self.id_in(tenant, &id)?, Seen::Touched))
     }
 
     /// What an answer tells that is not read: the user whom its request names is to be read again.
@@ -150,12 +138,19 @@ impl Provider {
 
     fn told(&self, tell: &Tell, exchange: &Exchange<'_>, body: &[u8], out: &mut Extraction) {
         match &tell.kind {
+            Kind::Whole(_) if is_untold_change(exchange, body) => told_without_body(exchange, out),
             Kind::Whole(at) => self.told_whole(tell, at, exchange.request.tenant, body, out),
             Kind::Partial { at, fields } => self.told_partial(at, fields.as_deref(), exchange, out),
-            Kind::List { at, item, proof } => {
+            Kind::List {
+                at,
+                item,
+                proof,
+                empty_has,
+            } => {
                 let list = Listed {
                     tenant: exchange.request.tenant,
                     item,
+                    empty_has,
                     proof: *proof,
                     unsettled: tell.unsettled,
                     again: true,
@@ -172,7 +167,7 @@ impl Provider {
             Some(sighting) => out.sightings.push(sighting),
             None => {
                 out.malformed += 1;
-                out.unfit += usize::from(text.is_some());
+                out.unfit += usize::from(text.is_some_and(is_json));
             }
         }
     }
@@ -205,8 +200,9 @@ impl Provider {
     ) -> bool {
         let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
         let Some(items) = text.and_then(raw_items) else {
-            out.malformed += 1;
-            return false;
+            let is_left_out = text.is_none() && list.is_empty(body);
+            out.malformed += usize::from(!is_left_out);
+            return is_left_out;
         };
         for item in items {
             let user = list.item.raw(item.get());
@@ -256,54 +252,18 @@ impl Provider {
 pub(super) struct Listed<'a> {
     pub tenant: &'a Tenant,
     pub item: &'a Pointer,
+    /// What an answer has that leaves the list out because nobody is on it.
+    pub empty_has: &'a [Pointer],
     pub proof: Proof,
     pub unsettled: bool,
     /// An app's, who asks for the same users often.
     pub again: bool,
 }
 
-impl Errors {
-    /// The provider's own code. A header and a body that contradict each other say nothing.
-    pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-        let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        let body = body.as_ref();
-        let in_body = self.codes_at.iter().find_map(|at| at.find(body?)?.as_str());
-        match (self.code_in_head(headers), in_body) {
-            (Some(head), Some(body)) if head != body => None,
-            (head, body) => head.or(body).map(str::to_owned),
-        }
-    }
-
-    fn code_in_head<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        self.code_headers
-            .iter()
-            .find_map(|name| headers.get(name)?.to_str().ok())
-    }
-
-    pub(super) fn is_not_found(&self, status: StatusCode, code: Option<&str>) -> bool {
-        self.not_found
-            .as_ref()
-            .is_some_and(|rule| rule.fits(status, code))
-    }
-
-    /// The same of a whole answer, whose body is read only where its head leaves that open.
-    pub(super) fn says_not_found(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
-        self.may_be_not_found(status, headers)
-            && self.is_not_found(status, self.code(headers, body).as_deref())
-    }
-
-    fn may_be_not_found(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        let rule = self.not_found.as_ref().filter(|rule| rule.status == status);
-        let code = self.code_in_head(headers);
-        rule.is_some_and(|rule| code.is_none() || rule.fits(status, code))
-    }
-}
-
-impl Codes {
-    /// Without codes the status is enough.
-    pub(super) fn fits(&self, status: StatusCode, code: Option<&str>) -> bool {
-        let known = |code: &str| self.codes.iter().any(|own| own == code);
-        status == self.status && (self.codes.is_empty() || code.is_some_and(known))
+impl Listed<'_> {
+    fn is_empty(&self, body: &[u8]) -> bool {
+        let has = |at: &Pointer| std::str::from_utf8(body).is_ok_and(|body| at.raw(body).is_some());
+        !self.empty_has.is_empty() && self.empty_has.iter().all(has)
     }
 }
 
@@ -315,6 +275,10 @@ fn hashed(item: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     item.hash(&mut hasher);
     hasher.finish()
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Ids are told by what stays: a touched one is not also mentioned.
@@ -338,6 +302,21 @@ fn told_ids(tell: &Tell, exchange: &Exchange<'_>, out: &mut Extraction) {
             out.sightings.push(settled(id, seen.clone()));
         }
     }
+}
+
+/// Whether it is a write, and answered with nothing at all.
+fn is_untold_change(exchange: &Exchange<'_>, body: &[u8]) -> bool {
+    exchange.request.matched.route.writes && body.trim_ascii().is_empty()
+}
+
+/// A change whose answer shows nobody: whoever the request names is read again, and somebody must be named.
+fn told_without_body(exchange: &Exchange<'_>, out: &mut Extraction) {
+    for hint in hints(exchange) {
+        if !out.sightings.iter().any(|other| other.id == hint.id) {
+            out.sightings.push(hint);
+        }
+    }
+    out.malformed += usize::from(out.sightings.is_empty());
 }
 
 /// That somebody is gone is believed of an answer to the tenant's own key; otherwise it is a hint.

@@ -58,6 +58,9 @@ pub(super) struct Form {
 pub(super) struct ProviderForm {
     pub name: Text,
     pub id_type: IdType,
+    /// Ids are whole numbers.
+    #[serde(default)]
+    pub numeric_ids: bool,
     pub upstream: Option<Text>,
     pub prefixes: Vec<Text>,
     #[serde(default)]
@@ -123,6 +126,11 @@ pub(super) struct KeyForm {
     pub optional: bool,
     /// What people call it.
     pub label: Option<String>,
+    /// What requests show in its place, a template.
+    pub shown: Option<Text>,
+    /// That in base64.
+    #[serde(default)]
+    pub basic: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,6 +218,9 @@ pub(super) struct ErrorsForm {
     /// As other callers are answered.
     pub or_code: Option<Text>,
     pub not_found: Option<CodesForm>,
+    /// What stands in the body of every success, by pointer.
+    #[serde(default)]
+    pub success: BTreeMap<Text, serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -343,6 +354,9 @@ pub(super) struct TellForm {
     pub fields: Option<Vec<String>>,
     /// Of a list: how old it may be.
     pub consistency: Option<Text>,
+    /// Of a list that is left out where nobody is on it: what such an answer has.
+    #[serde(default)]
+    pub empty_has: Vec<Text>,
     #[serde(rename = "for")]
     pub rank: Option<Rank>,
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! Requests that usertap sends with the tenant's own key, and the reads among them.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret;
 
@@ -57,7 +58,10 @@ impl Provider {
 
     /// An id that is nobody's: a read of it tells whether the provider takes the key.
     pub fn nobody(&self, id_type: IdType) -> Option<UserId> {
-        let any = || format!("{}{}", self.id_form.begins, uuid::Uuid::new_v4());
+        let any = || match self.numeric_ids {
+            true => "0".to_owned(),
+            false => format!("{}{}", self.id_form.begins, uuid::Uuid::new_v4()),
+        };
         let text = self.user.nobody.clone().unwrap_or_else(any);
         UserId::parse(&text, id_type)
     }
@@ -127,6 +131,7 @@ impl Provider {
             headers: HeaderMap::new(),
             token: None,
             body: None,
+            is_question: false,
         };
         let stays = |own: &&OwnHeader| {
             let unless = own.unless_default.as_ref();
@@ -154,6 +159,17 @@ impl Provider {
     fn is_default(&self, tenant: &Tenant, part: &str) -> bool {
         let rule = self.identity.iter().find(|rule| rule.part == part);
         rule.is_some_and(|rule| rule.default.as_deref() == tenant.part(part))
+    }
+}
+
+impl OwnRequest {
+    /// With a body that says what is asked for.
+    pub(super) fn asks(&mut self, body: &serde_json::Value) {
+        self.method = Method::POST;
+        self.is_question = true;
+        self.body = Some(body.to_string().into());
+        let json = HeaderValue::from_static("application/json");
+        self.headers.entry(CONTENT_TYPE).or_insert(json);
     }
 }
 
@@ -191,5 +207,7 @@ impl Tenant {
 }
 
 pub(super) fn number(body: &[u8], at: &Pointer) -> Option<u64> {
-    raw_value(body, at)?.as_u64()
+    let number = raw_value(body, at)?;
+    // Some write what has 64 bits as a text.
+    number.as_u64().or_else(|| number.as_str()?.parse().ok())
 }

@@ -1,20 +1,23 @@
 //! How a listing goes on: offsets, page numbers, cursors and links are one thing to a backfill.
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
 
-use super::extract::{Codes, Extraction, Listed, raw_items};
+use super::errors::Codes;
+use super::extract::{Extraction, Listed, raw_items};
 use super::pointer::Pointer;
+use super::template::Template;
 use super::{OwnRequest, Proof, Provider, Tenant};
 use crate::user::{UserId, json};
 
+mod ask;
 mod link;
 mod look;
 mod page;
 mod window;
 
+pub(super) use ask::Params;
 pub use look::{Footing, Look};
 pub use page::{Next, Page, PageFault};
 pub(super) use window::Window;
@@ -36,15 +39,18 @@ pub struct PageRequest {
 /// The listing of all users.
 #[derive(Debug)]
 pub(super) struct List {
+    /// By GET, or by POST with a body.
+    pub method: Method,
     pub path: String,
     pub at: Pointer,
     pub item: Pointer,
+    pub empty_has: Vec<Pointer>,
     pub proof: Proof,
-    pub query: Vec<(String, String)>,
+    pub query: Params,
     /// Left out for a server that does not know them.
-    pub optional: Vec<(String, String)>,
+    pub optional: Params,
     /// In the place of those of the same name: the newest users first.
-    pub newest: Option<Vec<(String, String)>>,
+    pub newest: Option<Params>,
     pub unknown_parameter: Option<Codes>,
     pub paging: Paging,
     pub total: Option<Total>,
@@ -58,11 +64,15 @@ pub(super) enum Paging {
     Page {
         param: String,
         first: u64,
+        /// Answers by which the provider says that there is no such page.
+        behind_last: Vec<Codes>,
     },
     Cursor {
         param: String,
         next: NextAt,
         inclusive: bool,
+        /// What the parameter holds, round the cursor.
+        text: Template,
         /// A cursor can be made of a user's id.
         is_id: bool,
         /// Answers by which the provider says that it does not know the place any more.
@@ -112,19 +122,14 @@ impl Provider {
         list: &List,
         cursor: Option<&Cursor>,
         plain: bool,
-        instead: &[(String, String)],
+        instead: &[(String, Value)],
     ) -> PageRequest {
-        let query = match (&list.paging, cursor) {
-            (Paging::Link { .. }, Some(cursor)) => cursor.at.clone(),
-            _ => list.page_query(cursor, plain, instead),
-        };
-        let target = match query.as_str() {
-            "" => list.path.clone(),
-            query => format!("{}?{query}", list.path),
-        };
-        PageRequest {
-            request: self.own_request(tenant, &target),
+        let asked = list.asked(cursor, plain, instead);
+        let mut request = self.own_request(tenant, &asked.target);
+        if list.method == Method::POST {
+            request.asks(&asked.body);
         }
+        PageRequest { request }
     }
 
     /// Reads the answer to [`Provider::page_request`].
@@ -150,7 +155,10 @@ impl Provider {
     ) -> Result<Page, PageFault> {
         match self.refuse_failure(list, status, headers, body) {
             Err(PageFault::Status { status }) if self.is_lost(list, cursor, status, headers, body) => {
-                return Ok(Page::lost());
+                return Ok(Page::without_users(Next::Lost));
+            }
+            Err(PageFault::Status { status }) if self.is_behind_last(list, cursor, status, headers, body) => {
+                return Ok(Page::without_users(Next::End));
             }
             refused => refused?,
         }
@@ -158,6 +166,7 @@ impl Provider {
         let listed = Listed {
             tenant,
             item: &list.item,
+            empty_has: &list.empty_has,
             proof: list.proof,
             unsettled: false,
             again: false,
@@ -210,11 +219,29 @@ impl Provider {
         let (Paging::Cursor { lost, .. } | Paging::Link { lost }) = &list.paging else {
             return false;
         };
-        if cursor.is_none() || lost.iter().all(|rule| rule.status != status) {
+        cursor.is_some() && self.is_one_of(lost, status, headers, body)
+    }
+
+    fn is_behind_last(
+        &self,
+        list: &List,
+        cursor: Option<&Cursor>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> bool {
+        let Paging::Page { behind_last, .. } = &list.paging else {
+            return false;
+        };
+        cursor.is_some() && self.is_one_of(behind_last, status, headers, body)
+    }
+
+    fn is_one_of(&self, answers: &[Codes], status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+        if answers.iter().all(|rule| rule.status != status) {
             return false;
         }
         let code = self.errors.code(headers, body);
-        lost.iter().any(|rule| rule.fits(status, code.as_deref()))
+        answers.iter().any(|rule| rule.fits(status, code.as_deref()))
     }
 
     pub(super) fn refuse_failure(
@@ -269,36 +296,6 @@ impl List {
             }),
             next => Ok(next.map_or(Next::End, Next::More)),
         }
-    }
-
-    fn page_query(&self, cursor: Option<&Cursor>, plain: bool, instead: &[(String, String)]) -> String {
-        let place = self.place_query(cursor);
-        let over = |later: &[(String, String)], name: &str| later.iter().any(|(other, _)| other == name);
-        let stays = |(name, _): &&(String, String)| !over(instead, name) && !over(&place, name);
-        let instead = instead.iter().filter(|(name, _)| !over(&place, name));
-        let optional = self.optional.iter().filter(|_| !plain);
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(
-            self.query
-                .iter()
-                .filter(stays)
-                .chain(instead)
-                .chain(optional)
-                .chain(&place),
-        );
-        query.finish()
-    }
-
-    /// The parameters that say which page it is.
-    fn place_query(&self, cursor: Option<&Cursor>) -> Vec<(String, String)> {
-        let (param, first) = match &self.paging {
-            Paging::Offset { param } | Paging::Cursor { param, .. } => (param, None),
-            Paging::Page { param, first } => (param, Some(first.to_string())),
-            Paging::Link { .. } => return Vec::new(),
-            Paging::Window(window) => return window.query(cursor),
-        };
-        let at = cursor.map(|cursor| cursor.at.clone()).or(first);
-        at.map(|at| (param.clone(), at)).into_iter().collect()
     }
 
     /// Each page says itself whether another follows.

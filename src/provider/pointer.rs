@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -46,6 +46,11 @@ impl Pointer {
     /// Takes what it names out of `value`.
     pub(super) fn take(&self, value: &mut Value, taken: &mut dyn FnMut(Value)) {
         take(value, &self.0, taken);
+    }
+
+    /// Puts a value where it leads; what is missing on the way is made, a list where the step is `0`.
+    pub(super) fn put(&self, into: &mut Value, value: Value) {
+        put(into, &self.0, value);
     }
 
     /// The raw text of the one place it names; neither copies nor parses what lies there.
@@ -123,6 +128,31 @@ fn take(value: &mut Value, steps: &[Step], taken: &mut dyn FnMut(Value)) {
     }
 }
 
+fn put(into: &mut Value, steps: &[Step], value: Value) {
+    let [step, rest @ ..] = steps else {
+        *into = value;
+        return;
+    };
+    let Step::Key(key) = step else { return };
+    let next = match (into, &**key) {
+        (Value::Array(items), _) => items.first_mut(),
+        (into @ (Value::Null | Value::Object(_)), "0") if into.as_object().is_none_or(|o| o.is_empty()) => {
+            *into = json!([null]);
+            into.get_mut(0)
+        }
+        (into, key) => {
+            if !into.is_object() {
+                *into = json!({});
+            }
+            into.as_object_mut()
+                .map(|members| members.entry(key.to_owned()).or_insert(Value::Null))
+        }
+    };
+    if let Some(next) = next {
+        put(next, rest, value);
+    }
+}
+
 fn members(text: &str) -> Option<BTreeMap<String, &RawValue>> {
     serde_json::from_str(text).ok()
 }
@@ -169,6 +199,20 @@ fn cut_items(text: &str, rest: &[Step]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_put_where_the_pointer_leads() {
+        let mut body = json!({});
+        for (at, value) in [
+            ("/name/first", "Ada"),
+            ("/name/last", "Lovelace"),
+            ("/emails/0", "a@b"),
+        ] {
+            Pointer::parse(at).unwrap().put(&mut body, json!(value));
+        }
+        let expected = json!({ "name": { "first": "Ada", "last": "Lovelace" }, "emails": ["a@b"] });
+        assert_eq!(body, expected);
+    }
     use serde_json::json;
 
     fn pointer(text: &str) -> Pointer {

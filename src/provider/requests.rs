@@ -48,6 +48,7 @@ impl Requests {
     pub(super) fn parse(text: &str) -> Option<Requests> {
         let (methods, path) = text.split_once(' ')?;
         let (path, below) = path.strip_suffix("/*").map_or((path, false), |path| (path, true));
+        let path = path.strip_suffix('/').unwrap_or(path);
         let segments = path.strip_prefix('/')?.split('/').map(Segment::parse);
         Some(Requests {
             methods: Methods::parse(methods)?,

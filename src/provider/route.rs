@@ -8,6 +8,7 @@ use http::Method;
 
 use super::cache::Kept;
 use super::form::IdForm;
+use super::pointer::Pointer;
 use super::source::{Exchange, Source};
 use super::tell::{Kind, Tell};
 use super::{Provider, Rate};
@@ -121,6 +122,14 @@ impl Route {
         self.tells.iter().any(whole)
     }
 
+    /// Where its answer has a whole user.
+    pub(super) fn whole(&self) -> Option<&Pointer> {
+        self.tells.iter().find_map(|tell| match &tell.kind {
+            Kind::Whole(at) => Some(at),
+            _ => None,
+        })
+    }
+
     pub(super) fn list(&self) -> Option<&Tell> {
         self.tells
             .iter()
@@ -158,6 +167,11 @@ impl Pattern {
     pub(super) fn parse(text: &str) -> Option<Pattern> {
         let (method, path) = text.split_once(' ')?;
         let method = METHODS.into_iter().find(|known| known.as_str() == method)?;
+        // With a slash at its end or without: requests are taken so and so.
+        let path = path
+            .strip_suffix('/')
+            .filter(|path| !path.is_empty())
+            .unwrap_or(path);
         let segments = path.strip_prefix('/')?.split('/').map(Segment::parse);
         Some(Pattern {
             method,
@@ -208,7 +222,8 @@ impl Segment {
         let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         match name {
             Some(name) if !name.is_empty() => Some(Segment::Param(name.into())),
-            None if !text.is_empty() && !text.contains(['{', '}', '?', '#']) => {
+            // `:id` is how others write a parameter.
+            None if !text.is_empty() && !text.starts_with(':') && !text.contains(['{', '}', '?', '#']) => {
                 Some(Segment::Literal(text.into()))
             }
             _ => None,
@@ -330,6 +345,7 @@ mod tests {
         let one = Pattern::parse("GET /users/me").unwrap();
         let two = Pattern::parse("GET /users/{id}").unwrap();
         assert_eq!(one.order(&two), Ordering::Less);
+        assert!(two.clashes(&Pattern::parse("GET /users/{id}/").unwrap()));
         assert!(!one.clashes(&two) && two.clashes(&Pattern::parse("GET /users/{x}").unwrap()));
         for bad in [
             "FETCH /users",
@@ -340,6 +356,7 @@ mod tests {
             "GET /{}",
             "GET /a{b}",
             "GET /a?b={c}",
+            "GET /a/:id",
         ] {
             assert_eq!(Pattern::parse(bad), None, "{bad}");
         }

@@ -184,8 +184,8 @@ impl<'a> Exchange<'a> {
             Source::Path(name) => self.request.matched.param(name).map(Cow::Borrowed),
             Source::Query(name) => field(self.request.head.query?.as_bytes(), name).map(Cow::Owned),
             Source::Form(name) => self.form(name).map(Cow::Owned),
-            Source::Request(pointer) => pointer.find(self.request_json()?)?.as_str().map(Cow::Borrowed),
-            Source::Answer(pointer) => pointer.find(self.answer_json()?)?.as_str().map(Cow::Borrowed),
+            Source::Request(pointer) => self.provider.id_text(pointer.find(self.request_json()?)?),
+            Source::Answer(pointer) => self.provider.id_text(pointer.find(self.answer_json()?)?),
             Source::Joined(pieces) => self.joined(pieces).map(Cow::Owned),
             _ => None,
         }
@@ -219,19 +219,23 @@ impl<'a> Exchange<'a> {
     fn ids_in(&self, json: Option<&Value>, pointer: &Pointer) -> Vec<UserId> {
         let mut ids = Vec::new();
         if let Some(json) = json {
-            pointer.each(json, &mut |id| ids.extend(id.as_str().and_then(|id| self.id(id))));
+            pointer.each(json, &mut |id| ids.extend(self.id_in(id)));
         }
         ids
     }
 
     fn ids_by(&self, path: &JsonPath) -> Vec<UserId> {
         let found = self.answer_json().map(|json| path.query(json).all());
-        let texts = found.into_iter().flatten().filter_map(Value::as_str);
-        texts.filter_map(|text| self.id(text)).collect()
+        let found = found.into_iter().flatten();
+        found.filter_map(|id| self.id_in(id)).collect()
     }
 
     pub(super) fn id(&self, text: &str) -> Option<UserId> {
         self.provider.id(self.request.tenant, text)
+    }
+
+    pub(super) fn id_in(&self, id: &Value) -> Option<UserId> {
+        self.provider.id_in(self.request.tenant, id)
     }
 
     fn location(&self) -> Option<UserId> {
@@ -254,7 +258,7 @@ impl<'a> Exchange<'a> {
         let rule = self.provider.token.as_ref()?;
         let claims = claims(token)?;
         let ours = self.provider.claims_are_ours(self.request.tenant, &claims);
-        self.id(rule.id.find(&claims)?.as_str()?).filter(|_| ours)
+        self.id_in(rule.id.find(&claims)?).filter(|_| ours)
     }
 }
 
@@ -264,11 +268,30 @@ impl Provider {
     /// puts them in.
     pub fn id(&self, tenant: &Tenant, text: &str) -> Option<UserId> {
         let word = self.is_word(text) || matches!(text, "." | "..");
+        let digits = self.numeric_ids.then(|| digits(text));
+        let text = match &digits {
+            Some(digits) => digits.as_deref()?,
+            None => text,
+        };
         let id = match tenant.id_type {
             IdType::Uuid => UserId::parse(text, IdType::Uuid),
             IdType::Text => UserId::parse(text, self.id_type).or_else(|| UserId::parse(text, IdType::Text)),
         };
         id.filter(|_| !word)
+    }
+
+    /// An id where JSON has it.
+    pub(super) fn id_in(&self, tenant: &Tenant, id: &Value) -> Option<UserId> {
+        self.id(tenant, &self.id_text(id)?)
+    }
+
+    /// A text; a number only of a provider that has such.
+    pub(super) fn id_text<'v>(&self, id: &'v Value) -> Option<Cow<'v, str>> {
+        match id {
+            Value::String(text) => Some(text.into()),
+            Value::Number(number) if self.numeric_ids => Some(number.to_string().into()),
+            _ => None,
+        }
     }
 
     /// It stands for the caller in the place of an id.
@@ -290,6 +313,13 @@ impl Provider {
                 }
             })
     }
+}
+
+/// A whole number as it is spelled, however many zeros came before it.
+fn digits(text: &str) -> Option<String> {
+    let is_whole = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = text.parse().ok().filter(|_| is_whole)?;
+    Some(number.to_string())
 }
 
 /// The value of a form's or query's field; nothing if it stands there twice.

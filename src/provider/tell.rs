@@ -34,6 +34,8 @@ pub(super) enum Kind {
         at: Pointer,
         item: Pointer,
         proof: Proof,
+        /// Of a provider that leaves an empty list out: what such an answer has.
+        empty_has: Vec<Pointer>,
     },
     Deleted(Vec<Source>, Done),
     Touched(Vec<Source>),
@@ -76,7 +78,7 @@ impl Shown {
         match self {
             Shown::Value(value) => found == Some(value),
             Shown::Id => {
-                let id = found.and_then(|id| exchange.id(id.as_str()?));
+                let id = found.and_then(|id| exchange.id_in(id));
                 id.is_some_and(|id| ids.contains(&id))
             }
         }

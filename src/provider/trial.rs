@@ -15,6 +15,8 @@ pub struct Column {
     pub from: Option<String>,
     /// Shown so that it is recognised and not told.
     pub masked: Option<String>,
+    /// The path at which something stands that is no time of its unit.
+    pub unread: Option<String>,
 }
 
 impl Provider {
@@ -45,6 +47,7 @@ fn text(name: &'static str, places: &[TextAt], user: &Value) -> Column {
         name,
         masked: found.as_ref().map(|(_, text)| masked(text)),
         from: found.map(|(from, _)| from),
+        unread: None,
     }
 }
 
@@ -54,6 +57,7 @@ fn time(name: &'static str, at: Option<&TimeAt>, user: &Value) -> Column {
         name,
         masked: found.as_ref().map(|(_, time)| day(time)),
         from: found.map(|(from, _)| from),
+        unread: at.filter(|at| at.is_unread(user)).map(|at| at.said.clone()),
     }
 }
 

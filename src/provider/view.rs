@@ -67,7 +67,7 @@ impl Place {
         Ok(pointer.map_or(Place::Query(Box::new(query)), Place::Plain))
     }
 
-    fn find<'v>(&self, user: &'v Value) -> Option<&'v Value> {
+    pub(super) fn find<'v>(&self, user: &'v Value) -> Option<&'v Value> {
         match self {
             Place::Plain(pointer) => pointer.find(user),
             Place::Query(path) => path.query(user).first(),
@@ -99,6 +99,12 @@ impl TimeAt {
             Unit::MillisString => DateTime::from_timestamp_millis(value.as_str()?.parse().ok()?),
             Unit::Rfc3339 => rfc3339(value),
         }
+    }
+
+    /// Something stands there, and it is no time as the unit has it.
+    pub(super) fn is_unread(&self, user: &Value) -> bool {
+        let is_something = |value: &Value| !value.is_null() && *value != "";
+        self.time(user).is_none() && self.at.find(user).is_some_and(is_something)
     }
 
     fn version(&self, user: &Value) -> Option<i64> {
@@ -215,7 +221,7 @@ impl Provider {
 
     fn seen(&self, tenant: &Tenant, text: &str) -> Option<(UserId, Seen)> {
         let user = json::read(text)?;
-        let id = self.id(tenant, self.user.id.text(&user)?)?;
+        let id = self.id_in(tenant, self.user.id.find(&user)?)?;
         let seen = if self.user.is_deleted(&user) {
             Seen::Missing
         } else if self.user.is_whole(&user) {
@@ -234,7 +240,7 @@ impl Provider {
         fields: Option<&[String]>,
     ) -> Option<(UserId, Seen)> {
         let mut user = json::exact(text)?;
-        let id = self.id(tenant, self.user.id.text(&user)?)?;
+        let id = self.id_in(tenant, self.user.id.find(&user)?)?;
         if let (Some(fields), Some(shown)) = (fields, user.as_object_mut()) {
             shown.retain(|name, _| fields.contains(name));
         }

@@ -51,6 +51,8 @@ pub(super) struct Exchange<'s> {
     pub intent: Option<Intent>,
     /// The app has had its answer, and what comes now is for usertap alone.
     pub is_answered: bool,
+    /// What came as a success is none, as its body says.
+    pub is_failure: bool,
 }
 
 /// The head of the provider's answer.
@@ -252,6 +254,7 @@ impl Exchange<'_> {
         let body = held.joined();
         let outcome = match self.extracted(&answered, &body) {
             Ok(extraction) => {
+                self.is_failure = extraction.is_failure;
                 let users = extraction.sightings.iter().map(|seen| seen.id.clone()).collect();
                 let outcome = self.told(extraction, stamp).await;
                 self.learned(users, &answered, &body, &outcome, held.has_trailers());

@@ -193,7 +193,7 @@ impl Exchange<'_> {
             body,
         };
         match *meant {
-            StatusCode::OK => Some(Fit {
+            StatusCode::OK if !self.is_failure => Some(Fit {
                 at_most: kept.at_most,
                 lasts: true,
             }),
@@ -212,7 +212,7 @@ impl Exchange<'_> {
             .config
             .provider
             .effective_status(head.status, &head.headers);
-        let is_done = meant.is_success() || meant.is_redirection();
+        let is_done = (meant.is_success() && !self.is_failure) || meant.is_redirection();
         is_done && matches!(outcome, Outcome::Nothing(_))
     }
 

@@ -59,7 +59,7 @@ impl Upstream {
             let is_refused = came == Came::Answered(StatusCode::UNAUTHORIZED);
             let wait = match is_refused && std::mem::take(&mut may_be_stale) {
                 true => Some(Duration::ZERO),
-                false => retry::after(&request.method, attempt, came, jitter()),
+                false => retry::after(request.counts_as(), attempt, came, jitter()),
             };
             let refused = told_to_wait(&answer, came);
             let next = wait.map(|wait| clock::now() + wait.max(refused));
@@ -98,7 +98,7 @@ impl Upstream {
     ) -> Result<Fetched, UpstreamError> {
         let ask = Ask {
             priority,
-            what: Use::of(&request.method),
+            what: Use::of(request.counts_as()),
         };
         self.breaker
             .admits(priority, Try::Prompt)

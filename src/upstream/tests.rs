@@ -53,6 +53,7 @@ pub(super) fn read() -> OwnRequest {
     OwnRequest {
         token: None,
         body: None,
+        is_question: false,
         method: Method::GET,
         target: "/users/1?a=%2F".into(),
         headers,

@@ -2,6 +2,7 @@
 //! rows that come of them. For each one the same walk: list, create, read, update, delete, not found.
 
 mod aliases;
+mod files;
 mod forwarded;
 mod lies;
 mod odd;

@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::super::caller::{CredentialRule, Part};
-use super::super::descriptor::{Setting, TokenRule};
+use super::super::descriptor::{KeyShown, Setting, TokenRule};
 use super::super::form::{CredentialForm, IdentityForm, KeyForm, OwnForm, Reader, Text, TokenForm};
 use super::super::login::LoginRule;
 use super::super::own::OwnHeader;
@@ -69,6 +69,12 @@ impl Reader<'_> {
                 format!("`{{{name}}}` is no part of the identity, no setting, not `key` and not `token`");
             self.mistake(form.value.span().start, text);
         }
+        let colon = form.value.get_ref().contains("}:");
+        if colon && form.value.get_ref().starts_with("Basic ") {
+            let text = "`Basic` shows its user and password in base64: write them as [key] shown = \"{user}:{key}\", \
+                        basic = true, and this as `Basic {key}`";
+            self.mistake(form.value.span().start, text);
+        }
         let unless = form.unless_default;
         if let Some(unless) = unless.as_ref().filter(|unless| !part(unless.get_ref())) {
             self.mistake(
@@ -95,6 +101,36 @@ impl Reader<'_> {
     fn places(&mut self, names: &[Text]) -> Places {
         let names = self.headers(names);
         Places::among(&mut self.shown, names)
+    }
+
+    pub(super) fn key_shown(
+        &mut self,
+        key: Option<&Spanned<KeyForm>>,
+        settings: &[Setting],
+    ) -> Option<KeyShown> {
+        let at = key?.span().start;
+        let form = key?.get_ref();
+        let Some(shown) = &form.shown else {
+            if form.basic {
+                self.mistake(
+                    at,
+                    "`basic` says how `shown` is written: add shown = \"{user}:{key}\"",
+                );
+            }
+            return None;
+        };
+        let names: Vec<&str> = settings.iter().map(|setting| setting.name.as_str()).collect();
+        let made_of = self.template(shown, &names);
+        if !made_of.names().any(|name| name == "key") {
+            self.mistake(
+                shown.span().start,
+                "`shown` is made of the key: put {key} into it",
+            );
+        }
+        Some(KeyShown {
+            made_of,
+            basic: form.basic,
+        })
     }
 
     /// A key that nobody shows tells nobody's requests, and usertap's own are sent without it.

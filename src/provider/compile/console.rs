@@ -63,7 +63,7 @@ impl Reader<'_> {
                 .iter()
                 .find(|route| route.pattern.clashes(pattern) && !route.tells.is_empty())
         });
-        let (Some(pattern), Some(_)) = (pattern, route) else {
+        let (Some(pattern), Some(route)) = (pattern, route) else {
             let what = "a write needs a [[route]] of the same method and path that tells of its user";
             self.mistake(on.span().start, what);
             return None;
@@ -78,6 +78,7 @@ impl Reader<'_> {
         Some(Write {
             method: pattern.method,
             path: Template::parse(path),
+            whole: route.whole().cloned().unwrap_or_default(),
         })
     }
 

@@ -1,16 +1,16 @@
 //! The listing of a provider file.
 
+use http::Method;
 use toml::Spanned;
 
 use super::super::Proof;
-use super::super::extract::Codes;
+use super::super::errors::Codes;
 use super::super::form::{CodesForm, ListForm, LostForm, PagingForm, Reader, Text, TotalForm};
-use super::super::paging::{List, NextAt, Paging, Total, Window};
+use super::super::paging::{List, NextAt, Paging, Params, Total, Window};
 use super::super::pointer::Pointer;
 use super::super::route::Route;
 use super::super::tell::Kind;
 use super::super::template::Template;
-use super::pairs;
 use super::poll::not_known;
 
 impl Reader<'_> {
@@ -21,26 +21,39 @@ impl Reader<'_> {
             .total
             .and_then(|total| self.total(form.on.span().start, total));
         let unknown_parameter = form.unknown_parameter.and_then(|codes| self.codes(codes));
-        let (at, item, proof) = self.listed(&form.on, routes)?;
-        let mut query = pairs(form.query);
-        query.extend(form.size.map(|size| (size.param, size.value.to_string())));
-        let (_, path) = form.on.get_ref().split_once(' ')?;
-        Some(List {
-            path: path.to_owned(),
-            at,
-            item,
-            proof,
+        let route = self.listed(&form.on, routes)?;
+        let mut query: Params = form.query.into_iter().collect();
+        query.extend(form.size.map(|size| (size.param, size.value.get().into())));
+        let list = List {
             query,
-            optional: pairs(form.optional),
-            newest: form.newest.map(pairs),
+            optional: form.optional.into_iter().collect(),
+            newest: form.newest.map(|newest| newest.into_iter().collect()),
             unknown_parameter,
-            paging: paging?,
             total,
-        })
+            ..route.list(paging?)
+        };
+        self.check_params(form.on.span().start, &list);
+        Some(list)
+    }
+
+    /// What is asked for stands in the query, or in a body that is sent.
+    pub(super) fn check_params(&mut self, at: usize, list: &List) {
+        if list.method == Method::POST {
+            return;
+        }
+        let newest = list.newest.iter().flatten();
+        let given = list.query.iter().chain(&list.optional).chain(newest);
+        let names = given.map(|(name, _)| name.as_str()).chain(list.paging.params());
+        for name in names.filter(|name| name.starts_with('/')) {
+            let text = format!(
+                "`{name}` is a place in a request's body, and a GET has none: take its slash off, or list on a POST"
+            );
+            self.mistake(at, text);
+        }
     }
 
     /// What the route itself says of its list.
-    fn listed(&mut self, on: &Text, routes: &[Route]) -> Option<(Pointer, Pointer, Proof)> {
+    fn listed<'r>(&mut self, on: &Text, routes: &'r [Route]) -> Option<ListedBy<'r>> {
         let told = told_list(on.get_ref(), routes);
         if told.is_none() {
             self.mistake(
@@ -48,13 +61,25 @@ impl Reader<'_> {
                 "[list] names a [[route]] that tells a `list`; this is none",
             );
         }
+        if told.as_ref().is_some_and(|told| told.route.writes) {
+            let text = "a list by POST changes nothing: say so on its [[route]], writes = false";
+            self.mistake(on.span().start, text);
+        }
         told
     }
 
     pub(super) fn paging(&mut self, at: usize, form: PagingForm, size: u64) -> Option<Paging> {
         Some(match form {
             PagingForm::Offset { param } => Paging::Offset { param },
-            PagingForm::Page { param, first } => Paging::Page { param, first },
+            PagingForm::Page {
+                param,
+                first,
+                behind_last,
+            } => Paging::Page {
+                param,
+                first,
+                behind_last: behind_last.map_or_else(Vec::new, |answers| self.behind_last(at, answers)),
+            },
             PagingForm::Link { lost } => Paging::Link {
                 lost: self.lost(at, lost.unwrap_or_else(not_known)),
             },
@@ -90,8 +115,16 @@ impl Reader<'_> {
                 next,
                 last_item,
                 inclusive,
+                text,
                 lost,
             } => {
+                let text = Template::parse(text.as_deref().unwrap_or("{cursor}"));
+                if text.names().ne(["cursor"]) {
+                    self.mistake(
+                        at,
+                        "`text` of a cursor has {cursor} in it, once, and no other name",
+                    );
+                }
                 let next = match (next, last_item) {
                     (Some(next), None) => Pointer::parse(&next).map(NextAt::Body),
                     (None, Some(last)) => Pointer::parse(&last).map(NextAt::LastItem),
@@ -105,11 +138,22 @@ impl Reader<'_> {
                     param,
                     next: next?,
                     inclusive,
+                    text,
                     is_id: inclusive || lost.is_some(),
                     lost: self.lost(at, lost.unwrap_or_else(not_known)),
                 }
             }
         })
+    }
+
+    /// A status by itself can be anybody's, and the list would seem to be at its end.
+    fn behind_last(&mut self, at: usize, form: LostForm) -> Vec<Codes> {
+        if form.codes.is_empty() {
+            let text =
+                "`behind_last` needs `codes`, by which the provider itself says that there is no such page";
+            self.mistake(at, text);
+        }
+        self.lost(at, form)
     }
 
     pub(super) fn lost(&mut self, at: usize, form: LostForm) -> Vec<Codes> {
@@ -138,11 +182,46 @@ impl Reader<'_> {
     }
 }
 
-/// Where the list of a route stands, the user in each item, and what it proves.
-pub(super) fn told_list(on: &str, routes: &[Route]) -> Option<(Pointer, Pointer, Proof)> {
+/// A route that tells a list.
+pub(super) struct ListedBy<'r> {
+    route: &'r Route,
+    kind: &'r Kind,
+}
+
+pub(super) fn told_list<'r>(on: &str, routes: &'r [Route]) -> Option<ListedBy<'r>> {
     let route = routes.iter().find(|route| *route.name == *on)?;
-    match &route.list()?.kind {
-        Kind::List { at, item, proof } => Some((at.clone(), item.clone(), *proof)),
-        _ => None,
+    let kind = &route.list()?.kind;
+    Some(ListedBy { route, kind })
+}
+
+impl ListedBy<'_> {
+    /// What the route itself says of its list, which goes on so.
+    pub(super) fn list(&self, paging: Paging) -> List {
+        let (_, path) = self.route.name.split_once(' ').unwrap_or_default();
+        let mut list = List {
+            method: self.route.pattern.method.clone(),
+            path: path.to_owned(),
+            at: Pointer::default(),
+            item: Pointer::default(),
+            empty_has: Vec::new(),
+            proof: Proof::Never,
+            query: Params::new(),
+            optional: Params::new(),
+            newest: None,
+            unknown_parameter: None,
+            paging,
+            total: None,
+        };
+        if let Kind::List {
+            at,
+            item,
+            proof,
+            empty_has,
+        } = self.kind
+        {
+            (list.at, list.item) = (at.clone(), item.clone());
+            (list.proof, list.empty_has) = (*proof, empty_has.clone());
+        }
+        list
     }
 }

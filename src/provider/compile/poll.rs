@@ -104,23 +104,17 @@ impl Reader<'_> {
             paging,
             size.as_ref().map_or(1, |size| u64::from(size.value.get())),
         );
-        let Some((users, item, proof)) = super::list::told_list(on, routes) else {
+        let Some(told) = super::list::told_list(on, routes) else {
             self.mistake(at, "[poll] names a [[route]] that tells a `list`; `on` is none");
             return None;
         };
-        let (_, path) = on.split_once(' ')?;
-        Some(List {
-            path: path.to_owned(),
-            at: users,
-            item,
-            proof,
-            query: repeated(query, size),
-            optional: Vec::new(),
-            newest: None,
-            unknown_parameter: None,
-            paging: paging?,
-            total: None,
-        })
+        let query = repeated(query, size).into_iter();
+        let list = List {
+            query: query.map(|(name, value)| (name, value.into())).collect(),
+            ..told.list(paging?)
+        };
+        self.check_params(at, &list);
+        Some(list)
     }
 
     fn since(&mut self, at: usize, form: Option<SinceForm>) -> Option<Option<Since>> {

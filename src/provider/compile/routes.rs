@@ -135,8 +135,9 @@ impl Reader<'_> {
             self.mistake(at, text);
         }
         let kind = kinds.pop()?;
-        if !matches!(kind, Kind::List { .. }) && (form.item.is_some() || form.consistency.is_some()) {
-            self.mistake(at, "`item` and `consistency` belong to a `list`");
+        let of_list = form.item.is_some() || form.consistency.is_some() || !form.empty_has.is_empty();
+        if !matches!(kind, Kind::List { .. }) && of_list {
+            self.mistake(at, "`item`, `consistency` and `empty_has` belong to a `list`");
         }
         if !matches!(kind, Kind::Partial { .. }) && form.fields.is_some() {
             self.mistake(at, "`fields` belong to a `partial`");
@@ -219,7 +220,14 @@ impl Reader<'_> {
                 .as_ref()
                 .map_or_else(Pointer::default, |item| self.single_pointer(item));
             let proof = self.consistency(form.consistency.as_ref());
-            kinds.push(Kind::List { at, item, proof });
+            let empty_has = form.empty_has.iter().map(|has| self.single_pointer(has));
+            let empty_has = empty_has.collect();
+            kinds.push(Kind::List {
+                at,
+                item,
+                proof,
+                empty_has,
+            });
         }
         kinds
     }

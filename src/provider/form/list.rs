@@ -7,17 +7,20 @@ use serde::Deserialize;
 
 use super::{CodesForm, Text};
 
+/// Texts of a query; in a body any JSON.
+type ParamsForm = BTreeMap<String, serde_json::Value>;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::provider) struct ListForm {
     pub on: Text,
     pub size: Option<SizeForm>,
     #[serde(default)]
-    pub query: BTreeMap<String, String>,
+    pub query: ParamsForm,
     #[serde(default)]
-    pub optional: BTreeMap<String, String>,
+    pub optional: ParamsForm,
     /// Parameters, over those of `query`, with which the newest users come first.
-    pub newest: Option<BTreeMap<String, String>>,
+    pub newest: Option<ParamsForm>,
     pub unknown_parameter: Option<CodesForm>,
     pub paging: PagingForm,
     pub total: Option<TotalForm>,
@@ -40,6 +43,8 @@ pub(in crate::provider) enum PagingForm {
         param: String,
         #[serde(default)]
         first: u64,
+        /// What is answered to a page behind the last, where that is no empty list.
+        behind_last: Option<LostForm>,
     },
     Cursor {
         param: String,
@@ -50,6 +55,8 @@ pub(in crate::provider) enum PagingForm {
         /// The cursor is the id of the page's own first user.
         #[serde(default)]
         inclusive: bool,
+        /// How the parameter is written: `{cursor}` stands in it.
+        text: Option<String>,
         /// What is answered where the cursor's user is gone: the cursor is then that user's id.
         lost: Option<LostForm>,
     },

@@ -56,13 +56,14 @@ pub enum PageFault {
 }
 
 impl Page {
-    pub(super) fn lost() -> Page {
+    /// An answer that shows no list.
+    pub(super) fn without_users(next: Next) -> Page {
         Page {
             sightings: Vec::new(),
             fetched: 0,
             malformed: 0,
             unread: Vec::new(),
-            next: Next::Lost,
+            next,
             total: None,
         }
     }

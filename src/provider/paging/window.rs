@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::{Cursor, Footing, Look, PageFault};
+use super::{Cursor, Footing, Look, PageFault, Params};
 use crate::provider::pointer::Pointer;
 use crate::provider::template::Template;
 
@@ -42,7 +42,7 @@ struct Place<'c> {
 
 impl Window {
     /// The parameters that say which page of which window.
-    pub(super) fn query(&self, cursor: Option<&Cursor>) -> Vec<(String, String)> {
+    pub(super) fn query(&self, cursor: Option<&Cursor>) -> Params {
         let place = self.place(cursor).unwrap_or(Place {
             page: self.first,
             from: None,
@@ -50,8 +50,8 @@ impl Window {
         let within = place
             .from
             .and_then(|from| self.within.fill(&|_| Some(from.to_owned())));
-        let within = within.map(|within| (self.param.clone(), within));
-        let page = (self.page.clone(), place.page.to_string());
+        let within = within.map(|within| (self.param.clone(), Value::from(within)));
+        let page = (self.page.clone(), Value::from(place.page));
         within.into_iter().chain([page]).collect()
     }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::super::clocks::Clocks;
 use super::{PollPlace, Polled, Seam, Since, Then, Walk, shape};
 use crate::provider::extract::raw_items;
-use crate::provider::paging::{List, Next, PageFault};
+use crate::provider::paging::{List, Next, PageFault, Params};
 use crate::provider::view::TimeAt;
 use crate::provider::{Provider, Sighting, Tenant};
 use crate::user::json;
@@ -134,13 +134,16 @@ fn is_refusal(fault: &PageFault) -> bool {
 }
 
 impl Changed {
-    pub(super) fn since(&self, place: &PollPlace) -> Vec<(String, String)> {
+    pub(super) fn since(&self, place: &PollPlace) -> Params {
         let since = self.since.iter();
-        since.map(|since| since.pair(place, self.overlap)).collect()
+        since
+            .map(|since| since.pair(place, self.overlap))
+            .map(|(param, time)| (param, time.into()))
+            .collect()
     }
 
     fn told(&self, users: Vec<Sighting>) -> Vec<(String, Sighting)> {
-        let name = format!("GET {}", self.list.path);
+        let name = format!("{} {}", self.list.method, self.list.path);
         users.into_iter().map(|user| (name.clone(), user)).collect()
     }
 

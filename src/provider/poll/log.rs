@@ -6,8 +6,9 @@ use url::form_urlencoded::Serializer;
 
 use super::super::clocks::Clocks;
 use super::{PollPlace, Polled, Since, Then, shape};
+use crate::provider::errors::Codes;
 use crate::provider::event::Tells;
-use crate::provider::extract::{Codes, raw_items};
+use crate::provider::extract::raw_items;
 use crate::provider::paging::PageFault;
 use crate::provider::pointer::Pointer;
 use crate::provider::{Provider, Tenant};

@@ -57,6 +57,16 @@ async fn the_doctor_names_what_of_a_file_does_not_fit_and_the_remedy() {
     )
     .await;
     has(&partial, "correct `whole_has` of [user]");
+    let unit = tried(
+        "\"$.signed_up_at_millis\", unit = \"ms\"",
+        "\"$.signed_up_at_millis\", unit = \"rfc3339\"",
+        1,
+    )
+    .await;
+    has(
+        &unit,
+        "FAIL user: created_at: what stands at $.signed_up_at_millis is no time of its `unit`",
+    );
 }
 
 #[tokio::test]

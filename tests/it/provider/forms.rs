@@ -77,6 +77,15 @@ fn an_email_by_reference_and_a_name_of_two_fields() {
 }
 
 #[test]
+fn who_was_made_is_known_from_within_a_wrapper() {
+    let text = include_str!("../../fixtures/providers/fusionauth.toml");
+    let provider = fixture(&format!("{text}\n[console]\ncreate = \"POST /user\"\n"));
+    let answer = format!(r#"{{"token":"t","user":{{"id":"{ADA}"}}}}"#);
+    let told = provider.id_told(answer.as_bytes(), IdType::Uuid);
+    assert_eq!(told, Some(id(&provider, ADA)));
+}
+
+#[test]
 fn dropped_fields_are_gone_before_anything_is_kept() {
     let view = view_of(&clerk_user(json!({})));
     assert!(

@@ -2,6 +2,7 @@
 
 use super::forms::fixture;
 use super::*;
+use secrecy::ExposeSecret;
 use usertap::provider::{Cursor, Item, Next, Page, PageFault};
 
 fn user(id: &str) -> String {
@@ -70,6 +71,43 @@ fn stack_lists_everyone_by_inclusive_cursors() {
         Err(PageFault::Shape { .. })
     ));
     assert!(matches!(page(None, "{}"), Err(PageFault::Shape { .. })));
+}
+
+/// As Zitadel and Descope list: what is asked for stands in the request's body.
+#[test]
+fn a_list_by_post_is_asked_for_with_a_body() {
+    let text = include_str!("../../fixtures/providers/stytch.toml")
+        .replace(
+            "size = { param = \"/limit\", value = 1000 }",
+            "size = { param = \"/query/limit\", value = 50 }\nquery = { \"/query/asc\" = true, \"/queries\" = [], view = \"full\" }\n\
+             newest = { \"/query/asc\" = false }",
+        )
+        .replace(
+            "kind = \"cursor\", param = \"/cursor\", next = \"/results_metadata/next_cursor\"",
+            "kind = \"offset\", param = \"/query/offset\"",
+        );
+    let provider = fixture(&text);
+    let settings = [("STYTCH_PROJECT_ID", "p"), ("STYTCH_SECRET", "s")];
+    let tenant = tenant_with(&provider, &settings);
+    let asked = |request: usertap::provider::OwnRequest| {
+        let body = request.body.as_ref().expect("a body").expose_secret();
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        (request.method.to_string(), request.target, body)
+    };
+    let page = |asc: bool, offset: Option<u64>| {
+        let mut body = json!({"query": {"limit": 50, "asc": asc}, "queries": []});
+        if let Some(offset) = offset {
+            body["query"]["offset"] = json!(offset);
+        }
+        ("POST".to_owned(), "/v1/users/search?view=full".to_owned(), body)
+    };
+    let at = Cursor { at: "50".to_owned() };
+    let first = provider.page_request(&tenant, None, false).request;
+    assert_eq!(asked(first), page(true, None));
+    let second = provider.page_request(&tenant, Some(&at), false).request;
+    assert_eq!(asked(second), page(true, Some(50)));
+    let newest = provider.newest_request(&tenant, Some(&at), false).expect("a way");
+    assert_eq!(asked(newest.request), page(false, Some(50)));
 }
 
 #[test]

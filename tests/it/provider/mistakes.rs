@@ -88,6 +88,11 @@ fn told(tell: &str) -> String {
     )
 }
 
+/// A sound file, and a key.
+fn keyed(how: &str) -> String {
+    format!("{SOUND}\n[key]\nsettings = [\"KEY\"]\n{how}\n")
+}
+
 #[test]
 fn each_mistake_names_a_remedy() {
     let cases = [
@@ -174,6 +179,51 @@ fn each_mistake_names_a_remedy() {
         (
             told("touched = [\"named\"], done = \"empty\""),
             "belongs to a `deleted`",
+        ),
+        (
+            format!("{SOUND}\n[errors]\ncode = \"/code\"\nnot_found = {{ status = 200, codes = [] }}\n"),
+            "needs its `codes`",
+        ),
+        (
+            SOUND.replace("param = \"page\"", "param = \"/page\""),
+            "a GET has none",
+        ),
+        (
+            SOUND.replace("param = \"per_page\"", "param = \"/per_page\""),
+            "a GET has none",
+        ),
+        (
+            SOUND.replace("\"GET /users\"", "\"POST /users/search\""),
+            "writes = false",
+        ),
+        (
+            SOUND.replace("first = 1", "first = 1, behind_last = { statuses = [404] }"),
+            "`behind_last` needs `codes`",
+        ),
+        (
+            SOUND.replace("{ whole = \"\" }", "{ whole = \"\", empty_has = [\"/total\"] }"),
+            "belong to a `list`",
+        ),
+        (
+            SOUND.replace("id_type = \"uuid\"", "id_type = \"uuid\"\nnumeric_ids = true"),
+            "write id_type = \"text\"",
+        ),
+        (
+            SOUND.replace(
+                "kind = \"page\", param = \"page\", first = 1",
+                "kind = \"cursor\", param = \"after\", next = \"/next\", text = \"id gt {id}\"",
+            ),
+            "has {cursor} in it",
+        ),
+        (keyed("basic = true"), "add shown = \"{user}:{key}\""),
+        (keyed("shown = \"{tenant}\""), "put {key} into it"),
+        (
+            keyed("shown = \"{tenent}:{key}\""),
+            "`{tenent}` has no value here",
+        ),
+        (
+            SOUND.replace("\"{tenant}\"", "\"Basic {tenant}:{tenant}\""),
+            "in base64: write them as [key] shown",
         ),
         (String::new(), "[provider]"),
     ];

@@ -40,8 +40,8 @@ struct Shape {
     by: Option<Answering>,
 }
 
-/// Status, headers and body, by the target.
-type Answering = Arc<dyn Fn(&str) -> (u16, Vec<(String, String)>, Value) + Send + Sync>;
+/// Status, headers and body, by the target and the request's body.
+type Answering = Arc<dyn Fn(&str, &[u8]) -> (u16, Vec<(String, String)>, Value) + Send + Sync>;
 
 #[derive(Clone)]
 pub struct Asked {
@@ -108,9 +108,19 @@ impl Shapes {
         on: &str,
         answer: impl Fn(&str) -> (u16, Vec<(String, String)>, Value) + Send + Sync + 'static,
     ) {
+        self.answers(on, Arc::new(move |target, _| answer(target)));
+    }
+
+    /// On the JSON that is sent.
+    pub fn by_body(&self, on: &str, answer: impl Fn(Value) -> Value + Send + Sync + 'static) {
+        let read = |body: &[u8]| serde_json::from_slice(body).expect("a body of JSON");
+        self.answers(on, Arc::new(move |_, body| (200, Vec::new(), answer(read(body)))));
+    }
+
+    fn answers(&self, on: &str, answering: Answering) {
         self.on(on, 200, "");
         let mut told = self.told.lock().unwrap();
-        told.answers.last_mut().expect("the last one").by = Some(Arc::new(answer));
+        told.answers.last_mut().expect("the last one").by = Some(answering);
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -134,7 +144,7 @@ impl Shapes {
         let shape = answers.find(|shape| shape.method == parts.method && target.starts_with(&shape.target));
         let mut shape = shape.cloned().unwrap_or_else(|| nothing(&target));
         if let Some(answer) = shape.by.take() {
-            let (status, headers, body) = answer(&target);
+            let (status, headers, body) = answer(&target, &body);
             (shape.status, shape.headers, shape.body) = (status, headers, body.to_string().into());
         }
         told.asked.push(Asked {
