@@ -8,7 +8,7 @@ use super::pointer::Pointer;
 use super::source::Exchange;
 use super::tell::{Kind, Tell};
 use super::{Credential, Matched, Proof, Provider, RoutedRequest, Sighting, Tenant};
-use crate::user::{Seen, UserId};
+use crate::user::{Seen, UserId, json};
 
 /// A provider's answer, its body decoded (no content encoding).
 #[derive(Debug, Clone, Copy)]
@@ -167,7 +167,7 @@ impl Provider {
     }
 
     fn told_whole(&self, tell: &Tell, at: &Pointer, tenant: &Tenant, body: &[u8], out: &mut Extraction) {
-        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let text = json::text(body).and_then(|text| at.raw(text));
         match text.and_then(|text| self.sighting(tenant, text, true, (Proof::AtSending, tell.unsettled))) {
             Some(sighting) => out.sightings.push(sighting),
             None => {
@@ -185,10 +185,11 @@ impl Provider {
         out: &mut Extraction,
     ) {
         let body = exchange.answer.map(|answer| answer.body).unwrap_or_default();
-        if body.trim_ascii() == b"null" {
+        let text = json::text(body);
+        if text.is_some_and(|text| text.trim_ascii() == "null") {
             return; // of nobody, as where nobody is signed in
         }
-        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let text = text.and_then(|text| at.raw(text));
         let read = text.and_then(|text| self.partial(exchange.request.tenant, text, fields));
         match read {
             Some((id, seen)) => out.sightings.push(settled(id, seen)),
@@ -203,7 +204,7 @@ impl Provider {
         body: &[u8],
         out: &mut Extraction,
     ) -> bool {
-        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let text = json::text(body).and_then(|text| at.raw(text));
         let Some(items) = text.and_then(raw_items) else {
             out.malformed += 1;
             return false;
@@ -265,7 +266,7 @@ pub(super) struct Listed<'a> {
 impl Errors {
     /// The provider's own code. A header and a body that contradict each other say nothing.
     pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-        let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        let body = json::read_bytes(body);
         let body = body.as_ref();
         let in_body = self.codes_at.iter().find_map(|at| at.find(body?)?.as_str());
         match (self.code_in_head(headers), in_body) {
