@@ -23,6 +23,7 @@ use crate::admin::Admin;
 use crate::clock;
 use crate::config::Config;
 use crate::db::instances::Kind;
+use crate::descriptors;
 use crate::ensure;
 use crate::proxy::{
     Judged, Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
@@ -61,6 +62,13 @@ pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
             "a journal that nobody takes over waits here: serve once with the settings under which it was written, \
              until it is empty"
         );
+    }
+    tracing::debug!(
+        allowed = descriptors::allowed(),
+        "files and connections that may be open at once"
+    );
+    if let Some(short) = descriptors::too_few(tenants.len()) {
+        tracing::warn!("{}: {}", short.what, short.remedy);
     }
     let mut started = Vec::new();
     let serving = async {

@@ -2,6 +2,7 @@
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
 mod held;
+mod process;
 mod provider;
 mod webhooks;
 
@@ -18,12 +19,12 @@ use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
-use crate::station::{Known, NAMED, Station, left_behind};
-use crate::telemetry;
+use crate::station::{Known, NAMED, Station};
 use crate::user::on_one_line;
 use crate::webhook;
 
 use held::{of_by_hand, of_held, of_subscribed};
+use process::{of_defects, of_descriptors, of_left_behind};
 use provider::of_provider;
 use webhooks::{of_unkept, of_webhooks};
 
@@ -87,6 +88,7 @@ pub const WORDS: &[&str] = &[
     "webhooks-unkept",
     "poll-fails",
     "poll-missed",
+    "descriptors-short",
     "defect",
 ];
 
@@ -130,7 +132,8 @@ pub(super) fn all(
     }
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
-    problems.extend(of_defects(telemetry::defects()));
+    problems.extend(of_descriptors(&station.config));
+    problems.extend(of_defects());
     problems.extend(of_left_behind(&station.config));
     problems.extend(of_provider(&station.upstream));
     problems.extend(webhooks.into_iter().flat_map(of_webhooks));
@@ -202,18 +205,6 @@ fn of_recorder(recorder: &record::Figures, known: Option<&Known>) -> impl Iterat
     trouble.into_iter().chain(lost)
 }
 
-/// What has ended does not begin again by itself.
-fn of_defects(seen: u64) -> Option<Problem> {
-    let what = match seen {
-        0 => return None,
-        1 => "a task of usertap's was ended by a defect".to_owned(),
-        seen => format!("{seen} tasks of usertap's were ended by a defect"),
-    };
-    let remedy =
-        "restart usertap, which loses nothing, and report the line of its log that says where it was";
-    Some(problem("defect", what, remedy))
-}
-
 /// Said before it matters: a new partition is due only now and then.
 fn of_partitions(unfit: &Unfitness) -> Problem {
     problem("partitions-refused", &*unfit.what, &*unfit.remedy)
@@ -259,17 +250,6 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
         )
     });
     trouble.into_iter().chain(damaged).chain(unread)
-}
-
-/// It is the process's, whichever of its tenants is asked.
-fn of_left_behind(config: &Config) -> impl Iterator<Item = Problem> {
-    left_behind(config).into_iter().map(|folder| {
-        problem(
-            "journal-left",
-            format!("a journal that nobody takes over waits in {}", folder.display()),
-            "serve once with the settings under which it was written, until it is empty",
-        )
-    })
 }
 
 fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {

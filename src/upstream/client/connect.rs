@@ -22,6 +22,7 @@ use super::line::Line;
 use super::outgoing::Outgoing;
 use super::pool::IDLE;
 use super::shared::Shared;
+use crate::descriptors;
 use crate::tasks::Tasks;
 
 /// A connection's bytes, encrypted or not.
@@ -138,7 +139,11 @@ fn told(error: &(dyn Error + 'static)) -> Option<Obstacle> {
         Some(rustls::Error::InvalidMessage(_)) => return Some(Obstacle::Plain),
         _ => {}
     }
-    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+    let error_of_io = error.downcast_ref::<io::Error>();
+    if error_of_io.is_some_and(descriptors::is_short) {
+        return Some(Obstacle::Short);
+    }
+    match error_of_io.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => Some(Obstacle::Refused),
         Some(io::ErrorKind::TimedOut) => Some(Obstacle::Silent),
         _ => (error.to_string() == UNRESOLVED).then_some(Obstacle::Nameless),
