@@ -64,6 +64,28 @@ async fn a_read_is_a_row_before_its_answer_and_arrives_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_two_proxies_have_compressed_is_recorded_too() {
+    use std::io::Write;
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    };
+    let encoded: Bytes = gzip(&gzip(user(1, "Ada").as_bytes())).into();
+    let rig = Rig::new().await;
+    for headers in [
+        &[("content-encoding", "gzip, gzip")][..],
+        &[("content-encoding", "gzip"), ("content-encoding", "gzip")],
+    ] {
+        rig.does([Does::Answers(200, headers, encoded.clone())]);
+        let got = rig.ask("GET", &path(1), "").await;
+        assert!(got.recorded().starts_with("committed"), "{}", got.recorded());
+        assert_eq!(got.body.as_ref(), Some(&encoded));
+    }
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn gzip_is_recorded_and_not_touched() {
     use std::io::Write;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
