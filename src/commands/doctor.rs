@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
-use crate::db::{Database, DbError, fitness, rights, rows, tenant, users_table};
+use crate::db::{Database, DbError, fitness, rights, rows, surroundings, tenant, users_table};
 use crate::descriptors;
 use crate::probe::{Found, REMEDY, probe};
 use crate::provider::Clocks;
@@ -119,6 +119,7 @@ async fn database(config: &Config) -> Vec<Check> {
             let mut checks = vec![passed(WHAT, reached(bound, embedded.as_deref()))];
             checks.extend(rights(&database, config).await);
             checks.push(table(&database).await);
+            checks.extend(versions(&database).await);
             checks
         }
     }
@@ -269,6 +270,13 @@ async fn table(database: &Database) -> Check {
             "give users_sync back its name and usertap its rights",
         ),
     }
+}
+
+/// Said where there is something to be said.
+async fn versions(database: &Database) -> Option<Check> {
+    let found = surroundings::look(database).await.ok()?;
+    let held = found.held.unfit()?;
+    Some(failed("old versions", held.what, &held.remedy))
 }
 
 async fn provider(config: &Config) -> Vec<Check> {

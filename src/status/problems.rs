@@ -23,7 +23,7 @@ use crate::station::{Known, NAMED, Station};
 use crate::user::on_one_line;
 use crate::webhook;
 
-use held::{of_by_hand, of_held, of_subscribed};
+use held::{of_by_hand, of_held, of_subscribed, of_versions};
 use process::{of_defects, of_descriptors, of_left_behind};
 use provider::of_provider;
 use webhooks::{of_unkept, of_webhooks};
@@ -67,6 +67,7 @@ pub const WORDS: &[&str] = &[
     "partitions-refused",
     "set-aside",
     "rows-held",
+    "versions-held",
     "by-hand-waits",
     "by-hand-unseen",
     "walk-failed",
@@ -122,6 +123,7 @@ pub(super) fn all(
         Ok(known) => {
             problems.extend(known.unowned.iter().chain(&known.undropped).map(of_partitions));
             problems.extend(known.surroundings.subscriptions.as_deref().map(of_subscribed));
+            problems.extend(known.surroundings.held.unfit().as_ref().map(of_versions));
             problems.extend(of_rows(known));
             problems.extend(known.unknown_epoch.map(of_lost));
             problems.extend(known.backfill.as_ref().and_then(of_walk));
