@@ -65,7 +65,7 @@ pub enum SplitFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// So much of a byte order mark has come.
-    Beginning(usize),
+    Beginning(u8),
     Value,
     /// Just after `[`.
     ValueOrEnd,
@@ -180,8 +180,8 @@ impl ItemSplitter {
         Ok(())
     }
 
-    fn beginning(&mut self, byte: u8, marked: usize) -> Result<usize, SplitFault> {
-        let (state, taken) = match ORDER_MARK.get(marked) {
+    fn beginning(&mut self, byte: u8, marked: u8) -> Result<usize, SplitFault> {
+        let (state, taken) = match ORDER_MARK.get(usize::from(marked)) {
             Some(mark) if *mark == byte => (State::Beginning(marked + 1), 1),
             Some(_) if marked > 0 => return Err(SplitFault::NotJson),
             _ => (State::Value, 0),
