@@ -83,7 +83,7 @@ fn lacking(allowed: usize, tenants: usize) -> Option<Shortage> {
         let needed = OF_PROCESS + (OF_TENANT + OF_CONNECTION) * tenants.max(1);
         Shortage {
             what: format!(
-                "this process may have {allowed} files and connections open at once, and needs {needed} to answer anybody: requests \
+                "this process may have {allowed} files and connections open at once, and needs {needed}: requests \
                  wait or fail"
             ),
             remedy: RAISE,

@@ -72,7 +72,7 @@ pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
         "files and connections that may be open at once"
     );
     if let Some(short) = descriptors::too_few(tenants.len()) {
-        tracing::warn!("{}: {}", short.what, short.remedy);
+        tracing::warn!("{}; {}", short.what, short.remedy);
     }
     let mut started = Vec::new();
     let serving = async {

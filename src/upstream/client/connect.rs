@@ -123,8 +123,13 @@ impl Connect {
 const UNRESOLVED: &str = "dns error";
 
 fn obstacle(error: &(dyn Error + 'static)) -> Obstacle {
-    let mut all = std::iter::successors(Some(error), |&error| cause(error));
-    all.find_map(told).unwrap_or(Obstacle::Broken)
+    let all = || std::iter::successors(Some(error), |&error| cause(error));
+    let mut of_io = all().filter_map(|error| error.downcast_ref::<io::Error>());
+    // Whatever else it is called: a name is looked up over a connection too.
+    if of_io.any(descriptors::is_short) {
+        return Obstacle::Short;
+    }
+    all().find_map(told).unwrap_or(Obstacle::Broken)
 }
 
 /// What an error of input or output wraps is not its source.
@@ -139,11 +144,7 @@ fn told(error: &(dyn Error + 'static)) -> Option<Obstacle> {
         Some(rustls::Error::InvalidMessage(_)) => return Some(Obstacle::Plain),
         _ => {}
     }
-    let error_of_io = error.downcast_ref::<io::Error>();
-    if error_of_io.is_some_and(descriptors::is_short) {
-        return Some(Obstacle::Short);
-    }
-    match error_of_io.map(io::Error::kind) {
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => Some(Obstacle::Refused),
         Some(io::ErrorKind::TimedOut) => Some(Obstacle::Silent),
         _ => (error.to_string() == UNRESOLVED).then_some(Obstacle::Nameless),
@@ -164,4 +165,29 @@ async fn own(io: Io) -> Result<Line, Obstacle> {
     let (io, has_left) = Outgoing::of(io);
     let (sender, connection) = http1::handshake(io).await.map_err(|_| Obstacle::Broken)?;
     Ok(Line::new(sender, connection, has_left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Failed(&'static str, #[source] io::Error);
+
+    #[test]
+    fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_is_not_unknown() {
+        let emfile = nix::errno::Errno::EMFILE as i32;
+        for (what, code, found) in [
+            (UNRESOLVED, emfile, Obstacle::Short),
+            ("tcp open error", emfile, Obstacle::Short),
+            (UNRESOLVED, 0, Obstacle::Nameless),
+        ] {
+            assert_eq!(
+                obstacle(&Failed(what, io::Error::from_raw_os_error(code))),
+                found,
+                "{what}"
+            );
+        }
+    }
 }

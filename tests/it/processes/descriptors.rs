@@ -56,7 +56,10 @@ async fn a_limit_that_is_too_low_is_named_by_log_status_and_doctor() {
         .names(&["descriptors-short", "26", "needs 33", "ulimit -n"])
         .await;
     let log = server.stop().await.log();
-    assert!(log.contains("needs 33 to answer anybody"), "{log}");
+    assert!(
+        log.contains("needs 33: requests wait or fail; raise the limit"),
+        "{log}"
+    );
     let doctor = start_with(26, &world, "doctor").ended().await;
     let said = doctor.with_code(1).stdout.join("\n");
     assert!(
