@@ -1,15 +1,17 @@
 //! Where few files may be open: fewer are answered at once, nothing is lost, and somebody is told.
 
 use std::process::Command;
+use std::time::Duration;
 
 use ::http::{Method, Request};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{Server, World, recorded, through_a_relay};
 use crate::support::eventually;
@@ -74,18 +76,21 @@ async fn a_limit_that_is_too_low_is_named_by_log_status_and_doctor() {
     );
 }
 
-/// A client that keeps its connection.
+/// A client that has one connection, and opens no other.
 struct Connected {
-    client: Client<HttpConnector, Full<Bytes>>,
-    url: String,
+    sender: http1::SendRequest<Full<Bytes>>,
     headers: Vec<(&'static str, String)>,
 }
 
 impl Connected {
     async fn to(server: &Server, world: &World) -> Connected {
-        let connected = Connected {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            url: format!("http://{}/api/v1/users", server.listen),
+        let stream = TcpStream::connect(&server.listen).await.expect("a connection");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a client");
+        world.tasks.spawn(async {
+            let _ended = connection.await;
+        });
+        let mut connected = Connected {
+            sender,
             headers: world.server_headers(),
         };
         assert_eq!(connected.creates("Ada").await, "committed");
@@ -93,20 +98,26 @@ impl Connected {
     }
 
     /// What became of a new user.
-    async fn creates(&self, name: &str) -> String {
-        let mut request = Request::post(&self.url).header("content-type", "application/json");
+    async fn creates(&mut self, name: &str) -> String {
+        let mut request = Request::post("/api/v1/users")
+            .header("host", "usertap")
+            .header("content-type", "application/json");
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
         let body = json!({ "display_name": name }).to_string();
         let request = request.body(Full::from(body)).expect("a request");
-        let (head, body) = self
-            .client
-            .request(request)
-            .await
-            .expect("an answer")
-            .into_parts();
-        let body = body.collect().await.expect("all of it").to_bytes();
+        let answered = async {
+            self.sender.ready().await.expect("it is kept");
+            let (head, body) = self
+                .sender
+                .send_request(request)
+                .await
+                .expect("an answer")
+                .into_parts();
+            (head, body.collect().await.expect("all of it").to_bytes())
+        };
+        let (head, body) = timeout(Duration::from_secs(30), answered).await.expect("in time");
         assert_eq!(head.status, 201, "{body:?}");
         let word = head.headers["x-usertap-recorded"].to_str().expect("a word");
         word.split(';').next().unwrap_or_default().to_owned()
@@ -126,7 +137,7 @@ fn leaves(files: usize, server: &Server) {
 async fn where_no_more_can_be_opened_who_is_connected_is_served_and_others_wait() {
     let world = World::with_users(0).await;
     let server = world.serve().await;
-    let connected = Connected::to(&server, &world).await;
+    let mut connected = Connected::to(&server, &world).await;
     leaves(3, &server);
     let waiting = server.create(&world, "Bob");
     let others = async {
@@ -152,7 +163,7 @@ async fn what_an_app_is_told_while_nothing_can_be_opened_and_the_database_is_awa
         setting("USERTAP_SYNC_TIMEOUT", "300ms"),
     ];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
-    let connected = Connected::to(&server, &world).await;
+    let mut connected = Connected::to(&server, &world).await;
     leaves(3, &server);
     relay.close();
     for name in ["Bob", "Cid", "Dan"] {
