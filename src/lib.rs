@@ -16,6 +16,7 @@
 //! | [`clock`], [`tasks`] | the only reader of the clock; the only spawner of tasks |
 //! | [`random`] | what nobody can guess, and names that nothing else has |
 //! | [`gathered`] | a connection's small writes, in one piece |
+//! | [`descriptors`] | how many files and connections may be open, and whether they have run out |
 //! | [`failpoint`] | where a test can end the process; nothing in a release build |
 //! | [`user`] | the vocabulary: ids, views, observations, positions; pure |
 //! | [`provider`] | a provider is data: one file of facts each, and what they mean for a request or an answer; pure |
@@ -78,6 +79,7 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod db;
+pub mod descriptors;
 pub mod ensure;
 pub mod failpoint;
 pub mod feed;

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use usertap::{cli, commands, telemetry};
+use usertap::{cli, commands, descriptors, telemetry};
 #[cfg(debug_assertions)]
 use usertap::{config::settings::process_env, failpoint};
 
@@ -21,7 +20,7 @@ fn main() -> ExitCode {
     if let Some(wanted) = process_env().get("FAILPOINTS").and_then(|wanted| wanted.to_str()) {
         failpoint::arm(wanted);
     }
-    take_descriptors();
+    descriptors::take();
     telemetry::init(command.log());
     for warning in command.warnings() {
         tracing::warn!("{warning}");
@@ -36,15 +35,5 @@ fn main() -> ExitCode {
             eprintln!("usertap: no threads can be started: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Each connection takes one, and many systems give a thousand to a process that asks for no more.
-fn take_descriptors() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // Then it takes fewer connections.
-        let _refused = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

@@ -15,7 +15,8 @@ use futures_util::future::{BoxFuture, join_all, select_all};
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use nix::errno::Errno;
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
@@ -23,6 +24,7 @@ use crate::admin::Admin;
 use crate::clock;
 use crate::config::Config;
 use crate::db::instances::Kind;
+use crate::descriptors;
 use crate::ensure;
 use crate::proxy::{
     Judged, Local, LocalAnswer, Named, Parts, Proxy, Readiness, WebhookAnswer, WebhookTaken, WebhookUnread,
@@ -32,6 +34,9 @@ use crate::status;
 use crate::tasks::Tasks;
 use crate::user::UserId;
 use crate::webhook::{Taken, Unread};
+
+/// Connections that may wait to be taken, where the system allows as many.
+const BACKLOG: u32 = 1024;
 
 /// A serving process.
 pub struct Serving {
@@ -61,6 +66,13 @@ pub async fn run(tenants: Vec<Config>) -> Result<(), StartError> {
             "a journal that nobody takes over waits here: serve once with the settings under which it was written, \
              until it is empty"
         );
+    }
+    tracing::debug!(
+        allowed = descriptors::allowed(),
+        "files and connections that may be open at once"
+    );
+    if let Some(short) = descriptors::too_few(tenants.len()) {
+        tracing::warn!("{}; {}", short.what, short.remedy);
     }
     let mut started = Vec::new();
     let serving = async {
@@ -157,7 +169,7 @@ impl Serving {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Serving, StartError> {
-        let listeners = Listeners::bind(config.listen, config.admin_listen).await?;
+        let listeners = Listeners::bind(config.listen, config.admin_listen)?;
         Serving::start_at(listeners, config).await
     }
 
@@ -230,19 +242,19 @@ impl Serving {
 impl Listeners {
     /// # Errors
     /// [`StartError`], naming the setting.
-    pub async fn bind(listen: SocketAddr, admin_listen: SocketAddr) -> Result<Listeners, StartError> {
+    pub fn bind(listen: SocketAddr, admin_listen: SocketAddr) -> Result<Listeners, StartError> {
         Ok(Listeners {
-            proxied: bind("LISTEN", listen).await?,
-            admin: bind("ADMIN_LISTEN", admin_listen).await?,
+            proxied: bind("LISTEN", listen)?,
+            admin: bind("ADMIN_LISTEN", admin_listen)?,
         })
     }
 }
 
-async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = match TcpListener::bind(address).await {
+fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = match listener(address) {
         // Without IPv6 all interfaces are those of IPv4.
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_ipv6(&error) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            listener((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,
     };
@@ -251,6 +263,21 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, StartEr
             "{setting}={address} cannot be listened on: {error}. Stop what uses it, or set another"
         ))
     })
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address.is_ipv6() {
+        true => TcpSocket::new_v6()?,
+        false => TcpSocket::new_v4()?,
+    };
+    // A port that was in use a moment ago can be taken.
+    socket.set_reuseaddr(true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // All interfaces are those of IPv4 too, whatever the system makes of it (`net.ipv6.bindv6only`).
+        SockRef::from(&socket).set_only_v6(false)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn lacks_ipv6(error: &std::io::Error) -> bool {
@@ -313,5 +340,21 @@ impl Local for LocalRows {
             WebhookUnread::Broken => Unread::Broken,
             WebhookUnread::NotHeld => Unread::NotHeld,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Also where the system leaves IPv4 out of them (`net.ipv6.bindv6only`).
+    #[tokio::test]
+    async fn all_interfaces_are_those_of_both_families() {
+        let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let bound = bind("PORT", everywhere).unwrap();
+        let port = bound.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
     }
 }

@@ -140,13 +140,14 @@ fn some_of(name: &str, list: &str, all: &[&str]) -> Result<Vec<String>, String> 
     each(list).map(known).collect()
 }
 
-/// As the feed spells them.
+/// As the feed spells them. A text may itself hold a comma: it is asked for as a whole too.
 fn ids(list: &str, config: &Config) -> Result<Vec<String>, String> {
     let spelled = |id: &str| match config.user_id(id) {
         Some(id) => Ok(id.as_str().to_owned()),
         None => Err(format!("id: no user can have the id `{id}`")),
     };
-    each(list).map(spelled).collect()
+    let whole = list.contains(',').then(|| spelled(list).ok()).flatten();
+    each(list).map(spelled).chain(whole.map(Ok)).collect()
 }
 
 /// The first form that the consumer accepts by name.
@@ -213,6 +214,38 @@ pub fn unknown(name: &str, known: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wanted(query: &str, provider: &str) -> Result<Vec<String>, String> {
+        let settings = [
+            ("DATABASE_URL", "postgres://there/none"),
+            ("USERTAP_PROVIDER", provider),
+            ("STACK_PROJECT_ID", "6418f649-f6a9-4d40-a23e-b1c2e3f5a2f4"),
+            ("STACK_SECRET_SERVER_KEY", "ssk_x"),
+            ("CLERK_SECRET_KEY", "sk_test_x"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::from_env(settings).expect("settings without a mistake");
+        let request = Request::builder().uri(format!("/v1/changes?{query}"));
+        let asked = Asked::of(&request.body(axum::body::Body::empty()).unwrap(), &config);
+        asked.map(|asked| asked.filter.ids.into_iter().collect())
+    }
+
+    #[test]
+    fn an_id_that_holds_a_comma_can_be_asked_for() {
+        for (query, ids) in [
+            ("id=a&id=b", &["a", "b"][..]),
+            ("id=a%2Cb", &["a", "a,b", "b"]),
+            ("id=a,b&id=c", &["a", "a,b", "b", "c"]),
+            ("id=a,", &["a", "a,"]),
+            ("id=,", &[","]),
+        ] {
+            assert_eq!(wanted(query, "clerk").unwrap(), ids, "{query}");
+        }
+        let two = "00000000-0000-4000-8000-000000000001,00000000-0000-4000-8000-000000000002";
+        let apart: Vec<&str> = two.split(',').collect();
+        assert_eq!(wanted(&format!("id={two}"), "stack-auth").unwrap(), apart);
+        assert!(wanted("id=a,b", "stack-auth").is_err());
+    }
 
     #[test]
     fn deletions_are_let_go_by_a_plain_yes_alone() {

@@ -36,9 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let tasks = Tasks::default();
-    let listeners = Listeners::bind(options.listen, options.admin_listen)
-        .await
-        .map_err(taken)?;
+    let listeners = Listeners::bind(options.listen, options.admin_listen).map_err(taken)?;
     heading("1. A Postgres of the demo's own, gone with it");
     let postgres = Arc::new(start_postgres(&options).await?);
     let url = postgres.url("postgres");

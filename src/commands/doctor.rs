@@ -12,7 +12,8 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::db::embedded::Embedded;
 use crate::db::migrate::{self, Stage};
-use crate::db::{Database, DbError, fitness, rights, rows, tenant, users_table};
+use crate::db::{Database, DbError, fitness, rights, rows, surroundings, tenant, users_table};
+use crate::descriptors;
 use crate::probe::{Found, REMEDY, probe};
 use crate::provider::Clocks;
 use crate::station;
@@ -32,6 +33,7 @@ pub async fn run(config: Config, json: bool) -> ExitCode {
     let mut checks = vec![passed("settings", "every setting can be read".into())];
     checks.extend(hints(&config));
     checks.push(data_dir(&config));
+    checks.push(open_files(&config));
     checks.extend(database(&config).await);
     checks.extend(provider(&config).await);
     checks.extend(webhooks(&config));
@@ -117,6 +119,7 @@ async fn database(config: &Config) -> Vec<Check> {
             let mut checks = vec![passed(WHAT, reached(bound, embedded.as_deref()))];
             checks.extend(rights(&database, config).await);
             checks.push(table(&database).await);
+            checks.extend(versions(&database).await);
             checks
         }
     }
@@ -161,6 +164,24 @@ async fn rights(database: &Database, config: &Config) -> Vec<Check> {
             "rows can be written, partitions made and dropped".into(),
         )],
         false => missing,
+    }
+}
+
+/// As this shell allows them: a unit or a container may have another limit.
+fn open_files(config: &Config) -> Check {
+    const WHAT: &str = "open files";
+    let tenants = config.beside.len() + 1;
+    if let Some(short) = descriptors::too_few(tenants) {
+        return failed(WHAT, short.what, short.remedy);
+    }
+    let found = format!(
+        "{} at once, so {} connections of apps",
+        descriptors::allowed(),
+        descriptors::room(tenants)
+    );
+    Check {
+        remedy: descriptors::few(tenants).unwrap_or_default().into(),
+        ..passed(WHAT, found)
     }
 }
 
@@ -249,6 +270,13 @@ async fn table(database: &Database) -> Check {
             "give users_sync back its name and usertap its rights",
         ),
     }
+}
+
+/// Said where there is something to be said.
+async fn versions(database: &Database) -> Option<Check> {
+    let found = surroundings::look(database).await.ok()?;
+    let held = found.held.unfit()?;
+    Some(failed("old versions", held.what, &held.remedy))
 }
 
 async fn provider(config: &Config) -> Vec<Check> {

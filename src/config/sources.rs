@@ -102,11 +102,14 @@ impl Sources<'_> {
         }
     }
 
-    /// A file's text without the line end that editors put behind it.
+    /// A file's text without the line end that editors put behind it, and the byte order mark before it.
     fn content(&self, known: &Known, path: &str, place: Place) -> Result<Written, Mistake> {
         match (self.read)(Path::new(path)) {
             Ok(text) => Ok(Written {
-                text: text.trim_end_matches(['\r', '\n']).into(),
+                text: text
+                    .trim_start_matches('\u{feff}')
+                    .trim_end_matches(['\r', '\n'])
+                    .into(),
                 place,
             }),
             Err(error) => {

@@ -122,7 +122,7 @@ const BEATS: &str = "
         everyone_until = excluded.everyone_until, own_until = excluded.own_until,
         started_at = CASE WHEN i.seen_at < clock_timestamp() - make_interval(secs => $7)
                           THEN clock_timestamp() ELSE i.started_at END
-    RETURNING (SELECT silent FROM before) AS silent, (SELECT recorder FROM {state}.meta LIMIT 1) AS recorder";
+    RETURNING (SELECT silent FROM before) AS silent, (SELECT recorder FROM {state}.meta WHERE only_row LIMIT 1) AS recorder";
 
 const OTHERS: &str = "
     WITH gone AS (DELETE FROM {state}.instances WHERE seen_at < now() - interval '1 day')

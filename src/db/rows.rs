@@ -154,7 +154,7 @@ pub async fn counts(database: &Database) -> Result<Option<Counts>, DbError> {
         "SELECT greatest((SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass($1)), 0) AS users,
                 (SELECT count(*) FROM {state}.user_state WHERE doubt IS NOT NULL) AS doubts,
                 (SELECT count(*) FROM {state}.set_aside) AS set_aside, position
-         FROM {state}.meta",
+         FROM {state}.meta WHERE only_row",
     );
     let table = database.names.sql("{users}");
     Ok(optional(statement(&sql).bind::<Text, _>(table), &mut conn).await?)

@@ -3,8 +3,8 @@
 use diesel::QueryableByName;
 use diesel::sql_types::{Bool, Nullable, Text};
 
-use super::statement::{optional, statement};
-use super::{Database, DbError};
+use super::statement::{Bind, optional, statement};
+use super::{Database, DbError, Unfitness};
 
 #[derive(Debug, Default, QueryableByName)]
 pub struct Surroundings {
@@ -14,22 +14,82 @@ pub struct Surroundings {
     /// Subscriptions that write the users' table: what they write, no trigger of a statement sees.
     #[diesel(sql_type = Nullable<Text>)]
     pub subscriptions: Option<String>,
+    #[diesel(embed)]
+    pub held: Held,
 }
+
+/// Who keeps Postgres from clearing away old versions of usertap's rows, once there are many of the one that has the
+/// last position: every commit passes over them. Never what is asked there, which may hold anything.
+#[derive(Debug, Default, QueryableByName)]
+pub struct Held {
+    #[diesel(sql_type = Nullable<Text>)]
+    by: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    remedy: Option<String>,
+}
+
+impl Held {
+    pub fn unfit(&self) -> Option<Unfitness> {
+        let (by, remedy) = self.by.as_ref().zip(self.remedy.as_ref())?;
+        Some(Unfitness {
+            what: format!(
+                "{by} keeps Postgres from clearing away old versions of rows, and usertap's commits get slower the longer it does"
+            ),
+            remedy: format!("{remedy}; autovacuum does the rest"),
+        })
+    }
+}
+
+/// Bytes of the table of that one row: some thirty thousand versions.
+const LARGE: i64 = 8 << 20;
+/// Transactions since: whoever is younger keeps nothing to speak of.
+const OLD: i32 = 1_000;
+
+/// Everybody sees how old a snapshot is; since when, and what it is at, only some roles do. A snapshot that was taken while an
+/// older transaction is at work is as old as that one: then it is no culprit.
+const HOLDERS: &str = "
+    SELECT greatest(age(backend_xmin), age(backend_xid)) AS age,
+           coalesce(age(backend_xid) >= age(backend_xmin), backend_xid IS NOT NULL) AS is_writer, xact_start AS since,
+           format('process %s (application %s%s%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'), ', ' || state,
+                  ', for ' || date_trunc('second', clock_timestamp() - xact_start)) AS by,
+           format('run SELECT pg_terminate_backend(%s), or have it end its transaction', pid) AS remedy
+    FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+      AND pid <> pg_backend_pid()
+    UNION ALL
+    SELECT age(transaction), true, prepared, format('the prepared transaction %s (for %s)', gid,
+                                    date_trunc('second', clock_timestamp() - prepared)),
+           format('run ROLLBACK PREPARED %L, or COMMIT PREPARED', gid)
+    FROM pg_prepared_xacts WHERE database = current_database()
+    UNION ALL
+    SELECT age(xmin), true, NULL, format('the replication slot %s (%s)', slot_name,
+                             CASE WHEN active THEN 'in use' ELSE 'not in use' END),
+           format('let its standby catch up, or run SELECT pg_drop_replication_slot(%L) where there is none any more', slot_name)
+    FROM pg_replication_slots
+    UNION ALL
+    SELECT age(backend_xmin), false, NULL, format('a query on the standby %s', application_name),
+           'end it there, or set hot_standby_feedback = off on that standby'
+    FROM pg_stat_replication";
 
 /// # Errors
 /// As the database gives them.
 pub async fn look(database: &Database) -> Result<Surroundings, DbError> {
     let mut conn = database.get().await?;
     // Of another statement it is not known since when it waits. The view, for not everybody may read the table of subscriptions.
-    let look = database.names.sql(
+    let look = database.names.sql(&format!(
         "SELECT EXISTS (
              SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'
                AND usename = current_user AND query ILIKE 'commit%'
                AND query_start < clock_timestamp() - interval '3 s') AS is_unconfirmed,
          (SELECT string_agg(DISTINCT s.subname::text, ', ')
           FROM pg_subscription_rel r JOIN pg_stat_subscription s ON s.subid = r.srsubid
-          WHERE r.srrelid = to_regclass({users_name})) AS subscriptions",
-    );
-    let found: Option<Surroundings> = optional(statement(&look), &mut conn).await?;
+          WHERE r.srrelid = to_regclass({{users_name}})) AS subscriptions, held.by, held.remedy
+         FROM (SELECT) AS once LEFT JOIN (
+             SELECT by, remedy FROM ({HOLDERS}) AS holders
+             WHERE age >= {OLD} AND pg_relation_size(to_regclass($1)) >= {LARGE} ORDER BY age DESC, is_writer DESC, since LIMIT 1
+         ) AS held ON true",
+    ));
+    let meta = database.names.sql("{state}.meta");
+    let look = statement(&look).bind::<Text, _>(meta);
+    let found: Option<Surroundings> = optional(look, &mut conn).await?;
     Ok(found.unwrap_or_default())
 }

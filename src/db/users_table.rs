@@ -59,7 +59,7 @@ pub async fn find(names: &Names, conn: &mut AsyncPgConnection) -> Result<UsersTa
                 made.relname AS name, to_regnamespace($1) IS NOT NULL AS has_schema
          FROM {state}.meta m LEFT JOIN (
              pg_class made JOIN pg_namespace n ON n.oid = made.relnamespace
-         ) ON made.oid = m.users_table AND {is_made}",
+         ) ON made.oid = m.users_table AND {is_made} WHERE m.only_row",
     );
     let look = statement(&sql).bind::<Text, _>(quoted(&names.users_schema));
     let found: Option<Found> = optional(look, conn).await?;

@@ -80,7 +80,7 @@ const WEIGHT: &str = "coalesce(octet_length(c.name), 0) + coalesce(octet_length(
 pub(super) const BOUNDS: &str = "
     floor AS (
         SELECT f.position, coalesce(f.nonce, ('x' || left(m.history::text, 8))::bit(32)::integer) AS nonce
-        FROM {state}.feed_floor f CROSS JOIN {state}.meta m LIMIT 1
+        FROM {state}.feed_floor f CROSS JOIN {state}.meta m WHERE m.only_row LIMIT 1
     ), newest AS (
         SELECT position, nonce FROM {state}.changes ORDER BY position DESC LIMIT 1
     ), bounds AS (

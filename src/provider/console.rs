@@ -154,13 +154,13 @@ impl Provider {
         if self.effective_status(status, headers).is_success() && !self.errors.is_failure_inside(body) {
             return None;
         }
-        let parsed: Option<Value> = serde_json::from_slice(body).ok();
+        let parsed = json::read_bytes(body);
         let said = self
             .console
             .problem
             .as_ref()
             .and_then(|at| at.find(parsed.as_ref()?)?.as_str());
-        let plain = std::str::from_utf8(body).ok().filter(|_| parsed.is_none());
+        let plain = json::text(body).filter(|_| parsed.is_none());
         let said = said.or(plain).unwrap_or_default().trim();
         Some(said.chars().take(LONGEST).collect())
     }
@@ -176,7 +176,7 @@ impl Provider {
     pub fn project_name(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<String> {
         let (_, at) = self.console.project.as_ref()?;
         let success = self.effective_status(status, headers).is_success();
-        let body: Value = serde_json::from_slice(body).ok().filter(|_| success)?;
+        let body = json::read_bytes(body).filter(|_| success)?;
         at.find(&body)?.as_str().map(str::to_owned)
     }
 

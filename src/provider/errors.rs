@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::paging::raw_value;
 use super::pointer::Pointer;
+use crate::user::json;
 
 /// How a provider's errors are told.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ impl Errors {
 
     /// The provider's own code. A header and a body that contradict each other say nothing.
     pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-        let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        let body = json::read_bytes(body);
         let body = body.as_ref();
         let in_body = self.codes_at.iter().find_map(|at| code_of(at.find(body?)?));
         match (self.code_in_head(headers), in_body) {

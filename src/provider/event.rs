@@ -107,7 +107,7 @@ impl Provider {
         let Some(list) = &self.events.list else {
             return vec![self.event(tenant, body)];
         };
-        let text = std::str::from_utf8(body).ok();
+        let text = json::text(body);
         match text.and_then(|text| raw_items(list.raw(text)?)) {
             Some(events) => {
                 let event = |event: &RawValue| self.event(tenant, event.get().as_bytes());
@@ -124,7 +124,7 @@ impl Provider {
     pub(super) fn event(&self, tenant: &Tenant, body: &[u8]) -> Event<'_> {
         let untold = |tells| Event { name: "", tells };
         let map = &self.events;
-        let Ok(text) = std::str::from_utf8(body) else {
+        let Some(text) = json::text(body) else {
             return untold(Tells::Malformed);
         };
         let Some(event) = json::read(text) else {

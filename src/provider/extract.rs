@@ -8,7 +8,7 @@ use super::pointer::Pointer;
 use super::source::Exchange;
 use super::tell::{Kind, Tell};
 use super::{Credential, Matched, Proof, Provider, RoutedRequest, Sighting, Tenant};
-use crate::user::{Seen, UserId};
+use crate::user::{Seen, UserId, json};
 
 /// A provider's answer, its body decoded (no content encoding).
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +162,7 @@ impl Provider {
     }
 
     fn told_whole(&self, tell: &Tell, at: &Pointer, tenant: &Tenant, body: &[u8], out: &mut Extraction) {
-        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let text = json::text(body).and_then(|text| at.raw(text));
         match text.and_then(|text| self.sighting(tenant, text, true, (Proof::AtSending, tell.unsettled))) {
             Some(sighting) => out.sightings.push(sighting),
             None => {
@@ -180,10 +180,11 @@ impl Provider {
         out: &mut Extraction,
     ) {
         let body = exchange.answer.map(|answer| answer.body).unwrap_or_default();
-        if body.trim_ascii() == b"null" {
+        let text = json::text(body);
+        if text.is_some_and(|text| text.trim_ascii() == "null") {
             return; // of nobody, as where nobody is signed in
         }
-        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let text = text.and_then(|text| at.raw(text));
         let read = text.and_then(|text| self.partial(exchange.request.tenant, text, fields));
         match read {
             Some((id, seen)) => out.sightings.push(settled(id, seen)),
@@ -198,7 +199,7 @@ impl Provider {
         body: &[u8],
         out: &mut Extraction,
     ) -> bool {
-        let text = std::str::from_utf8(body).ok().and_then(|text| at.raw(text));
+        let text = json::text(body).and_then(|text| at.raw(text));
         let Some(items) = text.and_then(raw_items) else {
             let is_left_out = text.is_none() && list.is_empty(body);
             out.malformed += usize::from(!is_left_out);
@@ -262,7 +263,7 @@ pub(super) struct Listed<'a> {
 
 impl Listed<'_> {
     fn is_empty(&self, body: &[u8]) -> bool {
-        let has = |at: &Pointer| std::str::from_utf8(body).is_ok_and(|body| at.raw(body).is_some());
+        let has = |at: &Pointer| json::text(body).is_some_and(|text| at.raw(text).is_some());
         !self.empty_has.is_empty() && self.empty_has.iter().all(has)
     }
 }

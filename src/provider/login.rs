@@ -10,6 +10,7 @@ use url::form_urlencoded::Serializer;
 use super::pointer::Pointer;
 use super::template::Template;
 use super::{Provider, Tenant};
+use crate::user::json;
 
 /// How usertap gets its token.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl Provider {
     /// The token of an answer to it, and how long it lasts.
     pub fn token_given(&self, status: StatusCode, body: &[u8]) -> Option<(SecretString, Duration)> {
         let rule = self.login.as_ref().filter(|_| status.is_success())?;
-        let body: Value = serde_json::from_slice(body).ok()?;
+        let body = json::read_bytes(body)?;
         let token = rule.token.find(&body)?.as_str()?;
         let lasts = rule.lasts.as_ref().and_then(|at| at.find(&body)?.as_u64());
         Some((

@@ -358,23 +358,24 @@ impl List {
 
 /// Why there is none to be found in it.
 fn no_list(body: &[u8]) -> PageFault {
-    let what = match std::str::from_utf8(body).map(serde_json::from_str::<IgnoredAny>) {
-        Err(broken) => {
-            let at = broken.valid_up_to();
-            return PageFault::Text { at };
-        }
-        Ok(Err(_)) => "it is no JSON at all",
-        Ok(Ok(_)) => "there is no list where it should stand",
+    if let Err(broken) = std::str::from_utf8(body) {
+        let at = broken.valid_up_to();
+        return PageFault::Text { at };
+    }
+    let json = json::text(body).and_then(|text| serde_json::from_str::<IgnoredAny>(text).ok());
+    let what = match json {
+        None => "it is no JSON at all",
+        Some(_) => "there is no list where it should stand",
     };
     PageFault::Shape { what }
 }
 
 pub(super) fn raw_value(body: &[u8], at: &Pointer) -> Option<Value> {
-    serde_json::from_str(at.raw(std::str::from_utf8(body).ok()?)?).ok()
+    json::read(at.raw(json::text(body)?)?)
 }
 
 fn last_item(body: &[u8], list: &Pointer) -> Option<Value> {
-    let items = raw_items(list.raw(std::str::from_utf8(body).ok()?)?)?;
+    let items = raw_items(list.raw(json::text(body)?)?)?;
     json::read(items.last()?.get())
 }
 

@@ -1,10 +1,11 @@
 //! JSON pointers (RFC 6901) with `*` for every element, over parsed values and over raw text.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use crate::user::json;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -58,7 +59,7 @@ impl Pointer {
         let mut text = text.trim_ascii();
         for step in &self.0 {
             let Step::Key(key) = step else { return None };
-            text = members(text)?.remove(&**key)?.get();
+            text = json::members(text)?.remove(&**key)?.get();
         }
         Some(text)
     }
@@ -153,10 +154,6 @@ fn put(into: &mut Value, steps: &[Step], value: Value) {
     }
 }
 
-fn members(text: &str) -> Option<BTreeMap<String, &RawValue>> {
-    serde_json::from_str(text).ok()
-}
-
 /// The changed text, or nothing where there was nothing to cut.
 fn cut(text: &str, steps: &[Step]) -> Option<String> {
     let (step, rest) = steps.split_first()?;
@@ -168,7 +165,7 @@ fn cut(text: &str, steps: &[Step]) -> Option<String> {
 }
 
 fn cut_members(text: &str, step: &Step, rest: &[Step]) -> Option<String> {
-    let members = members(text)?;
+    let members = json::members(text)?;
     let mut changed = false;
     let mut parts = Vec::with_capacity(members.len());
     for (key, raw) in &members {
@@ -179,7 +176,7 @@ fn cut_members(text: &str, step: &Step, rest: &[Step]) -> Option<String> {
         }
         let inner = if named { cut(raw.get(), rest) } else { None };
         changed |= inner.is_some();
-        let key = serde_json::to_string(key).ok()?;
+        let key = json::key(key);
         parts.push(format!("{key}:{}", inner.as_deref().unwrap_or(raw.get())));
     }
     changed.then(|| format!("{{{}}}", parts.join(",")))
@@ -243,5 +240,8 @@ mod tests {
         let text = pointer("/i/*/secret").cut(text).into_owned();
         assert_eq!(pointer("/token").cut(&text), r#"{"i":[{"k":"\u0041"}],"n":1.50}"#);
         assert!(matches!(pointer("/absent").cut(&text), Cow::Borrowed(_)));
+        let odd = r#"{"\ud800":{"n":1.0},"token":"t"}"#;
+        assert_eq!(pointer("/token").cut(odd), r#"{"\ud800":{"n":1.0}}"#);
+        assert_eq!(pointer("/token").raw(odd), Some(r#""t""#));
     }
 }

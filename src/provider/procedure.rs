@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::pointer::Pointer;
 use super::template::{Template, percent_encoded};
 use super::{OwnRequest, Provider, Tenant};
+use crate::user::json;
 
 /// What a procedure is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +184,7 @@ impl Provider {
             let status = self.effective_status(status, headers).as_u16();
             return Err(Stopped::Refused { status, text });
         }
-        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let answer = json::read_bytes(body).unwrap_or_default();
         for (name, at) in call.into_iter().flat_map(|call| &call.takes) {
             let found = at.find(&answer).and_then(Value::as_str);
             known.put(name, found.ok_or_else(|| Stopped::Lacks(name.clone()))?);

@@ -10,6 +10,7 @@ use super::source::Source;
 use super::tell::Kind;
 use super::view::Place;
 use super::{Credential, Matched, Provider};
+use crate::user::json::ORDER_MARK;
 use too_large::TooLarge;
 
 /// Fed the decoded bytes as they pass; gives back each user's JSON as it is complete, or a user's id.
@@ -63,6 +64,8 @@ pub enum SplitFault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// So much of a byte order mark has come.
+    Beginning(u8),
     Value,
     /// Just after `[`.
     ValueOrEnd,
@@ -135,7 +138,7 @@ impl ItemSplitter {
             items,
             path: keys.collect(),
             largest_item,
-            state: State::Value,
+            state: State::Beginning(0),
             open: Vec::new(),
             token: Vec::new(),
             item: Vec::new(),
@@ -169,11 +172,22 @@ impl ItemSplitter {
             let taken = match self.state {
                 State::Text { key, escaped } => self.text(bytes, key, escaped, item)?,
                 State::Word => self.word(bytes, item)?,
+                State::Beginning(marked) => self.beginning(*first, marked)?,
                 _ => self.structure(*first, item)?,
             };
             bytes = bytes.get(taken..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    fn beginning(&mut self, byte: u8, marked: u8) -> Result<usize, SplitFault> {
+        let (state, taken) = match ORDER_MARK.get(usize::from(marked)) {
+            Some(mark) if *mark == byte => (State::Beginning(marked + 1), 1),
+            Some(_) if marked > 0 => return Err(SplitFault::NotJson),
+            _ => (State::Value, 0),
+        };
+        self.state = state;
+        Ok(taken)
     }
 
     /// One byte outside of strings and bare words.
@@ -223,14 +237,10 @@ impl ItemSplitter {
             list,
         });
         self.on_path = false;
-        self.separate(
-            byte,
-            if object {
-                State::KeyOrEnd
-            } else {
-                State::ValueOrEnd
-            },
-        )
+        match object {
+            true => self.separate(byte, State::KeyOrEnd),
+            false => self.separate(byte, State::ValueOrEnd),
+        }
     }
 
     fn open_key(&mut self) -> Result<(), SplitFault> {

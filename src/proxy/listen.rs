@@ -18,7 +18,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,12 +29,11 @@ use super::body::{Body, BodyError, flowing};
 use super::certificate::Certificate;
 use super::peer::Peer;
 use crate::config::TrustedProxies;
+use crate::descriptors;
 use crate::failpoint;
 use crate::gathered::Gathered;
 use crate::tasks::Tasks;
 
-/// More connections wait in the kernel: each one here holds a descriptor and some buffers.
-const CONNECTIONS: usize = 10_000;
 /// A caller that dawdles over its handshake, its first request or its headers holds one of them.
 pub(super) const DAWDLING: Duration = Duration::from_secs(10);
 /// Between two requests of a program that does not repeat what met a connection's end: longer than most pools keep one.
@@ -88,7 +86,7 @@ impl Listening {
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let open = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(room(self.tenants)));
+        let room = Arc::new(Semaphore::new(descriptors::room(self.tenants)));
         loop {
             let (stream, address, room) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
@@ -206,14 +204,6 @@ async fn silence(asks: &AtomicBool) {
     }
 }
 
-/// A part of the descriptors that there are, the same for both sides of each tenant: those to the provider and the
-/// database, and files, need some too.
-fn room(tenants: usize) -> usize {
-    let few = |(descriptors, _)| usize::try_from(descriptors / 3).unwrap_or(CONNECTIONS);
-    let few = getrlimit(Resource::RLIMIT_NOFILE).map_or(CONNECTIONS, few);
-    few.checked_div(tenants).unwrap_or(few).clamp(1, CONNECTIONS)
-}
-
 fn dawdling() -> Duration {
     failpoint::wait("dawdling", DAWDLING)
 }
@@ -227,7 +217,10 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, address)) => return (stream, address.ip(), permit),
-            Err(_) => tokio::time::sleep(BREATH).await,
+            Err(error) => {
+                descriptors::missed(&error);
+                tokio::time::sleep(BREATH).await;
+            }
         }
     }
 }

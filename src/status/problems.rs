@@ -2,6 +2,7 @@
 //! the metric `usertap_problems`: an alert names them, so none is ever renamed.
 
 mod held;
+mod process;
 mod provider;
 mod webhooks;
 
@@ -18,12 +19,12 @@ use crate::poll;
 use crate::proxy::Traffic;
 use crate::record;
 use crate::refetch::GivenUp;
-use crate::station::{Known, NAMED, Station, left_behind};
-use crate::telemetry;
+use crate::station::{Known, NAMED, Station};
 use crate::user::on_one_line;
 use crate::webhook;
 
-use held::{of_by_hand, of_held, of_subscribed};
+use held::{of_by_hand, of_held, of_subscribed, of_versions};
+use process::{of_defects, of_descriptors, of_left_behind};
 use provider::of_provider;
 use webhooks::{of_unkept, of_webhooks};
 
@@ -66,6 +67,7 @@ pub const WORDS: &[&str] = &[
     "partitions-refused",
     "set-aside",
     "rows-held",
+    "versions-held",
     "by-hand-waits",
     "by-hand-unseen",
     "walk-failed",
@@ -87,6 +89,7 @@ pub const WORDS: &[&str] = &[
     "webhooks-unkept",
     "poll-fails",
     "poll-missed",
+    "descriptors-short",
     "defect",
 ];
 
@@ -120,6 +123,7 @@ pub(super) fn all(
         Ok(known) => {
             problems.extend(known.unowned.iter().chain(&known.undropped).map(of_partitions));
             problems.extend(known.surroundings.subscriptions.as_deref().map(of_subscribed));
+            problems.extend(known.surroundings.held.unfit().as_ref().map(of_versions));
             problems.extend(of_rows(known));
             problems.extend(known.unknown_epoch.map(of_lost));
             problems.extend(known.backfill.as_ref().and_then(of_walk));
@@ -130,7 +134,8 @@ pub(super) fn all(
     }
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
-    problems.extend(of_defects(telemetry::defects()));
+    problems.extend(of_descriptors(&station.config));
+    problems.extend(of_defects());
     problems.extend(of_left_behind(&station.config));
     problems.extend(of_provider(&station.upstream));
     problems.extend(webhooks.into_iter().flat_map(of_webhooks));
@@ -202,18 +207,6 @@ fn of_recorder(recorder: &record::Figures, known: Option<&Known>) -> impl Iterat
     trouble.into_iter().chain(lost)
 }
 
-/// What has ended does not begin again by itself.
-fn of_defects(seen: u64) -> Option<Problem> {
-    let what = match seen {
-        0 => return None,
-        1 => "a task of usertap's was ended by a defect".to_owned(),
-        seen => format!("{seen} tasks of usertap's were ended by a defect"),
-    };
-    let remedy =
-        "restart usertap, which loses nothing, and report the line of its log that says where it was";
-    Some(problem("defect", what, remedy))
-}
-
 /// Said before it matters: a new partition is due only now and then.
 fn of_partitions(unfit: &Unfitness) -> Problem {
     problem("partitions-refused", &*unfit.what, &*unfit.remedy)
@@ -259,17 +252,6 @@ fn of_journal(journal: &record::JournalFigures) -> impl Iterator<Item = Problem>
         )
     });
     trouble.into_iter().chain(damaged).chain(unread)
-}
-
-/// It is the process's, whichever of its tenants is asked.
-fn of_left_behind(config: &Config) -> impl Iterator<Item = Problem> {
-    left_behind(config).into_iter().map(|folder| {
-        problem(
-            "journal-left",
-            format!("a journal that nobody takes over waits in {}", folder.display()),
-            "serve once with the settings under which it was written, until it is empty",
-        )
-    })
 }
 
 fn of_writes(writes: &record::WritesFigures) -> Option<Problem> {

@@ -15,6 +15,8 @@ use http::header::CONTENT_ENCODING;
 
 use zstd::ZstdDecoder;
 
+/// Proxies on the way may each have added one; undoing them costs as much each time.
+const MOST: usize = 3;
 /// What comes out of brotli at once.
 const PIECE: usize = 4096;
 
@@ -39,7 +41,7 @@ const KNOWN: [(&[u8], Coding); 6] = [
 /// Why there is no decoded copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeFault {
-    /// An encoding that usertap does not read, or several at once.
+    /// An encoding that usertap does not read, or too many at once.
     Unknown,
     /// Not what the header says, or cut off.
     Corrupt,
@@ -47,31 +49,48 @@ pub enum DecodeFault {
 }
 
 impl Coding {
-    /// The encoding that the headers name.
+    /// The one encoding that the headers name.
     pub fn named(headers: &HeaderMap) -> Result<Coding, DecodeFault> {
-        let mut named = headers.get_all(CONTENT_ENCODING).iter();
-        let (first, more) = (named.next(), named.next());
-        if more.is_some() {
-            return Err(DecodeFault::Unknown);
+        match Coding::all(headers)?[..] {
+            [] => Ok(Coding::Identity),
+            [one] => Ok(one),
+            _ => Err(DecodeFault::Unknown),
         }
-        let Some(first) = first else {
-            return Ok(Coding::Identity);
-        };
-        let named = first.as_bytes().trim_ascii();
-        let known = KNOWN.iter().find(|(name, _)| named.eq_ignore_ascii_case(name));
-        known.map(|(_, coding)| *coding).ok_or(DecodeFault::Unknown)
+    }
+
+    /// Those that the headers name, in the order in which they were applied (RFC 9110, 8.4).
+    fn all(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeFault> {
+        let values = headers.get_all(CONTENT_ENCODING).iter();
+        let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let names = names.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+        let known = names.map(|named| {
+            let known = KNOWN.iter().find(|(name, _)| named.eq_ignore_ascii_case(name));
+            known.map(|(_, coding)| *coding).ok_or(DecodeFault::Unknown)
+        });
+        let mut all: Vec<Coding> = known.collect::<Result<_, _>>()?;
+        all.retain(|coding| *coding != Coding::Identity);
+        match all.len() {
+            0..=MOST => Ok(all),
+            _ => Err(DecodeFault::Unknown),
+        }
     }
 }
 
 /// A whole body decoded, at most `limit` bytes of it.
 pub fn decoded(headers: &HeaderMap, body: &Bytes, limit: usize) -> Result<Bytes, DecodeFault> {
-    let coding = Coding::named(headers)?;
-    let Some(first) = body.first().filter(|_| coding != Coding::Identity) else {
-        return if body.len() > limit {
-            Err(DecodeFault::TooLarge)
-        } else {
-            Ok(body.clone())
-        };
+    let mut body = body.clone();
+    for coding in Coding::all(headers)?.into_iter().rev() {
+        body = undone(coding, &body, limit)?;
+    }
+    match body.len() > limit {
+        true => Err(DecodeFault::TooLarge),
+        false => Ok(body),
+    }
+}
+
+fn undone(coding: Coding, body: &Bytes, limit: usize) -> Result<Bytes, DecodeFault> {
+    let Some(first) = body.first() else {
+        return Ok(body.clone());
     };
     let mut decoder = Decoder::new(coding, *first, Capped::new(limit));
     let fed = decoder.feed(body);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::TrustError;
+use crate::descriptors;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,8 @@ pub enum Obstacle {
     Plain,
     #[error("its certificate is not trusted; that of a private authority needs UPSTREAM_CA")]
     Untrusted,
+    #[error("usertap has as many files and connections open as it may")]
+    Short,
     #[error("the connection broke as it was made")]
     Broken,
 }
@@ -88,6 +91,7 @@ impl Obstacle {
                 "set UPSTREAM_CA to the file of the authority that signed it and restart usertap; where a public one did, it \
                  has run out or is for another host than UPSTREAM's: have the provider renew it, or correct UPSTREAM",
             ),
+            Obstacle::Short => Some(descriptors::RAISE),
             Obstacle::Refused | Obstacle::Silent | Obstacle::Broken => None,
         }
     }

@@ -4,11 +4,12 @@
 //! refuses half a surrogate pair and deep nesting; all of it is legal JSON that a provider can send
 //! and only the database may judge. So numbers are compared in a decimal form that is equal exactly
 //! for equal numbers (`1.0`, `1` and `1e0` are one), as marked strings; and what cannot be parsed is a
-//! marked string of its text, so that it hides nothing of what stands beside it. A mark begins with U+0000,
+//! marked string of its text, a key too, so that it hides nothing of what stands beside it. A mark begins with U+0000,
 //! which no string in a database has.
 
 use std::collections::BTreeMap;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -17,6 +18,9 @@ use serde_json::value::RawValue;
 const NUMBER: &str = "\\u0000number:";
 const NUMBER_READ: &str = "\0number:";
 const UNPARSED: &str = "\0unparsed:";
+
+/// What some programs write before their JSON, of which it is no part (RFC 8259, 8.1).
+pub const ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// So many zeros at most are written out.
 const ZEROS: usize = 40;
@@ -33,7 +37,23 @@ pub fn read(text: &str) -> Option<Value> {
 
 /// The same of bytes.
 pub fn read_bytes(json: &[u8]) -> Option<Value> {
-    read(std::str::from_utf8(json).ok()?)
+    read(text(json)?)
+}
+
+/// What bytes say, without an [`ORDER_MARK`].
+pub fn text(json: &[u8]) -> Option<&str> {
+    std::str::from_utf8(json.strip_prefix(ORDER_MARK).unwrap_or(json)).ok()
+}
+
+/// An object's members as they stand, the last of each key; a key that cannot be parsed is marked.
+pub fn members(text: &str) -> Option<BTreeMap<String, &RawValue>> {
+    let plain = serde_json::from_str(text).ok();
+    plain.or_else(|| serde_json::from_str(text).ok().map(|Members(odd)| odd))
+}
+
+/// A key of [`members`] as JSON again.
+pub fn key(name: &str) -> String {
+    unparsed_key(name).map_or_else(|| serde_json::to_string(name).unwrap_or_default(), str::to_owned)
 }
 
 /// The same, numbers marked where `serde_json` may round them.
@@ -74,12 +94,28 @@ impl Serialize for Written<'_> {
                 None => to.serialize_str(text),
             },
             Value::Array(items) => to.collect_seq(items.iter().map(Written)),
+            Value::Object(members) if members.keys().any(|name| unparsed_key(name).is_some()) => {
+                odd(members).serialize(to)
+            }
             Value::Object(members) => {
                 to.collect_map(members.iter().map(|(name, member)| (name, Written(member))))
             }
             plain => plain.serialize(to),
         }
     }
+}
+
+/// As it is written where no key but a text can be.
+fn odd(members: &serde_json::Map<String, Value>) -> Option<Box<RawValue>> {
+    let member = |(name, value): (&String, &Value)| format!("{}:{}", key(name), written(value));
+    let members: Vec<String> = members.iter().map(member).collect();
+    RawValue::from_string(format!("{{{}}}", members.join(","))).ok()
+}
+
+/// What stood in the place of this marked key.
+fn unparsed_key(name: &str) -> Option<&str> {
+    let json = name.strip_prefix(UNPARSED).filter(|json| json.starts_with('"'))?;
+    serde_json::from_str::<&RawValue>(json).ok().map(RawValue::get)
 }
 
 /// What stood in the place of this marked string.
@@ -119,10 +155,8 @@ fn piecewise(text: &str, levels: usize) -> Option<Value> {
         let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
         return Some(items.into_iter().map(|raw| part(raw.get(), levels)).collect());
     }
-    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    let members = members
-        .into_iter()
-        .map(|(name, raw)| (name, part(raw.get(), levels)));
+    let members = members(text)?.into_iter();
+    let members = members.map(|(name, raw)| (name, part(raw.get(), levels)));
     Some(Value::Object(members.collect()))
 }
 
@@ -131,6 +165,32 @@ fn part(text: &str, levels: usize) -> Value {
     let parsed = parsed.or_else(|| piecewise(text, levels));
     let parsed = parsed.or_else(|| serde_json::from_str(&mark_numbers(text)).ok());
     parsed.unwrap_or_else(|| Value::String(format!("{UNPARSED}{text}")))
+}
+
+/// Each key is read by itself.
+struct Members<'t>(BTreeMap<String, &'t RawValue>);
+
+impl<'t> Deserialize<'t> for Members<'t> {
+    fn deserialize<D: Deserializer<'t>>(from: D) -> Result<Members<'t>, D::Error> {
+        from.deserialize_map(Members(BTreeMap::new()))
+    }
+}
+
+impl<'t> Visitor<'t> for Members<'t> {
+    type Value = Members<'t>;
+
+    fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(mut self, mut object: A) -> Result<Members<'t>, A::Error> {
+        while let Some((key, raw)) = object.next_entry::<&RawValue, &RawValue>()? {
+            let name = serde_json::from_str(key.get());
+            let name = name.unwrap_or_else(|_| format!("{UNPARSED}{}", key.get()));
+            self.0.insert(name, raw);
+        }
+        Ok(self)
+    }
 }
 
 /// `json` (valid JSON) with every number that is not a plain integer of at most 18 digits turned
@@ -260,6 +320,10 @@ mod tests {
         );
         let odd = r#"{"a":{"b":"\ud800"},"n":1e400,"s":"\u0000"}"#;
         assert_eq!(written(&exact(odd).unwrap()), odd);
+        let odd = r#"{"\u0000unparsed:1":{"\udc00":[0.5]},"a":2}"#;
+        assert_eq!(written(&exact(odd).unwrap()), odd);
+        let odd = exact(r#"{"\u0041":{"\udc00":[0.5]},"b":2}"#).unwrap();
+        assert_eq!(pretty(&odd), "{\n  \"A\": {\"\\udc00\":[0.5]},\n  \"b\": 2\n}");
         assert_eq!(pretty(&exact(r#"{"n":0.1}"#).unwrap()), "{\n  \"n\": 0.1\n}");
         let told = exact(r#"["Ada", 1.5, null]"#).unwrap();
         assert_eq!([0, 1, 2].map(|at| shown(&told[at])), ["Ada", "1.5", "null"]);
@@ -268,12 +332,21 @@ mod tests {
     #[test]
     fn what_cannot_be_parsed_spares_the_rest() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        for odd in [r#""\ud800""#, r#"{"\ude00":1}"#] {
-            let read = read(&format!(r#"{{"id":"u","odd":[{odd},{{"b":{odd}}}],"n":1.5}}"#)).unwrap();
-            assert_eq!((&read["id"], &read["n"]), (&"u".into(), &1.5.into()));
-            assert_eq!(read["odd"][0], format!("\0unparsed:{odd}"));
-            assert_eq!(read["odd"][1]["b"], format!("\0unparsed:{odd}"));
-        }
+        let odd = r#""\ud800""#;
+        let whole = read(&format!(r#"{{"id":"u","odd":[{odd},{{"b":{odd}}}],"n":1.5}}"#)).unwrap();
+        assert_eq!((&whole["id"], &whole["n"]), (&"u".into(), &1.5.into()));
+        assert_eq!(whole["odd"][0], format!("\0unparsed:{odd}"));
+        assert_eq!(whole["odd"][1]["b"], format!("\0unparsed:{odd}"));
+        let keyed = read(&format!(
+            r#"{{"id":"u",{odd}:1,"in":{{{odd}:{{"b":2}},"n":1.5}}}}"#
+        ))
+        .unwrap();
+        let key = format!("\0unparsed:{odd}");
+        assert_eq!((&keyed["id"], &keyed[&key]), (&"u".into(), &1.into()));
+        assert_eq!(
+            (&keyed["in"][&key]["b"], &keyed["in"]["n"]),
+            (&2.into(), &1.5.into())
+        );
         let nested = read(&format!(r#"{{"id":"u","odd":{}}}"#, deep(100_000))).unwrap();
         let inner = (1..LEVELS).fold(&nested["odd"], |inner, _| &inner[0]);
         assert_eq!(
@@ -285,7 +358,18 @@ mod tests {
         assert!(is_marked("Ada \0unparsed:\"\\ud800\"") && is_marked("\0number:1e400"));
         assert!(!is_marked("\0") && !is_marked("number:1"));
         assert_eq!(read("[\"\\ud800\"]").unwrap()[0], "\0unparsed:\"\\ud800\"");
-        for junk in ["", "<html>", "\"\\ud800\"", "{\"a\":1", "[1", "{\"a\":01}"] {
+        assert_eq!(read_bytes("\u{feff}{\"a\":1}".as_bytes()).unwrap()["a"], 1);
+        for junk in [
+            "",
+            "<html>",
+            "\u{feff}",
+            "\u{feff}{}",
+            "{\"\\ud800\":1,}",
+            "\"\\ud800\"",
+            "{\"a\":1",
+            "[1",
+            "{\"a\":01}",
+        ] {
             assert_eq!(read(junk), None, "{junk}");
         }
     }

@@ -5,7 +5,7 @@ mod command;
 mod history;
 mod pages;
 mod plans;
-mod publication;
+pub mod publication;
 mod slots;
 mod streams;
 mod stress;

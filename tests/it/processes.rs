@@ -5,6 +5,7 @@ mod by_hand;
 mod chaos;
 mod clock;
 mod commands;
+mod descriptors;
 mod failover;
 mod full_disk;
 mod handover;

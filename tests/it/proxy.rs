@@ -64,6 +64,28 @@ async fn a_read_is_a_row_before_its_answer_and_arrives_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_two_proxies_have_compressed_is_recorded_too() {
+    use std::io::Write;
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    };
+    let encoded: Bytes = gzip(&gzip(user(1, "Ada").as_bytes())).into();
+    let rig = Rig::new().await;
+    for headers in [
+        &[("content-encoding", "gzip, gzip")][..],
+        &[("content-encoding", "gzip"), ("content-encoding", "gzip")],
+    ] {
+        rig.does([Does::Answers(200, headers, encoded.clone())]);
+        let got = rig.ask("GET", &path(1), "").await;
+        assert!(got.recorded().starts_with("committed"), "{}", got.recorded());
+        assert_eq!(got.body.as_ref(), Some(&encoded));
+    }
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn gzip_is_recorded_and_not_touched() {
     use std::io::Write;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -256,6 +278,61 @@ async fn legal_json_that_no_parser_here_takes_loses_nobody() {
     assert_eq!(rig.db.count(halves).await, 2);
     let nul = "SELECT count(*) FROM usertap.set_aside WHERE reason LIKE '%U+0000%'";
     assert_eq!(rig.db.count(nul).await, 0);
+    rig.answers(200, user(1, "Ada"));
+    let mended = rig.ask("GET", &path(1), "").await;
+    assert!(
+        mended.recorded().starts_with("committed; pos="),
+        "{}",
+        mended.recorded()
+    );
+    assert_eq!(rig.traffic.snapshot().malformed, 0);
+    rig.end().await;
+}
+
+/// Some programs write one before their JSON, of which it is no part.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_hides_nobody_and_reaches_the_app() {
+    let rig = Rig::new().await;
+    for (target, body, recorded) in [
+        (path(1), user(1, "Ada"), "committed; pos="),
+        ("/api/v1/users".to_owned(), list(2..4), "committed; pos="),
+        (
+            "/api/v1/users?limit=1000".to_owned(),
+            list(4..1000),
+            "none; streamed",
+        ),
+    ] {
+        let body = format!("\u{feff}{body}");
+        rig.answers(200, body.clone());
+        let got = rig.ask("GET", &target, "").await;
+        assert!(got.recorded().starts_with(recorded), "{}", got.recorded());
+        assert_eq!(got.body.as_deref(), Some(body.as_bytes()));
+    }
+    assert_eq!(rig.rows().await, 999);
+    let whole = "SELECT count(*) FROM neon_identity.users_sync WHERE raw_json->>'display_name' = name";
+    assert_eq!(rig.db.count(whole).await, 999);
+    assert_eq!(rig.traffic.snapshot().malformed, 0);
+    rig.end().await;
+}
+
+/// It may name a field that is not to be kept, so what stands beside it is read all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_surrogate_pair_in_a_key_loses_nobody() {
+    let rig = Rig::new().await;
+    let odd = |n, name| user(n, name).replace("{\"", "{\"\\ud800\":1,\"");
+    rig.answers(200, odd(1, "Ada"));
+    assert_eq!(rig.ask("GET", &path(1), "").await.recorded(), "none; set-aside");
+    let listed = format!(
+        r#"{{"\udc00":[],"items":[{},{}]}}"#,
+        user(2, "Bea"),
+        odd(3, "Cid")
+    );
+    rig.answers(200, listed);
+    let got = rig.ask("GET", "/api/v1/users", "").await;
+    assert_eq!(got.recorded(), "none; set-aside");
+    assert_eq!(rig.name(&id(2)).await.as_deref(), Some("Bea"));
+    let aside = "SELECT count(*) FROM usertap.set_aside";
+    assert_eq!((rig.rows().await, rig.db.count(aside).await), (3, 2));
     rig.answers(200, user(1, "Ada"));
     let mended = rig.ask("GET", &path(1), "").await;
     assert!(

@@ -215,11 +215,10 @@ fn names_that_users_already_have() {
 #[test]
 fn a_value_may_stand_in_a_file() {
     let secret = [("USERTAP_ADMIN_TOKEN_FILE", "/run/token")];
-    let config = World::enough()
-        .env(&secret)
-        .on_disk("/run/token", "tok\n")
-        .config();
-    assert_eq!(config.admin_token.unwrap().expose_secret(), "tok");
+    for text in ["tok", "tok\n", "\u{feff}tok\r\n"] {
+        let config = World::enough().env(&secret).on_disk("/run/token", text).config();
+        assert_eq!(config.admin_token.unwrap().expose_secret(), "tok", "{text:?}");
+    }
     let missing = World::enough().env(&secret).wrong();
     assert!(
         missing

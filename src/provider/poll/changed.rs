@@ -175,7 +175,7 @@ impl Changed {
 
     /// When each user of a page changed, as far as that can be read.
     fn times(&self, body: &[u8]) -> Vec<i64> {
-        let text = std::str::from_utf8(body).ok();
+        let text = json::text(body);
         let items = text.and_then(|text| raw_items(self.list.at.raw(text)?));
         let time = |item: &RawValue| {
             let user = json::read(self.list.item.raw(item.get())?)?;

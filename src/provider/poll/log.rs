@@ -52,7 +52,7 @@ impl Provider {
         if !status.is_success() {
             return Err(PageFault::Status { status });
         }
-        let text = std::str::from_utf8(body).ok();
+        let text = json::text(body);
         let events = text.and_then(|text| raw_items(log.events.raw(text)?));
         let events = events.ok_or(shape("there is no list of events where it should stand"))?;
         let mut polled = Polled::behind(place.clone());

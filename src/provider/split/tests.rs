@@ -38,6 +38,24 @@ fn items_come_out_as_they_stand() {
 }
 
 #[test]
+fn a_byte_order_mark_is_none_of_it() {
+    for chunk in [1, 2, 3, 4, 1000] {
+        let marked = split("/items", "\u{feff} {\"items\":[1]}", chunk);
+        assert_eq!(marked, (vec!["1".to_owned()], Ok(()), true), "{chunk}");
+        assert_eq!(cut(Items::Itself, "/id", "\u{feff}{\"id\":7}", chunk).0, ["7"]);
+    }
+    for json in [
+        "\u{feff}\u{feff}[]",
+        " \u{feff}[]",
+        "[\u{feff}]",
+        "\u{fefe}[]",
+        "[]\u{feff}",
+    ] {
+        assert_eq!(split("", json, 1).1, Err(SplitFault::NotJson), "{json}");
+    }
+}
+
+#[test]
 fn one_value_comes_out_as_it_stands() {
     let json = r#"{"x":{"id":"no","user":{"id":"nor this"}},"user" : {"a":["id"],"id":"u\"1", "z":{"id":2}},"id":3}"#;
     for chunk in [1, 3, 1000] {

@@ -101,9 +101,10 @@ const MOVED: &str = "moved AS (
         FROM base, s WHERE t.id = s.id AND NOT s.is_new RETURNING 1
     ),";
 
+/// `only_row` has `meta` read by its key, once more than a page of it is left of what a long transaction has kept.
 const NUMBER: &str = "
     WITH base AS (
-        UPDATE {state}.meta SET position = position + $1
+        UPDATE {state}.meta SET position = position + $1 WHERE only_row
         RETURNING position - $1 AS base, epoch, users_table <> {users_name}::regclass AS is_replaced,
             {has_moved} AS has_moved
     ), logged AS (
@@ -283,9 +284,9 @@ pub const TIMELINE: &str = "
 pub const HAS_MOVED: &str = "right(timeline, 8) <> substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
 
 pub const HAS_NOTES: &str = "
-    SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta) AS has_moved,
-           (SELECT epoch < $1 OR (epoch = $1 AND position < $2) FROM {state}.meta) AS has_gone_back,
-           (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta) AS is_replaced,
+    SELECT EXISTS (SELECT FROM {state}.sql_changes) AS yes, (SELECT {has_moved} FROM {state}.meta WHERE only_row) AS has_moved,
+           (SELECT epoch < $1 OR (epoch = $1 AND position < $2) FROM {state}.meta WHERE only_row) AS has_gone_back,
+           (SELECT users_table IS DISTINCT FROM to_regclass({users_name})::oid FROM {state}.meta WHERE only_row) AS is_replaced,
            (SELECT count(*) < 4 FROM pg_trigger WHERE tgrelid = to_regclass({users_name}) AND tgenabled = 'A'
               AND tgname IN ({triggers})) AS is_deaf";
 
@@ -299,7 +300,7 @@ pub const HISTORY: &str = "
             AND EXISTS (SELECT FROM {state}.epochs e WHERE e.follows = $4)) AS certain,
            m.position >= $1 AND ($2 IS NULL OR $2 < f.position OR ($2 = f.position AND $3 = f.nonce) OR EXISTS (
                SELECT FROM {state}.changes c WHERE c.position = $2 AND c.nonce = $3)) AS is_ours
-    FROM (SELECT * FROM {state}.meta LIMIT 1) m CROSS JOIN (SELECT * FROM {state}.feed_floor LIMIT 1) f
+    FROM (SELECT * FROM {state}.meta WHERE only_row LIMIT 1) m CROSS JOIN (SELECT * FROM {state}.feed_floor LIMIT 1) f
     LEFT JOIN LATERAL (
         SELECT c.position, c.nonce FROM {state}.changes c ORDER BY c.position DESC LIMIT 1) newest ON true";
 

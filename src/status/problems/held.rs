@@ -1,6 +1,7 @@
-//! Whom somebody's lock holds up, and changes by SQL that are not told.
+//! Whom somebody's lock holds up, whose snapshot holds back the database, and changes by SQL that are not told.
 
 use super::{Problem, problem};
+use crate::db::Unfitness;
 use crate::record;
 use crate::station::NAMED;
 
@@ -20,6 +21,10 @@ fn locked(word: &'static str, what: &str, lacks: &str, held: &[String]) -> Optio
         named.join(", ")
     );
     (!held.is_empty()).then(|| problem(word, what, remedy))
+}
+
+pub(super) fn of_versions(held: &Unfitness) -> Problem {
+    problem("versions-held", &*held.what, &*held.remedy)
 }
 
 pub(super) fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item = Problem> {

@@ -22,6 +22,7 @@ use super::line::Line;
 use super::outgoing::Outgoing;
 use super::pool::IDLE;
 use super::shared::Shared;
+use crate::descriptors;
 use crate::tasks::Tasks;
 
 /// A connection's bytes, encrypted or not.
@@ -122,8 +123,13 @@ impl Connect {
 const UNRESOLVED: &str = "dns error";
 
 fn obstacle(error: &(dyn Error + 'static)) -> Obstacle {
-    let mut all = std::iter::successors(Some(error), |&error| cause(error));
-    all.find_map(told).unwrap_or(Obstacle::Broken)
+    let all = || std::iter::successors(Some(error), |&error| cause(error));
+    let mut of_io = all().filter_map(|error| error.downcast_ref::<io::Error>());
+    // Whatever else it is called: a name is looked up over a connection too.
+    if of_io.any(descriptors::is_short) {
+        return Obstacle::Short;
+    }
+    all().find_map(told).unwrap_or(Obstacle::Broken)
 }
 
 /// What an error of input or output wraps is not its source.
@@ -159,4 +165,29 @@ async fn own(io: Io) -> Result<Line, Obstacle> {
     let (io, has_left) = Outgoing::of(io);
     let (sender, connection) = http1::handshake(io).await.map_err(|_| Obstacle::Broken)?;
     Ok(Line::new(sender, connection, has_left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Failed(&'static str, #[source] io::Error);
+
+    #[test]
+    fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_is_not_unknown() {
+        let emfile = nix::errno::Errno::EMFILE as i32;
+        for (what, code, found) in [
+            (UNRESOLVED, emfile, Obstacle::Short),
+            ("tcp open error", emfile, Obstacle::Short),
+            (UNRESOLVED, 0, Obstacle::Nameless),
+        ] {
+            assert_eq!(
+                obstacle(&Failed(what, io::Error::from_raw_os_error(code))),
+                found,
+                "{what}"
+            );
+        }
+    }
 }

@@ -70,6 +70,28 @@ fn every_coding_is_undone() {
     }
 }
 
+/// Each of two proxies may have added its own.
+#[test]
+fn several_codings_are_undone_one_behind_the_other() {
+    let twice = gzip(&gzip(TEXT));
+    let zstd_behind_gzip = zstd(&gzip(TEXT));
+    let mut two_headers = headers("gzip");
+    two_headers.append(CONTENT_ENCODING, "gzip".parse().unwrap());
+    for (headers, body) in [
+        (headers("gzip, gzip"), &twice),
+        (two_headers, &twice),
+        (headers("identity,GZIP , zstd"), &zstd_behind_gzip),
+        (headers("gzip,"), &gzip(TEXT)),
+    ] {
+        assert_eq!(decoded(&headers, body, 1000).unwrap(), TEXT, "{headers:?}");
+    }
+    let bomb = gzip(&gzip(&vec![b' '; 8 << 20]));
+    assert_eq!(
+        decoded(&headers("gzip, gzip"), &bomb, 1 << 20),
+        Err(DecodeFault::TooLarge)
+    );
+}
+
 #[test]
 fn what_comes_in_pieces_is_what_comes_at_once() {
     let users: Vec<u8> = (0..20_000)
@@ -134,9 +156,13 @@ fn what_is_cut_off_or_not_what_it_says_is_a_fault() {
         decoded(&headers("compress"), &whole, 1000),
         Err(DecodeFault::Unknown)
     );
+    for unread in ["gzip, compress", "gzip, gzip, gzip, gzip"] {
+        let decoded = decoded(&headers(unread), &whole, 1000);
+        assert_eq!(decoded, Err(DecodeFault::Unknown), "{unread}");
+    }
     assert_eq!(
-        decoded(&headers("gzip, br"), &whole, 1000),
-        Err(DecodeFault::Unknown)
+        decoded(&headers("gzip, gzip"), &whole, 1000),
+        Err(DecodeFault::Corrupt)
     );
 }
 

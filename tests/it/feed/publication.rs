@@ -19,7 +19,7 @@ async fn publisher(folder: &Path) -> Embedded {
 }
 
 /// Some settings take a restart.
-pub(super) async fn server_with(folder: &Path, setting: &str, value: &str) -> Embedded {
+pub async fn server_with(folder: &Path, setting: &str, value: &str) -> Embedded {
     let start = || {
         let folder = folder.to_owned();
         async move {

@@ -6,9 +6,11 @@ use serde_json::json;
 use usertap::user::IdType;
 use uuid::Uuid;
 
-use super::{PAGE, World};
+use super::{PAGE, Server, World};
+use crate::feed::publication::server_with;
 use crate::support::eventually;
 use crate::support::postgres::{self, names};
+use crate::support::process::Folder;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_held_for_long_is_named_until_it_is_over() {
@@ -151,4 +153,93 @@ async fn named_while_it_holds_positions(is_busy: bool) {
         world.client.batch_execute(&drop).await.is_ok().then_some(())
     })
     .await;
+}
+
+/// Every commit passes over what Postgres may not clear away of the one row that has the last position.
+async fn leaves_old_versions(world: &World) {
+    let many = "ALTER TABLE usertap.meta ADD COLUMN wide text DEFAULT repeat('x', 1600);
+                DO $$ BEGIN
+                    FOR n IN 1..4500 LOOP
+                        BEGIN UPDATE usertap.meta SET floor = floor; EXCEPTION WHEN division_by_zero THEN END;
+                    END LOOP;
+                END $$";
+    world.sql(many).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_keeps_old_versions_from_being_cleared_away_is_named_until_it_is_over() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let holder = postgres::client(&world.url).await;
+    let begin = "SET application_name = 'a report';
+                 BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'a secret' FROM pg_class LIMIT 1";
+    holder.batch_execute(begin).await.expect("a snapshot");
+    leaves_old_versions(&world).await;
+    let pid: i32 = holder
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .expect("a query")
+        .get(0);
+    let process = format!("process {pid} (application a report, idle in transaction, for ");
+    let terminate = format!("pg_terminate_backend({pid})");
+    server.names(&["versions-held", &process, &terminate]).await;
+    let status = server.status().await.to_string();
+    assert!(!status.contains("a secret"), "{status}");
+    let doctor = world.start(&["doctor"]).ended().await.with_code(1);
+    let said = doctor.stdout.join("\n");
+    assert!(
+        said.contains("FAIL old versions: ") && said.contains(&terminate),
+        "{said}"
+    );
+    drop(holder);
+    server.has_no_problem().await;
+    // As autovacuum does. The one row that is left stands behind all that was cleared away.
+    world.sql("VACUUM ANALYZE usertap.meta").await;
+    eventually("the last position is found at once", || async {
+        finds_the_last_position(&world, &server).await.then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+/// Whether a position is given out without a look through the whole table.
+async fn finds_the_last_position(world: &World, server: &Server) -> bool {
+    let figures = async || {
+        let sql =
+            "SELECT seq_scan, n_tup_upd FROM pg_stat_user_tables WHERE relid = 'usertap.meta'::regclass";
+        let row = world.client.query_one(sql, &[]).await.expect("figures");
+        (row.get::<_, i64>(0), row.get::<_, i64>(1))
+    };
+    let (scans, updates) = figures().await;
+    assert_eq!(server.create(world, "Ada").await.status, 201);
+    let scanned = eventually("its figures are there", || async {
+        let (scanned, updated) = figures().await;
+        (updated > updates).then_some(scanned)
+    });
+    scanned.await == scans
+}
+
+/// One that nobody remembers outlives every session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_transaction_that_keeps_them_is_named_too() {
+    let folder = Folder::new();
+    let postgres = server_with(folder.path(), "max_prepared_transactions", "5").await;
+    let mut world = World::with_users(0).await;
+    world.url = postgres.url("postgres");
+    world.client = postgres::client(&world.url).await;
+    let server = world.serve().await;
+    world
+        .sql("BEGIN; CREATE TABLE forgotten (); PREPARE TRANSACTION 'theirs'")
+        .await;
+    leaves_old_versions(&world).await;
+    server
+        .names(&[
+            "versions-held",
+            "prepared transaction theirs (for ",
+            "ROLLBACK PREPARED 'theirs'",
+        ])
+        .await;
+    world.sql("ROLLBACK PREPARED 'theirs'").await;
+    server.has_no_problem().await;
+    server.stop().await;
 }

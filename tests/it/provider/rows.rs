@@ -487,7 +487,9 @@ fn what_cannot_be_read_is_counted_and_harms_nothing() {
     // Legal JSON, and for the database to judge.
     let surrogate = whole(ADA).replace("\"Ada\"", r#""\ud800""#);
     let number = whole(ADA).replace("\"server_metadata\":null", r#""server_metadata":{"n":1e400}"#);
-    for odd in [&deep, &surrogate, &number] {
+    let key = whole(ADA).replace("{\"", "{\"\\ud800\":1,\"");
+    let marked = format!("\u{feff}{}", whole(ADA));
+    for odd in [&deep, &surrogate, &number, &key, &marked] {
         assert_eq!(told(&one, odd), ("whole 3520".to_owned(), 0));
     }
     let mixed = format!(r#"{{"items":[{},7,{{}},{}]}}"#, whole(ADA), whole(BEA));

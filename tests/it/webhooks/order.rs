@@ -37,6 +37,17 @@ async fn what_happens_in_the_dashboard_is_in_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_before_an_event_is_signed_and_no_part_of_it() {
+    let stack = stack().await;
+    let id = stack.user(json!({ "display_name": "Ada" }));
+    let mut created = of_user(&stack, "user.created", id);
+    created.body.insert(0, '\u{feff}');
+    assert_eq!(word(&send(&stack, &created).await), "applied");
+    stack.agrees(id).await.expect("a row");
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_whose_row_is_refused_is_called_set_aside() {
     let stack = stack().await;
     let check = "ALTER TABLE neon_identity.users_sync ADD CHECK (name <> 'Refused')";

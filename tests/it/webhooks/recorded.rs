@@ -48,7 +48,9 @@ fn every_recorded_event_tells_what_it_is_about() {
             _ => ("nothing", &Value::Null),
         };
         let ids: Vec<String> = id.as_str().map(str::to_owned).into_iter().collect();
-        let (name, told, of) = told(&provider, line);
+        let plain = told(&provider, line);
+        assert_eq!(told(&provider, &format!("\u{feff}{line}")), plain, "{kind}");
+        let (name, told, of) = plain;
         assert_eq!((told, of), (what, ids), "{kind}");
         assert!(!name.is_empty(), "{kind}");
         *seen.entry(what).or_insert(0) += 1;
