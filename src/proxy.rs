@@ -14,6 +14,7 @@
 //! does not reach the app because of its recording.
 
 mod accepted;
+mod admitted;
 mod answering;
 mod asked;
 mod body;

@@ -42,10 +42,11 @@ impl Held {
 
 /// Bytes of the table of that one row: some thirty thousand versions.
 const LARGE: i64 = 8 << 20;
-/// Transactions since: whoever is younger keeps nothing to speak of.
-const OLD: i32 = 1_000;
+/// Transactions since: as many as such versions. The table stays as large once they are cleared away, so its size alone says nothing.
+const OLD: i32 = 30_000;
 
-/// Everybody sees how old a snapshot is; since when, and what it is at, only some roles do. A snapshot that was taken while an
+/// Everybody sees how old a snapshot is; since when, what it is at and of what kind it is, only some roles do: whoever
+/// has a role is a client then. A snapshot that was taken while an
 /// older transaction is at work is as old as that one: then it is no culprit.
 const HOLDERS: &str = "
     SELECT greatest(age(backend_xmin), age(backend_xid)) AS age,
@@ -53,7 +54,7 @@ const HOLDERS: &str = "
            format('process %s (application %s%s%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'), ', ' || state,
                   ', for ' || date_trunc('second', clock_timestamp() - xact_start)) AS by,
            format('run SELECT pg_terminate_backend(%s), or have it end its transaction', pid) AS remedy
-    FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+    FROM pg_stat_activity WHERE datname = current_database() AND coalesce(backend_type = 'client backend', usesysid IS NOT NULL)
       AND pid <> pg_backend_pid()
     UNION ALL
     SELECT age(transaction), true, prepared, format('the prepared transaction %s (for %s)', gid,

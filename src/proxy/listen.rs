@@ -19,12 +19,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admitted::Admitted;
 use super::body::{Body, BodyError, flowing};
 use super::certificate::Certificate;
 use super::peer::Peer;
@@ -88,15 +89,15 @@ impl Listening {
         let open = TaskTracker::new();
         let room = Arc::new(Semaphore::new(descriptors::room(self.tenants)));
         loop {
-            let (stream, address, room) = tokio::select! {
+            let (admitted, address) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
                 () = self.tasks.stopping() => break,
             };
             let (this, handler, open) = (self.clone(), handler.clone(), open.token());
             self.tasks.spawn(async move {
                 let peer = Peer::at(address, &this.trusted);
-                this.connection(stream, peer, handler).await;
-                drop((room, open));
+                this.connection(admitted, peer, handler).await;
+                drop(open);
             });
         }
         drop(listener);
@@ -114,17 +115,17 @@ impl Listening {
         }
     }
 
-    async fn connection<H, A, B>(self, stream: TcpStream, peer: Peer, handler: H)
+    async fn connection<H, A, B>(self, admitted: Admitted, peer: Peer, handler: H)
     where
         H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         // An answer's last small segment must not wait for an acknowledgement.
-        let _unsupported = stream.set_nodelay(true);
+        let _unsupported = admitted.stream.set_nodelay(true);
         match self.tls.clone() {
-            None => self.http(stream, peer, handler).await,
-            Some(tls) => match timeout(dawdling(), tls.acceptor().await.accept(stream)).await {
+            None => self.http(admitted, peer, handler).await,
+            Some(tls) => match timeout(dawdling(), tls.acceptor().await.accept(admitted)).await {
                 Ok(Ok(stream)) => self.http(stream, peer, handler).await,
                 Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
             },
@@ -208,15 +209,12 @@ fn dawdling() -> Duration {
     failpoint::wait("dawdling", DAWDLING)
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
-    // Never closed, so there is always a permit in the end.
-    let permit = room.clone().acquire_owned().await.ok();
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (Admitted, IpAddr) {
+    // Never closed, so there is always a place in the end.
+    let place = room.clone().acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (stream, address.ip(), permit),
+            Ok((stream, address)) => return (Admitted::to(place, stream), address.ip()),
             Err(error) => {
                 descriptors::missed(&error);
                 tokio::time::sleep(BREATH).await;
@@ -240,15 +238,18 @@ fn protocols(idle: Duration) -> Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use hyper::upgrade::on;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::clock;
-    use crate::proxy::body::full;
+    use crate::proxy::{body::full, upgrade};
 
-    /// How long a connection is held on which this is said and no more.
-    async fn held(said: &[u8]) -> Duration {
-        let listening = Listening {
+    fn listening() -> Listening {
+        Listening {
             tasks: Tasks::default(),
             tls: None,
             trusted: TrustedProxies::default(),
@@ -256,9 +257,40 @@ mod tests {
             tenants: 1,
             idle: DAWDLING,
             over: CancellationToken::new(),
+        }
+    }
+
+    /// It has a descriptor as any connection has, and that of the provider's side.
+    #[tokio::test]
+    async fn a_tunnel_keeps_its_place_until_it_ends() {
+        let (room, listener) = (Arc::new(Semaphore::new(1)), TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.await.unwrap();
+        let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (admitted, _) = accept(&listener, &room).await;
+        let (tunnel, tunnels) = oneshot::channel();
+        let tunnel = Arc::new(std::sync::Mutex::new(Some(tunnel)));
+        let agree = move |request| {
+            if let Some(tunnel) = tunnel.lock().unwrap().take() {
+                tunnel.send(on(request)).unwrap();
+            }
+            let mut agreed = Response::new(full(""));
+            *agreed.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            upgrade::say(agreed.headers_mut(), "websocket".parse().unwrap());
+            async { agreed }
         };
+        let asks = b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+        app.write_all(asks).await.unwrap();
+        let serving = listening().connection(admitted, Peer::default(), move |request, _| agree(request));
+        let (_, tunnel) = futures_util::join!(serving, async { tunnels.await.unwrap().await.unwrap() });
+        assert_eq!(room.available_permits(), 0);
+        drop(tunnel);
+        assert_eq!(room.available_permits(), 1);
+    }
+
+    /// How long a connection is held on which this is said and no more.
+    async fn held(said: &[u8]) -> Duration {
         let (mut app, ours) = duplex(4096);
-        let serving = listening.http(ours, Peer::default(), |_, _| async { Response::new(full("")) });
+        let serving = listening().http(ours, Peer::default(), |_, _| async { Response::new(full("")) });
         app.write_all(said).await.unwrap();
         let reading = async { app.read_to_end(&mut Vec::new()).await };
         let began = clock::now();

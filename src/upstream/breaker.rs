@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Priority, Upstream, UpstreamError};
+use super::{Obstacle, Priority, Upstream, UpstreamError};
 use crate::clock;
 use state::{Came, State};
 
@@ -176,7 +176,8 @@ impl Pass<'_> {
                 Came::Failed(Fault::Answered(status))
             }
             Ok(_) => Came::Well,
-            Err(UpstreamError::Unfinished) => Came::Unknown,
+            // What usertap itself lacks says nothing of the provider.
+            Err(UpstreamError::Unfinished | UpstreamError::Unreachable(Obstacle::Short)) => Came::Unknown,
             Err(error) => Came::Failed(Fault::Unanswered(error)),
         };
     }

@@ -41,7 +41,7 @@ pub enum Obstacle {
     Plain,
     #[error("its certificate is not trusted; that of a private authority needs UPSTREAM_CA")]
     Untrusted,
-    #[error("usertap has as many files and connections open as it may")]
+    #[error("usertap, or its machine, has as many files and connections open as it may")]
     Short,
     #[error("the connection broke as it was made")]
     Broken,

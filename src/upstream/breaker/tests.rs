@@ -2,7 +2,6 @@
 
 use super::state::{FAILURES, FIRST_REST, FLOWING_ALONE, LONGEST_REST};
 use super::*;
-use crate::upstream::Obstacle;
 use Priority::{App, Backfill, Refetch, Stranger};
 
 fn send(breaker: &Breaker, came: Result<u16, UpstreamError>) -> Result<(), Duration> {
@@ -39,6 +38,16 @@ async fn failures_in_a_row_bring_a_rest_and_success_ends_it() {
         (Ok(()), Health::Closed)
     );
     assert_eq!(breaker.trouble(), None);
+}
+
+#[test]
+fn what_usertap_lacks_itself_is_no_failure_of_the_provider() {
+    let breaker = Breaker::default();
+    for _ in 0..=FAILURES {
+        let short = UpstreamError::Unreachable(Obstacle::Short);
+        assert_eq!(send(&breaker, Err(short)), Ok(()));
+    }
+    assert_eq!((breaker.health(), breaker.trouble()), (Health::Closed, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -313,6 +313,7 @@ async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
         [
             "settings",
             "DATA_DIR",
+            "open files",
             "database",
             "rights",
             "table",

@@ -164,6 +164,58 @@ async fn leaves_old_versions(world: &World) {
                     END LOOP;
                 END $$";
     world.sql(many).await;
+    transactions_pass(world).await;
+}
+
+async fn transactions_pass(world: &World) {
+    let many = "CREATE TEMPORARY TABLE passing (n int);
+                DO $$ BEGIN
+                    FOR n IN 1..30000 LOOP
+                        BEGIN INSERT INTO passing VALUES (n); EXCEPTION WHEN division_by_zero THEN END;
+                    END LOOP;
+                END $$;
+                DROP TABLE passing";
+    world.sql(many).await;
+}
+
+/// As hosts hand databases out: usertap's role sees little of what others do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_another_role_that_keeps_them_is_named_too() {
+    let world = World::of_plain_owner(0).await;
+    let server = world.serve().await;
+    let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
+    let role = format!("stranger_{}", Uuid::new_v4().simple());
+    world
+        .sql(&format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'"))
+        .await;
+    url.set_username(&role).expect("a name");
+    url.set_password(Some(&role)).expect("a password");
+    let holder = postgres::client(&SecretString::from(url.to_string())).await;
+    let begin = "SET application_name = 'a report'; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+    holder.batch_execute(begin).await.expect("a snapshot");
+    leaves_old_versions(&world).await;
+    server
+        .names(&["versions-held", "(application a report", "pg_terminate_backend("])
+        .await;
+    drop(holder);
+    server.has_no_problem().await;
+    // What is left of it is large for ever, and a nightly dump that keeps little is nobody's trouble.
+    let dump = postgres::client(&world.url).await;
+    dump.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        .await
+        .expect("a snapshot");
+    let few = "DO $$ BEGIN FOR n IN 1..2000 LOOP
+                   BEGIN UPDATE usertap.meta SET floor = floor WHERE only_row; EXCEPTION WHEN division_by_zero THEN END;
+               END LOOP; END $$";
+    world.sql(few).await;
+    server.has_no_problem().await;
+    drop(dump);
+    server.stop().await;
+    eventually("its session is over", || async {
+        let drop = format!("DROP ROLE {role}");
+        world.client.batch_execute(&drop).await.is_ok().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ const SOON: &str = "purge-every=200ms,owed-every=200ms";
 impl World {
     /// As hosts hand databases out: usertap's role owns its database and is no superuser; the test's
     /// client is.
-    async fn of_plain_owner(users: usize) -> World {
+    pub(super) async fn of_plain_owner(users: usize) -> World {
         let mut world = World::with_users(users).await;
         let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
         let database = url.path().trim_start_matches('/').to_owned();
