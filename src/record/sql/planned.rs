@@ -5,23 +5,23 @@
 use super::Sql;
 use crate::user::Position;
 
-/// How large the tables are, as a power of eight of positions given out.
+/// How large the tables are, as a power of four of positions given out.
 ///
 /// Postgres plans a prepared statement once and for all, by the size that the tables have then: what
 /// was planned over empty tables reads them whole for every batch, however large they have become
 /// (12 times slower at 10,000 users). So the statements are made, and planned, anew each time they have grown
-/// eightfold: at some hundred users the plans are those of any larger table.
+/// fourfold: at a thousand users the plans are those of any larger table, or near to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Magnitude(u32);
 
 impl Magnitude {
     fn of(position: Position) -> Magnitude {
-        Magnitude(position.0.checked_ilog(8).unwrap_or(0))
+        Magnitude(position.0.checked_ilog(4).unwrap_or(0))
     }
 
     /// Another text is another statement.
     pub fn marks(self, statement: &str) -> String {
-        format!("/* 8^{} */ {statement}", self.0)
+        format!("/* 4^{} */ {statement}", self.0)
     }
 }
 

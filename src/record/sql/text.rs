@@ -23,10 +23,11 @@ pub const BEGIN_LEAST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 
 /// Deferred constraints and triggers are the users' own: they run before the lock. Whoever waits for it
 /// waits for others' commits, which take as long as the way to the database does. Where the server is set not
-/// to wait for its disk, this commit does: an answer calls it committed. What follows is planned without a look at
-/// how many users there are: for some hundred of them Postgres would read whole tables (see [`LOAD`]).
+/// to wait for its disk, this commit does: an answer calls it committed. What follows finds its users by the index,
+/// however many they are: for some hundred of them Postgres would read whole tables (see [`LOAD`]).
 pub const POSITION_LOCK: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL lock_timeout = '2s'; \
     SET LOCAL statement_timeout = '10s'; SET LOCAL plan_cache_mode = force_generic_plan; \
+    SET LOCAL enable_seqscan = off; \
     SELECT pg_advisory_xact_lock({lock}), set_config('synchronous_commit', \
     coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)";
 
