@@ -218,6 +218,7 @@ impl Reader<'_> {
                 .map(|pointer| self.pointer(pointer))
                 .collect(),
             success: self.success(form.success),
+            empty_not_found: form.not_found.as_ref().is_some_and(|found| found.empty),
             not_found: form.not_found.and_then(|codes| self.not_found(codes)),
         }
     }
@@ -230,9 +231,10 @@ impl Reader<'_> {
     }
 
     /// A status that successes have too says nothing by itself.
-    fn not_found(&mut self, form: CodesForm) -> Option<Codes> {
+    fn not_found(&mut self, form: NotFoundForm) -> Option<Codes> {
         let at = form.status.span().start;
-        let codes = self.codes(form)?;
+        let NotFoundForm { status, codes, .. } = form;
+        let codes = self.codes(CodesForm { status, codes })?;
         if codes.status.is_success() && codes.codes.is_empty() {
             let text = "a not-found that comes as a success needs its `codes`: every user who is read would count as gone";
             self.mistake(at, text);

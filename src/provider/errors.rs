@@ -12,9 +12,11 @@ use crate::user::json;
 pub(super) struct Errors {
     pub status_headers: Vec<HeaderName>,
     pub code_headers: Vec<HeaderName>,
-    /// Where the body has it: the first that leads to a text counts.
+    /// Where the body has it: the first that leads to a text counts, and where none does, to a number.
     pub codes_at: Vec<Pointer>,
     pub not_found: Option<Codes>,
+    /// It has no body: what has one is somebody else's.
+    pub empty_not_found: bool,
     /// What stands in the body of every success.
     pub success: Vec<(Pointer, Value)>,
 }
@@ -35,13 +37,18 @@ impl Errors {
 
     /// The provider's own code. A header and a body that contradict each other say nothing.
     pub(super) fn code(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-        let body = json::read_bytes(body);
-        let body = body.as_ref();
-        let in_body = self.codes_at.iter().find_map(|at| code_of(at.find(body?)?));
+        let in_body = json::read_bytes(body).and_then(|body| self.code_in_body(&body));
         match (self.code_in_head(headers), in_body) {
             (Some(head), Some(body)) if head != body => None,
             (head, body) => head.map(str::to_owned).or(body),
         }
+    }
+
+    /// Where one caller is told the code, another may be told the status by its number.
+    fn code_in_body(&self, body: &Value) -> Option<String> {
+        let said = || self.codes_at.iter().filter_map(|at| at.find(body));
+        let text = said().find_map(Value::as_str).map(str::to_owned);
+        text.or_else(|| said().find_map(Value::as_number).map(ToString::to_string))
     }
 
     fn code_in_head<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
@@ -50,31 +57,18 @@ impl Errors {
             .find_map(|name| headers.get(name)?.to_str().ok())
     }
 
-    pub(super) fn is_not_found(&self, status: StatusCode, code: Option<&str>) -> bool {
-        self.not_found
-            .as_ref()
-            .is_some_and(|rule| rule.fits(status, code))
-    }
-
-    /// The same of a whole answer, whose body is read only where its head leaves that open.
+    /// The body is read only where the head leaves it open.
     pub(super) fn says_not_found(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+        let fits = |rule: &Codes| rule.fits(status, self.code(headers, body).as_deref());
         self.may_be_not_found(status, headers)
-            && self.is_not_found(status, self.code(headers, body).as_deref())
+            && (body.is_empty() || !self.empty_not_found)
+            && self.not_found.as_ref().is_some_and(fits)
     }
 
     pub(super) fn may_be_not_found(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let rule = self.not_found.as_ref().filter(|rule| rule.status == status);
         let code = self.code_in_head(headers);
         rule.is_some_and(|rule| code.is_none() || rule.fits(status, code))
-    }
-}
-
-/// A text, or a number by its digits.
-fn code_of(code: &Value) -> Option<String> {
-    match code {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }
 

@@ -223,10 +223,13 @@ impl Provider {
 
     fn told_by_failure(&self, exchange: &Exchange<'_>, answer: &Answer<'_>) -> Vec<Sighting> {
         let route = exchange.request.matched.route;
-        let code = self.errors.code(answer.headers, answer.body);
-        if self.errors.is_not_found(answer.meant, code.as_deref()) {
+        if self
+            .errors
+            .says_not_found(answer.meant, answer.headers, answer.body)
+        {
             return self.absence(exchange).into_iter().collect();
         }
+        let code = self.errors.code(answer.headers, answer.body);
         let hidden = code.is_some_and(|code| route.hides.contains(&code));
         if hidden || (route.writes && answer.meant.is_server_error()) {
             return hints(exchange);

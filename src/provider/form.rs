@@ -217,10 +217,20 @@ pub(super) struct ErrorsForm {
     pub code: Option<Text>,
     /// As other callers are answered.
     pub or_code: Option<Text>,
-    pub not_found: Option<CodesForm>,
+    pub not_found: Option<NotFoundForm>,
     /// What stands in the body of every success, by pointer.
     #[serde(default)]
     pub success: BTreeMap<Text, serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotFoundForm {
+    pub status: Spanned<u16>,
+    pub codes: Vec<String>,
+    /// It has no body.
+    #[serde(default)]
+    pub empty: bool,
 }
 
 #[derive(Debug, Deserialize)]

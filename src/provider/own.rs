@@ -34,6 +34,7 @@ impl Provider {
     pub fn count(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<u64> {
         let success = self.effective_status(status, headers).is_success();
         match &self.list.total {
+            _ if self.errors.is_failure_inside(body) => None,
             Some(Total::Path(_, at)) if success => number(body, at),
             _ => None,
         }

@@ -98,6 +98,11 @@ pub(super) enum Total {
     Path(String, Pointer),
 }
 
+/// A list may stand beside it.
+pub(super) const FAILURE_INSIDE: PageFault = PageFault::Shape {
+    what: "it came as a success, and its body says that it is none",
+};
+
 impl Provider {
     /// The request for the page at `cursor` (the first where there is none). `plain` leaves out
     /// the parameters that the descriptor calls optional.
@@ -244,7 +249,7 @@ impl Provider {
         answers.iter().any(|rule| rule.fits(status, code.as_deref()))
     }
 
-    pub(super) fn refuse_failure(
+    fn refuse_failure(
         &self,
         list: &List,
         status: StatusCode,
@@ -253,7 +258,10 @@ impl Provider {
     ) -> Result<(), PageFault> {
         let status = self.effective_status(status, headers);
         if status.is_success() {
-            return Ok(());
+            return match self.errors.is_failure_inside(body) {
+                true => Err(FAILURE_INSIDE),
+                false => Ok(()),
+            };
         }
         let code = self.errors.code(headers, body);
         let unknown = list

@@ -112,9 +112,12 @@ fn odd(members: &serde_json::Map<String, Value>) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("{{{}}}", members.join(","))).ok()
 }
 
-/// What stood in the place of this marked key.
+/// What stood in the place of this marked key. What would have been read as a text is somebody's own.
 fn unparsed_key(name: &str) -> Option<&str> {
     let json = name.strip_prefix(UNPARSED).filter(|json| json.starts_with('"'))?;
+    if serde_json::from_str::<String>(json).is_ok() {
+        return None;
+    }
     serde_json::from_str::<&RawValue>(json).ok().map(RawValue::get)
 }
 
@@ -193,8 +196,7 @@ impl<'t> Visitor<'t> for Members<'t> {
     }
 }
 
-/// `json` (valid JSON) with every number that is not a plain integer of at most 18 digits turned
-/// into a marked string.
+/// `json` (valid JSON) with every number that is no whole one of 64 bits turned into a marked string.
 fn mark_numbers(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 64);
     let mut rest = json;
@@ -321,6 +323,8 @@ mod tests {
         let odd = r#"{"a":{"b":"\ud800"},"n":1e400,"s":"\u0000"}"#;
         assert_eq!(written(&exact(odd).unwrap()), odd);
         let odd = r#"{"\u0000unparsed:1":{"\udc00":[0.5]},"a":2}"#;
+        assert_eq!(written(&exact(odd).unwrap()), odd);
+        let odd = r#"{"\u0000unparsed:\"x\"":0.5,"x":2}"#;
         assert_eq!(written(&exact(odd).unwrap()), odd);
         let odd = exact(r#"{"\u0041":{"\udc00":[0.5]},"b":2}"#).unwrap();
         assert_eq!(pretty(&odd), "{\n  \"A\": {\"\\udc00\":[0.5]},\n  \"b\": 2\n}");

@@ -127,6 +127,11 @@ impl Reader<'_> {
                 "`shown` is made of the key: put {key} into it",
             );
         }
+        if form.basic && !form.limits.is_empty() {
+            let text = "`limits` go by what the key that is shown begins with, and of base64 that says nothing: take `limits` out, \
+                        and give [provider] those that hold for all";
+            self.mistake(at, text);
+        }
         Some(KeyShown {
             made_of,
             basic: form.basic,

@@ -36,18 +36,28 @@ impl Reader<'_> {
         Some(list)
     }
 
-    /// What is asked for stands in the query, or in a body that is sent.
+    /// What is asked for stands in the query, or in one place of a body that is sent.
     pub(super) fn check_params(&mut self, at: usize, list: &List) {
-        if list.method == Method::POST {
-            return;
-        }
         let newest = list.newest.iter().flatten();
         let given = list.query.iter().chain(&list.optional).chain(newest);
         let names = given.map(|(name, _)| name.as_str()).chain(list.paging.params());
         for name in names.filter(|name| name.starts_with('/')) {
-            let text = format!(
-                "`{name}` is a place in a request's body, and a GET has none: take its slash off, or list on a POST"
-            );
+            let is_single = Pointer::parse(name).is_some_and(|place| place.is_single());
+            let text = match list.method == Method::POST {
+                true if is_single => continue,
+                true => format!("`{name}` names several places, and a value is put into one: take its * out"),
+                false => format!(
+                    "`{name}` is a place in a request's body, and a GET has none: take its slash off, or list on a POST"
+                ),
+            };
+            self.mistake(at, text);
+        }
+    }
+
+    /// Asking changes nothing, and may be done again.
+    pub(super) fn check_question(&mut self, at: usize, told: &ListedBy<'_>) {
+        if told.route.writes {
+            let text = "a list by POST changes nothing: say so on its [[route]], writes = false";
             self.mistake(at, text);
         }
     }
@@ -61,11 +71,7 @@ impl Reader<'_> {
                 "[list] names a [[route]] that tells a `list`; this is none",
             );
         }
-        if told.as_ref().is_some_and(|told| told.route.writes) {
-            let text = "a list by POST changes nothing: say so on its [[route]], writes = false";
-            self.mistake(on.span().start, text);
-        }
-        told
+        told.inspect(|told| self.check_question(on.span().start, told))
     }
 
     pub(super) fn paging(&mut self, at: usize, form: PagingForm, size: u64) -> Option<Paging> {

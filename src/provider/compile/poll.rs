@@ -108,6 +108,7 @@ impl Reader<'_> {
             self.mistake(at, "[poll] names a [[route]] that tells a `list`; `on` is none");
             return None;
         };
+        self.check_question(at, &told);
         let query = repeated(query, size).into_iter();
         let list = List {
             query: query.map(|(name, value)| (name, value.into())).collect(),

@@ -21,7 +21,10 @@ pub(super) fn next(tenant: &Tenant, path: &str, headers: &HeaderMap) -> Result<O
         });
     }
     let (link_path, query) = target.split_once('?').unwrap_or((target, ""));
-    if !link_path.trim_end_matches('/').ends_with(path) || query.is_empty() {
+    let is_the_lists = link_path
+        .trim_end_matches('/')
+        .ends_with(path.trim_end_matches('/'));
+    if !is_the_lists || query.is_empty() {
         return Err(PageFault::Shape {
             what: "the link to the next page leads out of the list",
         });

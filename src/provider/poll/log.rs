@@ -9,7 +9,7 @@ use super::{PollPlace, Polled, Since, Then, shape};
 use crate::provider::errors::Codes;
 use crate::provider::event::Tells;
 use crate::provider::extract::raw_items;
-use crate::provider::paging::PageFault;
+use crate::provider::paging::{FAILURE_INSIDE, PageFault};
 use crate::provider::pointer::Pointer;
 use crate::provider::{Provider, Tenant};
 use crate::user::json;
@@ -51,6 +51,9 @@ impl Provider {
         }
         if !status.is_success() {
             return Err(PageFault::Status { status });
+        }
+        if self.errors.is_failure_inside(body) {
+            return Err(FAILURE_INSIDE);
         }
         let text = json::text(body);
         let events = text.and_then(|text| raw_items(log.events.raw(text)?));

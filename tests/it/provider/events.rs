@@ -281,6 +281,26 @@ fn users_who_changed_since_are_read_by_links_of_the_same_host() {
     assert!(provider.can_be_polled());
 }
 
+/// Of a provider whose failures come as successes.
+#[test]
+fn a_failure_inside_a_success_is_no_end_of_a_log() {
+    let errors = "[errors]\nsuccess = { \"/status\" = \"OK\" }";
+    let provider = fixture(&format!("{BASE}\n{EVENTS}").replace("[errors]", errors));
+    let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk_1")]);
+    let begun = place(1_700_000_000);
+    let told = |status: &str| {
+        answer(
+            &provider,
+            &tenant,
+            &begun,
+            200,
+            &json!({"status": status, "data": []}),
+        )
+    };
+    assert_eq!(told("OK").expect("an end").then, Then::Done);
+    assert!(matches!(told("INTERNAL_ERROR"), Err(PageFault::Shape { .. })));
+}
+
 #[test]
 fn mistakes_in_these_sections_are_told() {
     for (wrong, told) in [

@@ -184,6 +184,30 @@ fn codes_in_bodies_and_ids_in_requests_can_be_said() {
     assert_eq!(listed.sightings[0].proof, Proof::Lagging(Duration::from_secs(30)));
 }
 
+/// Such as snowflakes are.
+#[test]
+fn a_long_number_is_an_id_in_a_part_of_a_user_too() {
+    let text = include_str!("../../fixtures/providers/authentik.toml")
+        .replace("{ mentioned = [\"answer:/user/pk\"] }", "{ partial = \"/user\" }");
+    let provider = fixture(&text);
+    let tenant = tenant_with(&provider, &[("AUTHENTIK_TOKEN", "t")]);
+    for number in ["7", "1234567890123456789", "12345678901234567890"] {
+        let exchange = Exchange {
+            method: "GET",
+            path: "/api/v3/core/users/me/",
+            query: None,
+            headers: headers(&[("authorization", "Bearer t")]),
+            request: "",
+            status: 200,
+            answered: HeaderMap::new(),
+            answer: &format!(r#"{{"user":{{"pk":{number},"name":"Ada"}}}}"#),
+        };
+        let told = exchange.told(&provider, &tenant);
+        let ids: Vec<_> = told.sightings.iter().map(|told| told.id.as_str()).collect();
+        assert_eq!(ids, [number], "{}", told.malformed);
+    }
+}
+
 #[test]
 fn a_deletion_can_be_answered_with_nothing_or_with_any_object() {
     let told = |done: &str, status, answer: &str| {

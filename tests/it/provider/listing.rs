@@ -261,6 +261,37 @@ fn links_are_followed_on_the_lists_own_path_alone() {
 }
 
 #[test]
+fn a_link_leads_on_whether_the_path_ends_in_a_slash_or_not() {
+    let text = include_str!("../../fixtures/providers/linked.toml").replace("GET /users\"", "GET /users/\"");
+    let provider = fixture(&text);
+    let tenant = tenant_with(&provider, &[("TENANT", "t")]);
+    let body = format!("[{}]", user(ADA));
+    for path in ["/users/", "/users"] {
+        let link = format!("<https://api.example/base{path}?page=2>; rel=next");
+        let page = read(&provider, &tenant, None, &link, &body).unwrap();
+        assert_eq!(page.next, more("page=2"), "{path}");
+    }
+    assert!(read(&provider, &tenant, None, "</admin/?page=2>; rel=next", &body).is_err());
+}
+
+/// Of a provider whose failures come as successes.
+#[test]
+fn a_failure_inside_a_success_ends_no_walk_and_counts_nobody() {
+    let provider = fixture(include_str!("../../fixtures/providers/supertokens.toml"));
+    let tenant = tenant_with(&provider, &[("SUPERTOKENS_API_KEY", "k")]);
+    let page = |at, body: &str| read(&provider, &tenant, at, "", body);
+    let count = |body: &str| provider.count(StatusCode::OK, &HeaderMap::new(), body.as_bytes());
+    let failed = r#"{"status":"INTERNAL_ERROR","users":[],"count":0}"#;
+    for at in [None, Some("token-2")] {
+        assert!(matches!(page(at, failed), Err(PageFault::Shape { .. })), "{at:?}");
+        let ended = page(at, r#"{"status":"OK","users":[]}"#);
+        assert_eq!(ended.unwrap().next, Next::End, "{at:?}");
+    }
+    assert_eq!(count(failed), None);
+    assert_eq!(count(r#"{"status":"OK","count":7}"#), Some(7));
+}
+
+#[test]
 fn a_place_that_is_not_known_any_more_is_lost_and_the_beginning_never_is() {
     let linked = fixture(include_str!("../../fixtures/providers/linked.toml"));
     let last_id = fixture(include_str!("../../fixtures/providers/last-id.toml"));

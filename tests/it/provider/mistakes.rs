@@ -218,6 +218,29 @@ fn each_mistake_names_a_remedy() {
         (keyed("basic = true"), "add shown = \"{user}:{key}\""),
         (keyed("shown = \"{tenant}\""), "put {key} into it"),
         (
+            keyed("shown = \"{tenant}:{key}\"\nbasic = true\nlimits = { sk_ = [\"1/10s\"] }"),
+            "take `limits` out",
+        ),
+        (
+            format!(
+                "{}\n[poll]\nkind = \"changed\"\non = \"POST /users/search\"\npaging = {{ kind = \"offset\", param = \"/at\" }}\n\
+                 at = {{ at = \"/at\", unit = \"ms\" }}\n[[route]]\non = \"POST /users/search\"\n\
+                 tells = [{{ list = \"\", consistency = \"unknown\" }}]\n",
+                SOUND
+            ),
+            "writes = false",
+        ),
+        (
+            format!(
+                "{}\n[[route]]\non = \"POST /users/search\"\nwrites = false\n\
+                 tells = [{{ list = \"\", consistency = \"unknown\" }}]\n",
+                SOUND
+                    .replace("on = \"GET /users\"\nsize", "on = \"POST /users/search\"\nsize")
+                    .replace("param = \"per_page\"", "param = \"/pages/*/size\"")
+            ),
+            "names several places",
+        ),
+        (
             keyed("shown = \"{tenent}:{key}\""),
             "`{tenent}` has no value here",
         ),

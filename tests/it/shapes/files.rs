@@ -239,9 +239,14 @@ mod supertokens {
         let world = world().await;
         ask(&world, "GET /user/id?userId=u-1", KEY, Value::Null).await;
         assert!(!world.served.row("u-1").await.expect("a row").is_deleted);
-        world.shapes.on("GET /user/id?userId=u-1", 200, UNKNOWN);
+        // In answer to another key it is a reason to ask, no more.
+        world.shapes.on("GET /user/id?userId=u-2", 200, ok(&user("u-2")));
+        ask(&world, "GET /user/id?userId=u-2", KEY, Value::Null).await;
+        world.shapes.on("GET /user/id?userId=u-2&again=1", 200, UNKNOWN);
         let other = ("api-key", "of-somebody-else");
-        ask(&world, "GET /user/id?userId=u-1&again=1", other, Value::Null).await;
+        ask(&world, "GET /user/id?userId=u-2&again=1", other, Value::Null).await;
+        assert!(!world.served.row("u-2").await.expect("a row").is_deleted);
+        world.shapes.on("GET /user/id?userId=u-1", 200, UNKNOWN);
         let gone = ask(&world, "GET /user/id?userId=u-1&again=2", KEY, Value::Null).await;
         assert!(gone.recorded().starts_with("committed"), "{}", gone.recorded());
         assert!(world.served.row("u-1").await.expect("a row").is_deleted);
@@ -291,21 +296,27 @@ mod supertokens {
         world.end().await;
     }
 
+    /// Where others are linked to a user, the user may stay.
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_deletion_counts_where_there_was_somebody() {
+    async fn a_removal_counts_once_a_read_finds_nobody() {
         let world = world().await;
         ask(&world, "POST /recipe/signup", KEY, json!({})).await;
-        let body = json!({"userId": "u-1", "removeAllLinkedUsers": true});
         world
             .shapes
             .on("POST /user/remove", 200, r#"{"status":"OK","didUserExist":true}"#);
-        let removed = ask(&world, "POST /user/remove", KEY, body).await;
-        assert!(
-            removed.recorded().starts_with("committed"),
-            "{}",
-            removed.recorded()
-        );
-        assert!(world.served.row("u-1").await.expect("a row").is_deleted);
+        for stays in [true, false] {
+            if !stays {
+                world.shapes.on("GET /user/id?userId=u-1", 200, UNKNOWN);
+            }
+            let body = json!({"userId": "u-1", "removeAllLinkedUsers": !stays});
+            let removed = ask(&world, "POST /user/remove", KEY, body).await;
+            assert!(
+                removed.recorded().starts_with("committed"),
+                "{}",
+                removed.recorded()
+            );
+            assert_eq!(world.served.row("u-1").await.expect("a row").is_deleted, !stays);
+        }
         world.end().await;
     }
 }
@@ -500,6 +511,35 @@ mod scim {
         world.end().await;
     }
 
+    /// RFC 7644, 3.9: every answer that shows a user may be asked for a part of it; `.search` asks in its body (3.4.3).
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_was_asked_for_erases_nothing() {
+        let world = world(json!({})).await;
+        let part = json!({"id": "2819c223", "userName": "ada"});
+        let found = json!({"totalResults": 1, "Resources": [part]});
+        let asked = "?attributes=userName";
+        let writes = [
+            (format!("POST /scim/v2/Users{asked}"), 201, &part),
+            (format!("PUT /scim/v2/Users/2819c223{asked}"), 200, &part),
+            (format!("PATCH /scim/v2/Users/2819c223{asked}"), 200, &part),
+            ("POST /scim/v2/Users/.search".to_owned(), 200, &found),
+        ];
+        for (at, (on, status, answer)) in writes.iter().enumerate() {
+            let whole = user(&format!("Ada {at}"));
+            world.shapes.on("GET /scim/v2/Users/2819c223", 200, &whole);
+            world.shapes.on(on, *status, answer);
+            ask(&world, on, KEY, json!({"attributes": ["userName"]})).await;
+            eventually(on, async || {
+                let row = world.served.row("2819c223").await?;
+                assert_ne!(row.raw, part, "{on}");
+                (row.raw == whole).then_some(())
+            })
+            .await;
+        }
+        assert_all_read(&world).await;
+        world.end().await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_no_list_at_all_is_not_a_list_of_nobody() {
         let world = world(json!({"detail": "maintenance"})).await;
@@ -556,6 +596,30 @@ mod fusionauth {
         ask(&world, &format!("DELETE {at}?hardDelete=true"), KEY, Value::Null).await;
         assert!(world.served.row(ID).await.expect("a row").is_deleted);
         assert_all_read(&world).await;
+        world.end().await;
+    }
+
+    /// One key may open several tenants, and each knows its own users alone.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_tenants_not_found_deletes_nobody_and_neither_does_a_page_before_it() {
+        let world = world().await;
+        let read = format!("/api/user/{ID}");
+        let seen = ask(&world, &format!("GET {read}"), KEY, Value::Null).await;
+        assert!(seen.recorded().starts_with("committed"), "{}", seen.recorded());
+        world.shapes.on(&format!("GET {read}"), 404, "<h1>Not Found</h1>");
+        let page = ask(&world, &format!("GET {read}?again=1"), KEY, Value::Null).await;
+        assert_eq!(page.recorded(), "none; no-user");
+        world.shapes.on(&format!("GET {read}"), 404, "");
+        let other = ("x-fusionauth-tenantid", "1b2d5a3e-1111-4c1a-9a37-00000000000f");
+        let foreign = world
+            .served
+            .ask(Method::GET, &read, &[KEY, other], &Value::Null)
+            .await;
+        assert_eq!(foreign.recorded(), "none; foreign-tenant");
+        assert!(!world.served.row(ID).await.expect("a row").is_deleted);
+        let gone = ask(&world, &format!("GET {read}?again=2"), KEY, Value::Null).await;
+        assert!(gone.recorded().starts_with("committed"), "{}", gone.recorded());
+        assert!(world.served.row(ID).await.expect("a row").is_deleted);
         world.end().await;
     }
 
@@ -694,6 +758,31 @@ mod appwrite {
             });
         })
         .await
+    }
+
+    /// A list shows what its queries select.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_in_a_list_is_no_user() {
+        let world = world().await;
+        let of = async |on: &str| {
+            let (method, target) = on.split_once(' ').expect("a method and a target");
+            let shop = ("x-appwrite-project", "shop");
+            let method = method.parse().expect("a method");
+            world.served.ask(method, target, &[KEY, shop], &Value::Null).await
+        };
+        world.shapes.on("GET /v1/users/one", 200, user("one"));
+        let part = json!({"$id": "one", "name": "Ada"});
+        let listed = json!({"total": 1, "users": [part]});
+        world.shapes.on("GET /v1/users?queries=select", 200, listed);
+        let reply = of("GET /v1/users?queries=select").await;
+        assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
+        eventually("a row of the whole", async || {
+            let row = world.served.row("one").await?;
+            assert_ne!(row.raw, part);
+            (row.raw == stored("one")).then_some(())
+        })
+        .await;
+        world.end().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -150,6 +150,30 @@ async fn a_list_that_says_nobody_on_its_second_page_is_asked_again() {
     world.end().await;
 }
 
+/// Who names no version of Supabase's API is answered with the status in the place of the code.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_not_found_counts_whichever_version_of_the_api_was_asked() {
+    let read = format!("GET /auth/v1/admin/users/{ONE}");
+    let shown = json!({"id": ONE, "aud": "authenticated", "email": "ada@example.com", "user_metadata": {}, "identities": [],
+                       "created_at": "2024-01-02T03:04:05Z", "updated_at": "2024-01-02T03:04:06Z"});
+    let settings = [("SUPABASE_SERVICE_ROLE_KEY", "service")];
+    let world = Shaped::start("supabase", &settings, |shapes| {
+        let nobody = r#"{"code":"user_not_found","message":"User not found"}"#;
+        shapes.on("GET /auth/v1/admin/users/", 404, nobody);
+        shapes.on(&read, 200, &shown);
+    })
+    .await;
+    let key = [("authorization", "Bearer service"), ("apikey", "service")];
+    world.ask(&read, &key).await;
+    assert!(!world.served.row(ONE).await.expect("a row").is_deleted);
+    let gone = r#"{"code":404,"error_code":"user_not_found","msg":"User not found"}"#;
+    world.shapes.on(&read, 404, gone);
+    let reply = world.ask(&format!("{read}?again=1"), &key).await;
+    assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
+    assert!(world.served.row(ONE).await.expect("a row").is_deleted);
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_deleted_and_still_shown_is_deleted_in_the_row() {
     let world = Shaped::start(
