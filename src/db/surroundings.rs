@@ -46,16 +46,16 @@ const LARGE: i64 = 8 << 20;
 const OLD: i32 = 30_000;
 
 /// Everybody sees how old a snapshot is; since when, what it is at and of what kind it is, only some roles do: whoever
-/// has a role is a client then. A snapshot that was taken while an
-/// older transaction is at work is as old as that one: then it is no culprit.
+/// has a role is a client then. A snapshot that was taken while an older transaction is at work is as old as that one:
+/// then it is no culprit.
 const HOLDERS: &str = "
     SELECT greatest(age(backend_xmin), age(backend_xid)) AS age,
            coalesce(age(backend_xid) >= age(backend_xmin), backend_xid IS NOT NULL) AS is_writer, xact_start AS since,
            format('process %s (application %s%s%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'), ', ' || state,
                   ', for ' || date_trunc('second', clock_timestamp() - xact_start)) AS by,
            format('run SELECT pg_terminate_backend(%s), or have it end its transaction', pid) AS remedy
-    FROM pg_stat_activity WHERE datname = current_database() AND coalesce(backend_type = 'client backend', usesysid IS NOT NULL)
-      AND pid <> pg_backend_pid()
+    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND coalesce(backend_type = 'client backend', usesysid IS NOT NULL)
     UNION ALL
     SELECT age(transaction), true, prepared, format('the prepared transaction %s (for %s)', gid,
                                     date_trunc('second', clock_timestamp() - prepared)),

@@ -158,14 +158,12 @@ impl Provider {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Page, PageFault> {
-        match self.refuse_failure(list, status, headers, body) {
-            Err(PageFault::Status { status }) if self.is_lost(list, cursor, status, headers, body) => {
-                return Ok(Page::without_users(Next::Lost));
+        match (self.refuse_failure(list, status, headers, body), cursor) {
+            (Err(PageFault::Status { status }), Some(_)) => {
+                let next = self.instead_of_page(list, status, headers, body);
+                return next.map(Page::without_users).ok_or(PageFault::Status { status });
             }
-            Err(PageFault::Status { status }) if self.is_behind_last(list, cursor, status, headers, body) => {
-                return Ok(Page::without_users(Next::End));
-            }
-            refused => refused?,
+            (refused, _) => refused?,
         }
         let mut read = Extraction::default();
         let listed = Listed {
@@ -213,40 +211,25 @@ impl Provider {
         is_id.then(|| Cursor { at: id.to_string() })
     }
 
-    fn is_lost(
+    /// What a refused page means where the provider says so: its place is not known any more, or lies behind the last.
+    fn instead_of_page(
         &self,
         list: &List,
-        cursor: Option<&Cursor>,
         status: StatusCode,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> bool {
-        let (Paging::Cursor { lost, .. } | Paging::Link { lost }) = &list.paging else {
-            return false;
+    ) -> Option<Next> {
+        let (answers, next) = match &list.paging {
+            Paging::Cursor { lost, .. } | Paging::Link { lost } => (lost, Next::Lost),
+            Paging::Page { behind_last, .. } => (behind_last, Next::End),
+            _ => return None,
         };
-        cursor.is_some() && self.is_one_of(lost, status, headers, body)
-    }
-
-    fn is_behind_last(
-        &self,
-        list: &List,
-        cursor: Option<&Cursor>,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> bool {
-        let Paging::Page { behind_last, .. } = &list.paging else {
-            return false;
-        };
-        cursor.is_some() && self.is_one_of(behind_last, status, headers, body)
-    }
-
-    fn is_one_of(&self, answers: &[Codes], status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
         if answers.iter().all(|rule| rule.status != status) {
-            return false;
+            return None;
         }
         let code = self.errors.code(headers, body);
-        answers.iter().any(|rule| rule.fits(status, code.as_deref()))
+        let says_so = answers.iter().any(|rule| rule.fits(status, code.as_deref()));
+        says_so.then_some(next)
     }
 
     fn refuse_failure(

@@ -195,6 +195,8 @@ fn cut_items(text: &str, rest: &[Step]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -210,7 +212,6 @@ mod tests {
         let expected = json!({ "name": { "first": "Ada", "last": "Lovelace" }, "emails": ["a@b"] });
         assert_eq!(body, expected);
     }
-    use serde_json::json;
 
     fn pointer(text: &str) -> Pointer {
         Pointer::parse(text).unwrap()

@@ -188,46 +188,51 @@ impl Reader<'_> {
     }
 }
 
-/// A route that tells a list.
+/// A route that tells a list, and what it says of it.
 pub(super) struct ListedBy<'r> {
     route: &'r Route,
-    kind: &'r Kind,
+    at: &'r Pointer,
+    item: &'r Pointer,
+    proof: Proof,
+    empty_has: &'r [Pointer],
 }
 
 pub(super) fn told_list<'r>(on: &str, routes: &'r [Route]) -> Option<ListedBy<'r>> {
     let route = routes.iter().find(|route| *route.name == *on)?;
-    let kind = &route.list()?.kind;
-    Some(ListedBy { route, kind })
+    match &route.list()?.kind {
+        Kind::List {
+            at,
+            item,
+            proof,
+            empty_has,
+        } => Some(ListedBy {
+            route,
+            at,
+            item,
+            proof: *proof,
+            empty_has,
+        }),
+        _ => None,
+    }
 }
 
 impl ListedBy<'_> {
-    /// What the route itself says of its list, which goes on so.
+    /// The listing, which goes on so.
     pub(super) fn list(&self, paging: Paging) -> List {
         let (_, path) = self.route.name.split_once(' ').unwrap_or_default();
-        let mut list = List {
+        List {
             method: self.route.pattern.method.clone(),
             path: path.to_owned(),
-            at: Pointer::default(),
-            item: Pointer::default(),
-            empty_has: Vec::new(),
-            proof: Proof::Never,
+            at: self.at.clone(),
+            item: self.item.clone(),
+            empty_has: self.empty_has.to_vec(),
+            proof: self.proof,
             query: Params::new(),
             optional: Params::new(),
             newest: None,
             unknown_parameter: None,
             paging,
             total: None,
-        };
-        if let Kind::List {
-            at,
-            item,
-            proof,
-            empty_has,
-        } = self.kind
-        {
-            (list.at, list.item) = (at.clone(), item.clone());
-            (list.proof, list.empty_has) = (*proof, empty_has.clone());
         }
-        list
     }
 }

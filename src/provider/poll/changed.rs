@@ -135,11 +135,11 @@ fn is_refusal(fault: &PageFault) -> bool {
 
 impl Changed {
     pub(super) fn since(&self, place: &PollPlace) -> Params {
-        let since = self.since.iter();
-        since
-            .map(|since| since.pair(place, self.overlap))
-            .map(|(param, time)| (param, time.into()))
-            .collect()
+        let pair = |since: &Since| {
+            let (param, time) = since.pair(place, self.overlap);
+            (param, time.into())
+        };
+        self.since.iter().map(pair).collect()
     }
 
     fn told(&self, users: Vec<Sighting>) -> Vec<(String, Sighting)> {
