@@ -85,6 +85,7 @@ pub const WORDS: &[&str] = &[
     "webhooks-refused",
     "webhooks-untimely",
     "webhooks-malformed",
+    "webhooks-foreign",
     "webhooks-silent",
     "webhooks-unkept",
     "poll-fails",

@@ -39,6 +39,8 @@ pub struct Figures {
     pub malformed: u64,
     /// Since the last that told of users.
     pub malformed_in_a_row: u64,
+    /// While none has told of users.
+    pub foreign_alone: u64,
     /// Of those that told of users: some of their events were unknown or malformed.
     pub partly_understood: u64,
     /// The sender was asked to send them again.
@@ -157,6 +159,11 @@ impl Counts {
             foreign: of(Word::Foreign),
             malformed: of(Word::Malformed),
             malformed_in_a_row: inner.malformed_in_a_row,
+            foreign_alone: if inner.last_told.is_none() {
+                of(Word::Foreign)
+            } else {
+                0
+            },
             partly_understood: inner.partly_understood,
             not_durable: inner.not_durable + inner.not_held,
             too_large: inner.too_large,

@@ -12,6 +12,8 @@ const WRONG: u64 = 3;
 const UNTIMELY: u64 = 3;
 /// Malformed ones, and meanwhile none that tells of a user, after which it is no odd event.
 const MALFORMED: u64 = 10;
+/// Another tenant's, and not one of ours, after which it is no quiet tenant beside a busy one.
+const FOREIGN: u64 = 10;
 /// An endpoint that is given up by its sender, or was never set up, is silent for so long while apps
 /// go on making changes that are told.
 const SILENT: u64 = 6 * 3_600;
@@ -22,6 +24,7 @@ pub(super) fn of_webhooks(webhooks: &Figures) -> impl Iterator<Item = Problem> {
         of_secret(webhooks),
         of_time(webhooks),
         of_form(webhooks),
+        of_foreign(webhooks),
         of_silence(webhooks),
     ];
     problems.into_iter().flatten()
@@ -70,6 +73,20 @@ fn of_form(webhooks: &Figures) -> Option<Problem> {
             ),
             "check what the endpoint sends against [events] and [[event]] in the provider's file; of a built-in one, run a newer \
              usertap or report this",
+        )
+    })
+}
+
+fn of_foreign(webhooks: &Figures) -> Option<Problem> {
+    (webhooks.foreign_alone >= FOREIGN).then(|| {
+        problem(
+            "webhooks-foreign",
+            format!(
+                "{} webhooks since the start were rightly signed and name another tenant, and none has told of a user of this one",
+                webhooks.foreign_alone
+            ),
+            "check the settings that name the tenant against what the webhooks name, where [events] of the provider's file has \
+             `tenant`; where this tenant is only quiet beside others at one endpoint, nothing is to be done",
         )
     })
 }

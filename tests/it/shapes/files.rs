@@ -289,8 +289,12 @@ mod supertokens {
         )
         .await;
         assert_eq!(refused.recorded(), "none; no-user");
-        // Nobody was made, so nobody is looked for.
-        world.served.status().await;
+        // Nobody was made, so nobody is looked for: a write that may have made somebody is open until then.
+        eventually("no write is open", async || {
+            let status = world.served.status().await;
+            (status["recorder"]["writes"]["open"] == 0).then_some(())
+        })
+        .await;
         assert_eq!(asked(&world, &Method::GET, "/users"), 0);
         assert_all_read(&world).await;
         world.end().await;
@@ -562,23 +566,25 @@ mod fusionauth {
                "memberships": [], "twoFactor": {"methods": []}, "tenantId": "f24aca2b-ce4a-4dad-951a-c9d690e71415"})
     }
 
+    const SETTINGS: [(&str, &str); 2] = [
+        ("FUSIONAUTH_API_KEY", "secret-1"),
+        ("USERTAP_WEBHOOK_SECRET", SECRET),
+    ];
+
     async fn world() -> Shaped {
-        let settings = [
-            ("FUSIONAUTH_API_KEY", "secret-1"),
-            ("USERTAP_WEBHOOK_SECRET", SECRET),
-        ];
-        start("fusionauth", &settings, |shapes| {
-            shapes.on("GET /api/user/", 404, "");
-            shapes.on(&format!("GET /api/user/{ID}"), 200, json!({"user": user(true)}));
-            shapes.by("GET /api/user/search?", |target| {
-                let page = match target.contains("nextResults=next") {
-                    true => json!({"total": 1}),
-                    false => json!({"total": 1, "users": [user(true)], "nextResults": "next"}),
-                };
-                (200, Vec::new(), page)
-            });
-        })
-        .await
+        start("fusionauth", &SETTINGS, has_ada).await
+    }
+
+    fn has_ada(shapes: &Shapes) {
+        shapes.on("GET /api/user/", 404, "");
+        shapes.on(&format!("GET /api/user/{ID}"), 200, json!({"user": user(true)}));
+        shapes.by("GET /api/user/search?", |target| {
+            let page = match target.contains("nextResults=next") {
+                true => json!({"total": 1}),
+                false => json!({"total": 1, "users": [user(true)], "nextResults": "next"}),
+            };
+            (200, Vec::new(), page)
+        });
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -637,6 +643,36 @@ mod fusionauth {
         assert!(world.served.row(ID).await.is_none());
         assert_eq!(send("e-2", "user.create.complete").await, "hint");
         eventually("a row", async || world.served.row(ID).await).await;
+        world.end().await;
+    }
+
+    /// All that come are another tenant's: rather a setting that is wrong than a tenant that is quiet.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn events_of_another_tenant_alone_are_a_problem_until_one_of_ours_comes() {
+        const OURS: &str = "f24aca2b-ce4a-4dad-951a-c9d690e71415";
+        let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/fusionauth-tenants.toml");
+        let text = include_str!("../../fixtures/providers/fusionauth.toml");
+        let named = "type = \"/event/type\"\ntenant = { tenant = \"/event/tenantId\" }";
+        std::fs::write(file, text.replace("type = \"/event/type\"", named)).expect("a file");
+        let settings = [SETTINGS.as_slice(), &[("FUSIONAUTH_TENANT_ID", OURS)]].concat();
+        let world = Shaped::start(file, &settings, has_ada).await;
+        let url = format!("http://{}/_usertap/webhooks", world.served.listen());
+        let send = async |id: &str, tenant: &str| {
+            let event = json!({"event": {"id": id, "type": "user.update.complete", "createInstant": 1, "tenantId": tenant,
+                                         "user": user(true)}});
+            let reply = http::post(&url, &[("x-webhook-secret", SECRET)], &event).await;
+            reply.json()["webhook"].clone()
+        };
+        for event in 0..10 {
+            assert_all_read(&world).await;
+            assert_eq!(send(&format!("e-{event}"), "their-tenant").await, "foreign");
+        }
+        let problems = world.served.status().await["problems"].clone();
+        assert_eq!(problems[0]["word"], "webhooks-foreign", "{problems}");
+        assert!(world.served.row(ID).await.is_none());
+        assert_eq!(send("e-ours", OURS).await, "applied");
+        assert_eq!(send("e-10", "their-tenant").await, "foreign");
+        assert_all_read(&world).await;
         world.end().await;
     }
 }
