@@ -11,6 +11,7 @@ use crate::feed::publication::server_with;
 use crate::support::eventually;
 use crate::support::postgres::{self, names};
 use crate::support::process::Folder;
+use crate::support::standby::Pair;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_held_for_long_is_named_until_it_is_over() {
@@ -294,4 +295,70 @@ async fn a_prepared_transaction_that_keeps_them_is_named_too() {
     world.sql("ROLLBACK PREPARED 'theirs'").await;
     server.has_no_problem().await;
     server.stop().await;
+}
+
+/// A standby that tells its primary what its queries need, by its stream alone and by a slot that outlives it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_on_a_standby_that_keeps_them_is_named_too() {
+    let pair = Pair::start().await;
+    let mut world = World::with_users(0).await;
+    world.url = pair.primary.url("postgres");
+    world.client = postgres::client(&world.url).await;
+    let server = world.serve().await;
+    let standby = postgres::client(&pair.standby.url()).await;
+    set(&standby, "hot_standby_feedback", "on").await;
+    set(&standby, "wal_receiver_status_interval", "1").await;
+    let report = postgres::client(&pair.standby.url()).await;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+    report.batch_execute(begin).await.expect("a snapshot");
+    told(
+        &world,
+        "SELECT count(*) FROM pg_stat_replication WHERE backend_xmin IS NOT NULL",
+    )
+    .await;
+    leaves_old_versions(&world).await;
+    server
+        .names(&[
+            "versions-held",
+            "a query on the standby ",
+            "hot_standby_feedback = off",
+        ])
+        .await;
+
+    world
+        .sql("SELECT pg_create_physical_replication_slot('of_a_standby')")
+        .await;
+    set(&standby, "primary_slot_name", "of_a_standby").await;
+    told(
+        &world,
+        "SELECT count(*) FROM pg_replication_slots WHERE xmin IS NOT NULL",
+    )
+    .await;
+    server
+        .names(&[
+            "versions-held",
+            "the replication slot of_a_standby (in use)",
+            "pg_drop_replication_slot('of_a_standby')",
+        ])
+        .await;
+    drop(report);
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+async fn set(server: &tokio_postgres::Client, setting: &str, value: &str) {
+    for statement in [
+        format!("ALTER SYSTEM SET {setting} = '{value}'"),
+        "SELECT pg_reload_conf()".to_owned(),
+    ] {
+        server.batch_execute(&statement).await.expect("a setting");
+    }
+}
+
+/// The standby has told its primary.
+async fn told(world: &World, sql: &str) {
+    eventually("the standby has told", || async {
+        (world.count(sql).await > 0).then_some(())
+    })
+    .await;
 }
