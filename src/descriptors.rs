@@ -14,6 +14,8 @@ use crate::clock::{self, Instant};
 
 /// More connections wait in the kernel: each one here holds a descriptor and some buffers.
 const MOST: usize = 10_000;
+/// All that macOS gives where no limit is set (its setrlimit(2)).
+const OPEN_MAX: u64 = 10_240;
 /// Of the process, whatever it serves: what it writes to, signals, and files that are open for a moment.
 const OF_PROCESS: usize = 12;
 /// Of each tenant: two listeners, the journal, connections to the database.
@@ -52,8 +54,9 @@ pub fn take() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // Then it takes fewer connections.
-        let _refused = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        let mut all = [hard, hard.min(OPEN_MAX)].into_iter().filter(|most| *most > soft);
+        // Where none is taken, it takes fewer connections.
+        let _taken = all.any(|most| setrlimit(Resource::RLIMIT_NOFILE, most, hard).is_ok());
     }
 }
 

@@ -71,12 +71,7 @@ impl Tail {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        let length = i64::try_from(size).map_err(io::Error::other)?;
-        match nix::fcntl::posix_fallocate(&file, 0, length) {
-            // Not every file system can; then it grows as it is written.
-            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EINVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
+        reserve(&file, size)?;
         file.write_all_at(&header(label), 0)?;
         file.sync_all()?;
         sync_folder(path)?;
@@ -125,6 +120,32 @@ impl Tail {
     pub fn abandon(self) {
         let _ = self.file.set_len(self.at as u64);
     }
+}
+
+/// A disk that is full says so here, and not at a record.
+fn reserve(file: &File, size: usize) -> io::Result<()> {
+    match allocated(file, size)? {
+        true => Ok(()),
+        false => file.write_all_at(&vec![0; size], 0),
+    }
+}
+
+/// Not every file system can.
+#[cfg(target_os = "linux")]
+fn allocated(file: &File, size: usize) -> io::Result<bool> {
+    use nix::errno::Errno;
+    let length = i64::try_from(size).map_err(io::Error::other)?;
+    match nix::fcntl::posix_fallocate(file, 0, length) {
+        Ok(()) => Ok(true),
+        Err(Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// macOS has no such call.
+#[cfg(not(target_os = "linux"))]
+fn allocated(_: &File, _: usize) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Reads a whole segment.
