@@ -25,7 +25,7 @@ pub struct Extraction {
     pub sightings: Vec<Sighting>,
     /// Items without a usable id or shape: counted, logged once by the caller.
     pub malformed: usize,
-    /// Those among them that are well-formed JSON: users whose id is missing or of another type.
+    /// Those among them that show an id, and one that is none of ours: it is of another type.
     pub unfit: usize,
     /// Of each malformed item of a list: how many sightings stand before it, and what it is known again by.
     pub(super) unread: Vec<(usize, u64)>,
@@ -167,7 +167,7 @@ impl Provider {
             Some(sighting) => out.sightings.push(sighting),
             None => {
                 out.malformed += 1;
-                out.unfit += usize::from(text.is_some_and(is_json));
+                out.unfit += usize::from(text.is_some_and(|text| self.is_unfit(tenant, text)));
             }
         }
     }
@@ -213,7 +213,7 @@ impl Provider {
                 Some(sighting) => out.sightings.push(sighting),
                 None => {
                     out.malformed += 1;
-                    out.unfit += usize::from(user.is_some());
+                    out.unfit += usize::from(user.is_some_and(|text| self.is_unfit(list.tenant, text)));
                     out.unread.push((out.sightings.len(), hashed(item.get())));
                 }
             }
@@ -279,10 +279,6 @@ fn hashed(item: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     item.hash(&mut hasher);
     hasher.finish()
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Ids are told by what stays: a touched one is not also mentioned.

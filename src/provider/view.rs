@@ -232,6 +232,14 @@ impl Provider {
         Some((id, seen))
     }
 
+    /// What stands at the id's place can be none of this tenant's. Where nothing stands there it is no user at all, but
+    /// what somebody before the provider answered.
+    pub(super) fn is_unfit(&self, tenant: &Tenant, text: &str) -> bool {
+        let user = json::read(text);
+        let id = user.as_ref().and_then(|user| self.user.id.find(user));
+        id.is_some_and(|id| !id.is_null() && self.id_in(tenant, id).is_none())
+    }
+
     /// A partial view; of it these fields alone, if any are said.
     pub(super) fn partial(
         &self,

@@ -38,6 +38,8 @@ pub struct Plan {
 pub struct Judged {
     pub verdict: Verdict,
     pub effect: Effect,
+    /// Whether there was a row when it was judged.
+    pub had_row: bool,
 }
 
 /// What is the same for a whole batch.
@@ -105,11 +107,17 @@ impl Plan {
             return Some(Judged {
                 verdict: Verdict::Idle,
                 effect: Effect::SetAside,
+                had_row: loaded.known.standing.has_row(),
             });
         }
-        let effect = effect(verdict, loaded.known.standing, &observation.seen);
+        let standing = loaded.known.standing;
+        let effect = effect(verdict, standing, &observation.seen);
         self.note(observation, loaded, verdict, at, tick);
-        Some(Judged { verdict, effect })
+        Some(Judged {
+            verdict,
+            effect,
+            had_row: standing.has_row(),
+        })
     }
 
     /// A user changes at most once in a transaction.
@@ -191,6 +199,7 @@ impl Plan {
             *judged = Judged {
                 verdict: Verdict::Idle,
                 effect: Effect::SetAside,
+                had_row: judged.had_row,
             };
         }
     }

@@ -153,12 +153,13 @@ pub const CHECKPOINT: &str = "
         ended_at = CASE WHEN $9 THEN now() END
     WHERE run = $1 AND owner = $10 AND state = 'running' AND checkpoint IS NOT DISTINCT FROM $11::jsonb";
 
+/// After as long again as it has been refused already: what apps send meanwhile is tried too, and puts nothing off.
 pub const SET_ASIDE: &str = "
     INSERT INTO {state}.set_aside AS a (id, sqlstate, reason, next_try)
     VALUES ($1, $2, $3, now() + make_interval(secs => 10))
     ON CONFLICT (id) DO UPDATE SET sqlstate = excluded.sqlstate, reason = excluded.reason,
         attempts = a.attempts + 1,
-        next_try = now() + least(make_interval(secs => 10 * power(2, least(a.attempts, 12))), interval '1 hour')";
+        next_try = now() + least(greatest(now() - a.since, interval '10 s'), interval '1 hour')";
 
 /// What a block that tries an update is given: a block takes no parameters.
 pub const TRY_GIVEN: &str = "

@@ -134,7 +134,9 @@ fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option
     if judged.effect == Effect::SetAside {
         return Some(Settling::SetAside);
     }
-    if judged.verdict == Verdict::Absent {
+    // Deleted before anybody saw them, or removed since: nothing stands, and an answer must not say that it does.
+    let is_removed = judged.verdict == Verdict::Equal && !judged.had_row;
+    if judged.verdict == Verdict::Absent || is_removed {
         return Some(Settling::NoUser);
     }
     let change = numbered.and_then(|numbered| numbered.changes.get(id));

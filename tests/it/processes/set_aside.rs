@@ -640,6 +640,58 @@ async fn an_id_that_is_none_holds_up_nobody_and_is_told() {
     server.stop().await;
 }
 
+/// Whatever stands before the provider may answer so once: that is no id of another type.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_shows_nobody_is_no_id_that_is_none() {
+    let world = World::of_plain_owner(1).await;
+    let server = world.serve().await;
+    let id = world.control().ids(0)[0];
+    let view = world.control().server_view(0, id).expect("a user");
+    for (path, body) in [
+        (format!("/users/{id}"), json!({})),
+        (format!("/users/{id}"), json!({ "status": "maintenance" })),
+        (format!("/users/{id}"), json!({ "id": null })),
+        (
+            "/users".to_owned(),
+            json!({ "items": [{}, view], "is_paginated": false }),
+        ),
+    ] {
+        world
+            .control()
+            .fault(Fault::on(&path, Action::Body(body.to_string().into())));
+        let reply = server.get(&world, &path).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.recorded()),
+            (200, "none; malformed"),
+            "{body}"
+        );
+    }
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+/// What an app sends meanwhile is tried at once, and is no reason to wait the longer once the constraint is mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_is_changed_often_is_not_tried_the_later() {
+    let world = World::of_plain_owner(1).await;
+    let server = world.serve().await;
+    let id = world.control().ids(0)[0];
+    world
+        .sql("ALTER TABLE neon_identity.users_sync ADD CONSTRAINT no_bad CHECK (name NOT LIKE 'Bad%')")
+        .await;
+    for round in 0..8 {
+        let reply = server.renames(&world, id, &format!("Bad {round}")).await;
+        assert_eq!(reply.recorded(), "none; set-aside");
+    }
+    let late = "SELECT count(*) FROM usertap.set_aside WHERE next_try > since + interval '1 minute'";
+    assert_eq!(world.count(late).await, 0);
+    world
+        .sql("ALTER TABLE neon_identity.users_sync DROP CONSTRAINT no_bad")
+        .await;
+    world.eventually_named(id, "Bad 7").await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_megabytes_of_metadata_are_written() {
     let world = World::of_plain_owner(0).await;

@@ -78,6 +78,28 @@ async fn what_is_answered_after_a_deletion_resurrects_nobody() {
     stack.end().await;
 }
 
+/// Of whom nothing was known when they were deleted there is no row, and so nothing that was committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_after_a_deletion_of_somebody_unseen_says_of_no_row_that_it_is_there() {
+    let stack = Stack::new().await;
+    let server = stack.server(0);
+    let user = stack.user(json!({ "display_name": "Ada" }));
+    let path = format!("/users/{user}");
+    let gate = Gate::new();
+    let held = Fault::on(&path, Action::HoldAfter(gate.clone())).method(Method::GET);
+    stack.control().fault(held);
+    let meanwhile = async {
+        gate.reached().await;
+        assert_eq!(stack.delete(&server, &path).await.status, 200);
+        gate.release();
+    };
+    let (read, ()) = join(stack.get(&server, &path), meanwhile).await;
+    assert_eq!(read.json()["display_name"], "Ada");
+    assert_eq!(read.recorded(), "none; no-user");
+    stack.unseen(user);
+    stack.end().await;
+}
+
 const USERS: u64 = 10;
 const TASKS: u64 = 8;
 const OPERATIONS: u64 = 60;
