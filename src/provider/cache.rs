@@ -11,6 +11,42 @@ use super::tell::Kind;
 use super::{Answer, Caller, Credential, HeaderNames, Matched, OwnAnswer, Provider, RoutedRequest, Tenant};
 use crate::user::{UserId, json};
 
+/// By these a request is watched (W3C, Sentry, Datadog, Zipkin, Jaeger, AWS, Google, Azure, Elastic, Instana, New
+/// Relic): other ones with each, and no part of what any provider is asked.
+pub(super) const TRACING: [&str; 31] = [
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "x-datadog-trace-id",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-origin",
+    "x-datadog-tags",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "uber-trace-id",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+    "request-id",
+    "request-context",
+    "correlation-context",
+    "elastic-apm-traceparent",
+    "x-instana-t",
+    "x-instana-s",
+    "x-instana-l",
+    "x-instana-synthetic",
+    "newrelic",
+    "x-newrelic-id",
+    "x-newrelic-transaction",
+    "x-request-id",
+    "x-correlation-id",
+];
+
 /// What a provider file says of keeping answers.
 #[derive(Debug, Default)]
 pub struct CacheRules {

@@ -91,6 +91,8 @@ pub(super) struct CredentialRule {
     /// Only with the very key that usertap has.
     pub own_only: bool,
     pub scheme: Option<String>,
+    /// What nothing parts from it.
+    pub prefix: Option<String>,
     /// It is the kind of key that usertap itself has.
     pub key: bool,
     pub when: Option<(Places, Vec<String>)>,
@@ -254,6 +256,8 @@ impl CredentialRule {
         }
         let key = shown.single(&self.headers)?;
         let key = key.and_then(|value| without_scheme(value, self.scheme.as_deref()));
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let key = key.and_then(|value| value.strip_prefix(prefix.as_bytes()));
         let Some((names, values)) = &self.when else {
             return Ok(key);
         };

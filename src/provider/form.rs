@@ -163,6 +163,7 @@ pub(super) struct CredentialForm {
     #[serde(default)]
     pub own_only: bool,
     pub scheme: Option<String>,
+    pub prefix: Option<String>,
     #[serde(default)]
     pub key: bool,
     pub when: Option<WhenForm>,

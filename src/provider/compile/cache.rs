@@ -1,8 +1,8 @@
 //! What may be kept of a provider's answers.
 
-use http::Method;
+use http::{HeaderName, Method};
 
-use super::super::cache::{CacheRules, Habit, Kept};
+use super::super::cache::{CacheRules, Habit, Kept, TRACING};
 use super::super::form::{CacheForm, Reader, Text};
 use super::super::route::Pattern;
 use super::duration;
@@ -21,8 +21,12 @@ impl Reader<'_> {
                 self.mistake(text.span().start, format!("`{}` {what}", text.get_ref()));
             }
         }
+        let mut ignore: Vec<HeaderName> = self.headers(&form.ignore);
+        let is_of_the_caller = |name: &HeaderName| self.shown.iter().any(|shown| shown == name);
+        let tracing = TRACING.map(HeaderName::from_static).into_iter();
+        ignore.extend(tracing.filter(|name| !is_of_the_caller(name)));
         CacheRules {
-            ignore: self.headers(&form.ignore),
+            ignore,
             once: self.headers(&form.once),
             habit: form.habit.map(|habit| Habit {
                 headers: self.headers(&habit.headers),

@@ -46,6 +46,7 @@ impl Reader<'_> {
             anyone: form.anyone,
             own_only: form.own_only,
             scheme: form.scheme,
+            prefix: form.prefix,
             key: form.key,
             when,
         }

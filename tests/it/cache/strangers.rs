@@ -222,10 +222,20 @@ async fn a_nonce_does_not_matter_and_any_other_header_does() {
             .cached(),
         "hit; fresh"
     );
-    assert_eq!(
-        stack.get(&with("traceparent", "00-1"), &path).await.cached(),
-        "hit; fresh"
-    );
+    // What watches an app writes into each of its requests.
+    for tracing in [
+        "traceparent",
+        "x-datadog-parent-id",
+        "x-b3-spanid",
+        "x-amzn-trace-id",
+        "newrelic",
+    ] {
+        assert_eq!(
+            stack.get(&with(tracing, "00-1"), &path).await.cached(),
+            "hit; fresh",
+            "{tracing}"
+        );
+    }
     assert_eq!(
         stack
             .get(&with("x-stack-allow-restricted-user", "true"), &path)

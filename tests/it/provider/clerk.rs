@@ -231,6 +231,12 @@ fn each_route_tells_of_its_users() {
             "touched user_1",
         ),
         (
+            "DELETE /v1/users/user_1/trusted_devices/tdev_1",
+            "",
+            "{}",
+            "touched user_1",
+        ),
+        (
             "POST /v1/users/user_1/verify_password",
             "{}",
             r#"{"verified":true}"#,

@@ -367,6 +367,31 @@ async fn at_okta_a_selection_of_fields_erases_nothing() {
     world.end().await;
 }
 
+/// As its Python SDK shows it: `SSWS00token`.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_okta_a_token_that_nothing_parts_from_its_scheme_is_the_key() {
+    const USER: &str = "00u1abcdefghijklmn0x";
+    let ada = json!({"id": USER, "status": "ACTIVE", "created": MADE, "lastUpdated": MADE, "lastLogin": null,
+                     "profile": {"firstName": "Ada", "email": "ada@example.com", "login": "ada@example.com"}});
+    let (on, nobody) = (format!("GET /api/v1/users/{USER}"), r#"{"errorCode":"E0000007"}"#);
+    let settings = [("OKTA_CLIENT_TOKEN", "00token"), ("USERTAP_CACHE_TTL", "0")];
+    let world = Shaped::start("okta", &settings, |shapes| {
+        shapes.on("GET /api/v1/users/", 404, nobody);
+        shapes.on(&on, 200, &ada);
+    })
+    .await;
+    let key = [("authorization", "SSWS00token")];
+    let ensured = world
+        .ask(&format!("GET /_usertap/users/{USER}?ensure=1"), &key)
+        .await;
+    assert_eq!(ensured.status, 200);
+    world.shapes.on(&on, 404, nobody);
+    let gone = world.ask(&on, &key).await;
+    assert!(gone.recorded().starts_with("committed"), "{}", gone.recorded());
+    assert!(world.served.row(USER).await.expect("a row").is_deleted);
+    world.end().await;
+}
+
 fn at_better_auth(id: &str) -> Value {
     json!({"id": id, "name": "Ada", "email": "ada@example.com", "banned": false, "createdAt": MADE, "updatedAt": MADE})
 }

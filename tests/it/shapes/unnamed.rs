@@ -358,6 +358,10 @@ async fn at_workos_what_comes_with_every_request_changes_nobody() {
         ("POST /passwordless/sessions", 201),
         ("POST /passwordless/sessions/passwordless_session_1/send", 200),
         ("POST /data-integrations/github/token", 200),
+        ("POST /client/token", 201),
+        ("POST /user_management/authorize/device", 200),
+        ("GET /user_management/users/user_01/api_keys", 200),
+        ("GET /directory_users/directory_user_1", 200),
         ("GET /sdk/feature-flags", 200),
     ] {
         world

@@ -17,7 +17,8 @@ export class Served {
   proxy;
   /** Where its rows are: a Postgres that it has started, unless the settings name one. */
   database;
-  #admin;
+  /** Base URL of its admin side. */
+  admin;
   #dataDir;
   #postgresFolder;
   #serve;
@@ -49,7 +50,7 @@ export class Served {
     const events = (await this.#serve.until((line) => event(line)?.message === "serving")).map(event);
     const said = (message) => events.find((event) => event?.message === message);
     this.proxy = `http://${said("serving").listen}`;
-    this.#admin = `http://${said("serving").admin}`;
+    this.admin = `http://${said("serving").admin}`;
     this.database = settings.DATABASE_URL ?? (await this.#embedded(said("embedded Postgres is up")));
     this.#rows = new pg.Client({ connectionString: this.database });
     await this.#rows.connect();
@@ -83,12 +84,12 @@ export class Served {
 
   /** What usertap says of itself. */
   async status() {
-    return (await fetch(`${this.#admin}/v1/status`)).json();
+    return (await fetch(`${this.admin}/v1/status`)).json();
   }
 
   /** A `backfill` or a `reconcile`, to its end. */
   async walk(kind) {
-    const begun = await fetch(`${this.#admin}/v1/${kind}`, { method: "POST" });
+    const begun = await fetch(`${this.admin}/v1/${kind}`, { method: "POST" });
     assert.ok(begun.ok, `${begun.status}`);
     const deadline = Date.now() + WALKS_WITHIN_MS;
     for (;;) {

@@ -13,15 +13,18 @@ export async function keycloak() {
   const guarded = (answer) => (asked) => (asked.headers.authorization === `Bearer ${token}` ? answer(asked) : error(401, "HTTP 401 Unauthorized"));
   const one = (answer) => guarded((asked) => (users.has(asked.params.id) ? answer(users.get(asked.params.id), asked) : error(404, "User not found")));
   const access = { manageGroupMembership: true, view: true, mapRoles: true, impersonate: false, manage: true };
+  // Java reads it in any case, and its Python SDK writes `True`.
+  const is = (flag) => flag?.toLowerCase() === "true";
   const brief = ({ id, username, firstName, lastName, email, emailVerified, enabled, createdTimestamp }) => ({ id, username, firstName, lastName, email, emailVerified, enabled, createdTimestamp, access });
 
   function list({ query }) {
     let found = [...users.values()].sort((a, b) => (a.username < b.username ? -1 : 1));
     if (query.search) found = found.filter(({ username, email }) => username.includes(query.search) || email?.includes(query.search));
+    if (query.username) found = found.filter(({ username }) => (is(query.exact) ? username === query.username : username.includes(query.username)));
     if (query.email) found = found.filter(({ email }) => email === query.email);
     const first = Number(query.first ?? 0);
     const page = found.slice(first, first + Number(query.max ?? 100));
-    return { body: page.map((user) => (query.briefRepresentation === "true" ? brief(user) : { ...user, access })) };
+    return { body: page.map((user) => (is(query.briefRepresentation) ? brief(user) : { ...user, access })) };
   }
 
   function make(fields) {
@@ -44,7 +47,7 @@ export async function keycloak() {
       if ([...users.values()].some(({ username }) => username === body.username)) return conflict();
       return { status: 201, headers: { location: `${standIn.url}${REALM}/users/${make(body)}` } };
     }),
-    [`GET ${REALM}/users/:id`]: one((user, { query }) => ({ body: { ...user, access, ...(query.userProfileMetadata === "true" && { userProfileMetadata: { attributes: [] } }) } })),
+    [`GET ${REALM}/users/:id`]: one((user, { query }) => ({ body: { ...user, access, ...(is(query.userProfileMetadata) && { userProfileMetadata: { attributes: [] } }) } })),
     [`PUT ${REALM}/users/:id`]: one((user, { body }) => (Object.assign(user, body), { status: 204 })),
     [`DELETE ${REALM}/users/:id`]: one((user) => (users.delete(user.id), { status: 204 })),
     [`PUT ${REALM}/users/:id/reset-password`]: one((user, { body }) => (body.temporary && user.requiredActions.push("UPDATE_PASSWORD"), { status: 204 })),

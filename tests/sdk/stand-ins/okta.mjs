@@ -13,7 +13,8 @@ export async function okta() {
   });
   const nobody = (id) => error(404, "E0000007", `Not found: Resource not found: ${id} (User)`);
   const ok = (body, headers = {}) => ({ body, headers: { ...limits(9), ...headers } });
-  const guarded = (answer) => (asked) => (asked.headers.authorization === `SSWS ${TOKEN}` ? answer(asked) : error(401, "E0000011", "Invalid token provided"));
+  // Its Python SDK puts nothing between the scheme and the token.
+  const guarded = (answer) => (asked) => ([`SSWS ${TOKEN}`, `SSWS${TOKEN}`].includes(asked.headers.authorization) ? answer(asked) : error(401, "E0000011", "Invalid token provided"));
   const named = (name) => users.get(name) ?? [...users.values()].find(({ profile }) => profile.login === name);
   const one = (answer) => guarded((asked) => (named(asked.params.id) ? answer(named(asked.params.id), asked) : nobody(asked.params.id)));
   const shown = (user) => ({ ...user, credentials: { provider: { type: "OKTA", name: "OKTA" } }, _links: { self: { href: `${standIn.url}/api/v1/users/${user.id}` } } });
