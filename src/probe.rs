@@ -55,9 +55,32 @@ pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
         return Found::NoKey;
     };
     // No app waits for it, and none is kept out by what it finds.
-    match upstream.own_soon(request, Priority::Refetch).await {
+    let found = match upstream.own_soon(request, Priority::Refetch).await {
         Err(error) => Found::Away(error),
         Ok(answer) => judged(config, &nobody, answer),
+    };
+    match (&found, config.provider.opened_by_key(&config.tenant)) {
+        (Found::Accepts(_), Some(request)) => match upstream.own_soon(request, Priority::Refetch).await {
+            Err(error) => Found::Away(error),
+            Ok(answer) => opened(config, found, &answer),
+        },
+        _ => found,
+    }
+}
+
+/// What is found where the key alone opens what was asked for.
+fn opened(config: &Config, found: Found, answer: &Fetched) -> Found {
+    match config.provider.effective_status(answer.status, &answer.headers) {
+        status if status.is_success() => found,
+        status => unlike(status),
+    }
+}
+
+fn unlike(status: StatusCode) -> Found {
+    match status {
+        status if status.is_server_error() => Found::Away(UpstreamError::Broken),
+        StatusCode::TOO_MANY_REQUESTS => Found::Away(UpstreamError::Timeout),
+        status => Found::Refuses(status),
     }
 }
 
@@ -70,10 +93,6 @@ fn judged(config: &Config, nobody: &UserId, answer: Fetched) -> Found {
         Some(Sighting {
             seen: Seen::Missing, ..
         }) => Found::Accepts(answer),
-        _ => match config.provider.effective_status(status, headers) {
-            status if status.is_server_error() => Found::Away(UpstreamError::Broken),
-            StatusCode::TOO_MANY_REQUESTS => Found::Away(UpstreamError::Timeout),
-            status => Found::Refuses(status),
-        },
+        _ => unlike(config.provider.effective_status(status, headers)),
     }
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::provider::{Provider, Sighting, Tenant};
 use crate::record::{Receipt, Recorder};
 use crate::upstream::{Priority, Upstream, UpstreamError};
-use crate::user::{Observation, Origin, Position, Sent, Source, UserId};
+use crate::user::{Observation, Origin, Position, Seen, Sent, Source, UserId};
 
 /// What reading a user needs.
 #[derive(Debug, Clone)]
@@ -68,9 +68,25 @@ impl Reader {
         let sighting = self
             .provider
             .read_user_answer(&self.tenant, user, status, headers, &answer.body);
-        let sighting =
-            sighting.ok_or_else(|| ReadFault::of(self.provider.effective_status(status, headers)))?;
+        let meant = self.provider.effective_status(status, headers);
+        let sighting = sighting.ok_or_else(|| ReadFault::of(meant))?;
+        if matches!(sighting.seen, Seen::Missing) && !meant.is_success() {
+            self.try_key(priority).await?;
+        }
         Ok(observed(sighting, answer.sent, origin))
+    }
+
+    /// Where a key that is not taken is answered as for somebody who is not there, only what it alone opens
+    /// tells the one from the other. Asked afterwards: it was taken then, so it was before.
+    async fn try_key(&self, priority: Priority) -> Result<(), ReadFault> {
+        let Some(request) = self.provider.opened_by_key(&self.tenant) else {
+            return Ok(());
+        };
+        let answer = self.upstream.own(request, priority).await?;
+        match self.provider.effective_status(answer.status, &answer.headers) {
+            meant if meant.is_success() => Ok(()),
+            meant => Err(ReadFault::of(meant)),
+        }
     }
 
     /// Whose this other name is: the user is read by it, and what that shows is recorded. Nothing where it

@@ -143,6 +143,7 @@ impl Upstream {
         let upstream = Upstream::to(base, client, &config.rate, config.timeout);
         Ok(Upstream {
             login,
+            key: key::Key::of(config.provider.clone()),
             meant,
             widest,
             ..upstream

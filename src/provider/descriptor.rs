@@ -69,6 +69,8 @@ pub struct Provider {
     pub(super) own: Vec<OwnHeader>,
     pub(super) login: Option<LoginRule>,
     pub(super) key_is_optional: bool,
+    /// What it alone opens, where a key that is not taken is answered as for somebody who is not there.
+    pub(super) key_opens: Option<String>,
     pub(super) key_shown: Option<KeyShown>,
     pub(super) token: Option<TokenRule>,
     pub(super) errors: Errors,

@@ -239,14 +239,16 @@ impl Provider {
 
     /// Not found at the user's own path: evidence with the tenant's own key, a hint with another
     /// server key, nothing from a client. In answer to a change it is a hint: what is not there can be
-    /// anything that this names, such as an address.
+    /// anything that this names, such as an address. So it is where the key itself may not be taken.
     fn absence(&self, exchange: &Exchange<'_>) -> Option<Sighting> {
         let route = exchange.request.matched.route;
         let own = route.own_path.as_ref()?;
         let id = exchange.ids(std::slice::from_ref(own)).into_iter().next()?;
         match exchange.request.credential {
             Credential::Client => None,
-            Credential::OwnServer if !route.changes() => Some(settled(id, Seen::Missing)),
+            Credential::OwnServer if !route.changes() && self.key_opens.is_none() => {
+                Some(settled(id, Seen::Missing))
+            }
             Credential::OwnServer | Credential::Server => Some(settled(id, Seen::Touched)),
         }
     }

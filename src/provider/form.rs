@@ -124,6 +124,8 @@ pub(super) struct KeyForm {
     /// The provider may ask for none.
     #[serde(default)]
     pub optional: bool,
+    /// A path that it alone opens.
+    pub opens: Option<Text>,
     /// What people call it.
     pub label: Option<String>,
     /// What requests show in its place, a template.

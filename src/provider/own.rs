@@ -40,6 +40,21 @@ impl Provider {
         }
     }
 
+    /// The request that the key alone opens, where the file names one.
+    pub fn opened_by_key(&self, tenant: &Tenant) -> Option<OwnRequest> {
+        let path = self.key_opens.as_ref()?;
+        Some(self.own_request(tenant, path))
+    }
+
+    /// What an answer to a request of usertap's own says of its key, as a status: where somebody is not there,
+    /// whatever status says so, the key was taken, unless that is said of one that is not taken too.
+    pub fn says_of_key(&self, meant: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<StatusCode> {
+        match self.errors.says_not_found(meant, headers, body) {
+            false => Some(meant),
+            true => Some(StatusCode::NOT_FOUND).filter(|_| self.key_opens.is_none()),
+        }
+    }
+
     /// The read of one user with the tenant's key. `None` without a key.
     pub fn read_user(&self, tenant: &Tenant, id: &UserId) -> Option<OwnRequest> {
         self.read_named(tenant, id.as_str())

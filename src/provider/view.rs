@@ -103,13 +103,17 @@ impl TimeAt {
 
     /// Something stands there, and it is no time as the unit has it.
     pub(super) fn is_unread(&self, user: &Value) -> bool {
-        let is_something = |value: &Value| !value.is_null() && *value != "";
         self.time(user).is_none() && self.at.find(user).is_some_and(is_something)
     }
 
     fn version(&self, user: &Value) -> Option<i64> {
         self.time(user).map(|time| time.timestamp_micros())
     }
+}
+
+/// A flag that is not set, and a time that is not there, are nothing.
+fn is_something(value: &Value) -> bool {
+    !value.is_null() && *value != false && *value != ""
 }
 
 fn whole(value: &Value) -> Option<i64> {
@@ -139,7 +143,7 @@ impl UserMap {
 
     fn is_deleted(&self, user: &Value) -> bool {
         let at = self.deleted_at.as_ref();
-        at.and_then(|at| at.find(user)).is_some_and(|at| !at.is_null())
+        at.and_then(|at| at.find(user)).is_some_and(is_something)
     }
 
     fn without_dropped(&self, text: &str) -> Option<String> {

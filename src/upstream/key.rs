@@ -4,17 +4,20 @@
 //! Known to this process alone, and not across a restart: the next request of its own tells again.
 
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 
-use super::Upstream;
+use super::{Fetched, Upstream};
+use crate::provider::Provider;
 
 /// No status is 0.
 const TAKEN: u16 = 0;
 
 #[derive(Debug, Default)]
 pub(super) struct Key {
+    /// Where none is, statuses mean what they say.
+    provider: Option<Arc<Provider>>,
     refused: AtomicU16,
     answerer: Mutex<Answerer>,
 }
@@ -32,9 +35,24 @@ pub enum Answerer {
 }
 
 impl Key {
+    pub fn of(provider: Arc<Provider>) -> Key {
+        Key {
+            provider: Some(provider),
+            ..Key::default()
+        }
+    }
+
+    /// Told of the answer to a request of usertap's own, which meant this status.
+    pub fn judge(&self, answer: &Fetched, meant: StatusCode) {
+        let says = |provider: &Arc<Provider>| provider.says_of_key(meant, &answer.headers, &answer.body);
+        if let Some(said) = self.provider.as_ref().map_or(Some(meant), says) {
+            self.note(said);
+        }
+    }
+
     /// Told what the answer to a request of usertap's own means. An answer that is neither success nor
     /// refusal says nothing of the key; only that a user is not there is said to none but a key that is taken.
-    pub fn note(&self, meant: StatusCode) {
+    fn note(&self, meant: StatusCode) {
         let refused = match meant {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => meant.as_u16(),
             meant if meant.is_success() || meant == StatusCode::NOT_FOUND => TAKEN,

@@ -72,8 +72,8 @@ impl Upstream {
                     });
                 }
                 None => {
-                    if let Came::Answered(meant) = came {
-                        self.key.note(meant);
+                    if let (Ok(fetched), Came::Answered(meant)) = (&answer, came) {
+                        self.key.judge(fetched, meant);
                     }
                     return answer;
                 }

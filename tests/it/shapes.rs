@@ -11,6 +11,7 @@ mod parts;
 mod polling;
 mod sign_ups;
 mod told;
+mod tried;
 mod unnamed;
 mod walks;
 mod walls;

@@ -104,6 +104,15 @@ impl Reader<'_> {
         Places::among(&mut self.shown, names)
     }
 
+    pub(super) fn key_opens(&mut self, key: Option<&Spanned<KeyForm>>) -> Option<String> {
+        let opens = key?.get_ref().opens.as_ref()?;
+        if !opens.get_ref().starts_with('/') {
+            let text = "`opens` is a path below the first prefix: \"/schemas/_User\"";
+            self.mistake(opens.span().start, text);
+        }
+        Some(opens.get_ref().clone())
+    }
+
     pub(super) fn key_shown(
         &mut self,
         key: Option<&Spanned<KeyForm>>,

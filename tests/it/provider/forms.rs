@@ -11,6 +11,25 @@ pub fn fixture(text: &str) -> Provider {
 
 const CLERK: &str = include_str!("../../fixtures/providers/clerk-like.toml");
 
+/// A status by which somebody is not there says nothing of the key where a key that is not taken is answered so too.
+#[test]
+fn what_an_answer_says_of_the_key() {
+    let text = include_str!("../../fixtures/providers/directus.toml");
+    let opens = "opens = \"/users?limit=1&fields=id\"\n";
+    assert!(text.contains(opens));
+    let says = |text: &str, status: u16, code: &str| {
+        let body = json!({"errors": [{"extensions": {"code": code}}]}).to_string();
+        let meant = StatusCode::from_u16(status).unwrap();
+        let said = fixture(text).says_of_key(meant, &HeaderMap::new(), body.as_bytes());
+        said.map(|status| status.as_u16())
+    };
+    assert_eq!(says(text, 403, "FORBIDDEN"), None);
+    assert_eq!(says(text, 401, "INVALID_CREDENTIALS"), Some(401));
+    let without = text.replace(opens, "");
+    assert_eq!(says(&without, 403, "FORBIDDEN"), Some(404));
+    assert_eq!(says(&without, 403, "QUOTA"), Some(403));
+}
+
 fn clerk() -> (Provider, Tenant) {
     let provider = fixture(CLERK);
     let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk_live_1")]);

@@ -215,6 +215,10 @@ fn each_mistake_names_a_remedy() {
             ),
             "has {cursor} in it",
         ),
+        (
+            keyed("opens = \"schemas\""),
+            "`opens` is a path below the first prefix",
+        ),
         (keyed("basic = true"), "add shown = \"{user}:{key}\""),
         (keyed("shown = \"{tenant}\""), "put {key} into it"),
         (

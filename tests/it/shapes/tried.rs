@@ -1,0 +1,143 @@
+//! What real servers turned out to do that stand-ins had not: each as the server itself was seen to answer.
+
+use ::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::eventually;
+use crate::support::http::Reply;
+use crate::support::shapes::{Shaped, Shapes};
+
+const PROVIDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers");
+
+async fn start(name: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
+    Shaped::start(&format!("{PROVIDERS}/{name}.toml"), settings, ready).await
+}
+
+mod parse {
+    use super::*;
+
+    const KEYS: [(&str, &str); 2] = [
+        ("x-parse-application-id", "app"),
+        ("x-parse-master-key", "master"),
+    ];
+    const ADA: &str = "/parse/users/ada0000001";
+    const NOBODY: &str = r#"{"code":101,"error":"Object not found."}"#;
+
+    fn ada() -> Value {
+        json!({"objectId": "ada0000001", "createdAt": "2024-01-02T03:04:05.678Z", "updatedAt": "2024-01-02T03:04:05.678Z",
+               "username": "ada", "email": "ada@example.com", "ACL": {"ada0000001": {"read": true, "write": true}}})
+    }
+
+    async fn world() -> Shaped {
+        let settings = [
+            ("PARSE_APP_ID", "app"),
+            ("PARSE_MASTER_KEY", "master"),
+            ("USERTAP_CACHE_TTL", "0"),
+        ];
+        let world = start("parse", &settings, |shapes| {
+            shapes.on("GET /parse/users/", 404, NOBODY);
+            shapes.on("GET /parse/schemas/_User", 200, r#"{"className":"_User"}"#);
+            shapes.on("GET /parse/users?", 200, json!({"results": []}));
+            shapes.on(&format!("GET {ADA}"), 200, ada());
+        })
+        .await;
+        assert!(read(&world).await.recorded().starts_with("committed"));
+        world
+    }
+
+    async fn read(world: &Shaped) -> Reply {
+        world.served.ask(Method::GET, ADA, &KEYS, &Value::Null).await
+    }
+
+    /// As with one that was taken back: everybody whom it had opened is answered to as somebody who is not there.
+    fn takes_the_key_no_more(world: &Shaped) {
+        world.shapes.on(&format!("GET {ADA}"), 404, NOBODY);
+        let refused = r#"{"error":"unauthorized: master key is required"}"#;
+        world.shapes.on("GET /parse/schemas/_User", 403, refused);
+    }
+
+    async fn is_deleted(world: &Shaped) -> bool {
+        world.served.count("deleted_at IS NOT NULL").await == 1
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_opens_nothing_any_more_deletes_nobody() {
+        let world = world().await;
+        takes_the_key_no_more(&world);
+        let gone = read(&world).await;
+        assert_eq!(gone.status, 404);
+        assert_eq!(gone.recorded(), "none; reread-late");
+        assert!(!is_deleted(&world).await);
+        // Another server's key is right, and what it changes is to be read.
+        let other = [KEYS[0], ("x-parse-master-key", "of the other")];
+        let changed = json!({"updatedAt": "2024-01-03T03:04:05.678Z"});
+        world.shapes.on(&format!("PUT {ADA}"), 200, changed);
+        let changed = world
+            .served
+            .ask(Method::PUT, ADA, &other, &json!({"name": "Ada"}))
+            .await;
+        assert_eq!(changed.recorded(), "none; reread-late");
+        assert!(!is_deleted(&world).await);
+        world.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_not_found_counts_once_the_key_is_taken_again() {
+        let world = world().await;
+        takes_the_key_no_more(&world);
+        read(&world).await;
+        world
+            .shapes
+            .on("GET /parse/schemas/_User", 200, r#"{"className":"_User"}"#);
+        eventually("whoever is gone is known to be", async || {
+            is_deleted(&world).await.then_some(())
+        })
+        .await;
+        world.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_is_gone_is_known_to_be_with_the_answer() {
+        let world = world().await;
+        world.shapes.on(&format!("GET {ADA}"), 404, NOBODY);
+        assert!(read(&world).await.recorded().starts_with("committed"));
+        assert!(is_deleted(&world).await);
+        world.end().await;
+    }
+}
+
+mod synapse {
+    use super::*;
+
+    const KEY: [(&str, &str); 1] = [("authorization", "Bearer token")];
+    const ADA: &str = "/_synapse/admin/v2/users/@ada:localhost";
+
+    fn ada(is_gone: bool) -> Value {
+        json!({"name": "@ada:localhost", "displayname": "Ada", "creation_ts": 1_700_000_000, "threepids": [], "deactivated": is_gone})
+    }
+
+    /// A flag of those who are gone is a flag: where it is false, nobody is.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_not_deactivated_is_there() {
+        let world = start("synapse", &[("SYNAPSE_ADMIN_TOKEN", "token")], |shapes| {
+            let nobody = r#"{"errcode":"M_NOT_FOUND","error":"User not found"}"#;
+            shapes.on("GET /_synapse/admin/v2/users/", 404, nobody);
+            shapes.on(&format!("GET {ADA}"), 200, ada(false));
+        })
+        .await;
+        let read = async || world.served.ask(Method::GET, ADA, &KEY, &Value::Null).await;
+        assert!(read().await.recorded().starts_with("committed"));
+        let row = world.served.row("@ada:localhost").await.expect("a row");
+        assert_eq!((row.raw, row.is_deleted), (ada(false), false));
+        world
+            .shapes
+            .on("POST /_synapse/admin/v1/deactivate/@ada:localhost", 200, "{}");
+        world.shapes.on(&format!("GET {ADA}"), 200, ada(true));
+        let gone = world
+            .ask("POST /_synapse/admin/v1/deactivate/@ada:localhost", &KEY)
+            .await;
+        assert!(gone.recorded().starts_with("committed"), "{}", gone.recorded());
+        assert_eq!(world.served.count("deleted_at IS NOT NULL").await, 1);
+        world.end().await;
+    }
+}
