@@ -4,8 +4,10 @@
 //! it said last stands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::timeout;
 
 use super::Station;
 use crate::clock::{self, Instant};
@@ -15,6 +17,8 @@ use crate::db::{DbError, Unfitness, epochs, partitions, polls, rights, rows, run
 use crate::feed::Bounds;
 use crate::feed::slots::Slot;
 
+/// Whoever asks while it is known that the database does not answer is told so before a monitor gives up.
+const SOON: Duration = Duration::from_secs(1);
 /// Users set aside that are named.
 pub const NAMED: i64 = 20;
 
@@ -106,7 +110,7 @@ impl Station {
     /// As the database gives them.
     pub async fn known(&self, counted: i64) -> Result<Arc<Known>, DbError> {
         let last = || self.last_known().clone();
-        match self.unless_left(Known::ask(self, counted)).await {
+        match self.unless_left(self.asked(counted)).await {
             Some(asked) => {
                 let known = Arc::new(asked?);
                 *self.last_known() = Some(known.clone());
@@ -115,6 +119,15 @@ impl Station {
             None => last()
                 .ok_or_else(|| DbError::Away("nobody needs it, and it was not asked yet: ask again".into())),
         }
+    }
+
+    async fn asked(&self, counted: i64) -> Result<Known, DbError> {
+        let ask = Known::ask(self, counted);
+        if self.database_answers() {
+            return ask.await;
+        }
+        let late = |_| Err(DbError::Away("it has not answered for seconds".into()));
+        timeout(SOON, ask).await.unwrap_or_else(late)
     }
 
     /// What is asked in passing; nothing while the database is left alone.

@@ -3,7 +3,8 @@
 //!
 //! What must never be: anything sent before the others know of this process; a kept answer given
 //! while what others did in the last second is not known; more asked of the provider by all
-//! together than its limit.
+//! together than its limit, but where one of them alone cannot reach the database: it cannot tell that from a
+//! database that is away for all, and keeps its part.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -173,6 +173,24 @@ async fn a_database_that_says_nothing_holds_an_answer_no_longer_than_the_timeout
     stack.end().await;
 }
 
+/// A monitor waits for seconds only, and this is when it has to be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn once_a_database_is_known_to_say_nothing_the_status_says_so_soon() {
+    let stack = relayed(&[]).await;
+    wire(&stack).silence();
+    let status = eventually("a status within four seconds", || async {
+        timeout(Duration::from_secs(4), stack.status()).await.ok()
+    })
+    .await;
+    assert_eq!(status["problems"][0]["word"], "database-away", "{status}");
+    wire(&stack).open();
+    eventually("it is healthy again", || async {
+        (stack.status().await["problems"] == json!([])).then_some(())
+    })
+    .await;
+    stack.end().await;
+}
+
 const PATIENT: (&str, &str) = ("USERTAP_SYNC_TIMEOUT", "5s");
 
 /// Once it is known to say nothing nobody waits for it any more, until it is heard again.
