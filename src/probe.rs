@@ -62,17 +62,16 @@ pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
     match (&found, config.provider.opened_by_key(&config.tenant)) {
         (Found::Accepts(_), Some(request)) => match upstream.own_soon(request, Priority::Refetch).await {
             Err(error) => Found::Away(error),
-            Ok(answer) => opened(config, found, &answer),
+            Ok(answer) => {
+                let meant = config.provider.effective_status(answer.status, &answer.headers);
+                upstream.note_opened(meant);
+                match meant.is_success() {
+                    true => found,
+                    false => unlike(meant),
+                }
+            }
         },
         _ => found,
-    }
-}
-
-/// What is found where the key alone opens what was asked for.
-fn opened(config: &Config, found: Found, answer: &Fetched) -> Found {
-    match config.provider.effective_status(answer.status, &answer.headers) {
-        status if status.is_success() => found,
-        status => unlike(status),
     }
 }
 

@@ -63,6 +63,9 @@ impl Reader {
             .provider
             .read_user(&self.tenant, user)
             .ok_or(ReadFault::NoKey)?;
+        if self.upstream.refused_key().is_some() {
+            self.try_key(priority).await?;
+        }
         let answer = self.upstream.own(request, priority).await?;
         let (status, headers) = (answer.status, &answer.headers);
         let sighting = self
@@ -70,22 +73,28 @@ impl Reader {
             .read_user_answer(&self.tenant, user, status, headers, &answer.body);
         let meant = self.provider.effective_status(status, headers);
         let sighting = sighting.ok_or_else(|| ReadFault::of(meant))?;
-        if matches!(sighting.seen, Seen::Missing) && !meant.is_success() {
+        if matches!(sighting.seen, Seen::Missing) {
             self.try_key(priority).await?;
         }
         Ok(observed(sighting, answer.sent, origin))
     }
 
-    /// Where a key that is not taken is answered as for somebody who is not there, only what it alone opens
-    /// tells the one from the other. Asked afterwards: it was taken then, so it was before.
-    async fn try_key(&self, priority: Priority) -> Result<(), ReadFault> {
+    /// Where a key that is not taken is answered as for somebody who is not there, or as anybody, only what it
+    /// alone opens tells the one from the other: asked after such an answer, and before where it was not taken
+    /// when it was tried last, for somebody may have mended it in between.
+    ///
+    /// # Errors
+    /// [`ReadFault`] where it opens nothing, or nobody can tell.
+    pub async fn try_key(&self, priority: Priority) -> Result<(), ReadFault> {
         let Some(request) = self.provider.opened_by_key(&self.tenant) else {
             return Ok(());
         };
         let answer = self.upstream.own(request, priority).await?;
-        match self.provider.effective_status(answer.status, &answer.headers) {
-            meant if meant.is_success() => Ok(()),
-            meant => Err(ReadFault::of(meant)),
+        let meant = self.provider.effective_status(answer.status, &answer.headers);
+        self.upstream.note_opened(meant);
+        match meant.is_success() {
+            true => Ok(()),
+            false => Err(ReadFault::of(meant)),
         }
     }
 

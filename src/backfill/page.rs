@@ -12,6 +12,7 @@ use crate::clock;
 use crate::db::missing;
 use crate::db::runs::{self, Run};
 use crate::provider::{Cursor, Footing, Next, OwnRequest, Page, PageFault, Sighting};
+use crate::reader::ReadFault;
 use crate::upstream::{Fetched, Priority, UpstreamError};
 use crate::user::{Observation, Source};
 
@@ -63,6 +64,7 @@ impl Got {
 impl Backfill {
     pub(super) async fn first_page(&self, run: &Run, walk: &mut Walk) -> Result<Got, WalkFault> {
         self.head_known().await;
+        self.try_key().await?;
         let got = match walk.pages {
             0 => self.very_first_page(walk).await?,
             _ => self.page(walk).await?,
@@ -70,6 +72,19 @@ impl Backfill {
         self.believe(run, walk, &got).await?;
         self.note_total(run, got.page.total).await?;
         Ok(got)
+    }
+
+    /// Where a key that is not taken is shown what anybody is, no page of users would tell.
+    async fn try_key(&self) -> Result<(), WalkFault> {
+        match (
+            self.reader.try_key(Priority::Backfill).await,
+            self.reader.upstream.refused_key(),
+        ) {
+            (Ok(()), _) => Ok(()),
+            (Err(ReadFault::Upstream(error)), _) => Err(error.into()),
+            (Err(_), Some(status)) => Err(WalkFault::Key(status)),
+            (Err(_), None) => Err(UpstreamError::Broken.into()),
+        }
     }
 
     /// The fewest that were said: who is gone meanwhile is not missing.

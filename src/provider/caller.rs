@@ -258,6 +258,7 @@ impl CredentialRule {
         let key = key.and_then(|value| without_scheme(value, self.scheme.as_deref()));
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let key = key.and_then(|value| value.strip_prefix(prefix.as_bytes()));
+        let key = key.filter(|key| !key.is_empty() || prefix.is_empty());
         let Some((names, values)) = &self.when else {
             return Ok(key);
         };

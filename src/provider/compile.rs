@@ -77,7 +77,7 @@ impl Reader<'_> {
             (&own, login.as_ref()),
         );
         let key_is_optional = form.key.as_ref().is_some_and(|key| key.get_ref().optional);
-        let key_opens = self.key_opens(form.key.as_ref());
+        let key_opens = self.key_opens(form.key.as_ref(), &credentials);
         let key_shown = self.key_shown(form.key.as_ref(), &settings);
         let token = form.token.map(|token| self.token(token));
         let answers = form

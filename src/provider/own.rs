@@ -47,12 +47,14 @@ impl Provider {
     }
 
     /// What an answer to a request of usertap's own says of its key, as a status: where somebody is not there,
-    /// whatever status says so, the key was taken, unless that is said of one that is not taken too.
+    /// whatever status says so, the key was taken. Where only what the key opens can tell, nothing else says so.
     pub fn says_of_key(&self, meant: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<StatusCode> {
-        match self.errors.says_not_found(meant, headers, body) {
-            false => Some(meant),
-            true => Some(StatusCode::NOT_FOUND).filter(|_| self.key_opens.is_none()),
-        }
+        let says = match self.errors.says_not_found(meant, headers, body) {
+            false => meant,
+            true => StatusCode::NOT_FOUND,
+        };
+        let is_of_anybody = says.is_success() || says == StatusCode::NOT_FOUND;
+        Some(says).filter(|_| self.key_opens.is_none() || !is_of_anybody)
     }
 
     /// The read of one user with the tenant's key. `None` without a key.

@@ -111,9 +111,9 @@ impl TimeAt {
     }
 }
 
-/// A flag that is not set, and a time that is not there, are nothing.
+/// A flag that is not set, and a time that is not there, are nothing, however they are written.
 fn is_something(value: &Value) -> bool {
-    !value.is_null() && *value != false && *value != ""
+    !value.is_null() && *value != false && *value != "" && *value != 0
 }
 
 fn whole(value: &Value) -> Option<i64> {

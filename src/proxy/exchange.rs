@@ -310,7 +310,11 @@ impl Exchange<'_> {
         if extraction.unfit > 0 {
             self.shared.wire.traffic.unfit(&self.matched.route.name);
         }
-        if extraction.sightings.is_empty() && malformed > 0 {
+        let is_read = !extraction.sightings.is_empty();
+        if is_read || malformed > 0 {
+            self.shared.wire.traffic.told(is_read);
+        }
+        if !is_read && malformed > 0 {
             return Box::pin(self.unread(Why::Malformed, stamp)).await;
         }
         match self.recorded(extraction.sightings, stamp).await {

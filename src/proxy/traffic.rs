@@ -20,6 +20,8 @@ pub struct Traffic {
     /// Routes whose unreadable answers stand in the log already; as many at most as the
     /// provider's file has routes.
     logged: Mutex<HashSet<Box<str>>>,
+    /// Answers that should tell of users and could not be read, since the last of which some could.
+    unread: AtomicU64,
     /// Which route told last of a user whose id cannot be one, and when.
     unfit: Mutex<Option<(Box<str>, Instant)>>,
     pub meters: Meters,
@@ -107,6 +109,21 @@ impl Traffic {
     /// An answer told of a user whose id cannot be one.
     pub(super) fn unfit(&self, route: &str) {
         *lock(&self.unfit) = Some((route.into(), clock::now()));
+    }
+
+    /// An answer that should tell of users was read, or none of them could be.
+    pub(super) fn told(&self, is_read: bool) {
+        match is_read {
+            true => self.unread.store(0, Ordering::Relaxed),
+            false => {
+                self.unread.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// So many such answers in a row.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
     }
 
     /// The route that told of such a user last, within the hour.

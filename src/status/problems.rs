@@ -82,6 +82,7 @@ pub const WORDS: &[&str] = &[
     "not-the-provider",
     "user-unreadable",
     "users-unfit",
+    "users-unread",
     "webhooks-refused",
     "webhooks-untimely",
     "webhooks-malformed",
@@ -135,6 +136,7 @@ pub(super) fn all(
     }
     problems.extend(of_reads(unreadable));
     problems.extend(of_unfit(traffic));
+    problems.extend(of_unread(traffic));
     problems.extend(of_descriptors(&station.config));
     problems.extend(of_defects());
     problems.extend(of_left_behind(&station.config));
@@ -332,6 +334,21 @@ fn of_unfit(traffic: &Traffic) -> Option<Problem> {
         "where the provider's ids are no uuids, set ID_TYPE=text with another SCHEMA and STATE_SCHEMA; this goes an \
          hour after the last such answer",
     ))
+}
+
+/// One that is none of the provider's own comes now and then.
+const UNREAD: u64 = 10;
+
+fn of_unread(traffic: &Traffic) -> Option<Problem> {
+    let unread = traffic.unread();
+    (unread >= UNREAD).then(|| {
+        problem(
+            "users-unread",
+            format!("the last {unread} answers that should tell of users could not be read, and nothing of them is recorded"),
+            "the log names the routes: hold what is answered there against [user] and [[route]] of the provider's file; of a \
+             built-in one, run a newer usertap or report this",
+        )
+    })
 }
 
 fn of_walk(run: &Run) -> Option<Problem> {

@@ -53,11 +53,14 @@ impl Key {
     /// Told what the answer to a request of usertap's own means. An answer that is neither success nor
     /// refusal says nothing of the key; only that a user is not there is said to none but a key that is taken.
     fn note(&self, meant: StatusCode) {
-        let refused = match meant {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => meant.as_u16(),
-            meant if meant.is_success() || meant == StatusCode::NOT_FOUND => TAKEN,
-            _ => return,
-        };
+        match meant {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.set(meant.as_u16()),
+            meant if meant.is_success() || meant == StatusCode::NOT_FOUND => self.set(TAKEN),
+            _ => {}
+        }
+    }
+
+    fn set(&self, refused: u16) {
         match (self.refused.swap(refused, Ordering::Relaxed), refused) {
             (TAKEN, TAKEN) => {}
             (TAKEN, status) => tracing::error!(
@@ -83,6 +86,15 @@ impl Upstream {
     /// The status with which the provider refuses the key of usertap's own requests, while it does.
     pub fn refused_key(&self) -> Option<u16> {
         self.key.refused()
+    }
+
+    /// What was answered to a request for what the key alone opens.
+    pub fn note_opened(&self, meant: StatusCode) {
+        match meant {
+            meant if meant.is_success() => self.key.set(TAKEN),
+            meant if meant.is_server_error() || meant == StatusCode::TOO_MANY_REQUESTS => {}
+            meant => self.key.set(meant.as_u16()),
+        }
     }
 
     pub fn answerer(&self) -> Answerer {

@@ -39,7 +39,7 @@ pub struct Figures {
     pub malformed: u64,
     /// Since the last that told of users.
     pub malformed_in_a_row: u64,
-    /// While none has told of users.
+    /// Of the other tenants' ones, while no other has come.
     pub foreign_alone: u64,
     /// Of those that told of users: some of their events were unknown or malformed.
     pub partly_understood: u64,
@@ -62,7 +62,9 @@ pub struct Figures {
     pub refused_in_a_row: u64,
     /// Seconds without one that is rightly signed.
     pub silent_for: u64,
-    /// Changes that writes of apps made meanwhile.
+    /// Changes that writes of apps have made.
+    pub written: u64,
+    /// Those of them since the last that was rightly signed.
     pub written_meanwhile: u64,
 }
 
@@ -159,11 +161,8 @@ impl Counts {
             foreign: of(Word::Foreign),
             malformed: of(Word::Malformed),
             malformed_in_a_row: inner.malformed_in_a_row,
-            foreign_alone: if inner.last_told.is_none() {
-                of(Word::Foreign)
-            } else {
-                0
-            },
+            foreign_alone: inner.foreign_alone(),
+            written,
             partly_understood: inner.partly_understood,
             not_durable: inner.not_durable + inner.not_held,
             too_large: inner.too_large,
@@ -185,6 +184,12 @@ impl Counts {
 }
 
 impl Inner {
+    fn foreign_alone(&self) -> u64 {
+        let foreign = self.by_word.get(Word::Foreign.as_str()).copied().unwrap_or(0);
+        let all: u64 = self.by_word.values().sum();
+        if foreign == all { foreign } else { 0 }
+    }
+
     fn acknowledge(&mut self, word: Word, now: Instant) {
         *self.by_word.entry(word.as_str()).or_default() += 1;
         if word.tells_of_users() {

@@ -23,11 +23,14 @@ impl Reader<'_> {
         }
         let mut ignore: Vec<HeaderName> = self.headers(&form.ignore);
         let is_of_the_caller = |name: &HeaderName| self.shown.iter().any(|shown| shown == name);
-        let tracing = TRACING.map(HeaderName::from_static).into_iter();
-        ignore.extend(tracing.filter(|name| !is_of_the_caller(name)));
+        let tracing = TRACING.map(HeaderName::from_static);
+        ignore.extend(tracing.iter().filter(|name| !is_of_the_caller(name)).cloned());
+        // Many a server sends the request's own back.
+        let mut once: Vec<HeaderName> = self.headers(&form.once);
+        once.extend(tracing);
         CacheRules {
             ignore,
-            once: self.headers(&form.once),
+            once,
             habit: form.habit.map(|habit| Habit {
                 headers: self.headers(&habit.headers),
                 values: habit.values,

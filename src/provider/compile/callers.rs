@@ -104,8 +104,17 @@ impl Reader<'_> {
         Places::among(&mut self.shown, names)
     }
 
-    pub(super) fn key_opens(&mut self, key: Option<&Spanned<KeyForm>>) -> Option<String> {
+    pub(super) fn key_opens(
+        &mut self,
+        key: Option<&Spanned<KeyForm>>,
+        credentials: &[CredentialRule],
+    ) -> Option<String> {
         let opens = key?.get_ref().opens.as_ref()?;
+        if credentials.iter().any(|rule| rule.key && !rule.own_only) {
+            let text = "`opens` is for a provider that answers any key: only usertap's own can be tried with it, so add \
+                        own_only = true to each [[credential]] with key = true";
+            self.mistake(opens.span().start, text);
+        }
         if !opens.get_ref().starts_with('/') {
             let text = "`opens` is a path below the first prefix: \"/schemas/_User\"";
             self.mistake(opens.span().start, text);

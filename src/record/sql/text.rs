@@ -159,7 +159,8 @@ pub const SET_ASIDE: &str = "
     VALUES ($1, $2, $3, now() + make_interval(secs => 10))
     ON CONFLICT (id) DO UPDATE SET sqlstate = excluded.sqlstate, reason = excluded.reason,
         attempts = a.attempts + 1,
-        next_try = now() + least(greatest(now() - a.since, interval '10 s'), interval '1 hour')";
+        next_try = CASE WHEN a.next_try > now() THEN a.next_try
+            ELSE now() + least(greatest(now() - a.since, interval '10 s'), interval '1 hour') END";
 
 /// What a block that tries an update is given: a block takes no parameters.
 pub const TRY_GIVEN: &str = "

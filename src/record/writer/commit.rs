@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use super::super::batch::{Judged, Loaded, Plan};
 use super::super::change::{self, Change};
 use super::super::memory::Keep;
-use super::super::merge::Verdict;
 use super::super::sql::Numbered;
 use super::super::waiters::Settling;
 use super::super::{Changed, Effect, Shared};
@@ -134,13 +133,15 @@ fn settling(judged: &Judged, id: &UserId, numbered: Option<&Numbered>) -> Option
     if judged.effect == Effect::SetAside {
         return Some(Settling::SetAside);
     }
-    // Deleted before anybody saw them, or removed since: nothing stands, and an answer must not say that it does.
-    let is_removed = judged.verdict == Verdict::Equal && !judged.had_row;
-    if judged.verdict == Verdict::Absent || is_removed {
-        return Some(Settling::NoUser);
+    if !judged.verdict.counts_as_applied() {
+        return None;
     }
     let change = numbered.and_then(|numbered| numbered.changes.get(id));
     let change = change.map(|(position, nonce)| change::public(*position, *nonce));
-    let counts = judged.verdict.counts_as_applied();
-    counts.then_some(Settling::Recorded(change))
+    // Deleted before anybody saw them, or removed since: nothing stands, and an answer must not say that it does.
+    let is_nobody = !judged.had_row && change.is_none();
+    Some(match is_nobody {
+        true => Settling::NoUser,
+        false => Settling::Recorded(change),
+    })
 }

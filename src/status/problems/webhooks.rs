@@ -12,7 +12,7 @@ const WRONG: u64 = 3;
 const UNTIMELY: u64 = 3;
 /// Malformed ones, and meanwhile none that tells of a user, after which it is no odd event.
 const MALFORMED: u64 = 10;
-/// Another tenant's, and not one of ours, after which it is no quiet tenant beside a busy one.
+/// Another tenant's, and no others, while apps change users of ours often enough to be told of.
 const FOREIGN: u64 = 10;
 /// An endpoint that is given up by its sender, or was never set up, is silent for so long while apps
 /// go on making changes that are told.
@@ -78,15 +78,16 @@ fn of_form(webhooks: &Figures) -> Option<Problem> {
 }
 
 fn of_foreign(webhooks: &Figures) -> Option<Problem> {
-    (webhooks.foreign_alone >= FOREIGN).then(|| {
+    (webhooks.foreign_alone >= FOREIGN && webhooks.written >= WRITTEN).then(|| {
         problem(
             "webhooks-foreign",
             format!(
-                "{} webhooks since the start were rightly signed and name another tenant, and none has told of a user of this one",
-                webhooks.foreign_alone
+                "all {} webhooks since the start were rightly signed and name another tenant, and apps changed users of this one \
+                 {} times",
+                webhooks.foreign_alone, webhooks.written
             ),
-            "check the settings that name the tenant against what the webhooks name, where [events] of the provider's file has \
-             `tenant`; where this tenant is only quiet beside others at one endpoint, nothing is to be done",
+            "check the settings that name the tenant against what the webhooks name where [events] of the provider's file has \
+             `tenant`, and that this tenant's webhooks are sent here",
         )
     })
 }

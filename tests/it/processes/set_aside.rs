@@ -667,6 +667,18 @@ async fn an_answer_that_shows_nobody_is_no_id_that_is_none() {
         );
     }
     server.has_no_problem().await;
+    // Where nothing else comes any more, the file does not fit.
+    let path = format!("/users/{id}");
+    let moved = json!({ "user": { "id": id } }).to_string();
+    for _ in 0..10 {
+        world
+            .control()
+            .fault(Fault::on(&path, Action::Body(moved.clone().into())));
+        server.get(&world, &path).await;
+    }
+    server.names(&["users-unread"]).await;
+    assert_eq!(server.get(&world, &path).await.status, 200);
+    server.has_no_problem().await;
     server.stop().await;
 }
 

@@ -566,6 +566,12 @@ mod fusionauth {
                "memberships": [], "twoFactor": {"methods": []}, "tenantId": "f24aca2b-ce4a-4dad-951a-c9d690e71415"})
     }
 
+    fn with_name(name: &str) -> Value {
+        let mut named = user(true);
+        named["firstName"] = name.into();
+        named
+    }
+
     const SETTINGS: [(&str, &str); 2] = [
         ("FUSIONAUTH_API_KEY", "secret-1"),
         ("USERTAP_WEBHOOK_SECRET", SECRET),
@@ -663,15 +669,27 @@ mod fusionauth {
             let reply = http::post(&url, &[("x-webhook-secret", SECRET)], &event).await;
             reply.json()["webhook"].clone()
         };
-        for event in 0..10 {
+        for event in 0..20 {
             assert_all_read(&world).await;
             assert_eq!(send(&format!("e-{event}"), "their-tenant").await, "foreign");
+            let named = json!({"user": with_name(&format!("Ada {event}"))});
+            let at = format!("PUT /api/user/{ID}");
+            world.shapes.on(&at, 200, &named);
+            let tenant = ("x-fusionauth-tenantid", OURS);
+            let changed = world
+                .served
+                .ask(Method::PUT, &format!("/api/user/{ID}"), &[KEY, tenant], &named)
+                .await;
+            assert!(
+                changed.recorded().starts_with("committed"),
+                "{}",
+                changed.recorded()
+            );
         }
         let problems = world.served.status().await["problems"].clone();
         assert_eq!(problems[0]["word"], "webhooks-foreign", "{problems}");
-        assert!(world.served.row(ID).await.is_none());
-        assert_eq!(send("e-ours", OURS).await, "applied");
-        assert_eq!(send("e-10", "their-tenant").await, "foreign");
+        assert_eq!(send("e-ours", OURS).await, "hint");
+        assert_eq!(send("e-20", "their-tenant").await, "foreign");
         assert_all_read(&world).await;
         world.end().await;
     }

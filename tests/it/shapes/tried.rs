@@ -28,19 +28,22 @@ mod parse {
                "username": "ada", "email": "ada@example.com", "ACL": {"ada0000001": {"read": true, "write": true}}})
     }
 
+    const SETTINGS: [(&str, &str); 4] = [
+        ("PARSE_APP_ID", "app"),
+        ("PARSE_MASTER_KEY", "master"),
+        ("USERTAP_CACHE_TTL", "0"),
+        ("USERTAP_SYNC_TIMEOUT", "3s"),
+    ];
+
+    fn has_ada(shapes: &Shapes) {
+        shapes.on("GET /parse/users/", 404, NOBODY);
+        shapes.on("GET /parse/schemas/_User", 200, r#"{"className":"_User"}"#);
+        shapes.on("GET /parse/users?", 200, json!({"results": []}));
+        shapes.on(&format!("GET {ADA}"), 200, ada());
+    }
+
     async fn world() -> Shaped {
-        let settings = [
-            ("PARSE_APP_ID", "app"),
-            ("PARSE_MASTER_KEY", "master"),
-            ("USERTAP_CACHE_TTL", "0"),
-        ];
-        let world = start("parse", &settings, |shapes| {
-            shapes.on("GET /parse/users/", 404, NOBODY);
-            shapes.on("GET /parse/schemas/_User", 200, r#"{"className":"_User"}"#);
-            shapes.on("GET /parse/users?", 200, json!({"results": []}));
-            shapes.on(&format!("GET {ADA}"), 200, ada());
-        })
-        .await;
+        let world = start("parse", &SETTINGS, has_ada).await;
         assert!(read(&world).await.recorded().starts_with("committed"));
         world
     }
@@ -68,15 +71,77 @@ mod parse {
         assert_eq!(gone.status, 404);
         assert_eq!(gone.recorded(), "none; reread-late");
         assert!(!is_deleted(&world).await);
-        // Another server's key is right, and what it changes is to be read.
-        let other = [KEYS[0], ("x-parse-master-key", "of the other")];
+        // Nor does a write whose user is to be read.
         let changed = json!({"updatedAt": "2024-01-03T03:04:05.678Z"});
         world.shapes.on(&format!("PUT {ADA}"), 200, changed);
         let changed = world
             .served
-            .ask(Method::PUT, ADA, &other, &json!({"name": "Ada"}))
+            .ask(Method::PUT, ADA, &KEYS, &json!({"name": "Ada"}))
             .await;
         assert_eq!(changed.recorded(), "none; reread-late");
+        assert!(!is_deleted(&world).await);
+        world.end().await;
+    }
+
+    /// What anybody may see of her is answered whatever the key.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_is_refused_is_so_until_it_opens_what_it_alone_does() {
+        let world = world().await;
+        takes_the_key_no_more(&world);
+        read(&world).await;
+        assert_eq!(problem(&world).await, "key-refused");
+        let mut public = ada();
+        public.as_object_mut().expect("a user").remove("email");
+        world.shapes.on(&format!("GET {ADA}"), 200, &public);
+        let run = world.served.walk("backfill").await;
+        assert_eq!(run["state"], "failed", "{run}");
+        assert_eq!(problem(&world).await, "key-refused");
+        let row = world.served.row("ada0000001").await.expect("a row");
+        assert_eq!(row.email.as_deref(), Some("ada@example.com"));
+        world.end().await;
+    }
+
+    async fn problem(world: &Shaped) -> Value {
+        let status = world.served.status().await;
+        let words = status["problems"].as_array().expect("problems").iter();
+        let mut words = words.map(|problem| problem["word"].clone());
+        words.find(|word| word == "key-refused").unwrap_or_default()
+    }
+
+    /// It is answered as nobody's, with what anybody may see.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_somebody_made_up_erases_nothing() {
+        let world = world().await;
+        let mut public = ada();
+        public.as_object_mut().expect("a user").remove("email");
+        world.shapes.on(&format!("GET {ADA}"), 200, &public);
+        let made_up = [KEYS[0], ("x-parse-master-key", "made up")];
+        let seen = world.served.ask(Method::GET, ADA, &made_up, &Value::Null).await;
+        assert_eq!(seen.status, 200);
+        assert!(!seen.recorded().starts_with("committed"), "{}", seen.recorded());
+        let row = world.served.row("ada0000001").await.expect("a row");
+        assert_eq!(row.email.as_deref(), Some("ada@example.com"));
+        world.end().await;
+    }
+
+    /// As by a provider whose failures come as 200.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_not_found_that_comes_as_a_success_is_tried_with_the_key_too() {
+        let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/parse-200.toml");
+        let text = include_str!("../../fixtures/providers/parse.toml");
+        let at = "not_found = { status = 404";
+        assert!(text.contains(at));
+        let as_success = text.replace(at, "success = { \"/code\" = 0 }\nnot_found = { status = 200");
+        std::fs::write(file, as_success).expect("a file");
+        let world = Shaped::start(file, &SETTINGS, |shapes| {
+            has_ada(shapes);
+            shapes.on("GET /parse/users/nobody0000", 200, NOBODY);
+        })
+        .await;
+        assert!(read(&world).await.recorded().starts_with("committed"));
+        takes_the_key_no_more(&world);
+        world.shapes.on(&format!("GET {ADA}"), 200, NOBODY);
+        assert_eq!(read(&world).await.recorded(), "none; reread-late");
         assert!(!is_deleted(&world).await);
         world.end().await;
     }
@@ -114,6 +179,29 @@ mod synapse {
 
     fn ada(is_gone: bool) -> Value {
         json!({"name": "@ada:localhost", "displayname": "Ada", "creation_ts": 1_700_000_000, "threepids": [], "deactivated": is_gone})
+    }
+
+    /// Many a server sends the request's own id back, and another request has another.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_id_of_one_exchange_is_not_given_again_though_no_file_names_it() {
+        let world = start("synapse", &[("SYNAPSE_ADMIN_TOKEN", "token")], |shapes| {
+            let nobody = r#"{"errcode":"M_NOT_FOUND","error":"User not found"}"#;
+            shapes.on("GET /_synapse/admin/v2/users/", 404, nobody);
+            let answered = vec![("x-request-id".to_owned(), "one".to_owned())];
+            shapes.by(&format!("GET {ADA}"), move |_| {
+                (200, answered.clone(), ada(false))
+            });
+        })
+        .await;
+        let asked = async |id| {
+            let headers = [KEY[0], ("x-request-id", id)];
+            world.served.ask(Method::GET, ADA, &headers, &Value::Null).await
+        };
+        assert_eq!(asked("one").await.header("x-request-id"), Some("one"));
+        let again = asked("other").await;
+        assert_eq!(again.header("x-usertap-cache"), Some("hit; fresh"));
+        assert_eq!(again.header("x-request-id"), None);
+        world.end().await;
     }
 
     /// A flag of those who are gone is a flag: where it is false, nobody is.

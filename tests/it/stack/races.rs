@@ -100,6 +100,28 @@ async fn what_is_answered_after_a_deletion_of_somebody_unseen_says_of_no_row_tha
     stack.end().await;
 }
 
+/// The same where the answer waits for a read, and the deletion comes before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_waits_for_a_read_of_somebody_deleted_unseen_says_so_too() {
+    let stack = Stack::new().await;
+    let user = stack.user(json!({ "display_name": "Ada" }));
+    let path = format!("/users/{user}");
+    let gate = Gate::new();
+    let held = Fault::on(&path, Action::HoldAfter(gate.clone())).method(Method::GET);
+    stack.control().fault(held);
+    let (signed_in, server) = (stack.signed_in(0, user), stack.server(0));
+    let meanwhile = async {
+        gate.reached().await;
+        assert_eq!(stack.delete(&server, &path).await.status, 200);
+        gate.release();
+    };
+    let (me, ()) = join(stack.get(&signed_in, "/users/me"), meanwhile).await;
+    assert_eq!(me.json()["display_name"], "Ada");
+    assert_eq!(me.recorded(), "none; no-user");
+    stack.unseen(user);
+    stack.end().await;
+}
+
 const USERS: u64 = 10;
 const TASKS: u64 = 8;
 const OPERATIONS: u64 = 60;
