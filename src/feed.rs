@@ -19,6 +19,7 @@ pub mod slots;
 pub mod snapshot;
 mod tail;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
@@ -69,6 +70,8 @@ struct Shared {
     turns: Semaphore,
     /// The highest position that somebody said is committed.
     told: AtomicI64,
+    /// How far this process has moved slots.
+    moved: Mutex<BTreeMap<Box<str>, Pos>>,
     wake: Notify,
     look: Notify,
     by_hand: Notify,
@@ -130,6 +133,7 @@ impl Feed {
             followed: broadcast::Sender::new(FOLLOWED),
             turns: Semaphore::new(READERS),
             told: AtomicI64::new(0),
+            moved: Mutex::default(),
             wake: Notify::new(),
             look: Notify::new(),
             by_hand: Notify::new(),

@@ -14,7 +14,7 @@ use super::page::{Frame, Live, page, proof, segment};
 use super::pieces::{Mood, ago, away, long, notice, pill};
 use super::{Console, asked, feed};
 use crate::feed::Since;
-use crate::feed::slots::{self, Slot, SlotError, Status};
+use crate::feed::slots::{self, Reading, Slot, SlotError, Status};
 
 pub fn status(status: Status) -> Markup {
     match status {
@@ -192,7 +192,8 @@ async fn advance(console: &Console, name: &str) -> Result<(), SlotError> {
     let lease = Uuid::new_v4();
     // From the head, so that a slot that is lost can be brought back to it.
     let head = feed.bounds().await?.head;
-    feed.lease_slot(name, lease, Duration::ZERO, Some(head)).await?;
+    feed.lease_slot(name, Reading::Begins(lease), Duration::ZERO, Some(head))
+        .await?;
     feed.advance_slot(name, Some(lease), head).await
 }
 

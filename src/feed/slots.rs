@@ -7,6 +7,8 @@
 
 mod lease;
 
+pub use lease::Reading;
+
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
@@ -238,6 +240,7 @@ impl Feed {
             .names
             .sql("DELETE FROM {state}.slots WHERE name = $1");
         let deleted = execute(statement(&sql).bind::<Text, _>(name), &mut conn).await;
+        self.moved().remove(name);
         match deleted.map_err(DbError::from)? {
             0 => Err(SlotError::Unknown),
             _ => Ok(()),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::asked::{self, Asked};
 use super::super::{Shared, problem, problem_with};
 use super::{page_of, refused};
-use crate::feed::slots::{self, SlotError};
+use crate::feed::slots::{self, Reading, SlotError};
 use crate::feed::{FeedError, Since};
 use crate::user::Pos;
 
@@ -87,13 +87,16 @@ pub async fn changes(State(shared): State<Shared>, Name(name): Name, request: Re
         Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
     let feed = &shared.station.feed;
-    let lease = asked.lease.unwrap_or_else(Uuid::new_v4);
+    let reading = match asked.lease {
+        Some(lease) => Reading::GoesOn(lease),
+        None => Reading::Begins(Uuid::new_v4()),
+    };
     // Within one reading, a reader may go ahead of what it has confirmed.
     let ahead = match asked.since {
         Since::At(pos) => Some(pos),
         Since::Oldest | Since::Now => None,
     };
-    let at = match feed.lease_slot(&name, lease, asked.wait, ahead).await {
+    let at = match feed.lease_slot(&name, reading, asked.wait, ahead).await {
         Ok(at) => at,
         Err(error) => return failed(&error),
     };
@@ -107,7 +110,7 @@ pub async fn changes(State(shared): State<Shared>, Name(name): Name, request: Re
         )
         .await;
     match page {
-        Ok(page) => page_of(&page, asked.shape, Some(lease)),
+        Ok(page) => page_of(&page, asked.shape, Some(reading.lease())),
         Err(error) => refused(&error),
     }
 }

@@ -1,5 +1,10 @@
 //! One reader of a slot at a time: peeking takes a lease, and only who holds it may advance, never back.
+//!
+//! A database that was restored, or a standby that took over, has a slot as it was then. Whoever goes on reading has
+//! taken what is lost, and must begin anew as any consumer; this process knows how far it has moved a slot.
 
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -55,26 +60,47 @@ impl StandRow {
     }
 }
 
+/// Who asks for a lease.
+#[derive(Debug, Clone, Copy)]
+pub enum Reading {
+    Begins(Uuid),
+    /// With the lease that it was given.
+    GoesOn(Uuid),
+}
+
+impl Reading {
+    pub fn lease(self) -> Uuid {
+        match self {
+            Reading::Begins(lease) | Reading::GoesOn(lease) => lease,
+        }
+    }
+}
+
 impl Feed {
     /// Takes or renews the lease, for `LEASE` and as long as the reader will wait; gives where it reads
     /// from: the slot's position, or `ahead` where that is beyond it.
     ///
     /// # Errors
-    /// [`FeedError::Gone`] where nothing can be read from there, [`SlotError::Leased`] while another
-    /// reader holds it; neither takes the lease.
+    /// [`FeedError::Gone`] where nothing can be read from there, or the reader has taken what is lost;
+    /// [`SlotError::Leased`] while another reader holds it; neither takes the lease.
     pub async fn lease_slot(
         &self,
         name: &str,
-        lease: Uuid,
+        reading: Reading,
         waits: Duration,
         ahead: Option<Pos>,
     ) -> Result<Pos, SlotError> {
         let mut conn = self.database.get().await?;
+        let moved = match reading {
+            Reading::Begins(_) => None,
+            Reading::GoesOn(_) => self.moved().get(name).copied(),
+        };
         let valid = IS_VALID.replace("$1", "f.position").replace("$2", "f.nonce");
+        let known = IS_VALID.replace("$1", "$6").replace("$2", "$7");
         let sql = self.database.names.sql(&format!(
             "WITH {BOUNDS}, start AS (
-                 SELECT f.*, {valid} AS valid FROM (
-                     SELECT s.name, s.leased_until, greatest(s.position, $4) AS position,
+                 SELECT f.*, ({valid}) AND ($6 IS NULL OR $6 <= f.stands OR ({known})) AS valid FROM (
+                     SELECT s.name, s.leased_until, s.position AS stands, greatest(s.position, $4) AS position,
                             CASE WHEN $4 > s.position THEN $5 ELSE s.nonce END AS nonce
                      FROM {{state}}.slots s WHERE s.name = $1 FOR UPDATE) f CROSS JOIN bounds
              ), taken AS (
@@ -88,10 +114,12 @@ impl Feed {
         ));
         let taken = statement(&sql)
             .bind::<Text, _>(name)
-            .bind::<SqlUuid, _>(lease)
+            .bind::<SqlUuid, _>(reading.lease())
             .bind::<Double, _>((LEASE + waits).as_secs_f64())
             .bind::<Nullable<BigInt>, _>(ahead.map(|ahead| ahead.position.0))
-            .bind::<Nullable<Integer>, _>(ahead.map(|ahead| ahead.nonce));
+            .bind::<Nullable<Integer>, _>(ahead.map(|ahead| ahead.nonce))
+            .bind::<Nullable<BigInt>, _>(moved.map(|moved| moved.position.0))
+            .bind::<Nullable<Integer>, _>(moved.map(|moved| moved.nonce));
         let row: Option<LeaseRow> = optional(taken, &mut conn).await.map_err(DbError::from)?;
         match row {
             None => Err(SlotError::Unknown),
@@ -130,7 +158,14 @@ impl Feed {
             .bind::<Nullable<SqlUuid>, _>(lease)
             .bind::<Double, _>(LEASE.as_secs_f64());
         let row: Option<AdvanceRow> = optional(moved, &mut conn).await.map_err(DbError::from)?;
-        judged(&row.ok_or(SlotError::Unknown)?, to)
+        judged(&row.ok_or(SlotError::Unknown)?, to)?;
+        self.moved().insert(name.into(), to);
+        Ok(())
+    }
+
+    /// How far this process has moved slots.
+    pub(super) fn moved(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Pos>> {
+        self.shared.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

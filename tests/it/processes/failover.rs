@@ -318,3 +318,52 @@ async fn a_primary_that_comes_back_beside_the_one_that_took_over_loses_nobody() 
         assert!(!log.contains("the database refused"), "{log}");
     }
 }
+
+/// A slot's reader takes all that there is; gives the lease to go on with.
+async fn taken(slot: &str, lease: &str) -> String {
+    let page = http::get(&format!("{slot}/changes?limit=1000{lease}"), &[]).await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let page = page.json();
+    let to = json!({ "pos": page["next"], "lease": page["lease"] });
+    let advanced = http::post(&format!("{slot}/advance"), &[], &to).await;
+    assert_eq!(advanced.status, 200, "{}", advanced.text());
+    format!("&lease={}", page["lease"].as_str().expect("a lease"))
+}
+
+/// Somebody who was made and is gone again is told to nobody any more; who heard of them must begin anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slots_reader_who_has_taken_what_is_lost_is_told_so_and_no_other_is() {
+    let pair = Pair::start().await;
+    let (mut world, relay) = world_on(&pair).await;
+    let one = replica(&world, "one").await;
+    let slots = ["quick", "late"].map(|name| format!("http://{}/v1/slots/{name}", one.admin));
+    for slot in &slots {
+        let made = http::request(Method::PUT, slot, &[], json!({ "since": "oldest" }).to_string()).await;
+        assert_eq!(made.expect("an answer").status, 201);
+    }
+    created(&world, &one, "before").await;
+    let leases = [taken(&slots[0], "").await, taken(&slots[1], "").await];
+    at_rest(&world, &[&one], 1).await;
+    let standby = postgres::client(&pair.standby.url()).await;
+    pair.has_got_all(&standby).await;
+    pair.standby.falls_behind().await;
+    let lost = created(&world, &one, "lost").await;
+    let path = format!("/users/{lost}");
+    let gone = one.ask(&world, Method::DELETE, &path, &json!({})).await;
+    assert_eq!(recorded(&gone), "committed");
+    taken(&slots[0], &leases[0]).await;
+
+    relay.close();
+    pair.standby.takes_over().await;
+    world.client = postgres::client(&pair.standby.url()).await;
+    relay.leads_to(pair.standby.port);
+    relay.open();
+    let goes_on = async |at: usize| {
+        let url = format!("{}/changes?limit=1000{}", slots[at], leases[at]);
+        let answered =
+            async || Some(http::get(&url, &[]).await.status.as_u16()).filter(|status| *status != 503);
+        eventually("the database answers", answered).await
+    };
+    assert_eq!((goes_on(0).await, goes_on(1).await), (410, 200));
+    one.stop().await;
+}
