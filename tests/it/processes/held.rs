@@ -3,6 +3,7 @@
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use tokio::sync::Mutex;
 use usertap::user::IdType;
 use uuid::Uuid;
 
@@ -179,9 +180,13 @@ async fn transactions_pass(world: &World) {
     world.sql(many).await;
 }
 
+/// How old a snapshot is counts by all transactions of a server, and tests share one.
+static PASSING: Mutex<()> = Mutex::const_new(());
+
 /// As hosts hand databases out: usertap's role sees little of what others do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_of_another_role_that_keeps_them_is_named_too() {
+    let _no_other_passes = PASSING.lock().await;
     let world = World::of_plain_owner(0).await;
     let server = world.serve().await;
     let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
@@ -221,6 +226,7 @@ async fn a_session_of_another_role_that_keeps_them_is_named_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_keeps_old_versions_from_being_cleared_away_is_named_until_it_is_over() {
+    let _no_other_passes = PASSING.lock().await;
     let world = World::with_users(0).await;
     let server = world.serve().await;
     let holder = postgres::client(&world.url).await;
