@@ -93,7 +93,9 @@ impl Connected {
             sender,
             headers: world.server_headers(),
         };
-        assert_eq!(connected.creates("Ada").await, "committed");
+        // Within what is `SYNC_TIMEOUT` there, or later.
+        let word = connected.creates("Ada").await;
+        assert!(matches!(word.as_str(), "committed" | "journaled"), "{word}");
         connected
     }
 
