@@ -162,7 +162,7 @@ async fn what_an_app_is_told_while_nothing_can_be_opened_and_the_database_is_awa
     relay.open();
     let through = [
         setting("DATABASE_URL", &url),
-        setting("USERTAP_SYNC_TIMEOUT", "300ms"),
+        setting("USERTAP_SYNC_TIMEOUT", "2s"),
     ];
     let server = Server::of(world.start_with(&["serve"], &through)).await;
     let mut connected = Connected::to(&server, &world).await;
