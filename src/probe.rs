@@ -62,14 +62,10 @@ pub async fn probe(config: &Config, upstream: &Upstream) -> Found {
     match (&found, config.provider.opened_by_key(&config.tenant)) {
         (Found::Accepts(_), Some(request)) => match upstream.own_soon(request, Priority::Refetch).await {
             Err(error) => Found::Away(error),
-            Ok(answer) => {
-                let meant = config.provider.effective_status(answer.status, &answer.headers);
-                upstream.note_opened(meant);
-                match meant.is_success() {
-                    true => found,
-                    false => unlike(meant),
-                }
-            }
+            Ok(answer) => match upstream.note_opened(&answer) {
+                meant if meant.is_success() => found,
+                meant => unlike(meant),
+            },
         },
         _ => found,
     }

@@ -90,11 +90,9 @@ impl Reader {
             return Ok(());
         };
         let answer = self.upstream.own(request, priority).await?;
-        let meant = self.provider.effective_status(answer.status, &answer.headers);
-        self.upstream.note_opened(meant);
-        match meant.is_success() {
-            true => Ok(()),
-            false => Err(ReadFault::of(meant)),
+        match self.upstream.note_opened(&answer) {
+            meant if meant.is_success() => Ok(()),
+            meant => Err(ReadFault::of(meant)),
         }
     }
 

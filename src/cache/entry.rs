@@ -73,7 +73,7 @@ impl Entry {
     ) -> Entry {
         let mut headers = HeaderMap::with_capacity(kept.headers.len() + 3);
         for (name, value) in kept.headers {
-            if !rules.once.contains(name)
+            if !rules.once.has(name)
                 && let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
             {
                 headers.append(name, value);

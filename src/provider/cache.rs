@@ -53,7 +53,7 @@ pub struct CacheRules {
     /// Request headers that change nothing in an answer.
     pub ignore: Vec<HeaderName>,
     /// Headers of an answer that belong to one exchange alone.
-    pub once: Vec<HeaderName>,
+    pub once: HeaderNames,
     /// Whose `Cache-Control` is no wish.
     pub habit: Option<Habit>,
     /// Every header in which a caller can show who it is.

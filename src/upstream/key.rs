@@ -88,13 +88,15 @@ impl Upstream {
         self.key.refused()
     }
 
-    /// What was answered to a request for what the key alone opens.
-    pub fn note_opened(&self, meant: StatusCode) {
+    /// Told of the answer to a request for what the key alone opens; gives what it meant.
+    pub fn note_opened(&self, answer: &Fetched) -> StatusCode {
+        let meant = (self.meant)(answer.status, &answer.headers);
         match meant {
             meant if meant.is_success() => self.key.set(TAKEN),
             meant if meant.is_server_error() || meant == StatusCode::TOO_MANY_REQUESTS => {}
             meant => self.key.set(meant.as_u16()),
         }
+        meant
     }
 
     pub fn answerer(&self) -> Answerer {

@@ -39,8 +39,6 @@ pub struct Figures {
     pub malformed: u64,
     /// Since the last that told of users.
     pub malformed_in_a_row: u64,
-    /// Of the other tenants' ones, while no other has come.
-    pub foreign_alone: u64,
     /// Of those that told of users: some of their events were unknown or malformed.
     pub partly_understood: u64,
     /// The sender was asked to send them again.
@@ -161,7 +159,6 @@ impl Counts {
             foreign: of(Word::Foreign),
             malformed: of(Word::Malformed),
             malformed_in_a_row: inner.malformed_in_a_row,
-            foreign_alone: inner.foreign_alone(),
             written,
             partly_understood: inner.partly_understood,
             not_durable: inner.not_durable + inner.not_held,
@@ -184,12 +181,6 @@ impl Counts {
 }
 
 impl Inner {
-    fn foreign_alone(&self) -> u64 {
-        let foreign = self.by_word.get(Word::Foreign.as_str()).copied().unwrap_or(0);
-        let all: u64 = self.by_word.values().sum();
-        if foreign == all { foreign } else { 0 }
-    }
-
     fn acknowledge(&mut self, word: Word, now: Instant) {
         *self.by_word.entry(word.as_str()).or_default() += 1;
         if word.tells_of_users() {

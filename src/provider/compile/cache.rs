@@ -26,8 +26,8 @@ impl Reader<'_> {
         let tracing = TRACING.map(HeaderName::from_static);
         ignore.extend(tracing.iter().filter(|name| !is_of_the_caller(name)).cloned());
         // Many a server sends the request's own back.
-        let mut once: Vec<HeaderName> = self.headers(&form.once);
-        once.extend(tracing);
+        let once: Vec<HeaderName> = self.headers(&form.once);
+        let once = once.into_iter().chain(tracing).collect();
         CacheRules {
             ignore,
             once,

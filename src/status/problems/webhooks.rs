@@ -78,13 +78,14 @@ fn of_form(webhooks: &Figures) -> Option<Problem> {
 }
 
 fn of_foreign(webhooks: &Figures) -> Option<Problem> {
-    (webhooks.foreign_alone >= FOREIGN && webhooks.written >= WRITTEN).then(|| {
+    let is_alone = webhooks.foreign == webhooks.received && webhooks.foreign >= FOREIGN;
+    (is_alone && webhooks.written >= WRITTEN).then(|| {
         problem(
             "webhooks-foreign",
             format!(
                 "all {} webhooks since the start were rightly signed and name another tenant, and apps changed users of this one \
                  {} times",
-                webhooks.foreign_alone, webhooks.written
+                webhooks.foreign, webhooks.written
             ),
             "check the settings that name the tenant against what the webhooks name where [events] of the provider's file has \
              `tenant`, and that this tenant's webhooks are sent here",

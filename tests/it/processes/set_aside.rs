@@ -647,6 +647,12 @@ async fn an_answer_that_shows_nobody_is_no_id_that_is_none() {
     let server = world.serve().await;
     let id = world.control().ids(0)[0];
     let view = world.control().server_view(0, id).expect("a user");
+    let answered = async |path: &str, body: &serde_json::Value| {
+        let shown = Action::Body(body.to_string().into());
+        world.control().fault(Fault::on(path, shown));
+        let reply = server.get(&world, path).await;
+        (reply.status.as_u16(), reply.recorded().to_owned())
+    };
     for (path, body) in [
         (format!("/users/{id}"), json!({})),
         (format!("/users/{id}"), json!({ "status": "maintenance" })),
@@ -656,25 +662,17 @@ async fn an_answer_that_shows_nobody_is_no_id_that_is_none() {
             json!({ "items": [{}, view], "is_paginated": false }),
         ),
     ] {
-        world
-            .control()
-            .fault(Fault::on(&path, Action::Body(body.to_string().into())));
-        let reply = server.get(&world, &path).await;
         assert_eq!(
-            (reply.status.as_u16(), reply.recorded()),
-            (200, "none; malformed"),
+            answered(&path, &body).await,
+            (200, "none; malformed".to_owned()),
             "{body}"
         );
     }
     server.has_no_problem().await;
     // Where nothing else comes any more, the file does not fit.
     let path = format!("/users/{id}");
-    let moved = json!({ "user": { "id": id } }).to_string();
     for _ in 0..10 {
-        world
-            .control()
-            .fault(Fault::on(&path, Action::Body(moved.clone().into())));
-        server.get(&world, &path).await;
+        answered(&path, &json!({ "user": { "id": id } })).await;
     }
     server.names(&["users-unread"]).await;
     assert_eq!(server.get(&world, &path).await.status, 200);

@@ -16,11 +16,6 @@ use crate::support::{eventually, wall};
 
 const MADE: &str = "2024-01-02T03:04:05.678Z";
 
-async fn start(name: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers");
-    Shaped::start(&format!("{folder}/{name}.toml"), settings, ready).await
-}
-
 async fn ask(world: &Shaped, on: &str, key: (&str, &str), body: Value) -> Reply {
     let (method, target) = on.split_once(' ').expect("a method and a target");
     let method: Method = method.parse().expect("a method");
@@ -75,7 +70,7 @@ mod stytch {
             ("STYTCH_SECRET", "secret-1"),
             ("USERTAP_WEBHOOK_SECRET", SECRET),
         ];
-        start("stytch", &settings, |shapes| {
+        Shaped::by_file("stytch", &settings, |shapes| {
             let nobody = with(
                 "r-0",
                 json!({"error_type": "user_not_found", "error_message": "User could not be found."}),
@@ -226,7 +221,7 @@ mod supertokens {
     }
 
     async fn world() -> Shaped {
-        start("supertokens", &[("SUPERTOKENS_API_KEY", KEY.1)], |shapes| {
+        Shaped::by_file("supertokens", &[("SUPERTOKENS_API_KEY", KEY.1)], |shapes| {
             shapes.on("GET /user/id?userId=", 200, UNKNOWN);
             shapes.on("GET /user/id?userId=u-1", 200, ok(&user("u-1")));
             shapes.on("POST /recipe/signup", 200, ok(&user("u-1")));
@@ -341,7 +336,7 @@ mod authentik {
 
     /// It answers at paths with a slash at their end, and redirects from all others.
     async fn world() -> Shaped {
-        start("authentik", &[("AUTHENTIK_TOKEN", "secret-1")], |shapes| {
+        Shaped::by_file("authentik", &[("AUTHENTIK_TOKEN", "secret-1")], |shapes| {
             shapes.by("GET /api/v3/core/users/", |target| {
                 let path = target.split('?').next().unwrap_or_default();
                 match path.ends_with('/') {
@@ -473,7 +468,7 @@ mod scim {
     }
 
     async fn world(list: Value) -> Shaped {
-        start("scim", &[("SCIM_TOKEN", "secret-1")], |shapes| {
+        Shaped::by_file("scim", &[("SCIM_TOKEN", "secret-1")], |shapes| {
             shapes.on("GET /scim/v2/Users/", 404, NOBODY);
             shapes.on("GET /scim/v2/Users?", 200, &list);
         })
@@ -578,7 +573,7 @@ mod fusionauth {
     ];
 
     async fn world() -> Shaped {
-        start("fusionauth", &SETTINGS, has_ada).await
+        Shaped::by_file("fusionauth", &SETTINGS, has_ada).await
     }
 
     fn has_ada(shapes: &Shapes) {
@@ -656,12 +651,11 @@ mod fusionauth {
     #[tokio::test(flavor = "multi_thread")]
     async fn events_of_another_tenant_alone_are_a_problem_until_one_of_ours_comes() {
         const OURS: &str = "f24aca2b-ce4a-4dad-951a-c9d690e71415";
-        let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/fusionauth-tenants.toml");
-        let text = include_str!("../../fixtures/providers/fusionauth.toml");
-        let named = "type = \"/event/type\"\ntenant = { tenant = \"/event/tenantId\" }";
-        std::fs::write(file, text.replace("type = \"/event/type\"", named)).expect("a file");
+        let kind = "type = \"/event/type\"";
+        let named = format!("{kind}\ntenant = {{ tenant = \"/event/tenantId\" }}");
         let settings = [SETTINGS.as_slice(), &[("FUSIONAUTH_TENANT_ID", OURS)]].concat();
-        let world = Shaped::start(file, &settings, has_ada).await;
+        let files = ("fusionauth", "fusionauth-tenants");
+        let world = Shaped::by_changed_file(files, (kind, &named), &settings, has_ada).await;
         let url = format!("http://{}/_usertap/webhooks", world.served.listen());
         let send = async |id: &str, tenant: &str| {
             let event = json!({"event": {"id": id, "type": "user.update.complete", "createInstant": 1, "tenantId": tenant,
@@ -709,7 +703,7 @@ mod zitadel {
     }
 
     async fn world() -> Shaped {
-        start("zitadel", &[("ZITADEL_TOKEN", "secret-1")], |shapes| {
+        Shaped::by_file("zitadel", &[("ZITADEL_TOKEN", "secret-1")], |shapes| {
             shapes.on("GET /v2/users/", 404, NOBODY);
             shapes.by_body("POST /v2/users", |body| {
                 let details = json!({"totalResults": "3", "timestamp": MADE});
@@ -794,7 +788,7 @@ mod appwrite {
     /// It is asked for whoever comes behind a user by JSON in the query; a user who is gone has no place.
     async fn world() -> Shaped {
         let settings = [("APPWRITE_PROJECT_ID", "shop"), ("APPWRITE_API_KEY", "secret-1")];
-        start("appwrite", &settings, |shapes| {
+        Shaped::by_file("appwrite", &settings, |shapes| {
             let failed = |kind: &str| json!({"message": "no", "code": 404, "type": kind, "version": "1.7.4"});
             shapes.on("GET /v1/users/", 404, failed("user_not_found"));
             shapes.by("GET /v1/users?", move |target| {

@@ -7,12 +7,6 @@ use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::shapes::{Shaped, Shapes};
 
-const PROVIDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers");
-
-async fn start(name: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
-    Shaped::start(&format!("{PROVIDERS}/{name}.toml"), settings, ready).await
-}
-
 mod parse {
     use super::*;
 
@@ -43,7 +37,7 @@ mod parse {
     }
 
     async fn world() -> Shaped {
-        let world = start("parse", &SETTINGS, has_ada).await;
+        let world = Shaped::by_file("parse", &SETTINGS, has_ada).await;
         assert!(read(&world).await.recorded().starts_with("committed"));
         world
     }
@@ -57,6 +51,17 @@ mod parse {
         world.shapes.on(&format!("GET {ADA}"), 404, NOBODY);
         let refused = r#"{"error":"unauthorized: master key is required"}"#;
         world.shapes.on("GET /parse/schemas/_User", 403, refused);
+    }
+
+    fn shows_what_anybody_may_see(world: &Shaped) {
+        let mut public = ada();
+        public.as_object_mut().expect("a user").remove("email");
+        world.shapes.on(&format!("GET {ADA}"), 200, &public);
+    }
+
+    async fn has_kept_her_address(world: &Shaped) {
+        let row = world.served.row("ada0000001").await.expect("a row");
+        assert_eq!(row.email.as_deref(), Some("ada@example.com"));
     }
 
     async fn is_deleted(world: &Shaped) -> bool {
@@ -90,14 +95,11 @@ mod parse {
         takes_the_key_no_more(&world);
         read(&world).await;
         assert_eq!(problem(&world).await, "key-refused");
-        let mut public = ada();
-        public.as_object_mut().expect("a user").remove("email");
-        world.shapes.on(&format!("GET {ADA}"), 200, &public);
+        shows_what_anybody_may_see(&world);
         let run = world.served.walk("backfill").await;
         assert_eq!(run["state"], "failed", "{run}");
         assert_eq!(problem(&world).await, "key-refused");
-        let row = world.served.row("ada0000001").await.expect("a row");
-        assert_eq!(row.email.as_deref(), Some("ada@example.com"));
+        has_kept_her_address(&world).await;
         world.end().await;
     }
 
@@ -112,28 +114,23 @@ mod parse {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_key_that_somebody_made_up_erases_nothing() {
         let world = world().await;
-        let mut public = ada();
-        public.as_object_mut().expect("a user").remove("email");
-        world.shapes.on(&format!("GET {ADA}"), 200, &public);
+        shows_what_anybody_may_see(&world);
         let made_up = [KEYS[0], ("x-parse-master-key", "made up")];
         let seen = world.served.ask(Method::GET, ADA, &made_up, &Value::Null).await;
         assert_eq!(seen.status, 200);
         assert!(!seen.recorded().starts_with("committed"), "{}", seen.recorded());
-        let row = world.served.row("ada0000001").await.expect("a row");
-        assert_eq!(row.email.as_deref(), Some("ada@example.com"));
+        has_kept_her_address(&world).await;
         world.end().await;
     }
 
     /// As by a provider whose failures come as 200.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_not_found_that_comes_as_a_success_is_tried_with_the_key_too() {
-        let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/parse-200.toml");
-        let text = include_str!("../../fixtures/providers/parse.toml");
-        let at = "not_found = { status = 404";
-        assert!(text.contains(at));
-        let as_success = text.replace(at, "success = { \"/code\" = 0 }\nnot_found = { status = 200");
-        std::fs::write(file, as_success).expect("a file");
-        let world = Shaped::start(file, &SETTINGS, |shapes| {
+        let said = (
+            "not_found = { status = 404",
+            "success = { \"/code\" = 0 }\nnot_found = { status = 200",
+        );
+        let world = Shaped::by_changed_file(("parse", "parse-200"), said, &SETTINGS, |shapes| {
             has_ada(shapes);
             shapes.on("GET /parse/users/nobody0000", 200, NOBODY);
         })
@@ -184,7 +181,7 @@ mod synapse {
     /// Many a server sends the request's own id back, and another request has another.
     #[tokio::test(flavor = "multi_thread")]
     async fn an_id_of_one_exchange_is_not_given_again_though_no_file_names_it() {
-        let world = start("synapse", &[("SYNAPSE_ADMIN_TOKEN", "token")], |shapes| {
+        let world = Shaped::by_file("synapse", &[("SYNAPSE_ADMIN_TOKEN", "token")], |shapes| {
             let nobody = r#"{"errcode":"M_NOT_FOUND","error":"User not found"}"#;
             shapes.on("GET /_synapse/admin/v2/users/", 404, nobody);
             let answered = vec![("x-request-id".to_owned(), "one".to_owned())];
@@ -207,7 +204,7 @@ mod synapse {
     /// A flag of those who are gone is a flag: where it is false, nobody is.
     #[tokio::test(flavor = "multi_thread")]
     async fn who_is_not_deactivated_is_there() {
-        let world = start("synapse", &[("SYNAPSE_ADMIN_TOKEN", "token")], |shapes| {
+        let world = Shaped::by_file("synapse", &[("SYNAPSE_ADMIN_TOKEN", "token")], |shapes| {
             let nobody = r#"{"errcode":"M_NOT_FOUND","error":"User not found"}"#;
             shapes.on("GET /_synapse/admin/v2/users/", 404, nobody);
             shapes.on(&format!("GET {ADA}"), 200, ada(false));

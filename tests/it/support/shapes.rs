@@ -17,6 +17,8 @@ use usertap::tasks::Tasks;
 use super::http::Reply;
 use super::served::Served;
 
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers");
+
 #[derive(Clone, Default)]
 pub struct Shapes {
     told: Arc<Mutex<Told>>,
@@ -193,6 +195,25 @@ impl Shaped {
             ready(shapes);
         })
         .await
+    }
+
+    /// By one of the files to begin from.
+    pub async fn by_file(name: &str, settings: &[(&str, &str)], ready: impl Fn(&Shapes)) -> Shaped {
+        Shaped::start(&format!("{FILES}/{name}.toml"), settings, ready).await
+    }
+
+    /// The same with one thing said otherwise in it; `changed` tells such files apart.
+    pub async fn by_changed_file(
+        (name, changed): (&str, &str),
+        (from, to): (&str, &str),
+        settings: &[(&str, &str)],
+        ready: impl Fn(&Shapes),
+    ) -> Shaped {
+        let text = std::fs::read_to_string(format!("{FILES}/{name}.toml")).expect("a file");
+        assert!(text.contains(from), "{name} says no {from}");
+        let file = format!("{}/{changed}.toml", env!("CARGO_TARGET_TMPDIR"));
+        std::fs::write(&file, text.replace(from, to)).expect("a file");
+        Shaped::start(&file, settings, ready).await
     }
 
     /// `ready` says what is answered from the start on.
