@@ -21,7 +21,6 @@ use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::hosts::{self, Stream};
-use crate::failpoint;
 
 /// A server that acknowledges nothing for so long is gone (a failover that told nobody): without
 /// this a statement would wait for the kernel's quarter of an hour.
@@ -29,13 +28,8 @@ const SILENT: Duration = Duration::from_secs(30);
 
 /// Generous: whatever others wait for has tighter ones. A role's own level may be one at which every
 /// statement can fail for what others do meanwhile.
-fn bounds() -> String {
-    let lock = failpoint::wait("look", Duration::from_secs(5)).as_millis();
-    format!(
-        "SET lock_timeout = '{lock}ms'; SET statement_timeout = '60s'; \
-         SET default_transaction_isolation = 'read committed'"
-    )
-}
+const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'; \
+    SET default_transaction_isolation = 'read committed'";
 
 /// The SQLSTATE of what PgBouncer answers in a server's place.
 const BY_POOLER: &str = "08P01";
@@ -116,7 +110,7 @@ async fn carry<S: TlsStream + Unpin>(mut connection: Connection<Socket, S>) {
 
 async fn bounded(reach: &Reach, mut conn: AsyncPgConnection) -> ConnectionResult<AsyncPgConnection> {
     if !reach.is_pooled() {
-        let bounded = conn.batch_execute(&bounds()).await;
+        let bounded = conn.batch_execute(BOUNDS).await;
         bounded.map_err(ConnectionError::CouldntSetupConfiguration)?;
     }
     Ok(conn)

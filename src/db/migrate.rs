@@ -14,7 +14,6 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
 use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions, rights};
-use crate::failpoint;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -25,11 +24,7 @@ const LAST: (&str, &str, &str) = ("20261129400000", "sql_changes", "noted_by");
 /// How long another process may take.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(60);
 /// Where a pooler stands between, a session's bounds are not ours to set but here, on the way past it.
-fn look_bounds() -> String {
-    let [lock, all] = [5, 10].map(|usual| failpoint::wait("look", Duration::from_secs(usual)).as_millis());
-    format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{all}ms'")
-}
-
+const LOOK_BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
 /// An index over a large table takes its time. Whoever waits for a lock has everybody else behind it.
 pub(super) const MIGRATION_BOUNDS: &str = "SET lock_timeout = '60s'; SET statement_timeout = 0";
 
@@ -47,7 +42,7 @@ pub async fn run(database: &Database) -> Result<(), DbError> {
         conn.batch_execute(MIGRATION_BOUNDS).await?;
         make_schemas(database, &mut conn).await?;
         conn = run_pending(conn).await?;
-        conn.batch_execute(&look_bounds()).await?;
+        conn.batch_execute(LOOK_BOUNDS).await?;
         looked(LOOK_WAIT, fits(database, &mut conn)).await?;
         database.forget_connections();
     }
@@ -179,7 +174,7 @@ pub(super) async fn lock(database: &Database, conn: &mut AsyncPgConnection) -> R
         tracing::info!("another process is migrating this database: waiting until it is done");
         wait_for_lock(key, conn).await?;
     }
-    conn.batch_execute(&look_bounds()).await?;
+    conn.batch_execute(LOOK_BOUNDS).await?;
     Ok(())
 }
 

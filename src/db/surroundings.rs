@@ -46,21 +46,24 @@ const LARGE: i64 = 8 << 20;
 const OLD: i32 = 30_000;
 
 /// Everybody sees how old a snapshot is; since when, what it is at and of what kind it is, only some roles do: whoever
-/// has a role is a client then. A snapshot that was taken while an older transaction is at work is as old as that one:
-/// then it is no culprit.
+/// has a role is a client then. A snapshot that was taken while an older transaction is at work that has written, in
+/// whichever database of the server, is as old as that one: then it is no culprit. Nor are usertap's own any younger, so
+/// such a writer keeps versions from being cleared away here too (tried with Postgres 15).
 const HOLDERS: &str = "
     SELECT greatest(age(backend_xmin), age(backend_xid)) AS age,
            coalesce(age(backend_xid) >= age(backend_xmin), backend_xid IS NOT NULL) AS is_writer, xact_start AS since,
-           format('process %s (application %s%s%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'), ', ' || state,
+           format('process %s (application %s%s%s%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),
+                  ' in the database ' || nullif(datname, current_database()), ', ' || state,
                   ', for ' || date_trunc('second', clock_timestamp() - xact_start)) AS by,
            format('run SELECT pg_terminate_backend(%s), or have it end its transaction', pid) AS remedy
-    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    FROM pg_stat_activity WHERE (datname = current_database() OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
       AND coalesce(backend_type = 'client backend', usesysid IS NOT NULL)
     UNION ALL
     SELECT age(transaction), true, prepared, format('the prepared transaction %s (for %s)', gid,
                                     date_trunc('second', clock_timestamp() - prepared)),
            format('run ROLLBACK PREPARED %L, or COMMIT PREPARED', gid)
-    FROM pg_prepared_xacts WHERE database = current_database()
+               || coalesce(', in the database ' || nullif(database, current_database()), '')
+    FROM pg_prepared_xacts
     UNION ALL
     SELECT age(xmin), true, NULL, format('the replication slot %s (%s)', slot_name,
                              CASE WHEN active THEN 'in use' ELSE 'not in use' END),

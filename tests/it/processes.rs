@@ -27,6 +27,7 @@ mod start;
 mod tenants;
 mod trial;
 mod users_table;
+mod versions;
 mod webhooks;
 mod writes;
 
@@ -37,14 +38,15 @@ use ::http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use usertap::config::Rate;
+use usertap::db::embedded::Embedded;
 use usertap::sandbox::{Action, Control, Fault, Gate, Options, Sandbox};
 use usertap::tasks::Tasks;
 
-use crate::support::eventually;
 use crate::support::http::{self, Reply};
 use crate::support::postgres;
 use crate::support::process::{Folder, Output, Process, Settings, setting};
 use crate::support::relay::Relay;
+use crate::support::{eventually, eventually_or};
 
 /// Users on a page of the provider's list.
 const PAGE: usize = 200;
@@ -89,6 +91,13 @@ impl World {
         }
     }
 
+    /// With the database of a server that no other test is in.
+    pub async fn in_server(mut self, server: &Embedded) -> World {
+        self.url = server.url("postgres");
+        self.client = postgres::client(&self.url).await;
+        self
+    }
+
     #[must_use]
     pub fn and(mut self, name: &str, value: impl ToString) -> World {
         self.also.push(setting(name, value));
@@ -119,6 +128,13 @@ impl World {
     pub fn start_with(&self, args: &[&str], also: &[(String, String)]) -> Process {
         let settings: Settings = self.settings().into_iter().chain(also.iter().cloned()).collect();
         Process::start(self.folder.path(), args, &settings)
+    }
+
+    /// A `serve` for which the end of a terminal counts, though whoever runs these tests may ignore it.
+    pub fn start_heeding(&self, also: &[(String, String)]) -> Process {
+        let settings: Settings = self.settings().into_iter().chain(also.iter().cloned()).collect();
+        let args = ["--default-signal=HUP", env!("CARGO_BIN_EXE_usertap"), "serve"];
+        Process::run("env", self.folder.path(), &args, &settings)
     }
 
     /// A backfill that succeeds; its account.
@@ -290,23 +306,29 @@ impl Server {
 
     /// A problem that has all of these words, with something to do about it.
     async fn names(&self, words: &[&str]) {
-        eventually(&format!("a problem with {words:?}"), || async {
-            self.is_named(words).await.then_some(())
+        eventually_or(&format!("a problem with {words:?}"), async || {
+            let problems = self.listed_problems().await;
+            if is_among(&problems, words) {
+                Ok(())
+            } else {
+                Err(problems)
+            }
         })
         .await;
     }
 
     async fn is_named(&self, words: &[&str]) -> bool {
-        self.listed_problems().await.iter().any(|problem| {
-            let text = problem.to_string();
-            words.iter().all(|word| text.contains(word)) && problem["remedy"] != ""
-        })
+        is_among(&self.listed_problems().await, words)
     }
 
     async fn has_no_problem(&self) {
-        eventually("no problem is left", || async {
+        eventually_or("no problem is left", async || {
             let problems = self.listed_problems().await;
-            problems.is_empty().then_some(())
+            if problems.is_empty() {
+                Ok(())
+            } else {
+                Err(problems)
+            }
         })
         .await;
     }
@@ -373,6 +395,13 @@ fn rate(requests: u32, seconds: u64) -> Rate {
         requests,
         per: Duration::from_secs(seconds),
     }
+}
+
+fn is_among(problems: &[Value], words: &[&str]) -> bool {
+    problems.iter().any(|problem| {
+        let text = problem.to_string();
+        words.iter().all(|word| text.contains(word)) && problem["remedy"] != ""
+    })
 }
 
 fn id_of(reply: &Reply) -> uuid::Uuid {

@@ -15,6 +15,7 @@ pub mod shapes;
 pub mod stack;
 pub mod standby;
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives something; fails the test when it does not.
@@ -22,12 +23,20 @@ pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
+    eventually_or(what, async || condition().await.ok_or("nothing")).await
+}
+
+/// The same for a condition that tells, as its error, what is there instead.
+pub async fn eventually_or<T, E: Debug>(what: &str, mut condition: impl AsyncFnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        if let Some(found) = condition().await {
-            return found;
+        match condition().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(
+                Instant::now() < deadline,
+                "not within 30 s: {what}; instead {instead:?}"
+            ),
         }
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -219,9 +219,7 @@ async fn a_database_that_makes_transactions_serializable_makes_none_of_ours_so()
 async fn a_database_that_commits_without_waiting_for_its_disk_keeps_what_an_answer_called_committed() {
     let folder = Reachable::new();
     let database = durable(&folder.0).await;
-    let mut world = World::with_users(0).await;
-    world.url = database.url("postgres");
-    world.client = postgres::client(&world.url).await;
+    let mut world = World::with_users(0).await.in_server(&database).await;
     for hurried in [
         "ALTER SYSTEM SET synchronous_commit = off",
         "ALTER SYSTEM SET wal_writer_delay = '10s'",
@@ -261,9 +259,7 @@ async fn a_database_that_commits_without_waiting_for_its_disk_keeps_what_an_answ
 async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
     let folder = Reachable::new();
     let database = durable(&folder.0).await;
-    let mut world = World::with_users(0).await;
-    world.url = database.url("postgres");
-    world.client = postgres::client(&world.url).await;
+    let world = World::with_users(0).await.in_server(&database).await;
     let server = world.serve().await;
     server.known(&world, "Ada").await;
     let waits_for = async |standby: &str| {

@@ -208,10 +208,7 @@ async fn a_stop_with_the_database_away_is_still_one() {
 async fn a_stop_waits_for_the_answer_that_is_under_way() {
     let world = World::with_users(0).await;
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
-        // Whoever runs these tests may ignore a terminal's end.
-        let heeding = ["--default-signal=HUP", env!("CARGO_BIN_EXE_usertap"), "serve"];
-        let server = Process::run("env", world.folder.path(), &heeding, &world.settings());
-        let server = Server::of(server).await;
+        let server = Server::of(world.start_heeding(&[])).await;
         let gate = Gate::new();
         let hold = Fault::on("/users", Action::HoldAfter(gate.clone())).method(Method::POST);
         world.control().fault(hold);

@@ -23,23 +23,24 @@ use crate::support::postgres;
 const SOON: &str = "purge-every=200ms,owed-every=200ms";
 
 impl World {
+    pub(super) async fn of_plain_owner(users: usize) -> World {
+        World::with_users(users).await.owned_plainly().await
+    }
+
     /// As hosts hand databases out: usertap's role owns its database and is no superuser; the test's
     /// client is.
-    pub(super) async fn of_plain_owner(users: usize) -> World {
-        let mut world = World::with_users(users).await;
-        let mut url: url::Url = world.url.expose_secret().parse().expect("a URL");
+    pub(super) async fn owned_plainly(mut self) -> World {
+        let mut url: url::Url = self.url.expose_secret().parse().expect("a URL");
         let database = url.path().trim_start_matches('/').to_owned();
         let role = format!("owner_{database}");
-        world
-            .sql(&format!(
-                "CREATE ROLE {role} LOGIN PASSWORD 'plain'; ALTER DATABASE {database} OWNER TO {role}"
-            ))
-            .await;
+        self.sql(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'plain'; ALTER DATABASE {database} OWNER TO {role}"
+        ))
+        .await;
         url.set_username(&role).expect("a user");
         url.set_password(Some("plain")).expect("a password");
-        world.url = SecretString::from(String::from(url));
-        world
-            .and("FAILPOINTS", SOON)
+        self.url = SecretString::from(String::from(url));
+        self.and("FAILPOINTS", SOON)
             // Machines that run tests are slow.
             .and("USERTAP_SYNC_TIMEOUT", "50s")
             .and("USERTAP_CACHE_TTL", "0")

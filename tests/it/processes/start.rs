@@ -461,7 +461,7 @@ async fn a_signal_ends_a_start_that_waits_for_the_database() {
         ("off", Signal::SIGTERM),
     ] {
         world.locks_away("usertap.meta").await;
-        let process = world.start_with(&["serve"], &[setting("USERTAP_MIGRATE", mode)]);
+        let process = world.start_heeding(&[setting("USERTAP_MIGRATE", mode)]);
         world.somebody_waits_for("usertap.meta").await;
         process.signal(signal);
         let output = process.ended().await.with_code(0);

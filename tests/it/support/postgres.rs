@@ -22,6 +22,12 @@ fn server() -> &'static Embedded {
     SERVER.get_or_init(|| Embedded::ephemeral(&Search::from_os()).expect("a Postgres for the tests"))
 }
 
+/// A server that no other test is in.
+pub async fn apart() -> Embedded {
+    let started = tokio::task::spawn_blocking(|| Embedded::ephemeral(&Search::from_os()));
+    started.await.expect("no panic").expect("a Postgres")
+}
+
 /// An empty database.
 pub async fn empty() -> SecretString {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
