@@ -202,6 +202,15 @@ impl World {
         .await;
     }
 
+    /// When the transaction began that waits for a lock, in microseconds.
+    async fn waits_for_a_lock(&self) -> Option<i64> {
+        let waits = "SELECT (extract(epoch FROM xact_start) * 1000000)::bigint FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'
+                     ORDER BY xact_start LIMIT 1";
+        let row = self.client.query_opt(waits, &[]).await.expect("a query");
+        row.map(|row| row.get(0))
+    }
+
     /// As Postgres does when it is stopped.
     pub async fn ends_who_waits_for(&self, table: &str) {
         self.somebody_waits_for(table).await;

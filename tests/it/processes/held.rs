@@ -54,11 +54,7 @@ async fn a_walk_that_waits_for_one_user_holds_up_no_app() {
     held.batch_execute(&lock).await.expect("a lock");
     let server = world.serve().await;
     let walk = world.start(&["backfill", "--json"]);
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    eventually("the walk waits", || async {
-        (world.count(waits).await > 0).then_some(())
-    })
-    .await;
+    eventually("the walk waits", || world.waits_for_a_lock()).await;
     for name in ["One", "Two", "Three", "Four"] {
         let created = server.create(&world, name).await;
         assert!(

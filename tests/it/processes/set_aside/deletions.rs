@@ -57,17 +57,6 @@ async fn a_deletion_waits_for_whoever_has_the_row_locked() {
     server.stop().await;
 }
 
-impl World {
-    /// When the transaction began that waits for a lock, in microseconds.
-    async fn waits_for_a_lock(&self) -> Option<i64> {
-        let waits = "SELECT (extract(epoch FROM xact_start) * 1000000)::bigint FROM pg_stat_activity
-                     WHERE datname = current_database() AND wait_event_type = 'Lock'
-                     ORDER BY xact_start LIMIT 1";
-        let row = self.client.query_opt(waits, &[]).await.expect("a query");
-        row.map(|row| row.get(0))
-    }
-}
-
 /// Of several machines' clocks one counts: rows that are to go after a while go by the database's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_bears_the_databases_time() {
