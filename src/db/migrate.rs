@@ -19,7 +19,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The last of them, and the table and column that it made: a role that only serves need not be allowed to
 /// read the list of those that were run.
-const LAST: (&str, &str, &str) = ("20261129400000", "sql_changes", "noted_by");
+const LAST: (&str, &str, &str) = ("20261130000000", "unasked_deletions", "key");
 
 /// How long another process may take.
 const LOCKED_AT_MOST: Duration = Duration::from_secs(60);

@@ -14,6 +14,7 @@ mod hosted;
 mod idle;
 mod journal;
 mod metrics;
+mod moves;
 mod owed;
 mod polling;
 mod reconcile;

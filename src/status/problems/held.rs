@@ -51,7 +51,7 @@ pub(super) fn of_by_hand(by_hand: &record::ByHandFigures) -> impl Iterator<Item 
 /// Postgres runs triggers of rows alone for what a subscription brings.
 pub(super) fn of_subscribed(subscriptions: &str) -> Problem {
     let what = format!("what logical replication writes into users_sync is not seen: by {subscriptions}");
-    let remedy = "take users_sync out of the publication that it follows, refresh the subscription, then run \
-                  `usertap reconcile`: usertap writes this table itself";
+    let remedy = "take users_sync out of the publication that it follows and refresh the subscription, or drop it where \
+                  this is the server that you move to; then run `usertap reconcile`: usertap writes this table itself";
     problem(UNSEEN, what, remedy)
 }

@@ -201,7 +201,7 @@ async fn a_database_of_before_the_feed_is_brought_up() {
     migrate::check(&database)
         .await
         .expect("a database that is current");
-    let before_the_last = "ALTER TABLE usertap.sql_changes DROP COLUMN noted_by";
+    let before_the_last = "ALTER TABLE usertap.unasked_deletions DROP COLUMN key";
     client.batch_execute(before_the_last).await.expect("no key");
     let refused = migrate::check(&database).await.expect_err("an older version");
     assert!(refused.to_string().contains("usertap migrate"), "{refused}");

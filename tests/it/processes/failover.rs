@@ -46,7 +46,7 @@ async fn created(world: &World, server: &Server, name: &str) -> Uuid {
     id_of(&reply)
 }
 
-async fn changes(server: &Server, since: &str) -> http::Reply {
+pub(super) async fn changes(server: &Server, since: &str) -> http::Reply {
     http::get(
         &format!("http://{}/v1/changes?since={since}&limit=1000", server.admin),
         &[],
@@ -54,7 +54,7 @@ async fn changes(server: &Server, since: &str) -> http::Reply {
     .await
 }
 
-async fn head(server: &Server) -> String {
+pub(super) async fn head(server: &Server) -> String {
     let page: Value = changes(server, "now").await.json();
     page["head"].as_str().expect("a position").to_owned()
 }

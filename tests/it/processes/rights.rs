@@ -203,7 +203,7 @@ async fn an_older_schema_is_migrated_by_its_owner_alone() {
     let world = World::with_users(0).await;
     let other = world.with_rights_on_rows().await;
     world
-        .run("ALTER TABLE usertap.sql_changes DROP COLUMN noted_by")
+        .run("ALTER TABLE usertap.unasked_deletions DROP COLUMN key")
         .await;
     for command in ["serve", "migrate"] {
         let ended = world.start_with(&[command], &other.settings).ended().await;

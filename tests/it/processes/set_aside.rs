@@ -66,7 +66,7 @@ impl World {
         self.count(&row).await == 1
     }
 
-    async fn is_deleted(&self, id: Uuid) -> bool {
+    pub(super) async fn is_deleted(&self, id: Uuid) -> bool {
         let row = format!(
             "SELECT count(*) FROM neon_identity.users_sync WHERE id = '{id}' AND deleted_at IS NOT NULL"
         );

@@ -474,7 +474,7 @@ async fn a_signal_ends_a_start_that_waits_for_the_database() {
 async fn a_signal_ends_a_start_that_migrates() {
     let world = World::with_users(0).await;
     world.backfill().await;
-    let older = "ALTER TABLE usertap.sql_changes DROP COLUMN noted_by";
+    let older = "ALTER TABLE usertap.unasked_deletions DROP COLUMN key";
     world.client.batch_execute(older).await.unwrap();
     let table = "usertap.__diesel_schema_migrations";
     world.locks_away(table).await;

@@ -166,7 +166,7 @@ pub async fn durable(at: &Path) -> Embedded {
 }
 
 /// The very program that runs.
-fn program_of(server: &Embedded) -> PathBuf {
+pub fn program_of(server: &Embedded) -> PathBuf {
     let pid = fs::read_to_string(server.folder().join("data/postmaster.pid")).expect("a running server");
     let pid = pid.lines().next().expect("its number").to_owned();
     let ps = Command::new("ps")
