@@ -136,6 +136,8 @@ pub enum Refusal {
     Privilege,
     /// A row was left out without an error.
     Suppressed,
+    /// It was given up after as long as it was given.
+    TooLong,
     Other,
 }
 
@@ -147,6 +149,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Serialization => "a concurrent transaction won",
             Refusal::Privilege => "usertap's user lacks a right or an ownership (SQLSTATE 42501)",
             Refusal::Suppressed => "a trigger or a policy of users_sync suppressed a row",
+            Refusal::TooLong => "it took longer than it may",
             Refusal::Other => "it could not carry out a statement, and its log says which",
         })
     }

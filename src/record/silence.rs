@@ -28,9 +28,10 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
 /// Nothing that a lane asks in a transaction takes longer, its wait for a pooler's connection included.
 const AT_MOST_AFTER_CUTS: Duration = Duration::from_secs(30);
-/// Longer than the database lets any statement of a lane take but a commit, the wait for locks included.
+/// Longer than the database lets any other statement of a lane take than a commit or a removal, the wait for locks included.
 const ANSWERED_BY: Duration = Duration::from_secs(15);
-/// A commit may take as long as another server does. One that is not answered by then never is.
+/// A commit may take as long as another server does, and a removal as long as all that refers to the row. One that is not
+/// answered by then never is.
 const OVERDUE: Duration = Duration::from_secs(75);
 
 const SAYS_NOTHING: &str =
@@ -58,8 +59,8 @@ struct Line {
     heard: Instant,
     /// Since when its statement waits for an answer.
     asked: Option<Instant>,
-    /// What it asks is a commit.
-    commits: bool,
+    /// What it asks is a commit or a removal.
+    may_last: bool,
     cut: CancellationToken,
     /// How often it was cut off for silence while it waited, and its lane has not done its work since.
     cuts: u32,
@@ -89,9 +90,9 @@ impl Silence {
         (Ear { silence, lane }, cut)
     }
 
-    /// What the lane asks next is a commit.
-    pub fn commits(&self, lane: usize) {
-        self.lock().lines[lane].commits = true;
+    /// What the lane asks next is a commit or a removal.
+    pub fn may_last(&self, lane: usize) {
+        self.lock().lines[lane].may_last = true;
     }
 
     /// A lane has left its connection.
@@ -119,7 +120,7 @@ impl Line {
         Line {
             heard,
             asked: None,
-            commits: false,
+            may_last: false,
             cut: CancellationToken::new(),
             cuts: 0,
         }
@@ -131,12 +132,12 @@ impl Line {
     }
 
     fn answered(&mut self, now: Instant) {
-        (self.heard, self.asked, self.commits) = (now, None, false);
+        (self.heard, self.asked, self.may_last) = (now, None, false);
     }
 
     fn has_waited_in_vain(&self, patience: Duration, now: Instant) -> bool {
         let waits = |asked: Instant| asked + patience.max(ANSWERED_BY) <= now;
-        !self.commits && self.asked.is_some_and(waits)
+        !self.may_last && self.asked.is_some_and(waits)
     }
 
     fn is_idle(&self, patience: Duration, now: Instant) -> bool {
@@ -335,7 +336,7 @@ mod tests {
                 .map(CancellationToken::is_cancelled)
                 .collect::<Vec<_>>()
         };
-        silence.commits(1);
+        silence.may_last(1);
         let mut lines = silence.lock();
         let start = lines.lines[3].heard;
         lines.asked(0, start + SECOND);

@@ -182,6 +182,12 @@ impl Sql {
         Ok(conn.batch_execute(begin).await?)
     }
 
+    /// From here on a statement of this transaction may take so long.
+    pub async fn allow(&self, conn: &mut Conn, duration: Duration) -> Result<(), DbError> {
+        let allow = format!("SET LOCAL statement_timeout = '{}ms'", duration.as_millis());
+        Ok(conn.batch_execute(&allow).await?)
+    }
+
     pub async fn commit(&self, conn: &mut Conn) -> Result<(), DbError> {
         Ok(conn.batch_execute("COMMIT").await?)
     }

@@ -63,7 +63,7 @@ impl Writer {
 
     /// It may take as long as another server does.
     pub(super) async fn commit(&mut self) -> Result<(), DbError> {
-        self.shared.silence.commits(self.number);
+        self.shared.silence.may_last(self.number);
         self.sql.commit(self.link.conn_or_away()?).await
     }
 

@@ -24,8 +24,13 @@ use crate::user::{Origin, Source, UserId};
 
 /// However many were refused: each look reads all whose rows are to go.
 const LOOK_APART: Duration = Duration::from_secs(1);
+/// What refers to a user may be a large table without an index. Longer, and whoever must wait for old versions of rows
+/// to be cleared away would feel it.
+const REMOVAL: Duration = Duration::from_secs(60);
 /// So long a batch that tells of deletions may wait for the rows to go.
 const GRACE: Duration = Duration::from_millis(250);
+/// As Postgres calls a statement that is given up.
+const TOO_LONG: &str = "57014";
 const PURGE_AT_ONCE: Deleted = Deleted::Purge {
     after: Duration::ZERO,
 };
@@ -98,17 +103,18 @@ impl Writer {
     }
 
     async fn try_purge(&mut self, user: &UserId, patience: Patience) -> Result<(), DbError> {
+        let began = clock::now();
         let purged = match self.begin(patience).await {
-            Ok(()) => self.purge(user).await,
+            Ok(()) => self.purge(user, patience).await,
             Err(_) => Err(DbError::Away("the connection broke".into())),
         };
         if purged.is_err() {
             self.rollback().await;
         }
-        purged
+        purged.map_err(|error| after(error, clock::now() - began))
     }
 
-    async fn purge(&mut self, user: &UserId) -> Result<(), DbError> {
+    async fn purge(&mut self, user: &UserId, patience: Patience) -> Result<(), DbError> {
         let conn = self.link.conn_or_away()?;
         let loaded = self.sql.load(conn, &[user], Locking::ForUpdate, false).await?;
         let plan = loaded
@@ -117,8 +123,14 @@ impl Writer {
         let Some(plan) = plan.map(|loaded| purge_plan(user, loaded)) else {
             return self.commit().await;
         };
+        if patience == Patience::Long {
+            self.sql.allow(conn, removal()).await?;
+        }
+        self.shared.silence.may_last(self.number);
         self.sql.purge(conn, user).await?;
         self.sql.blank(conn, user).await?;
+        // What is deferred until now.
+        self.shared.silence.may_last(self.number);
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(&numbered)?;
         failpoint::reached("purge.numbered");
@@ -141,10 +153,7 @@ impl Writer {
     }
 
     async fn note_kept(&mut self, user: &UserId, refused: RowRefusal) -> bool {
-        let reason = format!(
-            "the deleted user's row could not be removed: {}",
-            refusal::reason(&refused)
-        );
+        let reason = reason(&refused);
         tracing::warn!(?user, reason, "set aside");
         let Ok(conn) = self.link.conn() else {
             return false;
@@ -157,6 +166,38 @@ impl Writer {
             self.link.drop_connection();
         }
         false
+    }
+}
+
+fn removal() -> Duration {
+    failpoint::wait("removal", REMOVAL)
+}
+
+/// Whoever takes as long as it may was given up: the server says no more of it than of other refusals.
+fn after(error: DbError, lasted: Duration) -> DbError {
+    match error {
+        DbError::Refused {
+            kind: Refusal::Other,
+            place,
+        } if lasted >= removal() => DbError::Refused {
+            kind: Refusal::TooLong,
+            place,
+        },
+        error => error,
+    }
+}
+
+fn reason(refused: &RowRefusal) -> String {
+    match refused.code.as_str() {
+        TOO_LONG => format!(
+            "to remove the deleted user's row took longer than {} s: a trigger takes so long, or what refers to users_sync is \
+             a large table without an index over that column",
+            removal().as_secs()
+        ),
+        _ => format!(
+            "the deleted user's row could not be removed: {}",
+            refusal::reason(refused)
+        ),
     }
 }
 
@@ -178,6 +219,10 @@ fn refused(kind: Refusal, place: Option<String>) -> RowRefusal {
             place,
         },
         Refusal::Suppressed => RowRefusal::suppressed(),
+        Refusal::TooLong => RowRefusal {
+            code: TOO_LONG.into(),
+            place: None,
+        },
         _ => RowRefusal::untold(),
     }
 }

@@ -57,6 +57,45 @@ async fn a_deletion_waits_for_whoever_has_the_row_locked() {
     server.stop().await;
 }
 
+/// A cascade without an index reads a whole table for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_may_take_long_and_is_named_when_it_takes_too_long() {
+    let soon = "purge-every=200ms,removal=3000ms";
+    let world = World::of_plain_owner(0).await.and("USERTAP_DELETED", "purge");
+    let world = world.and("FAILPOINTS", soon);
+    let server = world.serve().await;
+    let [slow, slower] = [
+        server.known(&world, "Slow").await,
+        server.known(&world, "Slower").await,
+    ];
+    world
+        .sql(&format!(
+            "CREATE FUNCTION public.cascades() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM pg_sleep(CASE old.id WHEN '{slow}' THEN 1 ELSE 60 END); RETURN old; END $$;
+             CREATE TRIGGER cascades BEFORE DELETE ON neon_identity.users_sync FOR EACH ROW EXECUTE FUNCTION cascades()"
+        ))
+        .await;
+    for id in [slow, slower] {
+        assert_eq!(recorded(&server.deletes(&world, id).await), "committed");
+    }
+    let is_gone = async |id| {
+        let gone = async || !world.row(id).await;
+        world.once_tried("the row is gone", gone).await;
+    };
+    is_gone(slow).await;
+    server
+        .names(&["set-aside", &slower.to_string(), "took longer than 3 s", "index"])
+        .await;
+    assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+    assert!(world.row(slower).await);
+    world
+        .sql("DROP TRIGGER cascades ON neon_identity.users_sync")
+        .await;
+    is_gone(slower).await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
 /// Of several machines' clocks one counts: rows that are to go after a while go by the database's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_bears_the_databases_time() {
