@@ -20,6 +20,7 @@ pub mod opening;
 pub mod partitions;
 pub mod polls;
 pub mod publication;
+pub mod references;
 pub mod rights;
 pub mod rows;
 pub mod runs;

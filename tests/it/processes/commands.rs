@@ -295,6 +295,38 @@ pub(super) fn checks(output: &Output) -> Vec<(String, bool, String)> {
         .collect()
 }
 
+/// Postgres makes none for a reference. Where no row ever goes, none is needed.
+#[tokio::test]
+async fn the_doctor_hints_at_references_without_an_index() {
+    let world = World::with_users(1).await;
+    world.backfill().await;
+    let refer = "CREATE TABLE public.todos (\"of User\" uuid REFERENCES neon_identity.users_sync);
+                 CREATE TABLE public.posts (number int, author uuid REFERENCES neon_identity.users_sync);
+                 CREATE INDEX ON public.posts (number, author);
+                 CREATE TABLE public.found (id uuid PRIMARY KEY REFERENCES neon_identity.users_sync,
+                     by uuid REFERENCES neon_identity.users_sync, of uuid REFERENCES neon_identity.users_sync);
+                 CREATE INDEX ON public.found (by, id);
+                 CREATE INDEX ON public.found (of) WHERE of IS NOT NULL";
+    world.client.batch_execute(refer).await.expect("tables");
+    let hints = async |deleted: &str| {
+        let also = [setting("USERTAP_DELETED", deleted)];
+        let output = world.start_with(&["doctor"], &also).ended().await.with_code(0);
+        let lines = output.stdout.into_iter();
+        lines
+            .filter(|line| line.starts_with("ok   references: "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hints("keep").await, Vec::<String>::new());
+    let hints = hints("purge-after=30d").await;
+    let said = |what: &str| {
+        format!(
+            "ok   references: {what} has no index: each removal of a user's row reads that whole table -> run CREATE INDEX \
+             CONCURRENTLY ON {what}"
+        )
+    };
+    assert_eq!(hints, [said("posts (author)"), said("todos (\"of User\")")]);
+}
+
 #[tokio::test]
 async fn the_doctor_finds_nothing_wrong_and_changes_nothing() {
     let world = World::with_users(1).await;
