@@ -6,6 +6,7 @@
 mod check;
 mod database_url;
 mod file;
+mod forward_proxy;
 pub mod known;
 mod mistake;
 pub mod settings;
@@ -32,6 +33,7 @@ use crate::user::{IdType, UserId};
 pub use check::{Check, Needs};
 pub use database_url::{DatabaseUrl, TlsMode};
 pub use file::File;
+pub use forward_proxy::ForwardProxy;
 pub use known::Known;
 pub use mistake::{Mistake, Place, shown};
 pub use sources::{Sources, Written};
@@ -60,6 +62,8 @@ pub struct Config {
     pub upstream: url::Url,
     /// PEM file of the authority that signed the provider's certificate; the public ones otherwise.
     pub upstream_ca: Option<PathBuf>,
+    /// Through which alone the provider can be reached.
+    pub upstream_proxy: Option<ForwardProxy>,
     pub listen: SocketAddr,
     pub tls: Option<Tls>,
     pub admin_listen: SocketAddr,

@@ -139,7 +139,7 @@ impl Upstream {
         let meant: Meant = Box::new(move |status, headers| provider.effective_status(status, headers));
         let login = login::Login::of(config.provider.clone(), config.tenant.clone());
         let base = Base::of(&config.upstream).map_err(|_| SetUpError::Unfit)?;
-        let client = Client::new(&base, config.upstream_ca.as_deref(), config.timeout, tasks)?;
+        let client = Client::of(&base, config, tasks)?;
         let upstream = Upstream::to(base, client, &config.rate, config.timeout);
         Ok(Upstream {
             login,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::forward_proxy::forward_proxy;
 use super::mistake::{Mistake, shown};
 use super::settings::{ReadFile, Settings};
 use super::value::{self, Parsed};
@@ -75,6 +76,7 @@ impl<'a> Check<'a> {
         self.against_loops(upstream.as_ref(), listen);
         let admin_token = self.admin_token(admin_listen);
         let (tls, upstream_ca) = (self.tls(), self.ca("UPSTREAM_CA"));
+        let upstream_proxy = self.optional("UPSTREAM_PROXY", forward_proxy);
         let public_url = self.optional("PUBLIC_URL", value::base_url);
         let trusted_proxies = self.trusted_proxies();
         let data_dir = self.value("DATA_DIR", value::path);
@@ -112,6 +114,7 @@ impl<'a> Check<'a> {
             tenant: Arc::new(tenant?),
             upstream: upstream?,
             upstream_ca: upstream_ca?,
+            upstream_proxy: upstream_proxy?,
             listen: listen?,
             tls: tls?,
             admin_listen: admin_listen?,

@@ -140,6 +140,9 @@ static TABLE: &[Setting] = &[
     Setting::new(PROVIDER, "UPSTREAM_CA", "FILE")
         .words("the public certificate authorities")
         .help("PEM file of the private certificate authority that signed the provider's certificate"),
+    Setting::new(PROVIDER, "UPSTREAM_PROXY", "URL")
+        .secret()
+        .help("HTTP proxy that leads out of your network to the provider, by CONNECT, e.g. `http://user:password@proxy.example:3128`"),
     Setting::new(PROVIDER, "RATE", "RATES")
         .words("the provider's published limit")
         .help("The provider's limit, e.g. `1000/10s`; several that all apply are separated by commas, and `reads=` or `writes=` stands before one that counts only those"),

@@ -9,6 +9,7 @@ mod connect;
 mod line;
 mod outgoing;
 mod pool;
+mod reach;
 mod shared;
 mod trust;
 
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 
 use super::target::Base;
 use super::{Obstacle, RequestBody, Sending, UpstreamError};
+use crate::config::{Config, ForwardProxy};
 use crate::tasks::Tasks;
 use connect::Connect;
 use line::Line;
@@ -66,15 +68,21 @@ enum Failed {
 }
 
 impl Client {
+    pub fn of(base: &Base, config: &Config, tasks: &Tasks) -> Result<Client, TrustError> {
+        let (ca, proxy) = (config.upstream_ca.as_deref(), config.upstream_proxy.as_ref());
+        Client::new(base, ca, proxy, config.timeout, tasks)
+    }
+
     /// `ca` names a PEM file of authorities trusted beside the public ones; `timeout` is the whole
     /// wait for an answer's head.
     pub fn new(
         base: &Base,
         ca: Option<&Path>,
+        proxy: Option<&ForwardProxy>,
         timeout: Duration,
         tasks: &Tasks,
     ) -> Result<Client, TrustError> {
-        let connect = Connect::to(base.origin(), trust::tls(ca)?, timeout / CONNECTING, tasks);
+        let connect = Connect::to(base.origin(), trust::tls(ca)?, proxy, timeout / CONNECTING, tasks);
         Ok(Client {
             connect: Arc::new(connect),
             pool: Pool::new(tasks),

@@ -41,6 +41,12 @@ pub enum Obstacle {
     Plain,
     #[error("its certificate is not trusted; that of a private authority needs UPSTREAM_CA")]
     Untrusted,
+    #[error("the proxy that UPSTREAM_PROXY names cannot be reached")]
+    ProxyAway,
+    #[error("the proxy that UPSTREAM_PROXY names asks for a user and a password, or takes others than these")]
+    ProxyLocked,
+    #[error("the proxy that UPSTREAM_PROXY names makes no tunnel to UPSTREAM")]
+    ProxyRefuses,
     #[error("usertap, or its machine, has as many files and connections open as it may")]
     Short,
     #[error("the connection broke as it was made")]
@@ -91,6 +97,13 @@ impl Obstacle {
                 "set UPSTREAM_CA to the file of the authority that signed it and restart usertap; where a public one did, it \
                  has run out or is for another host than UPSTREAM's: have the provider renew it, or correct UPSTREAM",
             ),
+            Obstacle::ProxyAway => Some("see to that proxy, or correct UPSTREAM_PROXY and restart usertap"),
+            Obstacle::ProxyLocked => Some(
+                "write them into UPSTREAM_PROXY, as in http://user:password@proxy.example:3128, and restart usertap",
+            ),
+            Obstacle::ProxyRefuses => {
+                Some("have it allow CONNECT to UPSTREAM's host and port, and see that it can reach them")
+            }
             Obstacle::Short => Some(descriptors::RAISE),
             Obstacle::Refused | Obstacle::Silent | Obstacle::Broken => None,
         }

@@ -24,13 +24,13 @@ pub(crate) fn tls_file(name: &str) -> std::path::PathBuf {
 impl Upstream {
     pub(crate) fn plain(url: &str, limits: &[Limit], timeout: Duration) -> Upstream {
         let base = Base::of(&url.parse().unwrap()).unwrap();
-        let client = Client::new(&base, None, timeout, &Tasks::default()).unwrap();
+        let client = Client::new(&base, None, None, timeout, &Tasks::default()).unwrap();
         Upstream::to(base, client, limits, timeout)
     }
 
     pub(crate) fn trusting(url: &str, ca: &std::path::Path, timeout: Duration, tasks: &Tasks) -> Upstream {
         let base = Base::of(&url.parse().unwrap()).unwrap();
-        let client = Client::new(&base, Some(ca), timeout, tasks).unwrap();
+        let client = Client::new(&base, Some(ca), None, timeout, tasks).unwrap();
         Upstream::to(base, client, &[], timeout)
     }
 }

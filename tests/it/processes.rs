@@ -1,6 +1,7 @@
 //! The product as processes: the binary against a real Postgres and a sandbox that this test holds.
 
 mod backfill;
+mod behind_a_proxy;
 mod by_hand;
 mod chaos;
 mod clock;

@@ -5,6 +5,7 @@
     reason = "tests read the clock to give every wait a deadline"
 )]
 
+pub mod forward_proxy;
 pub mod http;
 pub mod lines;
 pub mod postgres;

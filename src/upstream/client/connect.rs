@@ -21,7 +21,9 @@ use super::Way;
 use super::line::Line;
 use super::outgoing::Outgoing;
 use super::pool::IDLE;
+use super::reach::{self, Reach};
 use super::shared::Shared;
+use crate::config::ForwardProxy;
 use crate::descriptors;
 use crate::tasks::Tasks;
 
@@ -30,8 +32,8 @@ pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 pub(super) struct Connect {
     origin: Uri,
-    both: HttpsConnector<HttpConnector>,
-    first_only: HttpsConnector<HttpConnector>,
+    both: HttpsConnector<Reach>,
+    first_only: HttpsConnector<Reach>,
     patience: Duration,
     tasks: Tasks,
     /// The origin has not shown that it speaks nothing but HTTP/1.1.
@@ -39,8 +41,15 @@ pub(super) struct Connect {
 }
 
 impl Connect {
-    /// `patience`: for the address, the connection and TLS together.
-    pub fn to(origin: Uri, tls: ClientConfig, patience: Duration, tasks: &Tasks) -> Connect {
+    /// `patience`: for the address, the connection, the tunnel and TLS together.
+    pub fn to(
+        origin: Uri,
+        tls: ClientConfig,
+        proxy: Option<&ForwardProxy>,
+        patience: Duration,
+        tasks: &Tasks,
+    ) -> Connect {
+        let reach = Reach::new(tcp(patience), proxy);
         let connector = || {
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
@@ -48,8 +57,8 @@ impl Connect {
         };
         Connect {
             may_share: AtomicBool::new(origin.scheme() == Some(&Scheme::HTTPS)),
-            both: connector().enable_all_versions().wrap_connector(tcp(patience)),
-            first_only: connector().enable_http1().wrap_connector(tcp(patience)),
+            both: connector().enable_all_versions().wrap_connector(reach.clone()),
+            first_only: connector().enable_http1().wrap_connector(reach),
             origin,
             patience,
             tasks: tasks.clone(),
@@ -87,7 +96,7 @@ impl Connect {
         self.in_time(connected).await
     }
 
-    async fn io(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, Obstacle> {
+    async fn io(&self, connector: &HttpsConnector<Reach>) -> Result<Io, Obstacle> {
         // It is always ready: it has no queue.
         let connected = connector.clone().call(self.origin.clone()).await;
         connected.map_err(|error| obstacle(&*error))
@@ -139,6 +148,9 @@ fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
 }
 
 fn told(error: &(dyn Error + 'static)) -> Option<Obstacle> {
+    if let Some(obstacle) = reach::told(error) {
+        return Some(obstacle);
+    }
     match error.downcast_ref::<rustls::Error>() {
         Some(rustls::Error::InvalidCertificate(_)) => return Some(Obstacle::Untrusted),
         Some(rustls::Error::InvalidMessage(_)) => return Some(Obstacle::Plain),

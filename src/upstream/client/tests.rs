@@ -38,7 +38,14 @@ async fn before(answers: &[Says]) -> (Script, Client) {
 }
 
 fn client(url: &str, timeout: Duration, tasks: &Tasks) -> Client {
-    Client::new(&Base::of(&url.parse().unwrap()).unwrap(), None, timeout, tasks).unwrap()
+    Client::new(
+        &Base::of(&url.parse().unwrap()).unwrap(),
+        None,
+        None,
+        timeout,
+        tasks,
+    )
+    .unwrap()
 }
 
 fn asked(script: &Script, method: Method) -> Sending {
@@ -259,7 +266,7 @@ async fn an_answer_that_comes_early_does_not_cut_off_the_request() {
     };
     let tasks = Tasks::default();
     let base = Base::of(&url.parse().unwrap()).unwrap();
-    let client = Client::new(&base, None, SECOND * 5, &tasks).unwrap();
+    let client = Client::new(&base, None, None, SECOND * 5, &tasks).unwrap();
     let app = async {
         let body = http_body_util::Full::new(Bytes::from(vec![b'x'; LARGE]));
         let mut request = Box::new(Request::new(body.map_err(|never| match never {}).boxed()));

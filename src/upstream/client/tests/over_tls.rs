@@ -9,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::config::ForwardProxy;
 use crate::upstream::tests::tls_file;
 
 const EARLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
@@ -44,7 +45,7 @@ impl Provider {
         let base = Base::of(&url.parse().unwrap()).unwrap();
         let tasks = Tasks::default();
         Provider {
-            client: Client::new(&base, Some(&tls_file("ca.pem")), SECOND * 20, &tasks).unwrap(),
+            client: Client::new(&base, Some(&tls_file("ca.pem")), None, SECOND * 20, &tasks).unwrap(),
             base,
             tasks,
             tls: TlsAcceptor::from(Arc::new(config)),
@@ -128,4 +129,51 @@ async fn a_connection_that_becomes_free_serves_who_waits_for_another_and_no_stop
     let (_silent, ()) = tokio::time::timeout(SECOND * 5, all).await.unwrap();
     provider.tasks.stop();
     assert!(provider.tasks.ended(SECOND * 5).await);
+}
+
+/// Whoever makes the tunnel sees nothing but TLS.
+#[tokio::test]
+async fn a_tunnel_leads_to_the_providers_own_tls() {
+    let mut provider = Provider::new();
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let through = ForwardProxy {
+        address: format!("http://{}/", proxy.local_addr().unwrap())
+            .parse()
+            .unwrap(),
+        authorization: None,
+    };
+    let ca = tls_file("ca.pem");
+    provider.client = Client::new(
+        &provider.base,
+        Some(&ca),
+        Some(&through),
+        SECOND * 20,
+        &provider.tasks,
+    )
+    .unwrap();
+    let origin = provider.listener.local_addr().unwrap();
+    let tunnelling = async {
+        let (mut stream, _) = proxy.accept().await.unwrap();
+        let asked = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
+        let mut head = vec![0; asked.len()];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(String::from_utf8(head).unwrap(), asked);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let mut there = TcpStream::connect(origin).await.unwrap();
+        let _ended = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+    };
+    let asking = async {
+        let serving = async {
+            let mut stream = provider.connection().await;
+            head(&mut stream).await;
+            stream.write_all(EARLY).await.unwrap();
+            stream
+        };
+        let (_stream, answer) = tokio::join!(serving, provider.answer_to(Method::GET, empty()));
+        assert_eq!(answer, "{}");
+    };
+    tokio::select! {
+        () = tunnelling => panic!("it is not over"),
+        () = asking => {}
+    }
 }
