@@ -33,6 +33,8 @@ mod versions;
 mod webhooks;
 mod writes;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -116,6 +118,9 @@ impl World {
             setting("USERTAP_LISTEN", "127.0.0.1:0"),
             setting("USERTAP_ADMIN_LISTEN", "127.0.0.1:0"),
             setting("USERTAP_RATE", "1000/1s"),
+            // Machines that run tests are slow; whoever tests a timeout sets it.
+            setting("USERTAP_SYNC_TIMEOUT", "20s"),
+            setting("USERTAP_TIMEOUT", "30s"),
         ];
         own.into_iter()
             .chain(self.sandbox.settings(0))
@@ -196,8 +201,7 @@ impl World {
     }
 
     pub async fn somebody_waits_for(&self, table: &str) {
-        let waiting =
-            format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass");
+        let waiting = format!("SELECT count(*) {}", waits_for(table));
         eventually("somebody waits for the table", || async {
             (self.count(&waiting).await > 0).then_some(())
         })
@@ -216,10 +220,7 @@ impl World {
     /// As Postgres does when it is stopped.
     pub async fn ends_who_waits_for(&self, table: &str) {
         self.somebody_waits_for(table).await;
-        let end = format!(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
-             WHERE NOT granted AND relation = '{table}'::regclass"
-        );
+        let end = format!("SELECT count(pg_terminate_backend(pid)) {}", waits_for(table));
         assert!(self.count(&end).await > 0);
     }
 
@@ -401,6 +402,14 @@ impl Server {
     }
 }
 
+/// In the world's own database alone: all of a server's locks are listed.
+fn waits_for(table: &str) -> String {
+    format!(
+        "FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+}
+
 fn rate(requests: u32, seconds: u64) -> Rate {
     Rate {
         requests,
@@ -445,6 +454,8 @@ impl Reachable {
         let name = format!("usertap-reachable-{}", uuid::Uuid::new_v4().simple());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).expect("a folder");
+        // Whatever the mask is of whoever runs the tests.
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("a mode");
         Reachable(folder)
     }
 }

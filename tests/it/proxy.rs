@@ -438,6 +438,25 @@ async fn a_write_without_an_answer_is_a_502_and_a_doubt() {
     rig.end().await;
 }
 
+/// Not even where there is no body that would have to be sent again, as with Clerk's ban or a deletion.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_never_sent_twice() {
+    let rig = Rig::new().await;
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        let before = rig.seen().len();
+        rig.does([Does::HangsUp, Does::HangsUp]);
+        let got = rig.ask(method, &path(3), "").await;
+        assert_eq!(
+            (got.status.as_u16(), got.header("x-usertap-error")),
+            (502, "upstream-broken"),
+            "{method}"
+        );
+        assert_eq!(rig.seen().len() - before, 1, "{method}");
+        rig.does_no_more();
+    }
+    rig.end().await;
+}
+
 /// A code is good for one time: whoever is sent twice is refused what was done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_that_changes_somebody_is_a_write_and_never_sent_twice() {
@@ -565,7 +584,7 @@ async fn what_breaks_off_breaks_off_for_the_app_and_harms_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_answer_is_a_504_and_the_write_a_doubt() {
-    let mut rig = Rig::with(|config| config.timeout = Duration::from_millis(300)).await;
+    let mut rig = Rig::with(|config| config.timeout = Duration::from_secs(2)).await;
     rig.does([Does::Waits(Arc::default(), "".into())]);
     let got = rig.ask("DELETE", &path(3), "{}").await;
     assert_eq!(
@@ -603,7 +622,7 @@ async fn a_used_up_limit_is_a_429_that_says_when_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_the_provider_arrives_as_it_came_and_is_heeded() {
-    let rig = Rig::with(|config| config.timeout = Duration::from_secs(1)).await;
+    let rig = Rig::new().await;
     let headers = &[("x-stack-actual-status", "429"), ("retry-after", "7")];
     rig.does([Does::Answers(200, headers, "slow down".into())]);
     let got = rig.ask("GET", &path(1), "").await;

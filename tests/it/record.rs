@@ -267,7 +267,7 @@ async fn an_id_that_nobody_knows_stands_as_a_skeleton_when_its_read_is_late() {
     .await;
     let told = rig.submit(vec![rig.seen(&id, Seen::Mentioned)]);
     assert_eq!(
-        told.recorded(Duration::from_millis(500)).await,
+        told.recorded(Duration::from_secs(2)).await,
         Recorded::None(Unrecorded::RereadLate)
     );
     assert_eq!(rig.row(&id).await.as_deref(), Some("-"));

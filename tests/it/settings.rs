@@ -170,7 +170,15 @@ fn assert_explained(shown: &str, known: &Known) {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let commands = [
-        "serve", "backfill", "status", "doctor", "migrate", "sandbox", "demo",
+        "serve",
+        "backfill",
+        "reconcile",
+        "status",
+        "feed",
+        "doctor",
+        "migrate",
+        "sandbox",
+        "demo",
     ];
     let all = text(&usertap(&["-h"], &[]).stdout);
     for command in commands {

@@ -228,11 +228,18 @@ async fn a_write_without_an_answer_ends_it_too() {
 async fn what_anybody_learns_ends_it_for_everybody() {
     let stack = keeping().await;
     let (ada, path) = kept(&stack).await;
-    let server = stack.server(0);
+    let (server, list) = (stack.server(0), "/users?limit=100");
+    stack.get(&server, list).await;
+    assert_eq!(stack.get(&server, list).await.cached(), "hit; fresh");
     // Another caller's read.
     assert!(stack.control().edit(0, ada, json!({ "display_name": "read" })));
     stack.get(&stack.admin(0), &path).await;
     assert_eq!(name(&stack, &server, &path).await.1, json!("read"));
+    let listed = stack.get(&server, list).await;
+    assert_eq!(
+        (listed.cached(), &listed.json()["items"][0]["display_name"]),
+        ("miss; changed", &json!("read"))
+    );
     // A backfill.
     assert!(stack.control().edit(0, ada, json!({ "display_name": "walked" })));
     assert_eq!(name(&stack, &server, &path).await.0, "hit; fresh");
@@ -246,6 +253,7 @@ async fn what_anybody_learns_ends_it_for_everybody() {
         name(&stack, &server, &path).await,
         ("miss; changed".into(), json!("walked"))
     );
+    assert_eq!(stack.get(&server, list).await.cached(), "miss; changed");
     stack.walk_ends("backfill").await;
     stack.end().await;
 }

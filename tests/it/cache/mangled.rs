@@ -111,7 +111,7 @@ async fn write(app: &mut TcpStream, answer: &[u8], mangles: Option<Mangles>) -> 
             app.write_all(plain(length).as_bytes()).await?;
             for byte in body {
                 app.write_all(&[*byte]).await?;
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                tokio::time::sleep(Duration::from_secs(10)).await;
             }
             Ok(())
         }
@@ -140,7 +140,7 @@ async fn nothing_mangled_is_kept_or_recorded() {
             ("USERTAP_UPSTREAM", upstream),
             ("USERTAP_CACHE_TTL", "1ms"),
             ("USERTAP_STALE_IF_ERROR", "1h"),
-            ("USERTAP_TIMEOUT", "1s"),
+            ("USERTAP_TIMEOUT", "3s"),
         ],
         ..Setup::default()
     })

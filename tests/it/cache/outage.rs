@@ -14,12 +14,7 @@ use crate::support::stack::{Caller, Stack};
 
 /// Nothing is fresh for long, and everything is good enough in an outage.
 async fn stack() -> Stack {
-    with(&[
-        ("USERTAP_CACHE_TTL", "1ms"),
-        ("USERTAP_STALE_IF_ERROR", "1h"),
-        ("USERTAP_TIMEOUT", "2s"),
-    ])
-    .await
+    with(&[("USERTAP_CACHE_TTL", "1ms"), ("USERTAP_STALE_IF_ERROR", "1h")]).await
 }
 
 fn is_error(got: &Reply, word: &str) {
@@ -186,6 +181,33 @@ async fn what_changed_meanwhile_is_never_given_as_it_was() {
             .await
             .header("x-usertap-error")
             .is_some()
+    );
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
+/// Whoever asks waits for the provider meanwhile, which fails in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_it_is_asked_for_is_not_given_as_it_was() {
+    let stack = stack().await;
+    let ada = stack.known_user(json!({ "display_name": "old" })).await;
+    let (server, me, path) = (stack.server(0), stack.signed_in(0, ada), format!("/users/{ada}"));
+    assert_eq!(stack.get(&me, "/users/me").await.status, 200);
+    let gate = Gate::new();
+    let held = Fault::on("/users/me", Action::HoldBefore(gate.clone()));
+    stack.control().fault(held);
+    let meanwhile = async {
+        gate.reached().await;
+        let new = json!({ "display_name": "new" });
+        assert_eq!(stack.patch(&server, &path, new).await.status, 200);
+        stack.kill_provider();
+    };
+    let (got, ()) = tokio::join!(stack.get(&me, "/users/me"), meanwhile);
+    assert!(
+        got.header("x-usertap-error").is_some(),
+        "{}: {}",
+        got.cached(),
+        got.text()
     );
     stack.provider_is_gone();
     stack.end().await;
@@ -430,7 +452,12 @@ async fn a_row_that_may_be_behind_stands_in_for_nothing() {
 /// Everything that can go wrong, on everything that can be asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_nothing_wrong_is_kept_or_recorded() {
-    let stack = stack().await;
+    let stack = with(&[
+        ("USERTAP_CACHE_TTL", "1ms"),
+        ("USERTAP_STALE_IF_ERROR", "1h"),
+        ("USERTAP_TIMEOUT", "2s"),
+    ])
+    .await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     let bob = stack.user(json!({ "display_name": "Bob" }));
     stack.unseen(bob);

@@ -110,6 +110,31 @@ async fn who_is_refused_now_is_given_nothing_fresh_after_the_ttl() {
         .expect("an end");
 }
 
+/// Whoever learned of it by asking anew is not given what was kept before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_a_fresh_answer_is_not_given_the_kept_one() {
+    let stack = keeping().await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    for refusal in [401, 403] {
+        eventually("it is kept", || async {
+            (stack.get(&server, &path).await.cached() == "hit; fresh").then_some(())
+        })
+        .await;
+        let refused = || {
+            let canned = Canned::new(refusal, r#"{"error":"no"}"#);
+            stack.control().fault(Fault::on(&path, Action::Reject(canned)));
+        };
+        refused();
+        let anew = server.clone().raw("cache-control", "no-cache");
+        assert_eq!(stack.get(&anew, &path).await.status, refusal);
+        refused();
+        let next = stack.get(&server, &path).await;
+        assert_eq!((next.status.as_u16(), next.cached()), (refusal, "miss; absent"));
+    }
+    stack.end().await;
+}
+
 /// Also on a route of which nothing else is known.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_anywhere_is_given_nothing_stale() {

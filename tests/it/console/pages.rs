@@ -80,7 +80,7 @@ async fn with_the_database_away_every_page_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_away_is_shown_with_its_remedy_and_the_rows_all_the_same() {
-    let stack = Stack::with(Setup::set(&[("USERTAP_TIMEOUT", "1s")])).await;
+    let stack = Stack::with(Setup::set(&[("USERTAP_TIMEOUT", "3s")])).await;
     let user = stack.known_user(json!({ "display_name": "Ada" })).await;
     let mut browser = Browser::at(&stack);
     assert!(browser.page("/").await.contains("All is well"));

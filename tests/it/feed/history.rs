@@ -184,7 +184,10 @@ async fn a_database_of_before_the_feed_is_brought_up() {
              version varchar(50) PRIMARY KEY, run_on timestamp NOT NULL DEFAULT now());
          INSERT INTO __diesel_schema_migrations VALUES ('20261123000000');
          {first};
-         INSERT INTO neon_identity.users_sync (id, raw_json) VALUES ('old', '{{\"id\": \"old\"}}');"
+         INSERT INTO neon_identity.users_sync (id, raw_json) VALUES ('old', '{{\"id\": \"old\"}}');
+         CREATE TABLE public.todos (user_id text REFERENCES neon_identity.users_sync (id) ON DELETE CASCADE);
+         INSERT INTO public.todos VALUES ('old');
+         CREATE VIEW public.people AS SELECT * FROM neon_identity.users_sync;"
     );
     client
         .batch_execute(&old)
@@ -201,6 +204,14 @@ async fn a_database_of_before_the_feed_is_brought_up() {
     migrate::check(&database)
         .await
         .expect("a database that is current");
+    // What the app has built upon it is there, and holds.
+    let built = "SELECT count(*) FROM public.people JOIN public.todos ON user_id = id";
+    let built = client.query_one(built, &[]).await.expect("a view and a table");
+    assert_eq!(built.get::<_, i64>(0), 1);
+    let nobodys = client
+        .execute("INSERT INTO public.todos VALUES ('nobody')", &[])
+        .await;
+    assert!(nobodys.is_err(), "the foreign key is gone");
     let before_the_last = "ALTER TABLE usertap.unasked_deletions DROP COLUMN key";
     client.batch_execute(before_the_last).await.expect("no key");
     let refused = migrate::check(&database).await.expect_err("an older version");

@@ -4,6 +4,7 @@ use ::http::Method;
 use serde_json::{Value, json};
 
 use super::{get, head, kinds, list, page, text};
+use crate::support::eventually;
 use crate::support::http;
 use crate::support::stack::{Setup, Stack};
 
@@ -420,11 +421,21 @@ async fn of_a_purged_user_the_feed_tells_nothing() {
     let server = stack.server(0);
     let id = stack.known_user(json!({ "display_name": "Forget Me" })).await;
     let path = format!("/users/{id}");
+    let since = format!("/v1/changes?wait=5s&since={}", head(&stack).await);
     stack
         .patch(&server, &path, json!({ "display_name": "Forget Me Too" }))
         .await;
+    let told = page(&stack, &since).await;
+    assert!(told.to_string().contains("Forget Me Too"), "{told}");
     stack.ask(&server, Method::DELETE, &path, &json!({})).await;
-    // From memory and from the database.
+    // From what this process had read before,
+    let told = eventually("the purge is read", async || {
+        let told = page(&stack, &since).await;
+        (kinds(&list(&told)) == ["user.updated", "user.deleted", "user.purged"]).then_some(told)
+    });
+    let told = told.await;
+    assert!(!told.to_string().contains("Forget"), "{told}");
+    // and from the database.
     for query in ["", "&raw=1&before=1", "&origin=proxy.read,proxy.write,refetch"] {
         let told = page(&stack, &format!("/v1/changes?since=oldest{query}&wait=1s")).await;
         let changes = list(&told);

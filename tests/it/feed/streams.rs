@@ -105,6 +105,23 @@ async fn a_filtered_stream_says_where_it_stands() {
     stack.end().await;
 }
 
+/// Whoever keeps the position knows that it is still good, and that the line is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_where_nothing_comes_says_so_again_and_again() {
+    let stack = Stack::new().await;
+    create(&stack, "somebody").await;
+    let head = head(&stack).await;
+    let mut lines = Lines::ndjson(&stack.admin_url("/v1/changes?since=now")).await;
+    for _ in 0..3 {
+        let said = lines.object().await.expect("the stream goes on");
+        assert_eq!(
+            (&said["type"], text(&said["pos"])),
+            (&json!("bookmark"), head.clone())
+        );
+    }
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_waiters_wake_on_one_commit() {
     let stack = Stack::new().await;

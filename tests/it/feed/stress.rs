@@ -19,6 +19,8 @@ use crate::support::stack::{Caller, Setup, Stack};
 
 const WRITERS: u64 = 8;
 const CONSUMERS: u64 = 16;
+/// Of each writer, however slow the machine is.
+const AT_LEAST: u32 = 20;
 
 /// The same numbers for the same seed.
 struct Dice(u64);
@@ -109,8 +111,9 @@ impl Places {
 /// Creates, changes and deletes users through either process.
 async fn write(stack: &Stack, places: &Places, seed: u64, lasts: Duration) {
     let (mut dice, mut users) = (Dice::of(seed + 1), Vec::<Uuid>::new());
-    let begun = now();
-    while begun.elapsed() < lasts {
+    let (begun, mut written) = (now(), 0);
+    while begun.elapsed() < lasts || written < AT_LEAST {
+        written += 1;
         let to = places.proxies[dice.below(2) as usize];
         let name = format!("{seed} {}", dice.below(1_000_000));
         let id = users.get(dice.below(users.len().max(1) as u64) as usize).copied();

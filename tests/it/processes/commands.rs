@@ -409,7 +409,7 @@ async fn the_doctor_makes_no_database() {
 
 #[tokio::test]
 async fn the_doctor_names_each_thing_that_is_wrong_with_its_remedy() {
-    let world = World::with_users(1).await.and("USERTAP_TIMEOUT", "1s");
+    let world = World::with_users(1).await;
     for (name, value, what, part) in [
         (
             "STACK_SECRET_SERVER_KEY",
@@ -430,7 +430,9 @@ async fn the_doctor_names_each_thing_that_is_wrong_with_its_remedy() {
             "check DATABASE_URL",
         ),
     ] {
-        let wrong = [setting(name, value)];
+        let is_away = name == "USERTAP_UPSTREAM";
+        let patience = setting("USERTAP_TIMEOUT", if is_away { "1s" } else { "30s" });
+        let wrong = [setting(name, value), patience];
         let output = world
             .start_with(&["doctor", "--json"], &wrong)
             .ended()

@@ -12,7 +12,10 @@ use crate::support::postgres::{self, names};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_held_for_long_is_named_until_it_is_over() {
-    let world = World::with_users(0).await.and("FAILPOINTS", "held-long=100ms");
+    let world = World::with_users(0)
+        .await
+        .and("FAILPOINTS", "held-long=100ms")
+        .and("USERTAP_SYNC_TIMEOUT", "2s");
     let server = world.serve().await;
     let user = server.known(&world, "Ada").await;
     let mut holder = postgres::client(&world.url).await;
@@ -91,7 +94,7 @@ async fn whoever_holds_the_lock_of_positions_and_does_other_things_is_named_too(
 }
 
 async fn named_while_it_holds_positions(is_busy: bool) {
-    let world = World::with_users(0).await;
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "2s");
     let server = world.serve().await;
     let ada = server.known(&world, "Ada").await;
     let lock = names(IdType::Uuid).position_lock();

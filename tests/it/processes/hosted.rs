@@ -260,6 +260,7 @@ async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
     let folder = Reachable::new();
     let database = durable(&folder.0).await;
     let world = World::with_users(0).await.in_server(&database).await;
+    let world = world.and("USERTAP_SYNC_TIMEOUT", "2s");
     let server = world.serve().await;
     server.known(&world, "Ada").await;
     let waits_for = async |standby: &str| {

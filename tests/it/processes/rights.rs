@@ -2,11 +2,12 @@
 //! and wherever it matters.
 
 use secrecy::ExposeSecret;
+use tokio_postgres::error::SqlState;
 
 use super::commands::checks;
 use super::{Server, World, recorded};
-use crate::support::eventually;
 use crate::support::process::{Process, Settings, setting};
+use crate::support::{eventually, postgres};
 
 /// A user of the world's database with no right to anything yet, and the settings to come as it.
 struct Other {
@@ -79,7 +80,7 @@ impl Other {
     fn impatient(&self, migrate: &str) -> Settings {
         let also = [
             setting("USERTAP_MIGRATE", migrate),
-            setting("USERTAP_SYNC_TIMEOUT", "200ms"),
+            setting("USERTAP_SYNC_TIMEOUT", "2s"),
         ];
         self.settings.iter().cloned().chain(also).collect()
     }
@@ -157,7 +158,7 @@ async fn who_may_not_make_partitions_is_told_before_they_run_out() {
 
 #[tokio::test]
 async fn what_forbids_partitions_keeps_no_start_and_is_named_when_they_run_out() {
-    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "200ms");
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "2s");
     world.serve().await.stop().await;
     world
         .run(
@@ -322,6 +323,27 @@ async fn who_owns_the_tables_may_be_joined() {
     world.run(&format!("GRANT {owner} TO {}", other.name)).await;
     let doctor = world.start_with(&["doctor"], &other.settings).ended().await;
     doctor.with_code(0);
+}
+
+/// Every role may connect to a database unless somebody forbids it.
+#[tokio::test]
+async fn whoever_was_given_nothing_reads_and_does_nothing() {
+    let world = World::with_users(1).await;
+    world.backfill().await;
+    let other = world.other_user().await;
+    let everybodys = "SELECT count(*) FROM pg_namespace n, LATERAL (
+            SELECT n.nspacl AS acl UNION ALL SELECT c.relacl FROM pg_class c WHERE c.relnamespace = n.oid) g,
+            LATERAL aclexplode(g.acl) a
+        WHERE n.nspname IN ('usertap', 'neon_identity') AND a.grantee = 0";
+    assert_eq!(world.count(everybodys).await, 0, "something is granted to PUBLIC");
+    let url = other.settings[0].1.clone().into();
+    let nobody = postgres::client(&url).await;
+    let changes = "SELECT raw FROM usertap.changes";
+    for statement in ["TABLE neon_identity.users_sync", changes, "TABLE usertap.meta"] {
+        let refused = nobody.batch_execute(statement).await.expect_err(statement);
+        let code = refused.code().map(SqlState::code);
+        assert_eq!(code, Some("42501"), "{statement}: {refused}");
+    }
 }
 
 #[tokio::test]

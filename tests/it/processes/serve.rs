@@ -58,7 +58,7 @@ async fn an_embedded_postgres_has_ended_before_the_process_has() {
 
 #[tokio::test]
 async fn a_part_that_panics_is_named_by_its_place_alone_and_a_restart_loses_nothing() {
-    let world = World::with_users(0).await;
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "2s");
     let panics = [setting("FAILPOINTS", "writer.numbered=panic")];
     let server = Server::of(world.start_with(&["serve"], &panics)).await;
     let ada = server.create(&world, "Ada").await;
@@ -295,7 +295,7 @@ async fn whoever_waits_when_the_drain_is_over_is_told_to_come_back() {
 
 #[tokio::test]
 async fn reads_owed_by_a_killed_process_are_made_at_the_next_start() {
-    let world = World::with_users(0).await;
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "2s");
     let server = world.serve().await;
     let gate = Gate::new();
     world

@@ -388,10 +388,13 @@ async fn a_key_that_apps_find_refused_is_asked_about_and_again_until_it_is_taken
 /// Nobody should wait for what only the settings can mend.
 #[tokio::test]
 async fn a_provider_that_fails_for_the_settings_sake_has_the_remedy_for_that() {
-    let world = World::with_users(0).await.and("USERTAP_TIMEOUT", "3s");
+    let world = World::with_users(0).await;
     world.serve().await.stop().await;
-    let tls = format!("https://{}", world.sandbox.addr());
-    let server = Server::of(world.start_with(&["serve"], &[setting("USERTAP_UPSTREAM", tls)])).await;
+    let tls = [
+        setting("USERTAP_UPSTREAM", format!("https://{}", world.sandbox.addr())),
+        setting("USERTAP_TIMEOUT", "3s"),
+    ];
+    let server = Server::of(world.start_with(&["serve"], &tls)).await;
     for _ in 0..5 {
         assert!(server.get(&world, "/users/me").await.status.is_server_error());
     }

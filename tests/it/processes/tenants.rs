@@ -95,7 +95,7 @@ async fn two() -> World {
 /// The settings file of both, in one database.
 fn file(world: &World) -> String {
     let mut text = format!(
-        "database_url = \"{}\"\nupstream = \"http://{}\"\nrate = \"1000/1s\"\n",
+        "database_url = \"{}\"\nupstream = \"http://{}\"\nrate = \"1000/1s\"\nsync_timeout = \"20s\"\ntimeout = \"30s\"\n",
         secrecy::ExposeSecret::expose_secret(&world.url),
         world.sandbox.addr()
     );

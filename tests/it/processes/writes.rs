@@ -1,6 +1,7 @@
 //! A write whose answer nobody lived to record: `kill -9` between the provider's answer and the commit.
 
 use ::http::Method;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use usertap::sandbox::{Action, Fault, Gate};
@@ -10,6 +11,7 @@ use super::{PAGE, Server, World, recorded};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::postgres;
+use crate::support::process::setting;
 
 /// Longer than a test: nothing goes into the journal, no answer leaves before its commit.
 const PATIENT: (&str, &str) = ("USERTAP_SYNC_TIMEOUT", "60s");
@@ -102,6 +104,50 @@ async fn a_kill_before_the_answer_of_an_update_does_too() {
     let server = world.serve().await;
     world.is_the_providers(id).await;
     gate.release();
+    server.stop().await;
+}
+
+/// In the order in which a write meets them.
+const STEPS: [&str; 7] = [
+    "intents.synced",
+    "exchange.answered",
+    "writer.begun",
+    "writer.rows",
+    "writer.numbered",
+    "writer.committed",
+    "exchange.leaving",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_an_update_is_cut_off_the_row_is_as_the_provider_has_it() {
+    let all = futures_util::stream::iter(STEPS.map(cut_off_at)).buffer_unordered(2);
+    all.collect::<Vec<()>>().await;
+}
+
+async fn cut_off_at(step: &str) {
+    let world = World::with_users(1).await;
+    world.backfill().await;
+    let armed = [setting("FAILPOINTS", format!("{step}=1"))];
+    let server = Server::of(world.start_with(&["serve"], &armed)).await;
+    let id = world.control().ids(0)[0];
+    let url = format!("http://{}/api/v1/users/{id}", server.listen);
+    let headers = world.server_headers();
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .chain([("content-type", "application/json")])
+        .collect();
+    let body = json!({ "display_name": "Changed" }).to_string();
+    let answered = http::request(Method::PATCH, &url, &headers, body).await;
+    assert!(answered.is_err(), "{step}: {answered:?}");
+    let ended = server.process.ended().await;
+    assert_eq!(ended.code, None, "{step}: {:#?}", ended.output);
+    let is_done = step != "intents.synced";
+    assert_eq!(world.names().contains(&json!("Changed")), is_done, "{step}");
+    let server = world.serve().await;
+    world.is_the_providers(id).await;
+    world.comes_to_rest(&server).await;
+    assert_eq!(server.status().await["problems"], json!([]), "{step}");
     server.stop().await;
 }
 

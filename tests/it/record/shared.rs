@@ -143,6 +143,40 @@ async fn a_state_that_moved_while_its_lock_was_waited_for_is_read_as_it_is() {
     process.end().await;
 }
 
+/// The other one has seen something newer. Beside somebody who is known: such a batch finds users by their states.
+#[tokio::test]
+async fn a_user_whom_another_process_makes_meanwhile_is_not_written_over() {
+    let db = TestDatabase::new(IdType::Uuid).await;
+    let process = started(&db, true).await;
+    let known = process.submit(vec![seen(&process, 2, Some(1))]).fared();
+    known.await.expect("the recorder runs");
+    let both = vec![seen(&process, 2, Some(2)), seen(&process, 1, Some(1))];
+    let id = user(1);
+    let other = format!(
+        "BEGIN; INSERT INTO neon_identity.users_sync (id, name, raw_json) VALUES ('{id}', 'newer', '{{}}');
+         WITH head AS (UPDATE usertap.meta SET position = position + 1 RETURNING position)
+         INSERT INTO usertap.user_state (id, position, standing, content) SELECT '{id}', position, 'present', '\\x00' FROM head"
+    );
+    db.client
+        .batch_execute(&other)
+        .await
+        .expect("another process's transaction");
+    let receipt = process.submit(both);
+    let looks = postgres::client(&db.url).await;
+    eventually("the recorder waits for it", || async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database()";
+        let waiting: i64 = looks.query_one(waiting, &[]).await.expect("a query").get(0);
+        (waiting > 0).then_some(())
+    })
+    .await;
+    db.client.batch_execute("COMMIT").await.expect("a commit");
+    receipt.fared().await.expect("the recorder runs");
+    let name = format!("SELECT name FROM neon_identity.users_sync WHERE id = '{id}'");
+    assert_eq!(db.text(&name).await.as_deref(), Some("newer"));
+    process.end().await;
+}
+
 #[tokio::test]
 async fn a_doubt_of_a_process_that_died_is_settled_by_another() {
     let db = TestDatabase::new(IdType::Uuid).await;

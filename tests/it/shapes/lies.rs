@@ -219,10 +219,17 @@ async fn whoever_is_deleted_and_still_shown_is_deleted_in_the_row() {
         "never seen alive"
     );
 
+    // Another key, whose project may be another, proves nothing of it.
+    let alone = format!("GET /auth/v1/admin/users/{ONE}");
+    let to_another = format!("{alone}?as=another");
+    world.shapes.on(&alone, 200, shown(ONE, Value::Null));
+    world.shapes.on(&to_another, 200, shown(ONE, gone.clone()));
+    let another = [("authorization", "Bearer another"), ("apikey", "another")];
+    world.ask(&to_another, &another).await;
+    assert!(!world.served.row(ONE).await.unwrap().is_deleted);
+
     // An app deletes softly: the answer is `{}`, and the read that follows says which.
-    world
-        .shapes
-        .on(&format!("GET /auth/v1/admin/users/{ONE}"), 200, shown(ONE, gone));
+    world.shapes.on(&alone, 200, shown(ONE, gone));
     world
         .shapes
         .on(&format!("DELETE /auth/v1/admin/users/{ONE}"), 200, "{}");

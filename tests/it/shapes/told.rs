@@ -270,6 +270,22 @@ async fn at_auth0_a_list_without_totals_is_a_list() {
     world.end().await;
 }
 
+/// Nobody knows how old what its index shows is.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_auth0_a_list_takes_nothing_back() {
+    const READ: &str = "GET /api/v2/users/auth0%7C1";
+    const LIST: &str = "GET /api/v2/users?page=0&include_totals=false";
+    let world = auth0().await;
+    world.shapes.on(READ, 200, at_auth0("auth0|1", "Countess", MADE));
+    committed(&world, READ).await;
+    world
+        .shapes
+        .on(LIST, 200, json!([at_auth0("auth0|1", "Ada", MADE)]));
+    ask(&world, LIST).await;
+    assert_eq!(name(&world, "auth0|1").await.as_deref(), Some("Countess"));
+    world.end().await;
+}
+
 /// Whoever was asked for in part is named, and has a row before the app can refer to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_auth0_whoever_is_shown_in_part_has_a_row() {

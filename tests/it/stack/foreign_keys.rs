@@ -212,7 +212,25 @@ async fn a_constraint_that_refuses_one_row_holds_up_nobody() {
     stack.end().await;
 }
 
-/// The provider lets two users have one address.
+/// The provider lets two users have one address, and one who comes again has the address of who is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_nobodys_alone() {
+    let stack = with_examples(&[]).await;
+    let ada = json!({ "display_name": "Ada", "primary_email": "ada@example.com" });
+    for _ in 0..2 {
+        let id = stack.known_user(ada.clone()).await;
+        add_todo(&stack, id).await.expect("the foreign key holds");
+    }
+    let gone = stack.known_user(ada.clone()).await;
+    stack.delete(&stack.server(0), &format!("/users/{gone}")).await;
+    stack.known_user(ada).await;
+    let of_her = "SELECT count(*) FROM neon_identity.users_sync WHERE email = 'ada@example.com'";
+    assert_eq!(stack.count(of_her).await, 4);
+    assert_eq!(stack.status().await["problems"], json!([]));
+    stack.end().await;
+}
+
+/// Where the app's own schema wants each of them once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unique_address_sets_the_second_user_aside() {
     let stack = with_examples(&[]).await;

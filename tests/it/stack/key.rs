@@ -19,7 +19,7 @@ async fn readiness(stack: &Stack) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_named_by_the_start_and_keeps_sign_ups_from_being_re_read() {
-    let mut stack = Stack::with(Setup::set(&[("USERTAP_SYNC_TIMEOUT", "300ms")])).await;
+    let mut stack = Stack::with(Setup::set(&[("USERTAP_SYNC_TIMEOUT", "2s")])).await;
     let right = stack.setting(0, "STACK_SECRET_SERVER_KEY");
     stack.restart_with("STACK_SECRET_SERVER_KEY", "ssk_wrong").await;
     eventually("the start has asked", || async {

@@ -8,7 +8,7 @@ use serde_json::json;
 use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
-use crate::support::stack::Stack;
+use crate::support::stack::{Setup, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_answered_after_a_newer_write_waits_until_the_doubt_is_settled() {
@@ -45,6 +45,52 @@ async fn a_read_answered_after_a_newer_write_waits_until_the_doubt_is_settled() 
     stack.end().await;
 }
 
+/// A page of a walk is on its way for longer than any other answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_walk_that_is_overtaken_takes_nothing_back() {
+    let stack = Stack::new().await;
+    let written = stack.known_user(json!({ "display_name": "Old" })).await;
+    let deleted = stack.known_user(json!({ "display_name": "Gone" })).await;
+    let (server, gate) = (stack.server(0), Gate::new());
+    let page = Fault::on("limit=200", Action::HoldAfter(gate.clone())).method(Method::GET);
+    stack.control().fault(page);
+    stack.walk_begins("backfill").await;
+    gate.reached().await;
+    let new = json!({ "display_name": "New" });
+    let reply = stack.patch(&server, &format!("/users/{written}"), new).await;
+    stack.is_recorded(&reply, written).await;
+    let reply = stack.delete(&server, &format!("/users/{deleted}")).await;
+    stack.is_recorded(&reply, deleted).await;
+    gate.release();
+    let account = stack.walk_ends("backfill").await;
+    assert_eq!((&account["fetched"], &account["older"]), (&json!(2), &json!(2)));
+    stack.settled().await;
+    assert_eq!(names_of(&stack, written).await, ["Old", "New"]);
+    let restored = "SELECT count(*) FROM usertap.changes WHERE type = 'user.restored'";
+    assert_eq!(stack.count(restored).await, 0);
+    stack.end().await;
+}
+
+/// Of somebody who was just made, for nobody in particular.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_usertaps_own_that_is_overtaken_takes_nothing_back() {
+    let stack = Stack::new().await;
+    let (server, gate) = (stack.server(0), Gate::new());
+    let read = Fault::on("/users/", Action::HoldAfter(gate.clone())).method(Method::GET);
+    stack.control().fault(read);
+    let old = json!({ "display_name": "Old" });
+    let made = stack.post(&server, "/users", old).await.json();
+    let user: Uuid = made["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+    gate.reached().await;
+    let new = json!({ "display_name": "New" });
+    let reply = stack.patch(&server, &format!("/users/{user}"), new).await;
+    stack.is_recorded(&reply, user).await;
+    gate.release();
+    stack.settled().await;
+    assert_eq!(names_of(&stack, user).await, ["Old", "New"]);
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_after_a_deletion_resurrects_nobody() {
     let stack = Stack::new().await;
@@ -74,6 +120,43 @@ async fn what_is_answered_after_a_deletion_resurrects_nobody() {
         );
         stack.is_recorded(&read, user).await;
         assert!(stack.row(user).await.expect("a row").is_deleted);
+    }
+    stack.end().await;
+}
+
+/// Nothing is left of them but that they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_after_a_purge_brings_no_row_back() {
+    let stack = Stack::with(Setup::set(&[("USERTAP_DELETED", "purge")])).await;
+    let server = stack.server(0);
+    for by_list in [false, true] {
+        let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+        let path = format!("/users/{user}");
+        let late = if by_list {
+            "/users?limit=1000"
+        } else {
+            path.as_str()
+        };
+        let gate = Gate::new();
+        stack
+            .control()
+            .fault(Fault::on(late, Action::HoldAfter(gate.clone())));
+        let meanwhile = async {
+            gate.reached().await;
+            stack.delete(&server, &path).await;
+            assert!(stack.row(user).await.is_none());
+            gate.release();
+        };
+        let (read, ()) = join(stack.get(&server, late), meanwhile).await;
+        assert!(read.text().contains(&user.to_string()));
+        assert_eq!(read.recorded(), "none; no-user");
+        stack.settled().await;
+        assert!(stack.row(user).await.is_none());
+        let told = format!(
+            "SELECT string_agg(type, ' ' ORDER BY position) FROM usertap.changes WHERE id = '{user}'"
+        );
+        let told: String = stack.client.query_one(&told, &[]).await.expect("changes").get(0);
+        assert_eq!(told, "user.created user.deleted user.purged");
     }
     stack.end().await;
 }

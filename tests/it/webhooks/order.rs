@@ -107,6 +107,28 @@ async fn an_update_that_comes_after_the_deletion_raises_nobody() {
     stack.end().await;
 }
 
+/// The row went with the deletion, and a late one makes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_comes_after_the_purge_brings_no_row_back() {
+    let stack = with(Setup::set(&[("USERTAP_DELETED", "purge")])).await;
+    let id = stack.known_user(json!({ "display_name": "Gone" })).await;
+    let (created, update) = (
+        of_user(&stack, "user.created", id),
+        of_user(&stack, "user.updated", id),
+    );
+    let path = format!("/users/{id}");
+    assert_eq!(stack.delete(&stack.server(0), &path).await.status, 200);
+    assert!(stack.row(id).await.is_none());
+    for event in [update, created] {
+        assert_eq!(word(&send(&stack, &event).await), "hint");
+        stack.settled().await;
+        assert!(stack.row(id).await.is_none());
+    }
+    let told = origins(&stack, id).await;
+    assert!(!told.iter().any(|told| told.contains("restored")), "{told:?}");
+    stack.end().await;
+}
+
 /// As after a restore at the provider, or one that somebody made up who has the secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_comes_late_deletes_nobody_who_is_there() {

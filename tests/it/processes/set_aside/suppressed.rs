@@ -124,6 +124,25 @@ async fn of_a_removal((breaks, mends): (&str, &str)) {
     server.stop().await;
 }
 
+/// What stands there then is not what was given, and it was taken all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_trigger_changes_is_taken_though_it_takes_long() {
+    let world = World::of_plain_owner(0).await;
+    let server = world.serve().await;
+    let ada = server.known(&world, "Ada").await;
+    // Longer than one waits in passing: it is tried once more, alone.
+    let loud = "CREATE FUNCTION public.loud() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN PERFORM pg_sleep(1.5); NEW.name := upper(NEW.name); RETURN NEW; END $$;
+                CREATE TRIGGER loud BEFORE UPDATE ON neon_identity.users_sync
+                FOR EACH ROW EXECUTE FUNCTION public.loud()";
+    world.sql(loud).await;
+    assert_eq!(recorded(&server.renames(&world, ada, "Grace").await), "committed");
+    assert_eq!(world.name(ada).await.as_deref(), Some("GRACE"));
+    assert_eq!(world.count("SELECT count(*) FROM usertap.set_aside").await, 0);
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
 /// As `suppress_redundant_updates_trigger` does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_leaves_out_what_changes_nothing_refuses_nothing() {
