@@ -34,6 +34,7 @@ mod own;
 mod pass;
 mod peer;
 mod preflight;
+mod pulse;
 mod record;
 mod reply;
 mod stale;

@@ -1,13 +1,13 @@
 //! The listeners: TLS where it is configured, HTTP/1.1 and HTTP/2, and an orderly end.
 //!
-//! What must never be: a connection that keeps its place for long and asks nothing.
+//! What must never be: a connection that keeps its place for long and asks nothing, or takes nothing of what it asked
+//! for.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use super::admitted::Admitted;
 use super::body::{Body, BodyError, flowing};
 use super::certificate::Certificate;
 use super::peer::Peer;
+use super::pulse::{Pulse, Taken};
 use crate::config::TrustedProxies;
 use crate::descriptors;
 use crate::failpoint;
@@ -39,6 +40,9 @@ use crate::tasks::Tasks;
 pub(super) const DAWDLING: Duration = Duration::from_secs(10);
 /// Between two requests of a program that does not repeat what met a connection's end: longer than most pools keep one.
 const IDLE: Duration = Duration::from_secs(75);
+/// Whoever has taken nothing more of an answer for so long takes none: a slow line empties what stands in buffers, some
+/// megabytes, sooner.
+const STALLED: Duration = Duration::from_secs(300);
 /// Tokens and cookies make headers large; the provider has limits of its own.
 const HEADERS: u32 = 128 << 10;
 /// At the end of the drain, to say that there will be no answer.
@@ -55,7 +59,7 @@ pub struct Listening {
     pub(super) drain: Duration,
     /// Of this process: each has as many listeners as the others.
     pub(super) tenants: usize,
-    /// From one request to the whole head of the next, by HTTP/1.
+    /// From one request to the next.
     pub(super) idle: Duration,
     /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
     pub(super) over: CancellationToken,
@@ -84,7 +88,7 @@ impl Listening {
     where
         H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         let open = TaskTracker::new();
         let room = Arc::new(Semaphore::new(descriptors::room(self.tenants)));
@@ -119,7 +123,7 @@ impl Listening {
     where
         H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         // An answer's last small segment must not wait for an acknowledgement.
         let _unsupported = admitted.stream.set_nodelay(true);
@@ -137,19 +141,23 @@ impl Listening {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
-        let asks = Arc::new(AtomicBool::new(false));
-        let asked = asks.clone();
+        let pulse = Arc::<Pulse>::default();
+        let beats = pulse.clone();
         let service = service_fn(move |request| {
-            asked.store(true, Ordering::Relaxed);
+            let (pulse, to_come) = (beats.clone(), beats.asked());
             let answer = handler(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
+            async move {
+                let answer = answer.await.map(|body| Taken::of(body, pulse));
+                drop(to_come);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let http = protocols(self.idle);
         let mut connection =
             pin!(http.serve_connection_with_upgrades(Gathered(TokioIo::new(stream)), service));
-        let mut end = self.end(&asks);
+        let mut end = self.end(&pulse);
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
@@ -157,7 +165,7 @@ impl Listening {
                 connection.as_mut().graceful_shutdown();
                 match end {
                     End::Stop => timeout(self.drain, connection).await.unwrap_or(Ok(())),
-                    End::Silence => self.last(connection, &asks).await,
+                    End::Silence => self.last(connection, &pulse).await,
                 }
             }
         };
@@ -167,26 +175,36 @@ impl Listening {
     }
 
     /// What ends a connection that goes on by itself: looked at only where it has come, not beside each request.
-    fn end<'a>(&'a self, asks: &'a AtomicBool) -> FuturesUnordered<impl Future<Output = End> + 'a> {
+    fn end<'a>(&'a self, pulse: &'a Pulse) -> FuturesUnordered<impl Future<Output = End> + 'a> {
         let stop = self.tasks.stopping().map(|()| End::Stop);
-        let silence = silence(asks).map(|()| End::Silence);
+        let silence = self.silence(pulse).map(|()| End::Silence);
         [Either::Left(stop), Either::Right(silence)].into_iter().collect()
     }
 
-    /// What was asked in the very moment is answered, however long that takes; where nothing was, it ends.
+    /// Nothing has been asked for too long: before a first byte no other bound counts, and HTTP/2 has none
+    /// between two requests.
+    async fn silence(&self, pulse: &Pulse) {
+        tokio::time::sleep(dawdling()).await;
+        if pulse.has_asked() {
+            pulse.silence(failpoint::wait("dawdling", self.idle)).await;
+        }
+    }
+
+    /// What was asked is answered, however long that takes, to whoever takes any of it; where nothing was, it ends.
     async fn last<E>(
         &self,
         mut connection: Pin<&mut impl Future<Output = Result<(), E>>>,
-        asks: &AtomicBool,
+        pulse: &Pulse,
     ) -> Result<(), E> {
         if let Ok(ended) = timeout(dawdling(), connection.as_mut()).await {
             return ended;
         }
-        if !asks.load(Ordering::Relaxed) {
+        if !pulse.has_asked() {
             return Ok(());
         }
         tokio::select! {
             ended = connection.as_mut() => ended,
+            () = pulse.silence(failpoint::wait("dawdling", STALLED)) => Ok(()),
             () = self.tasks.stopping() => timeout(self.drain, connection).await.unwrap_or(Ok(())),
         }
     }
@@ -195,14 +213,6 @@ impl Listening {
 enum End {
     Stop,
     Silence,
-}
-
-/// Nothing has been asked for too long: before a first byte, no other bound counts.
-async fn silence(asks: &AtomicBool) {
-    tokio::time::sleep(dawdling()).await;
-    if asks.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
 }
 
 fn dawdling() -> Duration {
@@ -238,9 +248,14 @@ fn protocols(idle: Duration) -> Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
+    use futures_util::stream::{iter, once};
     use http::StatusCode;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
     use hyper::upgrade::on;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::net::TcpStream;
     use tokio::sync::oneshot;
 
@@ -312,5 +327,67 @@ mod tests {
             let held = held(said.as_bytes()).await;
             assert!(held <= DAWDLING * 3, "{said:?}: {held:?}");
         }
+    }
+
+    /// How long a connection is held whose answers are these, as they are taken.
+    async fn held_while<B, A>(
+        answer: impl Fn() -> A + Clone + Send + Sync + 'static,
+        taking: impl AsyncFnOnce(DuplexStream),
+    ) -> Duration
+    where
+        A: Future<Output = B> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
+    {
+        let (app, ours) = duplex(4096);
+        let began = clock::now();
+        let serving = listening().http(ours, Peer::default(), move |_, _| answer().map(Response::new));
+        let held =
+            timeout(STALLED * 100, serving).map(|ended| ended.map_or(Duration::MAX, |()| began.elapsed()));
+        futures_util::future::join(held, taking(app)).await.0
+    }
+
+    async fn ask(app: &mut DuplexStream) {
+        let asks = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        app.write_all(asks).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_not_held_for_ever_and_who_takes_a_little_is() {
+        let piece = || Ok::<_, BodyError>(Frame::data(Bytes::from(vec![0; 64 << 10])));
+        let large = move || ready(StreamBody::new(iter((0..100).map(move |_| piece()))));
+        let nothing = held_while(large, async |mut app: DuplexStream| {
+            ask(&mut app).await;
+            tokio::time::sleep(STALLED * 10).await;
+        });
+        assert!(nothing.await <= STALLED * 3);
+        let a_little = held_while(large, async |mut app: DuplexStream| {
+            ask(&mut app).await;
+            while app.read_exact(&mut [0; 64 << 10]).await.is_ok() {
+                tokio::time::sleep(STALLED / 2).await;
+            }
+        });
+        let held = a_little.await;
+        assert!(held > STALLED * 40 && held < Duration::MAX, "{held:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_come_is_waited_for() {
+        let long = STALLED * 5;
+        let late = move || async move {
+            tokio::time::sleep(long).await;
+            let end = async move {
+                tokio::time::sleep(long).await;
+                Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"late")))
+            };
+            StreamBody::new(Box::pin(once(end)))
+        };
+        let held = held_while(late, async |mut app: DuplexStream| {
+            ask(&mut app).await;
+            let mut answer = String::new();
+            app.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.contains("late"), "{answer}");
+        });
+        let held = held.await;
+        assert!(held >= long * 2 && held < long * 3, "{held:?}");
     }
 }
