@@ -20,12 +20,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admitted::Admitted;
+use super::admitted::{Admitted, Place, Places, Room};
 use super::body::{Body, BodyError, flowing};
 use super::certificate::Certificate;
 use super::peer::Peer;
@@ -86,12 +85,12 @@ impl Listening {
     /// finish, and waits for them at most as long as the drain lasts.
     pub async fn serve<H, A, B>(self, listener: TcpListener, handler: H)
     where
-        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer, Place) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         let open = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(descriptors::room(self.tenants)));
+        let room = Room::of(descriptors::room(self.tenants));
         loop {
             let (admitted, address) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
@@ -121,37 +120,40 @@ impl Listening {
 
     async fn connection<H, A, B>(self, admitted: Admitted, peer: Peer, handler: H)
     where
-        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer, Place) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         // An answer's last small segment must not wait for an acknowledgement.
         let _unsupported = admitted.stream.set_nodelay(true);
+        let places = admitted.places.clone();
         match self.tls.clone() {
-            None => self.http(admitted, peer, handler).await,
+            None => self.http(admitted, peer, places, handler).await,
             Some(tls) => match timeout(dawdling(), tls.acceptor().await.accept(admitted)).await {
-                Ok(Ok(stream)) => self.http(stream, peer, handler).await,
+                Ok(Ok(stream)) => self.http(stream, peer, places, handler).await,
                 Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
             },
         }
     }
 
-    pub(super) async fn http<S, H, A, B>(self, stream: S, peer: Peer, handler: H)
+    pub(super) async fn http<S, H, A, B>(self, stream: S, peer: Peer, places: Places, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer, Place) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         let pulse = Arc::<Pulse>::default();
         let beats = pulse.clone();
         let service = service_fn(move |request| {
-            let (pulse, to_come) = (beats.clone(), beats.asked());
-            let answer = handler(request, peer);
+            beats.asked();
+            let (pulse, handler, place) = (beats.clone(), handler.clone(), places.clone().next());
             async move {
-                let answer = answer.await.map(|body| Taken::of(body, pulse));
+                let place = place.await;
+                let to_come = pulse.to_come();
+                let answer = handler(request, peer, place.clone()).await;
                 drop(to_come);
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.map(|body| Taken::of(body, pulse, place)))
             }
         });
         let http = protocols(self.idle);
@@ -219,12 +221,11 @@ fn dawdling() -> Duration {
     failpoint::wait("dawdling", DAWDLING)
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (Admitted, IpAddr) {
-    // Never closed, so there is always a place in the end.
-    let place = room.clone().acquire_owned().await.ok();
+async fn accept(listener: &TcpListener, room: &Room) -> (Admitted, IpAddr) {
+    let places = room.connection().await;
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (Admitted::to(place, stream), address.ip()),
+            Ok((stream, address)) => return (Admitted { stream, places }, address.ip()),
             Err(error) => {
                 descriptors::missed(&error);
                 tokio::time::sleep(BREATH).await;
@@ -278,7 +279,7 @@ mod tests {
     /// It has a descriptor as any connection has, and that of the provider's side.
     #[tokio::test]
     async fn a_tunnel_keeps_its_place_until_it_ends() {
-        let (room, listener) = (Arc::new(Semaphore::new(1)), TcpListener::bind("127.0.0.1:0"));
+        let (room, listener) = (Room::of(1), TcpListener::bind("127.0.0.1:0"));
         let listener = listener.await.unwrap();
         let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (admitted, _) = accept(&listener, &room).await;
@@ -295,17 +296,19 @@ mod tests {
         };
         let asks = b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
         app.write_all(asks).await.unwrap();
-        let serving = listening().connection(admitted, Peer::default(), move |request, _| agree(request));
+        let serving = listening().connection(admitted, Peer::default(), move |request, _, _| agree(request));
         let (_, tunnel) = futures_util::join!(serving, async { tunnels.await.unwrap().await.unwrap() });
-        assert_eq!(room.available_permits(), 0);
+        assert_eq!(room.left(), 0);
         drop(tunnel);
-        assert_eq!(room.available_permits(), 1);
+        assert_eq!(room.left(), 1);
     }
 
     /// How long a connection is held on which this is said and no more.
     async fn held(said: &[u8]) -> Duration {
         let (mut app, ours) = duplex(4096);
-        let serving = listening().http(ours, Peer::default(), |_, _| async { Response::new(full("")) });
+        let serving = listening().http(ours, Peer::default(), Places::default(), |_, _, _| async {
+            Response::new(full(""))
+        });
         app.write_all(said).await.unwrap();
         let reading = async { app.read_to_end(&mut Vec::new()).await };
         let began = clock::now();
@@ -340,7 +343,9 @@ mod tests {
     {
         let (app, ours) = duplex(4096);
         let began = clock::now();
-        let serving = listening().http(ours, Peer::default(), move |_, _| answer().map(Response::new));
+        let serving = listening().http(ours, Peer::default(), Places::default(), move |_, _, _| {
+            answer().map(Response::new)
+        });
         let held =
             timeout(STALLED * 100, serving).map(|ended| ended.map_or(Duration::MAX, |()| began.elapsed()));
         futures_util::future::join(held, taking(app)).await.0

@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::admitted::Place;
+
 /// Of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
@@ -27,10 +29,10 @@ pub(super) struct Pulse {
 pub(super) struct ToCome(Arc<Pulse>);
 
 impl Pulse {
-    /// Something is asked for, and the answer is to come for as long as this is kept.
-    pub fn asked(self: &Arc<Self>) -> ToCome {
+    /// Something is asked for.
+    pub fn asked(&self) {
         self.asks.store(true, Ordering::Relaxed);
-        self.to_come()
+        self.beat();
     }
 
     /// Ever.
@@ -49,7 +51,8 @@ impl Pulse {
         }
     }
 
-    fn to_come(self: &Arc<Self>) -> ToCome {
+    /// Something is to come for as long as this is kept.
+    pub fn to_come(self: &Arc<Self>) -> ToCome {
         self.to_come.fetch_add(1, Ordering::Relaxed);
         self.beat();
         ToCome(self.clone())
@@ -73,14 +76,17 @@ pub(super) struct Taken<B> {
     body: B,
     pulse: Arc<Pulse>,
     to_come: Option<ToCome>,
+    _place: Place,
 }
 
 impl<B> Taken<B> {
-    pub fn of(body: B, pulse: Arc<Pulse>) -> Taken<B> {
+    /// It keeps its place to its end.
+    pub fn of(body: B, pulse: Arc<Pulse>, place: Place) -> Taken<B> {
         Taken {
             body,
             pulse,
             to_come: None,
+            _place: place,
         }
     }
 }
