@@ -98,7 +98,7 @@ impl Admin {
             feed.end_streams();
         };
         let routes = TowerToHyperService::new(routes);
-        let serving = self.listening.serve(listener, move |mut request, peer| {
+        let serving = self.listening.serve(listener, move |mut request, peer, _place| {
             request.extensions_mut().insert(peer);
             let answer = routes.call(Listening::received(request).map(Body::new));
             async { answer.await.unwrap_or_else(|never: Infallible| match never {}) }

@@ -1,7 +1,7 @@
 //! Descriptors: each connection and each open file takes one, and a process may have so many.
 //!
-//! Connections of apps get what the rest leaves, so that whoever is let in can be answered (one over which many requests
-//! come at once, HTTP/2, counts as one). What must never be: nobody answered for want of them without a word.
+//! Connections of apps get what the rest leaves, so that whoever is let in can be answered; of requests that come at once
+//! over one, by HTTP/2, each counts as a connection. What must never be: nobody answered for want of them without a word.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -34,6 +34,7 @@ mod own;
 mod pass;
 mod peer;
 mod preflight;
+mod pulse;
 mod record;
 mod reply;
 mod stale;
@@ -64,6 +65,7 @@ use crate::tasks::{self, Tasks};
 use crate::upstream::decode;
 use crate::upstream::{Upstream, UpstreamError};
 use accepted::Accepted;
+
 use answering::Answering;
 use asked::Asked;
 use body::{Body, Delivery};
@@ -76,6 +78,7 @@ use traffic::Counted;
 use upgrade::Wish;
 use wire::{Failure, Wire};
 
+pub use admitted::Place;
 pub use certificate::TlsError;
 pub use door::{Door, DoorFault, Through};
 pub use listen::Listening;
@@ -188,8 +191,8 @@ impl Proxy {
     pub async fn serve(self, listener: TcpListener) {
         let shared = self.shared;
         self.listening
-            .serve(listener, move |request, peer| {
-                answer(shared.clone(), request, peer)
+            .serve(listener, move |request, peer, place| {
+                answer(shared.clone(), request, peer, place)
             })
             .await;
     }
@@ -201,6 +204,7 @@ fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
     peer: Peer,
+    place: Place,
 ) -> impl Future<Output = Response<Body>> + Send + 'static {
     let began = clock::now();
     let reached = shared.wire.links.reached(&request, peer);
@@ -214,6 +218,7 @@ fn answer(
                 cached,
                 reached,
                 began,
+                _place: place,
             };
             Either::Right(tasks::boxed(|| until_over(shared, request, arrival)))
         }
@@ -227,6 +232,8 @@ struct Arrival {
     /// By which URL it came, where its answer may have to tell it.
     reached: Option<String>,
     began: Instant,
+    /// Until all is over that was begun for it, whoever waits for its answer.
+    _place: Place,
 }
 
 /// Whoever still waits for an answer at the end of the drain is told to come back; what was sent for it goes

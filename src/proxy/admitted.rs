@@ -1,27 +1,93 @@
 //! A connection that was let in, and its place: whoever is let in can be answered, because no more are than there
 //! is room for.
 //!
-//! What must never be: a place given away while the connection lasts, also as a tunnel that nobody looks into.
+//! An exchange has a place of its connection's: the connection's own, or where that is taken, as by HTTP/2, one like
+//! another connection's; it keeps it also where the connection ends before it. What must never be: a place given away
+//! while the connection lasts, also as a tunnel that nobody looks into, or while what was asked by it goes on.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// For so many at once.
+#[derive(Debug, Clone)]
+pub(super) struct Room(Arc<Semaphore>);
+
+/// Of one connection; without a bound by default.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(Option<Arc<Own>>);
+
+#[derive(Debug)]
+struct Own {
+    _place: OwnedSemaphorePermit,
+    /// Of what it asks, to have that place.
+    turn: Arc<Semaphore>,
+    room: Room,
+}
+
+/// Of one exchange; given back with the last clone.
+#[derive(Debug, Clone, Default)]
+pub struct Place(#[allow(dead_code, reason = "it is kept")] Option<Arc<Which>>);
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "they are kept")]
+enum Which {
+    Own(OwnedSemaphorePermit, Arc<Own>),
+    Other(OwnedSemaphorePermit),
+}
+
+impl Room {
+    pub fn of(many: usize) -> Room {
+        Room(Arc::new(Semaphore::new(many)))
+    }
+
+    /// For another connection, once there is one.
+    pub async fn connection(&self) -> Places {
+        // Never closed, so there is always a place in the end.
+        let place = self.0.clone().acquire_owned().await.ok();
+        let own = |place| Own {
+            _place: place,
+            turn: Arc::new(Semaphore::new(1)),
+            room: self.clone(),
+        };
+        Places(place.map(own).map(Arc::new))
+    }
+
+    #[cfg(test)]
+    pub fn left(&self) -> usize {
+        self.0.available_permits()
+    }
+}
+
+impl Places {
+    /// For what is asked next, once there is one: at the latest when all that was asked before is over.
+    pub async fn next(self) -> Place {
+        let Some(own) = self.0 else {
+            return Place::default();
+        };
+        let turn = own.turn.clone().acquire_owned();
+        let other = own.room.0.clone().acquire_owned();
+        let taken = tokio::select! {
+            biased;
+            Ok(turn) = turn => Which::Own(turn, own),
+            Ok(other) = other => Which::Other(other),
+            else => return Place::default(),
+        };
+        Place(Some(Arc::new(taken)))
+    }
+}
 
 pub(super) struct Admitted {
     pub stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
+    pub places: Places,
 }
 
 impl Admitted {
-    pub fn to(place: Option<OwnedSemaphorePermit>, stream: TcpStream) -> Admitted {
-        let _place = place;
-        Admitted { stream, _place }
-    }
-
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.get_mut().stream)
     }

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Sleep;
 
+use super::headers;
 use crate::clock;
 use crate::upstream::{RequestBody, empty};
 
@@ -104,7 +105,7 @@ where
             this.pause = None;
             return match frame {
                 Some(Err(error)) => this.parting.insert(Parting::with(error.into())).poll(context),
-                frame => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+                frame => Poll::Ready(frame.map(|frame| frame.map(headers::of_others).map_err(Into::into))),
             };
         }
         let until = clock::now() + this.idle;

@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::admitted::Places;
 use super::listen::Listening;
 use super::peer::Peer;
 use super::{Shared, answer};
@@ -77,12 +78,12 @@ impl Door {
         let (near, far) = tokio::io::duplex(PIPE);
         let tasks = &self.shared.wire.tasks;
         let shared = self.shared.clone();
-        let served = self
-            .listening
-            .clone()
-            .http(far, Peer::default(), move |request, peer| {
-                answer(shared.clone(), request, peer)
-            });
+        let served = self.listening.clone().http(
+            far,
+            Peer::default(),
+            Places::default(),
+            move |request, peer, place| answer(shared.clone(), request, peer, place),
+        );
         tasks.spawn(served);
         let (mut sender, connection) = http1::handshake(TokioIo::new(near))
             .await

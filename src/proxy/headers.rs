@@ -4,9 +4,11 @@
 //! nothing else is touched. A request is judged by the headers that leave, so that nobody can
 //! show the judge one thing and the provider another.
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http_body::Frame;
 
 /// Headers of usertap's own begin so.
 const OWN: &str = "x-usertap-";
@@ -47,6 +49,17 @@ pub(super) fn to_app(headers: &mut HeaderMap) {
         headers.remove(CONTENT_LENGTH);
     }
     take_off(headers, is_hop_by_hop);
+}
+
+/// A piece of a body without what is usertap's own: trailers are headers, too.
+pub(super) fn of_others(frame: Frame<Bytes>) -> Frame<Bytes> {
+    frame.into_trailers().map_or_else(
+        |data| data,
+        |mut trailers| {
+            take_off(&mut trailers, |_| false);
+            Frame::trailers(trailers)
+        },
+    )
 }
 
 /// Whether a request's bytes are coded in a way that ends here: of transfer codings only `chunked` is

@@ -1,13 +1,13 @@
 //! The listeners: TLS where it is configured, HTTP/1.1 and HTTP/2, and an orderly end.
 //!
-//! What must never be: a connection that keeps its place for long and asks nothing.
+//! What must never be: a connection that keeps its place for long and asks nothing, or takes nothing of what it asked
+//! for.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,15 +20,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admitted::Admitted;
+use super::admitted::{Admitted, Place, Places, Room};
 use super::body::{Body, BodyError, flowing};
 use super::certificate::Certificate;
 use super::peer::Peer;
+use super::pulse::{Pulse, Taken};
 use crate::config::TrustedProxies;
 use crate::descriptors;
 use crate::failpoint;
@@ -39,6 +39,9 @@ use crate::tasks::Tasks;
 pub(super) const DAWDLING: Duration = Duration::from_secs(10);
 /// Between two requests of a program that does not repeat what met a connection's end: longer than most pools keep one.
 const IDLE: Duration = Duration::from_secs(75);
+/// Whoever has taken nothing more of an answer for so long takes none: a slow line empties what stands in buffers, some
+/// megabytes, sooner.
+const STALLED: Duration = Duration::from_secs(300);
 /// Tokens and cookies make headers large; the provider has limits of its own.
 const HEADERS: u32 = 128 << 10;
 /// At the end of the drain, to say that there will be no answer.
@@ -55,7 +58,7 @@ pub struct Listening {
     pub(super) drain: Duration,
     /// Of this process: each has as many listeners as the others.
     pub(super) tenants: usize,
-    /// From one request to the whole head of the next, by HTTP/1.
+    /// From one request to the next.
     pub(super) idle: Duration,
     /// Cancelled a moment before the drain ends: what is not answered by then is to be told so.
     pub(super) over: CancellationToken,
@@ -82,12 +85,12 @@ impl Listening {
     /// finish, and waits for them at most as long as the drain lasts.
     pub async fn serve<H, A, B>(self, listener: TcpListener, handler: H)
     where
-        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer, Place) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         let open = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(descriptors::room(self.tenants)));
+        let room = Room::of(descriptors::room(self.tenants));
         loop {
             let (admitted, address) = tokio::select! {
                 accepted = accept(&listener, &room) => accepted,
@@ -117,39 +120,46 @@ impl Listening {
 
     async fn connection<H, A, B>(self, admitted: Admitted, peer: Peer, handler: H)
     where
-        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer, Place) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
         // An answer's last small segment must not wait for an acknowledgement.
         let _unsupported = admitted.stream.set_nodelay(true);
+        let places = admitted.places.clone();
         match self.tls.clone() {
-            None => self.http(admitted, peer, handler).await,
+            None => self.http(admitted, peer, places, handler).await,
             Some(tls) => match timeout(dawdling(), tls.acceptor().await.accept(admitted)).await {
-                Ok(Ok(stream)) => self.http(stream, peer, handler).await,
+                Ok(Ok(stream)) => self.http(stream, peer, places, handler).await,
                 Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
             },
         }
     }
 
-    pub(super) async fn http<S, H, A, B>(self, stream: S, peer: Peer, handler: H)
+    pub(super) async fn http<S, H, A, B>(self, stream: S, peer: Peer, places: Places, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        H: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Peer, Place) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
     {
-        let asks = Arc::new(AtomicBool::new(false));
-        let asked = asks.clone();
+        let pulse = Arc::<Pulse>::default();
+        let beats = pulse.clone();
         let service = service_fn(move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let answer = handler(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
+            beats.asked();
+            let (pulse, handler, place) = (beats.clone(), handler.clone(), places.clone().next());
+            async move {
+                let place = place.await;
+                let to_come = pulse.to_come();
+                let answer = handler(request, peer, place.clone()).await;
+                drop(to_come);
+                Ok::<_, Infallible>(answer.map(|body| Taken::of(body, pulse, place)))
+            }
         });
         let http = protocols(self.idle);
         let mut connection =
             pin!(http.serve_connection_with_upgrades(Gathered(TokioIo::new(stream)), service));
-        let mut end = self.end(&asks);
+        let mut end = self.end(&pulse);
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
@@ -157,7 +167,7 @@ impl Listening {
                 connection.as_mut().graceful_shutdown();
                 match end {
                     End::Stop => timeout(self.drain, connection).await.unwrap_or(Ok(())),
-                    End::Silence => self.last(connection, &asks).await,
+                    End::Silence => self.last(connection, &pulse).await,
                 }
             }
         };
@@ -167,26 +177,36 @@ impl Listening {
     }
 
     /// What ends a connection that goes on by itself: looked at only where it has come, not beside each request.
-    fn end<'a>(&'a self, asks: &'a AtomicBool) -> FuturesUnordered<impl Future<Output = End> + 'a> {
+    fn end<'a>(&'a self, pulse: &'a Pulse) -> FuturesUnordered<impl Future<Output = End> + 'a> {
         let stop = self.tasks.stopping().map(|()| End::Stop);
-        let silence = silence(asks).map(|()| End::Silence);
+        let silence = self.silence(pulse).map(|()| End::Silence);
         [Either::Left(stop), Either::Right(silence)].into_iter().collect()
     }
 
-    /// What was asked in the very moment is answered, however long that takes; where nothing was, it ends.
+    /// Nothing has been asked for too long: before a first byte no other bound counts, and HTTP/2 has none
+    /// between two requests.
+    async fn silence(&self, pulse: &Pulse) {
+        tokio::time::sleep(dawdling()).await;
+        if pulse.has_asked() {
+            pulse.silence(failpoint::wait("dawdling", self.idle)).await;
+        }
+    }
+
+    /// What was asked is answered, however long that takes, to whoever takes any of it; where nothing was, it ends.
     async fn last<E>(
         &self,
         mut connection: Pin<&mut impl Future<Output = Result<(), E>>>,
-        asks: &AtomicBool,
+        pulse: &Pulse,
     ) -> Result<(), E> {
         if let Ok(ended) = timeout(dawdling(), connection.as_mut()).await {
             return ended;
         }
-        if !asks.load(Ordering::Relaxed) {
+        if !pulse.has_asked() {
             return Ok(());
         }
         tokio::select! {
             ended = connection.as_mut() => ended,
+            () = pulse.silence(failpoint::wait("dawdling", STALLED)) => Ok(()),
             () = self.tasks.stopping() => timeout(self.drain, connection).await.unwrap_or(Ok(())),
         }
     }
@@ -197,24 +217,15 @@ enum End {
     Silence,
 }
 
-/// Nothing has been asked for too long: before a first byte, no other bound counts.
-async fn silence(asks: &AtomicBool) {
-    tokio::time::sleep(dawdling()).await;
-    if asks.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
-}
-
 fn dawdling() -> Duration {
     failpoint::wait("dawdling", DAWDLING)
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (Admitted, IpAddr) {
-    // Never closed, so there is always a place in the end.
-    let place = room.clone().acquire_owned().await.ok();
+async fn accept(listener: &TcpListener, room: &Room) -> (Admitted, IpAddr) {
+    let places = room.connection().await;
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (Admitted::to(place, stream), address.ip()),
+            Ok((stream, address)) => return (Admitted { stream, places }, address.ip()),
             Err(error) => {
                 descriptors::missed(&error);
                 tokio::time::sleep(BREATH).await;
@@ -238,9 +249,14 @@ fn protocols(idle: Duration) -> Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
+    use futures_util::stream::{iter, once};
     use http::StatusCode;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
     use hyper::upgrade::on;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::net::TcpStream;
     use tokio::sync::oneshot;
 
@@ -263,7 +279,7 @@ mod tests {
     /// It has a descriptor as any connection has, and that of the provider's side.
     #[tokio::test]
     async fn a_tunnel_keeps_its_place_until_it_ends() {
-        let (room, listener) = (Arc::new(Semaphore::new(1)), TcpListener::bind("127.0.0.1:0"));
+        let (room, listener) = (Room::of(1), TcpListener::bind("127.0.0.1:0"));
         let listener = listener.await.unwrap();
         let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (admitted, _) = accept(&listener, &room).await;
@@ -280,17 +296,19 @@ mod tests {
         };
         let asks = b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
         app.write_all(asks).await.unwrap();
-        let serving = listening().connection(admitted, Peer::default(), move |request, _| agree(request));
+        let serving = listening().connection(admitted, Peer::default(), move |request, _, _| agree(request));
         let (_, tunnel) = futures_util::join!(serving, async { tunnels.await.unwrap().await.unwrap() });
-        assert_eq!(room.available_permits(), 0);
+        assert_eq!(room.left(), 0);
         drop(tunnel);
-        assert_eq!(room.available_permits(), 1);
+        assert_eq!(room.left(), 1);
     }
 
     /// How long a connection is held on which this is said and no more.
     async fn held(said: &[u8]) -> Duration {
         let (mut app, ours) = duplex(4096);
-        let serving = listening().http(ours, Peer::default(), |_, _| async { Response::new(full("")) });
+        let serving = listening().http(ours, Peer::default(), Places::default(), |_, _, _| async {
+            Response::new(full(""))
+        });
         app.write_all(said).await.unwrap();
         let reading = async { app.read_to_end(&mut Vec::new()).await };
         let began = clock::now();
@@ -312,5 +330,69 @@ mod tests {
             let held = held(said.as_bytes()).await;
             assert!(held <= DAWDLING * 3, "{said:?}: {held:?}");
         }
+    }
+
+    /// How long a connection is held whose answers are these, as they are taken.
+    async fn held_while<B, A>(
+        answer: impl Fn() -> A + Clone + Send + Sync + 'static,
+        taking: impl AsyncFnOnce(DuplexStream),
+    ) -> Duration
+    where
+        A: Future<Output = B> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static,
+    {
+        let (app, ours) = duplex(4096);
+        let began = clock::now();
+        let serving = listening().http(ours, Peer::default(), Places::default(), move |_, _, _| {
+            answer().map(Response::new)
+        });
+        let held =
+            timeout(STALLED * 100, serving).map(|ended| ended.map_or(Duration::MAX, |()| began.elapsed()));
+        futures_util::future::join(held, taking(app)).await.0
+    }
+
+    async fn ask(app: &mut DuplexStream) {
+        let asks = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        app.write_all(asks).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_not_held_for_ever_and_who_takes_a_little_is() {
+        let piece = || Ok::<_, BodyError>(Frame::data(Bytes::from(vec![0; 64 << 10])));
+        let large = move || ready(StreamBody::new(iter((0..100).map(move |_| piece()))));
+        let nothing = held_while(large, async |mut app: DuplexStream| {
+            ask(&mut app).await;
+            tokio::time::sleep(STALLED * 10).await;
+        });
+        assert!(nothing.await <= STALLED * 3);
+        let a_little = held_while(large, async |mut app: DuplexStream| {
+            ask(&mut app).await;
+            while app.read_exact(&mut [0; 64 << 10]).await.is_ok() {
+                tokio::time::sleep(STALLED / 2).await;
+            }
+        });
+        let held = a_little.await;
+        assert!(held > STALLED * 40 && held < Duration::MAX, "{held:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_come_is_waited_for() {
+        let long = STALLED * 5;
+        let late = move || async move {
+            tokio::time::sleep(long).await;
+            let end = async move {
+                tokio::time::sleep(long).await;
+                Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"late")))
+            };
+            StreamBody::new(Box::pin(once(end)))
+        };
+        let held = held_while(late, async |mut app: DuplexStream| {
+            ask(&mut app).await;
+            let mut answer = String::new();
+            app.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.contains("late"), "{answer}");
+        });
+        let held = held.await;
+        assert!(held >= long * 2 && held < long * 3, "{held:?}");
     }
 }

@@ -73,7 +73,7 @@ impl Rig {
             idle: SECOND * 10,
             over: CancellationToken::new(),
         };
-        tasks.spawn(listening.serve(listener, move |request, _| handler(request)));
+        tasks.spawn(listening.serve(listener, move |request, _, _| handler(request)));
         Rig { address, tasks }
     }
 

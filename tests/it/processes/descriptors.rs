@@ -7,11 +7,13 @@ use ::http::{Method, Request};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use usertap::sandbox::Options;
 
 use super::{Server, World, recorded, through_a_relay};
 use crate::support::eventually;
@@ -46,6 +48,70 @@ async fn whoever_is_let_in_is_answered() {
             reply.text()
         );
     }
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+/// Whose provider takes so long.
+async fn slow(users: usize, latency: Duration) -> World {
+    let options = Options {
+        users,
+        latency,
+        ..Options::default()
+    };
+    World::new(options).await.and("USERTAP_CACHE_TTL", 0)
+}
+
+/// By HTTP/2 all of it comes over one connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_much_at_once_is_answered() {
+    let world = slow(40, Duration::from_millis(300)).await;
+    let server = Server::of(start_with(36, &world, "serve")).await;
+    let stream = TcpStream::connect(&server.listen).await.expect("a connection");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = handshake.await.expect("HTTP/2");
+    world.tasks.spawn(async {
+        let _ended = connection.await;
+    });
+    let ids = world.control().ids(0);
+    let answers = ids.iter().map(|id| {
+        let mut request = Request::get(format!("http://{}/api/v1/users/{id}", server.listen));
+        for (name, value) in world.server_headers() {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::<Bytes>::default()).expect("a request");
+        let mut sender = sender.clone();
+        async move { sender.send_request(request).await.expect("an answer") }
+    });
+    for answer in join_all(answers).await {
+        let word = answer.headers().get("x-usertap-error");
+        assert_eq!((answer.status().as_u16(), word), (200, None));
+    }
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hangs_up_keeps_a_place_until_all_is_over() {
+    let world = slow(1, Duration::from_millis(300)).await;
+    let server = Server::of(start_with(36, &world, "serve")).await;
+    let body = json!({ "display_name": "Ada" }).to_string();
+    let mut asks = format!(
+        "POST /api/v1/users HTTP/1.1\r\nhost: usertap\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in world.server_headers() {
+        asks += &format!("{name}: {value}\r\n");
+    }
+    asks += &format!("\r\n{body}");
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(&server.listen).await.expect("a connection");
+        stream.write_all(asks.as_bytes()).await.expect("it is taken");
+    }
+    let reply = server
+        .get(&world, &format!("/users/{}", world.control().ids(0)[0]))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
     server.has_no_problem().await;
     server.stop().await;
 }

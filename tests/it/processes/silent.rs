@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
+use ::http::{Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use usertap::tasks::Tasks;
 
 use super::{Server, World, recorded};
 use crate::support::process::Process;
@@ -34,6 +41,59 @@ async fn who_asks_nothing_holds_no_place_on_either_side() {
             let ended = timeout(LONG, stream.read_to_end(&mut answer)).await;
             assert!(ended.is_ok(), "{side} holds whoever says {said:?} and no more");
         }
+    }
+    server.stop().await;
+}
+
+/// Asks once by HTTP/2, and from then on says no more than that it is there. How the connection goes on and ends.
+async fn asked_once(
+    side: &str,
+    path: &str,
+    window: u32,
+) -> (::http::Response<Incoming>, impl Future<Output = ()> + use<>) {
+    let stream = TcpStream::connect(side).await.expect("a connection");
+    let mut second = http2::Builder::new(TokioExecutor::new());
+    second.initial_stream_window_size(window);
+    let (mut sender, connection) = second.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    let going_on = Tasks::default().spawn(connection);
+    let request = Request::get(format!("http://{side}{path}"));
+    let request = request.body(Empty::<Bytes>::new()).expect("a request");
+    let answer = sender.send_request(request).await.expect("an answer");
+    let ends = async move {
+        let _whether_in_order = going_on.await;
+        drop(sender);
+    };
+    (answer, ends)
+}
+
+#[tokio::test]
+async fn who_goes_on_by_http2_and_asks_no_more_holds_no_place() {
+    let world = World::with_users(0).await.and("FAILPOINTS", "dawdling=200ms");
+    let server = world.serve().await;
+    for (side, path) in [(&server.listen, "/_usertap/healthz"), (&server.admin, "/healthz")] {
+        let (answer, ends) = asked_once(side, path, 1 << 16).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        drop(answer);
+        assert!(timeout(LONG, ends).await.is_ok(), "{side} holds whoever is there");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_the_answers_holds_no_place() {
+    let world = World::with_users(0).await.and("FAILPOINTS", "dawdling=200ms");
+    let server = world.serve().await;
+    for (side, path) in [(&server.listen, "/_usertap/healthz"), (&server.admin, "/healthz")] {
+        let (untaken, ends) = asked_once(side, path, 1).await;
+        assert!(timeout(LONG, ends).await.is_ok(), "{side} holds an answer");
+        drop(untaken);
+        let asks = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").repeat(100);
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("it is small");
+        let connected = socket.connect(side.parse().expect("an address")).await;
+        let mut stream = connected.expect("a connection");
+        let cut = async { while stream.write_all(asks.as_bytes()).await.is_ok() {} };
+        assert!(timeout(LONG, cut).await.is_ok(), "{side} holds many answers");
     }
     server.stop().await;
 }

@@ -63,6 +63,26 @@ async fn what_is_sent_in_chunks_is_not_as_long_as_it_says_beside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_trailer_speaks_for_usertap() {
+    let (tasks, ada) = (Tasks::default(), user(1, "Ada"));
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\
+         trailer: x-usertap-error, x-sum\r\n\r\n{:x}\r\n{ada}\r\n0\r\nx-usertap-error: no\r\nx-sum: 1\r\n\r\n",
+        ada.len()
+    );
+    let provider = says(answer, &tasks).await;
+    let rig = Rig::with(|config| config.upstream = provider).await;
+    for path in [path(1), "/nowhere".to_owned()] {
+        let asks = head("GET", &path, "connection: close\r\nte: trailers\r\n");
+        let answer = said(&rig, &asks).await;
+        assert!(answer.contains("\r\nx-sum: 1\r\n"), "{answer}");
+        assert!(!answer.contains("x-usertap-error: no"), "{answer}");
+    }
+    tasks.stop();
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_an_answer_is_nobodys_word() {
     let rig = Rig::new().await;
     let part = Bytes::from(user(2, "Ada"));
