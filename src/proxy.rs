@@ -65,7 +65,6 @@ use crate::tasks::{self, Tasks};
 use crate::upstream::decode;
 use crate::upstream::{Upstream, UpstreamError};
 use accepted::Accepted;
-
 use answering::Answering;
 use asked::Asked;
 use body::{Body, Delivery};
