@@ -6,13 +6,14 @@
 //! while the connection lasts, also as a tunnel that nobody looks into, or while what was asked by it goes on.
 
 use std::io::{IoSlice, Result};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// For so many at once.
 #[derive(Debug, Clone)]
@@ -25,20 +26,22 @@ pub(super) struct Places(Option<Arc<Own>>);
 #[derive(Debug)]
 struct Own {
     _place: OwnedSemaphorePermit,
-    /// Of what it asks, to have that place.
-    turn: Arc<Semaphore>,
+    /// Clones of the place of whoever has it.
+    held: AtomicUsize,
+    is_free: Notify,
     room: Room,
 }
 
 /// Of one exchange; given back with the last clone.
-#[derive(Debug, Clone, Default)]
-pub struct Place(#[allow(dead_code, reason = "it is kept")] Option<Arc<Which>>);
+#[derive(Debug, Default)]
+pub struct Place(Held);
 
-#[derive(Debug)]
-#[allow(dead_code, reason = "they are kept")]
-enum Which {
-    Own(OwnedSemaphorePermit, Arc<Own>),
-    Other(OwnedSemaphorePermit),
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Unbound,
+    Own(Arc<Own>),
+    Other(Arc<OwnedSemaphorePermit>),
 }
 
 impl Room {
@@ -52,7 +55,8 @@ impl Room {
         let place = self.0.clone().acquire_owned().await.ok();
         let own = |place| Own {
             _place: place,
-            turn: Arc::new(Semaphore::new(1)),
+            held: AtomicUsize::new(0),
+            is_free: Notify::new(),
             room: self.clone(),
         };
         Places(place.map(own).map(Arc::new))
@@ -65,20 +69,62 @@ impl Room {
 }
 
 impl Places {
-    /// For what is asked next, once there is one: at the latest when all that was asked before is over.
+    /// For what is asked next, where its connection asks nothing else meanwhile.
+    pub fn at_once(&self) -> Option<Place> {
+        match &self.0 {
+            None => Some(Place::default()),
+            Some(own) => own.taken(),
+        }
+    }
+
+    /// Once there is one: at the latest when all that was asked before is over.
     pub async fn next(self) -> Place {
         let Some(own) = self.0 else {
             return Place::default();
         };
-        let turn = own.turn.clone().acquire_owned();
-        let other = own.room.0.clone().acquire_owned();
-        let taken = tokio::select! {
-            biased;
-            Ok(turn) = turn => Which::Own(turn, own),
-            Ok(other) = other => Which::Other(other),
-            else => return Place::default(),
-        };
-        Place(Some(Arc::new(taken)))
+        let mut other = pin!(own.room.0.clone().acquire_owned());
+        loop {
+            // Whoever gives it back keeps that for who comes to wait.
+            if let Some(place) = own.taken() {
+                return place;
+            }
+            tokio::select! {
+                () = own.is_free.notified() => {}
+                Ok(other) = &mut other => return Place(Held::Other(Arc::new(other))),
+            }
+        }
+    }
+}
+
+impl Own {
+    fn taken(self: &Arc<Self>) -> Option<Place> {
+        let taken = self
+            .held
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok().then(|| Place(Held::Own(self.clone())))
+    }
+}
+
+impl Clone for Place {
+    fn clone(&self) -> Place {
+        Place(match &self.0 {
+            Held::Unbound => Held::Unbound,
+            Held::Own(own) => {
+                own.held.fetch_add(1, Ordering::Relaxed);
+                Held::Own(own.clone())
+            }
+            Held::Other(other) => Held::Other(other.clone()),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Held::Own(own) = &self.0
+            && own.held.fetch_sub(1, Ordering::Release) == 1
+        {
+            own.is_free.notify_one();
+        }
     }
 }
 
