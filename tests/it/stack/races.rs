@@ -8,6 +8,7 @@ use serde_json::json;
 use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
+use crate::support::eventually;
 use crate::support::stack::{Setup, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +145,11 @@ async fn what_is_answered_after_a_purge_brings_no_row_back() {
         let meanwhile = async {
             gate.reached().await;
             stack.delete(&server, &path).await;
-            assert!(stack.row(user).await.is_none());
+            // At once, or where that takes longer, a moment later.
+            eventually("the row is gone", || async {
+                stack.row(user).await.is_none().then_some(())
+            })
+            .await;
             gate.release();
         };
         let (read, ()) = join(stack.get(&server, late), meanwhile).await;
