@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::{Process, Settings, setting};
 use crate::support::standby::durable;
-use crate::support::{eventually, http, postgres};
+use crate::support::{eventually, eventually_or, http, postgres};
 
 /// The pooler, where it is installed.
 pub fn pgbouncer() -> Option<PathBuf> {
@@ -162,20 +162,22 @@ async fn a_pooler_of_single_statements_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_has_few_connections_gives_one_to_the_recorder() {
     let Some(program) = pgbouncer() else { return };
-    let world = World::with_users(0).await;
+    // A silent database is asked again as soon as an answer may wait, and each time after twice as long.
+    let world = World::with_users(0).await.and("USERTAP_SYNC_TIMEOUT", "2s");
     let port = free_port();
-    let (pooler, url) = pooled_at(&world, &program, "session", 4, port).await;
+    let (pooler, url) = pooled_at(&world, &program, "session", 6, port).await;
     let direct = setting("DATABASE_DIRECT_URL", world.url.expose_secret());
     let server = Server::of(world.start_with(&["serve"], &[setting("DATABASE_URL", &url), direct])).await;
     assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
     pooler.killed().await;
     assert_eq!(recorded(&server.create(&world, "Grace").await), "journaled");
-    let (_pooler, _) = pooled_at(&world, &program, "session", 4, port).await;
+    let (_pooler, _) = pooled_at(&world, &program, "session", 6, port).await;
     // Each read at once is one connection more, and all that there are.
     let users = format!("http://{}/v1/users", server.admin);
-    join_all((0..4).map(|_| http::get(&users, &[]))).await;
-    eventually("what waited is written", || async {
-        (world.rows().await == 2).then_some(())
+    join_all((0..6).map(|_| http::get(&users, &[]))).await;
+    eventually_or("what waited is written", async || match world.rows().await {
+        2 => Ok(()),
+        _ => Err(server.process.output()),
     })
     .await;
     server.stop().await;
