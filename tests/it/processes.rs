@@ -128,20 +128,22 @@ impl World {
             .collect()
     }
 
+    fn settings_and(&self, also: &[(String, String)]) -> Settings {
+        self.settings().into_iter().chain(also.iter().cloned()).collect()
+    }
+
     pub fn start(&self, args: &[&str]) -> Process {
         self.start_with(args, &[])
     }
 
     pub fn start_with(&self, args: &[&str], also: &[(String, String)]) -> Process {
-        let settings: Settings = self.settings().into_iter().chain(also.iter().cloned()).collect();
-        Process::start(self.folder.path(), args, &settings)
+        Process::start(self.folder.path(), args, &self.settings_and(also))
     }
 
     /// A `serve` for which the end of a terminal counts, though whoever runs these tests may ignore it.
     pub fn start_heeding(&self, also: &[(String, String)]) -> Process {
-        let settings: Settings = self.settings().into_iter().chain(also.iter().cloned()).collect();
         let args = ["--default-signal=HUP", env!("CARGO_BIN_EXE_usertap"), "serve"];
-        Process::run("env", self.folder.path(), &args, &settings)
+        Process::run("env", self.folder.path(), &args, &self.settings_and(also))
     }
 
     /// A backfill that succeeds; its account.

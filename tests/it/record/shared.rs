@@ -128,19 +128,24 @@ async fn a_state_that_moved_while_its_lock_was_waited_for_is_read_as_it_is() {
         ..(*late.source).clone()
     });
     let receipt = process.submit(vec![late]);
-    let waits = postgres::client(&db.url).await;
-    eventually("the recorder waits for the lock", || async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-            AND datname = current_database()";
-        let waiting: i64 = waits.query_one(waiting, &[]).await.expect("a query").get(0);
-        (waiting > 0).then_some(())
-    })
-    .await;
-    db.client.batch_execute("COMMIT").await.expect("a commit");
+    commits_once_waited_for(&db).await;
     receipt.fared().await.expect("the recorder runs");
     let name = db.text("SELECT name FROM neon_identity.users_sync").await;
     assert_eq!(name.as_deref(), Some("Ada"), "no skeleton over a user");
     process.end().await;
+}
+
+/// What the test's own client has begun, as soon as the recorder waits for it.
+async fn commits_once_waited_for(db: &TestDatabase) {
+    let looks = postgres::client(&db.url).await;
+    eventually("the recorder waits for the lock", || async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database()";
+        let waiting: i64 = looks.query_one(waiting, &[]).await.expect("a query").get(0);
+        (waiting > 0).then_some(())
+    })
+    .await;
+    db.client.batch_execute("COMMIT").await.expect("a commit");
 }
 
 /// The other one has seen something newer. Beside somebody who is known: such a batch finds users by their states.
@@ -162,15 +167,7 @@ async fn a_user_whom_another_process_makes_meanwhile_is_not_written_over() {
         .await
         .expect("another process's transaction");
     let receipt = process.submit(both);
-    let looks = postgres::client(&db.url).await;
-    eventually("the recorder waits for it", || async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-            AND datname = current_database()";
-        let waiting: i64 = looks.query_one(waiting, &[]).await.expect("a query").get(0);
-        (waiting > 0).then_some(())
-    })
-    .await;
-    db.client.batch_execute("COMMIT").await.expect("a commit");
+    commits_once_waited_for(&db).await;
     receipt.fared().await.expect("the recorder runs");
     let name = format!("SELECT name FROM neon_identity.users_sync WHERE id = '{id}'");
     assert_eq!(db.text(&name).await.as_deref(), Some("newer"));

@@ -9,6 +9,7 @@ use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
 use crate::support::eventually;
+use crate::support::http::Reply;
 use crate::support::stack::{Setup, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,33 +93,42 @@ async fn a_read_of_usertaps_own_that_is_overtaken_takes_nothing_back() {
     stack.end().await;
 }
 
+/// What an app gets that read the user, alone or in a list, before this, and is answered after it.
+async fn overtaken(stack: &Stack, user: Uuid, by_list: bool, by: impl Future<Output = ()>) -> Reply {
+    let path = if by_list {
+        "/users?limit=1000".to_owned()
+    } else {
+        format!("/users/{user}")
+    };
+    let gate = Gate::new();
+    stack
+        .control()
+        .fault(Fault::on(&path, Action::HoldAfter(gate.clone())));
+    let meanwhile = async {
+        gate.reached().await;
+        by.await;
+        gate.release();
+    };
+    let server = stack.server(0);
+    let (read, ()) = join(stack.get(&server, &path), meanwhile).await;
+    assert!(
+        read.text().contains(&user.to_string()),
+        "the app gets what the provider answered"
+    );
+    read
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_after_a_deletion_resurrects_nobody() {
     let stack = Stack::new().await;
     let server = stack.server(0);
     for by_list in [false, true] {
         let user = stack.known_user(json!({ "display_name": "Ada" })).await;
-        let path = format!("/users/{user}");
-        let late = if by_list {
-            "/users?limit=1000"
-        } else {
-            path.as_str()
-        };
-        let gate = Gate::new();
-        stack
-            .control()
-            .fault(Fault::on(late, Action::HoldAfter(gate.clone())));
-        let meanwhile = async {
-            gate.reached().await;
-            let deleted = stack.delete(&server, &path).await;
+        let deletion = async {
+            let deleted = stack.delete(&server, &format!("/users/{user}")).await;
             stack.is_recorded(&deleted, user).await;
-            gate.release();
         };
-        let (read, ()) = join(stack.get(&server, late), meanwhile).await;
-        assert!(
-            read.text().contains(&user.to_string()),
-            "the app gets what the provider answered"
-        );
+        let read = overtaken(&stack, user, by_list, deletion).await;
         stack.is_recorded(&read, user).await;
         assert!(stack.row(user).await.expect("a row").is_deleted);
     }
@@ -132,28 +142,15 @@ async fn what_is_answered_after_a_purge_brings_no_row_back() {
     let server = stack.server(0);
     for by_list in [false, true] {
         let user = stack.known_user(json!({ "display_name": "Ada" })).await;
-        let path = format!("/users/{user}");
-        let late = if by_list {
-            "/users?limit=1000"
-        } else {
-            path.as_str()
-        };
-        let gate = Gate::new();
-        stack
-            .control()
-            .fault(Fault::on(late, Action::HoldAfter(gate.clone())));
-        let meanwhile = async {
-            gate.reached().await;
-            stack.delete(&server, &path).await;
+        let purge = async {
+            stack.delete(&server, &format!("/users/{user}")).await;
             // At once, or where that takes longer, a moment later.
             eventually("the row is gone", || async {
                 stack.row(user).await.is_none().then_some(())
             })
             .await;
-            gate.release();
         };
-        let (read, ()) = join(stack.get(&server, late), meanwhile).await;
-        assert!(read.text().contains(&user.to_string()));
+        let read = overtaken(&stack, user, by_list, purge).await;
         assert_eq!(read.recorded(), "none; no-user");
         stack.settled().await;
         assert!(stack.row(user).await.is_none());
