@@ -13,6 +13,9 @@ const UNREAD: &str = "unread";
 /// Stands for the SQLSTATE where there was no error, and no row either.
 const SUPPRESSED: &str = "suppressed";
 
+/// As Postgres calls a statement that ran too long.
+pub const TOO_LONG: &str = "57014";
+
 impl RowRefusal {
     /// What the server says of a text with U+0000 in it.
     pub fn nul() -> RowRefusal {
@@ -32,6 +35,13 @@ impl RowRefusal {
     pub fn suppressed() -> RowRefusal {
         RowRefusal {
             code: SUPPRESSED.into(),
+            place: None,
+        }
+    }
+
+    pub fn too_long() -> RowRefusal {
+        RowRefusal {
+            code: TOO_LONG.into(),
             place: None,
         }
     }
@@ -63,7 +73,7 @@ pub enum Fault {
 pub fn fault(code: &str) -> Fault {
     match code {
         // What was never tried, and a trigger that ran too long.
-        UNTOLD | UNREAD | "57014" => Fault::Row,
+        UNTOLD | UNREAD | TOO_LONG => Fault::Row,
         // A lock held too long: on the row, or on the whole table. A policy that is missing.
         "55P03" | SUPPRESSED => Fault::Unclear,
         _ => match code.get(..2) {
@@ -88,7 +98,7 @@ pub fn reason(refusal: &RowRefusal) -> String {
         "P0001" => "a trigger raised an exception",
         "42501" => "a row-level policy refused the row, or a trigger lacks a right",
         "55P03" => "a lock on the row was held too long",
-        "57014" => "writing the row took too long",
+        TOO_LONG => "writing the row took too long",
         "42804" | "42P10" | "428C9" => {
             "users_sync is not as it was made (the type of a column, one that is generated, or its primary key), a trigger on \
              it is broken, or a publication has only some of its rows or columns"

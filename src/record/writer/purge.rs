@@ -29,8 +29,6 @@ const LOOK_APART: Duration = Duration::from_secs(1);
 const REMOVAL: Duration = Duration::from_secs(60);
 /// So long a batch that tells of deletions may wait for the rows to go.
 const GRACE: Duration = Duration::from_millis(250);
-/// As Postgres calls a statement that is given up.
-const TOO_LONG: &str = "57014";
 const PURGE_AT_ONCE: Deleted = Deleted::Purge {
     after: Duration::ZERO,
 };
@@ -189,7 +187,7 @@ fn after(error: DbError, lasted: Duration) -> DbError {
 
 fn reason(refused: &RowRefusal) -> String {
     match refused.code.as_str() {
-        TOO_LONG => format!(
+        refusal::TOO_LONG => format!(
             "to remove the deleted user's row took longer than {} s: a trigger takes so long, or what refers to users_sync is \
              a large table without an index over that column",
             removal().as_secs()
@@ -219,10 +217,7 @@ fn refused(kind: Refusal, place: Option<String>) -> RowRefusal {
             place,
         },
         Refusal::Suppressed => RowRefusal::suppressed(),
-        Refusal::TooLong => RowRefusal {
-            code: TOO_LONG.into(),
-            place: None,
-        },
+        Refusal::TooLong => RowRefusal::too_long(),
         _ => RowRefusal::untold(),
     }
 }
