@@ -169,10 +169,13 @@ async fn references(database: &Database, config: &Config) -> Vec<Check> {
     }
     let found = references::without_an_index(database).await;
     let hints = found.unwrap_or_default().into_iter().map(|reference| Check {
-        remedy: format!("run CREATE INDEX CONCURRENTLY ON {reference}"),
+        remedy: format!("run {}", reference.remedy()),
         ..passed(
             "references",
-            format!("{reference} has no index: each removal of a user's row reads that whole table"),
+            format!(
+                "{} has no index: each removal of a user's row reads that whole table",
+                reference.at
+            ),
         )
     });
     hints.collect()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use usertap::db::embedded::{Embedded, Search};
+use usertap::db::embedded::Embedded;
 use usertap::db::{migrate, publication, users_table};
 use usertap::user::IdType;
 
@@ -13,6 +13,7 @@ use crate::support::eventually;
 use crate::support::postgres;
 use crate::support::process::{Folder, Process};
 use crate::support::stack::{Setup, Stack};
+use crate::support::standby::durable;
 
 pub async fn publisher(folder: &Path) -> Embedded {
     server_with(folder, "wal_level", "logical").await
@@ -20,20 +21,13 @@ pub async fn publisher(folder: &Path) -> Embedded {
 
 /// Some settings take a restart.
 pub async fn server_with(folder: &Path, setting: &str, value: &str) -> Embedded {
-    let start = || {
-        let folder = folder.to_owned();
-        async move {
-            let started = tokio::task::spawn_blocking(move || Embedded::durable(&Search::from_os(), &folder));
-            started.await.expect("no panic").expect("a Postgres")
-        }
-    };
-    let first = start().await;
+    let first = durable(folder).await;
     let client = postgres::client(&first.url("postgres")).await;
     let set = format!("ALTER SYSTEM SET {setting} = '{value}'");
     client.batch_execute(&set).await.expect("a setting");
     drop((client, first));
     eventually("a server that is set so", || async {
-        let server = start().await;
+        let server = durable(folder).await;
         let client = postgres::client(&server.url("postgres")).await;
         let shown = client.query_one(&format!("SHOW {setting}"), &[]).await.ok()?;
         (shown.get::<_, &str>(0) == value).then_some(server)

@@ -303,6 +303,9 @@ async fn the_doctor_hints_at_references_without_an_index() {
     let refer = "CREATE TABLE public.todos (\"of User\" uuid REFERENCES neon_identity.users_sync);
                  CREATE TABLE public.posts (number int, author uuid REFERENCES neon_identity.users_sync);
                  CREATE INDEX ON public.posts (number, author);
+                 CREATE TABLE public.visits (day date, visitor uuid REFERENCES neon_identity.users_sync)
+                     PARTITION BY RANGE (day);
+                 CREATE TABLE public.first_visits PARTITION OF public.visits DEFAULT;
                  CREATE TABLE public.found (id uuid PRIMARY KEY REFERENCES neon_identity.users_sync,
                      by uuid REFERENCES neon_identity.users_sync, of uuid REFERENCES neon_identity.users_sync);
                  CREATE INDEX ON public.found (by, id);
@@ -318,13 +321,25 @@ async fn the_doctor_hints_at_references_without_an_index() {
     };
     assert_eq!(hints("keep").await, Vec::<String>::new());
     let hints = hints("purge-after=30d").await;
-    let said = |what: &str| {
+    let said = |what: &str, remedy: &str| {
         format!(
-            "ok   references: {what} has no index: each removal of a user's row reads that whole table -> run CREATE INDEX \
-             CONCURRENTLY ON {what}"
+            "ok   references: {what} has no index: each removal of a user's row reads that whole table -> run {remedy} ON \
+             {what}"
         )
     };
-    assert_eq!(hints, [said("posts (author)"), said("todos (\"of User\")")]);
+    let concurrently = "CREATE INDEX CONCURRENTLY";
+    assert_eq!(
+        hints,
+        [
+            said("posts (author)", concurrently),
+            said("todos (\"of User\")", concurrently),
+            said("visits (visitor)", "CREATE INDEX"),
+        ]
+    );
+    for hint in hints {
+        let (_, remedy) = hint.rsplit_once(" -> run ").expect("a remedy");
+        world.client.batch_execute(remedy).await.expect("an index");
+    }
 }
 
 #[tokio::test]

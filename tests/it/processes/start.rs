@@ -455,7 +455,7 @@ async fn several_that_start_at_once_migrate_once() {
 
 #[tokio::test]
 async fn a_signal_ends_a_start_that_waits_for_the_database() {
-    // The signal comes first, however busy the machine is.
+    // A look gives up after some seconds: here it outlasts what a busy machine takes to send a signal.
     let world = World::with_users(0).await.and("FAILPOINTS", "look=60000ms");
     world.backfill().await;
     for (mode, signal) in [
