@@ -266,6 +266,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
         // PATH and the cache folder are the system's, not settings; nor is a history that is told again.
         &[
             "src/config/settings.rs",
+            "src/db/embedded/environment.rs",
             "src/db/embedded/search.rs",
             "src/record/simulation.rs",
         ],
