@@ -31,6 +31,7 @@ mod listen;
 mod meters;
 mod outcome;
 mod own;
+mod pace;
 mod pass;
 mod peer;
 mod preflight;
@@ -299,7 +300,7 @@ async fn forwarded(
     let shown = shared.config.provider.shown(&asked.headers);
     let caller = shared.cache.caller(&shown);
     let standing = shared.standing(caller);
-    let body = body::flowing(body, shared.wire.idle);
+    let body = body::arriving(body, shared.wire.idle);
     let matched = shared.config.provider.route_at(&asked.method, segments);
     asked.priority = Shared::priority(standing, None);
     let Some(matched) = matched else {
@@ -364,7 +365,7 @@ impl Shared {
         let (mut held, ended) = self.memory.hold_request(body, READ_REQUEST, until).await;
         let read = match ended {
             // A body that broke off breaks off for the provider too.
-            Ended::Whole | Ended::Broken => {
+            Ended::Whole | Ended::Broken | Ended::Late => {
                 let decoded = decode::decoded(&asked.headers, &held.joined(), READ_REQUEST);
                 Read::Whole(decoded.unwrap_or_default())
             }
