@@ -1,4 +1,4 @@
-//! Whoever reaches a port, and what they can take from others: places.
+//! Whoever reaches a port, and what they can take from others: places, and the room for the log.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
 use super::World;
+use crate::support::http;
 
 /// What drips comes so often, never silent for as long as a `serve` here lets anybody be.
 const DRIP: Duration = Duration::from_millis(100);
@@ -157,4 +158,57 @@ async fn whoever_is_on_a_slow_line_has_all_the_time_it_needs() {
     let answer = sent_in_pieces(&server.listen, &head, (piece, DRIP * 4), piece * 10).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     server.stop().await;
+}
+
+/// All that comes of it.
+async fn says(address: &str, said: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(said).await.expect("it is taken");
+    let mut answer = Vec::new();
+    let all = stream.read_to_end(&mut answer);
+    let _reset = timeout(DEADLINE, all).await.expect("it does not last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_do_not_fill_the_log_and_callers_keep_their_lines() {
+    let world = World::with_users(1).await;
+    let server = world.serve().await;
+    let lost = |headers: &str| {
+        format!(
+            "GET /api/v1/users HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncache-control: only-if-cached\r\n{headers}\r\n"
+        )
+    };
+    let (strange, own) = (lost(""), lost(&lines(&world.server_headers())));
+    for _ in 0..60 {
+        says(&server.listen, strange.as_bytes()).await;
+    }
+    for _ in 0..15 {
+        says(&server.listen, own.as_bytes()).await;
+    }
+    // Of another kind.
+    says(
+        &server.listen,
+        b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    let errors = http::get(&format!("http://{}/metrics", server.admin), &[]).await;
+    let counted = "usertap_errors_total{error=\"not-kept\"} 75\n";
+    assert!(errors.text().contains(counted), "{}", errors.text());
+    // What an HTTP/2 client never was asked for.
+    let (setting, pong) = (
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0][..],
+        &[0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+    );
+    let goodbye = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..];
+    let pongs = pong.repeat(50);
+    says(
+        &server.listen,
+        &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", setting, &pongs, goodbye].concat(),
+    )
+    .await;
+    let log = server.stop().await.log();
+    let many = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(many("only-if-cached"), 10 + 15, "{log}");
+    assert_eq!((many("has no such address"), many("PING")), (1, 0), "{log}");
+    assert!(log.contains("kind=\"not-kept\" more=50"), "{log}");
 }
