@@ -37,6 +37,7 @@ use axum::routing::{get, post};
 use crate::provider::console::Deed;
 use crate::proxy::{Door, Traffic};
 use crate::station::Station;
+use crate::telemetry::Strangers;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +56,7 @@ pub struct Shared {
     history: history::History,
     link: link::Link,
     once: connect::Once,
+    strangers: Strangers,
 }
 
 impl Deref for Console {
@@ -73,6 +75,7 @@ impl Console {
         (proxied, listen): (SocketAddr, SocketAddr),
     ) -> Console {
         Console(Arc::new(Shared {
+            strangers: Strangers::new(station.tasks.clone()),
             station,
             traffic,
             door,

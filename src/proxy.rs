@@ -22,6 +22,7 @@ mod certificate;
 mod coalesced;
 mod door;
 mod exchange;
+mod failed;
 mod headers;
 mod hold;
 mod kept;
@@ -31,6 +32,7 @@ mod listen;
 mod meters;
 mod outcome;
 mod own;
+mod pace;
 mod pass;
 mod peer;
 mod preflight;
@@ -50,20 +52,21 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Bypass, Cache, CacheKey, Cached};
+use crate::cache::{Cache, CacheKey, Cached};
 use crate::clock::{self, Instant};
 use crate::config::Config;
 use crate::provider::{Caller, Matched};
 use crate::record::Recorder;
 use crate::tasks::{self, Tasks};
+use crate::telemetry::Strangers;
 use crate::upstream::decode;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Priority, Upstream, UpstreamError};
 use accepted::Accepted;
 use answering::Answering;
 use asked::Asked;
@@ -72,7 +75,7 @@ use certificate::Certificate;
 use exchange::Exchange;
 use hold::{Ended, Memory};
 use links::Links;
-use outcome::{Outcome, Why};
+use outcome::Why;
 use traffic::Counted;
 use upgrade::Wish;
 use wire::{Failure, Wire};
@@ -120,6 +123,7 @@ pub(crate) struct Shared {
     memory: Memory,
     doubts: Arc<Semaphore>,
     accepted: Accepted,
+    strangers: Strangers,
     /// The drain is nearly over.
     over: CancellationToken,
 }
@@ -149,6 +153,7 @@ impl Proxy {
         let base = config.base_path().to_owned();
         let links = Links::new(&config);
         let (idle, drain) = (config.timeout, config.drain);
+        let strangers = Strangers::new(tasks.clone());
         let wire = Arc::new(Wire {
             upstream,
             tasks,
@@ -168,6 +173,7 @@ impl Proxy {
             memory: Memory::default(),
             doubts,
             accepted: Accepted::default(),
+            strangers,
             over: listening.over.clone(),
         };
         Ok(Proxy {
@@ -245,7 +251,7 @@ async fn until_over(
     tokio::select! {
         biased;
         answer = asked_for(shared.clone(), request, arrival) => answer,
-        () = shared.over.cancelled() => shared.failed(Failure::Stopping),
+        () = shared.over.cancelled() => shared.failed(Failure::Stopping, Priority::App),
     }
 }
 
@@ -261,7 +267,8 @@ async fn asked_for(shared: Arc<Shared>, request: Box<Request<Incoming>>, arrival
     }
     let key = arrival.key;
     if key.is_some() && shared.cache.wish(request.headers()).only_kept {
-        return shared.failed(Failure::NotKept);
+        let priority = shared.priority_of(&request);
+        return shared.failed(Failure::NotKept, priority);
     }
     let (app, answered) = answering::answering();
     // An app that hangs up undoes nothing; nor does an answer whose body is still on its way end it.
@@ -276,7 +283,7 @@ async fn asked_for(shared: Arc<Shared>, request: Box<Request<Incoming>>, arrival
         }
     });
     let answer = answer.await;
-    answer.unwrap_or_else(|| shared.failed(Failure::Upstream(UpstreamError::Broken)))
+    answer.unwrap_or_else(|| shared.failed(Failure::Upstream(UpstreamError::Broken), Priority::App))
 }
 
 /// Forwards a request, to the end, whatever becomes of the app.
@@ -299,7 +306,7 @@ async fn forwarded(
     let shown = shared.config.provider.shown(&asked.headers);
     let caller = shared.cache.caller(&shown);
     let standing = shared.standing(caller);
-    let body = body::flowing(body, shared.wire.idle);
+    let body = body::arriving(body, shared.wire.idle);
     let matched = shared.config.provider.route_at(&asked.method, segments);
     asked.priority = Shared::priority(standing, None);
     let Some(matched) = matched else {
@@ -364,34 +371,12 @@ impl Shared {
         let (mut held, ended) = self.memory.hold_request(body, READ_REQUEST, until).await;
         let read = match ended {
             // A body that broke off breaks off for the provider too.
-            Ended::Whole | Ended::Broken => {
+            Ended::Whole | Ended::Broken | Ended::Late => {
                 let decoded = decode::decoded(&asked.headers, &held.joined(), READ_REQUEST);
                 Read::Whole(decoded.unwrap_or_default())
             }
             Ended::More(_) => Read::TooLarge,
         };
         (held.replayed(ended), read)
-    }
-
-    fn failed_for(&self, asked: &Asked, route: &str, failure: Failure) -> Response<Body> {
-        let failure = self.wire.told(asked, failure);
-        let answer = self.failed(failure);
-        let (outcome, cached) = (Outcome::Nothing(Why::Own), Cached::Bypass(Bypass::Own));
-        self.answered(asked, route, answer.status(), &outcome, cached);
-        answer
-    }
-
-    /// Counts an answer and gives it its line in the log.
-    fn answered(&self, asked: &Asked, route: &str, status: StatusCode, outcome: &Outcome, cached: Cached) {
-        let took = clock::now().saturating_duration_since(asked.began);
-        self.wire.traffic.meters.answered(cached, outcome, took);
-        asked.log(route, status, outcome, cached, took);
-    }
-
-    fn failed(&self, failure: Failure) -> Response<Body> {
-        self.wire.traffic.count(Counted::Failed);
-        self.wire.traffic.meters.error(failure.word());
-        tracing::info!(%failure, "a request could not be forwarded");
-        reply::failed(&self.config.provider, failure)
     }
 }

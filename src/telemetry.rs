@@ -1,9 +1,10 @@
 //! Structured logs, to stderr: stdout belongs to what commands print.
 //!
 //! What must never be logged: a body, an e-mail address, a token, a key. Other crates stay at
-//! `warn` for that reason unless `LOG` names them.
+//! `warn` for that reason unless `LOG` names them. Nor may anybody who reaches a port fill a disk with them.
 
 mod defects;
+mod strangers;
 
 use std::io::IsTerminal;
 
@@ -15,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::Log;
 
 pub use defects::defects;
+pub use strangers::Strangers;
 
 /// Starts logging for the whole process, panics included; a second call changes nothing.
 pub fn init(log: &Log) {

@@ -3,11 +3,14 @@
 //! What must never be: a page's data without the token where there is one; an action that no form of
 //! this browser's own pages asked for; a session that a link from elsewhere ends; a script or style that this program did not bring along.
 
+use std::error::Error;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use http_body_util::LengthLimitError;
 
 use super::session::Value;
 use super::{Console, login, page};
@@ -111,9 +114,18 @@ pub fn set_cookie(response: &mut Response, cookie: &str) {
 async fn form(console: &Console, visitor: &Visitor, request: &mut Request) -> Result<Form, Response> {
     let refuse = |status: StatusCode, what: &str| (status, page::alone("Not done", what)).into_response();
     let body = std::mem::replace(request.body_mut(), Body::empty());
-    let body = to_bytes(body, LARGEST_FORM)
-        .await
-        .map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 1 MiB."))?;
+    let body = to_bytes(body, LARGEST_FORM).await.map_err(|error| {
+        let is_too_large = error
+            .source()
+            .is_some_and(|source| source.is::<LengthLimitError>());
+        match is_too_large {
+            true => refuse(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 1 MiB."),
+            false => refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "The form broke off, or came too slowly.",
+            ),
+        }
+    })?;
     let pairs = url::form_urlencoded::parse(&body);
     let form = Form(
         pairs

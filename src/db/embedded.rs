@@ -17,6 +17,7 @@
 //! Everything here blocks; async callers use `spawn_blocking`.
 
 mod account;
+mod environment;
 mod error;
 mod fetch;
 mod folder;

@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Sleep;
 
 use super::headers;
-use crate::clock;
+use super::pace::Pace;
+use crate::clock::{self, Instant};
 use crate::upstream::{RequestBody, empty};
 
 /// Any body; the same type in both directions.
@@ -28,6 +29,8 @@ pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) enum Cut {
     #[error("no byte came for too long")]
     Idle,
+    #[error("too little came for too long")]
+    Dripping,
     #[error("the provider's answer broke off")]
     Broken,
 }
@@ -36,17 +39,32 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
 
-/// What flows in, with a bound on each pause.
+/// What flows in from the provider, with a bound on each pause.
 pub(super) fn flowing<B>(body: B, idle: Duration) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = hyper::Error> + Send + Sync + Unpin + 'static,
+{
+    paced(body, || Pace::of_answer(idle))
+}
+
+/// What flows in from whoever reaches a port: it may not drip either.
+pub(super) fn arriving<B>(body: B, idle: Duration) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = hyper::Error> + Send + Sync + Unpin + 'static,
+{
+    paced(body, || Pace::of_request(idle))
+}
+
+fn paced<B>(body: B, pace: impl FnOnce() -> Pace) -> Body
 where
     B: http_body::Body<Data = Bytes, Error = hyper::Error> + Send + Sync + Unpin + 'static,
 {
     if body.is_end_stream() {
         return empty();
     }
-    Idle {
+    Paced {
         body,
-        idle,
+        pace: pace(),
         parting: None,
         pause: None,
     }
@@ -78,15 +96,32 @@ impl Parting {
     }
 }
 
-struct Idle<B> {
+struct Paced<B> {
     body: B,
-    idle: Duration,
+    pace: Pace,
     parting: Option<Parting>,
-    /// Runs only while a byte is waited for.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// Runs only while a byte is waited for: since then.
+    pause: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl<B> http_body::Body for Idle<B>
+impl<B> Paced<B> {
+    fn came(&mut self, frame: &Frame<Bytes>) {
+        let waited = self.pause.take().map(|(since, _)| since.elapsed());
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        self.pace.came(bytes, waited.unwrap_or_default());
+    }
+
+    fn waits(&mut self, context: &mut Context<'_>) -> Poll<Cut> {
+        let (_, pause) = self.pause.get_or_insert_with(|| {
+            let now = clock::now();
+            (now, Box::pin(tokio::time::sleep_until(now + self.pace.left())))
+        });
+        ready!(pause.as_mut().poll(context));
+        Poll::Ready(self.pace.cut())
+    }
+}
+
+impl<B> http_body::Body for Paced<B>
 where
     B: http_body::Body<Data = Bytes, Error = hyper::Error> + Unpin,
 {
@@ -102,18 +137,16 @@ where
             return parting.poll(context);
         }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.pause = None;
+            if let Some(Ok(frame)) = &frame {
+                this.came(frame);
+            }
             return match frame {
                 Some(Err(error)) => this.parting.insert(Parting::with(error.into())).poll(context),
                 frame => Poll::Ready(frame.map(|frame| frame.map(headers::of_others).map_err(Into::into))),
             };
         }
-        let until = clock::now() + this.idle;
-        let pause = this
-            .pause
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        ready!(pause.as_mut().poll(context));
-        Poll::Ready(Some(Err(Cut::Idle.into())))
+        let cut = ready!(this.waits(context));
+        Poll::Ready(Some(Err(cut.into())))
     }
 
     fn is_end_stream(&self) -> bool {

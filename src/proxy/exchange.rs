@@ -183,7 +183,7 @@ impl Exchange<'_> {
             Ended::Whole => self.whole(answered, held, stamp, app).await,
             // Boxed: what is seldom and large must not make the future of every request as large.
             Ended::More(_) => Box::pin(self.large(answered.head, held, ended, stamp, app)).await,
-            Ended::Broken => Box::pin(self.broken(answered.head, held, app)).await,
+            Ended::Broken | Ended::Late => Box::pin(self.broken(answered.head, held, app)).await,
         }
     }
 

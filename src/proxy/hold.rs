@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
@@ -12,8 +13,8 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use super::body::{Body, Replay, Tail};
-use crate::clock::Instant;
+use super::body::{Body, BodyError, Cut, Replay, Tail};
+use crate::clock::{self, Instant};
 
 /// What all held answers together may take, in bytes (the interface's 256 MiB).
 const ANSWERS: usize = 256 << 20;
@@ -22,6 +23,8 @@ const REQUESTS: usize = 32 << 20;
 /// So much of each request is held whatever the others take: token requests and most webhooks are smaller,
 /// and a connection's own buffer is larger.
 const UNCOUNTED: usize = 8 << 10;
+/// What of an answer has not come by then need not be waited for: the app is told what there is.
+const HELD: Duration = Duration::from_secs(60);
 /// Memory is counted in these.
 const UNIT: usize = 1 << 10;
 
@@ -49,7 +52,7 @@ struct Bounds<'m> {
     /// In bytes.
     uncounted: usize,
     /// Memory is lent no longer than this.
-    until: Option<Instant>,
+    until: Instant,
 }
 
 /// The frames of a body so far.
@@ -65,16 +68,19 @@ pub(super) enum Ended {
     /// The limit is reached, memory is short or time is up; the rest still flows.
     More(Body),
     Broken,
+    /// It came too slowly, and was cut.
+    Late,
 }
 
 impl Memory {
-    /// Holds up to `limit` bytes of an answer.
+    /// Holds up to `limit` bytes of an answer. One that drips flows on after a while: it is the provider's, and may be
+    /// as slow as that is.
     pub async fn hold(&self, body: Body, limit: usize) -> (Held, Ended) {
         let bounds = Bounds {
             memory: &self.answers,
             limit,
             uncounted: 0,
-            until: None,
+            until: clock::now() + HELD,
         };
         bounds.hold(body).await
     }
@@ -86,7 +92,7 @@ impl Memory {
             memory: &self.requests,
             limit,
             uncounted: UNCOUNTED,
-            until: Some(until),
+            until,
         };
         bounds.hold(body).await
     }
@@ -104,13 +110,14 @@ impl Bounds<'_> {
             return (held, Ended::Whole);
         }
         loop {
-            let next = match self.until.filter(|_| held.memory.is_some()) {
-                None => Ok(body.frame().await),
-                Some(until) => timeout_at(until, body.frame()).await,
+            let next = match held.memory.is_some() {
+                false => Ok(body.frame().await),
+                true => timeout_at(self.until, body.frame()).await,
             };
             match next {
                 Err(_late) => return (held, Ended::More(body)),
                 Ok(None) => return (held, Ended::Whole),
+                Ok(Some(Err(error))) if is_late(&error) => return (held, Ended::Late),
                 Ok(Some(Err(_))) => return (held, Ended::Broken),
                 Ok(Some(Ok(frame))) => {
                     let fits = self.grow(&mut held, &frame) && held.bytes <= self.limit;
@@ -146,6 +153,10 @@ impl Bounds<'_> {
     }
 }
 
+fn is_late(error: &BodyError) -> bool {
+    matches!(error.downcast_ref(), Some(Cut::Idle | Cut::Dripping))
+}
+
 impl Held {
     /// In bytes.
     pub fn len(&self) -> usize {
@@ -178,7 +189,7 @@ impl Held {
     pub fn replayed(self, ended: Ended) -> Body {
         let tail = match ended {
             Ended::Whole => Tail::End,
-            Ended::Broken => Tail::Broken,
+            Ended::Broken | Ended::Late => Tail::Broken,
             Ended::More(body) => Tail::More(body),
         };
         Replay::new(self.frames, tail, self.memory).boxed()
@@ -230,6 +241,26 @@ mod tests {
         assert_eq!(second.replayed(ended).collect().await.unwrap().to_bytes(), "cdef");
         drop(first.replayed(whole));
         assert!(matches!(memory.hold(body(&["gh"]), 100).await.1, Ended::Whole));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_drips_is_held_for_a_while_and_flows_on() {
+        let memory = Memory {
+            answers: Arc::new(Semaphore::new(1)),
+            ..Memory::default()
+        };
+        let drips = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            Some((Ok(Frame::data(Bytes::from_static(b"x"))), ()))
+        });
+        let began = clock::now();
+        let (held, ended) = memory.hold(StreamBody::new(Box::pin(drips)).boxed(), 100).await;
+        assert_eq!((clock::now() - began, held.len()), (HELD, 8));
+        let mut flows = held.replayed(ended);
+        for _ in 0..20 {
+            assert!(flows.frame().await.is_some_and(|frame| frame.is_ok()));
+        }
+        assert_eq!(memory.answers.available_permits(), 1, "what was lent came back");
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admitted::{Admitted, Place, Places, Room};
-use super::body::{Body, BodyError, flowing};
+use super::body::{Body, BodyError, arriving};
 use super::certificate::Certificate;
 use super::peer::Peer;
 use super::pulse::{Pulse, Taken};
@@ -76,9 +76,9 @@ impl Listening {
         }
     }
 
-    /// A request whose body breaks off where it stands still.
+    /// A request whose body breaks off where it stands still or drips.
     pub fn received(request: Request<Incoming>) -> Request<Body> {
-        request.map(|body| flowing(body, dawdling()))
+        request.map(|body| arriving(body, dawdling()))
     }
 
     /// Serves until the process is to stop, then lets go of the port, asks every connection to

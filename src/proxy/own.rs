@@ -133,10 +133,10 @@ pub(super) async fn answer(shared: &Shared, request: &Request<Incoming>) -> Opti
         return Some(at(shared, request.method(), path, uri.query(), request.headers()).await);
     }
     if request.method() == Method::CONNECT {
-        return Some(shared.failed(Failure::Unaddressable));
+        return Some(shared.failed(Failure::Unaddressable, shared.priority_of(request)));
     }
     let is_coded = headers::is_coded(request.headers());
-    is_coded.then(|| shared.failed(Failure::Coded))
+    is_coded.then(|| shared.failed(Failure::Coded, shared.priority_of(request)))
 }
 
 /// Answers a request that the provider's file says is not to be sent on.

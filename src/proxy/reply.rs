@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -56,8 +56,9 @@ pub(super) fn stand_in(answer: OwnAnswer, outcome: &Outcome, cached: Cached) -> 
 /// The error that a failed way to the provider is.
 pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
     let (status, wait) = match failure {
-        Failure::Unaddressable | Failure::Coded | Failure::Upstream(UpstreamError::Unfinished) => {
-            (StatusCode::BAD_GATEWAY, None)
+        Failure::Unaddressable | Failure::Coded => (StatusCode::BAD_GATEWAY, None),
+        Failure::Upstream(UpstreamError::Unfinished) => {
+            return late(provider, failure.word(), &failure.to_string());
         }
         Failure::NotKept => (StatusCode::GATEWAY_TIMEOUT, None),
         Failure::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Some(SOON)),
@@ -73,6 +74,15 @@ pub(super) fn failed(provider: &Provider, failure: Failure) -> Response<Body> {
         }
     };
     error(provider, status, failure.word(), &failure.to_string(), wait)
+}
+
+/// A request whose body was not there in time. Of its connection nobody knows where the next one would begin.
+pub(super) fn late(provider: &Provider, word: &'static str, text: &str) -> Response<Body> {
+    let mut answer = error(provider, StatusCode::REQUEST_TIMEOUT, word, text, None);
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// An error of usertap's own in the provider's shape. `wait` is told with whatever is

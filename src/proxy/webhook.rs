@@ -39,7 +39,7 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
         return said(shared, WebhookTaken::Closed);
     }
     let until = clock::now() + shared.config.timeout;
-    let sent = body::flowing(sent, shared.wire.idle);
+    let sent = body::arriving(sent, shared.wire.idle);
     let mut arriving = Arriving::of(shared);
     let (mut held, ended) = shared.memory.hold_request(sent, LARGEST, until).await;
     match ended {
@@ -53,6 +53,10 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
         Ended::More(_) => {
             arriving.unread = Some(WebhookUnread::NotHeld);
             return said(shared, WebhookTaken::NotDurable);
+        }
+        Ended::Late => {
+            let text = "the webhook came too slowly to be read";
+            return reply::late(&shared.config.provider, "webhook-broken", text);
         }
         Ended::Broken => {
             let text = "the webhook broke off";

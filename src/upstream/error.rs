@@ -23,8 +23,8 @@ pub enum UpstreamError {
     /// It may or may not have been carried out.
     #[error("the provider's answer broke off or cannot be read")]
     Broken,
-    /// Its body broke off or stood still: the provider never had all of it.
-    #[error("the request broke off or stood still on its way to the provider")]
+    /// Its body broke off, stood still or dripped: the provider never had all of it.
+    #[error("the request broke off, or came too slowly to be sent on")]
     Unfinished,
 }
 

@@ -26,6 +26,7 @@ mod serve;
 mod set_aside;
 mod silent;
 mod start;
+mod strangers;
 mod tenants;
 mod trial;
 mod users_table;

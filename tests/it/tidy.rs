@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("user", &["clock"]),
     ("provider", &["clock", "random", "user"]),
     ("config", &["provider", "user"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "tasks"]),
     (
         "db",
         &[
@@ -103,6 +103,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "random",
             "record",
             "tasks",
+            "telemetry",
             "upstream",
             "user",
         ],
@@ -162,8 +163,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "clock", "config", "db", "feed", "probe", "provider", "proxy", "random", "reader", "record",
-            "station", "status", "upstream", "user",
+            "clock",
+            "config",
+            "db",
+            "feed",
+            "probe",
+            "provider",
+            "proxy",
+            "random",
+            "reader",
+            "record",
+            "station",
+            "status",
+            "telemetry",
+            "upstream",
+            "user",
         ],
     ),
     (
@@ -266,6 +280,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
         // PATH and the cache folder are the system's, not settings; nor is a history that is told again.
         &[
             "src/config/settings.rs",
+            "src/db/embedded/environment.rs",
             "src/db/embedded/search.rs",
             "src/record/simulation.rs",
         ],

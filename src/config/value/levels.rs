@@ -20,9 +20,15 @@ pub fn levels(text: &str) -> Parsed<Targets> {
 
 const OURS: &str = "usertap";
 
+/// It warns of what the other end of a connection does: whoever reaches a port has it write as many lines as they like.
+const OF_ANYBODY: &str = "h2";
+
 /// usertap at `level`, everything else at `warn`.
 pub fn usertap_at(level: Level) -> Targets {
-    Targets::new().with_target(OURS, level).with_default(Level::WARN)
+    Targets::new()
+        .with_target(OURS, level)
+        .with_target(OF_ANYBODY, Level::ERROR)
+        .with_default(Level::WARN)
 }
 
 fn at(targets: Targets, target: &str, text: &str) -> Parsed<Targets> {
@@ -50,10 +56,12 @@ mod tests {
     fn other_crates_are_quiet_unless_named() {
         let debug = levels("debug").unwrap();
         assert!(debug.would_enable("usertap::proxy", &Level::DEBUG));
-        assert!(!debug.would_enable("h2", &Level::INFO) && debug.would_enable("h2", &Level::WARN));
+        assert!(!debug.would_enable("rustls", &Level::INFO) && debug.would_enable("rustls", &Level::WARN));
+        assert!(!debug.would_enable("h2::proto", &Level::WARN));
+        assert!(levels("h2=warn").unwrap().would_enable("h2::proto", &Level::WARN));
         let named = levels("usertap=debug, hyper=info").unwrap();
         assert!(named.would_enable("hyper", &Level::INFO) && named.would_enable("usertap", &Level::DEBUG));
-        assert!(!levels("error").unwrap().would_enable("h2", &Level::WARN));
+        assert!(!levels("error").unwrap().would_enable("rustls", &Level::WARN));
         for wrong in [
             "",
             "inof",

@@ -14,6 +14,7 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 use sha2::{Digest, Sha512};
 
+use super::environment;
 use super::error::Step;
 use super::pins::{self, Package, Source};
 use super::run;
@@ -95,12 +96,12 @@ fn client(search: &Search, package: &Package) -> Result<Command, String> {
     };
     let mut command = match package.source {
         Source::Npm => {
-            let mut npm = Command::new(program("npm")?);
+            let mut npm = environment::command(program("npm")?);
             npm.args(["pack", "--ignore-scripts", "--loglevel=error"]);
             npm
         }
         Source::Pip => {
-            let mut python = Command::new(program("python3")?);
+            let mut python = environment::command(program("python3")?);
             python.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]);
             python.args(["--no-deps", "--only-binary", ":all:", "--dest", "."]);
             python

@@ -7,14 +7,13 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use super::run;
+use super::{environment, run};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Postmaster {
@@ -70,7 +69,7 @@ fn command_line(pid: Pid) -> Option<Vec<u8>> {
             .collect()
     });
     spaced.or_else(|| {
-        let mut ps = Command::new("ps");
+        let mut ps = environment::command("ps");
         let output = run::output(
             ps.args(["-ww", "-o", "command=", "-p", &pid.to_string()]),
             Duration::from_secs(5),

@@ -9,11 +9,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use super::error::{EmbeddedError, Step};
-use super::{fetch, run};
+use super::{environment, fetch, run};
 
 /// The oldest that has what our migrations use (`gen_random_uuid()` in core).
 const OLDEST: u32 = 13;
@@ -130,7 +129,7 @@ impl Search {
     }
 
     fn pg_config(&self) -> Option<PathBuf> {
-        let mut command = Command::new(self.program("pg_config")?);
+        let mut command = environment::command(self.program("pg_config")?);
         let output = run::output(command.arg("--bindir"), AT_ONCE)
             .ok()
             .filter(|output| output.status.success())?;
@@ -162,7 +161,7 @@ impl Programs {
         if !programs.initdb().is_file() || !programs.postgres().is_file() {
             return Err("holds no initdb and postgres".into());
         }
-        let mut command = Command::new(programs.postgres());
+        let mut command = environment::command(programs.postgres());
         let output = run::output(command.arg("--version"), AT_ONCE)
             .map_err(|error| format!("its postgres does not run here: {error}"))?;
         let major = major(&String::from_utf8_lossy(&output.stdout));

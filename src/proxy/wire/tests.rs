@@ -96,7 +96,7 @@ async fn through(wire: Arc<Wire>, mut request: Request<Incoming>) -> Response<Bo
     let (parts, body) = request.into_parts();
     let mut asked = Asked::new(parts, &wire.base, Answering::over(), clock::now());
     asked.upgrade = upgrade;
-    match wire.pass(&asked, body::flowing(body, wire.idle)).await {
+    match wire.pass(&asked, body::arriving(body, wire.idle)).await {
         Ok((head, body, _)) => reply::through(
             head,
             body,
