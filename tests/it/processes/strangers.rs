@@ -147,7 +147,8 @@ async fn over_http2_what_drips_ends_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_on_a_slow_line_has_all_the_time_it_needs() {
-    let world = impatient().await;
+    let world = World::with_users(1).await.and("USERTAP_TIMEOUT", "4s");
+    let world = world.and("FAILPOINTS", "dripping=4000ms");
     let server = world.serve().await;
     let head = format!(
         "POST /api/v1/nobody/knows HTTP/1.1\r\nhost: usertap\r\nconnection: close\r\n{}",
@@ -155,7 +156,7 @@ async fn whoever_is_on_a_slow_line_has_all_the_time_it_needs() {
     );
     // Twice as long as could be waited for what is too little.
     let piece = 8 << 10;
-    let answer = sent_in_pieces(&server.listen, &head, (piece, DRIP * 4), piece * 10).await;
+    let answer = sent_in_pieces(&server.listen, &head, (piece, DRIP * 4), piece * 20).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     server.stop().await;
 }
