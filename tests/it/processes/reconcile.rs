@@ -452,7 +452,7 @@ async fn a_yes_to_one_under_way_lets_it_believe_an_empty_list() {
 }
 
 #[tokio::test]
-async fn a_yes_to_one_under_way_lets_it_delete_all() {
+async fn a_yes_to_one_under_way_lets_it_delete_all_and_none_of_them_counts() {
     let world = World::with_users(60).await.and("USERTAP_TIMEOUT", "60s");
     world.backfill().await;
     let lost = world.lose(15);
@@ -477,6 +477,21 @@ async fn a_yes_to_one_under_way_lets_it_delete_all() {
         (&json!(15), &json!(0)),
         "{account}"
     );
+    world.lose(3);
+    world.sql("DELETE FROM usertap.unasked_deletions").await;
+    let gate = Gate::new();
+    let list = Fault::on("limit=200", Action::HoldBefore(gate.clone())).method(Method::GET);
+    world.control().fault(list);
+    let process = world.start(&["reconcile", "--yes", "--json"]);
+    gate.reached().await;
+    eventually("another yes is said", || async {
+        (world.count(lifted).await == 2).then_some(())
+    })
+    .await;
+    gate.release();
+    process.ended().await.with_code(0);
+    let unasked = "SELECT count(*) FROM usertap.unasked_deletions";
+    assert_eq!((world.deleted().await, world.count(unasked).await), (18, 0));
     server.stop().await;
 }
 
