@@ -290,15 +290,19 @@ impl Backfill {
         Ok(())
     }
 
-    /// Looked up each time: somebody may say yes while it goes on.
+    /// Looked up each time: somebody may say yes while it goes on, and what was asked for takes nothing of what may
+    /// go unasked.
     async fn may_delete(&self, run: &Run, bound: i64) -> Result<bool, WalkFault> {
         let may_delete = || missing::may_delete(&self.database, bound);
-        Ok(run.lifted || self.when_back(may_delete).await? || self.is_lifted(run).await?)
+        Ok(self.is_lifted(run).await? || self.when_back(may_delete).await?)
     }
 
     /// Somebody has said yes, maybe only now.
     pub(super) async fn is_lifted(&self, run: &Run) -> Result<bool, WalkFault> {
+        if run.lifted {
+            return Ok(true);
+        }
         let now = self.when_back(|| runs::one(&self.database, run.run)).await?;
-        Ok(run.lifted || now.is_some_and(|run| run.lifted))
+        Ok(now.is_some_and(|run| run.lifted))
     }
 }

@@ -6,7 +6,7 @@ mod told;
 
 use ::http::Method;
 use serde_json::{Value, json};
-use usertap::sandbox::{Control, Options, Plays, Sandbox};
+use usertap::sandbox::{Action, Canned, Control, Fault, Options, Plays, Sandbox};
 use usertap::tasks::Tasks;
 
 use crate::support::http::{self as http_client, Reply};
@@ -349,5 +349,18 @@ async fn another_key_is_another_instance_and_leaves_no_trace() {
         .await;
     assert_eq!(wrong.json()["errors"][0]["code"], "clerk_key_invalid");
     assert_eq!(clerk.served.count("true").await, 0);
+    clerk.end().await;
+}
+
+/// `private_metadata` is never stored: what is would be less than the app asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_lacks_what_is_dropped_stands_in_for_nothing() {
+    let clerk = Clerk::new(0, Options::default(), &[("USERTAP_CACHE_TTL", "0")]).await;
+    let path = format!("/users/{}", clerk.create("ada@example.com").await);
+    assert!(clerk.get(&path).await.recorded().starts_with("committed"));
+    let down = Action::Reject(Canned::new(500, "{}"));
+    clerk.control().fault(Fault::on(&path, down));
+    let failed = clerk.get(&path).await;
+    assert_eq!((failed.status.as_u16(), failed.text()), (500, "{}".to_owned()));
     clerk.end().await;
 }

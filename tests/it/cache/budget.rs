@@ -125,6 +125,24 @@ async fn whom_the_provider_has_accepted_is_no_stranger() {
     stack.end().await;
 }
 
+/// Known to be junk is no better than unknown.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_provider_has_refused_is_a_stranger_still() {
+    let stack = limited(1_000, "1000/1s", 0).await;
+    let given = || async {
+        let given = stack.status().await["budget"]["given"].clone();
+        (given["app"].as_u64(), given["stranger"].as_u64())
+    };
+    let before = given().await;
+    let junk = stack.server(0).with("secret-server-key", "ssk_junk");
+    for _ in 0..3 {
+        let refused = stack.get(&junk, "/users?limit=1").await;
+        assert_eq!(refused.effective_status(), 401, "{}", refused.text());
+    }
+    assert_eq!(given().await, (before.0, before.1.map(|n| n + 3)));
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_gives_junk_no_right_of_way() {
     let stack = limited(1_000, "1000/1s", 0).await;

@@ -255,7 +255,8 @@ async fn who_asks_for_a_fresh_answer_is_given_no_row_either() {
         &["stale; upstream-error"],
         "Ada",
     );
-    for wish in ["no-cache", "max-age=0"] {
+    // Nor is he who names an age: nobody knows that of a row.
+    for wish in ["no-cache", "max-age=0", "max-age=3600"] {
         fails();
         let got = stack.get(&server.clone().raw("cache-control", wish), &path).await;
         assert_eq!(got.status, 503, "{wish}: {}", got.text());
@@ -446,6 +447,47 @@ async fn a_row_that_may_be_behind_stands_in_for_nothing() {
         is_stale(&stack.get(&server, &path).await, AWAY, "Ada");
     }
     stack.provider_is_gone();
+    stack.end().await;
+}
+
+/// Whoever was told of a change is not shown the state before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_change_waits_to_be_written_stands_in_for_nothing() {
+    let settings = [
+        ("USERTAP_CACHE_TTL", "0"),
+        ("USERTAP_STALE_IF_ERROR", "1h"),
+        ("USERTAP_SYNC_TIMEOUT", "5s"),
+    ];
+    let stack = with(&settings).await;
+    let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let (server, path) = (stack.server(0), format!("/users/{ada}"));
+    let fails = || {
+        if stack.control().faults_left() == 0 {
+            let away = Action::Reject(Canned::new(503, "away"));
+            stack.control().fault(Fault::on(&path, away).method(Method::GET));
+        }
+    };
+    let lock = format!("BEGIN; SELECT FROM neon_identity.users_sync WHERE id = '{ada}' FOR UPDATE");
+    stack.sql(&lock).await;
+    let wrote = stack
+        .patch(&server, &path, json!({ "display_name": "Countess" }))
+        .await;
+    assert!(wrote.recorded().starts_with("journaled"), "{}", wrote.recorded());
+    fails();
+    let got = stack.get(&server, &path).await;
+    assert_eq!(got.status, 503, "{}", got.text());
+    stack.sql("ROLLBACK").await;
+    let got = eventually("the change stands in the row", || async {
+        fails();
+        let got = stack.get(&server, &path).await;
+        (got.status == 200).then_some(got)
+    })
+    .await;
+    is_stale(
+        &got,
+        &["stale; upstream-error", "stale; breaker-open"],
+        "Countess",
+    );
     stack.end().await;
 }
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use usertap::sandbox::{Action, Fault, Gate};
 
 use super::{Server, World, id_of, recorded, through_a_relay, webhooks};
+use crate::support::postgres;
 use crate::support::process::setting;
 use crate::support::relay::Relay;
 use crate::support::{eventually, http};
@@ -132,6 +133,65 @@ async fn what_others_did_meanwhile_is_known_before_an_answer_is_given() {
     let reply = server.get(&world, &path).await;
     assert_eq!(reply.json()["display_name"], json!("Countess"));
     assert_eq!(recorded(&reply), "committed");
+    server.stop().await;
+}
+
+/// Nor is a row taken to be as it was left.
+#[tokio::test]
+async fn what_others_wrote_meanwhile_is_known_before_an_answer_is_recorded() {
+    let world = world(1).await.and("USERTAP_CACHE_TTL", "0");
+    let server = world.serve().await;
+    let ada = world.control().ids(0)[0];
+    let named = |name: &str| assert!(world.control().edit(0, ada, json!({ "display_name": name })));
+    let path = format!("/users/{ada}");
+    named("Ada");
+    assert_eq!(recorded(&server.get(&world, &path).await), "committed");
+    world.is_left_alone_by(&server).await;
+    named("Countess");
+    world.backfill().await;
+    assert_eq!(world.name(ada).await.as_deref(), Some("Countess"));
+    named("Ada");
+    assert_eq!(recorded(&server.get(&world, &path).await), "committed");
+    assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
+    server.stop().await;
+}
+
+/// Once it is in use again, others find written down what of the provider's limit is taken.
+#[tokio::test]
+async fn whoever_is_woken_takes_its_part_of_the_limit_again() {
+    let world = world(0).await;
+    let server = world.serve().await;
+    world.is_left_alone_by(&server).await;
+    server.known(&world, "Ada").await;
+    let taken = "SELECT count(*) FROM usertap.instances WHERE share = 1";
+    eventually("it has the whole of it", || async {
+        (world.count(taken).await == 1).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+/// It waits for a transaction of somebody's, and for nothing else.
+#[tokio::test]
+async fn a_row_that_is_held_is_written_though_nobody_else_needs_the_database() {
+    let world = world(0).await.and("USERTAP_SYNC_TIMEOUT", "5s");
+    let server = world.serve().await;
+    let ada = server.known(&world, "Ada").await;
+    let lock = format!("BEGIN; SELECT FROM neon_identity.users_sync WHERE id = '{ada}' FOR UPDATE");
+    let somebody = postgres::client(&world.url).await;
+    somebody.batch_execute(&lock).await.expect("a lock");
+    let body = json!({ "display_name": "Countess" });
+    let path = format!("/users/{ada}");
+    let held = server.ask(&world, Method::PATCH, &path, &body).await;
+    assert_eq!(recorded(&held), "journaled");
+    world.stays_in_use().await;
+    somebody.batch_execute("ROLLBACK").await.expect("an end");
+    drop(somebody);
+    eventually("the row is written", || async {
+        (world.name(ada).await.as_deref() == Some("Countess")).then_some(())
+    })
+    .await;
+    world.is_left_alone_by(&server).await;
     server.stop().await;
 }
 

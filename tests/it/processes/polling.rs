@@ -29,12 +29,20 @@ impl World {
     async fn follows(&self, id: &str, name: &str) {
         let renamed = self.control().in_clerk(|clerk| clerk.rename(0, id, name));
         assert_eq!(renamed, Some(true));
-        let sql = "SELECT raw_json ->> 'first_name' FROM neon_identity.users_sync WHERE id = $1";
         eventually("the row follows", || async {
-            let row = self.client.query_opt(sql, &[&id]).await.ok()??;
-            (row.get::<_, Option<String>>(0).as_deref() == Some(name)).then_some(())
+            (self.first_name(id).await.as_deref() == Some(name)).then_some(())
         })
         .await;
+    }
+
+    async fn first_name(&self, id: &str) -> Option<String> {
+        let sql = "SELECT raw_json ->> 'first_name' FROM neon_identity.users_sync WHERE id = $1";
+        self.client.query_opt(sql, &[&id]).await.ok()??.get(0)
+    }
+
+    async fn place(&self) -> Option<String> {
+        let sql = "SELECT place::text FROM usertap.poll";
+        self.client.query_one(sql, &[]).await.ok()?.get(0)
     }
 }
 
@@ -71,4 +79,47 @@ async fn one_of_two_polls_and_the_other_goes_on_where_it_dies() {
     // Ended in order, it is another's at once, and there is nobody now.
     other.stop().await;
     assert_eq!(world.poller().await, None);
+}
+
+/// Neither the table takes it nor the journal: it is asked for again until one of them does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_recorded_is_said_and_passed_over_by_nobody() {
+    let world = World::new(Options {
+        plays: Plays::Clerk,
+        users: 1,
+        ..Options::default()
+    })
+    .await
+    .and("USERTAP_SYNC_TIMEOUT", "2s");
+    let id = world.control().in_clerk(|clerk| clerk.ids(0)).expect("Clerk")[0].clone();
+    let journal = world.folder.path().join("one").join("journal");
+    std::fs::create_dir_all(world.folder.path().join("one")).expect("a folder");
+    std::fs::write(&journal, "in the way").expect("a file");
+    let one = world.polling("one").await;
+    world.follows(&id, "Ada").await;
+    world
+        .sql("BEGIN; LOCK TABLE neon_identity.users_sync IN EXCLUSIVE MODE")
+        .await;
+    let renamed = world.control().in_clerk(|clerk| clerk.rename(0, &id, "Countess"));
+    assert_eq!(renamed, Some(true));
+    let trouble = async || one.status().await["poll"]["trouble"].as_str().map(str::to_owned);
+    let said = eventually("it is said", trouble).await;
+    assert!(said.contains("could not be recorded"), "{said}");
+    let place = world.place().await;
+    let before = world.polls();
+    eventually("it asks again", || async {
+        (world.polls() > before).then_some(())
+    })
+    .await;
+    assert_eq!(world.place().await, place);
+    world.sql("ROLLBACK").await;
+    eventually("the row follows", || async {
+        (world.first_name(&id).await.as_deref() == Some("Countess")).then_some(())
+    })
+    .await;
+    eventually("nothing is wrong any more", || async {
+        trouble().await.is_none().then_some(())
+    })
+    .await;
+    one.stop().await;
 }

@@ -189,6 +189,32 @@ async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
     server.stop().await;
 }
 
+/// The bound is of an hour, and a hundredth of the table where that is more than ten.
+#[tokio::test]
+async fn what_was_held_back_goes_once_the_hour_is_over() {
+    let world = World::with_users(6 * PAGE).await;
+    world.backfill().await;
+    world.lose(15);
+    let held = world.reconciles(&[]).await.with_code(1).json();
+    assert_eq!(
+        (&held["drift"]["deleted"], &held["held_back"]),
+        (&json!(12), &json!(3)),
+        "{held}"
+    );
+    // Whoever starts puts away what is older; whoever serves has it there still.
+    let server = world.serve().await;
+    let passes =
+        |minutes: u32| format!("UPDATE usertap.unasked_deletions SET at = at - interval '{minutes} minutes'");
+    world.sql(&passes(50)).await;
+    let held = world.reconciles(&[]).await.with_code(1).json();
+    assert_eq!(held["held_back"], json!(3), "{held}");
+    world.sql(&passes(10)).await;
+    let account = world.reconcile().await;
+    assert_eq!(account["drift"]["deleted"], json!(3), "{account}");
+    assert_eq!(world.deleted().await, 15);
+    server.stop().await;
+}
+
 /// A yes is for the run that it was said to, also where that comes to nothing.
 #[tokio::test]
 async fn a_yes_that_came_to_nothing_is_no_yes_to_the_next() {
@@ -422,6 +448,50 @@ async fn a_yes_to_one_under_way_lets_it_believe_an_empty_list() {
     gate.release();
     let account = process.ended().await.with_code(0).json();
     assert_eq!(account["drift"]["deleted"], 5, "{account}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_yes_to_one_under_way_lets_it_delete_all_and_none_of_them_counts() {
+    let world = World::with_users(60).await.and("USERTAP_TIMEOUT", "60s");
+    world.backfill().await;
+    let lost = world.lose(15);
+    let server = world.serve().await;
+    let first = lost.iter().min().expect("somebody");
+    let gate = Gate::new();
+    let read = Fault::on(&format!("/users/{first}"), Action::HoldBefore(gate.clone()));
+    world.control().fault(read);
+    let url = format!("http://{}/v1/reconcile", server.admin);
+    assert_eq!(http::post(&url, &[], &json!({})).await.status.as_u16(), 202);
+    gate.reached().await;
+    let process = world.start(&["reconcile", "--yes", "--json"]);
+    let lifted = "SELECT count(*) FROM usertap.backfill WHERE lifted";
+    eventually("a yes is said", || async {
+        (world.count(lifted).await == 1).then_some(())
+    })
+    .await;
+    gate.release();
+    let account = process.ended().await.with_code(0).json();
+    assert_eq!(
+        (&account["drift"]["deleted"], &account["held_back"]),
+        (&json!(15), &json!(0)),
+        "{account}"
+    );
+    world.lose(3);
+    world.sql("DELETE FROM usertap.unasked_deletions").await;
+    let gate = Gate::new();
+    let list = Fault::on("limit=200", Action::HoldBefore(gate.clone())).method(Method::GET);
+    world.control().fault(list);
+    let process = world.start(&["reconcile", "--yes", "--json"]);
+    gate.reached().await;
+    eventually("another yes is said", || async {
+        (world.count(lifted).await == 2).then_some(())
+    })
+    .await;
+    gate.release();
+    process.ended().await.with_code(0);
+    let unasked = "SELECT count(*) FROM usertap.unasked_deletions";
+    assert_eq!((world.deleted().await, world.count(unasked).await), (18, 0));
     server.stop().await;
 }
 

@@ -149,6 +149,33 @@ async fn a_busy_one_is_left_what_an_idle_one_does_not_need() {
     other.stop().await;
 }
 
+/// What counts at the provider still is nobody else's yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_has_spent_is_not_the_others_before_the_provider_has_ceased_to_count_it() {
+    let world = World::with_users(1).await.and("USERTAP_RATE", "60/10m");
+    let [one, other] = world.replicas().await;
+    // One gives up, the other takes, in this order: so they are looked at.
+    let (of_other, share) = (other.share().await, one.share().await);
+    assert!(share + of_other <= 1.0 + 1e-9, "{share} + {of_other}");
+    one.stop().await;
+    other.stop().await;
+}
+
+/// What others judge in their memory until they know of it, it cannot know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_until_all_have_met_it_or_are_dead() {
+    let world = World::with_users(0).await;
+    world.replica("one").await.stop().await;
+    let silent = "INSERT INTO usertap.instances (id, kind, started_at, seen_at, share)
+                  VALUES (gen_random_uuid(), 'serve', now() - interval '1 minute', now(), 0.25)";
+    world.sql(silent).await;
+    let one = world.replica("one").await;
+    let lives =
+        "SELECT count(*) FROM usertap.instances WHERE share = 0.25 AND seen_at > now() - interval '5 s'";
+    assert_eq!(world.count(lives).await, 0);
+    one.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_was_told_by_the_provider_the_other_heeds() {
     let world = World::with_users(1).await.and("USERTAP_CACHE_TTL", "0");
@@ -275,6 +302,40 @@ async fn a_read_that_fails_here_ends_nothing_that_the_other_keeps() {
     }
     one.stop().await;
     other.stop().await;
+}
+
+/// What one remembers of a user is not what the other has made of the row since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_wrote_before_it_left_is_known_to_the_one_that_stays() {
+    let world = World::with_users(0).await.and("USERTAP_CACHE_TTL", "0");
+    let one = world.replica("one").await;
+    let ada = one.known(&world, "Ada").await;
+    one.read(&world, ada).await;
+    let other = world.replica("other").await;
+    let path = format!("/users/{ada}");
+    let body = json!({ "display_name": "Countess" });
+    let wrote = other.ask(&world, Method::PATCH, &path, &body).await;
+    assert_eq!(recorded(&wrote), "committed");
+    other.stop().await;
+    eventually("it is alone", || async {
+        (one.share().await == 1.0).then_some(())
+    })
+    .await;
+    assert!(world.control().edit(0, ada, json!({ "display_name": "Ada" })));
+    let read = one.get(&world, &path).await;
+    assert_eq!(recorded(&read), "committed");
+    assert_eq!(world.name(ada).await.as_deref(), Some("Ada"));
+    one.stop().await;
+}
+
+/// Whoever has its folder knows that it is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_after_a_kill_waits_for_nobody() {
+    let world = World::with_users(0).await;
+    world.replica("one").await.process.killed().await;
+    let one = world.replica("one").await;
+    assert_eq!(world.count("SELECT count(*) FROM usertap.instances").await, 1);
+    one.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

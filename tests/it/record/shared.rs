@@ -1,13 +1,17 @@
 //! Two recorders on one database at once, as `serve` and a lone backfill for a moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use usertap::config::Deleted;
+use usertap::db::instances::{self, DEAD_AFTER, Kind, Said};
 use usertap::feed::retention::Retention;
 use usertap::feed::{Feed, Followed};
 use usertap::record::Receipt;
 use usertap::tasks::Tasks;
 use usertap::user::{IdType, Observation, Origin, Position, Seen, Source};
+use uuid::Uuid;
 
 use super::{LONG, Process, user, view};
 use crate::support::eventually;
@@ -231,4 +235,59 @@ async fn what_one_process_commits_wakes_the_feed_of_another_each_time() {
     in_time.expect("a change is told at once");
     tasks.stop();
     process.end().await;
+}
+
+const SAID: Said = Said {
+    kind: Kind::Serve,
+    apps: 1.0,
+    own: 1.0,
+    everyone_yields: None,
+    own_yields: None,
+};
+
+/// It may have been the database that was away, for both of them.
+#[tokio::test]
+async fn who_was_silent_for_long_takes_nobody_for_dead_that_was_as_well() {
+    let db = TestDatabase::new(IdType::Uuid).await;
+    let [one, other, dead] = [(); 3].map(|()| Uuid::new_v4());
+    for process in [one, other, dead] {
+        let heard = instances::beat(&db.database, process, SAID, DEAD_AFTER)
+            .await
+            .expect("a beat");
+        assert!(heard.is_new && heard.silence.is_none());
+    }
+    let silent = format!(
+        "UPDATE usertap.instances SET started_at = now() - interval '2 h',
+             seen_at = now() - CASE WHEN id = '{dead}' THEN interval '1 h' ELSE interval '10 min' END"
+    );
+    db.client.batch_execute(&silent).await.expect("a statement");
+    let heard = instances::beat(&db.database, one, SAID, DEAD_AFTER)
+        .await
+        .expect("a beat");
+    assert!(heard.silence >= Some(Duration::from_secs(600)));
+    assert_eq!(heard.others.len(), 1);
+    assert!(!heard.others[0].has_met_us, "it took this one for dead");
+}
+
+/// Of the provider's limit: each takes what is left when its turn comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_many_take_at_once_are_never_more_than_the_whole() {
+    let db = TestDatabase::new(IdType::Uuid).await;
+    let processes: Vec<Uuid> = (0..4).map(|_| Uuid::new_v4()).collect();
+    // Nobody counts as dead, however slow the machine.
+    let horizon = Duration::from_secs(3_600);
+    for round in 0..10 {
+        let takes = processes.iter().map(async |process| {
+            instances::beat(&db.database, *process, SAID, horizon).await?;
+            instances::grow(&db.database, *process, 0.6, horizon).await
+        });
+        let taken: f64 = join_all(takes).await.into_iter().flatten().sum();
+        assert!(taken <= 1.0 + 1e-9, "round {round}: {taken}");
+        assert!(taken > 0.0);
+        for process in &processes {
+            instances::shrink(&db.database, *process, 0.0)
+                .await
+                .expect("a statement");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 mod lost;
 mod walks;
 
+use ::http::Method;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use usertap::provider::Provider;
@@ -148,6 +149,40 @@ async fn events_are_read_in_order_and_on_behind_the_last_one_after_a_restart() {
     assert!(first.ends_with("&after=event_5"), "{first}");
     // An event that was read is not asked for again, and one that comes late is older.
     assert_eq!(problems(&world).await, Vec::<String>::new());
+    world.end().await;
+}
+
+/// It was sent when it happened, whenever it is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_older_than_the_row_changes_nothing() {
+    let world = workos().await;
+    let newer = workos_user("user_a", "Countess", 11);
+    provides(&world.shapes, &newer);
+    let key = [("authorization", "Bearer sk_test_1")];
+    let read = world
+        .served
+        .ask(Method::GET, &format!("{USER}user_a"), &key, &Value::Null)
+        .await;
+    assert!(read.recorded().starts_with("committed"), "{}", read.recorded());
+    behind(&world.shapes, "event_1", &[]);
+    let older = event("event_1", "user.updated", workos_user("user_a", "Ada", 10));
+    world
+        .shapes
+        .on(&format!("GET {EVENTS}&range_start="), 200, events(&[older]));
+    eventually("it is told", || async {
+        let last = asked(&world, EVENTS).pop()?;
+        last.ends_with("&after=event_1").then_some(())
+    })
+    .await;
+    let changes = "SELECT count(*) FROM usertap.changes";
+    let changes = world
+        .served
+        .client
+        .query_one(changes, &[])
+        .await
+        .expect("a query");
+    assert_eq!(changes.get::<_, i64>(0), 1);
+    is_named(&world, "user_a", "/first_name", "Countess").await;
     world.end().await;
 }
 

@@ -184,27 +184,56 @@ async fn events_are_told_though_our_clock_is_ahead_of_the_providers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_cannot_be_read_is_said_until_a_reconcile_though_polling_is_switched_off() {
     let mut world = workos().await;
-    world.served.stop().await;
-    let spoilt = r#"UPDATE usertap.poll SET place = '{"known_to": "lately"}'"#;
-    world.served.client.execute(spoilt, &[]).await.expect("an update");
-    world.served.start_again().await;
+    let list = json!({"object": "list", "data": [], "list_metadata": {"before": null, "after": null}});
+    world.shapes.on("GET /user_management/users?", 200, list);
+    // One that was over before makes nothing good.
+    assert_eq!(world.served.walk("reconcile").await["state"], "done");
+    let done = spoilt(&mut world).await;
     eventually("it is said", || async {
         (problems(&world).await == ["poll-missed"]).then_some(())
     })
     .await;
+    let since = kept(&world, "missed_from").await;
+    assert!(since < done, "what was told last may not have been recorded");
     let before = asked(&world, EVENTS).len();
     eventually("it polls from now on", || async {
         (asked(&world, EVENTS).len() > before).then_some(())
     })
     .await;
+    let noticed = kept(&world, "missed_noticed_at").await;
+    spoilt(&mut world).await;
+    eventually("it is noticed again", || async {
+        (kept(&world, "missed_noticed_at").await > noticed).then_some(())
+    })
+    .await;
+    assert_eq!(kept(&world, "missed_from").await, since);
 
     world.served.stop().await;
     world.served.set("USERTAP_POLL_EVERY", "off");
     world.served.start_again().await;
     assert_eq!(problems(&world).await, ["poll-missed"]);
-    let list = json!({"object": "list", "data": [], "list_metadata": {"before": null, "after": null}});
-    world.shapes.on("GET /user_management/users?", 200, list);
     assert_eq!(world.served.walk("reconcile").await["state"], "done");
     assert_eq!(problems(&world).await, Vec::<String>::new());
     world.end().await;
+}
+
+/// Where polling stands says nothing at the next start. When there was last nothing more.
+async fn spoilt(world: &mut Shaped) -> Option<i64> {
+    world.served.stop().await;
+    let spoilt = r#"UPDATE usertap.poll SET place = '{"known_to": "lately"}'"#;
+    world.served.client.execute(spoilt, &[]).await.expect("an update");
+    let done = kept(world, "done_at").await;
+    world.served.start_again().await;
+    done
+}
+
+async fn kept(world: &Shaped, column: &str) -> Option<i64> {
+    let sql = format!("SELECT (extract(epoch FROM {column}) * 1000000)::bigint FROM usertap.poll");
+    world
+        .served
+        .client
+        .query_one(&sql, &[])
+        .await
+        .expect("a query")
+        .get(0)
 }
