@@ -103,25 +103,24 @@ async fn who_hangs_up_while_waiting_for_a_place_takes_none() {
     stack.end().await;
 }
 
+/// To apps and to strangers.
+async fn given(stack: &Stack) -> (u64, u64) {
+    let given = stack.status().await["budget"]["given"].clone();
+    let to = |whom: &str| given[whom].as_u64().expect("a number");
+    (to("app"), to("stranger"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_the_provider_has_accepted_is_no_stranger() {
     let stack = Stack::with(Setup::set(&[("USERTAP_RATE", "1000/1s")])).await;
     let ada = stack.known_user(json!({ "display_name": "Ada" })).await;
     let me = stack.signed_in(0, ada);
-    let given = || async { stack.status().await["budget"]["given"].clone() };
-    let before = given().await;
+    let (_, strangers) = given(&stack).await;
     stack.get(&me, "/users/me").await;
-    let first = given().await;
-    assert_eq!(
-        first["stranger"].as_u64(),
-        before["stranger"].as_u64().map(|n| n + 1)
-    );
+    let (apps, after) = given(&stack).await;
+    assert_eq!(after, strangers + 1);
     stack.get(&me, "/users/me").await;
-    let second = given().await;
-    assert_eq!(
-        (&second["stranger"], second["app"].as_u64()),
-        (&first["stranger"], first["app"].as_u64().map(|n| n + 1))
-    );
+    assert_eq!(given(&stack).await, (apps + 1, after));
     stack.end().await;
 }
 
@@ -129,33 +128,25 @@ async fn whom_the_provider_has_accepted_is_no_stranger() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_the_provider_has_refused_is_a_stranger_still() {
     let stack = limited(1_000, "1000/1s", 0).await;
-    let given = || async {
-        let given = stack.status().await["budget"]["given"].clone();
-        (given["app"].as_u64(), given["stranger"].as_u64())
-    };
-    let before = given().await;
+    let (apps, strangers) = given(&stack).await;
     let junk = stack.server(0).with("secret-server-key", "ssk_junk");
     for _ in 0..3 {
         let refused = stack.get(&junk, "/users?limit=1").await;
         assert_eq!(refused.effective_status(), 401, "{}", refused.text());
     }
-    assert_eq!(given().await, (before.0, before.1.map(|n| n + 3)));
+    assert_eq!(given(&stack).await, (apps, strangers + 3));
     stack.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_gives_junk_no_right_of_way() {
     let stack = limited(1_000, "1000/1s", 0).await;
-    let given = || async {
-        let given = stack.status().await["budget"]["given"].clone();
-        (given["app"].as_u64(), given["stranger"].as_u64())
-    };
-    let before = given().await;
+    let (apps, strangers) = given(&stack).await;
     let junk = stack.server(0).with("secret-server-key", "ssk_junk");
     let upgrading = junk.raw("connection", "upgrade").raw("upgrade", "any");
     let got = stack.get(&upgrading, "/users?limit=1").await;
     assert_eq!(got.effective_status(), 401, "{} {}", got.recorded(), got.text());
-    assert_eq!(given().await, (before.0, before.1.map(|n| n + 1)));
+    assert_eq!(given(&stack).await, (apps, strangers + 1));
     stack.end().await;
 }
 
