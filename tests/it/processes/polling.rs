@@ -29,20 +29,21 @@ impl World {
     async fn follows(&self, id: &str, name: &str) {
         let renamed = self.control().in_clerk(|clerk| clerk.rename(0, id, name));
         assert_eq!(renamed, Some(true));
+        self.is_followed(id, name).await;
+    }
+
+    async fn is_followed(&self, id: &str, name: &str) {
+        let sql = "SELECT raw_json ->> 'first_name' FROM neon_identity.users_sync WHERE id = $1";
         eventually("the row follows", || async {
-            (self.first_name(id).await.as_deref() == Some(name)).then_some(())
+            let row = self.client.query_opt(sql, &[&id]).await.ok()??;
+            (row.get::<_, Option<String>>(0).as_deref() == Some(name)).then_some(())
         })
         .await;
     }
 
-    async fn first_name(&self, id: &str) -> Option<String> {
-        let sql = "SELECT raw_json ->> 'first_name' FROM neon_identity.users_sync WHERE id = $1";
-        self.client.query_opt(sql, &[&id]).await.ok()??.get(0)
-    }
-
-    async fn place(&self) -> Option<String> {
+    async fn place(&self) -> String {
         let sql = "SELECT place::text FROM usertap.poll";
-        self.client.query_one(sql, &[]).await.ok()?.get(0)
+        self.client.query_one(sql, &[]).await.expect("a place").get(0)
     }
 }
 
@@ -113,10 +114,7 @@ async fn what_could_not_be_recorded_is_said_and_passed_over_by_nobody() {
     .await;
     assert_eq!(world.place().await, place);
     world.sql("ROLLBACK").await;
-    eventually("the row follows", || async {
-        (world.first_name(&id).await.as_deref() == Some("Countess")).then_some(())
-    })
-    .await;
+    world.is_followed(&id, "Countess").await;
     eventually("nothing is wrong any more", || async {
         trouble().await.is_none().then_some(())
     })

@@ -147,6 +147,16 @@ async fn a_row_that_a_trigger_keeps_from_being_deleted_is_not_told_again_and_aga
     );
 }
 
+/// So many were deleted, and so many held back.
+#[track_caller]
+fn went(account: &Value, deleted: u64, held_back: u64) {
+    assert_eq!(
+        (&account["drift"]["deleted"], &account["held_back"]),
+        (&json!(deleted), &json!(held_back)),
+        "{account}"
+    );
+}
+
 #[tokio::test]
 async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
     let world = World::with_users(60).await;
@@ -157,19 +167,11 @@ async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
         .await
         .failed_saying(&["held back", "usertap reconcile --yes"])
         .json();
-    assert_eq!(
-        (&held["drift"]["deleted"], &held["held_back"]),
-        (&json!(10), &json!(5)),
-        "{held}"
-    );
+    went(&held, 10, 5);
     assert_eq!(world.deleted().await, 10);
     // The hour goes on whatever is started anew.
     let held = world.reconciles(&[]).await.with_code(1).json();
-    assert_eq!(
-        (&held["drift"]["deleted"], &held["held_back"]),
-        (&json!(0), &json!(5)),
-        "{held}"
-    );
+    went(&held, 0, 5);
     let server = world.serve().await;
     let problems = server.problems().await;
     assert!(
@@ -178,11 +180,7 @@ async fn deletions_stop_at_the_bound_until_somebody_says_yes() {
     );
     // Handed to the process that serves.
     let said_yes = world.reconciles(&["--yes"]).await.with_code(0).json();
-    assert_eq!(
-        (&said_yes["drift"]["deleted"], &said_yes["held_back"]),
-        (&json!(5), &json!(0)),
-        "{said_yes}"
-    );
+    went(&said_yes, 5, 0);
     assert_eq!(world.deleted().await, 15);
     assert_eq!(server.problems().await, "[]");
     assert_eq!(server.status().await["reconcile"]["drift"]["deleted"], 5);
@@ -196,11 +194,7 @@ async fn what_was_held_back_goes_once_the_hour_is_over() {
     world.backfill().await;
     world.lose(15);
     let held = world.reconciles(&[]).await.with_code(1).json();
-    assert_eq!(
-        (&held["drift"]["deleted"], &held["held_back"]),
-        (&json!(12), &json!(3)),
-        "{held}"
-    );
+    went(&held, 12, 3);
     // Whoever starts puts away what is older; whoever serves has it there still.
     let server = world.serve().await;
     let passes =
@@ -227,11 +221,7 @@ async fn a_yes_that_came_to_nothing_is_no_yes_to_the_next() {
     world.reconciles(&["--yes"]).await.with_code(1);
     world.lose(15);
     let held = world.reconciles(&[]).await.with_code(1).json();
-    assert_eq!(
-        (&held["drift"]["deleted"], &held["held_back"]),
-        (&json!(10), &json!(5)),
-        "{held}"
-    );
+    went(&held, 10, 5);
 }
 
 #[tokio::test]
@@ -255,11 +245,8 @@ async fn deletions_that_a_read_finds_are_never_held_back_and_count_towards_the_b
     assert_eq!(deleted.status, 200);
     assert_eq!(world.deleted().await, 5);
     let held = world.reconciles(&[]).await.with_code(1).json();
-    assert_eq!(
-        (&held["drift"]["deleted"], &held["held_back"]),
-        (&json!(6), &json!(6)),
-        "ten an hour, less those that reads have found: {held}"
-    );
+    // Ten an hour, less those that reads have found.
+    went(&held, 6, 6);
     // Also where the bound is reached.
     let told = server.get(&world, &format!("/users/{}", gone[15])).await;
     assert_eq!(
@@ -472,11 +459,7 @@ async fn a_yes_to_one_under_way_lets_it_delete_all_and_none_of_them_counts() {
     .await;
     gate.release();
     let account = process.ended().await.with_code(0).json();
-    assert_eq!(
-        (&account["drift"]["deleted"], &account["held_back"]),
-        (&json!(15), &json!(0)),
-        "{account}"
-    );
+    went(&account, 15, 0);
     world.lose(3);
     world.sql("DELETE FROM usertap.unasked_deletions").await;
     let gate = Gate::new();
