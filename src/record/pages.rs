@@ -6,18 +6,22 @@
 //! (a trigger that counts in a table), the other for its turn. So rows are written in turn too, and
 //! a page whose predecessor has to begin anew gives back what it holds.
 
+use std::sync::{Mutex, PoisonError};
+
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::Submission;
 use super::backlog::weight;
+use super::sql::Users;
 
 /// Where a walk stands after this page. The recorder adds the page's effects to its account.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// The run in `usertap.backfill`.
-    pub run: uuid::Uuid,
+    pub run: Uuid,
     /// The process that walks: a walk that another has taken over is not moved.
-    pub owner: uuid::Uuid,
+    pub owner: Uuid,
     /// What the walk needs to go on (opaque here), as JSON.
     pub state: String,
     /// What the run says before this page; nothing at its beginning. A page whose predecessor was not
@@ -66,6 +70,7 @@ impl Submission {
 #[derive(Debug, Default)]
 pub struct Pages {
     front: watch::Sender<Front>,
+    initial: Mutex<Option<Uuid>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,6 +136,22 @@ impl Pages {
         });
     }
 
+    /// Whether its users can be taken for strangers without a look: all of the walk were, from its first page on.
+    /// The database refuses those who are none.
+    pub fn takes_for_strangers(&self, page: &Checkpoint) -> bool {
+        *self.initial.lock().unwrap_or_else(PoisonError::into_inner) == Some(page.run)
+    }
+
+    /// Who the users of a page were when they were looked for.
+    pub fn found(&self, page: &Checkpoint, users: Users) {
+        let mut initial = self.initial.lock().unwrap_or_else(PoisonError::into_inner);
+        match users {
+            Users::Strangers if page.follows.is_none() => *initial = Some(page.run),
+            Users::Any => *initial = initial.filter(|run| *run != page.run),
+            Users::Strangers => {}
+        }
+    }
+
     pub fn over(&self) {
         self.front.send_modify(|front| front.is_over = true);
     }
@@ -186,6 +207,30 @@ mod tests {
         pages.done(1);
         assert_eq!(polled(pages.may_end(2)), Some(Turn::Go));
         assert_eq!(polled(pages.may_write(3)), Some(Turn::Go));
+    }
+
+    #[test]
+    fn a_walk_meets_strangers_until_it_finds_somebody() {
+        let (pages, [first, other]) = (Pages::default(), [1, 2].map(Uuid::from_u128));
+        let page = |run, follows: Option<&str>| Checkpoint {
+            run,
+            owner: Uuid::nil(),
+            state: String::new(),
+            follows: follows.map(str::to_owned),
+            fetched: 1,
+            malformed: 0,
+            done: false,
+        };
+        let takes = |run| pages.takes_for_strangers(&page(run, Some("1")));
+        pages.found(&page(first, Some("1")), Users::Strangers);
+        assert!(!takes(first), "its first page is not known");
+        pages.found(&page(first, None), Users::Strangers);
+        assert!(takes(first) && !takes(other));
+        pages.found(&page(other, Some("1")), Users::Any);
+        assert!(takes(first), "another walk says nothing");
+        pages.found(&page(first, Some("1")), Users::Any);
+        pages.found(&page(first, Some("2")), Users::Strangers);
+        assert!(!takes(first), "some of it are known");
     }
 
     #[test]

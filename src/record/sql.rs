@@ -4,6 +4,7 @@
 //! here), then the position lock, positions, change rows and states in one statement, commit.
 //! Nothing of the users' own ever runs under the position lock.
 
+mod alike;
 mod by_hand;
 mod history;
 pub(super) mod load;
@@ -49,6 +50,7 @@ pub struct Sql {
     position_lock: String,
     number: String,
     number_new: String,
+    number_alike: String,
     forget: String,
     forget_old: String,
     try_row: String,
@@ -142,6 +144,7 @@ impl Sql {
             position_lock: POSITION_LOCK.replace("{lock}", &names.position_lock().to_string()),
             number: planned(&number(has_moved)),
             number_new: planned(&number_new(has_moved)),
+            number_alike: planned(&number_alike(has_moved)),
             forget: names.sql(FORGET),
             forget_old: planned(FORGET_OLD),
             try_row: names.sql("SELECT code, place FROM {state}.try_row($1, $2, $3, $4, $5, $6)"),

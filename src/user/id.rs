@@ -1,7 +1,9 @@
 //! A user's id in its one canonical spelling.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The type of `users_sync.id`, decided at the first migration.
@@ -23,8 +25,15 @@ impl IdType {
 }
 
 /// A provider's user id: a uuid in lower case with hyphens, or the provider's text unchanged.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UserId(Arc<str>);
+///
+/// In the order of its bytes, which is that of the database's columns and of its locks.
+#[derive(Clone)]
+pub struct UserId {
+    /// How it begins: what mostly tells two apart without a look at either text, and a batch makes
+    /// thousands of such comparisons (measured: a fifth of what the writer spent).
+    begins: u128,
+    text: Arc<str>,
+}
 
 /// No provider's ids come near this; it keeps junk out of memory and of the table's key.
 const LONGEST: usize = 512;
@@ -36,8 +45,18 @@ impl UserId {
             IdType::Uuid => uuid::Uuid::try_parse(text)
                 .ok()
                 .filter(|_| text.len() == 36)
-                .map(|id| UserId(id.to_string().into())),
-            IdType::Text => Self::fits(text).then(|| UserId(text.into())),
+                .map(|id| UserId::of(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))),
+            IdType::Text => Self::fits(text).then(|| UserId::of(text)),
+        }
+    }
+
+    fn of(text: &str) -> UserId {
+        let mut begins = [0; 16];
+        let length = text.len().min(begins.len());
+        begins[..length].copy_from_slice(&text.as_bytes()[..length]);
+        UserId {
+            begins: u128::from_be_bytes(begins),
+            text: text.into(),
         }
     }
 
@@ -46,20 +65,47 @@ impl UserId {
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+}
+
+impl PartialEq for UserId {
+    fn eq(&self, other: &UserId) -> bool {
+        self.begins == other.begins && self.text == other.text
+    }
+}
+
+impl Eq for UserId {}
+
+impl Ord for UserId {
+    fn cmp(&self, other: &UserId) -> Ordering {
+        let begins = self.begins.cmp(&other.begins);
+        begins.then_with(|| self.text.cmp(&other.text))
+    }
+}
+
+impl PartialOrd for UserId {
+    fn partial_cmp(&self, other: &UserId) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for UserId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
 /// As a line of the log may show it: apps ask for whatever ids they are given.
 impl fmt::Debug for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&on_one_line(&self.0))
+        f.write_str(&on_one_line(&self.text))
     }
 }
 
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -97,6 +143,22 @@ mod tests {
             "{3520c449-3f36-4657-a50f-8fd63fcd2de6}",
         ] {
             assert_eq!(UserId::parse(junk, IdType::Uuid), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_bytes() {
+        let long = "user_2bcdefghij";
+        let texts = ["", "1", "2", "22", "\u{1}", "Z", "z", "ä", "\u{10ffff}"];
+        let ends = texts.iter().map(|end| format!("{long}{end}"));
+        let all: Vec<String> = texts.iter().map(|text| text.to_string()).chain(ends).collect();
+        let all: Vec<&String> = all.iter().filter(|text| !text.is_empty()).collect();
+        for one in &all {
+            for other in &all {
+                let [a, b] = [one, other].map(|text| UserId::parse(text, IdType::Text).unwrap());
+                assert_eq!(a.cmp(&b), one.as_bytes().cmp(other.as_bytes()), "{one:?} {other:?}");
+                assert_eq!(a == b, one == other, "{one:?} {other:?}");
+            }
         }
     }
 

@@ -206,6 +206,11 @@ impl World<'_> {
         if self.database.is_away {
             return Ok(Some(self.broken(at, flying, Group::Together(todo))));
         }
+        if flight.page.is_some() && flight.can_be_strangers() && self.dice.one_in(4) {
+            // As in an initial copy, and more often wrong.
+            flying.phase = Phase::Looked(todo, Users::Strangers);
+            return Ok(Some(flying));
+        }
         let mut loaded = self.load(shared, flight, &todo);
         let are = flight.whose(&loaded);
         let (left, plan) = shared.looked(flight, &todo, &mut loaded);

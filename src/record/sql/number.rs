@@ -10,6 +10,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::super::batch::{DoubtWrite, Plan, RowWrite, Write};
 use super::super::change::Change;
 use super::super::merge::Standing;
+use super::alike::Alike;
 use super::{Conn, Sql, Users};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, optional, statement};
@@ -31,7 +32,7 @@ pub struct Numbered {
 }
 
 #[derive(QueryableByName)]
-struct NumberedRow {
+pub(super) struct NumberedRow {
     #[diesel(sql_type = BigInt)]
     base: i64,
     #[diesel(sql_type = BigInt)]
@@ -52,8 +53,40 @@ impl Sql {
         if numbering.taken > 0 {
             conn.batch_execute(&self.position_lock).await?;
         }
-        let (changes, states) = (ChangeRows::of(plan, &numbering), StateRows::of(plan, &numbering));
-        let expected = states.ids.len();
+        let alike = match users {
+            Users::Strangers => Alike::of(plan),
+            Users::Any => None,
+        };
+        let numbered = match alike {
+            Some(alike) => self.number_alike(conn, alike).await?,
+            None => self.number_each(conn, plan, &numbering, users).await?,
+        };
+        let numbered = numbered.ok_or_else(DbError::without_meta)?;
+        if numbered.is_replaced == Some(true) {
+            // A new connection looks closer and says what is to be done.
+            return Err(DbError::Away("users_sync is another table than it was".into()));
+        }
+        if numbered.has_moved == Some(true) {
+            return Err(DbError::Away("it is another server than it was".into()));
+        }
+        if usize::try_from(numbered.states) != Ok(plan.writes.len()) {
+            return Err(DbError::Refused {
+                kind: crate::db::Refusal::Serialization,
+                place: None,
+            });
+        }
+        self.forget_strangers(conn, plan).await?;
+        Ok(numbering.numbered(plan, numbered.base, numbered.epoch))
+    }
+
+    async fn number_each(
+        &self,
+        conn: &mut Conn,
+        plan: &Plan,
+        numbering: &Numbering,
+        users: Users,
+    ) -> Result<Option<NumberedRow>, DbError> {
+        let (changes, states) = (ChangeRows::of(plan, numbering), StateRows::of(plan, numbering));
         let number = match users {
             Users::Any => &self.number,
             Users::Strangers => &self.number_new,
@@ -81,23 +114,7 @@ impl Sql {
             .bind::<Array<Nullable<BigInt>>, _>(states.doubts)
             .bind::<Array<Nullable<BigInt>>, _>(states.doubt_places)
             .bind::<Array<Nullable<Binary>>, _>(states.refused);
-        let numbered: Option<NumberedRow> = optional(number, conn).await?;
-        let numbered = numbered.ok_or_else(DbError::without_meta)?;
-        if numbered.is_replaced == Some(true) {
-            // A new connection looks closer and says what is to be done.
-            return Err(DbError::Away("users_sync is another table than it was".into()));
-        }
-        if numbered.has_moved == Some(true) {
-            return Err(DbError::Away("it is another server than it was".into()));
-        }
-        if usize::try_from(numbered.states) != Ok(expected) {
-            return Err(DbError::Refused {
-                kind: crate::db::Refusal::Serialization,
-                place: None,
-            });
-        }
-        self.forget_strangers(conn, plan).await?;
-        Ok(numbering.numbered(plan, numbered.base, numbered.epoch))
+        Ok(optional(number, conn).await?)
     }
 }
 

@@ -82,6 +82,7 @@ pub fn number(has_moved: &str) -> String {
         .replace("{moved}", MOVED)
         .replace("{moved_states}", "(SELECT count(*) FROM moved)")
         .replace("{conflict}", "ON CONFLICT (id) DO NOTHING")
+        .replace("{base}", BASE)
         .replace("{has_moved}", has_moved)
 }
 
@@ -91,7 +92,13 @@ pub fn number_new(has_moved: &str) -> String {
         .replace("{moved}", "")
         .replace("{moved_states}", "0")
         .replace("{conflict}", "")
+        .replace("{base}", BASE)
         .replace("{has_moved}", has_moved)
+}
+
+/// The same where they are new and alike.
+pub fn number_alike(has_moved: &str) -> String {
+    NUMBER_ALIKE.replace("{base}", BASE).replace("{has_moved}", has_moved)
 }
 
 const MOVED: &str = "moved AS (
@@ -103,11 +110,13 @@ const MOVED: &str = "moved AS (
     ),";
 
 /// `only_row` has `meta` read by its key, once more than a page of it is left of what a long transaction has kept.
-const NUMBER: &str = "
-    WITH base AS (
+const BASE: &str = "
         UPDATE {state}.meta SET position = position + $1 WHERE only_row
         RETURNING position - $1 AS base, epoch, users_table <> {users_name}::regclass AS is_replaced,
-            {has_moved} AS has_moved
+            {has_moved} AS has_moved";
+
+const NUMBER: &str = "
+    WITH base AS ({base}
     ), logged AS (
         INSERT INTO {state}.changes (position, nonce, id, type, changed, name, email, created_at, updated_at,
             deleted_at, raw, before, origin, route, request_id)
@@ -130,6 +139,26 @@ const NUMBER: &str = "
     SELECT base.base, base.epoch, base.is_replaced, base.has_moved,
         {moved_states} + (SELECT count(*) FROM made) AS states,
         CASE WHEN cardinality($2) > 0 THEN pg_notify({channel}, (base.base + $1)::text)::text END AS told
+    FROM base";
+
+/// What is the same of all of them is given once.
+const NUMBER_ALIKE: &str = "
+    WITH base AS ({base}
+    ), logged AS (
+        INSERT INTO {state}.changes (position, nonce, id, type, name, email, created_at, updated_at,
+            deleted_at, raw, origin, route, request_id)
+        SELECT base.base + c.place, c.nonce, c.id, $9, u.name, u.email, u.created_at,
+            u.updated_at, u.deleted_at, u.raw_json, $10, $11, $12
+        FROM base, unnest($2, $3, $4) AS c (place, nonce, id)
+        LEFT JOIN {users} u ON u.id = c.id::{id}
+    ), made AS (
+        INSERT INTO {state}.user_state (id, position, standing, version, content, volatile, volatile_at)
+        SELECT s.id, base.base + s.place, $13, s.version, s.content, s.volatile, s.volatile_at
+        FROM base, unnest($2, $4, $5, $6, $7, $8) AS s (place, id, version, content, volatile, volatile_at)
+        RETURNING 1
+    )
+    SELECT base.base, base.epoch, base.is_replaced, base.has_moved, (SELECT count(*) FROM made) AS states,
+        pg_notify({channel}, (base.base + $1)::text)::text AS told
     FROM base";
 
 /// A state that ever moved stays.

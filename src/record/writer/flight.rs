@@ -145,10 +145,15 @@ impl Flight {
 
     /// Whether all of these users can be taken for strangers.
     pub fn whose(&self, loaded: &BTreeMap<UserId, Loaded>) -> Users {
-        match self.are_known || loaded.values().any(|loaded| loaded.has_state) {
-            true => Users::Any,
-            false => Users::Strangers,
+        match self.can_be_strangers() && !loaded.values().any(|loaded| loaded.has_state) {
+            true => Users::Strangers,
+            false => Users::Any,
         }
+    }
+
+    /// The database has not refused to take them for that.
+    pub fn can_be_strangers(&self) -> bool {
+        !self.are_known
     }
 
     /// There is a row or a state of one of them after all, or the database refuses one for another

@@ -49,7 +49,7 @@ impl Shared {
 
 impl Writer {
     /// One statement over ids and stored hashes tells what changes nothing. Writes are spared
-    /// it: they nearly always change something.
+    /// it: they nearly always change something. So is an initial copy.
     pub(super) async fn look(
         &mut self,
         flight: &mut Flight,
@@ -61,15 +61,28 @@ impl Writer {
         if todo.is_empty() || !reads {
             return Ok(ToWrite::of_any(todo));
         }
+        if self.are_strangers(flight) {
+            let are = Users::Strangers;
+            return Ok(ToWrite { todo, are });
+        }
         match self.try_look(flight, &todo).await {
             Ok(left) => Ok(left),
             Err(failure) => Err((failure, todo)),
         }
     }
 
+    /// A page of an initial copy, unless the database has refused it as that.
+    fn are_strangers(&self, flight: &Flight) -> bool {
+        let page = flight.checkpoint.as_ref();
+        flight.can_be_strangers() && page.is_some_and(|page| self.shared.pages.takes_for_strangers(page))
+    }
+
     async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<ToWrite, Failure> {
         let mut loaded = self.load(flight, todo, Locking::None).await?;
         let are = flight.whose(&loaded);
+        if let Some(page) = &flight.checkpoint {
+            self.shared.pages.found(page, are);
+        }
         let (todo, _) = self.shared.looked(flight, todo, &mut loaded);
         Ok(ToWrite { todo, are })
     }

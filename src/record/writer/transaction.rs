@@ -97,6 +97,10 @@ impl Writer {
         self.commit().await.map_err(Failure::of)?;
         failpoint::reached("writer.committed");
         self.shared.health.written();
+        if let (Some(page), Some(true)) = (flight.page, kept) {
+            // The page behind it need not wait for what is told of this one.
+            self.shared.pages.done(page);
+        }
         self.after_commit(flight, todo, plan, loaded, numbered).await;
         if let Some(kept) = kept {
             flight.checkpoint_done(kept);
