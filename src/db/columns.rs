@@ -31,6 +31,10 @@ pub struct Columns {
 pub const COLUMNS: &str = "u.name::text, u.email::text, u.created_at::timestamptz, u.updated_at::timestamptz, \
     u.deleted_at::timestamptz";
 
+/// In place of [`COLUMNS`] where nobody reads them.
+pub const NO_COLUMNS: &str = "NULL::text AS name, NULL::text AS email, NULL::timestamptz AS created_at, \
+    NULL::timestamptz AS updated_at, NULL::timestamptz AS deleted_at";
+
 /// Of a row `u` without `raw_json`, in bytes: names and addresses may be as long as whoever bears them likes.
 pub const WEIGHT: &str = "coalesce(octet_length(u.name), 0) + coalesce(octet_length(u.email), 0)";
 

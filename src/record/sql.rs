@@ -28,7 +28,7 @@ use crate::user::UserId;
 
 pub use by_hand::HAS_GONE_BACK;
 pub use history::{Following, History};
-pub use load::Locking;
+pub use load::Loading;
 pub use number::Numbered;
 pub use rows::RowRefusal;
 
@@ -41,7 +41,8 @@ use text::*;
 pub struct Sql {
     names: Names,
     made_for: MadeFor,
-    load: String,
+    look: String,
+    tell: String,
     lock: String,
     upsert: String,
     insert: String,
@@ -135,7 +136,8 @@ impl Sql {
         };
         Sql {
             made_for,
-            load: planned(&look()),
+            look: planned(&look()),
+            tell: planned(&tell()),
             lock: planned(&lock()),
             upsert: planned(&format!("{INSERT} {OR_UPDATE}")),
             insert: planned(INSERT),

@@ -156,7 +156,11 @@ mod tests {
         for one in &all {
             for other in &all {
                 let [a, b] = [one, other].map(|text| UserId::parse(text, IdType::Text).unwrap());
-                assert_eq!(a.cmp(&b), one.as_bytes().cmp(other.as_bytes()), "{one:?} {other:?}");
+                assert_eq!(
+                    a.cmp(&b),
+                    one.as_bytes().cmp(other.as_bytes()),
+                    "{one:?} {other:?}"
+                );
                 assert_eq!(a == b, one == other, "{one:?} {other:?}");
             }
         }

@@ -2,6 +2,7 @@
 
 mod failover;
 mod held;
+mod pages;
 mod property;
 mod shared;
 mod unknown;
@@ -12,13 +13,11 @@ use std::time::Duration;
 
 use usertap::config::Deleted;
 use usertap::db::Database;
-use usertap::record::{Checkpoint, Effect, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
+use usertap::record::{Effect, Owed, Receipt, Recorded, Recorder, Submission, Unrecorded};
 use usertap::tasks::Tasks;
 use usertap::user::{
     ContentHash, Head, IdType, Observation, Origin, Position, Profile, Seen, Sent, Source, UserId, View,
 };
-
-use uuid::Uuid;
 
 use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
@@ -516,44 +515,6 @@ async fn volatile_fields_alone_make_no_change() {
         again.close();
     }
     assert_eq!(rig.types().await, ["user.created"]);
-    rig.end().await;
-}
-
-/// A walk would go on behind a page that was never taken.
-#[tokio::test]
-async fn a_page_whose_predecessor_was_not_taken_moves_no_walk() {
-    let rig = Rig::new(Deleted::Keep).await;
-    let (run, owner) = (Uuid::new_v4(), Uuid::new_v4());
-    let begun =
-        format!("INSERT INTO usertap.backfill (run, state, owner) VALUES ('{run}', 'running', '{owner}')");
-    rig.db.client.batch_execute(&begun).await.expect("a run");
-    let page = async |n: u32, follows: Option<u32>| {
-        let state = |n: u32| format!("{{\"pages\": {n}}}");
-        let page = Submission {
-            observations: vec![rig.seen(&user(n), view(&user(n), "A"))],
-            checkpoint: Some(Checkpoint {
-                run,
-                owner,
-                state: state(n),
-                follows: follows.map(state),
-                fetched: 1,
-                malformed: 0,
-                done: n == 3,
-            }),
-        };
-        let fared = rig.recorder.submit(page).fared().await;
-        fared.expect("the recorder runs").checkpoint_kept
-    };
-    assert!(page(1, None).await);
-    assert!(!page(3, Some(2)).await, "the second is not there");
-    let stands = "SELECT state || ' ' || (checkpoint->>'pages') || ' ' || fetched FROM usertap.backfill";
-    assert_eq!(rig.db.text(stands).await.as_deref(), Some("running 1 1"));
-    assert!(
-        page(2, Some(1)).await && !page(2, Some(1)).await,
-        "each counts once"
-    );
-    assert!(page(3, Some(2)).await);
-    assert_eq!(rig.db.text(stands).await.as_deref(), Some("done 3 3"));
     rig.end().await;
 }
 

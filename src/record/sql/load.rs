@@ -15,10 +15,14 @@ use crate::db::columns::Columns;
 use crate::db::statement::{Bind, load, statement};
 use crate::user::{ContentHash, Position, Tick, UserId, json};
 
-/// Whether the states are locked until the transaction ends.
+/// What users are loaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Locking {
-    None,
+pub enum Loading {
+    /// To be judged: nothing is locked, and the columns of rows are left out.
+    Look,
+    /// To be told of: they are held already.
+    Held,
+    /// To be written: states are locked until the transaction ends.
     ForUpdate,
 }
 
@@ -62,16 +66,17 @@ impl Sql {
         &self,
         conn: &mut Conn,
         ids: &[&UserId],
-        locking: Locking,
+        loading: Loading,
         with_raw: bool,
     ) -> Result<BTreeMap<UserId, Loaded>, DbError> {
-        let sql = match locking {
-            Locking::None => &self.load,
-            Locking::ForUpdate => &self.lock,
+        let sql = match loading {
+            Loading::Look => &self.look,
+            Loading::Held => &self.tell,
+            Loading::ForUpdate => &self.lock,
         };
         let mut rows = Self::load_rows(sql, conn, ids, with_raw).await?;
-        if locking == Locking::ForUpdate && rows.iter().any(|row| row.moved) {
-            rows = Self::load_rows(&self.load, conn, ids, with_raw).await?;
+        if loading == Loading::ForUpdate && rows.iter().any(|row| row.moved) {
+            rows = Self::load_rows(&self.tell, conn, ids, with_raw).await?;
         }
         let mut found: BTreeMap<UserId, Loaded> =
             ids.iter().map(|id| ((*id).clone(), Loaded::stranger())).collect();

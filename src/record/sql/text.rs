@@ -1,5 +1,7 @@
 //! The text of the recorder's statements; `{users}`, `{state}` and `{id}` are filled in once.
 
+use crate::db::columns::NO_COLUMNS;
+
 /// A row of the users' table is never waited for longer than this, and a user's trigger never
 /// runs longer than that: what takes longer is set aside.
 ///
@@ -47,8 +49,13 @@ const LOAD: &str = "
     LEFT JOIN {state}.set_aside a ON a.id = s.id
     WHERE s.id = ANY((SELECT $1)::text[])";
 
-/// Nothing is locked: all of it is of one moment.
+/// Nothing is locked: all of it is of one moment. Columns are told by change rows, which are written after a lock.
 pub fn look() -> String {
+    tell().replace("{columns}", NO_COLUMNS)
+}
+
+/// The same with them.
+pub fn tell() -> String {
     LOAD.replace("{moved}", "false")
 }
 
@@ -98,7 +105,9 @@ pub fn number_new(has_moved: &str) -> String {
 
 /// The same where they are new and alike.
 pub fn number_alike(has_moved: &str) -> String {
-    NUMBER_ALIKE.replace("{base}", BASE).replace("{has_moved}", has_moved)
+    NUMBER_ALIKE
+        .replace("{base}", BASE)
+        .replace("{has_moved}", has_moved)
 }
 
 const MOVED: &str = "moved AS (

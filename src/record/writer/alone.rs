@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::super::batch::{Plan, RowWrite};
 use super::super::refusal::{self, Fault};
-use super::super::sql::{Locking, Patience, RowRefusal, Users};
+use super::super::sql::{Loading, Patience, RowRefusal, Users};
 use super::flight::Flight;
 use super::{Failure, GivenUp, Group, Writer};
 use crate::db::DbError;
@@ -125,7 +125,7 @@ impl Writer {
         checkpoint: bool,
     ) -> Result<Vec<usize>, Alone> {
         let mut loaded = self
-            .load(flight, todo, Locking::ForUpdate)
+            .load(flight, todo, Loading::ForUpdate)
             .await
             .map_err(Alone::Failed)?;
         let mut plan = self.shared.plan(flight, todo, &mut loaded);

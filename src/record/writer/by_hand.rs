@@ -13,7 +13,7 @@ use super::super::Shared;
 use super::super::batch::{Loaded, Plan};
 use super::super::by_hand::{self, Noted};
 use super::super::change::Kind;
-use super::super::sql::{Locking, Numbered, Patience, Users};
+use super::super::sql::{Loading, Numbered, Patience, Users};
 use super::Writer;
 use crate::db::DbError;
 use crate::user::UserId;
@@ -124,7 +124,7 @@ impl Writer {
         }
         let ids: Vec<&UserId> = noted.iter().map(|noted| &noted.id).collect();
         let conn = self.link.conn_or_away()?;
-        let loaded = self.sql.load(conn, &ids, Locking::None, false).await?;
+        let loaded = self.sql.load(conn, &ids, Loading::Held, false).await?;
         let plan = plan(noted, &loaded);
         for (id, write) in &plan.writes {
             if write

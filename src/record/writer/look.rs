@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::super::batch::{self, Circumstances, Loaded, Plan};
-use super::super::sql::{Locking, Users};
+use super::super::sql::{Loading, Users};
 use super::super::{Effect, Shared};
 use super::flight::Flight;
 use super::{Failure, Writer};
@@ -78,7 +78,7 @@ impl Writer {
     }
 
     async fn try_look(&mut self, flight: &mut Flight, todo: &[usize]) -> Result<ToWrite, Failure> {
-        let mut loaded = self.load(flight, todo, Locking::None).await?;
+        let mut loaded = self.load(flight, todo, Loading::Look).await?;
         let are = flight.whose(&loaded);
         if let Some(page) = &flight.checkpoint {
             self.shared.pages.found(page, are);
@@ -178,7 +178,7 @@ impl Writer {
         &mut self,
         flight: &Flight,
         todo: &[usize],
-        locking: Locking,
+        loading: Loading,
     ) -> Result<BTreeMap<UserId, Loaded>, Failure> {
         let ids: Vec<&UserId> = flight.users(todo).into_iter().collect();
         let is_partial = |place: &usize| matches!(flight.observation(*place).seen, Seen::Partial(_));
@@ -187,7 +187,7 @@ impl Writer {
             return Ok(BTreeMap::new());
         }
         let conn = self.link.conn()?;
-        let loaded = self.sql.load(conn, &ids, locking, with_raw).await;
+        let loaded = self.sql.load(conn, &ids, loading, with_raw).await;
         let mut loaded = loaded.map_err(Failure::of)?;
         self.shared.note_loaded(&mut loaded);
         Ok(loaded)

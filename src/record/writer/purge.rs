@@ -12,7 +12,7 @@ use super::super::batch::{DoubtWrite, Loaded, Plan, RowWrite, State, Write, stat
 use super::super::change::{Change, Kind};
 use super::super::merge::Standing;
 use super::super::refusal;
-use super::super::sql::{Locking, Patience, RowRefusal, Users};
+use super::super::sql::{Loading, Patience, RowRefusal, Users};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::clock;
@@ -114,7 +114,7 @@ impl Writer {
 
     async fn purge(&mut self, user: &UserId, patience: Patience) -> Result<(), DbError> {
         let conn = self.link.conn_or_away()?;
-        let loaded = self.sql.load(conn, &[user], Locking::ForUpdate, false).await?;
+        let loaded = self.sql.load(conn, &[user], Loading::ForUpdate, false).await?;
         let plan = loaded
             .get(user)
             .filter(|loaded| loaded.known.standing == Standing::Deleted && loaded.known.doubt.is_none());

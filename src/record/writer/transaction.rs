@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::batch::{Loaded, Plan};
-use super::super::sql::{Locking, Numbered, Patience, Users};
+use super::super::sql::{Loading, Numbered, Patience, Users};
 use super::flight::Flight;
 use super::{Failure, Writer};
 use crate::db::DbError;
@@ -40,7 +40,7 @@ impl Writer {
         let (mut loaded, users) = match are {
             Users::Strangers => (self.shared.strangers(flight, todo), are),
             Users::Any => {
-                let loaded = self.load(flight, todo, Locking::ForUpdate).await?;
+                let loaded = self.load(flight, todo, Loading::ForUpdate).await?;
                 let users = flight.whose(&loaded);
                 (loaded, users)
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::Writer;
 use crate::db::DbError;
 use crate::record::batch::{Loaded, Plan, Write, state_of};
-use crate::record::sql::{Locking, Numbered, Patience, Users};
+use crate::record::sql::{Loading, Numbered, Patience, Users};
 use crate::record::{Recorder, Shared};
 use crate::user::{Position, UserId};
 
@@ -37,7 +37,7 @@ impl Writer {
         let conn = self.link.conn_or_away()?;
         self.sql.begin(conn, Patience::Long).await?;
         self.sql.meet(conn, &ids).await?;
-        let loaded = self.sql.load(conn, &ids, Locking::ForUpdate, false).await?;
+        let loaded = self.sql.load(conn, &ids, Loading::ForUpdate, false).await?;
         let plan = plan(&loaded);
         let numbered = self.sql.number(conn, &plan, Users::Any).await?;
         self.in_our_epoch(&numbered)?;
