@@ -29,8 +29,8 @@ impl IdType {
 /// In the order of its bytes, which is that of the database's columns and of its locks.
 #[derive(Clone)]
 pub struct UserId {
-    /// How it begins: what mostly tells two apart without a look at either text, and a batch makes
-    /// thousands of such comparisons (measured: a fifth of what the writer spent).
+    /// How it begins: mostly that tells two apart without a look at either text, and a batch compares
+    /// thousands of them.
     begins: u128,
     text: Arc<str>,
 }
