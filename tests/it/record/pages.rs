@@ -148,6 +148,10 @@ async fn what_is_written_of_new_users_is_the_same_whoever_comes_along() {
         let fared = rig.submit(page).fared().await.expect("the recorder runs");
         assert_eq!(fared.effects[..4], [Effect::Inserted; 4]);
         written.push(rig.db.text(WRITTEN).await.expect("rows"));
+        if along == 1 {
+            let route = format!("SELECT route FROM usertap.changes WHERE id = '{}'", known[0]);
+            assert_eq!(rig.db.text(&route).await.as_deref(), Some("another"));
+        }
         rig.end().await;
     }
     assert_eq!(written[0].lines().count(), 4, "{}", written[0]);
