@@ -117,9 +117,9 @@ pub enum Patience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Users {
     Any,
-    /// A moment ago none of them had a state: there is nothing to lock, and rows that are simply
-    /// inserted cost a quarter less. Where there is one after all, the database refuses, and they are
-    /// written as [`Users::Any`].
+    /// None of them had a state a moment ago, or nobody had so far of an initial copy: there is nothing to
+    /// lock, and rows that are simply inserted cost a quarter less. Where there is one after all, the database
+    /// refuses, and they are written as [`Users::Any`].
     Strangers,
 }
 
