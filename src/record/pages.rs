@@ -70,6 +70,7 @@ impl Submission {
 #[derive(Debug, Default)]
 pub struct Pages {
     front: watch::Sender<Front>,
+    /// The run that has brought nobody but strangers so far, from its first page on.
     initial: Mutex<Option<Uuid>>,
 }
 
@@ -136,8 +137,8 @@ impl Pages {
         });
     }
 
-    /// Whether its users can be taken for strangers without a look: all of the walk were, from its first page on.
-    /// The database refuses those who are none.
+    /// Whether its users can be taken for strangers without a look, as all of its run before were. Where one
+    /// is none after all, the database refuses the page, and it is looked at.
     pub fn takes_for_strangers(&self, page: &Checkpoint) -> bool {
         *self.initial.lock().unwrap_or_else(PoisonError::into_inner) == Some(page.run)
     }
