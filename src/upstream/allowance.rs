@@ -110,8 +110,11 @@ impl Allowance {
     /// others may have spent as much as an even pace would have.
     pub fn resize(&mut self, share: f64, now: Instant) {
         let next = Allowance::share(self.rate, share);
-        self.even = next.even.map(Window::spent);
-        self.own = next.own.spent();
+        self.even = match (next.even, &self.even) {
+            (Some(next), Some(before)) => Some(next.after(before)),
+            (next, _) => next.map(Window::spent),
+        };
+        self.own = next.own.after(&self.own);
         self.burst.resize(&next.burst, now);
     }
 

@@ -25,6 +25,15 @@ pub(super) struct Burst {
     /// Those that are not answered yet.
     under_way: u32,
     turned: Instant,
+    /// How many might go, as far back as a period.
+    held: VecDeque<Held>,
+}
+
+/// So many might go from then on.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Instant,
+    most: u32,
 }
 
 /// Some that went at about the same time.
@@ -33,19 +42,23 @@ struct Went {
     first: Instant,
     last: Instant,
     many: u32,
+    /// They are not this process's, as far as anybody knows.
+    are_of_others: bool,
 }
 
 impl Burst {
     /// Of less than one in a period one in so much longer a period.
     pub fn of(requests: f64, period: Duration) -> Burst {
         let stretched = requests.clamp(f64::MIN_POSITIVE, 1.0);
+        let (most, since) = ((requests as u32).max(1), clock::now());
         Burst {
-            most: (requests as u32).max(1),
+            most,
             period: period.div_f64(stretched),
             went: VecDeque::new(),
             used: 0,
             under_way: 0,
-            turned: clock::now(),
+            turned: since,
+            held: VecDeque::from([Held { since, most }]),
         }
     }
 
@@ -64,6 +77,13 @@ impl Burst {
         while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
             self.used -= oldest.many;
             self.went.pop_front();
+        }
+        while self
+            .held
+            .get(1)
+            .is_some_and(|held| held.since + self.period <= now)
+        {
+            self.held.pop_front();
         }
     }
 
@@ -99,8 +119,11 @@ impl Burst {
         let place = self.went.partition_point(|went| went.last <= at);
         let together = self.period / PIECES;
         let large = self.most > 2 * PIECES;
+        let joins = |before: &&mut Went| {
+            large && !before.are_of_others && at.saturating_duration_since(before.first) < together
+        };
         let before = place.checked_sub(1).and_then(|place| self.went.get_mut(place));
-        match before.filter(|before| large && at.saturating_duration_since(before.first) < together) {
+        match before.filter(joins) {
             Some(before) => {
                 before.last = at;
                 before.many += 1;
@@ -110,21 +133,41 @@ impl Burst {
     }
 
     /// Keeps to the limit of another from now on. What went before goes on to count; of what is new here,
-    /// others may have spent as much as an even pace would have.
+    /// others may have spent as much as an even pace would have, for as long as it was not here.
     pub fn resize(&mut self, next: &Burst, now: Instant) {
-        let gained = next.most.saturating_sub(self.most);
+        let grows = next.most > self.most;
         (self.most, self.period) = (next.most, next.period);
-        let pieces = gained.min(SPENT_BY_OTHERS);
-        for piece in 0..pieces {
-            let many = gained / pieces + u32::from(piece < gained % pieces);
-            let ago = self.period * piece / pieces;
-            if let Some(at) = now.checked_sub(ago) {
-                self.went.push_back(Went::at(at, many));
-                self.used += many;
+        if grows {
+            self.others_spent(now);
+        }
+        let most = self.most;
+        self.held.push_back(Held { since: now, most });
+        self.turn(now);
+    }
+
+    /// Anew: a part that comes and goes is not spent once more each time.
+    fn others_spent(&mut self, now: Instant) {
+        self.went.retain(|went| !went.are_of_others);
+        let (mut lacking, mut spent) = (0, 0);
+        for piece in 0..SPENT_BY_OTHERS {
+            let Some(at) = now.checked_sub(self.period * piece / SPENT_BY_OTHERS) else {
+                break;
+            };
+            lacking += u64::from(self.most.saturating_sub(self.held_at(at)));
+            let many = lacking.div_ceil(u64::from(SPENT_BY_OTHERS)) - spent;
+            spent += many;
+            if many > 0 {
+                self.went.push_back(Went::of_others(at, many as u32));
             }
         }
         self.went.make_contiguous().sort_by_key(|went| went.last);
-        self.turn(now);
+        self.used = self.went.iter().map(|went| went.many).sum();
+    }
+
+    /// Nothing before there was this process.
+    fn held_at(&self, at: Instant) -> u32 {
+        let held = self.held.iter().rev().find(|held| held.since <= at);
+        held.map_or(0, |held| held.most)
     }
 }
 
@@ -134,6 +177,14 @@ impl Went {
             first: now,
             last: now,
             many,
+            are_of_others: false,
+        }
+    }
+
+    fn of_others(at: Instant, many: u32) -> Went {
+        Went {
+            are_of_others: true,
+            ..Went::at(at, many)
         }
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct Window {
     limiter: RateLimiter<NotKeyed, Account, Pausable>,
     account: Account,
     burst: NonZeroU32,
+    interval: Duration,
 }
 
 impl Window {
@@ -58,19 +59,38 @@ impl Window {
         self
     }
 
+    /// A new one in place of another: the next may go once as much of its interval has passed as of the other's. Where
+    /// more or fewer may leave at once than before, with nothing left.
+    pub fn after(self, before: &Window) -> Window {
+        let window = self.spent();
+        if window.burst == before.burst {
+            let left = before
+                .wait()
+                .map(|until| until.saturating_duration_since(clock::now()));
+            let left = left.unwrap_or_default().as_secs_f64() / before.interval.as_secs_f64();
+            let passed = window.interval.mul_f64((1.0 - left).clamp(0.0, 1.0));
+            let mut account = window.account.lock();
+            let next = account.theoretical_arrival;
+            account.theoretical_arrival = next.map(|next| next.saturating_sub(passed.into()));
+        }
+        window
+    }
+
     /// `burst` at once, then one more each `interval`.
     pub fn new(burst: u32, interval: Duration) -> Window {
         let (account, burst) = (
             Account::default(),
             NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
         );
-        let quota = Quota::with_period(interval.clamp(Duration::from_nanos(1), LONGEST))
+        let interval = interval.clamp(Duration::from_nanos(1), LONGEST);
+        let quota = Quota::with_period(interval)
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         Window {
             limiter: RateLimiter::new(quota, account.clone(), Pausable),
             account,
             burst,
+            interval,
         }
     }
 

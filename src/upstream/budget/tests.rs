@@ -1,10 +1,11 @@
 //! Who goes first and how often, by a paused clock.
 
+mod parts;
 mod refusals;
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::*;
 use crate::config::Rate;
@@ -88,7 +89,7 @@ async fn whoever_comes_as_a_place_is_free_does_not_go_before_those_who_waited() 
         let _leave = budget.leave(read(Priority::App), within(60)).await.unwrap();
         order.lock().unwrap().push("waited");
     };
-    tokio::join!(late, waits);
+    join(late, waits).await;
     assert_eq!(*order.lock().unwrap(), ["waited", "late"]);
 }
 
@@ -118,6 +119,17 @@ async fn an_app_that_cannot_go_in_time_is_told_how_long_to_wait() {
         refused > Duration::from_secs(29) && refused < Duration::from_secs(32),
         "{refused:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_others_is_told_when_there_is_a_place_at_all() {
+    let budget = Budget::new(&[per(1, 60)]);
+    taken(&budget, read(Priority::App), 0).await;
+    let before = budget.leave(read(Priority::App), within(120));
+    let behind = budget.leave(read(Priority::Refetch), within(2));
+    let (before, behind) = tokio::join!(before, behind);
+    let told = behind.unwrap_err();
+    assert!(before.is_ok() && told > Duration::from_secs(50), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,78 +240,6 @@ async fn the_place_of_what_was_never_sent_is_given_to_who_waits() {
     let (next, ()) = tokio::join!(budget.leave(read(Priority::App), within(120)), gives_back);
     assert!(next.is_ok());
     assert_eq!((clock::now() - began).as_secs(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_spent_of_a_larger_part_is_left_to_it_for_a_period() {
-    let budget = Budget::new(&[per(20, 10)]);
-    taken(&budget, read(Priority::App), 0).await;
-    budget.hold(0.1);
-    assert!(budget.share() > 0.5, "{}", budget.share());
-    tokio::time::advance(Duration::from_secs(12)).await;
-    assert_eq!(budget.share(), 0.1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_part_that_grows_is_used_by_who_waits() {
-    let budget = Budget::new(&[per(10, 10)]);
-    budget.hold(0.1);
-    taken(&budget, read(Priority::App), 0).await;
-    let began = clock::now();
-    let grows = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        budget.hold(1.0);
-    };
-    let (next, ()) = tokio::join!(budget.leave(read(Priority::App), within(60)), grows);
-    assert!(next.is_ok() && clock::now() - began < Duration::from_secs(5));
-}
-
-#[tokio::test(start_paused = true)]
-async fn processes_share_the_limit_and_none_is_given_twice() {
-    let budget = per_second(100);
-    taken(&budget, read(Priority::App), 1).await;
-    budget.hold(0.25);
-    let quarter = taken(&budget, read(Priority::App), 10).await;
-    assert!((220..=250).contains(&quarter), "{quarter}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_part_that_comes_and_goes_gives_nothing_twice() {
-    for ask in [read(Priority::App), read(Priority::Backfill)] {
-        let budget = Budget::new(&[per(100, 10)]);
-        let mut all = 0;
-        for second in 0..40 {
-            budget.hold(if second % 2 == 0 { 0.5 } else { 0.4 });
-            all += taken(&budget, ask, 1).await;
-        }
-        // Half of the limit, and what may go at once.
-        assert!(all <= 4 * 50 + 50, "{ask:?}: {all}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_holds_no_part_waits_for_one() {
-    use Priority::*;
-    for priority in [App, Stranger, Refetch, Backfill] {
-        let budget = per_second(100);
-        budget.hold(0.0);
-        let began = clock::now();
-        let waiting = budget.leave(read(priority), within(30));
-        let growing = async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            budget.hold(0.5);
-        };
-        let (leave, ()) = tokio::join!(waiting, growing);
-        leave.unwrap();
-        let waited = clock::now() - began;
-        assert!(
-            (Duration::from_secs(3)..Duration::from_secs(4)).contains(&waited),
-            "{priority:?}: {waited:?}"
-        );
-        budget.hold(0.0);
-        let refused = budget.leave(read(priority), within(0)).await;
-        assert!(refused.unwrap_err() <= Duration::from_secs(1), "{priority:?}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
