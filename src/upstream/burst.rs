@@ -164,10 +164,10 @@ impl Burst {
         self.used = self.went.iter().map(|went| went.many).sum();
     }
 
-    /// Nothing before there was this process.
+    /// Before there was this process no more than whoever has no part.
     fn held_at(&self, at: Instant) -> u32 {
         let held = self.held.iter().rev().find(|held| held.since <= at);
-        held.map_or(0, |held| held.most)
+        held.map_or(1, |held| held.most)
     }
 }
 

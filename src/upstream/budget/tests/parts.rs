@@ -115,3 +115,13 @@ async fn what_was_spent_of_a_larger_part_is_left_to_it_for_a_period() {
     tokio::time::advance(Duration::from_secs(12)).await;
     assert_eq!(budget.share(), 0.1);
 }
+
+/// However few that was, nobody whose process has just begun waits for a minute.
+#[tokio::test(start_paused = true)]
+async fn who_has_just_begun_has_a_place_at_once_and_no_more() {
+    let budget = Budget::new(&[per(60, 600)]);
+    budget.hold(0.0);
+    tokio::time::advance(Duration::from_millis(100)).await;
+    budget.hold(1.0);
+    assert_eq!(taken(&budget, read(Priority::App), 0).await, 1);
+}
