@@ -1,9 +1,7 @@
 //! A user's id in its one canonical spelling.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The type of `users_sync.id`, decided at the first migration.
@@ -26,8 +24,8 @@ impl IdType {
 
 /// A provider's user id: a uuid in lower case with hyphens, or the provider's text unchanged.
 ///
-/// In the order of its bytes, which is that of the database's columns and of its locks.
-#[derive(Clone)]
+/// In the order of its bytes, which is that of the database's columns and of its locks: as its fields stand.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId {
     /// How it begins: mostly that tells two apart without a look at either text, and a batch compares
     /// thousands of them.
@@ -66,33 +64,6 @@ impl UserId {
 
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-}
-
-impl PartialEq for UserId {
-    fn eq(&self, other: &UserId) -> bool {
-        self.begins == other.begins && self.text == other.text
-    }
-}
-
-impl Eq for UserId {}
-
-impl Ord for UserId {
-    fn cmp(&self, other: &UserId) -> Ordering {
-        let begins = self.begins.cmp(&other.begins);
-        begins.then_with(|| self.text.cmp(&other.text))
-    }
-}
-
-impl PartialOrd for UserId {
-    fn partial_cmp(&self, other: &UserId) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Hash for UserId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
     }
 }
 

@@ -71,8 +71,8 @@ async fn a_page_whose_predecessor_was_not_taken_moves_no_walk() {
     rig.end().await;
 }
 
-/// Whom another process has recorded, whose row stood there before, and who was deleted: none of them is in this
-/// process's memory, and all came after a page of strangers.
+/// Whom another process has recorded, and who was deleted since: neither is in this process's memory, and both come
+/// after a page of strangers.
 #[tokio::test]
 async fn an_initial_copy_that_meets_somebody_after_all_writes_everybody_once() {
     let rig = Rig::new(Deleted::Keep).await;
