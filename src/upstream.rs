@@ -18,6 +18,7 @@ mod key;
 mod login;
 mod own;
 mod pace;
+mod part;
 mod pause;
 mod retry;
 pub mod share;
@@ -46,7 +47,6 @@ use budget::{Ask, Budget, Leave};
 use by_user::ByUser;
 use client::Client;
 use deadline::Progress;
-use share::Wants;
 use target::Base;
 
 pub use breaker::{Fault, Health};
@@ -270,37 +270,6 @@ impl Upstream {
             *retry_after = self.budget.tell(Ask { priority, what }, *retry_after);
         }
         error
-    }
-
-    /// This part of the provider's limit, of 1, is this process's from now on.
-    pub fn hold(&self, share: f64) {
-        self.budget.hold(share);
-    }
-
-    /// The part of the provider's limit that this process holds.
-    pub fn share(&self) -> f64 {
-        self.budget.share()
-    }
-
-    /// What of the provider's limit could be used here, since this was asked last.
-    pub fn wants(&self) -> Wants {
-        self.budget.wants()
-    }
-
-    /// The part of the published limit that the provider has shown to be there; nothing where none
-    /// is published.
-    pub fn learned(&self) -> Option<f64> {
-        self.budget.learned()
-    }
-
-    /// What the budget was used for.
-    pub fn given(&self) -> Given {
-        self.budget.given()
-    }
-
-    /// Requests a second that usertap allows itself; nothing where a published limit rules.
-    pub fn pace(&self) -> Option<f64> {
-        self.budget.pace()
     }
 
     /// One that is sent `again` where its connection breaks says nothing by that: it counts once.

@@ -56,6 +56,8 @@ pub struct Said {
 /// Another live process.
 #[derive(Debug, Clone, PartialEq, QueryableByName)]
 pub struct Other {
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
     #[diesel(sql_type = Bool)]
     pub serves: bool,
     /// The part of the provider's limit that it holds.
@@ -126,7 +128,7 @@ const BEATS: &str = "
 
 const OTHERS: &str = "
     WITH gone AS (DELETE FROM {state}.instances WHERE seen_at < now() - interval '1 day')
-    SELECT i.kind = 'serve' AS serves, i.share, i.apps, i.own,
+    SELECT i.id, i.kind = 'serve' AS serves, i.share, i.apps, i.own,
            extract(epoch FROM i.everyone_until - now())::double precision AS everyone_yields,
            extract(epoch FROM i.own_until - now())::double precision AS own_yields,
            i.seen_at > me.started_at AS has_met_us

@@ -6,6 +6,7 @@
 //! together than its limit, but where one of them alone cannot reach the database: it cannot tell that from a
 //! database that is away for all, and keeps its part.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::db::instances::{self, BEAT, DEAD_AFTER, Heard, Kind, Other, Said};
 use crate::failpoint;
 use crate::feed::Followed;
 use crate::upstream::Left;
-use crate::upstream::share::{Wants, fair, next};
+use crate::upstream::share::{Part, Wants, next};
 
 /// Where others record too, a kept answer is given only while what they did is known up to a second ago.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -42,9 +43,30 @@ pub(super) struct Standing(Mutex<Known>);
 struct Known {
     /// The part of the provider's limit that is written down as this process's.
     leased: f64,
+    others: Others,
     back: Option<Back>,
     /// It has left the others, and not come back.
     has_left: bool,
+}
+
+/// Who else was there at the last heartbeat, and since when none of those is gone: what they had since then
+/// of the provider's limit they leave only once it no longer counts for them.
+#[derive(Debug, Default)]
+struct Others {
+    ids: BTreeSet<Uuid>,
+    since: Option<Instant>,
+}
+
+impl Others {
+    fn hear(&mut self, heard: &Heard, now: Instant) -> Instant {
+        let ids: BTreeSet<Uuid> = heard.others.iter().map(|other| other.id).collect();
+        let are_there = ids.is_superset(&self.ids) && !heard.is_new && heard.silence.is_none();
+        self.ids = ids;
+        if !are_there {
+            self.since = None;
+        }
+        *self.since.get_or_insert(now)
+    }
 }
 
 /// It has come back from a silence that made it dead to the others, as they may be to it.
@@ -88,7 +110,7 @@ impl Station {
         if let Some(dead) = before {
             let _ = instances::leave(&self.database, dead).await;
         }
-        self.upstream.hold(0.0);
+        self.upstream.hold(0.0, clock::now());
         self.meet(kind).await;
     }
 
@@ -109,7 +131,7 @@ impl Station {
                 Ok(_) => sleep(MEET_EVERY).await,
                 Err(error) => {
                     tracing::debug!(%error, "started without having met the others");
-                    return self.upstream.hold(1.0);
+                    return self.upstream.hold(1.0, clock::now());
                 }
             }
         }
@@ -188,20 +210,20 @@ impl Station {
     /// used from the moment on that they may have it, and what was spent of it is not theirs before
     /// the provider has ceased to count it.
     async fn share(&self, heard: &Heard) -> Result<(), DbError> {
-        let wants = |other: &Other| Wants {
-            apps: other.apps,
-            own: other.own,
+        let since = self.standing.lock().others.hear(heard, clock::now());
+        let part = |held, apps, own| Part {
+            held,
+            wants: Wants { apps, own },
         };
-        let others: Vec<Wants> = heard.others.iter().map(wants).collect();
-        let mine = Wants {
-            apps: heard.apps,
-            own: heard.own,
-        };
-        let of_others = heard.others.iter().map(|other| other.share).sum();
+        let others: Vec<Part> = heard
+            .others
+            .iter()
+            .map(|other| part(other.share, other.apps, other.own))
+            .collect();
         let held = self.upstream.share();
-        let next = next(held, fair(mine, &others), of_others);
+        let next = next(part(held, heard.apps, heard.own), &others, self.upstream.one());
         if next <= held {
-            self.upstream.hold(next);
+            self.upstream.hold(next, since);
             failpoint::reached("share.left");
         }
         let (leased, left) = (self.standing.lock().leased, next.max(self.upstream.share()));
@@ -212,7 +234,7 @@ impl Station {
             let horizon = self.standing.horizon(clock::now());
             let granted = instances::grow(&self.database.ahead(), self.instance, next, horizon).await?;
             self.standing.lock().leased = granted;
-            self.upstream.hold(next.min(granted));
+            self.upstream.hold(next.min(granted), since);
         }
         Ok(())
     }
@@ -308,5 +330,56 @@ fn left(other: &Other) -> Left {
     Left {
         everyone: left(other.everyone_yields),
         own: left(other.own_yields),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(others: &[u128]) -> Heard {
+        let other = |id: &u128| Other {
+            id: Uuid::from_u128(*id),
+            serves: true,
+            share: 0.25,
+            apps: 0.0,
+            own: 0.0,
+            everyone_yields: None,
+            own_yields: None,
+            has_met_us: true,
+        };
+        Heard {
+            apps: 0.0,
+            own: 0.0,
+            others: others.iter().map(other).collect(),
+            is_new: false,
+            silence: None,
+            recorder: None,
+        }
+    }
+
+    #[test]
+    fn whoever_is_gone_is_missed_and_whoever_comes_is_not() {
+        let began = clock::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut others = Others::default();
+        assert_eq!(others.hear(&heard(&[1, 2]), at(1)), at(1));
+        assert_eq!(others.hear(&heard(&[1, 2, 3]), at(2)), at(1));
+        // As many, and not the same.
+        assert_eq!(others.hear(&heard(&[1, 3, 4]), at(3)), at(3));
+        assert_eq!(others.hear(&heard(&[4, 3, 1]), at(4)), at(3));
+        // This process itself was not there to see it.
+        let (is_new, silence) = (true, Some(Duration::from_secs(9)));
+        let new = Heard {
+            is_new,
+            ..heard(&[1, 3, 4])
+        };
+        assert_eq!(others.hear(&new, at(5)), at(5));
+        let silent = Heard {
+            silence,
+            ..heard(&[1, 3, 4])
+        };
+        assert_eq!(others.hear(&silent, at(6)), at(6));
+        assert_eq!(others.hear(&heard(&[]), at(7)), at(7));
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::burst::Burst;
 use super::window::{self, Window};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::Rate;
 
 /// What is kept back to be spread evenly.
@@ -86,6 +86,7 @@ impl Allowance {
         match self.even.as_ref().filter(|even| even.wait().is_none()) {
             Some(even) => {
                 even.charge();
+                self.burst.went_evenly(clock::now());
                 false
             }
             None => {
@@ -108,14 +109,18 @@ impl Allowance {
 
     /// Keeps to another part from now on. What went before goes on to count; of what is new here,
     /// others may have spent as much as an even pace would have.
-    pub fn resize(&mut self, share: f64, now: Instant) {
+    pub fn resize(&mut self, share: f64, since: Instant, now: Instant) {
         let next = Allowance::share(self.rate, share);
         self.even = match (next.even, &self.even) {
             (Some(next), Some(before)) => Some(next.after(before)),
-            (next, _) => next.map(Window::spent),
+            (Some(next), None) => Some(next.spent()),
+            (None, _) => {
+                self.burst.takes_over();
+                None
+            }
         };
         self.own = next.own.after(&self.own);
-        self.burst.resize(&next.burst, now);
+        self.burst.resize(&next.burst, since, now);
     }
 
     /// The part of the whole limit that what went still takes up.

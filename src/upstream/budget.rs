@@ -182,9 +182,10 @@ impl Budget {
         self.state().adaptive.answered(after);
     }
 
-    /// This part of the limit is this process's from now on.
-    pub fn hold(&self, share: f64) {
-        if self.state().limits.hold(share, clock::now()) {
+    /// This part of the limit is this process's from now on. Whoever has had any of the rest since `since` is there
+    /// still, and leaves nothing that counts for it.
+    pub fn hold(&self, share: f64, since: Instant) {
+        if self.state().limits.hold(share, since, clock::now()) {
             self.changed.notify_waiters();
         }
     }
@@ -196,9 +197,16 @@ impl Budget {
         state.limits.share()
     }
 
-    /// What of the whole limit could be used here, as was asked for since the last call.
+    /// The part that one request is.
+    pub fn one(&self) -> f64 {
+        self.state().limits.one()
+    }
+
+    /// What of the whole limit could be used here, by what was asked for of late.
     pub fn wants(&self) -> Wants {
-        self.state().demand.wants(clock::now())
+        let mut state = self.state();
+        let period = state.limits.period();
+        state.demand.wants(period, clock::now())
     }
 
     /// What others were told by the provider holds here too.
@@ -252,7 +260,6 @@ impl State {
         };
         let cost = self.limits.cost(ask.what);
         self.demand.came(ask.priority, cost);
-        self.demand.went(ask.priority, cost);
         Some(answers)
     }
 

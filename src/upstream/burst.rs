@@ -11,6 +11,9 @@ use crate::clock::{self, Instant};
 
 /// A large limit is remembered in so many pieces at the most.
 const PIECES: u32 = 1024;
+/// Those are left to a process that has just begun, whatever was spent before: it asks something itself, and
+/// then somebody waits.
+const AT_FIRST: u32 = 2;
 /// In as many pieces what others may have spent of a part that is new here.
 const SPENT_BY_OTHERS: u32 = 64;
 
@@ -22,6 +25,8 @@ pub(super) struct Burst {
     went: VecDeque<Went>,
     /// How many those are.
     used: u32,
+    /// Those of what is spread evenly beside this: they count once nothing is.
+    evenly: VecDeque<Went>,
     /// Those that are not answered yet.
     under_way: u32,
     turned: Instant,
@@ -56,6 +61,7 @@ impl Burst {
             period: period.div_f64(stretched),
             went: VecDeque::new(),
             used: 0,
+            evenly: VecDeque::new(),
             under_way: 0,
             turned: since,
             held: VecDeque::from([Held { since, most }]),
@@ -74,9 +80,13 @@ impl Burst {
     /// Forgets what no longer counts; before anything is asked.
     pub fn turn(&mut self, now: Instant) {
         self.turned = now;
-        while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
+        let is_over = |went: &&Went| went.last + self.period <= now;
+        while let Some(oldest) = self.went.front().filter(is_over) {
             self.used -= oldest.many;
             self.went.pop_front();
+        }
+        while self.evenly.front().filter(is_over).is_some() {
+            self.evenly.pop_front();
         }
         while self
             .held
@@ -116,29 +126,40 @@ impl Burst {
     pub fn answered(&mut self, at: Instant) {
         self.under_way = self.under_way.saturating_sub(1);
         self.used += 1;
-        let place = self.went.partition_point(|went| went.last <= at);
-        let together = self.period / PIECES;
+        let together = self.together();
+        add(&mut self.went, at, together);
+    }
+
+    /// One went of what is spread evenly.
+    pub fn went_evenly(&mut self, at: Instant) {
+        let together = self.together();
+        add(&mut self.evenly, at, together);
+    }
+
+    /// Nothing is spread evenly any more.
+    pub fn takes_over(&mut self) {
+        self.went.append(&mut self.evenly);
+        self.sort();
+    }
+
+    /// Of a large limit such as went within so long are remembered in one piece.
+    fn together(&self) -> Duration {
         let large = self.most > 2 * PIECES;
-        let joins = |before: &&mut Went| {
-            large && !before.are_of_others && at.saturating_duration_since(before.first) < together
-        };
-        let before = place.checked_sub(1).and_then(|place| self.went.get_mut(place));
-        match before.filter(joins) {
-            Some(before) => {
-                before.last = at;
-                before.many += 1;
-            }
-            None => self.went.insert(place, Went::at(at, 1)),
+        if large {
+            self.period / PIECES
+        } else {
+            Duration::ZERO
         }
     }
 
-    /// Keeps to the limit of another from now on. What went before goes on to count; of what is new here,
-    /// others may have spent as much as an even pace would have, for as long as it was not here.
-    pub fn resize(&mut self, next: &Burst, now: Instant) {
+    /// Keeps to the limit of another from now on. What went before goes on to count. What is new here others
+    /// left once it no longer counted for them; whoever had it before `since` may be gone, and then nobody
+    /// counts it but this: as much as an even pace would have spent of it while it was not here.
+    pub fn resize(&mut self, next: &Burst, since: Instant, now: Instant) {
         let grows = next.most > self.most;
         (self.most, self.period) = (next.most, next.period);
         if grows {
-            self.others_spent(now);
+            self.others_spent(since, now);
         }
         let most = self.most;
         self.held.push_back(Held { since: now, most });
@@ -146,46 +167,66 @@ impl Burst {
     }
 
     /// Anew: a part that comes and goes is not spent once more each time.
-    fn others_spent(&mut self, now: Instant) {
+    fn others_spent(&mut self, since: Instant, now: Instant) {
         self.went.retain(|went| !went.are_of_others);
         let (mut lacking, mut spent) = (0, 0);
         for piece in 0..SPENT_BY_OTHERS {
             let Some(at) = now.checked_sub(self.period * piece / SPENT_BY_OTHERS) else {
                 break;
             };
-            lacking += u64::from(self.most.saturating_sub(self.held_at(at)));
+            if at < since {
+                lacking += u64::from(self.most.saturating_sub(self.held_at(at)));
+            }
             let many = lacking.div_ceil(u64::from(SPENT_BY_OTHERS)) - spent;
             spent += many;
             if many > 0 {
                 self.went.push_back(Went::of_others(at, many as u32));
             }
         }
+        self.sort();
+    }
+
+    fn sort(&mut self) {
         self.went.make_contiguous().sort_by_key(|went| went.last);
         self.used = self.went.iter().map(|went| went.many).sum();
     }
 
-    /// Before there was this process no more than whoever has no part.
     fn held_at(&self, at: Instant) -> u32 {
         let held = self.held.iter().rev().find(|held| held.since <= at);
-        held.map_or(1, |held| held.most)
+        held.map_or(AT_FIRST, |held| held.most)
     }
 }
 
 impl Went {
-    fn at(now: Instant, many: u32) -> Went {
+    fn one(at: Instant) -> Went {
         Went {
-            first: now,
-            last: now,
-            many,
+            first: at,
+            last: at,
+            many: 1,
             are_of_others: false,
         }
     }
 
     fn of_others(at: Instant, many: u32) -> Went {
         Went {
+            many,
             are_of_others: true,
-            ..Went::at(at, many)
+            ..Went::one(at)
         }
+    }
+}
+
+fn add(all: &mut VecDeque<Went>, at: Instant, together: Duration) {
+    let place = all.partition_point(|went| went.last <= at);
+    let joins =
+        |before: &&mut Went| !before.are_of_others && at.saturating_duration_since(before.first) < together;
+    let before = place.checked_sub(1).and_then(|place| all.get_mut(place));
+    match before.filter(joins) {
+        Some(before) => {
+            before.last = at;
+            before.many += 1;
+        }
+        None => all.insert(place, Went::one(at)),
     }
 }
 

@@ -123,7 +123,7 @@ async fn a_part_is_that_part_and_at_the_least_one() {
 async fn what_went_counts_when_the_part_gets_smaller() {
     let mut allowance = of(1_000, TEN);
     at_once(&mut allowance, Asks::App);
-    allowance.resize(0.5, clock::now());
+    allowance.resize(0.5, clock::now(), clock::now());
     assert!(allowance.taken_up() > 0.9, "{}", allowance.taken_up());
     tokio::time::sleep(TEN / 2).await;
     // Only what is spread goes on.
@@ -144,7 +144,7 @@ async fn a_part_that_is_new_may_have_been_spent_by_others_at_an_even_pace() {
         0.25,
     );
     tokio::time::sleep(TEN * 2).await;
-    allowance.resize(1.0, clock::now());
+    allowance.resize(1.0, clock::now(), clock::now());
     // Its own part has not been used.
     let burst = at_once(&mut allowance, Asks::App);
     assert!((180..=210).contains(&burst), "{burst}");

@@ -1,28 +1,96 @@
 //! What this process could use of the provider's limit, as far as its requests show.
+//!
+//! Where few come in a second, nobody can tell how many will come in the next: what is usual is known
+//! from about as long as the provider counts, and chance is given room beside it. Whoever waits asks for
+//! more at once.
+
+use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::upstream::Priority;
 use crate::upstream::share::Wants;
 
-/// Who asked so much a while ago may ask half as much again: others must not take that away.
-const ROOM: f64 = 1.5;
+/// In a period there may come more than is usual by so many standard deviations.
+const CHANCE: f64 = 2.0;
+/// What is usual is what came in about so long.
+const USUAL: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(20);
 
-/// In seconds of the whole limit.
 #[derive(Debug)]
 pub(super) struct Demand {
     since: Instant,
-    came: Cost,
-    waiting: Cost,
+    apps: Load,
+    own: Load,
 }
 
+/// What those ask for who go in the same order, in seconds of the whole limit.
 #[derive(Debug, Default, Clone, Copy)]
-struct Cost {
-    apps: f64,
-    own: f64,
+struct Load {
+    came: Sum,
+    usual: Usual,
+    waiting: f64,
+    /// Since the last look.
+    has_waited: bool,
 }
 
-impl Cost {
-    fn of(&mut self, priority: Priority) -> &mut f64 {
+/// Of what each request costs, and of the squares of that.
+#[derive(Debug, Default, Clone, Copy)]
+struct Sum {
+    costs: f64,
+    squares: f64,
+}
+
+/// A second, the older the less it counts.
+#[derive(Debug, Default, Clone, Copy)]
+struct Usual {
+    sum: Sum,
+    /// How much of it counts, from 0 to 1: little at first.
+    known: f64,
+}
+
+impl Demand {
+    pub fn new(now: Instant) -> Demand {
+        Demand {
+            since: now,
+            apps: Load::default(),
+            own: Load::default(),
+        }
+    }
+
+    pub fn came(&mut self, priority: Priority, cost: f64) {
+        let came = &mut self.of(priority).came;
+        came.costs += cost;
+        came.squares += cost * cost;
+    }
+
+    /// One that came has to wait; [`Demand::went`] is to follow.
+    pub fn waits(&mut self, priority: Priority, cost: f64) {
+        let load = self.of(priority);
+        load.waiting += cost;
+        load.has_waited = true;
+    }
+
+    pub fn went(&mut self, priority: Priority, cost: f64) {
+        self.of(priority).waiting -= cost;
+    }
+
+    /// Of a limit that is counted in periods of this length, as it looks now. A walk asks for one page after
+    /// the other: where it had to wait, it could use more than it asked for.
+    pub fn wants(&mut self, period: Duration, now: Instant) -> Wants {
+        let passed = now.saturating_duration_since(self.since);
+        if !passed.is_zero() {
+            self.since = now;
+            let long = period.clamp(*USUAL.start(), *USUAL.end());
+            self.apps.look(passed, long);
+            self.own.look(passed, long);
+        }
+        let walks = self.own.walks();
+        Wants {
+            apps: self.apps.wants(period),
+            own: if walks { 1.0 } else { self.own.wants(period) },
+        }
+    }
+
+    fn of(&mut self, priority: Priority) -> &mut Load {
         match priority {
             Priority::App | Priority::Stranger => &mut self.apps,
             Priority::Refetch | Priority::Backfill => &mut self.own,
@@ -30,40 +98,39 @@ impl Cost {
     }
 }
 
-impl Demand {
-    pub fn new(now: Instant) -> Demand {
-        Demand {
-            since: now,
-            came: Cost::default(),
-            waiting: Cost::default(),
+impl Load {
+    fn look(&mut self, passed: Duration, long: Duration) {
+        let came = std::mem::take(&mut self.came);
+        self.usual.add(came, passed.as_secs_f64(), long.as_secs_f64());
+    }
+
+    fn walks(&mut self) -> bool {
+        std::mem::replace(&mut self.has_waited, self.waiting > TINY)
+    }
+
+    /// What is usual, as much again as chance may bring in a period, and what waits.
+    fn wants(&self, period: Duration) -> f64 {
+        let Sum { costs, squares } = self.usual.a_second();
+        let chance = CHANCE * (squares / period.as_secs_f64().max(TINY)).sqrt();
+        (costs + chance + self.waiting.max(0.0)).clamp(0.0, 1.0)
+    }
+}
+
+impl Usual {
+    fn add(&mut self, came: Sum, passed: f64, long: f64) {
+        let counts = -(-passed / long).exp_m1();
+        let towards = |usual: &mut f64, now: f64| *usual += (now - *usual) * counts;
+        towards(&mut self.sum.costs, came.costs / passed);
+        towards(&mut self.sum.squares, came.squares / passed);
+        towards(&mut self.known, 1.0);
+    }
+
+    fn a_second(&self) -> Sum {
+        let known = self.known.max(TINY);
+        Sum {
+            costs: self.sum.costs / known,
+            squares: self.sum.squares / known,
         }
-    }
-
-    pub fn came(&mut self, priority: Priority, cost: f64) {
-        *self.came.of(priority) += cost;
-        *self.waiting.of(priority) += cost;
-    }
-
-    pub fn went(&mut self, priority: Priority, cost: f64) {
-        *self.waiting.of(priority) -= cost;
-    }
-
-    /// Since the last call. A walk asks for one page after the other: whoever waits at all could use
-    /// more than it asked for.
-    pub fn wants(&mut self, now: Instant) -> Wants {
-        let seconds = now.saturating_duration_since(self.since).as_secs_f64().max(0.1);
-        let used = |came: f64, waiting: f64| (came / seconds * ROOM + waiting.max(0.0)).clamp(0.0, 1.0);
-        let walks = self.waiting.own > TINY;
-        let wants = Wants {
-            apps: used(self.came.apps, self.waiting.apps),
-            own: if walks {
-                1.0
-            } else {
-                used(self.came.own, self.waiting.own)
-            },
-        };
-        (self.since, self.came) = (now, Cost::default());
-        wants
     }
 }
 
@@ -72,28 +139,64 @@ const TINY: f64 = 1e-9;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// So many requests of a tenth of a second each: ten a second are the whole limit.
+    fn come(demand: &mut Demand, many: u32) {
+        (0..many).for_each(|_| demand.came(Priority::App, 0.1));
+    }
+
     #[test]
-    fn it_is_what_was_asked_and_what_waits() {
+    fn it_is_what_is_usual_with_room_for_chance() {
+        let start = crate::clock::now();
+        let mut demand = Demand::new(start);
+        for second in 1..=60 {
+            come(&mut demand, 4);
+            let wants = demand.wants(PERIOD, start + Duration::from_secs(second));
+            // Forty in ten seconds, give or take six, and twice that.
+            assert!(
+                (wants.apps - 0.526).abs() < 0.001 && wants.own == 0.0,
+                "{wants:?}"
+            );
+        }
+        // A second without any changes little, a minute all.
+        let wants = demand.wants(PERIOD, start + Duration::from_secs(61));
+        assert!((0.45..0.526).contains(&wants.apps), "{wants:?}");
+        let wants = demand.wants(PERIOD, start + Duration::from_secs(121));
+        assert!(wants.apps < 0.05, "{wants:?}");
+    }
+
+    #[test]
+    fn the_shorter_a_provider_counts_the_more_room_has_chance() {
+        let start = crate::clock::now();
+        let wants = |period| {
+            let mut demand = Demand::new(start);
+            come(&mut demand, 2);
+            demand.wants(period, start + Duration::from_secs(1)).apps
+        };
+        let (second, minute) = (wants(Duration::from_secs(1)), wants(Duration::from_secs(60)));
+        assert!((second - 0.483).abs() < 0.001, "{second}");
+        assert!((minute - 0.237).abs() < 0.001, "{minute}");
+    }
+
+    #[test]
+    fn who_waits_asks_for_more_at_once_and_a_walk_for_all() {
         let start = crate::clock::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut demand = Demand::new(start);
-        // A tenth of a second each: ten a second are the whole limit.
-        for _ in 0..4 {
-            demand.came(Priority::App, 0.1);
-            demand.went(Priority::App, 0.1);
-        }
-        let wants = demand.wants(at(2));
-        assert!((wants.apps - 0.3).abs() < 1e-9 && wants.own == 0.0, "{wants:?}");
-        demand.came(Priority::Backfill, 0.1);
-        assert_eq!(demand.wants(at(4)), Wants { apps: 0.0, own: 1.0 });
+        (0..30).for_each(|_| demand.waits(Priority::Stranger, 0.1));
+        assert_eq!(demand.wants(PERIOD, at(1)).apps, 1.0);
+        (0..30).for_each(|_| demand.went(Priority::Stranger, 0.1));
+        assert!(demand.wants(PERIOD, at(2)).apps < TINY);
+        // It had to wait since the last look, and does still, and did, and did not.
+        demand.waits(Priority::Backfill, 0.1);
         demand.went(Priority::Backfill, 0.1);
-        for _ in 0..30 {
-            demand.came(Priority::Stranger, 0.1);
-        }
-        assert_eq!(demand.wants(at(5)).apps, 1.0);
+        demand.waits(Priority::Backfill, 0.1);
+        assert_eq!(demand.wants(PERIOD, at(3)), Wants { apps: 0.0, own: 1.0 });
+        demand.went(Priority::Backfill, 0.1);
+        assert_eq!(demand.wants(PERIOD, at(4)).own, 1.0);
+        assert!(demand.wants(PERIOD, at(5)).own < TINY);
     }
 }

@@ -86,6 +86,7 @@ impl<'b> Wanted<'b> {
         let mut state = budget.state();
         let cost = state.limits.cost(ask.what);
         state.demand.came(ask.priority, cost);
+        state.demand.waits(ask.priority, cost);
         state.waiting += 1;
         drop(state);
         Wanted { budget, ask, cost }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Ask;
 use super::learned::Learned;
 use crate::clock::{self, Instant};
-use crate::config::Limit;
+use crate::config::{Limit, Rate};
 use crate::provider::Use;
 use crate::upstream::Priority;
 use crate::upstream::allowance::{Allowance, Asks};
@@ -33,6 +33,8 @@ pub(super) struct Limits {
     learned: Learned,
     /// The part of all of it that is this process's.
     share: f64,
+    /// Whoever has had another part since then is there still.
+    since: Instant,
     quickest: Quickest,
     /// A page of users takes longer than one of them.
     quickest_own: Quickest,
@@ -65,6 +67,7 @@ impl Limits {
             strangers: counting(limits, STRANGERS),
             learned: Learned::default(),
             share: 1.0,
+            since: clock::now(),
             quickest: Quickest::default(),
             quickest_own: Quickest::default(),
         }
@@ -181,6 +184,23 @@ impl Limits {
         each.fold(0.0, f64::max)
     }
 
+    /// How long the limit counts of which a request costs most.
+    pub fn period(&self) -> Duration {
+        let rates = self.limits.iter().map(|counting| counting.limit.rate);
+        let each = |rate: Rate| rate.per.as_secs_f64() / f64::from(rate.requests.max(1));
+        let slowest = rates.max_by(|one, other| each(*one).total_cmp(&each(*other)));
+        slowest.map_or(Duration::ZERO, |rate| rate.per)
+    }
+
+    /// The part of it that one request is.
+    pub fn one(&self) -> f64 {
+        let ones = self
+            .limits
+            .iter()
+            .map(|counting| 1.0 / f64::from(counting.limit.rate.requests.max(1)));
+        ones.fold(0.0, f64::max)
+    }
+
     /// One more place for such a request is there after each so long.
     pub fn every(&self, ask: Ask) -> Duration {
         let strangers = match ask.priority {
@@ -198,9 +218,11 @@ impl Limits {
         taken_up.fold(self.share, f64::max).min(1.0)
     }
 
-    /// Other processes have the rest of the limit. Says whether anything has changed.
-    pub fn hold(&mut self, share: f64, now: Instant) -> bool {
+    /// Other processes have the rest of the limit, and whoever has had any of it since `since` is there still.
+    /// Says whether anything has changed.
+    pub fn hold(&mut self, share: f64, since: Instant, now: Instant) -> bool {
         let changes = share != self.share;
+        self.since = since;
         if changes {
             self.share = share;
             self.resize(now);
@@ -211,10 +233,10 @@ impl Limits {
     fn resize(&mut self, now: Instant) {
         let part = (self.share * self.learned.share()).max(LEAST);
         for counting in &mut self.limits {
-            counting.allows.resize(part, now);
+            counting.allows.resize(part, self.since, now);
         }
         for counting in &mut self.strangers {
-            counting.allows.resize(part * STRANGERS, now);
+            counting.allows.resize(part * STRANGERS, self.since, now);
         }
     }
 }

@@ -250,12 +250,13 @@ async fn what_is_wanted_is_told_to_other_processes() {
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let wants = budget.wants();
-    assert!((0.2..0.31).contains(&wants.apps) && wants.own == 0.0, "{wants:?}");
-    assert_eq!(budget.wants(), Wants::default());
+    // Two of ten, and as many again twice, by chance.
+    assert!((0.4..0.5).contains(&wants.apps) && wants.own == 0.0, "{wants:?}");
     // Who has given up wants nothing any more.
-    taken(&budget, read(Priority::App), 0).await;
-    assert!(budget.wants().apps > 0.0);
-    assert_eq!(budget.wants(), Wants::default());
+    taken(&budget, read(Priority::Backfill), 0).await;
+    assert_eq!(budget.wants().own, 1.0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(budget.wants().own < 0.1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,9 +283,9 @@ async fn a_walk_that_has_to_wait_for_its_own_pace_holds_up_no_app() {
 async fn no_published_limit_is_too_small_to_be_kept() {
     for (requests, days) in [(1, 1), (10, 1), (500, 30), (1, 3_650), (u32::MAX, 1)] {
         let budget = Budget::new(&[per(requests, days * 24 * 3_600)]);
-        budget.hold(0.0);
+        budget.hold(0.0, clock::now());
         assert!(budget.leave(read(Priority::App), within(8)).await.is_err());
-        budget.hold(1.0);
+        budget.hold(1.0, clock::now());
         assert!(taken(&budget, read(Priority::Backfill), 1).await <= requests as usize);
     }
 }
