@@ -1,7 +1,5 @@
 //! JSON pointers (RFC 6901) with `*` for every element, over parsed values and over raw text.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -64,9 +62,11 @@ impl Pointer {
         Some(text)
     }
 
-    /// `text` without what it names, every other value's text unchanged.
-    pub(super) fn cut<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        cut(text, &self.0).map_or(Cow::Borrowed(text), Cow::Owned)
+    /// `text` without what any of them names, every other value's text unchanged; nothing where there is nothing
+    /// of that.
+    pub(super) fn cut(all: &[Pointer], text: &str) -> Option<String> {
+        let steps: Vec<&[Step]> = all.iter().map(|pointer| &*pointer.0).collect();
+        cut(text, &steps)
     }
 }
 
@@ -110,22 +110,31 @@ fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
+/// Of a list all elements are taken, or the place of one is left empty: the others keep theirs.
 fn take(value: &mut Value, steps: &[Step], taken: &mut dyn FnMut(Value)) {
     let Some((step, rest)) = steps.split_first() else {
         return;
     };
-    match (step, value) {
-        (Step::Key(key), Value::Object(map)) if rest.is_empty() => {
-            map.remove(&**key).into_iter().for_each(taken);
-        }
-        (Step::Key(key), Value::Object(map)) => {
-            map.get_mut(&**key)
-                .into_iter()
-                .for_each(|next| take(next, rest, taken));
-        }
-        (Step::Each, Value::Object(map)) => map.values_mut().for_each(|next| take(next, rest, taken)),
-        (Step::Each, Value::Array(items)) => items.iter_mut().for_each(|next| take(next, rest, taken)),
+    match (step, value, rest) {
+        (Step::Key(key), Value::Object(map), []) => map.remove(&**key).into_iter().for_each(taken),
+        (Step::Each, Value::Object(map), []) => std::mem::take(map).into_values().for_each(taken),
+        (Step::Each, Value::Array(items), []) => std::mem::take(items).into_iter().for_each(taken),
+        (Step::Each, Value::Object(map), _) => map.values_mut().for_each(|next| take(next, rest, taken)),
+        (Step::Each, Value::Array(items), _) => items.iter_mut().for_each(|next| take(next, rest, taken)),
+        (Step::Key(key), value, _) => match (child_mut(value, key), rest) {
+            (Some(next), []) => taken(next.take()),
+            (Some(next), _) => take(next, rest, taken),
+            (None, _) => {}
+        },
         _ => {}
+    }
+}
+
+fn child_mut<'v>(value: &'v mut Value, key: &str) -> Option<&'v mut Value> {
+    match value {
+        Value::Object(map) => map.get_mut(key),
+        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
     }
 }
 
@@ -154,43 +163,72 @@ fn put(into: &mut Value, steps: &[Step], value: Value) {
     }
 }
 
-/// The changed text, or nothing where there was nothing to cut.
-fn cut(text: &str, steps: &[Step]) -> Option<String> {
-    let (step, rest) = steps.split_first()?;
+/// The changed text, or nothing where there was nothing to cut; as [`take`] does it.
+fn cut(text: &str, all: &[&[Step]]) -> Option<String> {
     match text.trim_ascii_start().as_bytes().first()? {
-        b'{' => cut_members(text, step, rest),
-        b'[' if *step == Step::Each => cut_items(text, rest),
+        _ if all.is_empty() => None,
+        b'{' => cut_members(text, all),
+        b'[' => cut_items(text, all),
         _ => None,
     }
 }
 
-fn cut_members(text: &str, step: &Step, rest: &[Step]) -> Option<String> {
-    let members = json::members(text)?;
+fn cut_members(text: &str, all: &[&[Step]]) -> Option<String> {
     let mut changed = false;
-    let mut parts = Vec::with_capacity(members.len());
-    for (key, raw) in &members {
-        let named = step.is(key);
-        if named && rest.is_empty() {
+    let mut kept = String::with_capacity(text.len());
+    for (key, raw) in json::members(text)? {
+        let rests = after(all, |step| step.is(&key));
+        if ends(&rests) {
             changed = true;
             continue;
         }
-        let inner = if named { cut(raw.get(), rest) } else { None };
+        let inner = cut(raw.get(), &rests);
         changed |= inner.is_some();
-        let key = json::key(key);
-        parts.push(format!("{key}:{}", inner.as_deref().unwrap_or(raw.get())));
+        let comma = if kept.is_empty() { "" } else { "," };
+        kept.extend([
+            comma,
+            &json::key(&key),
+            ":",
+            inner.as_deref().unwrap_or(raw.get()),
+        ]);
     }
-    changed.then(|| format!("{{{}}}", parts.join(",")))
+    changed.then(|| format!("{{{kept}}}"))
 }
 
-fn cut_items(text: &str, rest: &[Step]) -> Option<String> {
+fn cut_items(text: &str, all: &[&[Step]]) -> Option<String> {
     let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-    let cuts: Vec<_> = items.iter().map(|item| cut(item.get(), rest)).collect();
-    let changed = cuts.iter().any(Option::is_some);
+    if ends(&after(all, |step| *step == Step::Each)) {
+        return (!items.is_empty()).then(|| "[]".into());
+    }
+    let cut = |(place, item): (usize, &&RawValue)| {
+        let place = place.to_string();
+        let rests = after(all, |step| step.is(&place));
+        match ends(&rests) {
+            true => Some("null".into()),
+            false => cut(item.get(), &rests),
+        }
+    };
+    let cuts: Vec<Option<String>> = items.iter().enumerate().map(cut).collect();
     let parts = items.iter().zip(&cuts);
     let parts: Vec<&str> = parts
         .map(|(item, cut)| cut.as_deref().unwrap_or(item.get()))
         .collect();
+    let changed = cuts.iter().any(Option::is_some);
     changed.then(|| format!("[{}]", parts.join(",")))
+}
+
+/// What is left of those whose first step leads there.
+fn after<'s>(all: &[&'s [Step]], leads: impl Fn(&Step) -> bool) -> Vec<&'s [Step]> {
+    let steps = all.iter().filter_map(|steps| steps.split_first());
+    steps
+        .filter(|(step, _)| leads(step))
+        .map(|(_, rest)| rest)
+        .collect()
+}
+
+/// Whether one of them names what it has led to.
+fn ends(rests: &[&[Step]]) -> bool {
+    rests.iter().any(|rest| rest.is_empty())
 }
 
 #[cfg(test)]
@@ -238,11 +276,42 @@ mod tests {
     #[test]
     fn a_cut_leaves_the_other_values_as_they_were() {
         let text = r#"{"token": "t", "n": 1.50, "i": [{"secret": 1, "k": "\u0041"}]}"#;
-        let text = pointer("/i/*/secret").cut(text).into_owned();
-        assert_eq!(pointer("/token").cut(&text), r#"{"i":[{"k":"\u0041"}],"n":1.50}"#);
-        assert!(matches!(pointer("/absent").cut(&text), Cow::Borrowed(_)));
+        let cut = |all: &[&str], text| {
+            let all: Vec<Pointer> = all.iter().map(|text| pointer(text)).collect();
+            Pointer::cut(&all, text)
+        };
+        let expected = Some(r#"{"i":[{"k":"\u0041"}],"n":1.50}"#.to_owned());
+        assert_eq!(cut(&["/i/*/secret", "/token"], text), expected);
+        assert_eq!(cut(&["/token", "/absent", "/i/0/secret"], text), expected);
+        assert_eq!(cut(&["/absent", "/n/x", "/i/*/absent", "/i/1"], text), None);
         let odd = r#"{"\ud800":{"n":1.0},"token":"t"}"#;
-        assert_eq!(pointer("/token").cut(odd), r#"{"\ud800":{"n":1.0}}"#);
+        assert_eq!(cut(&["/token"], odd).as_deref(), Some(r#"{"\ud800":{"n":1.0}}"#));
         assert_eq!(pointer("/token").raw(odd), Some(r#""t""#));
+    }
+    #[test]
+    fn what_is_taken_of_a_value_is_what_is_cut_of_its_text() {
+        let value = json!({
+            "token": "t", "keys": ["a", "b", ["c"]], "none": [], "by": {"x": {"secret": 1}, "y": {"secret": 2, "z": 3}},
+            "list": [{"secret": 1}, {"secret": 2, "z": [1, 2]}, 7],
+        });
+        for all in [
+            &["/token"] as &[&str],
+            &["/keys/*"],
+            &["/keys/1"],
+            &["/keys/0", "/keys/1", "/keys/2/0", "/keys/9", "/keys/x"],
+            &["/none/*", "/none/0"],
+            &["/by/*"],
+            &["/by/*/secret", "/by/y"],
+            &["/list/*/secret", "/list/1/z/0", "/list/2"],
+            &["/list/1/secret", "/list/*/z/*"],
+            &["/*"],
+            &["/*/*"],
+        ] {
+            let all: Vec<Pointer> = all.iter().map(|text| pointer(text)).collect();
+            let (mut taken, text) = (value.clone(), value.to_string());
+            all.iter().for_each(|pointer| pointer.take(&mut taken, &mut drop));
+            let cut = Pointer::cut(&all, &text).unwrap_or(text);
+            assert_eq!(serde_json::from_str::<Value>(&cut).unwrap(), taken, "{all:?}");
+        }
     }
 }

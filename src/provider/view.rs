@@ -146,17 +146,6 @@ impl UserMap {
         at.and_then(|at| at.find(user)).is_some_and(is_something)
     }
 
-    fn without_dropped(&self, text: &str) -> Option<String> {
-        let mut kept: Option<String> = None;
-        for pointer in &self.drop {
-            let cut = pointer.cut(kept.as_deref().unwrap_or(text));
-            if let std::borrow::Cow::Owned(cut) = cut {
-                kept = Some(cut);
-            }
-        }
-        kept
-    }
-
     /// Content first, then the volatile fields; nothing if numbers in it may have been rounded.
     fn canonical(&self, mut user: Value, profile: &Profile, size: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let (mut content, mut volatile) = (Vec::with_capacity(size + 128), Vec::new());
@@ -196,7 +185,7 @@ impl Provider {
         again: bool,
         (proof, unsettled): (Proof, bool),
     ) -> Option<Sighting> {
-        let kept = self.user.without_dropped(text);
+        let kept = Pointer::cut(&self.user.drop, text);
         let text = kept.as_deref().unwrap_or(text);
         let (id, seen) = match again {
             true => self.seen_again(tenant, text),

@@ -48,6 +48,16 @@ impl Reader<'_> {
         pointer.unwrap_or_default()
     }
 
+    /// A pointer to something within a user.
+    pub(super) fn inner_pointer(&mut self, text: &Text) -> Pointer {
+        let pointer = self.pointer(text);
+        if text.get_ref().is_empty() {
+            let told = "this pointer names all of the user: name a field of it, as in /private";
+            self.mistake(text.span().start, told);
+        }
+        pointer
+    }
+
     /// A pointer to one place.
     pub(super) fn single_pointer(&mut self, text: &Text) -> Pointer {
         let pointer = self.pointer(text);

@@ -34,8 +34,12 @@ impl Reader<'_> {
             updated_at: form.updated_at.map(|time| self.time_at(time)),
             version: form.version.map(|time| self.time_at(time)),
             deleted_at: form.deleted_at.map(|text| self.place(&text)),
-            volatile: form.volatile.iter().map(|text| self.pointer(text)).collect(),
-            drop: form.drop.iter().map(|text| self.pointer(text)).collect(),
+            volatile: form
+                .volatile
+                .iter()
+                .map(|text| self.inner_pointer(text))
+                .collect(),
+            drop: form.drop.iter().map(|text| self.inner_pointer(text)).collect(),
             whole_has: form.whole_has.iter().map(|text| self.pointer(text)).collect(),
             read: template,
             nobody: form.nobody,

@@ -31,7 +31,11 @@ fn what_an_answer_says_of_the_key() {
 }
 
 fn clerk() -> (Provider, Tenant) {
-    let provider = fixture(CLERK);
+    clerk_by(CLERK)
+}
+
+fn clerk_by(text: &str) -> (Provider, Tenant) {
+    let provider = fixture(text);
     let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk_live_1")]);
     (provider, tenant)
 }
@@ -55,7 +59,16 @@ fn clerk_user(extra: serde_json::Value) -> String {
 }
 
 fn clerk_told(authorization: &str, on: &str, status: u16, answer: &str) -> Extraction {
-    let (provider, tenant) = clerk();
+    told_by(&clerk(), authorization, on, status, answer)
+}
+
+fn told_by(
+    (provider, tenant): &(Provider, Tenant),
+    authorization: &str,
+    on: &str,
+    status: u16,
+    answer: &str,
+) -> Extraction {
     let (method, path) = on.split_once(' ').unwrap();
     let exchange = Exchange {
         method,
@@ -67,11 +80,15 @@ fn clerk_told(authorization: &str, on: &str, status: u16, answer: &str) -> Extra
         answered: HeaderMap::new(),
         answer,
     };
-    exchange.told(&provider, &tenant)
+    exchange.told(provider, tenant)
 }
 
 fn view_of(answer: &str) -> usertap::user::View {
-    let told = clerk_told("Bearer sk_live_1", "GET /v1/users/user_2abc", 200, answer);
+    view_by(&clerk(), answer)
+}
+
+fn view_by(by: &(Provider, Tenant), answer: &str) -> usertap::user::View {
+    let told = told_by(by, "Bearer sk_live_1", "GET /v1/users/user_2abc", 200, answer);
     match told.sightings.into_iter().next().unwrap().seen {
         Seen::Whole(view) => std::sync::Arc::unwrap_or_clone(view),
         other => panic!("{other:?}"),
@@ -114,6 +131,22 @@ fn dropped_fields_are_gone_before_anything_is_kept() {
     );
     let other = view_of(&clerk_user(json!({"private_metadata": {"secret": 2}})));
     assert_eq!(view.content, other.content);
+}
+
+/// Whatever the file names of a list: all of it, one of its elements, or what is in one.
+#[test]
+fn of_lists_too_nothing_is_kept_that_is_dropped() {
+    let drop = "drop = [\"/private_metadata\", \"/external_accounts/*/token\"]";
+    assert!(CLERK.contains(drop));
+    let codes =
+        json!({"backup_codes": ["hidden", "hidden"], "keys": ["shown", "hidden", {"seed": "hidden"}]});
+    let lists = "drop = [\"/backup_codes/*\", \"/keys/1\", \"/keys/2/seed\"]";
+    let view = view_by(&clerk_by(&CLERK.replace(drop, lists)), &clerk_user(codes));
+    let raw: serde_json::Value = serde_json::from_str(&view.raw).unwrap();
+    assert_eq!(
+        (&raw["backup_codes"], &raw["keys"]),
+        (&json!([]), &json!(["shown", null, {}]))
+    );
 }
 
 #[test]

@@ -316,6 +316,19 @@ text = \"{public}\"
     }
 }
 
+#[test]
+fn a_user_of_whom_nothing_is_kept_is_a_mistake() {
+    for field in ["volatile", "drop"] {
+        let text = SOUND.replacen("[user]\n", &format!("[user]\n{field} = [\"\"]\n"), 1);
+        let found = mistakes(&text);
+        let line = format!("line {}: ", line_of(&text, field));
+        assert!(
+            found.len() == 1 && found[0].starts_with(&line) && found[0].contains("names all of the user"),
+            "{field}: {found:#?}"
+        );
+    }
+}
+
 /// A provider whose tenant is told by its key, with events and a not-found of its own.
 const KEYED: &str = "
 [provider]
