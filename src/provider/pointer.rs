@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::extract::raw_items;
 use crate::user::json;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +55,11 @@ impl Pointer {
 
     /// The raw text of the one place it names; neither copies nor parses what lies there.
     pub(super) fn raw<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let mut text = text.trim_ascii();
-        for step in &self.0 {
-            let Step::Key(key) = step else { return None };
-            text = json::members(text)?.remove(&**key)?.get();
-        }
-        Some(text)
+        let within = |text: &'t str, step: &Step| match step {
+            Step::Key(key) => raw_child(text, key),
+            Step::Each => None,
+        };
+        self.0.iter().try_fold(text.trim_ascii(), within)
     }
 
     /// `text` without what any of them names, every other value's text unchanged; nothing where there is nothing
@@ -108,6 +108,14 @@ fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
         Value::Array(items) => items.get(key.parse::<usize>().ok()?),
         _ => None,
     }
+}
+
+fn raw_child<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let child = match text.starts_with('[') {
+        true => raw_items(text)?.get(key.parse::<usize>().ok()?).copied(),
+        false => json::members(text)?.remove(key),
+    };
+    child.map(RawValue::get)
 }
 
 /// Of a list all elements are taken, or the place of one is left empty: the others keep theirs.
@@ -196,7 +204,7 @@ fn cut_members(text: &str, all: &[&[Step]]) -> Option<String> {
 }
 
 fn cut_items(text: &str, all: &[&[Step]]) -> Option<String> {
-    let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    let items = raw_items(text)?;
     if ends(&after(all, |step| *step == Step::Each)) {
         return (!items.is_empty()).then(|| "[]".into());
     }
@@ -271,6 +279,9 @@ mod tests {
         assert_eq!(pointer("/a~1b/c").raw(text), Some("[1.0,  2]"));
         assert_eq!(pointer("").raw(" [1] "), Some("[1]"));
         assert_eq!(pointer("/nope").raw(text), None);
+        assert_eq!(pointer("/a~1b/c/1").raw(text), Some("2"));
+        assert_eq!(pointer("/0/id").raw(" [ {\"id\": 1.50}]"), Some("1.50"));
+        assert_eq!(pointer("/1").raw("[1]"), None);
     }
 
     #[test]

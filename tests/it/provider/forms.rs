@@ -133,6 +133,15 @@ fn dropped_fields_are_gone_before_anything_is_kept() {
     assert_eq!(view.content, other.content);
 }
 
+/// Where one user is asked for as a list of those who have that id.
+#[test]
+fn a_user_may_stand_in_a_list_of_one() {
+    let text = CLERK.replace("tells = [{ whole = \"\" }]", "tells = [{ whole = \"/0\" }]");
+    assert_ne!(text, CLERK);
+    let view = view_by(&clerk_by(&text), &format!("[{}]", clerk_user(json!({}))));
+    assert_eq!(view.profile.name.as_deref(), Some("Ada Lovelace"));
+}
+
 /// Whatever the file names of a list: all of it, one of its elements, or what is in one.
 #[test]
 fn of_lists_too_nothing_is_kept_that_is_dropped() {
