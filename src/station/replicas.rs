@@ -22,7 +22,7 @@ use crate::db::instances::{self, BEAT, DEAD_AFTER, Heard, Kind, Other, Said};
 use crate::failpoint;
 use crate::feed::Followed;
 use crate::upstream::Left;
-use crate::upstream::share::{Part, Wants, next};
+use crate::upstream::share::{Wants, fair, next};
 
 /// Where others record too, a kept answer is given only while what they did is known up to a second ago.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -110,7 +110,7 @@ impl Station {
         if let Some(dead) = before {
             let _ = instances::leave(&self.database, dead).await;
         }
-        self.upstream.hold(0.0, clock::now());
+        self.upstream.hold_nothing();
         self.meet(kind).await;
     }
 
@@ -211,17 +211,18 @@ impl Station {
     /// the provider has ceased to count it.
     async fn share(&self, heard: &Heard) -> Result<(), DbError> {
         let since = self.standing.lock().others.hear(heard, clock::now());
-        let part = |held, apps, own| Part {
-            held,
-            wants: Wants { apps, own },
+        let wants = |other: &Other| Wants {
+            apps: other.apps,
+            own: other.own,
         };
-        let others: Vec<Part> = heard
-            .others
-            .iter()
-            .map(|other| part(other.share, other.apps, other.own))
-            .collect();
+        let others: Vec<Wants> = heard.others.iter().map(wants).collect();
+        let mine = Wants {
+            apps: heard.apps,
+            own: heard.own,
+        };
+        let of_others = heard.others.iter().map(|other| other.share).sum();
         let held = self.upstream.share();
-        let next = next(part(held, heard.apps, heard.own), &others, self.upstream.one());
+        let next = next(held, fair(mine, &others), of_others);
         if next <= held {
             self.upstream.hold(next, since);
             failpoint::reached("share.left");

@@ -23,6 +23,9 @@ const EVEN: f64 = 0.25;
 /// Of fewer requests a quarter is too few to be spread.
 const SPREAD: f64 = 8.0;
 
+/// A part is a little less than it was where it was reckoned with.
+const ROUNDED: f64 = 1e-6;
+
 /// Who asks: apps may burst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Asks {
@@ -35,6 +38,10 @@ pub(super) enum Asks {
 #[derive(Debug)]
 pub(super) struct Allowance {
     rate: Rate,
+    /// The part of the limit that this is.
+    share: f64,
+    /// What others leave to this: a larger part until what was spent of that has ceased to count.
+    kept: f64,
     burst: Burst,
     even: Option<Window>,
     own: Window,
@@ -48,6 +55,8 @@ impl Allowance {
         let period = window::lengthened(rate.per);
         Allowance {
             rate,
+            share,
+            kept: share,
             burst: Burst::of(requests - evenly, period),
             even: (evenly > 0.0).then(|| Window::share(rate, share * EVEN)),
             own: Window::new(
@@ -64,9 +73,33 @@ impl Allowance {
 
     /// When the next request may go; nothing if at once. Charges nothing.
     pub fn wait(&self, asks: Asks) -> Option<Instant> {
+        let wait = match self.burst.counted() < self.requests(self.share).max(1) {
+            true => self.even_or_burst(),
+            false => self.beyond(),
+        };
+        wait.max(self.pace(asks))
+    }
+
+    fn even_or_burst(&self) -> Option<Instant> {
         let even = self.even.as_ref().map(Window::wait);
-        let all = even.map_or(self.burst.wait(), |even| even.min(self.burst.wait()));
-        all.max(self.pace(asks))
+        even.map_or(self.burst.wait(), |even| even.min(self.burst.wait()))
+    }
+
+    /// As much as it may be of this part went of a larger one before. Nobody stands still until that no longer counts:
+    /// one goes as often as of this part, of what others leave all the same.
+    fn beyond(&self) -> Option<Instant> {
+        let evenly = f64::from(self.rate.requests) * self.share;
+        let every = Duration::try_from_secs_f64(window::lengthened(self.rate.per).as_secs_f64() / evenly);
+        let next = self
+            .burst
+            .next(every.unwrap_or(window::LONGEST).min(window::LONGEST));
+        let now = clock::now();
+        next.filter(|next| *next > now)
+            .max(self.burst.falls_below(self.requests(self.kept)))
+    }
+
+    fn requests(&self, share: f64) -> u32 {
+        (f64::from(self.rate.requests) * share + ROUNDED) as u32
     }
 
     /// When the next may go for all that others ask: usertap's own go evenly.
@@ -107,26 +140,34 @@ impl Allowance {
         self.burst.answered(sent + longer.saturating_sub(slack));
     }
 
-    /// Keeps to another part from now on. What went before goes on to count; of what is new here,
-    /// others may have spent as much as an even pace would have.
+    /// Keeps to another part from now on. What went before goes on to count, and of what is new here what those
+    /// may have spent who had it before `since`.
     pub fn resize(&mut self, share: f64, since: Instant, now: Instant) {
         let next = Allowance::share(self.rate, share);
         self.even = match (next.even, &self.even) {
             (Some(next), Some(before)) => Some(next.after(before)),
-            (Some(next), None) => Some(next.spent()),
-            (None, _) => {
-                self.burst.takes_over();
-                None
-            }
+            (next, _) => next.map(Window::spent),
         };
         self.own = next.own.after(&self.own);
         self.burst.resize(&next.burst, since, now);
+        self.share = share;
+        self.kept = self.kept.max(share);
     }
 
-    /// The part of the whole limit that what went still takes up.
-    pub fn taken_up(&self) -> f64 {
-        let burst = if self.even.is_some() { 1.0 - EVEN } else { 1.0 };
-        f64::from(self.burst.all()) / (f64::from(self.rate.requests.max(1)) * burst)
+    /// Leaves to others what neither is this part nor counts any more of a larger one, but for the next request.
+    pub fn leave(&mut self) {
+        let spent = f64::from(self.burst.counted().saturating_add(1)) / f64::from(self.rate.requests.max(1));
+        self.kept = self.kept.min(spent.max(self.share));
+    }
+
+    /// Others leave nothing to this.
+    pub fn keep_nothing(&mut self) {
+        self.kept = 0.0;
+    }
+
+    /// The part of the whole limit that others leave to this.
+    pub fn kept(&self) -> f64 {
+        self.kept
     }
 }
 

@@ -190,6 +190,11 @@ impl Budget {
         }
     }
 
+    /// Nothing of the limit is this process's yet.
+    pub fn hold_nothing(&self) {
+        self.state().limits.hold_nothing(clock::now());
+    }
+
     /// The part that others must leave to this process for now.
     pub fn share(&self) -> f64 {
         let mut state = self.state();
@@ -197,16 +202,11 @@ impl Budget {
         state.limits.share()
     }
 
-    /// The part that one request is.
-    pub fn one(&self) -> f64 {
-        self.state().limits.one()
-    }
-
     /// What of the whole limit could be used here, by what was asked for of late.
     pub fn wants(&self) -> Wants {
         let mut state = self.state();
-        let period = state.limits.period();
-        state.demand.wants(period, clock::now())
+        let rate = state.limits.slowest();
+        state.demand.wants(rate, clock::now())
     }
 
     /// What others were told by the provider holds here too.

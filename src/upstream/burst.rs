@@ -11,9 +11,8 @@ use crate::clock::{self, Instant};
 
 /// A large limit is remembered in so many pieces at the most.
 const PIECES: u32 = 1024;
-/// Those are left to a process that has just begun, whatever was spent before: it asks something itself, and
-/// then somebody waits.
-const AT_FIRST: u32 = 2;
+/// So many are left to a process that has just begun, whatever was spent before it.
+const AT_FIRST: u32 = 1;
 /// In as many pieces what others may have spent of a part that is new here.
 const SPENT_BY_OTHERS: u32 = 64;
 
@@ -22,11 +21,14 @@ const SPENT_BY_OTHERS: u32 = 64;
 pub(super) struct Burst {
     most: u32,
     period: Duration,
+    /// The provider's own.
+    whole: Duration,
     went: VecDeque<Went>,
     /// How many those are.
     used: u32,
-    /// Those of what is spread evenly beside this: they count once nothing is.
+    /// Those of what is spread evenly beside this.
     evenly: VecDeque<Went>,
+    used_evenly: u32,
     /// Those that are not answered yet.
     under_way: u32,
     turned: Instant,
@@ -59,9 +61,11 @@ impl Burst {
         Burst {
             most,
             period: period.div_f64(stretched),
+            whole: period,
             went: VecDeque::new(),
             used: 0,
             evenly: VecDeque::new(),
+            used_evenly: 0,
             under_way: 0,
             turned: since,
             held: VecDeque::from([Held { since, most }]),
@@ -80,12 +84,12 @@ impl Burst {
     /// Forgets what no longer counts; before anything is asked.
     pub fn turn(&mut self, now: Instant) {
         self.turned = now;
-        let is_over = |went: &&Went| went.last + self.period <= now;
-        while let Some(oldest) = self.went.front().filter(is_over) {
+        while let Some(oldest) = self.went.front().filter(|went| went.last + self.period <= now) {
             self.used -= oldest.many;
             self.went.pop_front();
         }
-        while self.evenly.front().filter(is_over).is_some() {
+        while let Some(oldest) = self.evenly.front().filter(|went| went.last + self.whole <= now) {
+            self.used_evenly -= oldest.many;
             self.evenly.pop_front();
         }
         while self
@@ -103,13 +107,8 @@ impl Burst {
             return None;
         }
         // Where the part was larger a moment ago, more than one must have left.
-        let mut over = self.all() - self.most;
-        let frees = self.went.iter().find(|went| {
-            let left = over < went.many;
-            over = over.saturating_sub(went.many);
-            left
-        });
-        Some(frees.map_or(self.turned, |went| went.last) + self.period)
+        let frees = first_beyond(self.went.iter(), self.all() - self.most);
+        Some(frees.unwrap_or(self.turned) + self.period)
     }
 
     /// One is on its way; [`Burst::answered`] or [`Burst::never_left`] is to follow.
@@ -132,14 +131,38 @@ impl Burst {
 
     /// One went of what is spread evenly.
     pub fn went_evenly(&mut self, at: Instant) {
+        self.used_evenly += 1;
         let together = self.together();
         add(&mut self.evenly, at, together);
     }
 
-    /// Nothing is spread evenly any more.
-    pub fn takes_over(&mut self) {
-        self.went.append(&mut self.evenly);
-        self.sort();
+    /// How many the provider counts still, of what is spread evenly too.
+    pub fn counted(&self) -> u32 {
+        if self.period == self.whole {
+            return self.all().saturating_add(self.used_evenly);
+        }
+        self.under_way + self.all_counted().map(|went| went.many).sum::<u32>()
+    }
+
+    /// When the provider will have ceased to count so many that fewer than `most` are left; nothing if they are now.
+    pub fn falls_below(&self, most: u32) -> Option<Instant> {
+        let over = self.counted().checked_sub(most)?;
+        let mut all: Vec<&Went> = self.all_counted().collect();
+        all.sort_by_key(|went| went.last);
+        let frees = first_beyond(all.into_iter(), over);
+        Some(frees.unwrap_or(self.turned) + self.whole)
+    }
+
+    fn all_counted(&self) -> impl Iterator<Item = &Went> {
+        let all = self.went.iter().chain(&self.evenly);
+        all.filter(|went| went.last + self.whole > self.turned)
+    }
+
+    /// When one may go of those that go each so often, whatever else went.
+    pub fn next(&self, every: Duration) -> Option<Instant> {
+        let last = [self.went.back(), self.evenly.back()].into_iter().flatten();
+        let last = last.map(|went| went.last).max();
+        last.map(|last| last + every)
     }
 
     /// Of a large limit such as went within so long are remembered in one piece.
@@ -171,11 +194,12 @@ impl Burst {
         self.went.retain(|went| !went.are_of_others);
         let (mut lacking, mut spent) = (0, 0);
         for piece in 0..SPENT_BY_OTHERS {
-            let Some(at) = now.checked_sub(self.period * piece / SPENT_BY_OTHERS) else {
+            let ago = |pieces: u32| now.checked_sub(self.period * pieces / SPENT_BY_OTHERS);
+            let (Some(at), Some(begins)) = (ago(piece), ago(piece + 1)) else {
                 break;
             };
-            if at < since {
-                lacking += u64::from(self.most.saturating_sub(self.held_at(at)));
+            if begins < since {
+                lacking += u64::from(self.most.saturating_sub(self.held_at(begins)));
             }
             let many = lacking.div_ceil(u64::from(SPENT_BY_OTHERS)) - spent;
             spent += many;
@@ -183,10 +207,6 @@ impl Burst {
                 self.went.push_back(Went::of_others(at, many as u32));
             }
         }
-        self.sort();
-    }
-
-    fn sort(&mut self) {
         self.went.make_contiguous().sort_by_key(|went| went.last);
         self.used = self.went.iter().map(|went| went.many).sum();
     }
@@ -214,6 +234,16 @@ impl Went {
             ..Went::one(at)
         }
     }
+}
+
+/// When the one went that comes after so many.
+fn first_beyond<'w>(mut all: impl Iterator<Item = &'w Went>, mut many: u32) -> Option<Instant> {
+    let beyond = all.find(|went| {
+        let is_beyond = many < went.many;
+        many = many.saturating_sub(went.many);
+        is_beyond
+    });
+    beyond.map(|went| went.last)
 }
 
 fn add(all: &mut VecDeque<Went>, at: Instant, together: Duration) {

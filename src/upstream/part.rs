@@ -11,14 +11,14 @@ impl Upstream {
         self.budget.hold(share, since);
     }
 
+    /// Nothing of the provider's limit is this process's yet.
+    pub fn hold_nothing(&self) {
+        self.budget.hold_nothing();
+    }
+
     /// The part of the provider's limit that this process holds.
     pub fn share(&self) -> f64 {
         self.budget.share()
-    }
-
-    /// The part of the provider's limit that one request is; 0 where none is known.
-    pub fn one(&self) -> f64 {
-        self.budget.one()
     }
 
     /// What of the provider's limit could be used here, by what was asked for of late.

@@ -14,50 +14,16 @@ pub struct Wants {
     pub own: f64,
 }
 
-/// One process among others.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Part {
-    /// Of the whole limit, from 0 to 1.
-    pub held: f64,
-    pub wants: Wants,
-}
-
 /// A quarter of the limit is nobody's by need.
 const KEPT: f64 = 0.25;
 /// A part moves only by so much at least: until whoever gets it has heard of it, it is nobody's.
 const STEP: f64 = 1.0 / 32.0;
-/// Sums of the same numbers in another order differ by less.
-const TINY: f64 = 1e-9;
-
-/// What to hold from now on: towards what is just, of what others leave. `one` is the part that a single
-/// request is: less than that is none, where there is one for each.
-pub fn next(mine: Part, others: &[Part], one: f64) -> f64 {
-    let free = (1.0 - others.iter().map(|other| other.held).sum::<f64>()).max(0.0);
-    let wants: Vec<Wants> = others.iter().map(|other| other.wants).collect();
-    let (fair, least) = (fair(mine.wants, &wants, one), least(others.len() + 1, one));
-    let is_near = (fair - mine.held).abs() < STEP && mine.held > 0.0;
-    let lacks = |other: &Part| other.held < least - TINY;
-    let wanted = match is_near && !others.iter().any(lacks) {
-        true => mine.held,
-        false => fair,
-    };
-    match wanted.min(free) {
-        next if next < one.min(least) - TINY => 0.0,
-        next => next,
-    }
-}
-
-/// What each of so many has at any time.
-fn least(many: usize, one: f64) -> f64 {
-    let many = many as f64;
-    (KEPT / many).max(one).min(1.0 / many)
-}
 
 /// The part of one among others that is just.
-fn fair(mine: Wants, others: &[Wants], one: f64) -> f64 {
+pub fn fair(mine: Wants, others: &[Wants]) -> f64 {
     let all: Vec<Wants> = std::iter::once(mine).chain(others.iter().copied()).collect();
-    let each = least(all.len(), one);
-    let mut pool = (1.0 - each * all.len() as f64).max(0.0);
+    let each = KEPT / all.len() as f64;
+    let mut pool = 1.0 - KEPT;
     let mut part = each;
     let apps: Vec<f64> = all.iter().map(|wants| (wants.apps - each).max(0.0)).collect();
     let lacking = all.iter().zip(&apps);
@@ -88,6 +54,16 @@ fn level(pool: f64, needs: &[f64]) -> f64 {
     f64::INFINITY
 }
 
+/// What to hold from now on: towards what is fair, of what others leave.
+pub fn next(held: f64, fair: f64, of_others: f64) -> f64 {
+    let free = (1.0 - of_others).max(0.0);
+    let wanted = match (fair - held).abs() < STEP && held > 0.0 {
+        true => held,
+        false => fair,
+    };
+    wanted.min(free)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +78,7 @@ mod tests {
                 .filter(|other| *other != at)
                 .map(|other| all[other])
                 .collect();
-            fair(all[at], &others, 0.0)
+            fair(all[at], &others)
         };
         (0..all.len()).map(part).collect()
     }
@@ -149,52 +125,15 @@ mod tests {
         }
     }
 
-    /// Two that want the same, so that a half is just.
-    fn next_of(held: f64, of_other: f64) -> f64 {
-        let part = |held| Part {
-            held,
-            wants: wants(1.0, 1.0),
-        };
-        next(part(held), &[part(of_other)], 0.01)
-    }
-
     #[test]
     fn a_part_is_taken_only_once_another_has_left_it() {
-        assert_eq!(next_of(0.0, 1.0), 0.0);
-        assert_eq!(next_of(1.0, 0.0), 0.5);
-        assert_eq!(next_of(0.0, 0.5), 0.5);
-        assert_eq!(next_of(0.3, 0.6), 0.4);
+        assert_eq!(next(0.0, 0.5, 1.0), 0.0);
+        assert_eq!(next(1.0, 0.5, 0.0), 0.5);
+        assert_eq!(next(0.0, 0.5, 0.5), 0.5);
+        assert_eq!(next(0.5, 1.0, 0.0), 1.0);
         // Somebody took it meanwhile for dead.
-        assert_eq!(next_of(0.5, 1.0), 0.0);
-        // Not worth moving, unless somebody has next to nothing.
-        assert_eq!(next_of(0.52, 0.48), 0.52);
-        assert_eq!(next_of(0.52, 0.12), 0.5);
-    }
-
-    #[test]
-    fn nobody_holds_less_than_a_request() {
-        let all = |held: [f64; 3]| {
-            held.map(|held| Part {
-                held,
-                wants: Wants::default(),
-            })
-        };
-        // A tenth of ten requests is one.
-        let [mine, others @ ..] = all([0.0, 0.46, 0.46]);
-        assert_eq!(next(mine, &others, 0.1), 0.0);
-        let [mine, others @ ..] = all([0.46, 0.0, 0.46]);
-        assert!(next(mine, &others, 0.1) < 0.34);
-        let [mine, others @ ..] = all([0.0, 0.45, 0.45]);
-        assert!((next(mine, &others, 0.1) - 0.1).abs() < TINY);
-        // Three of two requests: a third each, in so much longer a time.
-        let [mine, others @ ..] = all([0.0, 1.0 / 3.0, 1.0 / 3.0]);
-        assert!((next(mine, &others, 0.5) - 1.0 / 3.0).abs() < TINY);
-    }
-
-    #[test]
-    fn each_has_a_request_at_least_however_little_is_asked() {
-        let busy = wants(1.0, 1.0);
-        assert!((fair(wants(0.0, 0.0), &[busy, busy], 0.2) - 0.2).abs() < TINY);
-        assert!((fair(busy, &[busy, wants(0.0, 0.0)], 0.2) - 0.4).abs() < TINY);
+        assert_eq!(next(0.5, 0.5, 1.0), 0.0);
+        // Not worth moving.
+        assert_eq!(next(0.5, 0.52, 0.5), 0.5);
     }
 }

@@ -24,7 +24,7 @@ const BURST_OF_TWO: f64 = 50.0;
 /// The provider counts arrivals, not departures: the network may squeeze them together by so much.
 const SQUEEZED: Duration = Duration::from_millis(100);
 /// No interval is longer: of a part as small as that nobody is given anything, and nothing can count so far.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// In a short period by this part of it.
 const SQUEEZED_SHARE: f64 = 0.02;
 

@@ -124,14 +124,16 @@ async fn what_went_counts_when_the_part_gets_smaller() {
     let mut allowance = of(1_000, TEN);
     at_once(&mut allowance, Asks::App);
     allowance.resize(0.5, clock::now(), clock::now());
-    assert!(allowance.taken_up() > 0.9, "{}", allowance.taken_up());
+    allowance.leave();
+    assert!((0.75..0.8).contains(&allowance.kept()), "{}", allowance.kept());
     tokio::time::sleep(TEN / 2).await;
     // Only what is spread goes on.
     assert!(at_once(&mut allowance, Asks::App) <= 5);
     tokio::time::sleep(TEN).await;
     let burst = at_once(&mut allowance, Asks::App);
     assert!((370..=385).contains(&burst), "{burst}");
-    assert!(allowance.taken_up() <= 0.5, "{}", allowance.taken_up());
+    allowance.leave();
+    assert_eq!(allowance.kept(), 0.5);
 }
 
 #[tokio::test(start_paused = true)]

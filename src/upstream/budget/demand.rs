@@ -1,19 +1,20 @@
 //! What this process could use of the provider's limit, as far as its requests show.
 //!
 //! Where few come in a second, nobody can tell how many will come in the next: what is usual is known
-//! from about as long as the provider counts, and chance is given room beside it. Whoever waits asks for
-//! more at once.
-
-use std::time::Duration;
+//! from as long as it takes for many, and chance is given room beside it. Whoever waits asks for more at
+//! once.
 
 use crate::clock::Instant;
+use crate::config::Rate;
 use crate::upstream::Priority;
 use crate::upstream::share::Wants;
 
 /// In a period there may come more than is usual by so many standard deviations.
 const CHANCE: f64 = 2.0;
-/// What is usual is what came in about so long.
-const USUAL: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(20);
+/// What is usual is what came in about the time in which so many may, a period at the most.
+const USUAL: f64 = 300.0;
+/// No less, for one heartbeat is no measure.
+const SHORTEST: f64 = 2.0;
 
 #[derive(Debug)]
 pub(super) struct Demand {
@@ -73,15 +74,19 @@ impl Demand {
         self.of(priority).waiting -= cost;
     }
 
-    /// Of a limit that is counted in periods of this length, as it looks now. A walk asks for one page after
-    /// the other: where it had to wait, it could use more than it asked for.
-    pub fn wants(&mut self, period: Duration, now: Instant) -> Wants {
-        let passed = now.saturating_duration_since(self.since);
+    /// Of this limit, as it looks now; nothing where there is none. A walk asks for one page after the other: where
+    /// it had to wait, it could use more than it asked for.
+    pub fn wants(&mut self, limit: Option<Rate>, now: Instant) -> Wants {
+        let Some(rate) = limit else {
+            return Wants::default();
+        };
+        let (passed, period) = (now.saturating_duration_since(self.since), rate.per.as_secs_f64());
         if !passed.is_zero() {
             self.since = now;
-            let long = period.clamp(*USUAL.start(), *USUAL.end());
-            self.apps.look(passed, long);
-            self.own.look(passed, long);
+            let many = period * USUAL / f64::from(rate.requests.max(1));
+            let long = many.min(period).max(SHORTEST);
+            self.apps.look(passed.as_secs_f64(), long);
+            self.own.look(passed.as_secs_f64(), long);
         }
         let walks = self.own.walks();
         Wants {
@@ -99,9 +104,9 @@ impl Demand {
 }
 
 impl Load {
-    fn look(&mut self, passed: Duration, long: Duration) {
+    fn look(&mut self, passed: f64, long: f64) {
         let came = std::mem::take(&mut self.came);
-        self.usual.add(came, passed.as_secs_f64(), long.as_secs_f64());
+        self.usual.add(came, passed, long);
     }
 
     fn walks(&mut self) -> bool {
@@ -109,9 +114,9 @@ impl Load {
     }
 
     /// What is usual, as much again as chance may bring in a period, and what waits.
-    fn wants(&self, period: Duration) -> f64 {
+    fn wants(&self, period: f64) -> f64 {
         let Sum { costs, squares } = self.usual.a_second();
-        let chance = CHANCE * (squares / period.as_secs_f64().max(TINY)).sqrt();
+        let chance = CHANCE * (squares / period.max(TINY)).sqrt();
         (costs + chance + self.waiting.max(0.0)).clamp(0.0, 1.0)
     }
 }
@@ -139,9 +144,16 @@ const TINY: f64 = 1e-9;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const PERIOD: Duration = Duration::from_secs(10);
+    const LIMIT: Option<Rate> = limit(100, 10);
+
+    const fn limit(requests: u32, seconds: u64) -> Option<Rate> {
+        let per = Duration::from_secs(seconds);
+        Some(Rate { requests, per })
+    }
 
     /// So many requests of a tenth of a second each: ten a second are the whole limit.
     fn come(demand: &mut Demand, many: u32) {
@@ -154,7 +166,7 @@ mod tests {
         let mut demand = Demand::new(start);
         for second in 1..=60 {
             come(&mut demand, 4);
-            let wants = demand.wants(PERIOD, start + Duration::from_secs(second));
+            let wants = demand.wants(LIMIT, start + Duration::from_secs(second));
             // Forty in ten seconds, give or take six, and twice that.
             assert!(
                 (wants.apps - 0.526).abs() < 0.001 && wants.own == 0.0,
@@ -162,21 +174,21 @@ mod tests {
             );
         }
         // A second without any changes little, a minute all.
-        let wants = demand.wants(PERIOD, start + Duration::from_secs(61));
+        let wants = demand.wants(LIMIT, start + Duration::from_secs(61));
         assert!((0.45..0.526).contains(&wants.apps), "{wants:?}");
-        let wants = demand.wants(PERIOD, start + Duration::from_secs(121));
+        let wants = demand.wants(LIMIT, start + Duration::from_secs(121));
         assert!(wants.apps < 0.05, "{wants:?}");
     }
 
     #[test]
     fn the_shorter_a_provider_counts_the_more_room_has_chance() {
         let start = crate::clock::now();
-        let wants = |period| {
+        let wants = |limit| {
             let mut demand = Demand::new(start);
             come(&mut demand, 2);
-            demand.wants(period, start + Duration::from_secs(1)).apps
+            demand.wants(limit, start + Duration::from_secs(1)).apps
         };
-        let (second, minute) = (wants(Duration::from_secs(1)), wants(Duration::from_secs(60)));
+        let (second, minute) = (wants(limit(10, 1)), wants(limit(600, 60)));
         assert!((second - 0.483).abs() < 0.001, "{second}");
         assert!((minute - 0.237).abs() < 0.001, "{minute}");
     }
@@ -187,16 +199,16 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut demand = Demand::new(start);
         (0..30).for_each(|_| demand.waits(Priority::Stranger, 0.1));
-        assert_eq!(demand.wants(PERIOD, at(1)).apps, 1.0);
+        assert_eq!(demand.wants(LIMIT, at(1)).apps, 1.0);
         (0..30).for_each(|_| demand.went(Priority::Stranger, 0.1));
-        assert!(demand.wants(PERIOD, at(2)).apps < TINY);
+        assert!(demand.wants(LIMIT, at(2)).apps < TINY);
         // It had to wait since the last look, and does still, and did, and did not.
         demand.waits(Priority::Backfill, 0.1);
         demand.went(Priority::Backfill, 0.1);
         demand.waits(Priority::Backfill, 0.1);
-        assert_eq!(demand.wants(PERIOD, at(3)), Wants { apps: 0.0, own: 1.0 });
+        assert_eq!(demand.wants(LIMIT, at(3)), Wants { apps: 0.0, own: 1.0 });
         demand.went(Priority::Backfill, 0.1);
-        assert_eq!(demand.wants(PERIOD, at(4)).own, 1.0);
-        assert!(demand.wants(PERIOD, at(5)).own < TINY);
+        assert_eq!(demand.wants(LIMIT, at(4)).own, 1.0);
+        assert!(demand.wants(LIMIT, at(5)).own < TINY);
     }
 }

@@ -178,27 +178,25 @@ impl Limits {
     /// A period of the limit that holds such a request back most, by the requests that it allows.
     fn spread(&self, what: Use, period: impl Fn(Duration) -> Duration) -> f64 {
         let counting = self.limits.iter().map(|counting| counting.limit);
-        let each = counting
-            .filter(|limit| limit.counts(what))
-            .map(|limit| period(limit.rate.per).as_secs_f64() / f64::from(limit.rate.requests.max(1)));
-        each.fold(0.0, f64::max)
+        let costs = counting.filter(|limit| limit.counts(what)).map(|limit| {
+            each(Rate {
+                per: period(limit.rate.per),
+                ..limit.rate
+            })
+        });
+        costs.fold(0.0, f64::max)
     }
 
-    /// How long the limit counts of which a request costs most.
-    pub fn period(&self) -> Duration {
-        let rates = self.limits.iter().map(|counting| counting.limit.rate);
-        let each = |rate: Rate| rate.per.as_secs_f64() / f64::from(rate.requests.max(1));
-        let slowest = rates.max_by(|one, other| each(*one).total_cmp(&each(*other)));
-        slowest.map_or(Duration::ZERO, |rate| rate.per)
-    }
-
-    /// The part of it that one request is.
-    pub fn one(&self) -> f64 {
-        let ones = self
-            .limits
-            .iter()
-            .map(|counting| 1.0 / f64::from(counting.limit.rate.requests.max(1)));
-        ones.fold(0.0, f64::max)
+    /// The limit of which a read costs most; of those that count none a write.
+    pub fn slowest(&self) -> Option<Rate> {
+        let rates = |what: Use| {
+            let counting = self.limits.iter().map(|counting| counting.limit);
+            counting
+                .filter(move |limit| limit.counts(what))
+                .map(|limit| limit.rate)
+        };
+        let slowest = |what| rates(what).max_by(|one, other| each(*one).total_cmp(&each(*other)));
+        slowest(Use::Read).or_else(|| slowest(Use::Write))
     }
 
     /// One more place for such a request is there after each so long.
@@ -213,9 +211,11 @@ impl Limits {
 
     /// The part that others must leave to this process: what it holds, and what it has spent of a
     /// larger one before.
-    pub fn share(&self) -> f64 {
-        let taken_up = self.limits.iter().map(|counting| counting.allows.taken_up());
-        taken_up.fold(self.share, f64::max).min(1.0)
+    pub fn share(&mut self) -> f64 {
+        let all = self.limits.iter_mut().chain(&mut self.strangers);
+        all.for_each(|counting| counting.allows.leave());
+        let kept = self.limits.iter().map(|counting| counting.allows.kept());
+        kept.fold(self.share, f64::max).min(1.0)
     }
 
     /// Other processes have the rest of the limit, and whoever has had any of it since `since` is there still.
@@ -228,6 +228,13 @@ impl Limits {
             self.resize(now);
         }
         changes
+    }
+
+    /// Nothing of the limit is this process's, nor was any of it.
+    pub fn hold_nothing(&mut self, now: Instant) {
+        self.hold(0.0, now, now);
+        let all = self.limits.iter_mut().chain(&mut self.strangers);
+        all.for_each(|counting| counting.allows.keep_nothing());
     }
 
     fn resize(&mut self, now: Instant) {
@@ -269,6 +276,11 @@ fn counting(limits: &[Limit], share: f64) -> Vec<Counting> {
         allows: Allowance::share(limit.rate, share),
     };
     limits.iter().map(counting).collect()
+}
+
+/// How much of a limit a request costs, in seconds of it.
+fn each(rate: Rate) -> f64 {
+    rate.per.as_secs_f64() / f64::from(rate.requests.max(1))
 }
 
 fn asks(ask: Ask) -> Asks {
