@@ -248,7 +248,6 @@ async fn a_walk_has_what_apps_elsewhere_leave_and_they_hardly_wait() {
         let waited = waited[waited.len() * 9 / 10];
         let (most, used) = shared.used(period);
         let used = used as f64 / (SECONDS as f64 * a_second);
-        println!("{requests}/{period}: {used:.2} {waited:?} {most}");
         assert!(most <= requests as usize, "{most} of {requests}");
         assert!(
             used >= least && waited < Duration::from_millis(100),
