@@ -92,3 +92,74 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::db::columns::Columns;
+    use crate::feed::event::{After, Told};
+    use crate::user::Position;
+
+    fn at(position: i64) -> Pos {
+        Pos {
+            position: Position(position),
+            nonce: 1,
+        }
+    }
+
+    /// With so many bytes of what was before.
+    fn change(position: i64, bytes: usize) -> Arc<Event> {
+        let told = Told {
+            pos: at(position),
+            kind: "user.updated".into(),
+            changed: Vec::new(),
+            after: After {
+                id: "u1".into(),
+                columns: Columns::default(),
+            },
+            is_blank: false,
+            before: Some(format!("\"{}\"", "x".repeat(bytes))),
+            raw: None,
+            origin: "sql".into(),
+            route: None,
+            request_id: None,
+            committed_at: DateTime::UNIX_EPOCH,
+        };
+        Arc::new(Event::change("p", told, false))
+    }
+
+    /// The positions after this one; nothing where the ring does not reach back so far.
+    fn after(ring: &Ring, position: i64) -> Option<Vec<i64>> {
+        match ring.after(at(position), usize::MAX, Shape::default()) {
+            Found::Events(events) => Some(events.iter().map(|event| event.pos.position.0).collect()),
+            Found::Behind => None,
+        }
+    }
+
+    #[test]
+    fn whoever_is_behind_what_is_kept_is_given_nothing_with_a_gap() {
+        let mut ring = Ring::default();
+        assert_eq!(after(&ring, 0), None);
+        ring.begin(at(1));
+        let last = EVENTS as i64 + 4;
+        (2..=last).for_each(|position| ring.push(change(position, 0)));
+        assert_eq!(after(&ring, 3), None);
+        assert_eq!(after(&ring, 4), Some((5..=last).collect()));
+        assert!(ring.holds(at(4)) && !ring.holds(at(3)));
+        assert_eq!((after(&ring, last), ring.head()), (Some(vec![]), Some(at(last))));
+    }
+
+    #[test]
+    fn large_changes_go_sooner_and_the_last_one_is_always_there() {
+        let mut ring = Ring::default();
+        ring.begin(at(0));
+        (1..=4).for_each(|position| ring.push(change(position, BYTES / 3)));
+        assert_eq!((after(&ring, 1), after(&ring, 2)), (None, Some(vec![3, 4])));
+        ring.push(change(5, BYTES * 2));
+        assert_eq!((after(&ring, 3), after(&ring, 4)), (None, Some(vec![5])));
+        ring.push(change(6, 0));
+        assert_eq!(after(&ring, 5), Some(vec![6]));
+    }
+}

@@ -207,3 +207,49 @@ fn follow_on(shared: &Shared, followed: Followed) {
     // Nobody may be subscribed.
     let _ = shared.followed.send(followed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Database, Names, Reach};
+    use crate::feed::retention::Retention;
+    use crate::feed::{Bounds, Feed};
+    use crate::user::{IdType, Pos, Position};
+
+    /// One that is connected to nothing.
+    fn feed() -> Feed {
+        let url = secrecy::SecretString::from("postgres://nobody@localhost/nothing");
+        let names = Names {
+            users_schema: "neon_identity".into(),
+            state_schema: "usertap".into(),
+            id_type: IdType::Text,
+        };
+        let reach = Reach::new(url.clone(), url, None).expect("no file is read");
+        let keep = Duration::from_secs(60);
+        Feed::new(Database::new(reach, names), "p", Retention { keep })
+    }
+
+    #[tokio::test]
+    async fn every_change_until_then_is_known_only_once_nothing_more_is_to_be_read() {
+        let at = |position| Pos {
+            position: Position(position),
+            nonce: 1,
+        };
+        let stretch = |next| Stretch {
+            bounds: Bounds {
+                oldest: at(0),
+                head: at(1_000),
+            },
+            events: Vec::new(),
+            next: at(next),
+        };
+        let (feed, began) = (feed(), clock::now());
+        let (first, then) = (began + PAUSE, began + POLL);
+        take(&feed.shared, stretch(500), first, false);
+        assert_eq!(feed.known_at(), None);
+        take(&feed.shared, stretch(1_000), then, true);
+        assert_eq!(feed.known_at(), Some(then));
+        take(&feed.shared, stretch(500), then + POLL, false);
+        assert_eq!(feed.known_at(), Some(then));
+    }
+}
