@@ -2,6 +2,7 @@
 
 use ::http::Method;
 use serde_json::{Value, json};
+use usertap::user::Pos;
 
 use super::{get, head, kinds, list, page, text};
 use crate::support::eventually;
@@ -102,6 +103,38 @@ async fn a_filter_leaves_out_and_moves_on() {
             "{query}"
         );
     }
+    stack.end().await;
+}
+
+/// However many stand between those that are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_leaves_out_thousands_passes_over_nobody() {
+    const WANTED: [i64; 6] = [5, 6, 14_000, 14_001, 14_002, 30_000];
+    let stack = Stack::new().await;
+    // Of users who came and went.
+    let many = format!(
+        "INSERT INTO usertap.changes (position, nonce, id, type, changed, blank, origin, route, request_id)
+         SELECT n, 0, md5((n / 2)::text)::uuid, CASE n % 2 WHEN 0 THEN 'user.created' ELSE 'user.purged' END, '{{}}',
+             true, CASE WHEN n = ANY(ARRAY{WANTED:?}) THEN 'webhook' ELSE 'sql' END, '', ''
+         FROM generate_series(2, 30101) n;
+         UPDATE usertap.meta SET position = 30101"
+    );
+    stack.sql(&many).await;
+    let (mut since, mut told) = ("oldest".to_owned(), Vec::new());
+    loop {
+        let path = format!("/v1/changes?since={since}&origin=webhook&limit=2");
+        let some = page(&stack, &path).await;
+        let positions = list(&some).into_iter().map(|change| {
+            let pos = Pos::parse(&text(&change["pos"])).expect("a position");
+            pos.position.0
+        });
+        told.extend(positions);
+        since = text(&some["next"]);
+        if some["caught_up"] == json!(true) {
+            break;
+        }
+    }
+    assert_eq!(told, WANTED);
     stack.end().await;
 }
 
@@ -209,6 +242,44 @@ async fn a_long_poll_wakes_on_the_commit_and_ends_in_time() {
         stack.known_user(json!({ "display_name": "Ada" })).await
     });
     assert_eq!(kinds(&list(&waited)), ["user.created"]);
+    assert_eq!(
+        (&waited["next"], &waited["caught_up"]),
+        (&waited["head"], &json!(true)),
+        "{waited}"
+    );
+    stack.end().await;
+}
+
+/// Out of what this process has read for everybody as out of the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_told_what_was_asked_for_and_nothing_else() {
+    let stack = Stack::new().await;
+    let since = format!("/v1/changes?since={}", head(&stack).await);
+    // Nobody wants `raw` of it when it comes.
+    let waits = format!("{since}&wait=50s");
+    let (told, id) = tokio::join!(page(&stack, &waits), stack.known_user(json!({})));
+    for (query, events) in [
+        (format!("id={id}"), 1),
+        (format!("id={}", uuid::Uuid::new_v4()), 0),
+        ("type=user.created".to_owned(), 1),
+        ("type=user.deleted".to_owned(), 0),
+        ("origin=proxy.read".to_owned(), 1),
+        ("origin=webhook".to_owned(), 0),
+    ] {
+        let some = page(&stack, &format!("{since}&wait=50ms&{query}")).await;
+        assert_eq!(
+            (list(&some).len(), &some["next"]),
+            (events, &told["next"]),
+            "{query}: {some}"
+        );
+    }
+    let whole = page(&stack, &format!("{waits}&raw=1&before=1")).await;
+    let shown = &list(&whole)[0];
+    assert_eq!(
+        (&shown["raw"]["id"], shown.get("before")),
+        (&json!(id), Some(&Value::Null)),
+        "{shown}"
+    );
     stack.end().await;
 }
 

@@ -104,6 +104,8 @@ async fn a_slot_is_made_once_and_keeps_its_position() {
         send(&stack, Method::POST, path, foreign).await.status,
         StatusCode::GONE
     );
+    let unmoved = page(&stack, "/v1/slots/mailer").await;
+    assert_eq!(unmoved["pos"], made.json()["pos"], "{unmoved}");
     // Whoever was slow and whom nobody has overtaken has done its work.
     let over = "UPDATE usertap.slots SET leased_until = now() - interval '1 minute'";
     stack.client.batch_execute(over).await.unwrap();
@@ -123,6 +125,7 @@ async fn a_slot_is_made_once_and_keeps_its_position() {
         send(&stack, Method::POST, path, back).await.status,
         StatusCode::CONFLICT
     );
+    assert_eq!(page(&stack, "/v1/slots/mailer").await["pos"], json!(next));
 
     stack.restart().await;
     stack.known_user(json!({})).await;
@@ -180,6 +183,30 @@ async fn a_name_that_no_slot_can_have_is_told_whatever_is_asked_of_it() {
             );
         }
     }
+    stack.end().await;
+}
+
+/// Each costs a look whenever something is too old; one that is there can be asked for all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_a_thousand_slots_and_no_more() {
+    let stack = Stack::new().await;
+    let many = "INSERT INTO usertap.slots (name, position, nonce)
+        SELECT 'slot-' || n, m.position, 0 FROM generate_series(1, 999) n CROSS JOIN usertap.meta m";
+    stack.sql(many).await;
+    let make = async |name: &str| {
+        let path = format!("/v1/slots/{name}");
+        send(&stack, Method::PUT, &path, json!({})).await
+    };
+    for (name, status) in [
+        ("last", StatusCode::CREATED),
+        ("one-more", StatusCode::CONFLICT),
+        ("last", StatusCode::OK),
+    ] {
+        let made = make(name).await;
+        assert_eq!(made.status, status, "{name}: {}", made.text());
+    }
+    stack.sql("DELETE FROM usertap.slots WHERE name = 'slot-1'").await;
+    assert_eq!(make("one-more").await.status, StatusCode::CREATED);
     stack.end().await;
 }
 
@@ -377,6 +404,8 @@ async fn an_advance_that_another_reader_overtakes_is_refused() {
     let advance = send(&stack, Method::POST, "/v1/slots/mailer/advance", advance);
     let (refused, ()) = tokio::join!(advance, commit_once_waited_for(&stack));
     assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+    let slot = page(&stack, "/v1/slots/mailer").await;
+    assert_eq!(slot["pos"], peeked["oldest"], "it moved all the same: {slot}");
     stack.end().await;
 }
 
