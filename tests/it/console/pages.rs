@@ -231,6 +231,33 @@ async fn walks_are_started_and_slots_kept_from_their_pages() {
     stack.end().await;
 }
 
+/// The newest first, and however many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_on_one_of_the_pages() {
+    const USERS: usize = 120;
+    let stack = Stack::with(Setup::users(USERS)).await;
+    stack.walk_begins("backfill").await;
+    stack.walk_ends("backfill").await;
+    let mut browser = Browser::at(&stack);
+    for first in ["/feed", "/feed?type=user.created"] {
+        let (mut next, mut shown) = (Some(first.to_owned()), Vec::new());
+        while let Some(path) = next {
+            let page = browser.page(&path).await;
+            let positions = page.split("<tr id=\"c-").skip(1);
+            shown.extend(positions.filter_map(|row| Some(row.split_once('"')?.0.to_owned())));
+            let older = page.split_once("rel=\"next\" href=\"");
+            next = older.and_then(|(_, link)| Some(link.split_once('"')?.0.replace("&amp;", "&")));
+        }
+        assert_eq!(shown.len(), USERS, "{first}");
+        assert!(
+            shown.is_sorted_by(|newer, older| newer > older),
+            "{first}: {shown:?}"
+        );
+    }
+    stack.note();
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
     let stack = Stack::new().await;
