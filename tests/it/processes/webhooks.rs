@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use serde_json::json;
-use usertap::sandbox::Event;
+use usertap::sandbox::{Action, Event, Fault, Gate};
 use uuid::Uuid;
 
 use super::{Server, World, through_a_relay};
@@ -99,6 +99,48 @@ async fn a_secret_that_is_not_the_endpoints_is_named_until_one_is_right() {
     let status = server.status().await;
     assert_eq!(status["webhooks"]["wrong_in_a_row"], 5);
     assert_eq!(status["problems"], json!([]));
+    server.stop().await;
+}
+
+/// A user is read no more than once in a moment for nobody in particular, and then for all that came meanwhile,
+/// however seldom it is looked for what is owed.
+#[tokio::test]
+async fn an_event_that_follows_a_read_at_once_is_read_a_moment_later() {
+    let world = World::with_users(1)
+        .await
+        .and("FAILPOINTS", "owed-every=3600000ms");
+    let secret = world.control().webhooks(0).expect("a project").secret();
+    let world = world.and("USERTAP_WEBHOOK_SECRET", secret);
+    let server = world.serve().await;
+    let ada = world.control().ids(0)[0];
+    let reply = send(&world, &server, &created(&world, ada)).await;
+    assert_eq!(reply.json()["webhook"], "applied");
+    let changed = async |name: &str| {
+        assert!(world.control().edit(0, ada, json!({ "display_name": name })));
+        let user = world.control().server_view(0, ada).expect("a user");
+        let event = Event::new("user.updated", &user);
+        assert_eq!(send(&world, &server, &event).await.json()["webhook"], "hint");
+    };
+    let is_in_the_table = async |name: &str| {
+        eventually("the row follows", || async {
+            (world.name(ada).await.as_deref() == Some(name)).then_some(())
+        })
+        .await;
+        world.owes_nothing().await;
+    };
+    for name in ["1", "2", "3"] {
+        changed(name).await;
+        is_in_the_table(name).await;
+    }
+    // What was under way already shows nothing of it.
+    let gate = Gate::new();
+    let read = Fault::on(&format!("/users/{ada}"), Action::HoldAfter(gate.clone()));
+    world.control().fault(read);
+    changed("4").await;
+    gate.reached().await;
+    changed("5").await;
+    gate.release();
+    is_in_the_table("5").await;
     server.stop().await;
 }
 

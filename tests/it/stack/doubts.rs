@@ -212,3 +212,37 @@ async fn a_doubt_about_nobody_leaves_no_state_behind() {
     assert_eq!(stack.count("SELECT count(*) FROM usertap.user_state").await, 0);
     stack.end().await;
 }
+
+/// With what the provider says instead, for as long as it says nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_cannot_be_read_is_named_until_a_read_tells_something() {
+    let stack = Stack::with(Setup::set(&[("USERTAP_SYNC_TIMEOUT", "1s")])).await;
+    let (ada, server) = (stack.known_user(json!({})).await, stack.server(0));
+    let path = format!("/users/{ada}");
+    for _ in 0..20 {
+        let unclear = Action::Reject(Canned::new(418, "{}"));
+        stack
+            .control()
+            .fault(Fault::on(&path, unclear).method(Method::GET));
+    }
+    let is_named = async || {
+        let problems = stack.status().await["problems"].to_string();
+        problems.contains(&format!("a read of user {ada}")) && problems.contains("418")
+    };
+    // Its answer waits for a read, which begins however often the last ones have failed.
+    let add = async |name: usize| {
+        let channel = json!({ "user_id": ada, "type": "email", "value": format!("{name}@example.com") });
+        stack.post(&server, "/contact-channels", channel).await
+    };
+    let mut added = 0;
+    assert!(!is_named().await);
+    while !is_named().await {
+        assert_eq!(add(added).await.recorded(), "none; reread-late");
+        added += 1;
+    }
+    stack.control().forget_faults();
+    let read = add(added).await;
+    stack.is_recorded(&read, ada).await;
+    assert!(!is_named().await);
+    stack.end().await;
+}
