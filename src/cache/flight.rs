@@ -165,4 +165,17 @@ mod tests {
         assert!(early.lead_too().is_none(), "there is nobody to ask beside");
         drop(leads(&flights));
     }
+
+    #[test]
+    fn whoever_asks_beside_another_is_nobody_who_waits() {
+        let (flights, key) = (Arc::default(), CacheKey::of_nobody(1));
+        let _first = leads(&flights);
+        assert!(!flights.are_followed(key));
+        let beside = follows(&flights);
+        assert!(flights.are_followed(key));
+        let _second = beside.lead_too().expect("nobody else does");
+        assert!(!flights.are_followed(key));
+        let _waits = follows(&flights);
+        assert!(flights.are_followed(key));
+    }
 }

@@ -191,5 +191,11 @@ mod tests {
         generations.changed(&user(1), "mine");
         generations.changed(&user(1), "");
         assert_eq!(generations.since(place, asked, "mine"), None);
+        // And one that may have been anybody's.
+        let asked = generations.as_of();
+        generations.all_changed();
+        generations.changed(&user(1), "mine");
+        assert_eq!(generations.since(place, asked, "mine"), None);
+        assert_eq!(generations.since(Depends::Lists, asked, "mine"), None);
     }
 }

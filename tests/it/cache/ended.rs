@@ -221,6 +221,47 @@ async fn a_write_without_an_answer_ends_it_too() {
         .await;
     assert_eq!(lost.status, 502);
     assert_eq!(name(&stack, &server, &path).await.1, json!("lost"));
+    // And where it named nobody, the lists.
+    let list = "/users?limit=100";
+    stack.get(&server, list).await;
+    assert_eq!(stack.get(&server, list).await.cached(), "hit; fresh");
+    stack
+        .control()
+        .fault(Fault::on("/users", Action::PerformThenDrop).method(Method::POST));
+    let lost = stack
+        .post(&server, "/users", json!({ "display_name": "Bea" }))
+        .await;
+    assert_eq!(lost.status, 502);
+    let listed = stack.get(&server, list).await;
+    assert_eq!(
+        (listed.cached(), listed.json()["items"].as_array().map(Vec::len)),
+        ("miss; changed", Some(2))
+    );
+    stack.end().await;
+}
+
+/// Who is given an answer again is told that its row is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_refuses_is_not_kept() {
+    let stack = keeping().await;
+    stack
+        .sql("ALTER TABLE neon_identity.users_sync ADD CHECK (name <> 'Refused')")
+        .await;
+    let id = stack.user(json!({ "display_name": "Refused" }));
+    let (server, path) = (stack.server(0), format!("/users/{id}"));
+    for _ in 0..3 {
+        let got = stack.get(&server, &path).await;
+        assert_eq!(got.recorded(), "none; set-aside");
+        assert!(got.cached().starts_with("miss"), "{}", got.cached());
+    }
+    let fine = stack.patch(&server, &path, json!({ "display_name": "Fine" }));
+    stack.is_recorded(&fine.await, id).await;
+    stack.get(&server, &path).await;
+    let again = stack.get(&server, &path).await;
+    assert_eq!(
+        (again.cached(), again.recorded()),
+        ("hit; fresh", "committed; unchanged")
+    );
     stack.end().await;
 }
 

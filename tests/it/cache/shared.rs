@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 use usertap::sandbox::{Action, Canned, Fault, Gate};
 
-use super::{Told, keeping};
+use super::{Told, keeping, with};
 use crate::support::eventually;
 use crate::support::http::Reply;
 
@@ -198,6 +198,25 @@ async fn a_compressed_answer_is_kept_as_it_is() {
             .header("content-encoding"),
         None
     );
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_large_answer_does_not_take_the_place_of_many() {
+    let stack = with(&[("USERTAP_CACHE_SIZE", "1MiB")]).await;
+    let large = json!({ "client_metadata": { "large": "x".repeat(200 << 10) } });
+    let (ada, large) = (stack.user(json!({})), stack.user(large));
+    let server = stack.server(0);
+    for (user, words) in [
+        (ada, ["miss; absent", "hit; fresh"]),
+        (large, ["miss; absent", "miss; absent"]),
+        (ada, ["hit; fresh", "hit; fresh"]),
+    ] {
+        for word in words {
+            let got = stack.get(&server, &format!("/users/{user}")).await;
+            assert_eq!(got.cached(), word, "{}", user == large);
+        }
+    }
     stack.end().await;
 }
 
