@@ -3,6 +3,7 @@
 
 mod failing;
 mod odd;
+mod others;
 mod rig;
 
 use std::sync::Arc;

@@ -82,6 +82,30 @@ async fn no_trailer_speaks_for_usertap() {
     rig.end().await;
 }
 
+/// It would be given again without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_trailers_is_not_kept() {
+    let (tasks, ada) = (Tasks::default(), user(1, "Ada"));
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{ada}\r\n0\r\nx-sum: 1\r\n\r\n",
+        ada.len()
+    );
+    let provider = says(answer, &tasks).await;
+    let rig = Rig::with(|config| {
+        config.upstream = provider;
+        config.cache_ttl = std::time::Duration::from_secs(600);
+    });
+    let rig = rig.await;
+    for _ in 0..2 {
+        let got = rig.ask("GET", &path(1), "").await;
+        assert_eq!(got.header("x-usertap-cache"), "miss; absent");
+        assert_eq!(got.body.as_deref(), Some(ada.as_bytes()));
+    }
+    tasks.stop();
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_an_answer_is_nobodys_word() {
     let rig = Rig::new().await;

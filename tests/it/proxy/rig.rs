@@ -58,6 +58,7 @@ pub struct Rig {
     pub db: TestDatabase,
     pub address: SocketAddr,
     pub traffic: Arc<Traffic>,
+    pub cache: Arc<Cache>,
     pub owed: mpsc::Receiver<Owed>,
     pub tasks: Tasks,
     recorder: Recorder,
@@ -163,7 +164,7 @@ impl Rig {
         let told = cache.clone();
         recorder.on_change(move |user, by| told.heard(user, by));
         let parts = Parts {
-            cache,
+            cache: cache.clone(),
             config,
             recorder: recorder.clone(),
             upstream,
@@ -178,6 +179,7 @@ impl Rig {
             db,
             address,
             traffic,
+            cache,
             owed,
             tasks,
             recorder,
