@@ -159,6 +159,64 @@ async fn a_slot_is_made_once_and_keeps_its_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slot_begins_with_what_comes_unless_its_maker_says_otherwise() {
+    let stack = Stack::new().await;
+    let before = head(&stack).await;
+    stack.known_user(json!({})).await;
+    let first = head(&stack).await;
+    stack.known_user(json!({})).await;
+    let last = head(&stack).await;
+    for (name, body, begins) in [
+        ("nothing", String::new(), &last),
+        ("empty", "{}".to_owned(), &last),
+        ("now", json!({ "since": "now" }).to_string(), &last),
+        ("oldest", json!({ "since": "oldest" }).to_string(), &before),
+        ("first", json!({ "since": first }).to_string(), &first),
+    ] {
+        let url = stack.admin_url(&format!("/v1/slots/{name}"));
+        let made = http::request(Method::PUT, &url, &[], body)
+            .await
+            .expect("an answer");
+        assert_eq!(made.status, StatusCode::CREATED, "{name}: {}", made.text());
+        assert_eq!(made.json()["pos"], json!(begins), "{name}");
+    }
+    stack.end().await;
+}
+
+/// Whoever works through several pages at a time need not have done with one before it has the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_may_go_ahead_of_what_it_has_confirmed() {
+    let stack = Stack::new().await;
+    for _ in 0..3 {
+        stack.known_user(json!({})).await;
+    }
+    let all = list(&page(&stack, "/v1/changes?since=oldest").await);
+    let from_the_first = json!({ "since": "oldest" });
+    send(&stack, Method::PUT, "/v1/slots/mailer", from_the_first).await;
+    let first = page(&stack, "/v1/slots/mailer/changes?limit=1").await;
+    let lease = text(&first["lease"]);
+    let mut next = text(&first["next"]);
+    for change in &all[1..] {
+        let path = format!("/v1/slots/mailer/changes?limit=1&lease={lease}&since={next}");
+        let ahead = page(&stack, &path).await;
+        assert_eq!(list(&ahead), std::slice::from_ref(change));
+        next = text(&ahead["next"]);
+    }
+    let again = page(&stack, &format!("/v1/slots/mailer/changes?lease={lease}")).await;
+    assert_eq!(list(&again), all, "nothing of it is confirmed");
+    let done = json!({ "pos": next, "lease": lease });
+    let done = send(&stack, Method::POST, "/v1/slots/mailer/advance", done).await;
+    assert_eq!(done.json()["lag"]["events"], 0, "{}", done.text());
+    // Never back behind what was confirmed.
+    let back = format!(
+        "/v1/slots/mailer/changes?lease={lease}&since={}",
+        text(&first["next"])
+    );
+    assert_eq!(list(&page(&stack, &back).await), [] as [Value; 0]);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_no_slot_can_have_is_told_whatever_is_asked_of_it() {
     let stack = Stack::new().await;
     let advance = json!({ "pos": "0000000000000001-00000001", "lease": uuid::Uuid::new_v4() });
