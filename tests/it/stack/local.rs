@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Action, Fault, Gate, Options};
 use uuid::Uuid;
 
-use crate::support::http;
 use crate::support::stack::{Caller, Setup, Stack};
+use crate::support::{eventually, http};
 
 async fn with_users(users: usize, settings: &[(&'static str, &'static str)]) -> Stack {
     let sandbox = Options {
@@ -277,6 +277,51 @@ async fn a_row_that_only_stands_in_is_not_told_as_committed() {
     stack.end().await;
 }
 
+/// In a word, and when it is worth another try.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_row_cannot_be_shown_is_told() {
+    let stack = Stack::with(Setup {
+        settings: vec![("USERTAP_TIMEOUT", "2s")],
+        ..Setup::relayed()
+    })
+    .await;
+    let known = stack.known_user(json!({ "display_name": "Ada" })).await;
+    let missing = stack.user(json!({ "display_name": "Bea" }));
+    let server = stack.server(0);
+    let asked = async |user: Uuid| {
+        let path = format!("/_usertap/users/{user}?ensure=1");
+        let got = stack.own(&server, &path).await;
+        let words = ["x-usertap-error", "retry-after"].map(|name| got.header(name).map(str::to_owned));
+        (got.status.as_u16(), words)
+    };
+    let told = |status: u16, word: &str| (status, [word, "1"].map(|word| Some(word.to_owned())));
+    let gate = Gate::new();
+    stack
+        .control()
+        .fault(Fault::on("/users/", Action::HoldBefore(gate.clone())));
+    assert_eq!(asked(missing).await, told(504, "upstream-timeout"));
+    gate.release();
+    let relay = stack.relay.as_ref().expect("a relay");
+    relay.close();
+    assert_eq!(asked(known).await, told(503, "database-away"));
+    relay.open();
+    eventually("the database is back", async || {
+        (asked(known).await.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(asked(missing).await.0, 200);
+    let other = stack.user(json!({ "display_name": "Cleo" }));
+    stack.kill_provider();
+    eventually("nobody is there any more", async || {
+        (asked(other).await == told(502, "upstream-unreachable")).then_some(())
+    })
+    .await;
+    assert_eq!(asked(known).await.0, 200);
+    stack.unseen(other);
+    stack.provider_is_gone();
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_ask_for_the_same_missing_user_get_it() {
     let stack = Stack::new().await;
@@ -309,6 +354,11 @@ async fn health_needs_no_token_and_tells_no_data() {
             ),
             (200, Some(1))
         );
+    }
+    for (method, status) in [(Method::HEAD, 200), (Method::POST, 405)] {
+        let url = format!("http://{}/_usertap/readyz", stack.serving().listen);
+        let reply = http::request(method.clone(), &url, &[], "").await;
+        assert_eq!(reply.expect("an answer").status, status, "{method}");
     }
     for path in ["/healthz", "/readyz"] {
         assert_eq!(http::get(&stack.admin_url(path), &[]).await.status, 200);
