@@ -286,3 +286,24 @@ impl Intake {
         Taken::Acknowledged(word)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_called_by_what_is_least_understood_of_it() {
+        let called = |tells: [Tells; 3]| tells.into_iter().fold(Word::Ignored, Word::or);
+        for (tells, word) in [
+            ([Tells::Nothing, Tells::Nothing, Tells::Nothing], Word::Ignored),
+            ([Tells::Nothing, Tells::Foreign, Tells::Nothing], Word::Foreign),
+            ([Tells::Foreign, Tells::Unknown, Tells::Nothing], Word::Unknown),
+            (
+                [Tells::Malformed, Tells::Unknown, Tells::Foreign],
+                Word::Malformed,
+            ),
+        ] {
+            assert_eq!(called(tells), word);
+        }
+    }
+}

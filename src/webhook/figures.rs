@@ -207,3 +207,46 @@ impl Inner {
 fn age(now: Instant, since: Instant) -> u64 {
     now.saturating_duration_since(since).as_secs()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn what_came_right_ends_what_went_wrong_before() {
+        let began = clock::now();
+        let (counts, late) = (Counts::new(began), began + Duration::from_secs(60));
+        let refused = Taken::Refused(Refused::Signature);
+        (0..3).for_each(|_| counts.count(refused, late, 5));
+        let shown = counts.shown(late, 5);
+        assert_eq!((shown.refused_in_a_row, shown.wrong_in_a_row), (3, 3));
+        assert_eq!((shown.silent_for, shown.written_meanwhile), (60, 5));
+        counts.count(Taken::Acknowledged(Word::Ignored), late, 5);
+        counts.count(refused, late, 7);
+        let shown = counts.shown(late, 8);
+        assert_eq!((shown.refused_in_a_row, shown.wrong_in_a_row), (1, 1));
+        assert_eq!((shown.silent_for, shown.written_meanwhile), (0, 3));
+        assert_eq!(
+            (shown.received, shown.refused["signature"], shown.written),
+            (1, 4, 8)
+        );
+    }
+
+    #[test]
+    fn what_is_malformed_counts_until_one_tells_of_users() {
+        let (counts, now) = (Counts::new(clock::now()), clock::now());
+        let in_a_row = |word| {
+            counts.count(Taken::Acknowledged(word), now, 0);
+            counts.shown(now, 0).malformed_in_a_row
+        };
+        let words = [Word::Malformed, Word::Malformed, Word::Ignored, Word::Foreign];
+        assert_eq!(words.map(in_a_row), [1, 2, 2, 2]);
+        assert_eq!(
+            [Word::Hint, Word::Malformed, Word::Duplicate].map(in_a_row),
+            [0, 1, 0]
+        );
+    }
+}
