@@ -81,12 +81,16 @@ async fn whose_a_write_was_is_asked_after_it_where_it_was_not_before() {
     let world = okta().await;
     is(&world, "SUSPENDED");
     let target = "/api/v1/users/ada@example.com/lifecycle/suspend";
-    world.shapes.on(&format!("POST {target}"), 200, "{}");
-    let headers = [("authorization", "Bearer of-the-app")];
-    let write = world
-        .served
-        .ask(Method::POST, target, &headers, &Value::Null)
-        .await;
+    let write = async |token: &str, status| {
+        world.shapes.on(&format!("POST {target}"), status, "{}");
+        let headers = [("authorization", token)];
+        let served = &world.served;
+        served.ask(Method::POST, target, &headers, &Value::Null).await
+    };
+    let asked = world.shapes.asked().len();
+    assert_eq!(write("Bearer of-nobody", 401).await.status, 401);
+    assert_eq!(world.shapes.asked().len(), asked + 1);
+    let write = write("Bearer of-the-app", 200).await;
     assert!(write.recorded().starts_with("committed"), "{}", write.recorded());
     has_status(&world, "SUSPENDED").await;
     world.end().await;
@@ -97,9 +101,14 @@ async fn by_a_login_that_nobody_knows_it_may_have_been_anybody() {
     let world = okta().await;
     assert_eq!(asked(&world, Method::GET, "eve@example.com").await.0, 404);
     assert_eq!(asked(&world, Method::GET, ID).await.1, "hit; fresh");
-    world.shapes.on("DELETE /api/v1/users/eve@example.com", 204, "");
-    assert_eq!(asked(&world, Method::DELETE, "eve@example.com").await.0, 204);
-    assert_eq!(asked(&world, Method::GET, ID).await.1, "miss; changed");
+    for status in [204, 500] {
+        world
+            .shapes
+            .on("DELETE /api/v1/users/eve@example.com", status, "");
+        assert_eq!(asked(&world, Method::DELETE, "eve@example.com").await.0, status);
+        assert_eq!(asked(&world, Method::GET, ID).await.1, "miss; changed");
+        assert_eq!(asked(&world, Method::GET, ID).await.1, "hit; fresh");
+    }
     has_status(&world, "ACTIVE").await;
     world.end().await;
 }
