@@ -268,6 +268,24 @@ async fn an_update_that_is_carried_out_late_is_read_again() {
     server.stop().await;
 }
 
+/// The first look is done, and the second was not due.
+#[tokio::test]
+async fn an_update_that_is_carried_out_after_a_kill_is_read_again() {
+    let world = World::with_users(1).await;
+    world.backfill().await;
+    let server = world.serve().await;
+    let id = world.control().ids(0)[0];
+    let path = format!("/users/{id}");
+    broken_off(&world, &server, Method::PATCH, &path, "/users/{id}").await;
+    world.owes_nothing().await;
+    assert_eq!(server.status().await["recorder"]["writes"]["open"], 1);
+    server.process.killed().await;
+    assert!(world.control().edit(0, id, json!({ "display_name": "Late" })));
+    let server = world.serve().await;
+    world.is_the_providers(id).await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_create_that_is_carried_out_late_is_found() {
     let world = World::with_users(3).await.and(CARRIED_OUT.0, CARRIED_OUT.1);

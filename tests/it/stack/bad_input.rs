@@ -195,6 +195,23 @@ async fn a_write_whose_answer_is_lost_is_a_502_and_its_row_follows() {
     stack.end().await;
 }
 
+/// Nobody is named: it is looked for among the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_made_in_spite_of_a_server_error_is_found() {
+    let stack = Stack::new().await;
+    let oops = Action::PerformThen(Canned::new(500, "Something went wrong"));
+    stack
+        .control()
+        .fault(Fault::on("/users", oops).method(Method::POST));
+    let made = stack
+        .post(&stack.server(0), "/users", json!({ "display_name": "Ada" }))
+        .await;
+    assert_eq!(made.status, 500);
+    let ada = stack.control().ids(0)[0];
+    eventually("the row is there", || async { stack.agrees(ada).await.ok() }).await;
+    stack.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_error_on_a_write_is_passed_on_and_looked_up() {
     let stack = Stack::new().await;

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use usertap::sandbox::{Action, Canned, Fault};
+use usertap::sandbox::{Action, Canned, Fault, Gate};
 use uuid::Uuid;
 
 use crate::support::eventually;
@@ -79,6 +79,38 @@ async fn an_answer_does_not_wait_behind_a_read_that_nobody_waited_for() {
     let channel = json!({ "user_id": ada, "type": "email", "value": "ada@example.com" });
     let added = stack.post(&server, "/contact-channels", channel).await;
     stack.is_recorded(&added, ada).await;
+    stack.end().await;
+}
+
+/// They have their places to themselves, and all of them are taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_does_not_wait_for_a_place_among_reads_that_nobody_waited_for() {
+    const PLACES: usize = 32;
+    let mut setup = Setup::users(PLACES + 8);
+    setup.settings = vec![("USERTAP_SYNC_TIMEOUT", "5s")];
+    let stack = Stack::with(setup).await;
+    stack.walk_begins("backfill").await;
+    stack.walk_ends("backfill").await;
+    let (server, gate) = (stack.server(0), Gate::new());
+    for _ in 0..PLACES {
+        let held = Fault::on("/users/", Action::HoldBefore(gate.clone())).method(Method::GET);
+        stack.control().fault(held);
+    }
+    let ada = stack.control().ids(0)[0];
+    stack
+        .sql(&format!(
+            "UPDATE usertap.user_state SET doubt = position WHERE id <> '{ada}'"
+        ))
+        .await;
+    eventually("every place is taken", || async {
+        (stack.control().faults_left() == 0).then_some(())
+    })
+    .await;
+    let channel = json!({ "user_id": ada, "type": "email", "value": "ada@example.com" });
+    let added = stack.post(&server, "/contact-channels", channel).await;
+    stack.is_recorded(&added, ada).await;
+    gate.release();
+    stack.note();
     stack.end().await;
 }
 
