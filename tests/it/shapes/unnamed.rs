@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::shapes::Shaped;
 
@@ -435,6 +436,39 @@ async fn at_better_auth_the_way_to_another_provider_touches_nobody() {
         .ends("POST /api/auth/update-user", 200, r#"{"status":true}"#)
         .await;
     world.end_with_nothing_unmatched().await;
+}
+
+/// A redirection is as often a refusal, and the way to another provider has made nobody yet: a look at the newest for
+/// each would cost the provider more than the apps do.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_was_made_nobody_is_looked_for() {
+    let user = json!({"id": "kQ1", "name": "Ada", "email": "ada@example.com", "banned": false, "createdAt": MADE, "updatedAt": MADE});
+    let settings = [
+        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
+        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
+    ];
+    let known = (
+        "/api/auth/admin/get-user?id=kQ1",
+        user,
+        r#"{"code":"USER_NOT_FOUND"}"#,
+    );
+    let world = World::start("better-auth", &settings, &BEARER, known).await;
+    let away = r#"{"url":"https://accounts.example/","redirect":true}"#;
+    for (on, status, body) in [
+        ("POST /api/auth/sign-in/social", 200, away),
+        ("POST /api/auth/sign-up/email", 302, ""),
+    ] {
+        world.answered(on, status, body).await;
+        eventually("the write has ended", async || {
+            let status = world.shaped.served.status().await;
+            (status["recorder"]["writes"]["open"] == 0).then_some(())
+        })
+        .await;
+        let asked = world.shaped.shapes.asked();
+        let is_list = |target: &str| target.starts_with("/api/auth/admin/list-users");
+        assert!(!asked.iter().any(|asked| is_list(&asked.target)), "{on}");
+    }
+    world.shaped.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
