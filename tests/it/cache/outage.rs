@@ -203,8 +203,10 @@ async fn what_changes_while_it_is_asked_for_is_not_given_as_it_was() {
         stack.kill_provider();
     };
     let (got, ()) = tokio::join!(stack.get(&me, "/users/me"), meanwhile);
+    // It is asked once more, and a provider that is on its way out may still answer that.
+    let is_new = got.cached().starts_with("miss") && got.json()["display_name"] == "new";
     assert!(
-        got.header("x-usertap-error").is_some(),
+        is_new || got.header("x-usertap-error").is_some(),
         "{}: {}",
         got.cached(),
         got.text()
