@@ -299,6 +299,7 @@ mod tests {
         assert_eq!(cut(&["/token"], odd).as_deref(), Some(r#"{"\ud800":{"n":1.0}}"#));
         assert_eq!(pointer("/token").raw(odd), Some(r#""t""#));
     }
+
     #[test]
     fn what_is_taken_of_a_value_is_what_is_cut_of_its_text() {
         let value = json!({

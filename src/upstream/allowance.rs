@@ -155,7 +155,7 @@ impl Allowance {
     }
 
     /// Leaves to others what neither is this part nor counts any more of a larger one, but for the next request.
-    pub fn leave(&mut self) {
+    pub fn give_up(&mut self) {
         let spent = f64::from(self.burst.counted().saturating_add(1)) / f64::from(self.rate.requests.max(1));
         self.kept = self.kept.min(spent.max(self.share));
     }

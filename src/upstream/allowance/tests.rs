@@ -124,7 +124,7 @@ async fn what_went_counts_when_the_part_gets_smaller() {
     let mut allowance = of(1_000, TEN);
     at_once(&mut allowance, Asks::App);
     allowance.resize(0.5, clock::now(), clock::now());
-    allowance.leave();
+    allowance.give_up();
     assert!((0.75..0.8).contains(&allowance.kept()), "{}", allowance.kept());
     tokio::time::sleep(TEN / 2).await;
     // Only what is spread goes on.
@@ -132,7 +132,7 @@ async fn what_went_counts_when_the_part_gets_smaller() {
     tokio::time::sleep(TEN).await;
     let burst = at_once(&mut allowance, Asks::App);
     assert!((370..=385).contains(&burst), "{burst}");
-    allowance.leave();
+    allowance.give_up();
     assert_eq!(allowance.kept(), 0.5);
 }
 

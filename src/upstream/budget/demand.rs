@@ -113,7 +113,7 @@ impl Load {
         std::mem::replace(&mut self.has_waited, self.waiting > TINY)
     }
 
-    /// What is usual, as much again as chance may bring in a period, and what waits.
+    /// What is usual, what chance may add to it in a period, and what waits.
     fn wants(&self, period: f64) -> f64 {
         let Sum { costs, squares } = self.usual.a_second();
         let chance = CHANCE * (squares / period.max(TINY)).sqrt();

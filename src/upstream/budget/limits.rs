@@ -213,7 +213,7 @@ impl Limits {
     /// larger one before.
     pub fn share(&mut self) -> f64 {
         let all = self.limits.iter_mut().chain(&mut self.strangers);
-        all.for_each(|counting| counting.allows.leave());
+        all.for_each(|counting| counting.allows.give_up());
         let kept = self.limits.iter().map(|counting| counting.allows.kept());
         kept.fold(self.share, f64::max).min(1.0)
     }
