@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::burst::Burst;
 use super::window::{self, Window};
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::config::Rate;
 
 /// What is kept back to be spread evenly.
@@ -93,9 +93,7 @@ impl Allowance {
         let next = self
             .burst
             .next(every.unwrap_or(window::LONGEST).min(window::LONGEST));
-        let now = clock::now();
-        next.filter(|next| *next > now)
-            .max(self.burst.falls_below(self.requests(self.kept)))
+        next.max(self.burst.falls_below(self.requests(self.kept)))
     }
 
     fn requests(&self, share: f64) -> u32 {
@@ -119,7 +117,7 @@ impl Allowance {
         match self.even.as_ref().filter(|even| even.wait().is_none()) {
             Some(even) => {
                 even.charge();
-                self.burst.went_evenly(clock::now());
+                self.burst.goes_evenly();
                 false
             }
             None => {

@@ -129,11 +129,11 @@ impl Burst {
         add(&mut self.went, at, together);
     }
 
-    /// One went of what is spread evenly.
-    pub fn went_evenly(&mut self, at: Instant) {
+    /// One goes of what is spread evenly.
+    pub fn goes_evenly(&mut self) {
         self.used_evenly += 1;
         let together = self.together();
-        add(&mut self.evenly, at, together);
+        add(&mut self.evenly, self.turned, together);
     }
 
     /// How many the provider counts still, of what is spread evenly too.
@@ -147,22 +147,26 @@ impl Burst {
     /// When the provider will have ceased to count so many that fewer than `most` are left; nothing if they are now.
     pub fn falls_below(&self, most: u32) -> Option<Instant> {
         let over = self.counted().checked_sub(most)?;
-        let mut all: Vec<&Went> = self.all_counted().collect();
-        all.sort_by_key(|went| went.last);
-        let frees = first_beyond(all.into_iter(), over);
+        let frees = first_beyond(self.all_counted(), over);
         Some(frees.unwrap_or(self.turned) + self.whole)
     }
 
+    /// The oldest first.
     fn all_counted(&self) -> impl Iterator<Item = &Went> {
-        let all = self.went.iter().chain(&self.evenly);
+        let (mut went, mut evenly) = (self.went.iter().peekable(), self.evenly.iter().peekable());
+        let all = std::iter::from_fn(move || match (went.peek(), evenly.peek()) {
+            (Some(one), Some(other)) if other.last < one.last => evenly.next(),
+            (None, _) => evenly.next(),
+            _ => went.next(),
+        });
         all.filter(|went| went.last + self.whole > self.turned)
     }
 
-    /// When one may go of those that go each so often, whatever else went.
+    /// When the next may go of those that go each so often, whatever else went; nothing if at once.
     pub fn next(&self, every: Duration) -> Option<Instant> {
         let last = [self.went.back(), self.evenly.back()].into_iter().flatten();
         let last = last.map(|went| went.last).max();
-        last.map(|last| last + every)
+        last.map(|last| last + every).filter(|next| *next > self.turned)
     }
 
     /// Of a large limit such as went within so long are remembered in one piece.

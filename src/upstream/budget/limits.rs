@@ -145,8 +145,10 @@ impl Limits {
     }
 
     fn awaiting(&mut self, answers: Answers) -> impl Iterator<Item = &mut Counting> {
-        let all = self.limits.iter_mut().chain(&mut self.strangers).enumerate();
-        let awaiting = all.filter(move |(place, _)| answers.limits & 1 << (place % 64) != 0);
+        let awaiting = self
+            .all()
+            .enumerate()
+            .filter(move |(place, _)| answers.limits & 1 << (place % 64) != 0);
         awaiting.map(|(_, counting)| counting)
     }
 
@@ -159,8 +161,7 @@ impl Limits {
 
     /// Forgets what no longer counts, and creeps back to the published limit while all is well.
     pub fn turn(&mut self, now: Instant) {
-        let all = self.limits.iter_mut().chain(&mut self.strangers);
-        all.for_each(|counting| counting.allows.turn(now));
+        self.all().for_each(|counting| counting.allows.turn(now));
         if self.learned.turn(now) {
             self.resize(now);
         }
@@ -177,11 +178,10 @@ impl Limits {
 
     /// A period of the limit that holds such a request back most, by the requests that it allows.
     fn spread(&self, what: Use, period: impl Fn(Duration) -> Duration) -> f64 {
-        let counting = self.limits.iter().map(|counting| counting.limit);
-        let costs = counting.filter(|limit| limit.counts(what)).map(|limit| {
+        let costs = self.rates(what).map(|rate| {
             each(Rate {
-                per: period(limit.rate.per),
-                ..limit.rate
+                per: period(rate.per),
+                ..rate
             })
         });
         costs.fold(0.0, f64::max)
@@ -189,14 +189,18 @@ impl Limits {
 
     /// The limit of which a read costs most; of those that count none a write.
     pub fn slowest(&self) -> Option<Rate> {
-        let rates = |what: Use| {
-            let counting = self.limits.iter().map(|counting| counting.limit);
-            counting
-                .filter(move |limit| limit.counts(what))
-                .map(|limit| limit.rate)
+        let slowest = |what| {
+            self.rates(what)
+                .max_by(|one, other| each(*one).total_cmp(&each(*other)))
         };
-        let slowest = |what| rates(what).max_by(|one, other| each(*one).total_cmp(&each(*other)));
         slowest(Use::Read).or_else(|| slowest(Use::Write))
+    }
+
+    fn rates(&self, what: Use) -> impl Iterator<Item = Rate> {
+        let limits = self.limits.iter().map(|counting| counting.limit);
+        limits
+            .filter(move |limit| limit.counts(what))
+            .map(|limit| limit.rate)
     }
 
     /// One more place for such a request is there after each so long.
@@ -212,8 +216,7 @@ impl Limits {
     /// The part that others must leave to this process: what it holds, and what it has spent of a
     /// larger one before.
     pub fn share(&mut self) -> f64 {
-        let all = self.limits.iter_mut().chain(&mut self.strangers);
-        all.for_each(|counting| counting.allows.give_up());
+        self.all().for_each(|counting| counting.allows.give_up());
         let kept = self.limits.iter().map(|counting| counting.allows.kept());
         kept.fold(self.share, f64::max).min(1.0)
     }
@@ -233,8 +236,11 @@ impl Limits {
     /// Nothing of the limit is this process's, nor was any of it.
     pub fn hold_nothing(&mut self, now: Instant) {
         self.hold(0.0, now, now);
-        let all = self.limits.iter_mut().chain(&mut self.strangers);
-        all.for_each(|counting| counting.allows.keep_nothing());
+        self.all().for_each(|counting| counting.allows.keep_nothing());
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Counting> {
+        self.limits.iter_mut().chain(&mut self.strangers)
     }
 
     fn resize(&mut self, now: Instant) {

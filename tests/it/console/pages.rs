@@ -245,6 +245,7 @@ async fn every_change_is_on_one_of_the_pages() {
             let page = browser.page(&path).await;
             let positions = page.split("<tr id=\"c-").skip(1);
             shown.extend(positions.filter_map(|row| Some(row.split_once('"')?.0.to_owned())));
+            assert!(shown.len() <= USERS, "{first}: {shown:?}");
             let older = page.split_once("rel=\"next\" href=\"");
             next = older.and_then(|(_, link)| Some(link.split_once('"')?.0.replace("&amp;", "&")));
         }

@@ -416,8 +416,10 @@ async fn at_kratos_a_flow_in_a_browser_names_nobody() {
     world.end_with_nothing_unmatched().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn at_better_auth_the_way_to_another_provider_touches_nobody() {
+/// Whoever is sent on to another provider.
+const AWAY: &str = r#"{"url":"https://accounts.example/","redirect":true}"#;
+
+async fn better_auth() -> World {
     let user = json!({"id": "kQ1", "name": "Ada", "email": "ada@example.com", "banned": false, "createdAt": MADE, "updatedAt": MADE});
     let settings = [
         ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
@@ -425,13 +427,17 @@ async fn at_better_auth_the_way_to_another_provider_touches_nobody() {
     ];
     let nobody = r#"{"code":"USER_NOT_FOUND"}"#;
     let read = "/api/auth/admin/get-user?id=kQ1";
-    let world = World::start("better-auth", &settings, &BEARER, (read, user, nobody)).await;
-    let away = r#"{"url":"https://accounts.example/","redirect":true}"#;
-    world.leaves("POST /api/auth/sign-in/social", 200, away).await;
+    World::start("better-auth", &settings, &BEARER, (read, user, nobody)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_better_auth_the_way_to_another_provider_touches_nobody() {
+    let world = better_auth().await;
+    world.leaves("POST /api/auth/sign-in/social", 200, AWAY).await;
     world
         .leaves("POST /api/auth/sign-out", 200, r#"{"success":true}"#)
         .await;
-    world.leaves("POST /api/auth/sign-in/email", 200, away).await;
+    world.leaves("POST /api/auth/sign-in/email", 200, AWAY).await;
     world
         .ends("POST /api/auth/update-user", 200, r#"{"status":true}"#)
         .await;
@@ -442,20 +448,9 @@ async fn at_better_auth_the_way_to_another_provider_touches_nobody() {
 /// each would cost the provider more than the apps do.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_was_made_nobody_is_looked_for() {
-    let user = json!({"id": "kQ1", "name": "Ada", "email": "ada@example.com", "banned": false, "createdAt": MADE, "updatedAt": MADE});
-    let settings = [
-        ("BETTER_AUTH_ADMIN_EMAIL", "admin@example.com"),
-        ("BETTER_AUTH_ADMIN_PASSWORD", "password"),
-    ];
-    let known = (
-        "/api/auth/admin/get-user?id=kQ1",
-        user,
-        r#"{"code":"USER_NOT_FOUND"}"#,
-    );
-    let world = World::start("better-auth", &settings, &BEARER, known).await;
-    let away = r#"{"url":"https://accounts.example/","redirect":true}"#;
+    let world = better_auth().await;
     for (on, status, body) in [
-        ("POST /api/auth/sign-in/social", 200, away),
+        ("POST /api/auth/sign-in/social", 200, AWAY),
         ("POST /api/auth/sign-up/email", 302, ""),
     ] {
         world.answered(on, status, body).await;
