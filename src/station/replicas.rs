@@ -184,7 +184,8 @@ impl Station {
         }
     }
 
-    /// What others judged while they did not know of this process, or took it for dead, is not known here.
+    /// What others judged while they did not know of this process, or took it for dead, is not known here. Nor is
+    /// what they spent of the provider's limit, where nothing of it was written down as this process's.
     fn come_back(&self, heard: &Heard) {
         let has_left = {
             let mut known = self.standing.lock();
@@ -203,6 +204,9 @@ impl Station {
         let has_others = had_others || !heard.others.is_empty();
         if was_away && self.recorder.returned(has_others, heard.recorder) {
             self.cache.forget_all();
+            if heard.is_new {
+                self.upstream.hold_nothing();
+            }
         }
     }
 

@@ -158,9 +158,10 @@ impl Allowance {
         self.kept = self.kept.min(spent.max(self.share));
     }
 
-    /// Others leave nothing to this.
+    /// Others leave nothing to this, and left nothing before.
     pub fn keep_nothing(&mut self) {
         self.kept = 0.0;
+        self.burst.kept_nothing();
     }
 
     /// The part of the whole limit that others leave to this.

@@ -190,7 +190,7 @@ impl Budget {
         }
     }
 
-    /// Nothing of the limit is this process's yet.
+    /// Nothing of the limit is this process's yet, and whatever went before others may have spent.
     pub fn hold_nothing(&self) {
         self.state().limits.hold_nothing(clock::now());
     }

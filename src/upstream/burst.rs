@@ -193,6 +193,11 @@ impl Burst {
         self.turn(now);
     }
 
+    /// Whatever it kept to before, others had all of it.
+    pub fn kept_nothing(&mut self) {
+        self.held.clear();
+    }
+
     /// Anew: a part that comes and goes is not spent once more each time.
     fn others_spent(&mut self, since: Instant, now: Instant) {
         self.went.retain(|went| !went.are_of_others);

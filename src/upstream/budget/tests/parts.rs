@@ -341,3 +341,17 @@ async fn who_has_just_begun_has_a_place_at_once_and_no_more() {
     budget.hold(1.0, clock::now());
     assert_eq!(taken(&budget, read(Priority::App), 0).await, 1);
 }
+
+/// Others did not know of it, and are gone: what it held meanwhile they may have spent.
+#[tokio::test(start_paused = true)]
+async fn who_was_away_has_what_others_may_have_spent_at_an_even_pace() {
+    let budget = Budget::new(&[per(60, 60)]);
+    tokio::time::advance(Duration::from_secs(600)).await;
+    budget.hold_nothing();
+    budget.hold(1.0, clock::now());
+    assert_eq!(taken(&budget, read(Priority::App), 0).await, 1);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    // What is spread evenly is not saved up.
+    let half = taken(&budget, read(Priority::App), 0).await;
+    assert!((20..=30).contains(&half), "{half}");
+}
