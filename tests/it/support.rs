@@ -17,6 +17,8 @@ pub mod stack;
 pub mod standby;
 
 use std::fmt::Debug;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives something; fails the test when it does not.
@@ -40,6 +42,22 @@ pub async fn eventually_or<T, E: Debug>(what: &str, mut condition: impl AsyncFnM
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// For a program that takes no socket. Below those that a kernel gives to whoever asks for any: nobody else gets it
+/// before the program has it, or while it is started anew.
+pub fn free_port() -> u16 {
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(31);
+    let ports = std::iter::repeat_with(|| {
+        let at = begin.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + (at % PORTS.len() as u32) as u16
+    });
+    let mut free = ports
+        .take(PORTS.len())
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("a port")
 }
 
 pub fn now() -> Instant {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Server, World, recorded};
 use crate::support::forward_proxy::{Allows, ForwardProxy};
+use crate::support::free_port;
 use crate::support::process::{Settings, setting};
 
 /// `operator:hush-hush`
@@ -53,10 +54,7 @@ async fn where_it_makes_no_way_it_is_named() {
     world.serve().await.stop().await;
     let locked = world.proxy(Allows::Holder(SHOWN)).await.addr;
     let refuses = world.proxy(Allows::Nobody).await.addr;
-    let away = {
-        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-        free.expect("a port").local_addr().expect("an address")
-    };
+    let away = format!("127.0.0.1:{}", free_port());
     for (url, words) in [
         (
             format!("http://operator:wrong-one@{locked}"),

@@ -1,7 +1,6 @@
 //! What hosts put before a database: poolers, standbys, failovers. Refused by name with the remedy, or
 //! recovered from.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use ::http::Method;
@@ -14,7 +13,7 @@ use serde_json::json;
 use super::{Reachable, Server, World, id_of, recorded};
 use crate::support::process::{Process, Settings, setting};
 use crate::support::standby::durable;
-use crate::support::{eventually, eventually_or, http, postgres};
+use crate::support::{eventually, eventually_or, free_port, http, postgres};
 
 /// The pooler, where it is installed.
 pub fn pgbouncer() -> Option<PathBuf> {
@@ -25,11 +24,6 @@ pub fn pgbouncer() -> Option<PathBuf> {
         println!("SKIPPED: no pgbouncer is installed (apt-get install pgbouncer)");
     }
     found
-}
-
-pub fn free_port() -> u16 {
-    let bound = TcpListener::bind("127.0.0.1:0").expect("a port");
-    bound.local_addr().expect("an address").port()
 }
 
 /// A pooler before the world's database, and its URL.

@@ -1,7 +1,6 @@
 //! Two real servers: one that is written to, and a standby that streams from it and can take over.
 
 use std::fs::{self, File, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use tokio_postgres::Client;
 use usertap::db::embedded::{Embedded, Search};
 use usertap::tasks::Tasks;
 
-use super::{eventually, postgres};
+use super::{eventually, free_port, postgres};
 
 /// Both are gone with it.
 pub struct Pair {
@@ -85,9 +84,7 @@ impl Standby {
         fs::write(&conf, before + &from).expect("a setting");
         fs::write(data.join("standby.signal"), "").expect("a sign");
         give(&data.join("standby.signal"), 0o600);
-        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
+        let port = free_port();
         let mut url = of_primary;
         url.set_port(Some(port)).expect("a port");
         let process = postgres_on(program, data, port);

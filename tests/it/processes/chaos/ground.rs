@@ -17,7 +17,7 @@ use crate::processes::{Reachable, hosted};
 use crate::support::process::Process;
 use crate::support::relay::Relay;
 use crate::support::standby::{Pair, durable};
-use crate::support::{eventually, now, postgres};
+use crate::support::{eventually, free_port, now, postgres};
 
 /// Sessions of a pooler to the server: as many as all processes have.
 const SESSIONS: usize = 60;
@@ -131,7 +131,7 @@ impl Server {
 impl Pooler {
     async fn start(world: &World) -> Option<Pooler> {
         let program = hosted::pgbouncer()?;
-        let port = hosted::free_port();
+        let port = free_port();
         let (process, _) = hosted::pooled_at(world, &program, "session", SESSIONS, port).await;
         Some(Pooler {
             process,
