@@ -1,5 +1,6 @@
 //! Whose a request is: a stranger with a project of his own leaves no trace here.
 
+use super::forms::fixture;
 use super::*;
 use usertap::provider::Foreign;
 
@@ -146,6 +147,11 @@ fn a_token_refresh_names_its_tenant_in_the_form() {
         asked(&[], &format!("client_id={OTHER}")),
         Caller::Foreign(Foreign::Tenant)
     );
+    // What follows is of the branch's name.
+    assert_eq!(
+        asked(&[], &format!("client_id={PROJECT}%23main%23dev")),
+        Caller::Foreign(Foreign::Tenant)
+    );
     let header = [("x-stack-project-id", PROJECT)];
     assert_eq!(
         asked(&header, &format!("client_id={OTHER}")),
@@ -185,6 +191,8 @@ fn only_tokens_of_this_tenant_name_users() {
         ""
     );
     assert_eq!(refreshed(&json!({"sub": ADA, "aud": OTHER})), "");
+    assert_eq!(refreshed(&json!({"sub": ADA, "aud": [OTHER]})), "");
+    assert_eq!(refreshed(&json!({"sub": ADA, "aud": [OTHER, PROJECT]})), ours);
     assert_eq!(
         refreshed(&json!({"sub": ADA, "project_id": OTHER, "aud": PROJECT})),
         ""
@@ -209,4 +217,124 @@ fn two_tokens_that_differ_name_nobody() {
         answer: "{}",
     };
     assert_eq!(words(&exchange.told(&provider, &tenant(&provider))), "");
+}
+
+/// As Okta's Python SDK shows its key: with nothing between the scheme and it.
+#[test]
+fn a_scheme_without_a_key_behind_it_is_no_servers() {
+    let provider = Provider::builtin("okta").expect("a file without a mistake");
+    let tenant = tenant_with(&provider, &[("OKTA_CLIENT_TOKEN", "00key")]);
+    let matched = provider.route(&Method::GET, "/api/v1/users").unwrap();
+    let judged = |authorization: &str| {
+        let headers = headers(&[("authorization", authorization)]);
+        provider.caller(&tenant, &matched, (&provider.shown(&headers), None), None)
+    };
+    for own in ["SSWS 00key", "SSWS00key"] {
+        assert_eq!(judged(own), Caller::Ours(Credential::OwnServer), "{own}");
+    }
+    assert_eq!(judged("SSWS00other"), Caller::Ours(Credential::Server));
+    assert_eq!(judged("SSWS"), Caller::Ours(Credential::Client));
+}
+
+#[test]
+fn a_tenant_named_twice_in_the_query_is_nobodys() {
+    let provider = fixture(include_str!("../../fixtures/providers/numbered.toml"));
+    let tenant = tenant_with(&provider, &[("TENANT", "a")]);
+    let matched = provider.route(&Method::GET, "/users").unwrap();
+    let headers = HeaderMap::new();
+    let judged =
+        |query: &str| provider.caller(&tenant, &matched, (&provider.shown(&headers), Some(query)), None);
+    assert_eq!(judged("tenant=a"), Caller::Ours(Credential::Client));
+    for twice in ["tenant=a&tenant=b", "tenant=a&tenant=a"] {
+        assert_eq!(judged(twice), Caller::Foreign(Foreign::Repeated), "{twice}");
+    }
+    // So it is on a path that is on no route.
+    let head = |query| RequestHead {
+        method: &Method::GET,
+        path: "/teams",
+        query: Some(query),
+        headers: &headers,
+    };
+    let by_head = |query| provider.caller_by_head(&tenant, &head(query));
+    assert_eq!(by_head("tenant=a"), Caller::Ours(Credential::Client));
+    assert_eq!(by_head("tenant=b"), Caller::Foreign(Foreign::Tenant));
+}
+
+/// What was counted of one's requests counts for the other's.
+#[test]
+fn who_asks_with_another_key_or_setting_or_for_another_asks_as_somebody_else() {
+    let text = include_str!("../../fixtures/providers/numbered.toml");
+    let provider = fixture(&format!(
+        "{text}\n[key]\nsettings = [\"KEY\"]\noptional = true\n\n[[setting]]\nname = \"agent\"\nsettings = [\"AGENT\"]\n"
+    ));
+    let asks = |settings: &[(&str, &str)]| tenant_with(&provider, settings);
+    let ours = [("TENANT", "a"), ("KEY", "k"), ("AGENT", "x")];
+    let own = asks(&ours);
+    assert!(own.asks_as(&asks(&ours)));
+    let without_key = [ours[0], ours[2]];
+    assert!(asks(&without_key).asks_as(&asks(&without_key)));
+    for other in [
+        &without_key as &[_],
+        &[("TENANT", "b"), ours[1], ours[2]],
+        &[ours[0], ("KEY", "l"), ours[2]],
+        &[ours[0], ours[1], ("AGENT", "y")],
+    ] {
+        let other = asks(other);
+        assert!(
+            !own.asks_as(&other) && !other.asks_as(&own),
+            "{:?}",
+            other.settings
+        );
+    }
+}
+
+/// To a write on nobody's own path it may be what the body holds, such as a password.
+#[test]
+fn only_an_answer_to_what_the_caller_shows_refuses_it() {
+    let provider = stack();
+    let refuses = |on: &str, status: u16| {
+        let (method, path) = on.split_once(' ').unwrap();
+        let matched = provider.route(&method.parse().unwrap(), path).unwrap();
+        provider.refuses(&matched, StatusCode::from_u16(status).unwrap())
+    };
+    let own = format!("/api/v1/users/{ADA}");
+    for on in [
+        "GET /api/v1/users",
+        &format!("GET {own}"),
+        &format!("PATCH {own}"),
+    ] {
+        assert!(refuses(on, 401) && !refuses(on, 403) && !refuses(on, 200), "{on}");
+    }
+    assert!(!refuses("POST /api/v1/auth/password/sign-in", 401));
+}
+
+#[test]
+fn who_needs_to_show_nothing_shows_no_secret() {
+    let text = include_str!("../../fixtures/providers/numbered.toml");
+    let anyone = "[[credential]]\nis = \"server\"\nanyone = true\nkey = true\n";
+    let provider = fixture(&format!(
+        "{text}\n[key]\nsettings = [\"KEY\"]\noptional = true\n{anyone}"
+    ));
+    assert!(provider.secret(&HeaderMap::new()).is_none());
+    // Where usertap has a key, who shows none is not its own server.
+    let matched = provider.route(&Method::GET, "/users").unwrap();
+    let headers = HeaderMap::new();
+    let judged = |settings: &[(&str, &str)]| {
+        let tenant = tenant_with(&provider, settings);
+        let caller = provider.caller(
+            &tenant,
+            &matched,
+            (&provider.shown(&headers), Some("tenant=a")),
+            None,
+        );
+        (caller, provider.takes_anyone(&tenant))
+    };
+    assert_eq!(
+        judged(&[("TENANT", "a")]),
+        (Caller::Ours(Credential::OwnServer), true)
+    );
+    assert_eq!(
+        judged(&[("TENANT", "a"), ("KEY", "k")]),
+        (Caller::Ours(Credential::Server), false)
+    );
 }
