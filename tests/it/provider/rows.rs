@@ -2,6 +2,7 @@
 
 use super::*;
 use Credential::{Client, OwnServer, Server};
+use usertap::provider::Intended;
 
 /// The whole user as servers see it, cut down to what extraction looks at.
 fn whole(id: &str) -> String {
@@ -117,6 +118,8 @@ fn auth() -> Vec<Row> {
         row("POST /auth/password/set", Client, done, "touched 3520").by(ADA),
         row("POST /auth/password/update", Client, done, "mentioned 3520").by(ADA),
         row("POST /auth/password/reset", Client, done, ""),
+        // Whom it touches only the request says.
+        row("POST /auth/password/set", Client, "", ""),
         row("POST /auth/otp/sign-in", Client, id(), "touched 3520"),
         row("POST /auth/otp/send-sign-in-code", Client, done, "").reads(),
         row("POST /auth/password/send-reset-code", Client, done, "").reads(),
@@ -319,6 +322,8 @@ fn only_the_providers_own_not_found_to_the_own_key_is_evidence() {
     assert_eq!(failed(&on, OwnServer, 200, &newer, body), "missing 3520");
     assert_eq!(failed(&on, OwnServer, 404, &told[1..], body), "missing 3520");
     assert_eq!(failed(&on, OwnServer, 404, &[], body), "missing 3520");
+    // What stands before the provider may have made another failure of it: that is not taken back.
+    assert_eq!(failed(&on, OwnServer, 502, &told, body), "");
     assert_eq!(failed(&on, Server, 200, &told, body), "touched 3520");
     assert_eq!(failed(&on, Client, 200, &told, body), "");
     assert_eq!(failed(&on, OwnServer, 404, &[], "<html>gone</html>"), "");
@@ -438,6 +443,8 @@ fn a_write_without_an_answer_touches_whom_it_names() {
         "touched 3520"
     );
     assert_eq!(unanswered("PATCH /api/v1/users/me", Client, "{}"), "touched d8d2");
+    // A client changes nobody but itself.
+    assert_eq!(unanswered(&format!("DELETE /api/v1/users/{ADA}"), Client, ""), "");
     let named = json!({"user_id": ADA}).to_string();
     assert_eq!(
         unanswered("POST /api/v1/contact-channels", Server, &named),
@@ -498,8 +505,47 @@ fn what_cannot_be_read_is_counted_and_harms_nothing() {
         ("whole 3520, whole d8d2".to_owned(), 2)
     );
     assert_eq!(told("GET /api/v1/users", r#"{"items":{}}"#), (String::new(), 1));
+    // Somebody was made, and nothing says who.
+    assert_eq!(told("POST /api/v1/users", ""), (String::new(), 1));
     assert_eq!(
         told("POST /api/v1/auth/password/sign-in", "oops"),
         (String::new(), 1)
     );
+}
+
+/// Nothing is noted of a write by which nothing moves that a row is held to.
+#[test]
+fn a_write_that_only_mentions_its_user_changes_nobody() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let about_to = |on: &str, who| {
+        let (method, path) = on.split_once(' ').unwrap();
+        let method: Method = method.parse().unwrap();
+        let headers = shown(who, Some(BEA));
+        let head = RequestHead {
+            method: &method,
+            path,
+            query: None,
+            headers: &headers,
+        };
+        let request = RoutedRequest {
+            tenant: &tenant,
+            matched: &provider.route(&method, path).unwrap(),
+            credential: who,
+            head,
+            body: None,
+        };
+        (provider.intended(&request), provider.may_change_anybody(&request))
+    };
+    let users = |text: &str| Intended::Users(vec![id(&provider, text)]);
+    assert_eq!(
+        about_to("POST /api/v1/auth/password/update", Client),
+        (Intended::Nothing, false)
+    );
+    assert_eq!(
+        about_to("POST /api/v1/auth/password/set", Client),
+        (users(BEA), false)
+    );
+    let one = format!("PATCH /api/v1/users/{ADA}");
+    assert_eq!(about_to(&one, Server), (users(ADA), false));
 }
