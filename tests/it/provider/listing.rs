@@ -65,6 +65,7 @@ fn stack_lists_everyone_by_inclusive_cursors() {
     );
     assert_eq!(word(&read_page.sightings[0]), "whole 3520");
     assert_eq!(page(Some(ADA), "null").unwrap().next, Next::End);
+    assert_eq!(page(Some(ADA), "\"\"").unwrap().next, Next::End);
     let same = format!("\"{ADA}\"");
     assert!(matches!(
         page(Some(ADA), same.as_str()),
@@ -367,6 +368,8 @@ fn the_answer_to_a_read_settles_or_says_nothing() {
         Some("missing 3520")
     );
     assert_eq!(told(200, &[], &user(BEA)), None);
+    // A part of the user.
+    assert_eq!(told(200, &[], &json!({ "id": ADA }).to_string()), None);
     assert_eq!(told(500, &[], ""), None);
     assert_eq!(told(200, &[("x-stack-actual-status", "401")], "{}"), None);
 }
@@ -399,4 +402,188 @@ fn a_large_list_is_cut_and_extracted_on_the_way() {
     );
     let one = provider.route(&Method::GET, "/api/v1/users/me").unwrap();
     assert!(provider.splitter(&one, 1000).is_none());
+    // A byte order mark that is not whole is no JSON.
+    let mut splitter = provider.splitter(&matched, 1000).unwrap();
+    assert!(splitter.feed(b"\xef\xbb{\"items\":[]}", &mut |_| {}).is_err());
+}
+
+/// Whether a list is held or cut on the way changes nothing in what it proves, and to whom.
+#[test]
+fn whoever_is_cut_out_of_a_large_list_counts_as_one_of_a_list_that_is_held() {
+    let text = include_str!("../../../src/provider/builtin/stack-auth.toml");
+    let told = "tells = [{ list = \"/items\"";
+    assert!(text.contains(told) && text.contains("\n[user]\n"));
+    let text = text
+        .replace(told, "tells = [{ unsettled = true, list = \"/items\"")
+        .replace("\n[user]\n", "\n[user]\ndeleted_at = \"$.gone\"\n")
+        .replace("consistency = \"at-sending\"", "consistency = \"30s\"");
+    let provider = fixture(&text);
+    let tenant = tenant(&provider);
+    let gone = json!({"id": BEA, "server_metadata": null, "gone": true}).to_string();
+    let items = [user(ADA), gone];
+    let body = format!(r#"{{"items":[{}],"pagination":{{}}}}"#, items.join(","));
+    let matched = provider.route(&Method::GET, "/api/v1/users").unwrap();
+    for (who, told) in [
+        (Credential::OwnServer, ["whole! 3520", "missing! d8d2"]),
+        (Credential::Server, ["whole! 3520", "touched! d8d2"]),
+    ] {
+        let held = Exchange {
+            method: "GET",
+            path: "/api/v1/users",
+            query: None,
+            headers: shown(who, None),
+            request: "",
+            status: 200,
+            answered: HeaderMap::new(),
+            answer: &body,
+        };
+        let held = held.told(&provider, &tenant).sightings;
+        assert_eq!(held.iter().map(word).collect::<Vec<_>>(), told, "{who:?}");
+        let cut = items
+            .iter()
+            .map(|item| provider.extract_item(&tenant, &matched, who, item.as_bytes()));
+        assert_eq!(cut.collect::<Option<Vec<_>>>(), Some(held), "{who:?}");
+    }
+}
+
+/// Without a parameter that could be unknown it is a failure like any other.
+#[test]
+fn a_parameter_is_unknown_only_where_one_is_sent_that_may_be() {
+    let text = include_str!("../../../src/provider/builtin/stack-auth.toml");
+    let optional = "optional = { include_anonymous = \"true\" }\n";
+    assert!(text.contains(optional));
+    let fault = |text: &str| {
+        let provider = fixture(text);
+        let page = provider.page(
+            &tenant(&provider),
+            None,
+            StatusCode::BAD_REQUEST,
+            &HeaderMap::new(),
+            br#"{"code":"SCHEMA_ERROR"}"#,
+        );
+        page.unwrap_err()
+    };
+    assert_eq!(fault(text), PageFault::UnknownParameter);
+    let status = StatusCode::BAD_REQUEST;
+    assert_eq!(fault(&text.replace(optional, "")), PageFault::Status { status });
+}
+
+/// Items that cannot be read keep their places among the others.
+#[test]
+fn an_item_that_cannot_be_read_is_known_again_at_its_place() {
+    let provider = stack();
+    let tenant = tenant(&provider);
+    let page = |items: &[&str]| {
+        let body = format!(r#"{{"items":[{}],"pagination":{{}}}}"#, items.join(","));
+        read(&provider, &tenant, None, "", &body).unwrap()
+    };
+    let (ada, bea) = (user(ADA), user(BEA));
+    let (ada, bea) = (ada.as_str(), bea.as_str());
+    let mark = |item: &str| page(&[item]).marks().remove(0);
+    let marks = |items: &[&str]| items.iter().map(|item| mark(item)).collect::<Vec<_>>();
+    let all = ["7", ada, "{}", bea, "8"];
+    assert_eq!(page(&all).marks(), marks(&all));
+    assert_eq!([ada, bea].map(mark), [ADA, BEA]);
+    let id_type = usertap::user::IdType::Text;
+    assert_eq!(Page::user(&mark("7"), id_type), None);
+    assert!(Page::user(&mark(ada), id_type).is_some());
+
+    let mut some = page(&all);
+    some.retain(&[true, false, true, true, false]);
+    assert_eq!(some.marks(), marks(&["7", "{}", bea]));
+    assert_eq!((some.fetched, some.malformed), (3, 2));
+
+    let both = page(&["7", bea, "8"]).behind(page(&[ada, "7"]));
+    assert_eq!(both.marks(), marks(&[ada, "7", bea, "8"]));
+    assert_eq!((both.fetched, both.malformed), (4, 2));
+}
+
+/// Of an answer too large to be held, too, each caller is told its own.
+#[test]
+fn an_id_is_cut_from_where_this_caller_is_told_it() {
+    let text = include_str!("../../fixtures/providers/numbered.toml").replace(
+        "tells = [{ whole = \"\" }]",
+        "tells = [{ whole = \"/user\", for = \"server\" }, { touched = [\"answer:/id\"], for = \"client\" }]",
+    );
+    let provider = fixture(&text);
+    let path = format!("/users/{ADA}");
+    let matched = provider.route(&Method::GET, &path).unwrap();
+    let cut = |who| {
+        let mut splitter = provider.id_splitter(&matched, who).unwrap();
+        let mut cut = Vec::new();
+        let body = br#"{"id":"client's","user":{"id":"server's"}}"#;
+        splitter
+            .feed(body, &mut |id| cut.push(format!("{id:?}")))
+            .unwrap();
+        assert!(splitter.finished());
+        cut
+    };
+    let id = |text: &str| vec![format!("{:?}", Item::Whole(text.as_bytes()))];
+    assert_eq!(cut(Credential::Client), id("\"client's\""));
+    assert_eq!(cut(Credential::Server), id("\"server's\""));
+}
+
+/// Anything else would end the walk before its end.
+#[test]
+fn a_list_is_left_out_only_where_all_that_is_said_of_an_empty_one_stands_there() {
+    let text = include_str!("../../fixtures/providers/numbered.toml").replace(
+        "{ list = \"/users\" }",
+        "{ list = \"/users\", empty_has = [\"/total\", \"/page\"] }",
+    );
+    let provider = fixture(&text);
+    let tenant = tenant_with(&provider, &[("TENANT", "a")]);
+    let next = |body: &str| read(&provider, &tenant, None, "", body).map(|page| page.next);
+    assert_eq!(next(r#"{"total":0,"page":1}"#), Ok(Next::End));
+    for other in [
+        r#"{"total":0}"#,
+        r#"{"page":1}"#,
+        "{}",
+        r#"{"users":{},"total":0,"page":1}"#,
+        r#"{"users":null,"total":0,"page":1}"#,
+    ] {
+        assert!(next(other).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_place_is_lost_only_by_the_code_that_the_file_names() {
+    let text = include_str!("../../fixtures/providers/linked.toml").replace(
+        "paging = { kind = \"link\" }",
+        "paging = { kind = \"link\", lost = { statuses = [404], codes = [\"gone\"] } }\n[errors]\ncode = \"/code\"",
+    );
+    let provider = fixture(&text);
+    let tenant = tenant_with(&provider, &[("TENANT", "t")]);
+    let next = |status: u16, body: &str| {
+        let at = Cursor { at: "after=x".into() };
+        let status = StatusCode::from_u16(status).unwrap();
+        let page = provider.page(&tenant, Some(&at), status, &HeaderMap::new(), body.as_bytes());
+        page.map(|page| page.next)
+    };
+    assert_eq!(next(404, r#"{"code":"gone"}"#), Ok(Next::Lost));
+    for (status, body) in [
+        (404, "{}"),
+        (404, r#"{"code":"no_such_list"}"#),
+        (400, r#"{"code":"gone"}"#),
+    ] {
+        assert!(next(status, body).is_err(), "{status} {body}");
+    }
+}
+
+/// Wherever in an item the user stands.
+#[test]
+fn of_an_item_too_large_to_be_held_the_id_is_left() {
+    let text = include_str!("../../fixtures/providers/numbered.toml")
+        .replace("{ list = \"/users\" }", "{ list = \"/users\", item = \"/user\" }");
+    let provider = fixture(&text);
+    let matched = provider.route(&Method::GET, "/users").unwrap();
+    let mut splitter = provider.splitter(&matched, 40).unwrap();
+    let mut cut = Vec::new();
+    let body = format!(
+        r#"{{"users":[{{"id":"of the item","user":{{"pad":"{}","id":"u1"}}}}]}}"#,
+        "x".repeat(80)
+    );
+    splitter
+        .feed(body.as_bytes(), &mut |item| cut.push(format!("{item:?}")))
+        .unwrap();
+    assert_eq!(cut, [format!("{:?}", Item::Id(b"\"u1\""))]);
 }
