@@ -226,6 +226,11 @@ fn a_log_is_read_on_behind_its_last_event_and_begun_anew_where_that_is_gone() {
     assert_eq!((of(1_699_999_000, 200), of(1_699_999_000, 404)), (None, None));
     assert_eq!(of(1_699_990_000, 200), Some(at(1_699_990_000)));
     assert_eq!(of(1_699_990_000, 404), Some(at(1_699_990_000)));
+    // Without a time to ask from, the log is begun at its first event: by that nothing is known to be whole.
+    let since = "since = { param = \"range_start\", unit = \"rfc3339\" }\n";
+    let timeless = fixture(&text.replace(since, ""));
+    let lost = answer(&timeless, &tenant, &end.place, 404, &json!({})).unwrap();
+    assert_eq!(lost.missed, Some(at(1_700_000_600)));
     // It is kept as text.
     let text = serde_json::to_string(&end.place).unwrap();
     assert_eq!(serde_json::from_str::<PollPlace>(&text).unwrap(), end.place);
@@ -256,6 +261,10 @@ fn a_log_without_an_event_is_asked_from_its_beginning_on_as_far_back_as_events_a
         begun.ends_with("&range_start=2023-11-14T22%3A12%3A20.000Z"),
         "{begun}"
     );
+    // Once an answer has shown the provider's clock, ours counts for nothing any more.
+    let shown = empty(&place(1_700_000_000), 0, 0);
+    assert_eq!(shown.then, Then::Done);
+    assert_eq!(empty(&shown.place, 0, 300).then, Then::Done);
     for day in 0..40 {
         read = empty(&read.place, day, -300);
         assert_eq!(read.then, Then::Done);
@@ -382,4 +391,141 @@ fn workos_events_are_signed_in_milliseconds_and_hold_whole_users() {
         Some(Seen::Mentioned)
     ));
     assert!(told(&event("organization.created", &json!({ "id": "org_01" }))).is_none());
+}
+
+const CHANGED: &str = r#"
+[poll]
+kind = "changed"
+on = "GET /users"
+query = { order_by = "-updated_at", limit = "4" }
+paging = { kind = "offset", param = "offset" }
+at = { at = "/updated_at", unit = "s" }
+overlap = "1m"
+"#;
+
+/// Users who changed, by offset: each as (id, when). An empty id cannot be read.
+fn changed(
+    (provider, tenant): &(Provider, Tenant),
+    place: &PollPlace,
+    users: &[(&str, i64)],
+) -> usertap::provider::Polled {
+    let user = |(id, at): &(&str, i64)| json!({ "id": id, "updated_at": at });
+    let users: Vec<Value> = users.iter().map(user).collect();
+    answer(provider, tenant, place, 200, &json!(users)).unwrap()
+}
+
+fn of_changes() -> (Provider, Tenant) {
+    let provider = fixture(&format!("{BASE}{CHANGED}"));
+    let tenant = tenant_with(&provider, &[("CLERK_SECRET_KEY", "sk_live_1")]);
+    (provider, tenant)
+}
+
+const BEGUN: i64 = 1_700_000_000;
+
+/// The walk is begun anew once; where it does not join then either, whoever was passed over is said, and a walk
+/// that comes to its end is one that begins from nothing again.
+#[test]
+fn pages_of_changes_that_twice_do_not_join_are_read_on_and_what_may_be_missed_is_told() {
+    let by = of_changes();
+    let first = [("a", 400), ("b", 300), ("c", 200), ("d", 100)].map(|(id, at)| (id, BEGUN + at));
+    let behind = [("e", 90), ("f", 80)].map(|(id, at)| (id, BEGUN + at));
+    let end = [("f", BEGUN + 80), ("z", BEGUN - 61)];
+    let mut at_first = place(BEGUN);
+    for (round, missed) in [(0, None), (1, Some(at(BEGUN)))] {
+        let begun = changed(&by, &at_first, &first);
+        assert_eq!((&begun.then, begun.missed), (&Then::More, None), "{round}");
+        let next = changed(&by, &begun.place, &behind);
+        assert_eq!(next.missed, missed, "{round}");
+        assert_eq!(matches!(next.then, Then::Lost(_)), round == 0, "{round}");
+        at_first = next.place;
+    }
+    let over = changed(&by, &at_first, &end);
+    assert_eq!((over.then, over.missed), (Then::Done, None));
+    // The next walk may be begun anew once more.
+    let later = |(id, at): (&'static str, i64)| (id, at + 1_000);
+    let begun = changed(&by, &over.place, &first.map(later));
+    let next = changed(&by, &begun.place, &behind.map(later));
+    assert!(matches!(next.then, Then::Lost(_)) && next.missed.is_none());
+}
+
+/// Who stands there is not known, thus neither whom the next page begins with.
+#[test]
+fn a_page_of_changes_with_somebody_who_cannot_be_read_joins_nothing_and_ends_nothing() {
+    let by = of_changes();
+    let users = |ids: [&'static str; 4]| ids.map(|id| (id, BEGUN + 100));
+    let offset = |place: &PollPlace| {
+        let target = by.0.poll_request(&by.1, place).unwrap().target;
+        target.rsplit('=').next().unwrap().to_owned()
+    };
+    let whole = changed(&by, &place(BEGUN), &users(["a", "b", "c", "d"]));
+    assert_eq!(offset(&whole.place), "2", "two of them are asked for again");
+    let broken = changed(&by, &place(BEGUN), &users(["a", "b", "", "d"]));
+    assert_eq!((offset(&broken.place).as_str(), broken.untold), ("4", 1));
+    // Everybody who can be read was met; somebody else may have come.
+    let met = changed(&by, &whole.place, &[("c", BEGUN + 100), ("", BEGUN + 100)]);
+    assert_eq!(met.then, Then::More);
+    let met = changed(&by, &whole.place, &[("c", BEGUN + 100), ("d", BEGUN + 100)]);
+    assert_eq!(met.then, Then::Done);
+    // Who changed at the same instant can have come behind somebody who was not met.
+    let others = changed(&by, &whole.place, &[("e", BEGUN + 100), ("f", BEGUN + 100)]);
+    assert!(matches!(others.then, Then::Lost(_)));
+    // A refusal says that the place is gone, unless it is of the key or of the moment.
+    let refused = |status: u16| answer(&by.0, &by.1, &whole.place, status, &json!({})).map(|read| read.then);
+    assert!(matches!(refused(410), Ok(Then::Lost(_))));
+    for status in [401, 403, 408, 429, 500] {
+        assert!(refused(status).is_err(), "{status}");
+    }
+}
+
+#[test]
+fn a_challenge_that_stands_twice_or_is_too_long_is_none() {
+    let okta = Provider::builtin("okta").unwrap();
+    let name = "x-okta-verification-challenge";
+    let answered = |said: &[&str]| {
+        let pairs: Vec<_> = said.iter().map(|said| (name, *said)).collect();
+        okta.challenged(&headers(&pairs)).is_some()
+    };
+    assert!(answered(&["a"]) && answered(&[&"a".repeat(1024)]));
+    assert!(!answered(&[]) && !answered(&["a", "b"]) && !answered(&[&"a".repeat(1025)]));
+}
+
+/// The last change that was met on any page is where the next question begins; not a time that has yet to come.
+#[test]
+fn a_walk_of_changes_knows_of_them_up_to_the_last_one_that_has_happened() {
+    let by = of_changes();
+    let known_to = |place: &PollPlace| serde_json::to_value(place).unwrap()["known_to"].as_i64().unwrap();
+    let first = [("a", 400), ("b", 300), ("c", 200), ("d", 100)].map(|(id, at)| (id, BEGUN + at));
+    let begun = changed(&by, &place(BEGUN), &first);
+    assert_eq!(known_to(&begun.place), BEGUN * 1_000_000);
+    let end = changed(&by, &begun.place, &[("d", BEGUN + 100), ("z", BEGUN - 61)]);
+    assert_eq!(
+        (end.then, known_to(&end.place)),
+        (Then::Done, (BEGUN + 400) * 1_000_000)
+    );
+    let ahead = [("a", BEGUN + 10_000), ("z", BEGUN - 61)];
+    let ahead = changed(&by, &place(BEGUN), &ahead);
+    assert_eq!(
+        known_to(&ahead.place),
+        (BEGUN + 660) * 1_000_000,
+        "a minute after it was read"
+    );
+}
+
+#[test]
+fn of_a_part_of_a_user_in_an_event_nothing_is_kept_that_is_dropped() {
+    let (provider, tenant) = provider();
+    let user =
+        json!({ "id": "a", "first_name": "Ada", "private_metadata": { "secret": 1 }, "last_active_at": 5 });
+    let body = json!({ "event": "user.seen", "data": user }).to_string();
+    let mut events = provider.webhook_events(&tenant, body.as_bytes());
+    let Tells::Users(users) = events.remove(0).tells else {
+        panic!("it tells of a user")
+    };
+    let [seen] = users.as_slice() else {
+        panic!("of one")
+    };
+    let usertap::user::Seen::Partial(part) = &seen.seen else {
+        panic!("{:?}", seen.seen)
+    };
+    assert_eq!(**part, json!({ "id": "a", "first_name": "Ada" }));
 }
