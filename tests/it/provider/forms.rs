@@ -2,7 +2,7 @@
 
 use super::*;
 use std::time::Duration;
-use usertap::provider::{Foreign, Proof};
+use usertap::provider::{Foreign, Known, Proof, Purpose};
 use usertap::user::IdType;
 
 pub fn fixture(text: &str) -> Provider {
@@ -323,6 +323,18 @@ fn an_id_can_come_from_the_location_and_a_tenant_from_the_query() {
         words(&exchange.told(&provider, &tenant))
     };
     assert_eq!(created("tenant=a%20b"), "touched 3520");
+    let location = format!("/users/{ADA}/?from=a/b#c");
+    let relative = Exchange {
+        method: "POST",
+        path: "/users",
+        query: Some("tenant=a+b"),
+        headers: HeaderMap::new(),
+        request: "",
+        status: 201,
+        answered: headers(&[("location", &location)]),
+        answer: "",
+    };
+    assert_eq!(words(&relative.told(&provider, &tenant)), "touched 3520");
     assert_eq!(created("tenant=b"), "");
     assert_eq!(created("tenant=b&tenant=a+b"), "");
     assert_eq!(created(""), "");
@@ -419,4 +431,204 @@ fn dashboards_and_limits_are_told() {
         (limit.rate.requests, limit.rate.per),
         (1000, Duration::from_secs(10))
     );
+}
+
+/// A user who is still shown is gone where the provider says since when, and not where it writes that it does not.
+#[test]
+fn a_time_of_deletion_that_is_none_deletes_nobody() {
+    let by = clerk_by(&CLERK.replace("[user]\n", "[user]\ndeleted_at = \"$.gone\"\n"));
+    let told = |gone: serde_json::Value| {
+        let answer = clerk_user(json!({ "gone": gone }));
+        words(&told_by(
+            &by,
+            "Bearer sk_live_1",
+            "GET /v1/users/user_2abc",
+            200,
+            &answer,
+        ))
+    };
+    for none in [json!(null), json!(false), json!(""), json!(0)] {
+        assert_eq!(told(none.clone()), "whole user", "{none}");
+    }
+    for some in [json!(true), json!(1_700_000_000_000_i64), json!("2024-01-01")] {
+        assert_eq!(told(some.clone()), "missing user", "{some}");
+    }
+}
+
+#[test]
+fn milliseconds_may_be_written_with_a_point() {
+    let view = view_of(&clerk_user(json!({ "created_at": 1_700_000_000_000.0 })));
+    let made = view.profile.created_at.expect("a time");
+    assert_eq!(made.timestamp_millis(), 1_700_000_000_000);
+}
+
+/// Of two callers each is answered its own, whatever else is the same.
+#[test]
+fn a_header_of_tracing_in_which_a_caller_shows_who_it_is_is_not_passed_over() {
+    let text = include_str!("../../fixtures/providers/numbered.toml");
+    let ignored = |text: &str| {
+        let provider = fixture(text);
+        let ignore = &provider.cache_rules().ignore;
+        ignore.iter().any(|name| name.as_str() == "x-correlation-id")
+    };
+    assert!(ignored(text));
+    let shown = "query = \"tenant\"\nheaders = [\"x-correlation-id\"]";
+    assert!(!ignored(&text.replace("query = \"tenant\"", shown)));
+}
+
+#[test]
+fn a_name_in_a_path_of_what_is_set_up_cannot_lead_out_of_it() {
+    let text = include_str!("../../fixtures/providers/numbered.toml");
+    let provider = fixture(&format!(
+        "{text}\n[provision]\ndoes = \"x\"\n[[provision.ask]]\nname = \"team\"\nlabel = \"Team\"\n\
+         [[provision.request]]\non = \"POST /teams/{{team}}/keys\"\n"
+    ));
+    let tenant = tenant_with(&provider, &[("TENANT", "a")]);
+    let procedure = provider.procedure(Purpose::Provision).unwrap();
+    let mut known = Known::default();
+    known.put("team", "../a?b#c");
+    let request = provider.next_request(procedure, 0, &tenant, &known).unwrap();
+    assert_eq!(request.target, "/teams/..%2Fa%3Fb%23c/keys");
+}
+
+/// So that the rows follow, though at the provider nobody has changed.
+#[test]
+fn a_user_whose_columns_are_made_otherwise_has_changed() {
+    let user = clerk_user(json!({}));
+    let by_username = CLERK.replace(
+        "name = [{ at = [\"$.first_name\", \"$.last_name\"] }, ",
+        "name = [",
+    );
+    let (one, other) = (view_of(&user), view_by(&clerk_by(&by_username), &user));
+    assert_ne!(one.profile.name, other.profile.name);
+    assert_ne!(one.content, other.content);
+    assert_eq!(one.volatile, other.volatile);
+}
+
+/// A part is compared with the row, which has neither what is dropped nor what moves by itself.
+#[test]
+fn of_a_part_of_a_user_too_nothing_counts_that_moves_by_itself() {
+    let provider = stack();
+    let part = json!({ "id": ADA, "display_name": "Ada", "last_active_at_millis": 2 });
+    for who in [Credential::OwnServer, Credential::Client] {
+        let exchange = Exchange {
+            method: "GET",
+            path: "/api/v1/users/me",
+            query: None,
+            headers: shown(who, Some(ADA)),
+            request: "",
+            status: 200,
+            answered: HeaderMap::new(),
+            answer: &part.to_string(),
+        };
+        let told = exchange.told(&provider, &tenant(&provider)).sightings.remove(0);
+        let Seen::Partial(seen) = told.seen else {
+            panic!("{:?}", told.seen)
+        };
+        assert_eq!(*seen, json!({ "id": ADA, "display_name": "Ada" }), "{who:?}");
+    }
+}
+
+#[test]
+fn what_the_provider_says_of_a_failure_is_told_as_far_as_people_read_it() {
+    let text = include_str!("../../fixtures/providers/supertokens.toml");
+    let inside = fixture(text);
+    let provider = stack();
+    let says = |provider: &Provider, status: u16, body: &str| {
+        let status = StatusCode::from_u16(status).unwrap();
+        provider.problem(status, &HeaderMap::new(), body.as_bytes())
+    };
+    assert_eq!(says(&inside, 200, r#"{"status":"OK"}"#), None);
+    assert!(says(&inside, 200, r#"{"status":"EMAIL_ALREADY_EXISTS_ERROR"}"#).is_some());
+    assert_eq!(says(&provider, 200, r#"{"error":"none"}"#), None);
+    let told = |body: &str| says(&provider, 400, body).unwrap();
+    assert_eq!(told(r#"{"error":" no "}"#), "no");
+    assert_eq!(told("try later"), "try later");
+    assert_eq!(told(r#"{"code":"X"}"#), "", "for machines alone");
+    assert_eq!(told(&"x".repeat(501)), "x".repeat(500));
+}
+
+/// What a browser asks beforehand is answered for want of the provider only where the request itself could be.
+#[test]
+fn a_browser_is_told_beforehand_only_of_requests_that_would_be_answered() {
+    let told = |provider: &Provider, path: &str, asked: &[(&str, &str)]| {
+        let headers = headers(asked);
+        let head = RequestHead {
+            method: &Method::OPTIONS,
+            path,
+            query: None,
+            headers: &headers,
+        };
+        provider.preflight(&head).is_some()
+    };
+    let asked = [
+        ("access-control-request-method", "GET"),
+        ("origin", "https://app"),
+    ];
+    let me = "/api/v1/users/me";
+    assert!(told(&stack(), me, &asked));
+    assert!(!told(&stack(), me, &asked[..1]) && !told(&stack(), me, &asked[1..]));
+    assert!(!told(&stack(), "/api/v1/nothing/of/this", &asked));
+    // Its pages may not read usertap's errors.
+    let numbered = fixture(include_str!("../../fixtures/providers/numbered.toml"));
+    assert!(!told(&numbered, "/users", &asked));
+}
+
+#[test]
+fn a_token_is_taken_from_a_success_alone_and_lasts_as_long_as_is_said() {
+    let provider = Provider::builtin("auth0").unwrap();
+    let lasts = |status: u16, body: serde_json::Value| {
+        let status = StatusCode::from_u16(status).unwrap();
+        let given = provider.token_given(status, body.to_string().as_bytes());
+        given.map(|(_, lasts)| lasts.as_secs())
+    };
+    let given = json!({ "access_token": "t", "expires_in": 60 });
+    assert_eq!((lasts(200, given.clone()), lasts(401, given)), (Some(60), None));
+    assert_eq!(lasts(200, json!({ "access_token": "t" })), Some(300));
+    assert_eq!(lasts(200, json!({ "expires_in": 60 })), None);
+}
+
+#[test]
+fn what_leads_out_of_a_path_or_stands_for_the_caller_is_no_id() {
+    let okta = Provider::builtin("okta").unwrap();
+    let tenant = tenant_with(&okta, &[("OKTA_CLIENT_TOKEN", "00key")]);
+    let is_id = |text: &str| okta.id(&tenant, text).is_some();
+    assert!(is_id("00u1"));
+    for none in [".", "..", "me"] {
+        assert!(!is_id(none), "{none}");
+    }
+}
+
+#[test]
+fn only_a_whole_user_of_whom_nothing_is_dropped_stands_in_for_an_answer() {
+    let stands = |(provider, tenant): (Provider, Tenant), path: &str, who| {
+        let matched = provider.route(&Method::GET, path).unwrap();
+        let user = provider.stands_for(&tenant, &matched, Caller::Ours(who));
+        user.map(|id| id.to_string())
+    };
+    let of_stack = || (stack(), tenant(&stack()));
+    let one = format!("/api/v1/users/{ADA}");
+    assert_eq!(
+        stands(of_stack(), &one, Credential::OwnServer).as_deref(),
+        Some(ADA)
+    );
+    assert_eq!(stands(of_stack(), &one, Credential::Server), None);
+    assert_eq!(stands(clerk(), "/v1/users/user_1", Credential::OwnServer), None);
+    let undropped = CLERK.replace(
+        "drop = [\"/private_metadata\", \"/external_accounts/*/token\"]\n",
+        "",
+    );
+    let undropped_one = stands(clerk_by(&undropped), "/v1/users/user_1", Credential::OwnServer);
+    assert_eq!(undropped_one.as_deref(), Some("user_1"));
+    let wrapped = undropped.replace("tells = [{ whole = \"\" }]", "tells = [{ whole = \"/user\" }]");
+    assert_eq!(
+        stands(clerk_by(&wrapped), "/v1/users/user_1", Credential::OwnServer),
+        None
+    );
+    let stand_in =
+        |provider: &Provider, user: serde_json::Value| provider.stand_in(user.to_string()).is_some();
+    let whole = json!({ "id": ADA, "server_metadata": null });
+    assert!(stand_in(&stack(), whole) && !stand_in(&stack(), json!({ "id": ADA, "display_name": "Ada" })));
+    // The row that stands where the database took no other.
+    assert!(!stand_in(&clerk().0, json!({ "id": "user_1" })));
 }
