@@ -252,6 +252,54 @@ fn each_mistake_names_a_remedy() {
             SOUND.replace("\"{tenant}\"", "\"Basic {tenant}:{tenant}\""),
             "in base64: write them as [key] shown",
         ),
+        (
+            SOUND.replace("\"path:id\"", "\"joined:a|{path:name}\""),
+            "has no {name}",
+        ),
+        (
+            SOUND.replace(
+                "tells = [{ whole = \"\" }]",
+                "tells = [{ whole = \"\" }]\nwrites = true\ncache = \"ttl\"",
+            ),
+            "only the answer to a read by GET can be kept",
+        ),
+        (
+            SOUND.replace(
+                "tells = [{ list = \"/users\" }]",
+                "tells = [{ list = \"/users\" }]\nuser_limit = \"5/10s\"",
+            ),
+            "a limit for each user needs the user",
+        ),
+        (
+            SOUND.replace(
+                "kind = \"page\", param = \"page\", first = 1",
+                "kind = \"window\", param = \"q\", within = \"{from}\", page = \"page\", first = 1, most = 49, \
+                 created_at = \"/created_at\"",
+            ),
+            "no less than a page has",
+        ),
+        (
+            format!(
+                "{}\n[[credential]]\nis = \"server\"\nheaders = [\"x-key\"]\nkey = true\n",
+                keyed("opens = \"/keys\"")
+            ),
+            "add own_only = true",
+        ),
+        (
+            format!("{SOUND}\n[provision]\ndoes = \"x\"\n[[provision.request]]\non = \"POST /a/{{team}}\"\n"),
+            "`{team}` has no value here: ask for it",
+        ),
+        (
+            format!(
+                "{SOUND}\n[poll]\nkind = \"changed\"\non = \"GET /users\"\nquery = {{ \"/sort\" = \"a\" }}\n\
+                 paging = {{ kind = \"offset\", param = \"skip\" }}\nat = {{ at = \"/updated_at\", unit = \"ms\" }}\n"
+            ),
+            "`/sort` is a place in a request's body",
+        ),
+        (
+            format!("{SOUND}\n[[route]]\non = \"POST /silent\"\n[console]\ncreate = \"POST /silent\"\n"),
+            "a write needs a [[route]] of the same method and path that tells of its user",
+        ),
         (String::new(), "[provider]"),
     ];
     for (text, remedy) in cases {
