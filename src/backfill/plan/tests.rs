@@ -144,9 +144,54 @@ fn whoever_changes_places_with_one_who_was_met_is_not_left_out() {
 #[test]
 fn whoever_stands_before_those_who_were_met_is_not_left_out_either() {
     let users = people([200, 98, 99, 201, 202]);
-    let (new, walk) = stepped(begun(), &counted(&users, 2, 150));
-    assert_eq!(new, [true, false, false, true, true]);
-    assert_eq!(walk.met, 103);
+    for overlap in [2, TRAIL as u64 / 2] {
+        let (new, walk) = stepped(begun(), &counted(&users, overlap, 150));
+        assert_eq!(new, [true, false, false, true, true], "{overlap}");
+        assert_eq!(walk.met, 103);
+    }
+}
+
+#[test]
+fn of_a_page_from_further_back_than_is_remembered_those_who_must_have_been_met_are_left_out() {
+    let second = people(100..200);
+    let walk = stepped(begun(), &firm(&second, Next::More(at("200")))).1;
+    let far_back = TRAIL as u64;
+    // Of the latest nobody is left.
+    let users = people([90, 300, 301]);
+    let (new, _) = stepped(walk.clone(), &counted(&users, far_back, 190));
+    assert_eq!(new, [false, true, true]);
+    // More came before them than were asked for again.
+    let users = people((300..350).chain([198]));
+    let (new, _) = stepped(walk, &counted(&users, far_back, 190));
+    let is_new: Vec<usize> = (0..users.len()).filter(|at| new[*at]).collect();
+    assert_eq!(is_new, (TRAIL..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_counted_list_ends_with_a_short_page_of_no_more_than_were_asked_for_again() {
+    let users = people(97..100);
+    let told = begun().told(&counted(&users, 2, 190));
+    assert_eq!(
+        told.next,
+        Next::More(at("190")),
+        "somebody stands at the place itself"
+    );
+    // As short as the page before, and shorter than others.
+    let few = people(100..105);
+    let walk = stepped(begun(), &firm(&few, Next::More(at("105")))).1;
+    assert_eq!(walk.told(&counted(&few, 5, 105)).next, Next::End);
+}
+
+#[test]
+fn a_list_that_begins_with_nobody_who_was_met_is_counted_from_there() {
+    let users = people(0..100);
+    let walk = stepped(Walk::default(), &counted(&users, 0, 100)).1;
+    assert_eq!((walk.anew, walk.met), (0, 100));
+    let (_, same) = stepped(walk.clone(), &counted(&users[80..], 0, 20));
+    assert_eq!((same.anew, same.met), (0, 100), "those who were met");
+    let others = people(200..300);
+    let (_, other) = stepped(walk, &counted(&others, 0, 100));
+    assert_eq!((other.anew, other.met), (1, 100));
 }
 
 #[test]
@@ -160,6 +205,50 @@ fn an_end_is_not_believed_where_clearly_more_users_are_said_to_be() {
     };
     assert_eq!(ends(110), None, "they may have come and gone");
     assert!(ends(111).is_some_and(|doubt| doubt.contains("after 100 users")));
+}
+
+#[test]
+fn an_end_is_measured_by_the_fewest_that_the_list_has_said_there_are() {
+    let said = |total, users, next| Shown {
+        total: Some(total),
+        ..firm(users, next)
+    };
+    let (first, second) = (people(0..100), people(100..200));
+    let walk = stepped(Walk::default(), &said(200, &first, Next::More(at("100")))).1;
+    assert_eq!(
+        walk.doubt(&said(100, &[], Next::End)),
+        None,
+        "many went meanwhile"
+    );
+    let walk = stepped(walk, &said(900, &second, Next::More(at("200")))).1;
+    assert_eq!(
+        walk.doubt(&said(900, &[], Next::End)),
+        None,
+        "many came meanwhile"
+    );
+}
+
+#[test]
+fn a_list_does_not_go_on_far_beyond_those_it_says_there_are() {
+    let walk = Walk {
+        met: 1_010,
+        total: Some(10),
+        ..begun()
+    };
+    let after = |users: u64| walk.doubt(&firm(&people(2_000..2_000 + users), Next::More(at("on"))));
+    assert_eq!(after(10), None);
+    assert!(after(11).is_some_and(|doubt| doubt.contains("after 1021 users, and says that there are 10")));
+}
+
+#[test]
+fn an_empty_beginning_after_pages_of_users_is_no_end() {
+    let walk = Walk {
+        cursor: None,
+        ..begun()
+    };
+    assert!(walk.doubt(&firm(&[], Next::End)).is_some());
+    assert_eq!(walk.doubt(&firm(&[], Next::Lost)), None);
+    assert_eq!(Walk::default().doubt(&firm(&[], Next::End)), None);
 }
 
 #[test]
@@ -181,6 +270,8 @@ fn empty_pages_that_name_another_do_not_go_on_for_ever() {
     assert!(walk.doubt(&firm(&[], Next::More(at("on")))).is_some());
     let somebody = people(0..1);
     assert_eq!(walk.doubt(&firm(&somebody, Next::End)), None);
+    let walk = stepped(walk, &firm(&somebody, Next::More(at("on")))).1;
+    assert_eq!(walk.doubt(&firm(&[], Next::More(at("and on")))), None);
 }
 
 #[test]
@@ -208,4 +299,47 @@ fn pages_that_come_again_are_no_pages() {
         doubt.is_some()
     });
     assert!(pages.is_some());
+}
+
+#[test]
+fn where_a_walk_goes_back_pages_and_places_may_come_again() {
+    let users = people(0..100);
+    let page = Shown {
+        sum: Some(1),
+        ..firm(&users, Next::More(at("100")))
+    };
+    let walk = stepped(Walk::default(), &page).1;
+    assert!(walk.doubt(&page).is_some());
+    let around = stepped(walk.clone(), &firm(&[], Next::Lost)).1;
+    assert_eq!(around.doubt(&page), None);
+    let from_the_beginning = Walk {
+        cursor: None,
+        past: None,
+        ..walk.clone()
+    };
+    assert_eq!(from_the_beginning.doubt(&page), None);
+    // As many as changed at one instant.
+    let instant = Shown {
+        footing: Footing::Instant,
+        ..page
+    };
+    assert_eq!(walk.doubt(&instant), None);
+}
+
+#[test]
+fn a_walk_that_is_resumed_has_all_its_patience_again() {
+    let walk = Walk {
+        lost: 5,
+        anew: 2,
+        ..begun()
+    };
+    let walk = walk.resumed(300);
+    assert_eq!((walk.lost, walk.anew, walk.met), (0, 0, 100));
+    // Where the checkpoint does not say how many were met, only a list that was not begun anew tells.
+    let unsaid = |anew| Walk {
+        met: 0,
+        anew,
+        ..begun()
+    };
+    assert_eq!((unsaid(0).resumed(300).met, unsaid(1).resumed(300).met), (300, 0));
 }
