@@ -324,7 +324,23 @@ mod tests {
             read("postgres://u@localhost/db?sslmode=require").0.tls,
             TlsMode::Required
         );
-        assert_eq!(read("postgres://u@h.example/db").0.tls, TlsMode::Preferred);
+        for other in ["h.example", "localhost,h.example"] {
+            let tls = read(&format!("postgres://u@{other}/db")).0.tls;
+            assert_eq!(tls, TlsMode::Preferred, "{other}");
+        }
+    }
+
+    #[test]
+    fn other_clients_words_for_tls_count_where_sslmode_says_nothing() {
+        for (options, tls) in [
+            ("ssl=true", TlsMode::Required),
+            ("sslaccept=strict", TlsMode::Required),
+            ("sslmode=disable&ssl=true", TlsMode::Off),
+            ("sslmode=prefer&sslrootcert=/ca.pem", TlsMode::Preferred),
+        ] {
+            let (database, _) = read(&format!("postgres://u@h.example/db?{options}"));
+            assert_eq!(database.tls, tls, "{options}");
+        }
     }
 
     #[test]
@@ -352,6 +368,8 @@ mod tests {
         }
         let named = read("postgres://localhost/db?sslrootcert=/ca.pem").0;
         assert_eq!(named.tls, TlsMode::Required);
+        let system = read("postgres://h.example/db?sslmode=verify-full&sslrootcert=system").0;
+        assert_eq!((system.tls, system.ca), (TlsMode::Required, None));
         for plain in [
             "postgres://localhost/db?sslmode=disable",
             "postgres:///db?host=/tmp",
@@ -373,6 +391,7 @@ mod tests {
             "postgres://u:hu%ffsh@h:99999/db",
             "postgres://u:p@hush@h/db",
             "postgres://u:p@hush@h:5432/db",
+            "postgres://u:p@hush#@h/db",
         ] {
             let text = parse(wrong).map(|_| ()).unwrap_err();
             assert!(!text.contains("hush"), "{wrong}: {text}");

@@ -257,7 +257,7 @@ mod tests {
     fn what_is_of_one_tenant_alone_is_not_taken_from_all() {
         let (file, _) = File::parse(
             Path::new("usertap.toml"),
-            "sync_timeout = \"1s\"\n[[tenant]]\nname = \"shop\"\ntimeout = \"2s\"\n",
+            "sync_timeout = \"1s\"\n[[tenant]]\nname = \"shop\"\ntimeout = \"2s\"\nadmin_token_file = \"t\"\n",
         );
         let shop = &file.tenants()[0];
         assert_eq!(shop.0, "shop");
@@ -265,6 +265,10 @@ mod tests {
             ("USERTAP_LISTEN", "127.0.0.1:1"),
             ("USERTAP_TIMEOUT", "9s"),
             ("USERTAP_LOG", "debug"),
+            ("USERTAP_DRAIN", "9s"),
+            ("USERTAP_ADMIN_TOKEN", "everybody's"),
+            ("PORT", "80"),
+            ("SHOP_USERTAP_DRAIN_FILE", "d"),
             ("SHOP_USERTAP_LISTEN", "127.0.0.1:2"),
             ("SHOP_STACK_PROJECT_ID", "p"),
         ]
@@ -274,6 +278,9 @@ mod tests {
         let value = |name: &str| counts.get(name).and_then(|value| value.to_str());
         assert_eq!(value("USERTAP_LISTEN"), Some("127.0.0.1:2"));
         assert_eq!(value("USERTAP_TIMEOUT"), None);
+        assert_eq!((value("PORT"), value("USERTAP_ADMIN_TOKEN")), (None, None));
+        assert_eq!(value("USERTAP_DRAIN"), None, "its own stands in a file");
+        assert_eq!(value("USERTAP_DRAIN_FILE"), Some("d"));
         assert_eq!(value("USERTAP_LOG"), Some("debug"));
         assert_eq!(value("STACK_PROJECT_ID"), Some("p"));
         assert_eq!(shop.1.get("sync_timeout").map(|(text, _)| text), Some("1s"));

@@ -144,6 +144,7 @@ fn the_file_alone_is_enough() {
         Limit::from(Rate { requests, per })
     };
     assert_eq!(config.rate, [per(10, 1), per(100, 60)]);
+    assert!(!config.user_limits && World::enough().config().user_limits);
     assert_eq!(
         config.tenant.identity.last(),
         Some(&("branch".to_owned(), "dev".to_owned()))
@@ -189,6 +190,22 @@ fn nothing_at_all_names_what_is_compulsory() {
     );
     let world = World::default().env(&[("DATABASE_URL", "embedded"), ("STACK_PROJECT_ID", "p")]);
     assert!(world.read(Needs::NoKey).is_ok(), "migrate needs no key");
+    let nobodys = World::default().env(&[("DATABASE_URL", "embedded")]);
+    let missing = nobodys.read(Needs::NoKey).expect_err("a tenant is needed");
+    assert!(
+        missing
+            .iter()
+            .any(|mistake| mistake.setting == "STACK_PROJECT_ID"),
+        "{missing:?}"
+    );
+    let nobodys = World::default().env(&[("DATABASE_URL", "embedded")]);
+    let missing = nobodys.read(Needs::NoKey).expect_err("a tenant is needed");
+    assert!(
+        missing
+            .iter()
+            .any(|mistake| mistake.setting == "STACK_PROJECT_ID"),
+        "{missing:?}"
+    );
 }
 
 #[test]
@@ -210,6 +227,14 @@ fn names_that_users_already_have() {
         panic!("no URL");
     };
     assert!(direct.url.expose_secret().contains("direct.example"));
+    let own = [("DATABASE_DIRECT_URL", "postgres://u:p@own.example/app")];
+    let Database::Url { direct, .. } = World::enough().env(&env).env(&own).config().database else {
+        panic!("no URL");
+    };
+    assert!(
+        direct.url.expose_secret().contains("own.example"),
+        "the first counts"
+    );
 }
 
 #[test]
@@ -231,6 +256,15 @@ fn a_value_may_stand_in_a_file() {
         .wrong();
     assert!(both.contains("take one of them out"), "{both}");
     assert_eq!(both.lines().count(), 1, "{both}");
+    let open = World::enough()
+        .env(&secret)
+        .env(&[("USERTAP_ADMIN_LISTEN", "0.0.0.0:9000")])
+        .wrong();
+    assert_eq!(
+        open.lines().count(),
+        1,
+        "what cannot be read is not missing: {open}"
+    );
 }
 
 #[test]
@@ -251,6 +285,17 @@ fn a_pooler_without_a_direct_address_is_a_warning() {
     )];
     let config = World::enough().env(&pooled).env(&direct).config();
     assert_eq!(config.warnings, [""; 0]);
+    let unknown = [(
+        "DATABASE_URL",
+        "postgres://u:p@ep-x-pooler.neon.tech/db?sslmode=require&sslmod=disable",
+    )];
+    let warnings = World::enough().env(&unknown).env(&direct).config().warnings;
+    assert!(
+        warnings
+            .concat()
+            .contains("options after its `?` that usertap does not know"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -338,6 +383,21 @@ fn usertap_is_not_its_own_upstream() {
         wrong.contains("UPSTREAM (USERTAP_UPSTREAM in the environment): is the address at which"),
         "{wrong}"
     );
+    for (upstream, listen, is_itself) in [
+        ("http://localhost:8400", "0.0.0.0:8400", true),
+        ("http://127.0.0.1:8400", "0.0.0.0:8400", true),
+        ("http://192.0.2.1:8400", "192.0.2.1:8400", true),
+        ("http://[::1]:8400", "[::]:8400", true),
+        ("http://[fd00::1]:8400", "[fd00::1]:8400", true),
+        ("http://localhost:8102", "127.0.0.1:8400", false),
+        ("http://localhost:8400", "192.0.2.1:8400", false),
+        ("http://auth.example:8400", "127.0.0.1:8400", false),
+        ("http://[fd00::2]:8400", "[fd00::1]:8400", false),
+    ] {
+        let world = World::enough().env(&[("USERTAP_UPSTREAM", upstream), ("USERTAP_LISTEN", listen)]);
+        let refused = world.read(Needs::Everything).is_err();
+        assert_eq!(refused, is_itself, "{upstream} at {listen}");
+    }
     let public = [
         ("USERTAP_UPSTREAM", "https://a.example"),
         ("USERTAP_PUBLIC_URL", "https://a.example"),
@@ -364,6 +424,9 @@ fn tls_needs_both_files_and_what_they_should_hold() {
             .contains("TLS_KEY: is missing beside TLS_CERT")
     );
     let key = [("USERTAP_TLS_KEY", "k.pem")];
+    let alone = World::enough().env(&key);
+    let alone = alone.on_disk("k.pem", "-----BEGIN PRIVATE KEY-----\n").wrong();
+    assert!(alone.contains("TLS_CERT: is missing beside TLS_KEY"), "{alone}");
     let both = || disk(World::enough().env(&cert).env(&key));
     assert!(
         both()
@@ -447,6 +510,57 @@ fn an_unknown_provider_is_told_with_the_other_mistakes() {
         .env(&[("USERTAP_PROVIDER", "./gone.toml")])
         .wrong();
     assert!(path.contains("`./gone.toml` cannot be read"), "{path}");
+}
+
+#[test]
+fn an_answer_is_given_again_for_longer_where_changes_elsewhere_are_told() {
+    let clerk = [
+        ("USERTAP_PROVIDER", "clerk"),
+        ("CLERK_SECRET_KEY", "sk_test_0123456789abcdef"),
+    ];
+    let secret = ("USERTAP_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let poll = ("USERTAP_POLL_EVERY", "1m");
+    for (told, seconds) in [
+        (&[][..], 5),
+        (&[secret], 30),
+        (&[poll], 30),
+        (&[secret, ("USERTAP_CACHE_TTL", "7s")], 7),
+    ] {
+        let config = World::enough().env(&clerk).env(told).config();
+        assert_eq!(config.cache_ttl, Duration::from_secs(seconds), "{told:?}");
+    }
+    let wrong = World::enough().env(&[poll]).wrong();
+    assert!(
+        wrong.contains("this provider's file does not say how to ask what has changed"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn signing_secrets_are_those_of_one_place() {
+    let clerk = [
+        ("USERTAP_PROVIDER", "clerk"),
+        ("CLERK_SECRET_KEY", "sk_test_0123456789abcdef"),
+    ];
+    let (one, other) = (
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    );
+    let of = |own: &str, theirs: &str| {
+        World::enough().env(&clerk).env(&[
+            ("USERTAP_WEBHOOK_SECRET", own),
+            ("CLERK_WEBHOOK_SIGNING_SECRET", theirs),
+        ])
+    };
+    assert_eq!(of(one, one).config().webhook_secrets.len(), 1);
+    let both = of(one, other).wrong();
+    assert!(
+        both.contains("says something else than WEBHOOK_SECRET") && !both.contains(other),
+        "{both}"
+    );
+    let several = format!("v1,{one}, {other},");
+    assert_eq!(of(&several, "").config().webhook_secrets.len(), 2);
+    assert!(of(",", "").wrong().contains("holds no secret"));
 }
 
 #[test]
