@@ -191,7 +191,10 @@ mod tests {
         let pair = set.split(';').next().unwrap();
         assert_eq!(sessions.visitor(&format!("a=b; {pair}; c=d")), Some(value));
         assert_eq!(Sessions::new(8402).visitor(pair), None, "another port's");
-        assert_eq!(sessions.visitor("usertap_8401_visitor=short"), None);
+        assert_eq!(sessions.visitor(&format!("my_{pair}")), None, "another program's");
+        for short in ["short", "ab"] {
+            assert_eq!(sessions.visitor(&format!("usertap_8401_visitor={short}")), None);
+        }
     }
 
     #[test]

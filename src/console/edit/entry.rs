@@ -90,3 +90,18 @@ pub fn read(field: &Field, text: &str, deed: Deed) -> Result<Value, &'static str
         _ => Ok(Value::from(text)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Provider;
+
+    #[test]
+    fn what_a_new_user_needs_an_edit_may_leave_out() {
+        let provider = Provider::builtin("workos").expect("it is built in");
+        let mut fields = provider.fields(Deed::Create);
+        let email = fields.find(|field| field.required).expect("an address");
+        assert!(read(email, " ", Deed::Create).is_err());
+        assert_eq!(read(email, " ", Deed::Edit), Ok(Value::Null));
+    }
+}

@@ -3,6 +3,7 @@
 use ::http::Method;
 use serde_json::{Value, json};
 use usertap::provider::Provider;
+use usertap::sandbox::{Action, Canned, Fault};
 use usertap::tasks::Tasks;
 use uuid::Uuid;
 
@@ -84,6 +85,8 @@ async fn a_project_is_made_with_its_keys_which_are_shown_once() {
     let page = reply.text();
     assert!(page.contains("the provider takes its key"), "{page}");
     assert!(page.contains("Shown this once"), "{page}");
+    let form = "action=\"/connect/provision#provision\"";
+    assert!(!page.contains(form), "it is done: {page}");
     let (project, key) = (
         given(&page, "STACK_PROJECT_ID"),
         given(&page, "STACK_SECRET_SERVER_KEY"),
@@ -108,6 +111,38 @@ async fn a_project_is_made_with_its_keys_which_are_shown_once() {
     for path in ["/", "/connect", "/setup"] {
         assert!(!browser.page(path).await.contains(&key), "{path} shows the key");
     }
+    stack.end().await;
+}
+
+/// What is there and not shown is lost: nobody can make the rest of it by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_in_part_or_may_have_been_made_is_told() {
+    let stack = Stack::new().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/connect").await;
+    let upstream = stack.setting(0, "USERTAP_UPSTREAM");
+    let mut made = async |target: &str, action| {
+        stack
+            .control()
+            .fault(Fault::on(target, action).method(Method::POST));
+        let mark = mark();
+        let base = [
+            ("provider", "stack-auth"),
+            ("address", upstream.as_str()),
+            ("name", "Shop"),
+            ("once", mark.as_str()),
+        ];
+        let fields = [&base[..], &CLIENT, &[SURE]].concat();
+        browser.post("/connect/provision", &fields).await.text()
+    };
+    let refused = Action::Reject(Canned::new(403, "{}"));
+    let page = made("/internal/api-keys", refused).await;
+    assert!(page.contains("It was made in part, for"), "{page}");
+    assert!(!given(&page, "STACK_PROJECT_ID").is_empty());
+    assert!(given(&page, "STACK_SUPER_SECRET_ADMIN_KEY").starts_with("sak_"));
+    let page = made("/projects/provision", Action::PerformThenDrop).await;
+    assert!(page.contains("it may have been done all the same"), "{page}");
+    stack.note();
     stack.end().await;
 }
 

@@ -78,9 +78,9 @@ async fn signing_in_gives_a_cookie_that_is_not_the_token_and_signing_out_ends_it
     assert_eq!(wrong.status, 401);
     assert!(wrong.text().contains("That is not the token") && !wrong.text().contains("another"));
     let right = browser
-        .post("/login", &[("token", TOKEN), ("to", "/users")])
+        .post("/login", &[("token", &format!(" {TOKEN}\n")), ("to", "/users")])
         .await;
-    assert_eq!(leads_to(&right), "/users");
+    assert_eq!(leads_to(&right), "/users", "however it was pasted");
     let set = right.header("set-cookie").expect("a cookie");
     assert!(
         set.contains("; HttpOnly; SameSite=Strict") && !set.contains("Secure") && !set.contains(TOKEN),
@@ -91,6 +91,8 @@ async fn signing_in_gives_a_cookie_that_is_not_the_token_and_signing_out_ends_it
         "nobody who knew the old value is signed in"
     );
     let kept = browser.cookies.clone();
+    let again = browser.get("/login?to=%2Fusers").await;
+    assert_eq!(leads_to(&again), "/users", "nobody signs in twice");
     browser.page("/users").await;
     assert_eq!(leads_to(&browser.post("/logout", &[]).await), "/login");
     browser.cookies = kept;
@@ -276,6 +278,21 @@ async fn no_action_is_done_without_the_proof_of_the_browsers_own_page() {
     assert_eq!(stack.count("SELECT count(*) FROM usertap.backfill").await, 0);
     assert_eq!(stack.count("SELECT count(*) FROM usertap.slots").await, 0);
     stack.agrees(user).await.expect("she is still there");
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_larger_than_any_of_ours_is_refused() {
+    let stack = Stack::new().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/users/new").await;
+    let large = "x".repeat(1 << 20);
+    let form = [("display_name", large.as_str()), ("step", "do")];
+    let refused = browser.post("/users/new", &form).await;
+    assert_eq!(refused.status, 413);
+    assert!(refused.text().contains("larger than 1 MiB"));
+    assert!(refused.header("content-security-policy").is_some());
+    assert!(stack.control().ids(0).is_empty(), "nobody was made");
     stack.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! What pages show: names as text, outages with their remedy, what differs.
 
 use serde_json::json;
+use usertap::sandbox::Options;
 
 use super::browser::{Browser, leads_to};
 use crate::support::eventually;
@@ -231,6 +232,36 @@ async fn walks_are_started_and_slots_kept_from_their_pages() {
     stack.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_that_are_held_back_are_asked_about_and_go_with_a_yes_alone() {
+    let stack = Stack::with(Setup::users(30)).await;
+    stack.walk_begins("backfill").await;
+    stack.walk_ends("backfill").await;
+    stack.note();
+    for user in stack.control().ids(0).into_iter().take(15) {
+        assert!(stack.control().delete(0, user));
+    }
+    let mut browser = Browser::at(&stack);
+    browser.page("/").await;
+    leads_to(&browser.post("/reconcile", &[]).await);
+    stack.walk_ends("reconcile").await;
+    let deleted = "SELECT count(*) FROM neon_identity.users_sync WHERE deleted_at IS NOT NULL";
+    assert_eq!(stack.count(deleted).await, 10);
+    let page = browser.page("/").await;
+    assert!(page.contains("5 deletions are held back"), "{page}");
+    let page = browser.page("/reconcile").await;
+    assert!(page.contains("<strong>5 users</strong>"), "{page}");
+    leads_to(&browser.post("/reconcile", &[("yes", "1")]).await);
+    eventually("all who are gone are deleted", || async {
+        (stack.count(deleted).await == 15).then_some(())
+    })
+    .await;
+    stack.walk_ends("reconcile").await;
+    let page = browser.page("/reconcile").await;
+    assert!(page.contains("Nothing is held back at the moment"), "{page}");
+    stack.end().await;
+}
+
 /// The newest first, and however many there are.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_on_one_of_the_pages() {
@@ -261,7 +292,15 @@ async fn every_change_is_on_one_of_the_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
-    let stack = Stack::new().await;
+    let sandbox = Options {
+        projects: 2,
+        ..Options::default()
+    };
+    let stack = Stack::with(Setup {
+        sandbox,
+        ..Setup::default()
+    })
+    .await;
     let mut browser = Browser::at(&stack);
     browser.page("/connect").await;
     let (project, key) = (
@@ -270,7 +309,16 @@ async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
     );
     let upstream = stack.setting(0, "USERTAP_UPSTREAM");
     let other = uuid::Uuid::new_v4().to_string();
+    let (their_project, their_key) = (
+        stack.setting(1, "STACK_PROJECT_ID"),
+        stack.setting(1, "STACK_SECRET_SERVER_KEY"),
+    );
     for (project, key, answer) in [
+        (
+            their_project.as_str(),
+            their_key.as_str(),
+            "A database belongs to one tenant for good",
+        ),
         (
             project.as_str(),
             key.as_str(),

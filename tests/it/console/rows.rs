@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use usertap::db::listing::{self, MatchedBy};
-use usertap::user::IdType;
+use usertap::user::{IdType, UserId};
 use uuid::Uuid;
 
 use crate::support::http;
@@ -194,6 +194,30 @@ async fn one_row_is_given_and_fetched_where_that_is_asked_for() {
     assert_eq!(http::get(&stack.admin_url("/v1/users/me"), &[]).await.status, 404);
     assert_eq!(http::get(&format!("{url}?raw=1"), &[]).await.status, 400);
     stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_begin_alike_are_paged_and_a_name_may_look_like_a_beginning() {
+    let db = TestDatabase::new(IdType::Uuid).await;
+    let rows = "INSERT INTO neon_identity.users_sync (id, name, raw_json)
+        SELECT ('0000cafe-0000-4000-8000-00000000000' || n)::uuid, 'User', '{}'::jsonb FROM generate_series(1, 4) n
+        UNION SELECT '00000000-0000-4000-8000-000000000000', 'Room cafe0001', '{}'::jsonb";
+    db.client.batch_execute(rows).await.expect("rows");
+    let found = async |text, after: Option<&str>| {
+        let after = after.and_then(|id| UserId::parse(id, IdType::Uuid));
+        let page = listing::search(&db.database, text, after.as_ref(), 2).await;
+        let page = page.expect("a page");
+        let last = page
+            .rows
+            .iter()
+            .map(|row| row.id.chars().last().expect("a digit"));
+        (last.collect::<String>(), page.next)
+    };
+    let (first, next) = found("0000cafe", None).await;
+    assert_eq!(first, "12");
+    let (second, end) = found("0000CAFE", next.as_deref()).await;
+    assert_eq!((second.as_str(), end), ("34", None));
+    assert_eq!(found("cafe0001", None).await.0, "0");
 }
 
 /// A walk along the primary key in the hope of an early match reads the whole table in the worst order.

@@ -38,6 +38,19 @@ async fn a_user_is_made_changed_and_deleted_after_a_second_look() {
     ];
     let asks = browser.post("/users/new", &form).await.text();
     assert!(asks.contains("Make this user") && asks.contains("ada@example.com"));
+    assert!(!asks.contains(">no</td>"), "what nobody asked for: {asks}");
+    let carried = "name=\"display_name\" value=\"Ada\"";
+    assert_eq!(
+        asks.matches(carried).count(),
+        2,
+        "to be done, and to be written again: {asks}"
+    );
+    let again = [&form[..], &[("step", "again")]].concat();
+    let again = browser.post("/users/new", &again).await.text();
+    assert!(
+        again.contains("Look it over") && again.contains("value=\"Ada\""),
+        "{again}"
+    );
     assert!(
         stack.control().ids(0).is_empty(),
         "nothing is done before the second look"
@@ -101,6 +114,36 @@ async fn a_user_is_made_changed_and_deleted_after_a_second_look() {
     assert!(gone.contains("said=deleted&recorded=committed"), "{gone}");
     assert_eq!(origin(&stack, user).await, "proxy.write DELETE /users/{id}");
     stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_is_sent_as_it_was_written() {
+    let stack = Stack::new().await;
+    let mut browser = Browser::at(&stack);
+    browser.page("/users/new").await;
+    let form = [("display_name", " Ada  Lovelace "), ("step", "do")];
+    let user = id_of(&leads_to(&browser.post("/users/new", &form).await));
+    stack.note();
+    let made = stack.control().server_view(0, user).expect("she is there");
+    assert_eq!(made["display_name"], json!(" Ada  Lovelace "));
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_the_row_is_said_before_a_user_is_deleted() {
+    for (deleted, said) in [
+        ("purge", "The row is removed, and what your foreign keys say"),
+        (
+            "purge-after=30d",
+            "is removed after 30 d; then what your foreign keys say",
+        ),
+    ] {
+        let stack = Stack::with(Setup::set(&[("USERTAP_DELETED", deleted)])).await;
+        let user = stack.known_user(json!({ "display_name": "Ada" })).await;
+        let page = Browser::at(&stack).page(&format!("/users/{user}/delete")).await;
+        assert!(page.contains(said), "{deleted}: {page}");
+        stack.end().await;
+    }
 }
 
 /// Whoever edits one member of an object sends the others too.
