@@ -3,9 +3,11 @@
 mod failover;
 mod held;
 mod pages;
+mod partitions;
 mod property;
 mod shared;
 mod unknown;
+mod walks;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

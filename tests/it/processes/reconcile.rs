@@ -42,6 +42,26 @@ impl World {
         }
         ids
     }
+
+    /// The next list shows this user and ends there.
+    fn list_shows_only(&self, user: Uuid) {
+        let shown = self.control().server_view(0, user).expect("a user");
+        let list = json!({
+            "items": [shown],
+            "is_paginated": true,
+            "pagination": { "limit": PAGE, "next_cursor": null },
+        });
+        let list = Action::Body(list.to_string().into());
+        self.control()
+            .fault(Fault::on("limit=200", list).method(Method::GET));
+    }
+
+    /// The next read of this user is answered by somebody in the provider's place.
+    fn read_says_nothing_of(&self, user: Uuid) {
+        let edge = Canned::new(404, "<h1>Not Found</h1>").header("content-type", "text/html");
+        self.control()
+            .fault(Fault::on(&format!("/users/{user}"), Action::Reject(edge)));
+    }
 }
 
 impl Server {
@@ -280,10 +300,7 @@ async fn a_not_found_that_is_not_the_providers_deletes_nobody() {
     let world = World::with_users(5).await;
     world.backfill().await;
     let lost = world.lose(1)[0];
-    let edge = Canned::new(404, "<h1>Not Found</h1>").header("content-type", "text/html");
-    world
-        .control()
-        .fault(Fault::on(&format!("/users/{lost}"), Action::Reject(edge)));
+    world.read_says_nothing_of(lost);
     world
         .reconciles(&[])
         .await
@@ -298,6 +315,78 @@ async fn a_not_found_that_is_not_the_providers_deletes_nobody() {
         "{account}"
     );
     assert_eq!(world.deleted().await, 1);
+}
+
+#[tokio::test]
+async fn of_whom_nothing_is_said_keeps_nobody_else_from_being_looked_at() {
+    let world = World::with_users(60).await;
+    world.backfill().await;
+    let mut ids = world.control().ids(0);
+    ids.sort();
+    world.list_shows_only(ids[0]);
+    for id in ids[1..].iter().step_by(2) {
+        world.read_says_nothing_of(*id);
+    }
+    world
+        .reconciles(&[])
+        .await
+        .failed_saying(&["404, which says nothing of the user"]);
+    let there = "SELECT spared FROM usertap.backfill WHERE kind = 'reconcile'";
+    assert_eq!(world.count(there).await, 29);
+    assert_eq!(world.deleted().await, 0);
+}
+
+#[tokio::test]
+async fn where_nothing_is_said_of_one_after_the_other_it_soon_ends() {
+    let world = World::with_users(60).await;
+    world.backfill().await;
+    let ids = world.control().ids(0);
+    world.list_shows_only(ids[0]);
+    for id in &ids[1..] {
+        world.read_says_nothing_of(*id);
+    }
+    world
+        .reconciles(&[])
+        .await
+        .failed_saying(&["404, which says nothing of the user"]);
+    let read = world.control().count(&Method::GET, "/users/{id}");
+    assert!((16..=24).contains(&read), "{read} reads");
+}
+
+/// Whoever was read before the bound was reached, and is there, waits for nobody's yes.
+#[tokio::test]
+async fn held_back_is_who_was_not_read_and_nobody_else() {
+    let world = World::with_users(60).await;
+    world.backfill().await;
+    world.lose(15);
+    world.list_shows_only(world.control().ids(0)[0]);
+    let held = world.reconciles(&[]).await.with_code(1).json();
+    assert_eq!(held["drift"]["deleted"], json!(10), "{held}");
+    let of = |name: &str| held[name].as_i64().expect("a number");
+    assert_eq!(of("spared") + of("held_back"), 59 - 10, "{held}");
+}
+
+#[tokio::test]
+async fn a_deletion_that_an_app_was_told_of_meanwhile_is_no_drift() {
+    let world = World::with_users(5).await.and("USERTAP_TIMEOUT", "60s");
+    world.backfill().await;
+    let lost = world.lose(1)[0];
+    let server = world.serve().await;
+    let gate = Gate::new();
+    let read = Fault::on(&format!("/users/{lost}"), Action::HoldAfter(gate.clone()));
+    world.control().fault(read);
+    let process = world.start(&["reconcile", "--json"]);
+    gate.reached().await;
+    let told = server.get(&world, &format!("/users/{lost}")).await;
+    assert_eq!(
+        (told.effective_status(), recorded(&told).as_str()),
+        (404, "committed")
+    );
+    gate.release();
+    let account = process.ended().await.with_code(0).json();
+    went(&account, 0, 0);
+    assert_eq!(world.deleted().await, 1);
+    server.stop().await;
 }
 
 #[tokio::test]
