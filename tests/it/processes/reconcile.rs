@@ -46,8 +46,12 @@ impl World {
     /// The next list shows this user and ends there.
     fn list_shows_only(&self, user: Uuid) {
         let shown = self.control().server_view(0, user).expect("a user");
+        self.list_shows(&[shown]);
+    }
+
+    fn list_shows(&self, users: &[Value]) {
         let list = json!({
-            "items": [shown],
+            "items": users,
             "is_paginated": true,
             "pagination": { "limit": PAGE, "next_cursor": null },
         });
@@ -351,6 +355,21 @@ async fn where_nothing_is_said_of_one_after_the_other_it_soon_ends() {
         .failed_saying(&["404, which says nothing of the user"]);
     let read = world.control().count(&Method::GET, "/users/{id}");
     assert!((16..=24).contains(&read), "{read} reads");
+}
+
+#[tokio::test]
+async fn a_name_that_no_row_can_hold_ends_no_reconcile() {
+    let world = World::with_users(3).await;
+    world.backfill().await;
+    world.lose(1);
+    let ids = world.control().ids(0);
+    let view = |at: usize| world.control().server_view(0, ids[at]).expect("a user");
+    let mut odd = view(0);
+    odd["display_name"] = json!("Nu\u{0}l");
+    world.list_shows(&[odd, view(1)]);
+    let account = world.reconcile().await;
+    assert_eq!(account["set_aside"], json!(1), "{account}");
+    went(&account, 1, 0);
 }
 
 /// Whoever was read before the bound was reached, and is there, waits for nobody's yes.
