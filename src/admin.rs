@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -123,9 +123,13 @@ async fn nowhere() -> Response {
     problem(StatusCode::NOT_FOUND, "the API has nothing at this path")
 }
 
-async fn show_metrics(State(shared): State<Shared>) -> Response {
+async fn show_metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let text = metrics::metrics(&shared.station, &shared.traffic).await;
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|accepted| accepted.to_str().ok());
+    let (content_type, text) = metrics::spelt(text, accepted.unwrap_or_default());
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 
 async fn grafana() -> Response {

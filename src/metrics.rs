@@ -4,7 +4,9 @@
 //! dashboard that uses them is [`GRAFANA`]. What must never be: a label with an id, an address or
 //! a path in it.
 
-use prometheus_client::encoding::text;
+mod text;
+
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,10 +23,9 @@ use crate::upstream::Health;
 /// A dashboard for Grafana: import it and choose the Prometheus that scrapes usertap.
 pub const GRAFANA: &str = include_str!("metrics/grafana.json");
 
-/// The content type of [`metrics`], OpenMetrics.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use text::spelt;
 
-/// Everything at this moment.
+/// Everything at this moment, as OpenMetrics.
 pub async fn metrics(station: &Station, traffic: &Traffic) -> String {
     let status = status::status(station, traffic, status::COUNTED).await;
     let mut told = Told(Registry::with_prefix("usertap"));
@@ -32,7 +33,7 @@ pub async fn metrics(station: &Station, traffic: &Traffic) -> String {
     told.whole(&status);
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _never = text::encode(&mut text, &told.0);
+    let _never = encode(&mut text, &told.0);
     text
 }
 

@@ -155,14 +155,26 @@ fn form(headers: &HeaderMap) -> Form {
     let accepted = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
-    let named = accepted.unwrap_or_default().split([',', ';']).map(str::trim);
-    let mut forms = named.filter_map(|name| match name {
-        "application/x-ndjson" => Some(Form::Lines),
-        "text/event-stream" => Some(Form::Events),
-        "application/json" => Some(Form::Page),
-        _ => None,
+    let ranges = accepted.unwrap_or_default().split(',');
+    let forms = ranges.filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let form = match parts.next()? {
+            "application/x-ndjson" => Form::Lines,
+            "text/event-stream" => Form::Events,
+            "application/json" => Form::Page,
+            _ => return None,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+        Some((weight.unwrap_or(1.0), form))
     });
-    forms.next().unwrap_or(Form::Page)
+    // Of several that are as welcome the first.
+    let most = forms.fold((0.0, Form::Page), |most: (f32, Form), next| {
+        match next.0 > most.0 {
+            true => next,
+            false => most,
+        }
+    });
+    most.1
 }
 
 pub fn after(id: &str, config: &Config) -> Result<UserId, String> {
@@ -228,6 +240,22 @@ mod tests {
         let request = Request::builder().uri(format!("/v1/changes?{query}"));
         let asked = Asked::of(&request.body(axum::body::Body::empty()).unwrap(), &config);
         asked.map(|asked| asked.filter.ids.into_iter().collect())
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_is_most_welcome() {
+        for (accepted, wanted) in [
+            ("*/*", Form::Page),
+            ("text/event-stream", Form::Events),
+            ("application/x-ndjson, application/json", Form::Lines),
+            ("application/x-ndjson;q=0, application/json", Form::Page),
+            ("application/json;q=0.5, text/event-stream; q=0.9", Form::Events),
+            ("text/event-stream;q=0", Form::Page),
+            ("text/html, application/x-ndjson;charset=utf-8;q=0.1", Form::Lines),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, accepted.parse().unwrap())]);
+            assert_eq!(form(&headers), wanted, "{accepted}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::ALLOW;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
@@ -171,12 +172,7 @@ async fn at(
         );
     }
     if method != Method::GET && method != Method::HEAD {
-        return refusal(
-            shared,
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method",
-            "this path answers GET only",
-        );
+        return refused_method(shared, "GET, HEAD", "this path answers GET only");
     }
     match path {
         "/healthz" => reply::json(StatusCode::OK, &json!({ "status": "ok" })),
@@ -188,6 +184,14 @@ async fn at(
 /// In the provider's shape, as every error of usertap's own.
 pub(super) fn refusal(shared: &Shared, status: StatusCode, word: &'static str, text: &str) -> Response<Body> {
     reply::error(&shared.config.provider, status, word, text, None)
+}
+
+pub(super) fn refused_method(shared: &Shared, allowed: &'static str, text: &str) -> Response<Body> {
+    let mut refusal = refusal(shared, StatusCode::METHOD_NOT_ALLOWED, "method", text);
+    refusal
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    refusal
 }
 
 fn ready(readiness: Readiness) -> Response<Body> {

@@ -33,7 +33,7 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
     }
     if head.method != Method::POST {
         let text = "this path takes the provider's webhooks, by POST";
-        return own::refusal(shared, StatusCode::METHOD_NOT_ALLOWED, "method", text);
+        return own::refused_method(shared, "POST", text);
     }
     if !shared.local.takes_webhooks() {
         return said(shared, WebhookTaken::Closed);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
 use http::response::Parts;
 
 use super::asked::Asked;
@@ -108,6 +109,8 @@ impl Wire {
             }
         };
         let mut forwarded = forwarded.map_err(Failure::Upstream)?;
+        // The provider's version is that of its connection; an answer to an app is of usertap's own (RFC 9110, 2.5).
+        *forwarded.response.version_mut() = Version::HTTP_11;
         self.links
             .turn(forwarded.response.headers_mut(), asked.reached.as_deref());
         let wait = forwarded.sent_at.saturating_duration_since(began);

@@ -57,13 +57,12 @@ fn form(body: &[u8]) -> Value {
     )
 }
 
-/// The segments of a path, decoded.
+/// The segments of a path, decoded. With a slash doubled it is another path.
 pub fn segments(path: &str) -> Vec<String> {
     let decode = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
-    path.split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(decode)
-        .collect()
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    inner.split('/').map(decode).collect()
 }
 
 /// A request whose caller is known.
@@ -112,7 +111,8 @@ impl Call<'_> {
     }
 
     pub fn uuid(&self, text: &str) -> Result<Uuid, Failure> {
-        Uuid::try_parse(text).map_err(|_| Failure::schema(format!("{text} is not a valid UUID")))
+        let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
+        id.ok_or_else(|| Failure::schema(format!("{text} is not a valid UUID")))
     }
 
     pub fn view(&self) -> View {

@@ -166,5 +166,9 @@ mod tests {
         assert_eq!(found(Method::PUT, "/api/v1/users"), "405");
         assert_eq!(found(Method::GET, "/api/v2/users"), "404");
         assert_eq!(found(Method::GET, "/users"), "404");
+        assert_eq!(found(Method::GET, "/api/v1/users/"), "/users ");
+        for doubled in ["//api/v1/users", "/api/v1//users", "/api/v1/users//"] {
+            assert_ne!(found(Method::GET, doubled), "/users ", "{doubled}");
+        }
     }
 }

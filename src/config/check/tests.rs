@@ -198,14 +198,6 @@ fn nothing_at_all_names_what_is_compulsory() {
             .any(|mistake| mistake.setting == "STACK_PROJECT_ID"),
         "{missing:?}"
     );
-    let nobodys = World::default().env(&[("DATABASE_URL", "embedded")]);
-    let missing = nobodys.read(Needs::NoKey).expect_err("a tenant is needed");
-    assert!(
-        missing
-            .iter()
-            .any(|mistake| mistake.setting == "STACK_PROJECT_ID"),
-        "{missing:?}"
-    );
 }
 
 #[test]

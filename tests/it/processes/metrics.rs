@@ -23,14 +23,38 @@ struct Scrape {
 
 impl Scrape {
     async fn of(server: &Server) -> Scrape {
-        let reply = http::get(&format!("http://{}/metrics", server.admin), &[]).await;
+        let (asked, url) = (
+            "application/openmetrics-text; version=1.0.0",
+            format!("http://{}/metrics", server.admin),
+        );
+        let reply = http::get(&url, &[("accept", asked)]).await;
         assert_eq!(reply.status, StatusCode::OK);
         let content = reply.header("content-type").unwrap_or_default();
+        assert!(content.starts_with(asked), "{content}");
+        let scrape = Scrape::read(&reply.text());
+        scrape.is_told_to_everybody(&http::get(&url, &[]).await);
+        scrape
+    }
+
+    /// The older text has the same samples, each counter's family under the name of its samples.
+    fn is_told_to_everybody(&self, reply: &Reply) {
+        let content = reply.header("content-type").unwrap_or_default();
+        assert!(content.starts_with("text/plain; version=0.0.4"), "{content}");
+        let text = reply.text();
+        for said in ["# TYPE ", "# HELP "] {
+            let said = text.lines().filter_map(|line| line.strip_prefix(said));
+            let names: BTreeSet<&str> = said.filter_map(|line| line.split(' ').next()).collect();
+            assert!(names.iter().eq(&self.names), "{names:?}");
+        }
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let names: BTreeSet<&str> = samples
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(name, _)| name)
+            .collect();
         assert!(
-            content.starts_with("application/openmetrics-text; version=1.0.0"),
-            "{content}"
+            self.values.keys().all(|name| names.contains(name.as_str())),
+            "{text}"
         );
-        Scrape::read(&reply.text())
     }
 
     fn read(text: &str) -> Scrape {

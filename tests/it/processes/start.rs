@@ -83,6 +83,15 @@ async fn a_wrong_password_or_database_is_named() {
     let output = world.start_with(&["serve"], &refused).ended().await;
     let output = output.failed_saying(&["user or password are refused"]);
     assert!(!output.log().contains("hush"));
+    // A role belongs to the whole server.
+    let role = format!("unlet_{}", uuid::Uuid::new_v4().simple());
+    world.sql(&format!("CREATE ROLE {role} PASSWORD 'hush'")).await;
+    url.set_username(&role).unwrap();
+    let unlet = [setting("DATABASE_URL", &url)];
+    let output = world.start_with(&["serve"], &unlet).ended().await;
+    world.sql(&format!("DROP ROLE {role}")).await;
+    let output = output.failed_saying(&["the role is not let in", "it has no LOGIN"]);
+    assert!(!output.log().contains("hush"));
 }
 
 /// Many hosts of databases have an authority of their own.

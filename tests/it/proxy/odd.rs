@@ -62,6 +62,28 @@ async fn what_is_sent_in_chunks_is_not_as_long_as_it_says_beside() {
     rig.end().await;
 }
 
+/// The provider's version is that of its own connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_provider_ends_by_closing_ends_no_connection_of_the_apps() {
+    let (tasks, ada) = (Tasks::default(), user(1, "Ada"));
+    let answer = format!("HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{ada}");
+    let provider = says(answer, &tasks).await;
+    let rig = Rig::with(|config| config.upstream = provider).await;
+    for path in [path(1), "/nowhere".to_owned()] {
+        let asked = head("GET", &path, "") + &head("GET", &path, "connection: close\r\n");
+        let answers = said(&rig, &asked).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{answers}");
+        assert_eq!(answers.matches(&ada).count(), 2, "{answers}");
+        assert!(
+            answers.ends_with("\r\n0\r\n\r\n") || answers.contains("content-length"),
+            "{answers}"
+        );
+    }
+    assert_eq!(rig.name(&id(1)).await.as_deref(), Some("Ada"));
+    tasks.stop();
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_trailer_speaks_for_usertap() {
     let (tasks, ada) = (Tasks::default(), user(1, "Ada"));

@@ -145,6 +145,9 @@ async fn what_a_list_does_not_know_is_refused() {
             "{query}"
         );
     }
+    let undashed = bench.sandbox.control().ids(0)[0].simple();
+    let reply = bench.get(&format!("/users/{undashed}"), &server).await;
+    assert_eq!(code(&reply), "SCHEMA_ERROR");
     let reply = bench.get("/users?only_anonymous=true", &server).await;
     assert_eq!(
         (reply.status.as_u16(), reply.header("x-stack-known-error")),

@@ -358,7 +358,10 @@ async fn health_needs_no_token_and_tells_no_data() {
     for (method, status) in [(Method::HEAD, 200), (Method::POST, 405)] {
         let url = format!("http://{}/_usertap/readyz", stack.serving().listen);
         let reply = http::request(method.clone(), &url, &[], "").await;
-        assert_eq!(reply.expect("an answer").status, status, "{method}");
+        let reply = reply.expect("an answer");
+        assert_eq!(reply.status, status, "{method}");
+        let allowed = reply.header("allow");
+        assert_eq!(allowed, (status == 405).then_some("GET, HEAD"));
     }
     for path in ["/healthz", "/readyz"] {
         assert_eq!(http::get(&stack.admin_url(path), &[]).await.status, 200);

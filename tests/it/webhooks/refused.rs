@@ -172,6 +172,7 @@ async fn only_posts_of_a_bearable_size_are_taken() {
             .await
             .expect("an answer");
         assert_eq!(reply.status, 405);
+        assert_eq!(reply.header("allow"), Some("POST"));
     }
     let large = Event::new(
         "user.updated",
