@@ -150,7 +150,7 @@ fn ids(list: &str, config: &Config) -> Result<Vec<String>, String> {
     each(list).map(spelled).chain(whole.map(Ok)).collect()
 }
 
-/// The first form that the consumer accepts by name.
+/// Of the forms that the consumer accepts by name the one that is most welcome.
 fn form(headers: &HeaderMap) -> Form {
     let accepted = headers
         .get(header::ACCEPT)

@@ -170,7 +170,7 @@ fn refused(error: tokio_postgres::Error) -> ConnectionError {
     let cause = std::error::Error::source(&error).map(ToString::to_string);
     let text = match (code.as_deref(), cause) {
         (Some("28P01"), _) => "user or password are refused: correct DATABASE_URL".into(),
-        (Some("28000"), _) => "the role is not let in (there is none, it has no LOGIN, or no line of pg_hba.conf is for it): see to it, or correct DATABASE_URL".into(),
+        (Some("28000"), _) => "the role is not let in (there is none, it has no LOGIN, whoever checks its password or token refuses it, or no line of pg_hba.conf is for it, as without TLS): see to it, or correct DATABASE_URL".into(),
         (Some("3D000"), _) => "the database does not exist: create it or correct DATABASE_URL".into(),
         (Some(BY_POOLER), _) => refused_by_pooler(&error),
         (Some("53300"), _) => "it has no free connection: raise max_connections (or the CONNECTION LIMIT of the role or the database), or use fewer clients".into(),

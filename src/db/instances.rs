@@ -85,6 +85,8 @@ pub struct Heard {
     pub others: Vec<Other>,
     /// It was not known before.
     pub is_new: bool,
+    /// The part of the provider's limit that is written down as this process's.
+    pub leased: f64,
     /// Silence before this beat in which others had to take this process for dead.
     pub silence: Option<Duration>,
     /// Whose recorder came to this database last.
@@ -95,6 +97,8 @@ pub struct Heard {
 struct Before {
     #[diesel(sql_type = Nullable<Double>)]
     silent: Option<f64>,
+    #[diesel(sql_type = Double)]
+    share: f64,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     recorder: Option<Uuid>,
 }
@@ -124,7 +128,7 @@ const BEATS: &str = "
         everyone_until = excluded.everyone_until, own_until = excluded.own_until,
         started_at = CASE WHEN i.seen_at < clock_timestamp() - make_interval(secs => $7)
                           THEN clock_timestamp() ELSE i.started_at END
-    RETURNING (SELECT silent FROM before) AS silent, (SELECT recorder FROM {state}.meta WHERE only_row LIMIT 1) AS recorder";
+    RETURNING (SELECT silent FROM before) AS silent, i.share, (SELECT recorder FROM {state}.meta WHERE only_row LIMIT 1) AS recorder";
 
 const OTHERS: &str = "
     WITH gone AS (DELETE FROM {state}.instances WHERE seen_at < now() - interval '1 day')
@@ -152,7 +156,9 @@ pub async fn beat(database: &Database, id: Uuid, said: Said, horizon: Duration) 
         .bind::<Nullable<Double>, _>(said.own_yields)
         .bind::<Double, _>(DEAD_AFTER.as_secs_f64());
     let before: Option<Before> = optional(beat, &mut conn).await?;
-    let (silent, recorder) = before.map_or((None, None), |before| (before.silent, before.recorder));
+    let (silent, leased, recorder) = before.map_or((None, 0.0, None), |before| {
+        (before.silent, before.share, before.recorder)
+    });
     let silence = silent
         .and_then(|silent| Duration::try_from_secs_f64(silent).ok())
         .filter(|silence| *silence >= DEAD_AFTER);
@@ -168,6 +174,7 @@ pub async fn beat(database: &Database, id: Uuid, said: Said, horizon: Duration) 
         own: said.own,
         others,
         is_new: silent.is_none(),
+        leased,
         silence,
         recorder,
     })

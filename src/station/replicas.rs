@@ -6,7 +6,8 @@
 //! together than its limit, but where one of them alone cannot reach the database: it cannot tell that from a
 //! database that is away for all, and keeps its part.
 
-use std::collections::BTreeSet;
+mod others;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,7 +23,8 @@ use crate::db::instances::{self, BEAT, DEAD_AFTER, Heard, Kind, Other, Said};
 use crate::failpoint;
 use crate::feed::Followed;
 use crate::upstream::Left;
-use crate::upstream::share::{Wants, fair, next};
+use crate::upstream::share::{Lease, Wants, fair, lease, next};
+use others::Others;
 
 /// Where others record too, a kept answer is given only while what they did is known up to a second ago.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -41,32 +43,12 @@ pub(super) struct Standing(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The part of the provider's limit that is written down as this process's.
-    leased: f64,
     others: Others,
     back: Option<Back>,
     /// It has left the others, and not come back.
     has_left: bool,
-}
-
-/// Who else was there at the last heartbeat, and since when none of those is gone: what they had since then
-/// of the provider's limit they leave only once it no longer counts for them.
-#[derive(Debug, Default)]
-struct Others {
-    ids: BTreeSet<Uuid>,
-    since: Option<Instant>,
-}
-
-impl Others {
-    fn hear(&mut self, heard: &Heard, now: Instant) -> Instant {
-        let ids: BTreeSet<Uuid> = heard.others.iter().map(|other| other.id).collect();
-        let are_there = ids.is_superset(&self.ids) && !heard.is_new && heard.silence.is_none();
-        self.ids = ids;
-        if !are_there {
-            self.since = None;
-        }
-        *self.since.get_or_insert(now)
-    }
+    /// It came back, and what it holds of the limit others may have had meanwhile: it takes its part anew.
+    takes_anew: bool,
 }
 
 /// It has come back from a silence that made it dead to the others, as they may be to it.
@@ -104,13 +86,13 @@ impl Station {
     /// provider's limit: what others judged in their memory until then is not known here.
     pub async fn join(&self, kind: Kind) {
         let before = self.inherit();
+        self.upstream.hold_nothing();
         if !self.database.is_open() {
-            return;
+            return self.upstream.hold(1.0, clock::now());
         }
         if let Some(dead) = before {
             let _ = instances::leave(&self.database, dead).await;
         }
-        self.upstream.hold_nothing();
         self.meet(kind).await;
     }
 
@@ -185,13 +167,10 @@ impl Station {
     }
 
     /// What others judged while they did not know of this process, or took it for dead, is not known here. Nor is
-    /// what they spent of the provider's limit, where nothing of it was written down as this process's.
+    /// what they spent of the provider's limit, where this process had left it all to them.
     fn come_back(&self, heard: &Heard) {
         let has_left = {
             let mut known = self.standing.lock();
-            if heard.is_new {
-                known.leased = 0.0;
-            }
             if let Some(silence) = heard.silence {
                 let at = clock::now();
                 known.back = Some(Back { at, silence });
@@ -204,9 +183,7 @@ impl Station {
         let has_others = had_others || !heard.others.is_empty();
         if was_away && self.recorder.returned(has_others, heard.recorder) {
             self.cache.forget_all();
-            if heard.is_new {
-                self.upstream.hold_nothing();
-            }
+            self.standing.lock().takes_anew |= has_left;
         }
     }
 
@@ -214,7 +191,10 @@ impl Station {
     /// used from the moment on that they may have it, and what was spent of it is not theirs before
     /// the provider has ceased to count it.
     async fn share(&self, heard: &Heard) -> Result<(), DbError> {
-        let since = self.standing.lock().others.hear(heard, clock::now());
+        let (since, takes_anew) = {
+            let mut known = self.standing.lock();
+            (known.others.hear(heard, clock::now()), known.takes_anew)
+        };
         let wants = |other: &Other| Wants {
             apps: other.apps,
             own: other.own,
@@ -225,23 +205,38 @@ impl Station {
             own: heard.own,
         };
         let of_others = heard.others.iter().map(|other| other.share).sum();
-        let held = self.upstream.share();
-        let next = next(held, fair(mine, &others), of_others);
-        if next <= held {
-            self.upstream.hold(next, since);
+        let held = || match takes_anew {
+            true => 0.0,
+            false => self.upstream.share(),
+        };
+        let before = held();
+        let next = next(before, fair(mine, &others), of_others);
+        if next <= before {
+            self.hold(next, since);
             failpoint::reached("share.left");
         }
-        let (leased, left) = (self.standing.lock().leased, next.max(self.upstream.share()));
-        if left < leased {
-            instances::shrink(&self.database.ahead(), self.instance, left).await?;
-            self.standing.lock().leased = left;
-        } else if next > leased {
-            let horizon = self.standing.horizon(clock::now());
-            let granted = instances::grow(&self.database.ahead(), self.instance, next, horizon).await?;
-            self.standing.lock().leased = granted;
-            self.upstream.hold(next.min(granted), since);
-        }
+        let database = self.database.ahead();
+        let granted = match lease(next, held(), heard.leased) {
+            Lease::Leaves(part) => {
+                instances::shrink(&database, self.instance, part).await?;
+                next
+            }
+            Lease::Takes(part) => {
+                let horizon = self.standing.horizon(clock::now());
+                instances::grow(&database, self.instance, part, horizon).await?
+            }
+            Lease::Has => next,
+        };
+        self.hold(next.min(granted), since);
         Ok(())
+    }
+
+    /// Until then it holds what it held: whatever fails before leaves it with that.
+    fn hold(&self, part: f64, since: Instant) {
+        if std::mem::take(&mut self.standing.lock().takes_anew) {
+            self.upstream.hold_nothing();
+        }
+        self.upstream.hold(part, since);
     }
 
     /// Beats until the process stops, and at once when the provider has refused something.
@@ -335,56 +330,5 @@ fn left(other: &Other) -> Left {
     Left {
         everyone: left(other.everyone_yields),
         own: left(other.own_yields),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn heard(others: &[u128]) -> Heard {
-        let other = |id: &u128| Other {
-            id: Uuid::from_u128(*id),
-            serves: true,
-            share: 0.25,
-            apps: 0.0,
-            own: 0.0,
-            everyone_yields: None,
-            own_yields: None,
-            has_met_us: true,
-        };
-        Heard {
-            apps: 0.0,
-            own: 0.0,
-            others: others.iter().map(other).collect(),
-            is_new: false,
-            silence: None,
-            recorder: None,
-        }
-    }
-
-    #[test]
-    fn whoever_is_gone_is_missed_and_whoever_comes_is_not() {
-        let began = clock::now();
-        let at = |seconds| began + Duration::from_secs(seconds);
-        let mut others = Others::default();
-        assert_eq!(others.hear(&heard(&[1, 2]), at(1)), at(1));
-        assert_eq!(others.hear(&heard(&[1, 2, 3]), at(2)), at(1));
-        // As many, and not the same.
-        assert_eq!(others.hear(&heard(&[1, 3, 4]), at(3)), at(3));
-        assert_eq!(others.hear(&heard(&[4, 3, 1]), at(4)), at(3));
-        // This process itself was not there to see it.
-        let (is_new, silence) = (true, Some(Duration::from_secs(9)));
-        let new = Heard {
-            is_new,
-            ..heard(&[1, 3, 4])
-        };
-        assert_eq!(others.hear(&new, at(5)), at(5));
-        let silent = Heard {
-            silence,
-            ..heard(&[1, 3, 4])
-        };
-        assert_eq!(others.hear(&silent, at(6)), at(6));
-        assert_eq!(others.hear(&heard(&[]), at(7)), at(7));
     }
 }

@@ -64,6 +64,26 @@ pub fn next(held: f64, fair: f64, of_others: f64) -> f64 {
     wanted.min(free)
 }
 
+/// What is to be written down of a part.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Lease {
+    /// Others may have what is more than this.
+    Leaves(f64),
+    /// As much of it as others have left.
+    Takes(f64),
+    Has,
+}
+
+/// For the `next` part, where so much is kept from others still (what was spent of a larger one), and `leased` is
+/// what is written down.
+pub fn lease(next: f64, kept: f64, leased: f64) -> Lease {
+    match next.max(kept) {
+        needs if needs < leased => Lease::Leaves(needs),
+        _ if next > leased => Lease::Takes(next),
+        _ => Lease::Has,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +143,16 @@ mod tests {
             let sum: f64 = parts(&[one, two, three]).iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "{one:?} {two:?} {three:?}: {sum}");
         }
+    }
+
+    #[test]
+    fn what_is_written_down_follows_what_is_held_and_kept() {
+        assert_eq!(lease(0.5, 0.0, 1.0), Lease::Leaves(0.5));
+        assert_eq!(lease(0.5, 0.7, 1.0), Lease::Leaves(0.7));
+        assert_eq!(lease(0.5, 0.7, 0.7), Lease::Has);
+        assert_eq!(lease(0.5, 0.7, 0.5), Lease::Has);
+        assert_eq!(lease(1.0, 1.0, 0.0), Lease::Takes(1.0));
+        assert_eq!(lease(1.0, 0.0, 1.0), Lease::Has);
     }
 
     #[test]

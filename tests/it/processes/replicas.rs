@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use usertap::sandbox::{Action, Canned, Fault, Options};
 use uuid::Uuid;
 
-use super::{PAGE, Server, World, rate, recorded};
+use super::{PAGE, Server, World, rate, recorded, through_a_relay};
 use crate::support::process::setting;
 use crate::support::{eventually, now};
 
@@ -118,6 +118,49 @@ async fn the_limit_holds_over_both_together_and_goes_to_the_one_that_is_left() {
     join_all((0..4).map(|_| reading(&world, &other))).await;
     assert_eq!(world.control().limited(), 0, "alone it asked too much");
     other.stop().await;
+}
+
+/// What the one before it spent is not known, with a database or without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_the_database_does_not_spend_the_limit_once_more() {
+    let world = World::new(Options {
+        users: 6,
+        rate: Some(rate(50, 5)),
+        ..Options::default()
+    });
+    let world = world
+        .await
+        .and("USERTAP_RATE", "44/5s")
+        .and("USERTAP_CACHE_TTL", "0");
+    let (relay, url) = through_a_relay(&world).await;
+    let through = [setting("DATABASE_URL", &url)];
+    relay.open();
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    join_all((0..8).map(|_| reading(&world, &server))).await;
+    relay.close();
+    server.process.killed().await;
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    join_all((0..3).map(|_| reading(&world, &server))).await;
+    assert_eq!(world.control().limited(), 0, "together they asked too much");
+    server.process.killed().await;
+}
+
+/// An answer of the database's was lost, or somebody has written there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_of_the_limit_is_written_down_whatever_was_before() {
+    let world = World::with_users(0).await;
+    let server = world.serve().await;
+    let share = "SELECT (share * 100)::bigint FROM usertap.instances";
+    eventually("it has the whole of it", || async {
+        (world.count(share).await == 100).then_some(())
+    })
+    .await;
+    world.sql("UPDATE usertap.instances SET share = 0").await;
+    eventually("nobody else takes it for free", || async {
+        (world.count(share).await == 100).then_some(())
+    })
+    .await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

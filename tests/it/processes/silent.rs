@@ -92,8 +92,9 @@ async fn who_takes_nothing_of_the_answers_holds_no_place() {
         socket.set_recv_buffer_size(4 << 10).expect("it is small");
         let connected = socket.connect(side.parse().expect("an address")).await;
         let mut stream = connected.expect("a connection");
+        // As many answers as the system's buffers hold take their time on a busy machine.
         let cut = async { while stream.write_all(asks.as_bytes()).await.is_ok() {} };
-        assert!(timeout(LONG, cut).await.is_ok(), "{side} holds many answers");
+        assert!(timeout(LONG * 4, cut).await.is_ok(), "{side} holds many answers");
     }
     server.stop().await;
 }
