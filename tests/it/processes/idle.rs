@@ -5,9 +5,10 @@ use ::http::Method;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use usertap::sandbox::{Action, Fault, Gate, Options};
+use usertap::sandbox::{Action, Fault, Gate};
 
-use super::{Server, World, id_of, rate, recorded, through_a_relay, webhooks};
+use super::replicas::reading;
+use super::{Server, World, id_of, recorded, through_a_relay, webhooks};
 use crate::support::postgres;
 use crate::support::process::setting;
 use crate::support::relay::Relay;
@@ -175,34 +176,15 @@ async fn whoever_is_woken_takes_its_part_of_the_limit_again() {
 /// Though they are gone, the provider counts it still.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_spent_of_the_limit_meanwhile_is_not_spent_again() {
-    let world = World::new(Options {
-        users: 7,
-        rate: Some(rate(50, 5)),
-        ..Options::default()
-    });
-    // A little less than there is: on a busy machine requests arrive later than they leave.
-    let world = world
-        .await
-        .and("USERTAP_RATE", "44/5s")
-        .and("USERTAP_CACHE_TTL", "0");
+    let world = World::limited().await;
     let idle = [setting("USERTAP_DATABASE_IDLE", "1s")];
     let server = Server::of(world.start_with(&["serve"], &idle)).await;
     world.is_left_alone_by(&server).await;
-    let folder = [setting(
-        "USERTAP_DATA_DIR",
-        world.folder.path().join("other").display(),
-    )];
-    let other = Server::of(world.start_with(&["serve"], &folder)).await;
-    let reading = async |server: &Server| {
-        for id in world.control().ids(0) {
-            let reply = server.get(&world, &format!("/users/{id}")).await;
-            assert_eq!(reply.status, 200);
-        }
-    };
-    join_all((0..7).map(|_| reading(&other))).await;
+    let other = world.replica("other").await;
+    join_all((0..8).map(|_| reading(&world, &other))).await;
     other.stop().await;
     assert!(server.is_idle().await);
-    join_all((0..3).map(|_| reading(&server))).await;
+    join_all((0..3).map(|_| reading(&world, &server))).await;
     assert_eq!(world.control().limited(), 0, "together they asked too much");
     server.stop().await;
 }

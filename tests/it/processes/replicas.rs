@@ -17,8 +17,20 @@ use crate::support::{eventually, now};
 const BEHIND: Duration = Duration::from_secs(1);
 
 impl World {
+    /// By a provider that takes fifty requests in five seconds.
+    pub(super) async fn limited() -> World {
+        let world = World::new(Options {
+            users: 6,
+            rate: Some(rate(50, 5)),
+            ..Options::default()
+        });
+        // A little less than there is: on a busy machine requests arrive later than they leave.
+        let world = world.await.and("USERTAP_RATE", "44/5s");
+        world.and("USERTAP_CACHE_TTL", "0")
+    }
+
     /// One more, with a folder of its own.
-    async fn replica(&self, name: &str) -> Server {
+    pub(super) async fn replica(&self, name: &str) -> Server {
         self.replica_with(name, &[]).await
     }
 
@@ -58,7 +70,7 @@ impl Server {
 }
 
 /// Six users one after another.
-async fn reading(world: &World, server: &Server) {
+pub(super) async fn reading(world: &World, server: &Server) {
     for id in world.control().ids(0).into_iter().take(6) {
         assert_eq!(server.get(world, &format!("/users/{id}")).await.status, 200);
     }
@@ -94,16 +106,7 @@ async fn one_that_stands_still_in_a_transaction_does_not_hold_up_the_others_for_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_holds_over_both_together_and_goes_to_the_one_that_is_left() {
-    let world = World::new(Options {
-        users: 20,
-        rate: Some(rate(50, 5)),
-        ..Options::default()
-    });
-    // A little less than there is: on a busy machine requests arrive later than they leave.
-    let world = world
-        .await
-        .and("USERTAP_RATE", "44/5s")
-        .and("USERTAP_CACHE_TTL", "0");
+    let world = World::limited().await;
     let [one, other] = world.replicas().await;
     let sum = one.share().await + other.share().await;
     assert!(sum <= 1.0 + 1e-9, "{sum}");
@@ -123,15 +126,7 @@ async fn the_limit_holds_over_both_together_and_goes_to_the_one_that_is_left() {
 /// What the one before it spent is not known, with a database or without.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_the_database_does_not_spend_the_limit_once_more() {
-    let world = World::new(Options {
-        users: 6,
-        rate: Some(rate(50, 5)),
-        ..Options::default()
-    });
-    let world = world
-        .await
-        .and("USERTAP_RATE", "44/5s")
-        .and("USERTAP_CACHE_TTL", "0");
+    let world = World::limited().await;
     let (relay, url) = through_a_relay(&world).await;
     let through = [setting("DATABASE_URL", &url)];
     relay.open();
