@@ -125,10 +125,7 @@ async fn nowhere() -> Response {
 
 async fn show_metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let text = metrics::metrics(&shared.station, &shared.traffic).await;
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|accepted| accepted.to_str().ok());
-    let (content_type, text) = metrics::spelt(text, accepted.unwrap_or_default());
+    let (content_type, text) = metrics::spelt(text, asked::accepted(&headers));
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 

@@ -152,29 +152,34 @@ fn ids(list: &str, config: &Config) -> Result<Vec<String>, String> {
 
 /// Of the forms that the consumer accepts by name the one that is most welcome.
 fn form(headers: &HeaderMap) -> Form {
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
-    let ranges = accepted.unwrap_or_default().split(',');
-    let forms = ranges.filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let form = match parts.next()? {
-            "application/x-ndjson" => Form::Lines,
-            "text/event-stream" => Form::Events,
-            "application/json" => Form::Page,
-            _ => return None,
-        };
-        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
-        Some((weight.unwrap_or(1.0), form))
-    });
+    let forms = accepted(headers).split(',').filter_map(welcome);
     // Of several that are as welcome the first.
-    let most = forms.fold((0.0, Form::Page), |most: (f32, Form), next| {
-        match next.0 > most.0 {
-            true => next,
-            false => most,
-        }
+    let most = forms.fold((0.0, Form::Page), |most, next| match next.0 > most.0 {
+        true => next,
+        false => most,
     });
     most.1
+}
+
+/// How welcome one of the forms is.
+fn welcome(range: &str) -> Option<(f32, Form)> {
+    let mut parts = range.split(';').map(str::trim);
+    let form = match parts.next()? {
+        "application/x-ndjson" => Form::Lines,
+        "text/event-stream" => Form::Events,
+        "application/json" => Form::Page,
+        _ => return None,
+    };
+    let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+    Some((weight.unwrap_or(1.0), form))
+}
+
+/// What the header says, as it stands; empty without one.
+pub fn accepted(headers: &HeaderMap) -> &str {
+    let accepted = headers.get(header::ACCEPT);
+    accepted
+        .and_then(|accepted| accepted.to_str().ok())
+        .unwrap_or_default()
 }
 
 pub fn after(id: &str, config: &Config) -> Result<UserId, String> {

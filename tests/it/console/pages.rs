@@ -1,7 +1,6 @@
 //! What pages show: names as text, outages with their remedy, what differs.
 
 use serde_json::json;
-use usertap::sandbox::Options;
 
 use super::browser::{Browser, leads_to};
 use crate::support::eventually;
@@ -292,15 +291,7 @@ async fn every_change_is_on_one_of_the_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_tried_is_neither_shown_nor_kept() {
-    let sandbox = Options {
-        projects: 2,
-        ..Options::default()
-    };
-    let stack = Stack::with(Setup {
-        sandbox,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::projects(2)).await;
     let mut browser = Browser::at(&stack);
     browser.page("/connect").await;
     let (project, key) = (

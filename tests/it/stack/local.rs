@@ -181,15 +181,7 @@ async fn who_is_nowhere_is_not_found_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_very_server_key_nothing_is_shown_and_nothing_is_read() {
-    let sandbox = Options {
-        projects: 2,
-        ..Options::default()
-    };
-    let stack = Stack::with(Setup {
-        sandbox,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup::projects(2)).await;
     let known = stack.known_user(json!({ "display_name": "Ada" })).await;
     let unknown = stack.user(json!({ "display_name": "Grace" }));
     stack.unseen(unknown);

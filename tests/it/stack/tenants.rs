@@ -3,21 +3,13 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use usertap::sandbox::{Action, Canned, Fault, Options};
+use usertap::sandbox::{Action, Canned, Fault};
 use uuid::Uuid;
 
 use crate::support::stack::{Caller, Setup, Stack};
 
 async fn two_projects() -> Stack {
-    let sandbox = Options {
-        projects: 2,
-        ..Options::default()
-    };
-    Stack::with(Setup {
-        sandbox,
-        ..Setup::default()
-    })
-    .await
+    Stack::with(Setup::projects(2)).await
 }
 
 /// What an exchange could leave behind.

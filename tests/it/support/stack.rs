@@ -42,10 +42,20 @@ pub struct Setup {
 
 impl Setup {
     pub fn users(users: usize) -> Setup {
-        let sandbox = Options {
+        Setup::at(Options {
             users,
             ..Options::default()
-        };
+        })
+    }
+
+    pub fn projects(projects: usize) -> Setup {
+        Setup::at(Options {
+            projects,
+            ..Options::default()
+        })
+    }
+
+    fn at(sandbox: Options) -> Setup {
         Setup {
             sandbox,
             ..Setup::default()

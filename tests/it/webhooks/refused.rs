@@ -4,7 +4,7 @@ use ::http::Method;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use usertap::sandbox::{Event, Options};
+use usertap::sandbox::Event;
 use uuid::Uuid;
 
 use super::{PATH, figures, minutes, of_user, post, send, send_at, stack, url, webhooks, with, word};
@@ -111,14 +111,7 @@ async fn a_clock_that_is_off_is_named() {
 /// The endpoint of another project has another secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_projects_events_leave_no_trace() {
-    let stack = with(Setup {
-        sandbox: Options {
-            projects: 2,
-            ..Options::default()
-        },
-        ..Setup::default()
-    })
-    .await;
+    let stack = with(Setup::projects(2)).await;
     let ours = stack.known_user(json!({ "display_name": "Ours" })).await;
     let before = traces(&stack).await;
     let theirs = stack.control().webhooks(1).expect("a project");
