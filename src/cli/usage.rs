@@ -1,5 +1,6 @@
 //! Why no command can be run, and how the user is told.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::Mistake;
@@ -14,16 +15,16 @@ pub enum Usage {
 }
 
 impl Usage {
-    /// Tells the user; 0 for help, 2 for a mistake.
+    /// Tells the user; 0 for help, 1 for help that cannot be written, 2 for a mistake.
     pub fn report(&self) -> ExitCode {
-        match self {
-            Usage::Line(error) => {
-                // Where even that cannot be written, the exit code says it.
-                let _ = error.print();
-            }
-            Usage::Settings(mistakes) => eprintln!("{}", listed(mistakes)),
+        let is_told = match self {
+            Usage::Line(error) => error.print().is_ok(),
+            Usage::Settings(mistakes) => writeln!(io::stderr(), "{}", listed(mistakes)).is_ok(),
+        };
+        match self.exit_code() {
+            0 if !is_told => ExitCode::FAILURE,
+            code => ExitCode::from(code),
         }
-        ExitCode::from(self.exit_code())
     }
 
     pub fn exit_code(&self) -> u8 {

@@ -202,6 +202,19 @@ async fn status(world: &World, admin: &str, args: &[&str]) -> crate::support::pr
 }
 
 #[tokio::test]
+async fn help_that_cannot_be_written_is_no_success() {
+    let folder = Folder::new();
+    for line in ["--help", "serve --help", "--version"] {
+        for (to, code) in [("/dev/full", 1), ("/dev/null", 0)] {
+            let script = format!("\"$0\" {line} >{to}");
+            let script = ["-c", &script, env!("CARGO_BIN_EXE_usertap")];
+            let run = Process::run("/bin/sh", folder.path(), &script, &[]);
+            run.ended().await.with_code(code);
+        }
+    }
+}
+
+#[tokio::test]
 async fn status_says_healthy_or_what_is_wrong() {
     let world = World::with_users(3).await;
     let nobody = status(&world, "127.0.0.1:9", &["--json"]).await;
