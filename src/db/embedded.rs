@@ -17,6 +17,7 @@
 //! Everything here blocks; async callers use `spawn_blocking`.
 
 mod account;
+mod entrusted;
 mod environment;
 mod error;
 mod fetch;
@@ -79,7 +80,7 @@ impl Embedded {
         let place = place::place(data_dir, &account)?;
         let programs = search.find(place::major_in_use(&place.dir)?)?;
         let folder = Folder::open(place.dir.join(format!("postgres-{}", programs.major)), &account)?;
-        let lock = folder.lock()?;
+        let lock = folder.lock(&account)?;
         let running = server::start(&folder, &programs, &account, Life::Durable, &lock)?;
         Ok(Embedded {
             relocated: place.relocated,

@@ -1,5 +1,6 @@
 //! The embedded Postgres on this machine: one server per folder, ended with its last user, data kept.
 
+mod accounts;
 mod fetching;
 mod support;
 

@@ -1,7 +1,8 @@
 //! As whom Postgres runs: as we do, or, since it refuses root, as `postgres`, else `nobody`.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -70,14 +71,12 @@ impl Account {
         command
     }
 
-    /// Makes a file or folder this account's alone.
-    pub(super) fn give(&self, path: &Path, mode: u32) -> Result<(), EmbeddedError> {
-        fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(EmbeddedError::file("set the mode of", path))?;
+    /// Makes a file or folder this account's alone, by its handle: its name may be another's by now.
+    pub(super) fn give(&self, file: &File, mode: u32) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(mode))?;
         match self {
             Account::Ours => Ok(()),
-            Account::Other(user) => chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-                .map_err(EmbeddedError::file("change the owner of", path)),
+            Account::Other(user) => fchown(file, Some(user.uid.as_raw()), Some(user.gid.as_raw())),
         }
     }
 

@@ -10,12 +10,14 @@
 //! | `server.log` | of the last start; no statements, no values |
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::account::Account;
+use super::entrusted;
 use super::error::EmbeddedError;
 use super::run;
 use super::search::Programs;
@@ -42,7 +44,10 @@ impl Folder {
     /// The folder at this absolute path, made if need be.
     pub(super) fn open(dir: PathBuf, account: &Account) -> Result<Folder, EmbeddedError> {
         fs::create_dir_all(&dir).map_err(EmbeddedError::file("create", &dir))?;
-        account.give(&dir, 0o700)?;
+        let folder = entrusted::folder(&dir).map_err(EmbeddedError::file("open", &dir))?;
+        account
+            .give(&folder, 0o700)
+            .map_err(EmbeddedError::file("set owner and mode of", &dir))?;
         Ok(Folder(dir))
     }
 
@@ -63,17 +68,19 @@ impl Folder {
         self.0.join(LOG)
     }
 
-    pub(super) fn lock(&self) -> Result<Lock, EmbeddedError> {
-        run::until(LOCKED_AT_MOST, || self.try_lock().transpose()).ok_or_else(|| EmbeddedError::Timeout {
-            what: "another process that starts a server",
-            folder: self.0.clone(),
-            seconds: LOCKED_AT_MOST.as_secs(),
+    pub(super) fn lock(&self, account: &Account) -> Result<Lock, EmbeddedError> {
+        run::until(LOCKED_AT_MOST, || self.try_lock(account).transpose()).ok_or_else(|| {
+            EmbeddedError::Timeout {
+                what: "another process that starts a server",
+                folder: self.0.clone(),
+                seconds: LOCKED_AT_MOST.as_secs(),
+            }
         })?
     }
 
-    pub(super) fn try_lock(&self) -> Result<Option<Lock>, EmbeddedError> {
+    pub(super) fn try_lock(&self, account: &Account) -> Result<Option<Lock>, EmbeddedError> {
         let path = self.0.join("start.lock");
-        let file = File::create(&path).map_err(EmbeddedError::file("open", &path))?;
+        let file = entrusted::kept(&path, account).map_err(EmbeddedError::file("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _held: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -93,10 +100,14 @@ impl Folder {
             return Ok(());
         }
         self.remove_parts();
-        let password = self.write(PASSWORD, &new_password(), account)?;
+        self.write(PASSWORD, &new_password(), account)?;
         let part = self.0.join(format!("data.part-{}", std::process::id()));
         let mut initdb = account.command(programs.initdb());
-        initdb.arg("-D").arg(&part).arg("--pwfile").arg(password);
+        initdb
+            .arg("-D")
+            .arg(&part)
+            .arg("--pwfile")
+            .arg(self.0.join(PASSWORD));
         initdb.args([
             "-U",
             super::ROLE,
@@ -132,14 +143,14 @@ impl Folder {
 
     pub(super) fn password(&self) -> Result<SecretString, EmbeddedError> {
         let path = self.0.join(PASSWORD);
-        fs::read_to_string(&path)
+        entrusted::text(&path)
             .map(SecretString::from)
             .map_err(EmbeddedError::file("read", &path))
     }
 
     /// Of the last server.
     pub(super) fn port(&self) -> Option<u16> {
-        fs::read_to_string(self.0.join(PORT)).ok()?.trim().parse().ok()
+        entrusted::text(&self.0.join(PORT)).ok()?.trim().parse().ok()
     }
 
     pub(super) fn keep_port(&self, port: u16, account: &Account) -> Result<(), EmbeddedError> {
@@ -148,21 +159,22 @@ impl Folder {
 
     /// An empty log that Postgres' account can write to.
     pub(super) fn new_log(&self, account: &Account) -> Result<File, EmbeddedError> {
-        let path = self.write(LOG, &SecretString::default(), account)?;
-        File::options()
-            .append(true)
-            .open(&path)
-            .map_err(EmbeddedError::file("open", &path))
+        let path = self.log();
+        entrusted::anew(&path, account).map_err(EmbeddedError::file("create", &path))
+    }
+
+    /// The end of the log.
+    pub(super) fn logged(&self) -> String {
+        run::tail(&entrusted::text(&self.log()).unwrap_or_default(), 1000)
     }
 
     /// Writes a file of Postgres' account's alone.
-    fn write(&self, name: &str, content: &SecretString, account: &Account) -> Result<PathBuf, EmbeddedError> {
+    fn write(&self, name: &str, content: &SecretString, account: &Account) -> Result<File, EmbeddedError> {
         let path = self.0.join(name);
-        // Emptied before it is closed to others, filled after.
-        File::create(&path).map_err(EmbeddedError::file("create", &path))?;
-        account.give(&path, 0o600)?;
-        fs::write(&path, content.expose_secret()).map_err(EmbeddedError::file("write", &path))?;
-        Ok(path)
+        let mut file = entrusted::anew(&path, account).map_err(EmbeddedError::file("create", &path))?;
+        file.write_all(content.expose_secret().as_bytes())
+            .map_err(EmbeddedError::file("write", &path))?;
+        Ok(file)
     }
 }
 

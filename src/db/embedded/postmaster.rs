@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use super::{environment, run};
+use super::{entrusted, environment, run};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Postmaster {
@@ -24,7 +24,7 @@ pub(super) struct Postmaster {
 
 /// The live server of this data folder, whether or not it is ready yet.
 pub(super) fn alive(data: &Path) -> Option<Postmaster> {
-    let postmaster = parse(&fs::read_to_string(file(data)).ok()?)?;
+    let postmaster = parse(&entrusted::text(&file(data)).ok()?)?;
     (runs(postmaster.pid) && is_of(postmaster.pid, data)).then_some(postmaster)
 }
 

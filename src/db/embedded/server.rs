@@ -57,10 +57,9 @@ pub(super) fn start(
             });
         }
     }
-    let log = fs::read_to_string(folder.log()).unwrap_or_default();
     Err(EmbeddedError::NotUp {
         folder: folder.dir().to_path_buf(),
-        log: run::tail(&log, 1000),
+        log: folder.logged(),
     })
 }
 

@@ -22,7 +22,7 @@ pub(super) fn fresh(temp: &Path, account: &Account) -> Result<(Folder, Lock), Em
     sweep(&parent, account);
     let id = Uuid::new_v4().simple();
     let new = Folder::open(parent.join(format!("{NEW}{id}")), account)?;
-    let lock = new.lock()?;
+    let lock = new.lock(account)?;
     let dir = parent.join(format!("{NAME}{id}"));
     fs::rename(new.dir(), &dir).map_err(EmbeddedError::file("rename", new.dir()))?;
     Ok((Folder::at(dir), lock))
@@ -45,7 +45,7 @@ fn sweep(parent: &Path, account: &Account) {
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME));
     let left = named
         .map(|entry| entry.path())
-        .filter(|dir| is_ours(dir, account) && is_left_behind(dir));
+        .filter(|dir| is_ours(dir, account) && is_left_behind(dir, account));
     // What cannot be removed now is tried again by the next start.
     left.for_each(|dir| drop(fs::remove_dir_all(dir)));
 }
@@ -55,8 +55,8 @@ fn is_ours(dir: &Path, account: &Account) -> bool {
         .is_ok_and(|meta| meta.is_dir() && meta.uid() == account.uid())
 }
 
-fn is_left_behind(dir: &Path) -> bool {
+fn is_left_behind(dir: &Path, account: &Account) -> bool {
     let folder = Folder::at(dir.to_path_buf());
-    let being_started = !matches!(folder.try_lock(), Ok(Some(_)));
+    let being_started = !matches!(folder.try_lock(account), Ok(Some(_)));
     !being_started && !watchdog::in_use(&folder)
 }

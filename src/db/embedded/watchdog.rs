@@ -20,19 +20,20 @@
 //! the terminal does not reach the server before its users are done.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
 use super::account::Account;
+use super::entrusted;
 use super::error::EmbeddedError;
 use super::folder::Folder;
 use super::run;
@@ -104,21 +105,14 @@ pub(super) fn ended(folder: &Folder) {
 }
 
 fn has_users(folder: &Folder) -> bool {
-    let reading_end = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(users(folder));
+    let reading_end = entrusted::pipe(&users(folder), File::options().read(true));
     // Without a writer it reads "end of file"; with one, "would block" or its line.
     reading_end.is_ok_and(|mut end| !matches!(end.read(&mut [0]), Ok(0)))
 }
 
 /// `None` without a reader.
 fn writing_end(folder: &Folder) -> io::Result<Option<File>> {
-    match OpenOptions::new()
-        .write(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(users(folder))
-    {
+    match entrusted::pipe(&users(folder), File::options().write(true)) {
         Ok(end) => Ok(Some(end)),
         Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -136,19 +130,27 @@ pub(super) fn start(
     let _ = fs::remove_file(closing(folder));
     make_pipe(folder, account)?;
     let (read, user) = both_ends(folder).map_err(EmbeddedError::file("open", &users(folder)))?;
-    let log = folder.new_log(account)?;
-    let log_too = log
-        .try_clone()
-        .map_err(EmbeddedError::file("open", &folder.log()))?;
 
     let mut shell = account.command("/bin/sh");
     shell.args(["-c", SCRIPT, "usertap-watchdog"]).arg(folder.dir());
     shell.arg(if life == Life::Ephemeral { "remove" } else { "keep" });
     match server {
-        Server::New(line) => shell.arg("").args(line),
-        Server::Orphan(pid) => shell.arg(pid.to_string()),
-    };
-    shell.stdin(read).stdout(log).stderr(log_too).process_group(0);
+        Server::New(line) => {
+            let log = folder.new_log(account)?;
+            let log_too = log
+                .try_clone()
+                .map_err(EmbeddedError::file("open", &folder.log()))?;
+            shell.arg("").args(line).stdout(log).stderr(log_too);
+        }
+        // It goes on with the log that it has.
+        Server::Orphan(pid) => {
+            shell
+                .arg(pid.to_string())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+        }
+    }
+    shell.stdin(read).process_group(0);
     let mut child = shell
         .spawn()
         .map_err(EmbeddedError::file("run", "/bin/sh".as_ref()))?;
@@ -160,25 +162,20 @@ pub(super) fn start(
 fn make_pipe(folder: &Folder, account: &Account) -> Result<(), EmbeddedError> {
     let path = users(folder);
     match mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR) {
-        Ok(()) => account.give(&path, 0o600),
+        Ok(()) => entrusted::pipe(&path, File::options().read(true))
+            .and_then(|end| account.give(&end, 0o600))
+            .map_err(EmbeddedError::file("set owner and mode of", &path)),
         Err(Errno::EEXIST) => Ok(()),
         Err(error) => Err(EmbeddedError::file("make a named pipe at", &path)(error.into())),
     }
 }
 
-/// The reading end blocks, as the shell needs it. None of the three opens waits: each finds the other side.
+/// The reading end blocks, as the shell needs it, but only once it is open.
 fn both_ends(folder: &Folder) -> io::Result<(File, File)> {
     let path = users(folder);
-    let nonblocking = OFlag::O_NONBLOCK.bits();
-    let _first = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(&path)?;
-    let write = OpenOptions::new()
-        .write(true)
-        .custom_flags(nonblocking)
-        .open(&path)?;
-    let read = File::open(&path)?;
+    let read = entrusted::pipe(&path, File::options().read(true))?;
+    let write = entrusted::pipe(&path, File::options().write(true))?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok((read, write))
 }
 

@@ -99,6 +99,27 @@ pub(super) fn query(url: &str, statements: &str) -> Result<Vec<String>, tokio_po
     })
 }
 
+/// Root alone runs a server as another account.
+pub(super) fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        eprintln!("only root's server runs as another account");
+    }
+    is_root
+}
+
+/// Starts the server once and ends it; its folder.
+pub(super) fn at_rest(dir: &Temp) -> PathBuf {
+    ended(durable(dir))
+}
+
+pub(super) fn ended(server: Embedded) -> PathBuf {
+    let (port, folder) = (server.port(), server.folder().to_path_buf());
+    drop(server);
+    wait("the server to end", || is_gone(port, &folder));
+    folder
+}
+
 pub(super) fn is_gone(port: u16, folder: &Path) -> bool {
     !connects(port) && !folder.join("data/postmaster.pid").exists()
 }
