@@ -70,18 +70,17 @@ pub async fn leave(embedded: Option<Arc<Embedded>>) {
 
 impl Embedded {
     /// The server of `data_dir`, started unless it runs already. Its data live in
-    /// `data_dir/postgres-<major>`; a folder that exists decides which major version is used.
+    /// `data_dir/postgres-<major>`; a folder that exists decides which major version is used, and as whom it runs.
     ///
     /// # Errors
     /// No programs can be found or fetched, the folder cannot be used, or the server does not come up;
     /// each error names the remedy.
     pub fn durable(search: &Search, data_dir: &Path) -> Result<Embedded, EmbeddedError> {
-        let account = Account::choose()?;
-        let place = place::place(data_dir, &account)?;
+        let place = place::place(data_dir)?;
         let programs = search.find(place::major_in_use(&place.dir)?)?;
-        let folder = Folder::open(place.dir.join(format!("postgres-{}", programs.major)), &account)?;
-        let lock = folder.lock(&account)?;
-        let running = server::start(&folder, &programs, &account, Life::Durable, &lock)?;
+        let folder = Folder::open(place::server(&place.dir, programs.major), &place.account)?;
+        let lock = folder.lock(&place.account)?;
+        let running = server::start(&folder, &programs, &place.account, Life::Durable, &lock)?;
         Ok(Embedded {
             relocated: place.relocated,
             ..Embedded::of(running, &folder, programs.major)

@@ -1,13 +1,14 @@
-//! As whom Postgres runs: as we do, or, since it refuses root, as `postgres`, else `nobody`.
+//! As whom Postgres runs: as we do, or, since it refuses root, as the account that its data belong to; where there are
+//! none yet, as `postgres`, else `nobody`.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{Uid, User, geteuid};
 
 use super::error::EmbeddedError;
 
@@ -18,10 +19,14 @@ const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin";
 pub(super) enum Account {
     Ours,
     /// We are root, and step down to this one.
-    Other(User),
+    Other {
+        uid: u32,
+        gid: u32,
+    },
 }
 
 impl Account {
+    /// For data that are not there yet.
     pub(super) fn choose() -> Result<Account, EmbeddedError> {
         if !geteuid().is_root() {
             return Ok(Account::Ours);
@@ -29,30 +34,58 @@ impl Account {
         let known = |name| User::from_name(name).ok().flatten();
         known("postgres")
             .or_else(|| known("nobody"))
-            .map(Account::Other)
+            .map(|user| Account::other(&user))
             .ok_or(EmbeddedError::NoAccount)
     }
 
-    pub(super) fn name(&self) -> &str {
+    /// For the data of a server's folder: Postgres opens them to nobody but their owner.
+    pub(super) fn of_data(folder: &Path) -> Result<Account, EmbeddedError> {
+        if !geteuid().is_root() {
+            return Ok(Account::Ours);
+        }
+        let data = folder.join("data");
+        let found = fs::metadata(&data).map_err(EmbeddedError::file("look at", &data))?;
+        if found.uid() == 0 {
+            return Err(Account::choose()?.is_not_of(folder, 0));
+        }
+        // The account of an image of before may have no name in this one.
+        let (uid, gid) = (found.uid(), found.gid());
+        Ok(user(uid).map_or(Account::Other { uid, gid }, |user| Account::other(&user)))
+    }
+
+    fn other(user: &User) -> Account {
+        Account::Other {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        }
+    }
+
+    /// A server's folder that another account has.
+    pub(super) fn is_not_of(&self, folder: &Path, owner: u32) -> EmbeddedError {
+        EmbeddedError::OfAnother {
+            folder: folder.to_path_buf(),
+            owner: name_of(owner),
+            account: self.name(),
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
         match self {
-            Account::Ours => "this user",
-            Account::Other(user) => &user.name,
+            Account::Ours => "this user".into(),
+            Account::Other { uid, .. } => name_of(*uid),
         }
     }
 
     pub(super) fn uid(&self) -> u32 {
         match self {
             Account::Ours => geteuid().as_raw(),
-            Account::Other(user) => user.uid.as_raw(),
+            Account::Other { uid, .. } => *uid,
         }
     }
 
     /// Known to this machine by a name. What the system keeps elsewhere than in a file counts too.
     pub(super) fn has_name(&self) -> bool {
-        match self {
-            Account::Ours => User::from_uid(geteuid()).is_ok_and(|user| user.is_some()),
-            Account::Other(_) => true,
-        }
+        user(self.uid()).is_some()
     }
 
     /// A command of this account, in `/` (it may be unable to enter our folder), in the C locale (on macOS,
@@ -64,9 +97,9 @@ impl Account {
             .env_clear()
             .env("PATH", PATH)
             .env("LC_ALL", "C");
-        if let Account::Other(user) = self {
+        if let Account::Other { uid, gid } = self {
             // std clears the supplementary groups with it.
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+            command.uid(*uid).gid(*gid);
         }
         command
     }
@@ -76,7 +109,7 @@ impl Account {
         file.set_permissions(Permissions::from_mode(mode))?;
         match self {
             Account::Ours => Ok(()),
-            Account::Other(user) => fchown(file, Some(user.uid.as_raw()), Some(user.gid.as_raw())),
+            Account::Other { uid, gid } => fchown(file, Some(*uid), Some(*gid)),
         }
     }
 
@@ -99,4 +132,12 @@ impl Account {
             .stderr(Stdio::null());
         shell.status().is_ok_and(|status| status.success())
     }
+}
+
+fn name_of(uid: u32) -> String {
+    user(uid).map_or_else(|| format!("user id {uid}"), |user| user.name)
+}
+
+fn user(uid: u32) -> Option<User> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten()
 }

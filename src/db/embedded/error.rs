@@ -54,6 +54,17 @@ pub enum EmbeddedError {
     #[error("{account}, as whom Postgres runs, cannot use {}: make every folder above it passable (`chmod o+x`), or set another data folder", path.display())]
     OutOfReach { account: String, path: PathBuf },
 
+    #[error(
+        "{} or what is in it belongs to {owner}, and Postgres is to run as {account}, whose alone both must be. \
+         Where no server runs there, give them to {account} (`chown -R {account} {}`), or set another data folder",
+        folder.display(), folder.display()
+    )]
+    OfAnother {
+        folder: PathBuf,
+        owner: String,
+        account: String,
+    },
+
     #[error("`{program}` failed: {output}")]
     Program { program: String, output: String },
 

@@ -10,7 +10,8 @@
 //! | `server.log` | of the last start; no statements, no values |
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,13 +42,15 @@ pub(super) struct Lock {
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder at this absolute path, made if need be.
+    /// The folder at this absolute path, made if need be. One that is another account's stays so.
     pub(super) fn open(dir: PathBuf, account: &Account) -> Result<Folder, EmbeddedError> {
-        fs::create_dir_all(&dir).map_err(EmbeddedError::file("create", &dir))?;
-        let folder = entrusted::folder(&dir).map_err(EmbeddedError::file("open", &dir))?;
-        account
-            .give(&folder, 0o700)
-            .map_err(EmbeddedError::file("set owner and mode of", &dir))?;
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(EmbeddedError::file("create", &dir)(error));
+            }
+            Ok(()) => given(&dir, account)?,
+            Err(_) => taken_up(&dir, account)?,
+        }
         Ok(Folder(dir))
     }
 
@@ -176,6 +179,23 @@ impl Folder {
             .map_err(EmbeddedError::file("write", &path))?;
         Ok(file)
     }
+}
+
+/// One that is there. Where a start of root's was cut off before it gave it away, that is made good.
+fn taken_up(dir: &Path, account: &Account) -> Result<(), EmbeddedError> {
+    let found = fs::metadata(dir).map_err(EmbeddedError::file("look at", dir))?;
+    match account {
+        Account::Other { .. } if found.uid() == 0 => given(dir, account),
+        Account::Other { .. } if found.uid() != account.uid() => Err(account.is_not_of(dir, found.uid())),
+        _ => Ok(()),
+    }
+}
+
+fn given(dir: &Path, account: &Account) -> Result<(), EmbeddedError> {
+    let folder = entrusted::folder(dir).map_err(EmbeddedError::file("open", dir))?;
+    account
+        .give(&folder, 0o700)
+        .map_err(EmbeddedError::file("set owner and mode of", dir))
 }
 
 fn new_password() -> SecretString {

@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -23,43 +24,87 @@ const NOTE: &str = "embedded";
 pub(super) struct Place {
     pub dir: PathBuf,
     pub relocated: bool,
+    pub account: Account,
 }
 
 /// Where the data are, else where they are to be.
-pub(super) fn place(data_dir: &Path, account: &Account) -> Result<Place, EmbeddedError> {
-    let dir = made(data_dir)?;
-    let is_within = |dir: PathBuf| Place {
-        dir,
-        relocated: false,
-    };
+pub(super) fn place(data_dir: &Path) -> Result<Place, EmbeddedError> {
+    fs::create_dir_all(data_dir).map_err(EmbeddedError::file("create", data_dir))?;
+    let dir = found(data_dir)?;
+    let account = account(&dir)?;
     if matches!(account, Account::Ours) {
-        return Ok(is_within(dir));
+        return Ok(within(dir, account));
     }
     let (has_data, is_reached) = (has_data(&dir), account.reaches(&dir));
     if has_data && is_reached {
-        return Ok(is_within(dir));
+        return Ok(within(dir, account));
     }
     match elsewhere(&dir) {
-        Some(at) => relocated(&dir, &at, account),
-        None if has_data || is_reached => reached(dir, account).map(is_within),
-        None => relocated(&dir, &of_root(&dir), account),
+        Some(at) => relocated(&dir, &at),
+        None if has_data || is_reached => reached(within(dir, account)),
+        None => relocated(&dir, &of_root(&dir)),
     }
 }
 
-/// Whether a server lives at a data folder already. To look makes nothing.
+fn within(dir: PathBuf, account: Account) -> Place {
+    Place {
+        dir,
+        relocated: false,
+        account,
+    }
+}
+
+/// As whom the servers of this folder run.
+fn account(dir: &Path) -> Result<Account, EmbeddedError> {
+    match major_in_use(dir)? {
+        Some(major) => Account::of_data(&server(dir, major)),
+        None => Account::choose(),
+    }
+}
+
+/// The folder of one server.
+pub(super) fn server(dir: &Path, major: u32) -> PathBuf {
+    dir.join(format!("postgres-{major}"))
+}
+
+/// Whether a server lives at a data folder already; where it cannot be told, yes, and whoever starts it hears why. To
+/// look makes nothing.
 pub(super) fn is_there(data_dir: &Path) -> bool {
     let dir = data_dir.canonicalize().or_else(|_| std::path::absolute(data_dir));
-    dir.is_ok_and(|dir| has_data(&dir) || elsewhere(&dir).is_some())
+    let may_have =
+        |dir: &Path| !matches!(dir.try_exists(), Ok(false)) && !matches!(major_in_use(dir), Ok(None));
+    dir.is_ok_and(|dir| may_have(&dir) || elsewhere(&dir).is_some())
 }
 
 /// The major version of the data in a data folder; of the newest, if it holds several.
 pub(super) fn major_in_use(dir: &Path) -> Result<Option<u32>, EmbeddedError> {
     let entries = fs::read_dir(dir).map_err(EmbeddedError::file("list", dir))?;
     let major = |name: &OsStr| name.to_str()?.strip_prefix("postgres-")?.parse::<u32>().ok();
-    let with_data = entries
-        .flatten()
-        .filter(|entry| entry.path().join("data").is_dir());
-    Ok(with_data.filter_map(|entry| major(&entry.file_name())).max())
+    let mut majors = Vec::new();
+    for entry in entries.flatten() {
+        if let Some(major) = major(&entry.file_name())
+            && is_with_data(&entry.path())?
+        {
+            majors.push(major);
+        }
+    }
+    Ok(majors.into_iter().max())
+}
+
+/// A folder that is closed to us may well have some.
+fn is_with_data(server: &Path) -> Result<bool, EmbeddedError> {
+    match fs::metadata(server.join("data")) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(EmbeddedError::file("look into", server)(error)),
+    }
 }
 
 fn has_data(dir: &Path) -> bool {
@@ -106,27 +151,29 @@ fn note(dir: &Path, at: &Path) {
     }
 }
 
-fn relocated(dir: &Path, at: &Path, account: &Account) -> Result<Place, EmbeddedError> {
-    let at = reached(made(at)?, account)?;
-    note(dir, &at);
-    Ok(Place {
-        dir: at,
+fn relocated(dir: &Path, at: &Path) -> Result<Place, EmbeddedError> {
+    fs::create_dir_all(at).map_err(EmbeddedError::file("create", at))?;
+    let at = found(at)?;
+    let account = account(&at)?;
+    let place = reached(Place {
         relocated: true,
-    })
+        ..within(at, account)
+    })?;
+    note(dir, &place.dir);
+    Ok(place)
 }
 
-fn reached(dir: PathBuf, account: &Account) -> Result<PathBuf, EmbeddedError> {
-    match account.reaches(&dir) {
-        true => Ok(dir),
+fn reached(place: Place) -> Result<Place, EmbeddedError> {
+    match place.account.reaches(&place.dir) {
+        true => Ok(place),
         false => Err(EmbeddedError::OutOfReach {
-            account: account.name().into(),
-            path: dir,
+            account: place.account.name(),
+            path: place.dir,
         }),
     }
 }
 
-fn made(dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    fs::create_dir_all(dir).map_err(EmbeddedError::file("create", dir))?;
+fn found(dir: &Path) -> Result<PathBuf, EmbeddedError> {
     dir.canonicalize().map_err(EmbeddedError::file("find", dir))
 }
 

@@ -35,7 +35,7 @@ fn parent(temp: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
     candidates
         .find(|dir| account.writes(dir))
         .ok_or_else(|| EmbeddedError::OutOfReach {
-            account: account.name().into(),
+            account: account.name(),
             path: temp,
         })
 }

@@ -14,8 +14,11 @@ use tokio_postgres::NoTls;
 use usertap::clock;
 use usertap::db::embedded::{Embedded, Search};
 
+use crate::support::process::{Settings, setting};
+
 pub(super) const HOLD: &str = "USERTAP_TEST_HOLD";
 pub(super) const EPHEMERAL: &str = "ephemeral";
+pub(super) const NOBODY: u32 = 65_534;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) fn holder(what: &str) -> Child {
@@ -106,6 +109,27 @@ pub(super) fn is_root() -> bool {
         eprintln!("only root's server runs as another account");
     }
     is_root
+}
+
+pub(super) fn belongs_to(path: &Path, uid: u32) {
+    let owner = format!("{uid}:{uid}");
+    let status = Command::new("chown").args(["-R", &owner]).arg(path).status();
+    assert!(status.unwrap().success());
+}
+
+/// The settings of one in this data folder.
+pub(super) fn embedded_in(dir: &Temp) -> Settings {
+    vec![
+        setting("DATABASE_URL", "embedded"),
+        setting("USERTAP_DATA_DIR", dir.path().display()),
+    ]
+}
+
+/// The folder of the one server of a data folder.
+pub(super) fn folder_in(dir: &Temp) -> PathBuf {
+    let entries = dir.path().read_dir().unwrap().flatten();
+    let mut servers = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("postgres-"));
+    servers.next().expect("a server's folder").path()
 }
 
 /// Starts the server once and ends it; its folder.
