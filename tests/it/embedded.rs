@@ -2,6 +2,7 @@
 
 mod accounts;
 mod fetching;
+mod stopping;
 mod support;
 
 use std::fs;

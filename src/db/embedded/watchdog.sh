@@ -15,7 +15,8 @@ fi
 last_user_gone() {
     while :; do
         while read -r _ <&3; do :; done
-        : >"$folder/closing"
+        # Where that cannot be made, the shell would end here with the bare `:`.
+        command : >"$folder/closing" || :
         read -r _ <&3 || return 0
         rm -f "$folder/closing"
     done
