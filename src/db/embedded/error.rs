@@ -51,7 +51,7 @@ pub enum EmbeddedError {
     )]
     Unnamed { uid: u32 },
 
-    #[error("{account}, as whom Postgres runs, cannot use {}: make every folder above it passable (`chmod o+x`), or set another data folder", path.display())]
+    #[error("{account}, as whom Postgres runs, cannot use {}: make it and every folder above it passable (`chmod o+x`), or set another data folder", path.display())]
     OutOfReach { account: String, path: PathBuf },
 
     #[error(

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha512};
 use super::environment;
 use super::error::Step;
 use super::pins::{self, Package, Source};
+use super::place::passable;
 use super::run;
 use super::search::{Programs, Search};
 use super::unpack::unpack;
@@ -112,7 +113,10 @@ fn client(search: &Search, package: &Package) -> Result<Command, String> {
 }
 
 fn lock(cache: &Path) -> io::Result<File> {
-    fs::create_dir_all(cache)?;
+    match geteuid().is_root() {
+        true => passable(cache)?,
+        false => fs::create_dir_all(cache)?,
+    }
     let file = File::create(cache.join("fetch.lock"))?;
     run::until(AT_MOST, || file.try_lock().ok()).ok_or_else(|| {
         io::Error::new(
@@ -127,7 +131,7 @@ fn lock(cache: &Path) -> io::Result<File> {
 fn arrive(client: &mut Command, package: &Package, part: &Path) -> Result<(), String> {
     let _ = fs::remove_dir_all(part);
     let unpacked = part.join("unpacked");
-    fs::create_dir_all(&unpacked).map_err(|error| error.to_string())?;
+    passable(&unpacked).map_err(|error| error.to_string())?;
     let output = run::output(client.current_dir(part), AT_MOST).map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("could not be fetched: {}", run::said(&output)));

@@ -6,9 +6,10 @@
 //! that account. A copy of it has none of its own.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -152,7 +153,7 @@ fn note(dir: &Path, at: &Path) {
 }
 
 fn relocated(dir: &Path, at: &Path) -> Result<Place, EmbeddedError> {
-    fs::create_dir_all(at).map_err(EmbeddedError::file("create", at))?;
+    passable(at).map_err(EmbeddedError::file("create", at))?;
     let at = found(at)?;
     let account = account(&at)?;
     let place = reached(Place {
@@ -170,6 +171,20 @@ fn reached(place: Place) -> Result<Place, EmbeddedError> {
             account: place.account.name(),
             path: place.dir,
         }),
+    }
+}
+
+/// Makes a folder, and those above it that are missing, so that Postgres' own account can pass through, whatever the
+/// mask of this process.
+pub(super) fn passable(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    dir.parent().map_or(Ok(()), passable)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755)),
     }
 }
 

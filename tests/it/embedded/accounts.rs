@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
 
 use nix::unistd::User;
 use usertap::db::embedded::{Embedded, Search};
@@ -154,4 +155,21 @@ fn data_that_nobody_may_run_name_whose_they_are_and_the_remedy() {
     for part in ["user id 4242424", "nobody", "chown -R nobody"] {
         assert!(of_two.contains(part), "{part} in\n{of_two}");
     }
+}
+
+/// As services often run.
+#[test]
+fn files_that_are_nobody_elses_by_default_keep_no_server_from_its_account() {
+    if !is_root() {
+        return;
+    }
+    let dir = Temp::new();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    let fresh = dir.path().join("fresh");
+    let mut holder = Holder::start_masked(fresh.to_str().unwrap());
+    let relocated = Temp(holder.folder.parent().unwrap().to_path_buf());
+    assert_eq!(relocated.path().parent(), Some(Path::new("/var/lib/usertap")));
+    assert_eq!(query(&holder.url, "select 1").unwrap(), ["1"]);
+    holder.kill();
+    wait("the server to end", || is_gone(holder.port, &holder.folder));
 }

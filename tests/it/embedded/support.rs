@@ -22,7 +22,11 @@ pub(super) const NOBODY: u32 = 65_534;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) fn holder(what: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    held_by(&mut Command::new(std::env::current_exe().unwrap()), what)
+}
+
+fn held_by(program: &mut Command, what: &str) -> Child {
+    program
         .args(["--ignored", "--exact", "embedded::hold", "--nocapture"])
         .env(HOLD, what)
         .stdin(Stdio::null())
@@ -41,7 +45,17 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn start(what: &str) -> Holder {
-        let mut process = holder(what);
+        Holder::of(holder(what))
+    }
+
+    /// Whose files are nobody else's unless it says so.
+    pub(super) fn start_masked(what: &str) -> Holder {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"umask 077; exec "$0" "$@""#]);
+        Holder::of(held_by(shell.arg(std::env::current_exe().unwrap()), what))
+    }
+
+    fn of(mut process: Child) -> Holder {
         let lines = BufReader::new(process.stdout.take().unwrap())
             .lines()
             .map_while(Result::ok);
