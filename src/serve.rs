@@ -182,6 +182,7 @@ impl Serving {
         let config = Arc::new(config);
         let (tasks, servers) = (Tasks::default(), Tasks::default());
         let station = Arc::new(Station::open(config.clone(), &tasks).await?);
+        station.keep_up(&servers);
         if station.database.is_open() {
             note_served(&config.journal_dir);
         }

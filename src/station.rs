@@ -183,9 +183,6 @@ impl Station {
         let (head, place) = (upstream.head().clone(), journal_place(&config));
         let started = Recorder::start_with_journal(database.in_passing(), head, config.deleted, place, tasks);
         let started = started.map_err(|fault| StartError(fault.to_string()))?;
-        if let Some(embedded) = embedded.clone() {
-            tasks.spawn(embedded::keep_up(embedded, config.clone(), tasks.clone()));
-        }
         Ok(Station::put_together(
             config, upstream, database, embedded, started, tasks,
         ))
@@ -358,6 +355,14 @@ impl Station {
                 recorder.changed_by_hand();
             }
         });
+    }
+
+    /// Keeps an embedded Postgres up as long as requests are taken: once this process is told to end, it may have been
+    /// told the same.
+    pub fn keep_up(&self, servers: &Tasks) {
+        if let Some(embedded) = self.embedded.clone() {
+            servers.spawn_until_stopped(embedded::keep_up(embedded, self.config.clone()));
+        }
     }
 
     /// Writes what waits and ends, at the latest at `deadline`: listeners must have stopped before.

@@ -8,18 +8,14 @@ use tokio::time::sleep;
 use super::StartError;
 use crate::config::Config;
 use crate::db::embedded::{Embedded, Search};
-use crate::tasks::Tasks;
 
 /// Between looks whether it is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts an embedded server again that has ended: one whose process was killed, say for want of memory.
-pub(super) async fn keep_up(embedded: Arc<Embedded>, config: Arc<Config>, tasks: Tasks) {
+pub(super) async fn keep_up(embedded: Arc<Embedded>, config: Arc<Config>) {
     loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            () = sleep(LOOK_EVERY) => {}
-        }
+        sleep(LOOK_EVERY).await;
         if !embedded.has_ended() {
             continue;
         }

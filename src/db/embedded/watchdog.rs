@@ -14,6 +14,8 @@
 //! - **A killed watchdog.** The server goes on. The next user finds no reader, and gives the same pipe a new
 //!   watchdog for the running server; the old users still hold their ends of it.
 //! - **A server that died.** Its watchdog ends with it; the next user finds no reader and starts both anew.
+//! - **A stop that tells every process of a service.** The watchdog outlives SIGTERM. The server, which then only waits
+//!   for its connections to end, is told to be fast about it once the last user has left.
 //!
 //! Only a holder of the folder's lock joins or starts a watchdog. The ends are close-on-exec, so neither the
 //! server nor any other child counts as a user. The shell has a process group of its own: Ctrl-C in

@@ -3,6 +3,8 @@
 folder=$1 afterwards=$2 server=$3
 shift 3
 exec 3<&0 </dev/null
+# Whoever stops a service may tell all of its processes; the server, which is told too, still is to be seen through.
+trap '' TERM
 
 if [ -z "$server" ]; then
     "$@" 3<&- &
@@ -43,5 +45,5 @@ if [ "$ours" = yes ]; then
 else
     while kill -0 "$server" 2>/dev/null; do sleep 1; done
 fi
-kill "$watching" 2>/dev/null
+kill -KILL "$watching" 2>/dev/null
 if [ "$afterwards" = remove ]; then rm -rf "$folder"; fi
