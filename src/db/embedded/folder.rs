@@ -28,8 +28,8 @@ pub(super) const LOG: &str = "server.log";
 pub(super) const PASSWORD: &str = "password";
 const PORT: &str = "port";
 
-/// Longer than another process can take for its start.
-const LOCKED_AT_MOST: Duration = Duration::from_secs(180);
+/// Longer than another process can take for its start, which may have to recover from a crash.
+const LOCKED_AT_MOST: Duration = Duration::from_mins(20);
 const INITDB_AT_MOST: Duration = Duration::from_secs(120);
 
 /// Held while a server is looked for or started in a folder; released with the process at the latest.

@@ -14,9 +14,13 @@ use super::postmaster;
 use super::run;
 use super::search::Programs;
 use super::watchdog::{self, Server};
+use crate::failpoint;
 
-/// Time to come up; after a crash, Postgres first reads its log.
+/// Time to come up.
 const UP: Duration = Duration::from_secs(60);
+/// So many times as long where a server is there and is not ready: after a crash, Postgres first reads its log. Ended
+/// in the midst of that, it would begin anew at its next start.
+const RECOVERS: u32 = 15;
 /// Another process may take the free port before Postgres does.
 const ATTEMPTS: usize = 3;
 
@@ -87,11 +91,29 @@ fn came_up(folder: &Folder) -> Result<Option<u16>, EmbeddedError> {
     let data = folder.data();
     let port = || postmaster::ready(&data).map(|postmaster| Some(postmaster.port));
     let ended = || (!watchdog::watches(folder)).then_some(None);
-    run::until(UP, || port().or_else(ended)).ok_or_else(|| EmbeddedError::Timeout {
+    let up = failpoint::wait("postgres-up", UP);
+    for waited in (1..=RECOVERS).map(|times| up * times) {
+        if let Some(over) = run::until(up, || port().or_else(ended)) {
+            return Ok(over);
+        }
+        if postmaster::alive(&data).is_none() {
+            return Err(not_up(folder, waited));
+        }
+        tracing::info!(
+            folder = %folder.dir().display(),
+            seconds = waited.as_secs(),
+            "embedded Postgres still recovers from a crash; it is waited for"
+        );
+    }
+    Err(not_up(folder, up * RECOVERS))
+}
+
+fn not_up(folder: &Folder, waited: Duration) -> EmbeddedError {
+    EmbeddedError::Timeout {
         what: "Postgres to come up",
         folder: folder.dir().to_path_buf(),
-        seconds: UP.as_secs(),
-    })
+        seconds: waited.as_secs(),
+    }
 }
 
 fn command_line(

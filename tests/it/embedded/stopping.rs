@@ -1,6 +1,8 @@
-//! What a server's end and its start are to survive: signals to all at once.
+//! What a server's end and its start are to survive: signals to all at once, a crash that takes long to mend.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +12,8 @@ use usertap::sandbox::{Action, Fault, Gate};
 use super::support::*;
 use crate::processes::{Server, World};
 use crate::support::eventually;
+use crate::support::process::setting;
+use crate::support::standby::program_of;
 
 #[test]
 fn a_server_ends_though_its_folder_takes_no_word_of_it() {
@@ -52,4 +56,39 @@ async fn a_stop_that_tells_every_process_starts_no_server_again() {
     let log = server.process.ended().await.with_code(0).log();
     assert!(!log.contains("started again"), "{log}");
     wait("no process to be left", || processes_of(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_takes_long_to_recover_is_waited_for() {
+    let (world, dir) = (World::with_users(0).await, Temp::new());
+    let first = durable(&dir);
+    let real = program_of(&first);
+    ended(first);
+    let mut settings = embedded_in(&dir);
+    settings.push(setting("USERTAP_PG_BIN", recovering(&dir, &real).display()));
+    settings.push(setting("FAILPOINTS", "postgres-up=1000ms"));
+    let migrate = world.start_with(&["migrate"], &settings);
+    migrate.line("still recovers").await;
+    fs::write(dir.path().join("recovered"), "").unwrap();
+    migrate.ended().await.with_code(0);
+}
+
+/// Programs whose server is not ready before there is a file `recovered` in the folder.
+fn recovering(dir: &Temp, real: &Path) -> PathBuf {
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(real.with_file_name("initdb"), bin.join("initdb")).unwrap();
+    let (dir, real, program) = (dir.path().display(), real.display(), bin.join("postgres"));
+    let script = format!(
+        r#"#!/bin/sh
+        if [ "$1" = -D ]; then
+            printf '%s\n' $$ "$2" 1 0 '' 127.0.0.1 '' starting >"$2/postmaster.pid"
+            until [ -e {dir}/recovered ]; do [ -e {dir} ] || exit 1; sleep 0.1; done
+        fi
+        exec {real} "$@"
+        "#
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    bin
 }
