@@ -65,6 +65,19 @@ pub enum EmbeddedError {
         account: String,
     },
 
+    #[error(
+        "the password of the embedded Postgres is gone: {} is empty or missing, as a power cut may leave it, and its data \
+         are there. Give it another one: as the account that has the data, and with a word of your own for NEW, run \
+         `echo \"ALTER ROLE {role} PASSWORD 'NEW'\" | '{postgres}' --single -D '{data}' postgres && printf %s NEW >'{path}'`, \
+         then start again",
+        path.display(), role = super::ROLE, postgres = postgres.display(), data = data.display(), path = path.display()
+    )]
+    NoPassword {
+        path: PathBuf,
+        data: PathBuf,
+        postgres: PathBuf,
+    },
+
     #[error("`{program}` failed: {output}")]
     Program { program: String, output: String },
 

@@ -103,7 +103,8 @@ impl Folder {
             return Ok(());
         }
         self.remove_parts();
-        self.write(PASSWORD, &new_password(), account)?;
+        let password = self.write(PASSWORD, &new_password(), account)?;
+        self.sync(&password, life)?;
         let part = self.0.join(format!("data.part-{}", std::process::id()));
         let mut initdb = account.command(programs.initdb());
         initdb
@@ -133,7 +134,19 @@ impl Folder {
                 output: run::said(&output),
             });
         }
-        fs::rename(&part, &data).map_err(EmbeddedError::file("rename to its final name", &part))
+        fs::rename(&part, &data).map_err(EmbeddedError::file("rename to its final name", &part))?;
+        self.sync(&password, life)
+    }
+
+    /// A power cut must not leave data whose password it took.
+    fn sync(&self, password: &File, life: Life) -> Result<(), EmbeddedError> {
+        if life == Life::Ephemeral {
+            return Ok(());
+        }
+        let synced = password
+            .sync_all()
+            .and_then(|()| entrusted::folder(&self.0)?.sync_all());
+        synced.map_err(EmbeddedError::file("write to disk what is in", &self.0))
     }
 
     /// What an `initdb` left whose starter was killed.
@@ -144,11 +157,20 @@ impl Folder {
         parts.for_each(|part| drop(fs::remove_dir_all(part.path())));
     }
 
-    pub(super) fn password(&self) -> Result<SecretString, EmbeddedError> {
+    /// Of the cluster that is there.
+    pub(super) fn password(&self, programs: &Programs) -> Result<SecretString, EmbeddedError> {
         let path = self.0.join(PASSWORD);
-        entrusted::text(&path)
-            .map(SecretString::from)
-            .map_err(EmbeddedError::file("read", &path))
+        match entrusted::text(&path) {
+            Ok(password) if !password.is_empty() => Ok(password.into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(EmbeddedError::file("read", &path)(error))
+            }
+            _ => Err(EmbeddedError::NoPassword {
+                path,
+                data: self.data(),
+                postgres: programs.postgres(),
+            }),
+        }
     }
 
     /// Of the last server.

@@ -48,17 +48,14 @@ pub(super) fn start(
     _lock: &Lock,
 ) -> Result<Running, EmbeddedError> {
     folder.init(programs, account, life)?;
+    let password = folder.password(programs)?;
     for _ in 0..ATTEMPTS {
         let user = match watchdog::join(folder)? {
             Some(user) => user,
             None => launch(folder, programs, account, life)?,
         };
         if let Some(port) = came_up(folder)? {
-            return Ok(Running {
-                port,
-                password: folder.password()?,
-                user,
-            });
+            return Ok(Running { port, password, user });
         }
     }
     Err(EmbeddedError::NotUp {

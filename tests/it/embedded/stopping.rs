@@ -1,12 +1,14 @@
-//! What a server's end and its start are to survive: signals to all at once, a crash that takes long to mend.
+//! What a server's end and its start are to survive: signals to all at once, a crash that takes long to mend, a power cut.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use usertap::clock;
+use usertap::db::embedded::{Embedded, Search};
 use usertap::sandbox::{Action, Fault, Gate};
 
 use super::support::*;
@@ -91,4 +93,39 @@ fn recovering(dir: &Temp, real: &Path) -> PathBuf {
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     bin
+}
+
+/// As a power cut can leave it.
+#[test]
+fn a_lost_password_is_told_with_the_way_out() {
+    let dir = Temp::new();
+    let password = at_rest(&dir).join("password");
+    File::options()
+        .write(true)
+        .truncate(true)
+        .open(&password)
+        .unwrap();
+    let error = Embedded::durable(&Search::from_os(), dir.path()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains(password.to_str().unwrap()), "{said}");
+    assert!(processes_of(dir.path()).is_empty(), "none is started in vain");
+
+    // The way out, as it stands there.
+    let command = said.split('`').nth(1).expect("a command").replace("NEW", "n3w");
+    let owner = fs::metadata(&password).unwrap();
+    let (uid, gid) = (owner.uid().to_string(), owner.gid().to_string());
+    let mut shell = match is_root() {
+        true => Command::new("setpriv"),
+        false => Command::new("env"),
+    };
+    if is_root() {
+        shell.args(["--reuid", &uid, "--regid", &gid, "--clear-groups"]);
+    }
+    let mended = shell
+        .args(["sh", "-c", &command])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(mended.status.success(), "{mended:?}");
+    assert_eq!(sql(&durable(&dir), "select 1"), ["1"]);
 }
