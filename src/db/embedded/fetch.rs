@@ -4,7 +4,7 @@
 //!
 //! A copy appears under its final name only when it is whole (`.part`, then a rename).
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -118,12 +118,16 @@ fn lock(cache: &Path) -> io::Result<File> {
         false => fs::create_dir_all(cache)?,
     }
     let file = File::create(cache.join("fetch.lock"))?;
-    run::until(AT_MOST, || file.try_lock().ok()).ok_or_else(|| {
+    let locked = run::until(AT_MOST, || match file.try_lock() {
+        Err(TryLockError::WouldBlock) => None,
+        locked => Some(locked),
+    });
+    locked.ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::TimedOut,
             "another process is fetching and does not end",
         )
-    })?;
+    })??;
     Ok(file)
 }
 
