@@ -1,5 +1,6 @@
 //! In what a request shows who asks: its headers that could, in one walk, for whoever judges by them.
 
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::{Foreign, Part};
@@ -13,6 +14,8 @@ struct Line<'h> {
     /// Of its name among those that count.
     place: usize,
     value: &'h [u8],
+    /// A comma parts values in it. In `Cookie` it is one sign among others (RFC 6265, 4.2.1).
+    is_list: bool,
 }
 
 /// Some of the headers that count, by their places among them.
@@ -50,7 +53,12 @@ impl<'h> Shown<'h> {
         let line = |(name, value): (&'h HeaderName, &'h HeaderValue)| {
             let place = names.place(name)?;
             let value = value.as_bytes();
-            Some(Line { place, value })
+            let is_list = *name != COOKIE;
+            Some(Line {
+                place,
+                value,
+                is_list,
+            })
         };
         let mut lines: Vec<Line<'h>> = headers.iter().filter_map(line).collect();
         // In whatever order they come; those of one name keep theirs.
@@ -74,7 +82,8 @@ impl<'h> Shown<'h> {
             // Those of one name stand together.
             let differs =
                 found.is_some_and(|before| before.place == line.place || before.value != line.value);
-            if differs || line.value.contains(&b',') {
+            let is_joined = line.is_list && line.value.contains(&b',');
+            if differs || is_joined {
                 return Err(Foreign::Repeated);
             }
             found = Some(line);

@@ -142,3 +142,20 @@ async fn at_auth0_by_its_authentication_api() {
     is_there(&world, &reply, "google-oauth2|117").await;
     world.end().await;
 }
+
+/// Its app is at the same address as all else that sets cookies there: a comma parts none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_better_auth_whatever_the_browser_s_other_cookies_are() {
+    let user = json!({"id": "kQ1", "name": "Ada", "email": "ada@example.com", "emailVerified": false, "banned": false,
+                      "createdAt": "2024-01-02T03:04:05.678Z", "updatedAt": "2024-01-02T03:04:05.678Z"});
+    let world = Shaped::better_auth(&[], |shapes| {
+        shapes.on("GET /api/auth/admin/get-user?id=kQ1", 200, &user);
+    })
+    .await;
+    let signed_up = json!({"token": "a-token", "user": user});
+    world.shapes.on("POST /api/auth/sign-up/email", 200, signed_up);
+    let cookies = [("cookie", "cookieyes-consent=consentid:x,consent:yes")];
+    let reply = post(&world, "/api/auth/sign-up/email", &cookies).await;
+    is_there(&world, &reply, "kQ1").await;
+    world.end().await;
+}
