@@ -96,6 +96,8 @@ pub(super) struct CredentialRule {
     /// It is the kind of key that usertap itself has.
     pub key: bool,
     pub when: Option<(Places, Vec<String>)>,
+    /// With one of these it counts for nothing.
+    pub unless: Places,
 }
 
 /// Whose a source of identity says that the request is.
@@ -251,6 +253,9 @@ impl Part {
 
 impl CredentialRule {
     pub(super) fn shown<'h>(&self, shown: &Shown<'h>) -> Result<Option<&'h [u8]>, Foreign> {
+        if shown.has(&self.unless) {
+            return Ok(None);
+        }
         if self.anyone {
             return Ok(Some(b""));
         }

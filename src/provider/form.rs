@@ -1,6 +1,7 @@
 //! The form of a provider file, as it is written. `builtin/stack-auth.toml` fills it in and says
 //! in its comments what each part means.
 
+mod callers;
 mod console;
 mod events;
 mod list;
@@ -14,6 +15,7 @@ use toml::Spanned;
 
 use crate::user::IdType;
 
+pub(super) use callers::{CredentialForm, Rank, WhenForm};
 pub use console::FieldKind;
 pub(super) use console::{ConsoleForm, FieldForm, Only};
 pub(super) use events::{
@@ -143,39 +145,6 @@ pub(super) struct SettingForm {
     /// It may be shown.
     #[serde(default)]
     pub public: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Rank {
-    Server,
-    Client,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CredentialForm {
-    pub is: Rank,
-    #[serde(default)]
-    pub headers: Vec<Text>,
-    /// Whoever reaches the provider at all is this.
-    #[serde(default)]
-    pub anyone: bool,
-    /// Only where it is the very key that usertap has.
-    #[serde(default)]
-    pub own_only: bool,
-    pub scheme: Option<String>,
-    pub prefix: Option<String>,
-    #[serde(default)]
-    pub key: bool,
-    pub when: Option<WhenForm>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WhenForm {
-    pub headers: Vec<Text>,
-    pub values: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

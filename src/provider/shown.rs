@@ -75,6 +75,10 @@ impl<'h> Shown<'h> {
         self.0.is_empty()
     }
 
+    pub(super) fn has(&self, places: &Places) -> bool {
+        self.0.iter().any(|line| places.0.contains(&line.place))
+    }
+
     /// The one value of a header, whatever its generation. Twice, differing or joined is `Repeated`.
     pub(super) fn single(&self, places: &Places) -> Result<Option<&'h [u8]>, Foreign> {
         let mut found: Option<&Line<'h>> = None;

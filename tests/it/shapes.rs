@@ -341,10 +341,42 @@ fn updated_at(name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn supabase() {
-    let provider = Provider {
+    let headers = &[("authorization", "Bearer service"), ("apikey", "service")];
+    supabase_shown(headers).journey(ONE, TWO).await;
+}
+
+/// Who has a secret key needs no other header.
+#[tokio::test(flavor = "multi_thread")]
+async fn supabase_by_its_key_alone() {
+    let headers = &[("apikey", "service")];
+    let provider = supabase_shown(headers);
+    provider.journey(ONE, TWO).await;
+    let world = provider.start().await;
+    provider.is_created(&world, ONE).await;
+    let list = format!("GET {}", provider.list);
+    let listed = (provider.listed)(vec![(provider.user)(TWO, "Listed")]);
+    provider.provides(&world, TWO, &(provider.user)(TWO, "Listed"));
+    world.shapes.with(&list, 200, provider.list_headers, listed);
+    let reply = world.ask(&list, headers).await;
+    assert!(reply.recorded().starts_with("committed"), "{}", reply.recorded());
+    provider.is_row(&world, TWO, "Listed").await;
+    let own = format!("GET /_usertap/users/{TWO}?ensure=1");
+    assert_eq!(world.ask(&own, headers).await.status, 200);
+    // With a token beside the key it is the token's user who asks.
+    let beside = [("apikey", "service"), ("authorization", "Bearer of-a-user")];
+    assert_eq!(world.ask(&own, &beside).await.status, 401);
+    provider.has_no(&world, ONE);
+    let read = at(&format!("GET {}", provider.read), ONE);
+    assert_eq!(world.ask(&read, &beside).await.status, 404);
+    assert!(!world.served.row(ONE).await.expect("a row").is_deleted);
+    world.end().await;
+}
+
+fn supabase_shown(headers: &'static [(&'static str, &'static str)]) -> Provider {
+    Provider {
         name: "supabase",
         settings: &[("SUPABASE_SERVICE_ROLE_KEY", "service")],
-        headers: &[("authorization", "Bearer service"), ("apikey", "service")],
+        headers,
         login: None,
         own: Some(("apikey", "service")),
         read: "/auth/v1/admin/users/{id}",
@@ -371,8 +403,7 @@ async fn supabase() {
             request: |_| json!({"should_soft_delete": false}),
             ..Write::on("DELETE /auth/v1/admin/users/{id}", 200, |_| "{}".into())
         },
-    };
-    provider.journey(ONE, TWO).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

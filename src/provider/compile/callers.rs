@@ -40,6 +40,18 @@ impl Reader<'_> {
                 "a [[credential]] needs `headers`, where it stands, or anyone = true",
             );
         }
+        let is_own = |name: &Text| {
+            let unless = form.unless_headers.iter();
+            unless
+                .map(Text::get_ref)
+                .any(|unless| unless.eq_ignore_ascii_case(name.get_ref()))
+        };
+        if form.headers.iter().any(is_own) {
+            self.mistake(
+                at,
+                "the credential itself stands in a header of `unless_headers`: it would never count, so take that out",
+            );
+        }
         CredentialRule {
             is: form.is,
             headers,
@@ -49,6 +61,7 @@ impl Reader<'_> {
             prefix: form.prefix,
             key: form.key,
             when,
+            unless: self.places(&form.unless_headers),
         }
     }
 

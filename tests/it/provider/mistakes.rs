@@ -286,6 +286,10 @@ fn each_mistake_names_a_remedy() {
             "add own_only = true",
         ),
         (
+            format!("{SOUND}\n[[credential]]\nis = \"server\"\nheaders = [\"x-key\"]\nunless_headers = [\"X-Key\"]\n"),
+            "the credential itself stands in a header of `unless_headers`",
+        ),
+        (
             format!("{SOUND}\n[provision]\ndoes = \"x\"\n[[provision.request]]\non = \"POST /a/{{team}}\"\n"),
             "`{team}` has no value here: ask for it",
         ),
