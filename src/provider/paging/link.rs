@@ -8,10 +8,8 @@ use crate::provider::Tenant;
 /// The query of the `Link` with rel=next. Only the query is kept: the next page is asked for at
 /// the list's own path, whatever the link says, and a link to another host is refused.
 pub(super) fn next(tenant: &Tenant, path: &str, headers: &HeaderMap) -> Result<Option<String>, PageFault> {
-    let links = headers.get_all(http::header::LINK).iter();
-    let mut links = links
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(",<"));
+    let lines = headers.get_all(http::header::LINK).iter();
+    let mut links = lines.filter_map(|line| line.to_str().ok()).flat_map(links);
     let Some(target) = links.find_map(link_to_next) else {
         return Ok(None);
     };
@@ -30,6 +28,25 @@ pub(super) fn next(tenant: &Tenant, path: &str, headers: &HeaderMap) -> Result<O
         });
     }
     Ok(Some(query.split('#').next().unwrap_or_default().to_owned()))
+}
+
+/// Those of one line. A comma parts two where the next one begins behind it, and none within an address, which may hold
+/// commas of its own.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let comma = comma_behind(line);
+        rest = comma.map(|at| &line[at + 1..]);
+        Some(&line[..comma.unwrap_or(line.len())])
+    })
+}
+
+/// Where the first link of a line ends, if another follows.
+fn comma_behind(line: &str) -> Option<usize> {
+    let address_ends = line.find('>')?;
+    let mut commas = line.match_indices(',').map(|(at, _)| at);
+    commas.find(|at| *at > address_ends && line[at + 1..].trim_start().starts_with('<'))
 }
 
 fn link_to_next(link: &str) -> Option<&str> {
@@ -63,10 +80,23 @@ mod tests {
 
     #[test]
     fn the_link_to_the_next_page_is_found_among_others() {
-        let value =
-            r#"<https://a/users?page=1>; rel="prev", <https://a/users?page=3,4>; title="x"; rel="next last""#;
-        let links = value.split(",<").flat_map(|part| part.split(", <"));
-        let found: Vec<_> = links.filter_map(link_to_next).collect();
-        assert_eq!(found, ["https://a/users?page=3,4"]);
+        let tenant = Tenant {
+            provider: "linked".to_owned(),
+            identity: Vec::new(),
+            may_change: Vec::new(),
+            id_type: crate::user::IdType::Text,
+            upstream: url::Url::parse("https://a").ok(),
+            settings: Vec::new(),
+            key: None,
+        };
+        for parted in [",", ", ", ",\t "] {
+            let value = format!(
+                r#"<https://a/users?page=1>; rel="prev"{parted}<https://a/users?page=3,4,<>; title="x"; rel="next last""#
+            );
+            let value = value.parse().expect("a value");
+            let headers = HeaderMap::from_iter([(http::header::LINK, value)]);
+            let found = next(&tenant, "/users", &headers).expect("a link");
+            assert_eq!(found.as_deref(), Some("page=3,4,<"), "{parted:?}");
+        }
     }
 }

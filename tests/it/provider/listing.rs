@@ -247,6 +247,16 @@ fn links_are_followed_on_the_lists_own_path_alone() {
         next(&format!("<https://api.example/base/users?{query}>; rel=next")).unwrap(),
         more(query)
     );
+    for parted in [", ", ",\t", ","] {
+        let link = format!("</users?limit=200>; rel=\"self\"{parted}</users?{query}>; rel=\"next\"");
+        assert_eq!(next(&link).unwrap(), more(query), "{link}");
+    }
+    let link = "</users?ids=1,</x>; rel=\"next\", </users?page=1>; rel=\"prev\"";
+    assert_eq!(
+        next(link).unwrap(),
+        more("ids=1,</x"),
+        "a comma within an address parts nothing"
+    );
     assert_eq!(target(&provider, &tenant, Some(query)), format!("/users?{query}"));
     assert_eq!(next("</users?page=1>; rel=\"prev\"").unwrap(), Next::End);
     for elsewhere in [
