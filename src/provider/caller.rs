@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 
@@ -123,6 +125,17 @@ impl Provider {
     /// The same by the head alone, on whatever path.
     pub fn caller_by_head(&self, tenant: &Tenant, head: &RequestHead<'_>) -> Caller {
         self.judge_head(tenant, head).into()
+    }
+
+    /// Whether this is the very key, of a provider where it is exchanged for a token, so that no request to it
+    /// shows the key. For what usertap answers itself.
+    pub fn shows_exchanged_key(&self, tenant: &Tenant, headers: &HeaderMap) -> bool {
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return false;
+        };
+        let key = without_scheme(line.as_bytes(), Some("Bearer"));
+        self.login.is_some() && key.is_some_and(|key| tenant.has_key(key))
     }
 
     fn judge(

@@ -205,7 +205,8 @@ fn ready(readiness: Readiness) -> Response<Body> {
 
 async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
     if !shows_server_key(shared, headers) {
-        let text = "this needs the tenant's server key, sent as the provider's SDK sends it";
+        let text = "this needs the tenant's server key, sent as the provider's SDK sends it, or where that exchanges it for \
+                    a token, as Authorization: Bearer";
         return refusal(shared, StatusCode::UNAUTHORIZED, "server-key", text);
     }
     if !shared.local.takes_key().await {
@@ -231,9 +232,13 @@ async fn user(shared: &Shared, id: &str, query: Option<&str>, headers: &HeaderMa
     }
 }
 
-/// Judged as the provider's file judges a server's read of one user.
+/// Judged as the provider's file judges a server's read of one user. Where such a read shows a token only, the key
+/// itself will do.
 fn shows_server_key(shared: &Shared, headers: &HeaderMap) -> bool {
     let (provider, tenant) = (&shared.config.provider, &shared.config.tenant);
+    if provider.shows_exchanged_key(tenant, headers) {
+        return true;
+    }
     let own = UserId::parse(ANY_ID, shared.config.id_type).and_then(|id| provider.read_user(tenant, &id));
     let Some(own) = own else { return false };
     let path = own.target.split('?').next().unwrap_or_default();

@@ -239,3 +239,81 @@ async fn polling_goes_on_behind_an_event_of_a_user_whose_metadata_are_odd() {
         world.end().await;
     }
 }
+
+/// Where the key is exchanged for a token, no request to the provider shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_asked_for_with_the_secret_where_that_is_exchanged() {
+    let token = r#"{"access_token":"own-token","token":"own-token","expires_in":86400}"#;
+    let cases = [
+        (
+            "better-auth",
+            &[
+                ("BETTER_AUTH_ADMIN_EMAIL", "a@example.com"),
+                ("BETTER_AUTH_ADMIN_PASSWORD", "very-secret"),
+            ],
+            "POST /api/auth/sign-in/email",
+            ("/api/auth/admin/get-user?id=kQ1", "kQ1"),
+            json!({"id": "kQ1", "name": "Ada", "email": "ada@example.com", "banned": false,
+                   "createdAt": "2024-01-02T03:04:05.678Z", "updatedAt": "2024-01-02T03:04:05.678Z"}),
+        ),
+        (
+            "auth0",
+            &[
+                ("AUTH0_CLIENT_ID", "client"),
+                ("AUTH0_CLIENT_SECRET", "very-secret"),
+            ],
+            "POST /oauth/token",
+            ("/api/v2/users/auth0%7C1", "auth0|1"),
+            json!({"user_id": "auth0|1", "email": "ada@example.com", "name": "Ada", "identities": [],
+                   "created_at": "2024-01-02T03:04:05.678Z", "updated_at": "2024-01-02T03:04:05.678Z"}),
+        ),
+    ];
+    for (provider, settings, sign_in, (read, id), user) in cases {
+        let world = Shaped::start(provider, settings, |shapes| {
+            shapes.on(sign_in, 200, token);
+            let nobody = json!({"code": "USER_NOT_FOUND", "errorCode": "inexistent_user"});
+            let users = read.trim_end_matches("kQ1").trim_end_matches("auth0%7C1");
+            shapes.on(&format!("GET {users}"), 404, nobody);
+            shapes.on(&format!("GET {read}"), 200, &user);
+        })
+        .await;
+        let own = format!("GET /_usertap/users/{}?ensure=1", id.replace('|', "%7C"));
+        let asked = || {
+            world
+                .shapes
+                .asked()
+                .iter()
+                .filter(|asked| asked.target == read)
+                .count()
+        };
+        let before = asked();
+        for wrong in [
+            "Bearer another",
+            "Basic very-secret",
+            "Bearer very-secret,",
+            "Bearer own-token",
+            "Bearer ",
+        ] {
+            let refused = world.ask(&own, &[("authorization", wrong)]).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.header("x-usertap-error")),
+                (401, Some("server-key")),
+                "{provider}: {wrong}"
+            );
+        }
+        assert_eq!(
+            asked(),
+            before,
+            "{provider}: nothing is read for whoever has no key"
+        );
+        let shown = world.ask(&own, &[("authorization", "Bearer very-secret")]).await;
+        assert_eq!(shown.status, 200, "{provider}: {}", shown.text());
+        assert!(
+            shown.recorded().starts_with("committed"),
+            "{provider}: {}",
+            shown.recorded()
+        );
+        assert!(world.served.row(id).await.is_some(), "{provider}");
+        world.end().await;
+    }
+}
