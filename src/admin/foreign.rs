@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 
 use crate::proxy::{Peer, claimed_host};
@@ -56,7 +57,7 @@ impl Own {
         let host = headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
-            .or_else(|| uri.host());
+            .or_else(|| uri.authority().map(Authority::as_str));
         let Some(host) = host else {
             return Some(Foreign::Host);
         };
@@ -175,6 +176,25 @@ mod tests {
             );
             assert_eq!(fetched("same-origin", "cors"), None);
         }
+    }
+
+    /// HTTP/2 has no `Host` of its own.
+    #[test]
+    fn without_a_host_the_address_says_it_with_its_port() {
+        let own = Own {
+            listen: LISTEN.parse().unwrap(),
+            has_token: false,
+        };
+        let from = |uri, page: &'static str| {
+            let page = axum::http::HeaderValue::from_static(page);
+            let headers = HeaderMap::from_iter([(header::ORIGIN, page)]);
+            own.foreign(Peer::default(), &headers, &Uri::from_static(uri))
+        };
+        let uri = "http://localhost:8401/users";
+        assert_eq!(from(uri, "http://localhost:8401"), None);
+        assert_eq!(from(uri, "http://localhost"), Some(Foreign::Origin));
+        let other = "http://localhost:80/users";
+        assert_eq!(from(other, "http://localhost:80"), Some(Foreign::Host));
     }
 
     #[test]

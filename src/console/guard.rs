@@ -7,7 +7,7 @@ use std::error::Error;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http_body_util::LengthLimitError;
@@ -70,14 +70,10 @@ pub async fn signed_in(State(console): State<Console>, request: Request, next: N
 
 /// Knows the browser, and lets no form pass that is not one of its own pages'.
 pub async fn known(State(console): State<Console>, mut request: Request, next: Next) -> Response {
-    let cookies = request
-        .headers()
-        .get(header::COOKIE)
-        .and_then(|cookies| cookies.to_str().ok())
-        .unwrap_or_default();
-    let session = console.sessions.session(cookies);
+    let cookies = cookies(request.headers());
+    let session = console.sessions.session(&cookies);
     let signed_in = session.is_some();
-    let shown = session.or_else(|| console.sessions.visitor(cookies));
+    let shown = session.or_else(|| console.sessions.visitor(&cookies));
     let is_new = shown.is_none();
     let value = shown.unwrap_or_else(|| console.sessions.begin());
     let visitor = Visitor {
@@ -103,6 +99,13 @@ pub async fn known(State(console): State<Console>, mut request: Request, next: N
         );
     }
     told(response)
+}
+
+/// HTTP/2 may cut them into several lines (RFC 9113, 8.2.3).
+fn cookies(headers: &HeaderMap) -> String {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    lines.join("; ")
 }
 
 pub fn set_cookie(response: &mut Response, cookie: &str) {

@@ -1,6 +1,10 @@
 //! Who gets in, and what browsers are told to keep to.
 
-use ::http::Method;
+use ::http::{Method, Request};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use super::browser::{Browser, leads_to};
@@ -414,5 +418,24 @@ async fn a_page_of_another_origin_has_nothing_done_by_loading_it() {
     );
     assert_eq!(load(&page, "cross-site", "navigate", "iframe").await, 403);
     assert_eq!(load(&page, "none", "navigate", "document").await, 200, "typed");
+    stack.end().await;
+}
+
+/// HTTP/2 may cut `Cookie` into several lines (RFC 9113, 8.2.3).
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_by_http2_is_known_by_any_of_the_cookie_lines() {
+    let stack = guarded().await;
+    let mut browser = Browser::at(&stack);
+    assert_eq!(leads_to(&enter(&mut browser, &[]).await), "/");
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Empty<Bytes>>();
+    let mut request = Request::get(stack.admin_url("/users")).header("cookie", "visitor=before");
+    for (name, cookie) in &browser.cookies {
+        request = request.header("cookie", format!("{name}={}", cookie.value));
+    }
+    let request = request.body(Empty::new()).expect("a request");
+    let reply = client.request(request).await.expect("an answer");
+    assert_eq!(reply.status(), 200, "{:?}", reply.headers());
     stack.end().await;
 }
