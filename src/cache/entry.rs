@@ -55,6 +55,9 @@ pub(super) struct Entry {
     pub caller: CallerKey,
 }
 
+/// What ages are counted to, in seconds (RFC 9111, 1.2.2): one that is added to is an age still.
+const OLDEST: u64 = 1 << 31;
+
 /// A kept answer about to be given again.
 #[derive(Debug)]
 pub struct Hit {
@@ -79,10 +82,8 @@ impl Entry {
                 headers.append(name, value);
             }
         }
-        let age: Option<u64> = headers
-            .remove(AGE)
-            .and_then(|age| age.to_str().ok()?.parse().ok());
-        headers.insert(AGE, age.unwrap_or(0).into());
+        let age = headers.remove(AGE).and_then(|age| seconds(&age)).unwrap_or(0);
+        headers.insert(AGE, age.into());
         headers.insert(
             CACHE,
             HeaderValue::from_static(Cached::Hit(Served::Fresh).words()),
@@ -92,7 +93,7 @@ impl Entry {
             status: kept.status,
             headers,
             body: Bytes::copy_from_slice(kept.body),
-            age: age.unwrap_or(0),
+            age,
             answered: kept.answered,
             fresh_for,
             lasts: kept.fit.lasts,
@@ -101,6 +102,13 @@ impl Entry {
             caller: kept.caller,
         }
     }
+}
+
+/// Those that an `Age` tells; more than can be counted are `OLDEST`.
+fn seconds(age: &HeaderValue) -> Option<u64> {
+    let text = age.to_str().ok()?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().map_or(OLDEST, |seconds: u64| seconds.min(OLDEST)))
 }
 
 impl Hit {
@@ -142,4 +150,21 @@ pub(super) fn weight(entry: &Entry) -> u32 {
     let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
     let headers: usize = entry.headers.iter().map(header).sum();
     u32::try_from(FIXED + headers + entry.body.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_age_is_too_much_to_be_counted_on() {
+        let told = |age| seconds(&HeaderValue::from_static(age));
+        assert_eq!((told("0"), told("17")), (Some(0), Some(17)));
+        for absurd in ["2147483649", "18446744073709551615", "99999999999999999999999"] {
+            assert_eq!(told(absurd), Some(OLDEST), "{absurd}");
+        }
+        for junk in ["", "-1", "+1", "1, 2", "soon"] {
+            assert_eq!(told(junk), None, "{junk}");
+        }
+    }
 }
