@@ -139,6 +139,8 @@ pub enum Refusal {
     Suppressed,
     /// It was given up after as long as it was given.
     TooLong,
+    /// Somebody else has what a migration needs; it passes by itself.
+    Locked,
     Other,
 }
 
@@ -151,6 +153,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Privilege => "usertap's user lacks a right or an ownership (SQLSTATE 42501)",
             Refusal::Suppressed => "a trigger or a policy of users_sync suppressed a row",
             Refusal::TooLong => "it took longer than it may",
+            Refusal::Locked => "a lock that a migration needs is not to be had",
             Refusal::Other => "it could not carry out a statement, and its log says which",
         })
     }

@@ -4,16 +4,18 @@
 //! database, so that nothing of it stays behind there; a migration may run long, and waits for locks no longer
 //! than others who want the same tables can bear.
 
+mod pending;
+
 use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Text};
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::names::quoted;
 use super::statement::{Bind, execute, optional, statement};
-use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, fitness, looked, partitions, rights};
+use super::{Database, DbError, LOOK_WAIT, POOL_WAIT, Refusal, fitness, looked, partitions, rights};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -25,13 +27,12 @@ const LAST: (&str, &str, &str) = ("20261130000000", "unasked_deletions", "key");
 const LOCKED_AT_MOST: Duration = Duration::from_secs(60);
 /// Where a pooler stands between, a session's bounds are not ours to set but here, on the way past it.
 const LOOK_BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
-/// An index over a large table takes its time. Whoever waits for a lock has everybody else behind it.
-pub(super) const MIGRATION_BOUNDS: &str = "SET lock_timeout = '60s'; SET statement_timeout = 0";
 
 /// Runs what is missing; waits for another starter that does the same.
 ///
 /// # Errors
-/// [`DbError::Unfit`] where a table of that name is not usertap's, or was made for other settings.
+/// [`DbError::Unfit`] where a table of that name is not usertap's, or was made for other settings; [`Refusal::Locked`]
+/// while somebody else uses what is to be changed.
 pub async fn run(database: &Database) -> Result<(), DbError> {
     looked(3 * POOL_WAIT, fitness::same(database)).await?;
     let mut conn = database.connect_directly().await?;
@@ -39,9 +40,9 @@ pub async fn run(database: &Database) -> Result<(), DbError> {
     // Before anything is made, so that a refusal leaves nothing behind.
     if looked(LOOK_WAIT, stage(database, &mut conn)).await? == Stage::Migratable {
         tracing::info!("migrating the database");
-        conn.batch_execute(MIGRATION_BOUNDS).await?;
+        conn.batch_execute(pending::BOUNDS).await?;
         make_schemas(database, &mut conn).await?;
-        conn = run_pending(conn).await?;
+        conn = pending::run(database, conn).await?;
         conn.batch_execute(LOOK_BOUNDS).await?;
         looked(LOOK_WAIT, fits(database, &mut conn)).await?;
         database.forget_connections();
@@ -187,9 +188,10 @@ async fn wait_for_lock(key: i64, conn: &mut AsyncPgConnection) -> Result<(), DbE
     let lock = statement("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(key);
     let locked = execute(lock, conn).await.map(|_| ());
     locked.map_err(|error| match DbError::from(error) {
-        DbError::Refused { .. } => DbError::Unfit(
-            "another process has been migrating this database for 60 s: start again once it is done".into(),
-        ),
+        DbError::Refused { .. } => DbError::Refused {
+            kind: Refusal::Locked,
+            place: Some("another process has been migrating this database for 60 s".into()),
+        },
         other => other,
     })
 }
@@ -306,23 +308,6 @@ async fn refuse_foreign_table(database: &Database, conn: &mut AsyncPgConnection)
 struct Schema {
     #[diesel(sql_type = Text)]
     name: String,
-}
-
-async fn run_pending(conn: AsyncPgConnection) -> Result<AsyncPgConnection, DbError> {
-    let migrating = tokio::task::spawn_blocking(move || {
-        let mut harness = AsyncMigrationHarness::new(conn);
-        let ran = harness
-            .run_pending_migrations(MIGRATIONS)
-            .map(|_| ())
-            .map_err(|error| error.to_string());
-        ran.map(|()| harness.into_inner())
-    });
-    let ran = migrating.await.unwrap_or_else(|error| Err(error.to_string()));
-    ran.map_err(|error| {
-        DbError::Unfit(format!(
-            "a migration failed: {error}. Nothing of it was kept; fix the cause and start again"
-        ))
-    })
 }
 
 #[derive(QueryableByName)]

@@ -14,6 +14,8 @@ use super::statement::{Bind, optional, statement};
 use super::{Database, DbError, Unfitness, migrate};
 
 const ANEW: &str = include_str!("users_table.sql");
+/// Nobody uses a table yet that is made, so nobody queues behind this.
+const ANEW_BOUNDS: &str = "SET lock_timeout = '60s'; SET statement_timeout = 0";
 
 /// Whether the table that `m`, the row of `meta`, notes is the one that usertap made.
 pub(super) const IS_MADE: &str = "EXISTS (
@@ -154,7 +156,7 @@ pub async fn make_anew(database: &Database) -> Result<bool, DbError> {
         Some(_) => {}
     }
     migrate::make_schemas(database, &mut conn).await?;
-    conn.batch_execute(migrate::MIGRATION_BOUNDS).await?;
+    conn.batch_execute(ANEW_BOUNDS).await?;
     // Sent as one, it is one transaction.
     conn.batch_execute(ANEW).await?;
     Ok(true)

@@ -169,6 +169,10 @@ fn of_database(error: &DbError, kept: &str) -> Problem {
             "database-refuses",
             "run `usertap doctor`: it names what is missing and who must grant it",
         ),
+        DbError::Refused {
+            kind: Refusal::Locked,
+            ..
+        } => ("database-refuses", "nothing else is needed than that it ends"),
         DbError::Refused { .. } => (
             "database-refuses",
             "mend what the database's log says, nothing else is needed",

@@ -534,3 +534,70 @@ async fn a_start_goes_on_where_its_session_is_ended() {
     .await;
     server.stop().await;
 }
+
+/// A part of this table is of the last migration.
+const MIGRATED: &str = "usertap.unasked_deletions";
+const FORGET_THE_LAST: &str = "DELETE FROM usertap.__diesel_schema_migrations
+    WHERE version = (SELECT max(version) FROM usertap.__diesel_schema_migrations)";
+
+/// One that has served, and whose database is as before the last migration.
+async fn of_an_older_usertap() -> World {
+    let world = World::with_users(0).await;
+    world.serve().await.stop().await;
+    let older = format!("ALTER TABLE {MIGRATED} DROP COLUMN key, ADD COLUMN seq bigint; {FORGET_THE_LAST}");
+    world.client.batch_execute(&older).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn a_start_goes_on_where_its_migration_is_ended() {
+    let world = of_an_older_usertap().await;
+    world.locks_away(MIGRATED).await;
+    let process = world.start(&["serve"]);
+    world.ends_who_waits_for(MIGRATED).await;
+    world.client.batch_execute("ROLLBACK").await.unwrap();
+    let server = Server::of(process).await;
+    eventually("it records", || async {
+        (recorded(&server.create(&world, "Ada").await) == "committed").then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+/// A report that somebody forgot to end: a migration waits for it, and whoever else uses that table behind both.
+#[tokio::test]
+async fn a_migration_that_must_wait_holds_up_neither_the_app_nor_a_start() {
+    let world = of_an_older_usertap().await;
+    let report = format!("BEGIN; SELECT FROM {MIGRATED}");
+    world.client.batch_execute(&report).await.unwrap();
+    let (migrate, app) = (world.start(&["migrate"]), postgres::client(&world.url).await);
+    world.somebody_waits_for(MIGRATED).await;
+    let asks = format!("SET statement_timeout = '10s'; SELECT FROM {MIGRATED}");
+    app.batch_execute(&asks).await.expect("its turn comes");
+    let why = ["a lock that a migration needs", MIGRATED, "idle in transaction"];
+    migrate.ended().await.failed_saying(&why);
+    let process = world.start(&["serve"]);
+    let line = process.line("starting without the database").await;
+    assert!(why.iter().all(|why| line.contains(why)), "{line}");
+    let server = Server::of(process).await;
+    let reply = server.create(&world, "Ada").await;
+    assert_eq!(
+        (reply.status.as_u16(), recorded(&reply).as_str()),
+        (201, "journaled")
+    );
+    world.client.batch_execute("ROLLBACK").await.unwrap();
+    eventually("the row comes", || async { world.name(id_of(&reply)).await }).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_migration_that_never_succeeds_ends_a_start() {
+    let world = World::with_users(0).await;
+    world.serve().await.stop().await;
+    let defect = format!("ALTER TABLE {MIGRATED} DROP COLUMN key; {FORGET_THE_LAST}");
+    world.client.batch_execute(&defect).await.unwrap();
+    for command in ["serve", "migrate"] {
+        let ended = world.start(&[command]).ended().await;
+        ended.failed_saying(&["a migration failed", "seq", "Nothing of it was kept"]);
+    }
+}
