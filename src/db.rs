@@ -43,7 +43,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 
 use crate::failpoint;
 
-pub use connect::{Reach, Wire};
+pub use connect::{Reach, Way, Wire};
 pub use idle::Idle;
 pub use names::Names;
 pub use opening::Opening;
@@ -271,7 +271,7 @@ impl Database {
     /// [`DbError::Away`].
     pub async fn connect_on_wire(&self) -> Result<(AsyncPgConnection, Wire), DbError> {
         self.asked_for().await;
-        in_time(connect::establish_on_wire(&self.reach, self.reach.url())).await
+        in_time(connect::establish_on_wire(&self.reach)).await
     }
 
     /// A connection of the caller's own.
@@ -280,12 +280,12 @@ impl Database {
     /// [`DbError::Away`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
         self.asked_for().await;
-        in_time(connect::establish_bounded(&self.reach, self.reach.url())).await
+        in_time(connect::establish_bounded(&self.reach)).await
     }
 
     /// The same with nothing set on it.
     async fn connect_plainly(&self) -> Result<AsyncPgConnection, DbError> {
-        in_time(connect::establish(&self.reach, self.reach.url())).await
+        in_time(connect::establish(&self.reach.way)).await
     }
 
     /// Past a pooler, for migrations.
@@ -294,7 +294,7 @@ impl Database {
     /// [`DbError::Away`].
     pub async fn connect_directly(&self) -> Result<AsyncPgConnection, DbError> {
         self.asked_for().await;
-        in_time(connect::establish(&self.reach, self.reach.direct_url())).await
+        in_time(connect::establish(&self.reach.direct)).await
     }
 
     /// Those that are idle. Ones made before a migration may hold plans of the old tables.

@@ -23,9 +23,9 @@ use uuid::Uuid;
 use crate::backfill::Backfill;
 use crate::cache::Cache;
 use crate::clock::{self, Instant};
-use crate::config::{self, Config};
+use crate::config::{self, Config, DatabaseUrl};
 use crate::db::embedded::{Embedded, leave};
-use crate::db::{Database, DbError, Names, Opening, Reach};
+use crate::db::{Database, DbError, Names, Opening, Reach, Way};
 use crate::failpoint;
 use crate::feed::Feed;
 use crate::feed::retention::Retention;
@@ -90,18 +90,16 @@ pub async fn database(config: &Config) -> Result<(Database, Option<Arc<Embedded>
         state_schema: config.state_schema.clone(),
         id_type: config.id_type,
     };
+    let unread = |error| StartError(format!("the file of the database's authority: {error}"));
+    let way = |url: &DatabaseUrl| Way::new(url.url.clone(), url.ca.as_deref()).map_err(unread);
     let (reach, embedded) = match &config.database {
-        config::Database::Url { url, direct } => (
-            Reach::new(url.url.clone(), direct.url.clone(), url.ca.as_deref()),
-            None,
-        ),
+        config::Database::Url { url, direct } => (Reach::new(way(url)?, way(direct)?), None),
         config::Database::Embedded => {
             let embedded = embedded::start(config).await?;
-            let url = embedded.url("postgres");
-            (Reach::new(url.clone(), url, None), Some(Arc::new(embedded)))
+            let way = Way::new(embedded.url("postgres"), None).map_err(unread)?;
+            (Reach::by(way), Some(Arc::new(embedded)))
         }
     };
-    let reach = reach.map_err(|error| StartError(format!("DATABASE_CA: {error}")))?;
     Ok((Database::new(reach, names), embedded))
 }
 

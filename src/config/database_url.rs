@@ -39,6 +39,14 @@ impl TlsMode {
             TlsMode::Local | TlsMode::Off => "disable",
         }
     }
+
+    pub fn uses_it(self) -> bool {
+        matches!(self, TlsMode::Required | TlsMode::Preferred)
+    }
+
+    pub fn can(self) -> bool {
+        self != TlsMode::Off
+    }
 }
 
 /// Something about a URL that works, but perhaps not as meant.
@@ -131,26 +139,22 @@ pub fn parse(text: &str) -> Parsed<(DatabaseUrl, Vec<Doubt>)> {
     let database = DatabaseUrl {
         url: url.into(),
         tls,
-        ca: options.ca,
+        ca: options.ca.filter(|_| tls.can()),
     };
     Ok((database, doubts.into_iter().flatten().collect()))
 }
 
 impl DatabaseUrl {
     /// With the authority that a setting names: TLS is required then.
-    pub fn with_ca(self, ca: PathBuf) -> Parsed<DatabaseUrl> {
-        if self.tls == TlsMode::Off {
-            let text = "is of no use without TLS (`sslmode=disable`, or a socket): take one of them out";
-            return Err(text.to_owned());
-        }
+    pub fn with_ca(self, ca: PathBuf) -> DatabaseUrl {
         // `parse` put it last.
         let url = self.url.expose_secret();
         let rest = url.strip_suffix(self.tls.sslmode()).unwrap_or(url);
-        Ok(DatabaseUrl {
+        DatabaseUrl {
             url: format!("{rest}{}", TlsMode::Required.sslmode()).into(),
             tls: TlsMode::Required,
             ca: Some(ca),
-        })
+        }
     }
 }
 
@@ -362,7 +366,7 @@ mod tests {
     fn an_own_authority_requires_tls() {
         for host in ["h.example", "localhost"] {
             let (database, _) = read(&format!("postgres://{host}/db"));
-            let database = database.with_ca("/ca.pem".into()).unwrap();
+            let database = database.with_ca("/ca.pem".into());
             assert_eq!(database.tls, TlsMode::Required);
             assert!(database.url.expose_secret().ends_with("/db?sslmode=require"));
         }
@@ -370,12 +374,8 @@ mod tests {
         assert_eq!(named.tls, TlsMode::Required);
         let system = read("postgres://h.example/db?sslmode=verify-full&sslrootcert=system").0;
         assert_eq!((system.tls, system.ca), (TlsMode::Required, None));
-        for plain in [
-            "postgres://localhost/db?sslmode=disable",
-            "postgres:///db?host=/tmp",
-        ] {
-            assert!(read(plain).0.with_ca("/ca.pem".into()).is_err(), "{plain}");
-        }
+        let plain = read("postgres://localhost/db?sslmode=disable&sslrootcert=/ca.pem").0;
+        assert_eq!((plain.tls, plain.ca), (TlsMode::Off, None));
     }
 
     #[test]

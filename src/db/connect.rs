@@ -39,45 +39,61 @@ const POOLER_IS_FULL: &str = "max_client_conn";
 /// fails.
 pub type Wire = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How to reach one database.
+/// One way to a database.
 #[derive(Clone)]
-pub struct Reach {
+pub struct Way {
     url: SecretString,
-    direct: SecretString,
     tls: Arc<rustls::ClientConfig>,
 }
 
-impl Reach {
-    /// `direct` is for migrations and LISTEN where `url` is a pooler. `ca` is the PEM file of a
-    /// private authority; the public ones are always trusted.
+impl Way {
+    /// `ca` is the PEM file of a private authority; the public ones are always trusted.
     ///
     /// # Errors
     /// When the CA file cannot be read.
-    pub fn new(url: SecretString, direct: SecretString, ca: Option<&Path>) -> Result<Reach, std::io::Error> {
+    pub fn new(url: SecretString, ca: Option<&Path>) -> Result<Way, std::io::Error> {
         let tls = Arc::new(client_tls(ca)?);
-        Ok(Reach { url, direct, tls })
+        Ok(Way { url, tls })
+    }
+
+    fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+}
+
+/// How to reach one database.
+#[derive(Clone)]
+pub struct Reach {
+    pub(super) way: Way,
+    /// For migrations and LISTEN where `way` leads through a pooler.
+    pub(super) direct: Way,
+}
+
+impl Reach {
+    pub fn new(way: Way, direct: Way) -> Reach {
+        Reach { way, direct }
+    }
+
+    /// By one way alone.
+    pub fn by(way: Way) -> Reach {
+        Reach::new(way.clone(), way)
     }
 
     pub fn url(&self) -> &str {
-        self.url.expose_secret()
-    }
-
-    pub fn direct_url(&self) -> &str {
-        self.direct.expose_secret()
+        self.way.url()
     }
 
     /// `DATABASE_URL` is not the way to the database itself.
     pub(super) fn is_pooled(&self) -> bool {
-        self.url() != self.direct_url()
+        self.way.url() != self.direct.url()
     }
 
     pub(super) fn manager_config(&self) -> ManagerConfig<AsyncPgConnection> {
         let reach = self.clone();
         let mut config = ManagerConfig::default();
-        config.custom_setup = Box::new(move |url| {
+        config.custom_setup = Box::new(move |_| {
             let reach = reach.clone();
-            let url = url.to_owned();
-            async move { establish_bounded(&reach, &url).await }.boxed() as BoxFuture<'_, _>
+            async move { establish_bounded(&reach).await }.boxed() as BoxFuture<'_, _>
         });
         config
     }
@@ -85,16 +101,13 @@ impl Reach {
 
 /// The same, and no statement waits for ever for a lock, nor runs for ever. Behind a pooler the
 /// session is not ours to set; what runs users' triggers has bounds of its own in its transaction.
-pub(super) async fn establish_bounded(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConnection> {
-    bounded(reach, establish(reach, url).await?).await
+pub(super) async fn establish_bounded(reach: &Reach) -> ConnectionResult<AsyncPgConnection> {
+    bounded(reach, establish(&reach.way).await?).await
 }
 
 /// The same, its wire in the caller's hand.
-pub(super) async fn establish_on_wire(
-    reach: &Reach,
-    url: &str,
-) -> ConnectionResult<(AsyncPgConnection, Wire)> {
-    let (client, connection) = open(reach, url).await?;
+pub(super) async fn establish_on_wire(reach: &Reach) -> ConnectionResult<(AsyncPgConnection, Wire)> {
+    let (client, connection) = open(&reach.way).await?;
     let mut wire: Wire = Box::pin(carry(connection));
     let made = async { bounded(reach, AsyncPgConnection::try_from(client).await?).await };
     tokio::select! {
@@ -117,14 +130,14 @@ async fn bounded(reach: &Reach, mut conn: AsyncPgConnection) -> ConnectionResult
 }
 
 /// Opens one connection.
-pub async fn establish(reach: &Reach, url: &str) -> ConnectionResult<AsyncPgConnection> {
-    let (client, connection) = open(reach, url).await?;
+pub async fn establish(way: &Way) -> ConnectionResult<AsyncPgConnection> {
+    let (client, connection) = open(way).await?;
     AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
 /// Whether the server answers anything: a refusal is an answer too, say of one that has no free connection.
 pub(super) async fn answers(reach: &Reach) -> bool {
-    let (client, connection) = match reached(reach, reach.url()).await {
+    let (client, connection) = match reached(&reach.way).await {
         Ok(reached) => reached,
         Err(error) => return is_the_servers(&error),
     };
@@ -141,16 +154,13 @@ fn is_the_servers(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|said| said.code().code() != BY_POOLER || said.message().contains(POOLER_IS_FULL))
 }
 
-async fn open(reach: &Reach, url: &str) -> ConnectionResult<(Client, Connection<Socket, Stream>)> {
-    reached(reach, url).await.map_err(refused)
+async fn open(way: &Way) -> ConnectionResult<(Client, Connection<Socket, Stream>)> {
+    reached(way).await.map_err(refused)
 }
 
-async fn reached(
-    reach: &Reach,
-    url: &str,
-) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
-    let tls = MakeRustlsConnect::new((*reach.tls).clone());
-    let mut config: tokio_postgres::Config = url.parse()?;
+async fn reached(way: &Way) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
+    let mut config: tokio_postgres::Config = way.url().parse()?;
+    let tls = MakeRustlsConnect::new((*way.tls).clone());
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENT);
     }
@@ -278,7 +288,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let url = SecretString::from(format!("postgres://u@127.0.0.1:{port}/d?sslmode=disable"));
-        let reach = Reach::new(url.clone(), url, None).expect("no file");
+        let reach = Reach::by(Way::new(url, None).expect("no file"));
         let said = format!("SFATAL\0C{code}\0M{message}\0\0");
         let refuses = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -297,6 +307,6 @@ mod tests {
         assert!(refusing("08P01", "no more connections allowed (max_client_conn)").await);
         assert!(!refusing("08P01", "server login failed: timeout").await);
         let nobody = SecretString::from("postgres://u@127.0.0.1:1/d?sslmode=disable".to_owned());
-        assert!(!answers(&Reach::new(nobody.clone(), nobody, None).expect("no file")).await);
+        assert!(!answers(&Reach::by(Way::new(nobody, None).expect("no file"))).await);
     }
 }

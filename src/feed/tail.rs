@@ -211,7 +211,7 @@ fn follow_on(shared: &Shared, followed: Followed) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Database, Names, Reach};
+    use crate::db::{Database, Names, Reach, Way};
     use crate::feed::retention::Retention;
     use crate::feed::{Bounds, Feed};
     use crate::user::{IdType, Pos, Position};
@@ -224,7 +224,7 @@ mod tests {
             state_schema: "usertap".into(),
             id_type: IdType::Text,
         };
-        let reach = Reach::new(url.clone(), url, None).expect("no file is read");
+        let reach = Reach::by(Way::new(url, None).expect("no file is read"));
         let keep = Duration::from_secs(60);
         Feed::new(Database::new(reach, names), "p", Retention { keep })
     }

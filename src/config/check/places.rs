@@ -1,15 +1,15 @@
 //! Where usertap listens and whom it believes there, and where the database is.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::database_url::{self, DatabaseUrl, Doubt};
+use super::super::database_url::{self, DatabaseUrl, Doubt, TlsMode};
 use super::super::{Database, Tls, TrustedProxies};
-use super::Check;
 use super::value;
+use super::{Check, holds};
 
 /// A token that is shorter is guessed in no long time.
 const WEAK: usize = 16;
@@ -26,13 +26,22 @@ impl Check<'_> {
         let direct = direct?;
         let named = direct.is_some();
         self.doubts("DATABASE_URL", &doubts, named);
+        self.authority("DATABASE_URL", &url);
         let (direct, doubts) = direct.unwrap_or_else(|| (url.clone(), Vec::new()));
         self.doubts("DATABASE_DIRECT_URL", &doubts, false);
-        let ca = ca?;
-        Some(Database::Url {
-            url: self.with_ca(url, ca.clone())?,
-            direct: self.with_ca(direct, ca)?,
-        })
+        if named {
+            self.authority("DATABASE_DIRECT_URL", &direct);
+        }
+        let [url, direct] = self.with_ca([url, direct], ca?.as_deref())?;
+        Some(Database::Url { url, direct })
+    }
+
+    /// That of the URL itself.
+    fn authority(&mut self, name: &str, url: &DatabaseUrl) {
+        let held = url.ca.as_deref().map(|ca| holds(self.read, ca, "CERTIFICATE"));
+        if let Some(Err(problem)) = held {
+            self.wrong(name, &format!("has a `sslrootcert` that {problem}"));
+        }
     }
 
     /// `None` only with a mistake.
@@ -67,12 +76,24 @@ impl Check<'_> {
         self.warnings.extend(heard.map(|doubt| format!("{name} {doubt}")));
     }
 
-    fn with_ca(&mut self, url: DatabaseUrl, ca: Option<PathBuf>) -> Option<DatabaseUrl> {
+    /// For those of the two that use TLS.
+    fn with_ca(&mut self, ways: [DatabaseUrl; 2], ca: Option<&Path>) -> Option<[DatabaseUrl; 2]> {
         let Some(ca) = ca else {
-            return Some(url);
+            return Some(ways);
         };
-        let made = url.with_ca(ca);
-        made.map_err(|problem| self.wrong("DATABASE_CA", &problem)).ok()
+        // Where neither says so, it is meant for what can.
+        let may = [TlsMode::uses_it, TlsMode::can]
+            .into_iter()
+            .find(|may| ways.iter().any(|way| may(way.tls)));
+        let Some(may) = may else {
+            let text = "is of no use without TLS (`sslmode=disable`, or a socket): take one of them out";
+            self.wrong("DATABASE_CA", text);
+            return None;
+        };
+        Some(ways.map(|way| match may(way.tls) {
+            true => way.with_ca(ca.to_owned()),
+            false => way,
+        }))
     }
 
     /// The proxy's address and the admin side's, which must not meet.

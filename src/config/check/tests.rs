@@ -420,3 +420,47 @@ fn a_key_with_a_line_end_in_it_is_refused() {
         "{wrong}"
     );
 }
+
+/// As a pooler beside the app, and a database beyond it.
+#[test]
+fn an_authority_is_of_the_way_that_uses_tls() {
+    const DIRECT: (&str, &str) = (
+        "DATABASE_DIRECT_URL",
+        "postgres://u@db.example/app?sslmode=require",
+    );
+    const CA: (&str, &str) = ("USERTAP_DATABASE_CA", "/ca.pem");
+    let world = || World::enough().on_disk("/ca.pem", "-----BEGIN CERTIFICATE-----");
+    let ways = |world: World| match world.config().database {
+        Database::Url { url, direct } => [(url.tls, url.ca), (direct.tls, direct.ca)],
+        Database::Embedded => panic!("no URL"),
+    };
+    let known = (TlsMode::Required, Some("/ca.pem".into()));
+    for (local, tls) in [
+        ("postgres://u@localhost/app", TlsMode::Local),
+        ("postgres://u@localhost/app?sslmode=disable", TlsMode::Off),
+        ("postgres:///app?host=/tmp", TlsMode::Off),
+    ] {
+        let local = ("DATABASE_URL", local);
+        let found = ways(world().env(&[local, DIRECT, CA]));
+        assert_eq!(found, [(tls, None), known.clone()]);
+        let own = (
+            DIRECT.0,
+            "postgres://u@db.example/app?sslmode=require&sslrootcert=/ca.pem",
+        );
+        assert_eq!(ways(world().env(&[local, own])), [(tls, None), known.clone()]);
+        let nowhere = world().env(&[
+            local,
+            (DIRECT.0, "postgres://u@db.example/app?sslrootcert=/no.pem"),
+        ]);
+        let wrong = nowhere.wrong();
+        assert!(
+            wrong.contains("DATABASE_DIRECT_URL") && wrong.contains("`sslrootcert` that cannot be read"),
+            "{wrong}"
+        );
+    }
+    let alone = ("DATABASE_URL", "postgres://u@localhost/app");
+    assert_eq!(ways(world().env(&[alone, CA])), [known.clone(), known]);
+    let plain = ("DATABASE_URL", "postgres://u@localhost/app?sslmode=disable");
+    let wrong = world().env(&[plain, CA]).wrong();
+    assert!(wrong.contains("of no use without TLS"), "{wrong}");
+}

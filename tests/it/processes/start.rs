@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
+use usertap::db::embedded::Embedded;
 use usertap::sandbox::{Action, Canned, Fault, Options, Plays};
 
 use super::{Reachable, Server, World, id_of, recorded};
@@ -94,16 +95,15 @@ async fn a_wrong_password_or_database_is_named() {
     assert!(!output.log().contains("hush"));
 }
 
-/// Many hosts of databases have an authority of their own.
-#[tokio::test]
-async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() {
-    let (world, folder) = (World::with_users(0).await, Reachable::new());
+const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+
+/// One whose certificate is of an authority of its own.
+async fn encrypting(folder: &Reachable) -> Embedded {
     let database = durable(&folder.0).await;
     let superuser = postgres::client(&database.url("postgres")).await;
-    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
     for name in ["cert.pem", "key.pem"] {
         let copy = database.folder().join("data").join(name);
-        std::fs::copy(format!("{files}/{name}"), &copy).unwrap();
+        std::fs::copy(format!("{TLS}/{name}"), &copy).unwrap();
         give(&copy, 0o600);
         let kind = name.trim_end_matches(".pem");
         let named = format!("ALTER SYSTEM SET ssl_{kind}_file = '{name}'");
@@ -115,10 +115,18 @@ async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() 
         .unwrap();
     superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     postgres::shows(&database.url("postgres"), "ssl", "on").await;
+    database
+}
+
+/// Many hosts of databases have an authority of their own.
+#[tokio::test]
+async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let database = encrypting(&folder).await;
     let mut url: url::Url = database.url("postgres").expose_secret().parse().unwrap();
     url.set_query(Some("sslmode=require"));
     let encrypted = setting("DATABASE_URL", &url);
-    let known = setting("USERTAP_DATABASE_CA", format!("{files}/ca.pem"));
+    let known = setting("USERTAP_DATABASE_CA", format!("{TLS}/ca.pem"));
     let unknown = world
         .start_with(&["serve"], std::slice::from_ref(&encrypted))
         .ended()
@@ -141,6 +149,37 @@ async fn a_database_whose_certificate_is_not_trusted_is_named_with_the_remedy() 
         said.contains("for another host than DATABASE_URL names"),
         "{said}"
     );
+}
+
+/// As a pooler beside the app, and a database beyond it.
+#[tokio::test]
+async fn the_direct_way_has_an_authority_of_its_own_beside_a_plain_one() {
+    let (world, folder) = (World::with_users(0).await, Reachable::new());
+    let database = encrypting(&folder).await;
+    let plain: url::Url = database.url("postgres").expose_secret().parse().unwrap();
+    let ways = |authority: &str| {
+        let mut direct = plain.clone();
+        direct.set_query(Some(&format!("sslmode=verify-full{authority}")));
+        vec![
+            setting("DATABASE_URL", &plain),
+            setting("DATABASE_DIRECT_URL", &direct),
+        ]
+    };
+    let by_url = ways(&format!("&sslrootcert={TLS}/ca.pem"));
+    let known = setting("USERTAP_DATABASE_CA", format!("{TLS}/ca.pem"));
+    let by_setting = [ways(""), vec![known]].concat();
+    for settings in [by_url, by_setting] {
+        let migrated = world.start_with(&["migrate"], &settings).ended().await;
+        migrated.with_code(0);
+        let server = Server::of(world.start_with(&["serve"], &settings)).await;
+        assert_eq!(recorded(&server.create(&world, "Ada").await), "committed");
+        server.stop().await;
+    }
+    let nowhere = ways("&sslrootcert=/nowhere/ca.pem");
+    let wrong = world.start_with(&["migrate"], &nowhere).ended().await;
+    let said = wrong.with_code(2).log();
+    assert!(said.contains("DATABASE_DIRECT_URL"), "{said}");
+    assert!(said.contains("`sslrootcert` that cannot be read"), "{said}");
 }
 
 #[tokio::test]

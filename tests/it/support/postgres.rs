@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use secrecy::{ExposeSecret, SecretString};
 use usertap::db::embedded::{Embedded, Search};
-use usertap::db::{Database, Names, Reach, migrate};
+use usertap::db::{Database, Names, Reach, Way, migrate};
 use usertap::user::IdType;
 
 use super::eventually;
@@ -73,7 +73,7 @@ pub fn names(id_type: IdType) -> Names {
 }
 
 pub fn database(url: &SecretString, id_type: IdType) -> Database {
-    let reach = Reach::new(url.clone(), url.clone(), None).expect("no CA file is read");
+    let reach = Reach::by(Way::new(url.clone(), None).expect("no CA file is read"));
     Database::new(reach, names(id_type))
 }
 
