@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::config::{SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -160,7 +160,7 @@ async fn open(way: &Way) -> ConnectionResult<(Client, Connection<Socket, Stream>
 
 async fn reached(way: &Way) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
     let mut config: tokio_postgres::Config = way.url().parse()?;
-    let tls = MakeRustlsConnect::new((*way.tls).clone());
+    let tls = MakeRustlsConnect::new(speaking(&way.tls, config.get_ssl_negotiation()));
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENT);
     }
@@ -170,6 +170,15 @@ async fn reached(way: &Way) -> Result<(Client, Connection<Socket, Stream>), toki
     }
     config.keepalives_idle(SILENT).keepalives_interval(SILENT / 6);
     hosts::connect(&config, &tls).await
+}
+
+/// Postgres ends a connection that begins with TLS and does not name its protocol there.
+fn speaking(tls: &rustls::ClientConfig, negotiation: SslNegotiation) -> rustls::ClientConfig {
+    let mut tls = tls.clone();
+    if negotiation == SslNegotiation::Direct {
+        tls.alpn_protocols = vec![b"postgresql".to_vec()];
+    }
+    tls
 }
 
 fn refused(error: tokio_postgres::Error) -> ConnectionError {

@@ -1,8 +1,13 @@
 //! Starts that must not succeed, and starts with unusual settings.
 
+use std::sync::Arc;
+
 use nix::sys::signal::Signal;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use usertap::db::embedded::Embedded;
 use usertap::sandbox::{Action, Canned, Fault, Options, Plays};
 
@@ -180,6 +185,35 @@ async fn the_direct_way_has_an_authority_of_its_own_beside_a_plain_one() {
     let said = wrong.with_code(2).log();
     assert!(said.contains("DATABASE_DIRECT_URL"), "{said}");
     assert!(said.contains("`sslrootcert` that cannot be read"), "{said}");
+}
+
+/// Without the name of its protocol Postgres ends a connection that begins with TLS.
+#[tokio::test]
+async fn what_begins_with_tls_names_its_protocol() {
+    let world = World::with_users(0).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let url = format!("postgres://u@{at}/d?sslmode=require&sslnegotiation=direct&sslrootcert={TLS}/ca.pem");
+    let process = world.start_with(&["migrate"], &[setting("DATABASE_URL", url)]);
+    let (stream, _) = listener.accept().await.unwrap();
+    let stream = server_tls(&[b"postgresql"]).accept(stream).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"postgresql"[..]));
+    drop((stream, listener));
+    process.ended().await.with_code(1);
+}
+
+fn server_tls(protocols: &[&[u8]]) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(format!("{TLS}/cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(format!("{TLS}/key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth();
+    let mut config = config
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 #[tokio::test]
