@@ -6,12 +6,14 @@
 
 mod story;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::account;
 use super::client::{self, Reply};
@@ -56,7 +58,8 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         .map_err(|error| StartError(error.to_string()))?;
     heading("3. The proxy between the app and the provider");
     let told = sandbox.control().webhooks(0).filter(|_| story.needs_webhooks());
-    let config = config(&options, &url, &sandbox, told.as_ref())?;
+    let journal = Journal::of(&options);
+    let config = config(&options, &journal, &url, &sandbox, told.as_ref())?;
     let serving = Serving::start_at(listeners, config).await?;
     if let Some(webhooks) = &told {
         webhooks.send_to(&format!("http://{}/_usertap/webhooks", serving.listen));
@@ -111,8 +114,25 @@ async fn start_postgres(options: &DemoOptions) -> Result<Embedded, StartError> {
         .map_err(|error| StartError(error.to_string()))
 }
 
+/// Where a demo has its journal: its project is new each time, and another demo's at the same place.
+struct Journal(PathBuf);
+
+impl Journal {
+    fn of(options: &DemoOptions) -> Journal {
+        Journal(options.data_dir.join(format!("demo-{}", Uuid::new_v4().simple())))
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // There may be none yet.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 fn config(
     options: &DemoOptions,
+    journal: &Journal,
     url: &SecretString,
     sandbox: &Sandbox,
     told: Option<&Webhooks>,
@@ -120,10 +140,7 @@ fn config(
     let pair = |name: &str, value: String| (name.to_owned(), value);
     let own = [
         pair("DATABASE_URL", url.expose_secret().to_owned()),
-        pair(
-            "USERTAP_DATA_DIR",
-            options.data_dir.join("demo").display().to_string(),
-        ),
+        pair("USERTAP_DATA_DIR", journal.0.display().to_string()),
         pair("USERTAP_LISTEN", options.listen.to_string()),
         pair("USERTAP_ADMIN_LISTEN", options.admin_listen.to_string()),
     ];

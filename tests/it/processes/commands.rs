@@ -122,6 +122,18 @@ async fn what_cannot_be_read_of_the_demos_settings_is_named() {
 }
 
 #[tokio::test]
+async fn a_demo_beside_another_needs_nothing_of_it() {
+    let folder = Folder::new();
+    let demo = quiet_demo(&folder, &[]);
+    demo.line("It goes on serving").await;
+    quiet_demo(&folder, &["--exit"]).ended().await.with_code(0);
+    demo.signal(Signal::SIGINT);
+    demo.ended().await.with_code(0);
+    let left = std::fs::read_dir(folder.path().join(".usertap")).unwrap();
+    assert_eq!(left.count(), 0, "what was theirs went with them");
+}
+
+#[tokio::test]
 async fn the_demo_goes_on_serving_until_it_is_told_to_end() {
     let folder = Folder::new();
     let demo = quiet_demo(&folder, &[]);
