@@ -15,7 +15,7 @@ use super::page::{Got, PAUSES};
 use super::{Backfill, WalkFault};
 use crate::clock::{self, Instant};
 use crate::db::runs::{self, Kind, Run};
-use crate::db::walked;
+use crate::db::{DbError, walked};
 use crate::failpoint;
 use crate::provider::{Cursor, Next, PageFault};
 use crate::record::{Effect, Intent, carried_out};
@@ -204,7 +204,7 @@ impl Backfill {
         let source = Source::own(Origin::Refetch, "list newest users");
         let seen = self.observed(page.sightings, &fetched, &source);
         let fared = self.reader.recorder.submit(seen.into()).fared().await;
-        let effects = fared.ok_or(WalkFault::HandedOver)?.effects;
+        let effects = fared.ok_or_else(|| self.unwritten())?.effects;
         failpoint::reached("newest.recorded");
         let is_far_enough = match oldest {
             Some(oldest) => oldest < since - CLOCKS_DIFFER,
@@ -221,6 +221,16 @@ impl Backfill {
             // Its user was deleted: from the beginning.
             Next::Lost => Reached::Next(None),
         })
+    }
+
+    /// Where too much waits for the database nobody waits for a commit any more.
+    fn unwritten(&self) -> WalkFault {
+        match self.tasks.is_stopping() {
+            true => WalkFault::HandedOver,
+            false => {
+                DbError::Away("what was found waits in the journal, or is asked for again".into()).into()
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_postgres::Transaction;
 use usertap::sandbox::{Action, Fault, Gate};
 use uuid::Uuid;
 
-use super::{PAGE, Server, World, recorded};
+use super::{PAGE, Server, World, recorded, through_a_relay};
 use crate::support::eventually;
 use crate::support::http;
 use crate::support::postgres;
@@ -182,6 +182,71 @@ async fn a_create_whose_answer_never_came_is_found_without_a_restart() {
     let new = *world.control().ids(0).last().unwrap();
     world.is_there(new, "Unnamed").await;
     server.stop().await;
+}
+
+/// With the database away, what is found waits in the journal, and in memory only until too much does.
+#[tokio::test]
+async fn creates_whose_answers_never_came_are_found_after_much_has_waited_for_the_database() {
+    let world = World::with_users(3)
+        .await
+        .and("FAILPOINTS", "carried-out=100ms")
+        .and("USERTAP_SYNC_TIMEOUT", "200ms");
+    let (relay, url) = through_a_relay(&world).await;
+    relay.open();
+    let through = [setting("DATABASE_URL", &url)];
+    let server = Server::of(world.start_with(&["serve"], &through)).await;
+    let ids = world.control().ids(0);
+    for id in &ids {
+        server.get(&world, &format!("/users/{id}")).await;
+    }
+    world.owes_nothing().await;
+    relay.close();
+    let change = async |id: Uuid, note: String| {
+        let body = json!({ "server_metadata": { "note": note } });
+        let reply = server
+            .ask(&world, Method::PATCH, &format!("/users/{id}"), &body)
+            .await;
+        assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
+    };
+    // Each lane of the writer has something: what comes then waits.
+    for id in &ids {
+        change(*id, "small".into()).await;
+    }
+    let journaled = async || server.status().await["recorder"]["journal"]["waiting"].as_u64();
+    let before = journaled().await;
+    server.lose_a_create(&world, "First").await;
+    eventually("what was found of it waits", || async {
+        (journaled().await > before).then_some(())
+    })
+    .await;
+    for _ in 0..12 {
+        change(ids[0], "x".repeat(1_000_000)).await;
+    }
+    let log = || server.process.output().log();
+    eventually("it is known that nobody waits for that any more", || async {
+        log().contains("waits in the journal").then_some(())
+    })
+    .await;
+    relay.open();
+    server.has_no_problem().await;
+    server.lose_a_create(&world, "Second").await;
+    for (id, name) in world.control().ids(0)[3..].iter().zip(["First", "Second"]) {
+        world.is_there(*id, name).await;
+    }
+    eventually("the writes have ended", || async {
+        (server.status().await["recorder"]["writes"]["open"] == 0).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+impl Server {
+    /// The provider makes this user, and its answer never comes.
+    async fn lose_a_create(&self, world: &World, name: &str) {
+        let lost = Fault::on("/users", Action::PerformThenDrop).method(Method::POST);
+        world.control().fault(lost);
+        assert_eq!(self.create(world, name).await.status.as_u16(), 502);
+    }
 }
 
 #[tokio::test]
