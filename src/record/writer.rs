@@ -87,6 +87,8 @@ pub(super) struct Writer {
     turn: Option<Writing>,
     /// It has noted why what it has cannot be written.
     is_in_trouble: bool,
+    /// A COMMIT of it has had no answer: it may have been one, of which nobody was told.
+    is_unsure: bool,
     /// It was closed while somebody was held: what was seen of them is left to the journal.
     has_left: bool,
 }
@@ -144,6 +146,7 @@ pub(super) fn lanes(
         looks_at: clock::now(),
         turn: None,
         is_in_trouble: false,
+        is_unsure: false,
         has_left: false,
     };
     (0..LANES).map(lane).collect()

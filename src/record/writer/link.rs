@@ -64,7 +64,17 @@ impl Writer {
     /// It may take as long as another server does.
     pub(super) async fn commit(&mut self) -> Result<(), DbError> {
         self.shared.silence.may_last(self.number);
-        self.sql.commit(self.link.conn_or_away()?).await
+        let committed = self.sql.commit(self.link.conn_or_away()?).await;
+        self.is_unsure |= matches!(committed, Err(DbError::Away(_)));
+        committed
+    }
+
+    /// What a commit without an answer has changed is found equal from now on, and announced to nobody.
+    fn tell_of_unsure(&mut self) {
+        if std::mem::take(&mut self.is_unsure) {
+            self.shared.anybody_changed();
+            self.shared.purges.notify_one();
+        }
     }
 
     /// A connection on which not even this works is dropped.
@@ -128,6 +138,7 @@ impl Writer {
         self.link.conn = Some(conn);
         failpoint::reached("writer.connected");
         shared.connected(&history, is_new);
+        self.tell_of_unsure();
         self.doubt_lost().await?;
         shared.write_note(false).await;
         shared.health.connected();

@@ -259,15 +259,7 @@ async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
     let world = world.and("USERTAP_SYNC_TIMEOUT", "2s");
     let server = world.serve().await;
     server.known(&world, "Ada").await;
-    let waits_for = async |standby: &str| {
-        for statement in [
-            format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"),
-            "SELECT pg_reload_conf()".into(),
-        ] {
-            world.client.batch_execute(&statement).await.expect("a setting");
-        }
-    };
-    waits_for("nobody").await;
+    world.commits_wait_for("nobody").await;
     // Also where nobody else comes.
     let commits = "SELECT array_agg(format('%s since %s', pid, query_start)) FROM pg_stat_activity
         WHERE wait_event = 'SyncRep' AND query ILIKE 'commit%'";
@@ -289,7 +281,7 @@ async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
         server.is_named(&["synchronous standby"]).await.then_some(())
     })
     .await;
-    waits_for("").await;
+    world.commits_wait_for("").await;
     server.has_no_problem().await;
     eventually("all is written", || async {
         (world.rows().await == i64::try_from(world.control().users(0).len()).unwrap()).then_some(())
@@ -298,7 +290,72 @@ async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
     server.stop().await;
 }
 
+/// The row says what the answer said, and so does every answer after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_never_acknowledged_ends_what_is_kept() {
+    let folder = Reachable::new();
+    let database = durable(&folder.0).await;
+    let world = World::with_users(1).await.in_server(&database).await;
+    let world = world.and("USERTAP_CACHE_TTL", "10m");
+    let server = world.serve().await;
+    let id = world.control().ids(0)[0];
+    let path = format!("/users/{id}");
+    server.get(&world, &path).await;
+    world.owes_nothing().await;
+    let kept = server.get(&world, &path).await;
+    assert_eq!(kept.header("x-usertap-cache"), Some("hit; fresh"));
+    world.commits_wait_for("nobody").await;
+    // The server takes it in when it comes to it; usertap writes each second that it lives.
+    eventually("it counts", || async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        (world.count(waiting).await > 0).then_some(())
+    })
+    .await;
+    let name = "Ada after all";
+    assert!(world.control().edit(0, id, json!({ "display_name": name })));
+    let unacknowledged = async {
+        let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE wait_event = 'SyncRep' AND NOT query ILIKE 'commit%'";
+        // What says that usertap lives may wait in front of it.
+        let waiting = eventually("a commit waits", || async {
+            let waiting = world.commits_that_wait().await.into_iter().next();
+            if waiting.is_none() {
+                world.count(others).await;
+            }
+            waiting
+        })
+        .await;
+        let end = format!("SELECT count(*) FROM pg_terminate_backend({waiting}, 10000) AS ended WHERE ended");
+        assert_eq!(world.count(&end).await, 1);
+        world.commits_wait_for("").await;
+    };
+    let (listing, ()) = tokio::join!(server.get(&world, "/users?limit=100"), unacknowledged);
+    assert_eq!(recorded(&listing), "committed");
+    assert_eq!(world.name(id).await.as_deref(), Some(name));
+    let then = server.get(&world, &path).await;
+    let by = then.header("x-usertap-cache");
+    assert_eq!(then.json()["display_name"], json!(name), "{by:?}");
+    server.stop().await;
+}
+
 impl World {
+    async fn commits_wait_for(&self, standby: &str) {
+        for statement in [
+            format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"),
+            "SELECT pg_reload_conf()".into(),
+        ] {
+            self.client.batch_execute(&statement).await.expect("a setting");
+        }
+    }
+
+    /// The processes of the server that are at them.
+    async fn commits_that_wait(&self) -> Vec<i32> {
+        let commits =
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query ILIKE 'commit%'";
+        let waiting = self.client.query(commits, &[]).await.expect("a query");
+        waiting.iter().map(|row| row.get(0)).collect()
+    }
+
     async fn read_only(&self, on: bool) {
         let url: url::Url = self.url.expose_secret().parse().expect("a URL");
         let database = url.path().trim_start_matches('/').to_owned();

@@ -92,10 +92,10 @@ impl Writer {
 
 impl Shared {
     /// What is sent from now on is sent in this history. Where it is another one than before, what was
-    /// remembered may be of what was lost.
+    /// remembered, or kept, may be of what was lost.
     pub(in crate::record) fn connected(&self, history: &History, is_new: bool) {
         if is_new {
-            self.memory.forget_all();
+            self.anybody_changed();
         }
         self.past.is_in(history, is_new);
         self.epoch.store(history.epoch, Ordering::Release);
