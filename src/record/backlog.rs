@@ -113,8 +113,8 @@ impl Found {
 pub struct Group {
     pub numbers: Vec<u64>,
     pub entries: Vec<(DateTime<Utc>, Arc<[Observation]>)>,
-    /// Users whose stamps prove nothing once they are read back: what is judged just now leaves
-    /// no trace but in memory.
+    /// Users whose stamps prove nothing once they are read back: what is judged just now, or of a page,
+    /// leaves no trace but in memory.
     pub untraced: HashSet<UserId>,
 }
 
@@ -348,4 +348,50 @@ pub(super) fn weight(observation: &Observation) -> usize {
             Seen::Partial(_) => 2 * FIXED,
             _ => 0,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::{IdType, Origin, Source};
+
+    fn id(user: &str) -> UserId {
+        UserId::parse(user, IdType::Text).expect("an id")
+    }
+
+    fn job(user: &str, checkpoint: Option<Checkpoint>) -> Job {
+        let source = Source::own(Origin::Backfill, "a page");
+        Job {
+            observations: Arc::new([Observation::unasked(id(user), Seen::Touched, &source)]),
+            bytes: 1,
+            told: oneshot::channel().0,
+            intents: Vec::new(),
+            rest: Rest {
+                checkpoint,
+                ..Rest::default()
+            },
+        }
+    }
+
+    #[test]
+    fn whoever_stands_on_a_page_that_waits_is_judged_without_a_trace() {
+        let backlog = Backlog::default();
+        let page = Checkpoint {
+            run: uuid::Uuid::nil(),
+            owner: uuid::Uuid::nil(),
+            state: "{}".into(),
+            follows: None,
+            fetched: 1,
+            malformed: 0,
+            done: false,
+        };
+        for job in [job("u", Some(page)), job("u", None), job("v", None)] {
+            backlog.push(job).expect("room");
+        }
+        let Due::Now(group) = backlog.due(clock::now(), Duration::ZERO, true) else {
+            panic!("nothing is due");
+        };
+        assert_eq!(group.entries.len(), 2, "a page is never journaled");
+        assert_eq!(group.untraced, HashSet::from([id("u")]));
+    }
 }

@@ -278,9 +278,11 @@ impl Inner {
     }
 
     fn untraced(&self) -> HashSet<UserId> {
-        let is_untraced = |entry: &&Entry| entry.stage == Stage::Flies { is_traced: false };
-        let flying = self.entries.values().filter(is_untraced);
-        let observations = flying.filter_map(Entry::here);
+        // A page is never journaled: one that waits may be judged before what is journaled now.
+        let is_untraced =
+            |entry: &&Entry| entry.has_checkpoint || entry.stage == Stage::Flies { is_traced: false };
+        let untraced = self.entries.values().filter(is_untraced);
+        let observations = untraced.filter_map(Entry::here);
         observations
             .flat_map(|observations| observations.iter())
             .map(|observation| observation.id.clone())
