@@ -22,7 +22,7 @@ use super::{Followed, Shared};
 use crate::clock::{self, Instant};
 use crate::db::DbError;
 use crate::db::statement::{Bind, execute, statement};
-use crate::user::UserId;
+use crate::user::{Pos, UserId};
 
 /// Changes read at once.
 const BATCH: i64 = 500;
@@ -144,7 +144,7 @@ async fn catch_up(shared: &Shared, conn: &mut AsyncPgConnection) -> Result<(), D
         let asked_at = clock::now();
         let Some(head) = shared.head() else {
             let head = read::bounds(names, conn).await?.head;
-            shared.ring_mut().begin(head);
+            begin(shared, head);
             continue;
         };
         let shape = Shape {
@@ -170,11 +170,16 @@ async fn catch_up(shared: &Shared, conn: &mut AsyncPgConnection) -> Result<(), D
     }
 }
 
+/// What is committed up to there comes as no change, and what a subscriber holds may be of another history.
+fn begin(shared: &Shared, head: Pos) {
+    shared.ring_mut().begin(head);
+    follow_on(shared, Followed::Anybody);
+}
+
 /// What was followed is no longer there.
 fn begin_anew(shared: &Shared, bounds: read::Bounds) {
     tracing::warn!("the feed's history is another one now: its consumers begin anew");
-    shared.ring_mut().begin(bounds.head);
-    // What a subscriber holds of users may be of the other history.
+    begin(shared, bounds.head);
     shared.told.store(bounds.head.position.0, Ordering::Release);
     shared.pulse.send_modify(|pulse| pulse.news += 1);
 }
@@ -214,7 +219,7 @@ mod tests {
     use crate::db::{Database, Names, Reach, Way};
     use crate::feed::retention::Retention;
     use crate::feed::{Bounds, Feed};
-    use crate::user::{IdType, Pos, Position};
+    use crate::user::{IdType, Position};
 
     /// One that is connected to nothing.
     fn feed() -> Feed {
@@ -251,5 +256,19 @@ mod tests {
         assert_eq!(feed.known_at(), Some(then));
         take(&feed.shared, stretch(500), then + POLL, false);
         assert_eq!(feed.known_at(), Some(then));
+    }
+
+    /// What was committed until then comes as no change.
+    #[tokio::test]
+    async fn whoever_follows_is_told_where_the_tail_begins_anew() {
+        let feed = feed();
+        let mut followed = feed.subscribe();
+        let at = Pos {
+            position: Position(1_000),
+            nonce: 1,
+        };
+        let bounds = Bounds { oldest: at, head: at };
+        begin_anew(&feed.shared, bounds);
+        assert_eq!(followed.try_recv(), Ok(Followed::Anybody));
     }
 }
