@@ -219,12 +219,13 @@ pub const HOLD: &str = "
         OR NOT EXISTS (SELECT FROM {users} u WHERE u.id = free.id::{id})";
 
 /// Those first whose time it is, then those who were refused, by when they are to be tried again. Of whoever a read is
-/// owed the provider may say that they are there: somebody has written `deleted_at` by hand.
+/// owed the provider may say that they are there: somebody has written `deleted_at` by hand. Where rows go at once no
+/// time counts: the clock may have been ahead of itself.
 pub const DUE_PURGES: &str = "
     SELECT s.id, extract(epoch FROM greatest(a.next_try, now()) - now())::float8 AS seconds
     FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
-    WHERE s.standing = 'deleted' AND s.doubt IS NULL AND u.deleted_at <= now() - make_interval(secs => $1)
+    WHERE s.standing = 'deleted' AND s.doubt IS NULL AND u.deleted_at <= CASE WHEN $1 = 0 THEN 'infinity' ELSE now() - make_interval(secs => $1) END
     ORDER BY greatest(a.next_try, now()), u.deleted_at LIMIT 100";
 
 /// Rows of deleted users that could not be removed, where they may stay.

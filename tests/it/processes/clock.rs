@@ -1,5 +1,6 @@
 //! The database's clock was days ahead for a while, and has been set right since: nothing waits for the days to pass.
 
+use ::http::Method;
 use serde_json::json;
 
 use super::World;
@@ -24,6 +25,44 @@ async fn who_was_set_aside_by_a_clock_that_was_ahead_is_tried_again() {
         .await;
     eventually("the row is whole", || async {
         (world.name(id).await.as_deref() == Some("Robert")).then_some(())
+    })
+    .await;
+    server.has_no_problem().await;
+    server.stop().await;
+}
+
+/// What refers to them may go first: the row is removed once nothing does.
+#[tokio::test]
+async fn rows_deleted_by_a_clock_that_was_ahead_go_at_once() {
+    let world = World::with_users(0).await.and("FAILPOINTS", SOON);
+    let world = world.and("USERTAP_DELETED", "purge");
+    let server = world.serve().await;
+    let id = server.known(&world, "Ada").await;
+    let refers = format!(
+        "CREATE TABLE posts (author uuid REFERENCES neon_identity.users_sync(id)); INSERT INTO posts VALUES ('{id}')"
+    );
+    world.sql(&refers).await;
+    let path = format!("/users/{id}");
+    server.ask(&world, Method::DELETE, &path, &json!({})).await;
+    server.names(&["set-aside", "posts"]).await;
+    // As usertap wrote it by that clock: nobody's change by hand.
+    world
+        .sql(
+            "BEGIN;
+             ALTER TABLE neon_identity.users_sync DISABLE TRIGGER USER;
+             UPDATE neon_identity.users_sync SET deleted_at = deleted_at + interval '3 days';
+             DO $$ DECLARE made text; BEGIN
+                 FOR made IN SELECT tgname FROM pg_trigger
+                     WHERE tgrelid = 'neon_identity.users_sync'::regclass AND NOT tgisinternal
+                 LOOP EXECUTE format('ALTER TABLE neon_identity.users_sync ENABLE ALWAYS TRIGGER %I', made); END LOOP;
+             END $$;
+             DELETE FROM posts;
+             UPDATE usertap.set_aside SET next_try = now();
+             COMMIT",
+        )
+        .await;
+    eventually("the row is gone", || async {
+        (world.rows().await == 0).then_some(())
     })
     .await;
     server.has_no_problem().await;
