@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::clock::{self, Instant};
 use crate::config::Sync;
 use crate::provider::{Caller, Intended, Sighting, Unnamed};
-use crate::record::{Receipt, Submission, carried_out};
+use crate::record::{Intent, Receipt, Submission, carried_out};
 use crate::user::{Observation, Origin, Sent, Source};
 
 use super::exchange::Exchange;
@@ -147,7 +147,8 @@ impl Exchange<'_> {
             return self.never_learned();
         };
         let Ok(waits) = self.shared.doubts.clone().try_acquire_owned() else {
-            return;
+            // Too many wait already: the next start looks again.
+            return self.intent.iter().for_each(Intent::stays);
         };
         let (shared, intents) = (self.shared.clone(), self.intent.iter().cloned().collect());
         self.shared.wire.tasks.spawn(async move {
