@@ -225,7 +225,8 @@ pub const DUE_PURGES: &str = "
     SELECT s.id, extract(epoch FROM greatest(a.next_try, now()) - now())::float8 AS seconds
     FROM {state}.user_state s JOIN {users} u ON u.id = s.id::{id}
     LEFT JOIN {state}.set_aside a ON a.id = s.id
-    WHERE s.standing = 'deleted' AND s.doubt IS NULL AND u.deleted_at <= CASE WHEN $1 = 0 THEN 'infinity' ELSE now() - make_interval(secs => $1) END
+    WHERE s.standing = 'deleted' AND s.doubt IS NULL
+        AND u.deleted_at <= CASE WHEN $1 = 0 THEN 'infinity' ELSE now() - make_interval(secs => $1) END
     ORDER BY greatest(a.next_try, now()), u.deleted_at LIMIT 100";
 
 /// Rows of deleted users that could not be removed, where they may stay.
