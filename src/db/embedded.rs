@@ -77,7 +77,7 @@ impl Embedded {
     /// each error names the remedy.
     pub fn durable(search: &Search, data_dir: &Path) -> Result<Embedded, EmbeddedError> {
         let place = place::place(data_dir)?;
-        let programs = search.find(place::major_in_use(&place.dir)?)?;
+        let programs = search.find(place.major)?;
         let folder = Folder::open(place::server(&place.dir, programs.major), &place.account)?;
         let lock = folder.lock(&place.account)?;
         let running = server::start(&folder, &programs, &place.account, Life::Durable, &lock)?;

@@ -26,41 +26,42 @@ pub(super) struct Place {
     pub dir: PathBuf,
     pub relocated: bool,
     pub account: Account,
+    /// The version of the data that are there.
+    pub major: Option<u32>,
 }
 
 /// Where the data are, else where they are to be.
 pub(super) fn place(data_dir: &Path) -> Result<Place, EmbeddedError> {
     fs::create_dir_all(data_dir).map_err(EmbeddedError::file("create", data_dir))?;
-    let dir = found(data_dir)?;
-    let account = account(&dir)?;
-    if matches!(account, Account::Ours) {
-        return Ok(within(dir, account));
+    let place = within(data_dir)?;
+    if matches!(place.account, Account::Ours) {
+        return Ok(place);
     }
-    let (has_data, is_reached) = (has_data(&dir), account.reaches(&dir));
+    let (has_data, is_reached) = (place.major.is_some(), place.account.reaches(&place.dir));
     if has_data && is_reached {
-        return Ok(within(dir, account));
+        return Ok(place);
     }
-    match elsewhere(&dir) {
-        Some(at) => relocated(&dir, &at),
-        None if has_data || is_reached => reached(within(dir, account)),
-        None => relocated(&dir, &of_root(&dir)),
-    }
-}
-
-fn within(dir: PathBuf, account: Account) -> Place {
-    Place {
-        dir,
-        relocated: false,
-        account,
+    match elsewhere(&place.dir) {
+        Some(at) => relocated(&place.dir, &at),
+        None if has_data || is_reached => reached(place),
+        None => relocated(&place.dir, &of_root(&place.dir)),
     }
 }
 
-/// As whom the servers of this folder run.
-fn account(dir: &Path) -> Result<Account, EmbeddedError> {
-    match major_in_use(dir)? {
-        Some(major) => Account::of_data(&server(dir, major)),
+/// In a folder that is there. Its data decide as whom the server runs.
+fn within(dir: &Path) -> Result<Place, EmbeddedError> {
+    let dir = dir.canonicalize().map_err(EmbeddedError::file("find", dir))?;
+    let major = major_in_use(&dir)?;
+    let account = match major {
+        Some(major) => Account::of_data(&server(&dir, major)),
         None => Account::choose(),
-    }
+    };
+    Ok(Place {
+        relocated: false,
+        account: account?,
+        major,
+        dir,
+    })
 }
 
 /// The folder of one server.
@@ -78,7 +79,7 @@ pub(super) fn is_there(data_dir: &Path) -> bool {
 }
 
 /// The major version of the data in a data folder; of the newest, if it holds several.
-pub(super) fn major_in_use(dir: &Path) -> Result<Option<u32>, EmbeddedError> {
+fn major_in_use(dir: &Path) -> Result<Option<u32>, EmbeddedError> {
     let entries = fs::read_dir(dir).map_err(EmbeddedError::file("list", dir))?;
     let major = |name: &OsStr| name.to_str()?.strip_prefix("postgres-")?.parse::<u32>().ok();
     let mut majors = Vec::new();
@@ -154,11 +155,9 @@ fn note(dir: &Path, at: &Path) {
 
 fn relocated(dir: &Path, at: &Path) -> Result<Place, EmbeddedError> {
     passable(at).map_err(EmbeddedError::file("create", at))?;
-    let at = found(at)?;
-    let account = account(&at)?;
     let place = reached(Place {
         relocated: true,
-        ..within(at, account)
+        ..within(at)?
     })?;
     note(dir, &place.dir);
     Ok(place)
@@ -186,10 +185,6 @@ pub(super) fn passable(dir: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755)),
     }
-}
-
-fn found(dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    dir.canonicalize().map_err(EmbeddedError::file("find", dir))
 }
 
 /// Readable, and another one for every data folder.

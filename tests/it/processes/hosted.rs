@@ -260,21 +260,16 @@ async fn a_synchronous_standby_that_is_gone_is_named_and_recovered_from() {
     let server = world.serve().await;
     server.known(&world, "Ada").await;
     world.commits_wait_for("nobody").await;
-    // Also where nobody else comes.
-    let commits = "SELECT array_agg(format('%s since %s', pid, query_start)) FROM pg_stat_activity
-        WHERE wait_event = 'SyncRep' AND query ILIKE 'commit%'";
-    let waiting = async || -> Vec<String> {
-        let waiting = world.client.query_one(commits, &[]).await.expect("a query");
-        waiting.get::<_, Option<Vec<String>>>(0).unwrap_or_default()
-    };
     // A server takes a setting in when it comes to it.
     let first = eventually("a commit waits", async || {
         server.create(&world, "One").await;
-        waiting().await.into_iter().next()
+        world.commits_that_wait().await.into_iter().next()
     })
     .await;
+    // Also where nobody else comes.
     server.names(&["synchronous standby"]).await;
-    assert!(waiting().await.contains(&first), "given up before it was named");
+    let waiting = world.commits_that_wait().await;
+    assert!(waiting.contains(&first), "given up before it was named");
     // The status answers, though what waits is in the midst of a statement on connections like its own.
     eventually("it is named", || async {
         server.create(&world, "Grace").await;
@@ -317,7 +312,7 @@ async fn a_commit_that_was_never_acknowledged_ends_what_is_kept() {
         let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE wait_event = 'SyncRep' AND NOT query ILIKE 'commit%'";
         // What says that usertap lives may wait in front of it.
-        let waiting = eventually("a commit waits", || async {
+        let (waiting, _) = eventually("a commit waits", || async {
             let waiting = world.commits_that_wait().await.into_iter().next();
             if waiting.is_none() {
                 world.count(others).await;
@@ -348,12 +343,12 @@ impl World {
         }
     }
 
-    /// The processes of the server that are at them.
-    async fn commits_that_wait(&self) -> Vec<i32> {
-        let commits =
-            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query ILIKE 'commit%'";
+    /// The processes of the server that are at them, and since when.
+    async fn commits_that_wait(&self) -> Vec<(i32, String)> {
+        let commits = "SELECT pid, query_start::text FROM pg_stat_activity
+            WHERE wait_event = 'SyncRep' AND query ILIKE 'commit%'";
         let waiting = self.client.query(commits, &[]).await.expect("a query");
-        waiting.iter().map(|row| row.get(0)).collect()
+        waiting.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
     async fn read_only(&self, on: bool) {

@@ -12,7 +12,7 @@ use usertap::db::embedded::Embedded;
 use usertap::sandbox::{Action, Canned, Fault, Options, Plays};
 
 use super::{Reachable, Server, World, id_of, recorded};
-use crate::support::process::setting;
+use crate::support::process::{Process, setting};
 use crate::support::standby::{durable, give};
 use crate::support::{eventually, http, postgres};
 
@@ -577,17 +577,7 @@ async fn a_start_goes_on_without_tables_that_somebody_has_locked() {
     for mode in ["auto", "off"] {
         world.locks_away("usertap.meta").await;
         let process = world.start_with(&["serve"], &[setting("USERTAP_MIGRATE", mode)]);
-        let line = process.line("starting without the database").await;
-        assert!(line.contains("locked"), "{line}");
-        let server = Server::of(process).await;
-        let reply = server.create(&world, "Ada").await;
-        assert_eq!(
-            (reply.status.as_u16(), recorded(&reply).as_str()),
-            (201, "journaled")
-        );
-        world.client.batch_execute("ROLLBACK").await.unwrap();
-        eventually("the row comes", || async { world.name(id_of(&reply)).await }).await;
-        server.stop().await;
+        world.goes_on_without(process, &["locked"]).await;
     }
 }
 
@@ -596,16 +586,7 @@ async fn a_start_goes_on_without_tables_that_somebody_has_locked() {
 async fn a_start_goes_on_where_its_session_is_ended() {
     let world = World::with_users(0).await;
     world.serve().await.stop().await;
-    world.locks_away("usertap.meta").await;
-    let process = world.start(&["serve"]);
-    world.ends_who_waits_for("usertap.meta").await;
-    world.client.batch_execute("ROLLBACK").await.unwrap();
-    let server = Server::of(process).await;
-    eventually("it records", || async {
-        (recorded(&server.create(&world, "Ada").await) == "committed").then_some(())
-    })
-    .await;
-    server.stop().await;
+    world.goes_on_once_ended_at("usertap.meta").await;
 }
 
 /// A part of this table is of the last migration.
@@ -625,16 +606,7 @@ async fn of_an_older_usertap() -> World {
 #[tokio::test]
 async fn a_start_goes_on_where_its_migration_is_ended() {
     let world = of_an_older_usertap().await;
-    world.locks_away(MIGRATED).await;
-    let process = world.start(&["serve"]);
-    world.ends_who_waits_for(MIGRATED).await;
-    world.client.batch_execute("ROLLBACK").await.unwrap();
-    let server = Server::of(process).await;
-    eventually("it records", || async {
-        (recorded(&server.create(&world, "Ada").await) == "committed").then_some(())
-    })
-    .await;
-    server.stop().await;
+    world.goes_on_once_ended_at(MIGRATED).await;
 }
 
 /// A report that somebody forgot to end: a migration waits for it, and whoever else uses that table behind both.
@@ -650,17 +622,7 @@ async fn a_migration_that_must_wait_holds_up_neither_the_app_nor_a_start() {
     let why = ["a lock that a migration needs", MIGRATED, "idle in transaction"];
     migrate.ended().await.failed_saying(&why);
     let process = world.start(&["serve"]);
-    let line = process.line("starting without the database").await;
-    assert!(why.iter().all(|why| line.contains(why)), "{line}");
-    let server = Server::of(process).await;
-    let reply = server.create(&world, "Ada").await;
-    assert_eq!(
-        (reply.status.as_u16(), recorded(&reply).as_str()),
-        (201, "journaled")
-    );
-    world.client.batch_execute("ROLLBACK").await.unwrap();
-    eventually("the row comes", || async { world.name(id_of(&reply)).await }).await;
-    server.stop().await;
+    world.goes_on_without(process, &why).await;
 }
 
 #[tokio::test]
@@ -672,5 +634,36 @@ async fn a_migration_that_never_succeeds_ends_a_start() {
     for command in ["serve", "migrate"] {
         let ended = world.start(&[command]).ended().await;
         ended.failed_saying(&["a migration failed", "seq", "Nothing of it was kept"]);
+    }
+}
+
+impl World {
+    /// A start that does without what this one has locked, for this reason.
+    async fn goes_on_without(&self, process: Process, why: &[&str]) {
+        let line = process.line("starting without the database").await;
+        assert!(why.iter().all(|why| line.contains(why)), "{line}");
+        let server = Server::of(process).await;
+        let reply = server.create(self, "Ada").await;
+        assert_eq!(
+            (reply.status.as_u16(), recorded(&reply).as_str()),
+            (201, "journaled")
+        );
+        self.client.batch_execute("ROLLBACK").await.unwrap();
+        eventually("the row comes", || async { self.name(id_of(&reply)).await }).await;
+        server.stop().await;
+    }
+
+    /// A start whose session the database ends while it waits for this table.
+    async fn goes_on_once_ended_at(&self, table: &str) {
+        self.locks_away(table).await;
+        let process = self.start(&["serve"]);
+        self.ends_who_waits_for(table).await;
+        self.client.batch_execute("ROLLBACK").await.unwrap();
+        let server = Server::of(process).await;
+        eventually("it records", || async {
+            (recorded(&server.create(self, "Ada").await) == "committed").then_some(())
+        })
+        .await;
+        server.stop().await;
     }
 }
